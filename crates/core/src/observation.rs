@@ -1,0 +1,134 @@
+//! What was seen of the hosts, the cluster and the operator's own files. Nothing here decides anything.
+
+mod cluster;
+mod host;
+mod record;
+mod records;
+mod wal;
+
+pub use cluster::{ListedMember, MemberView, Served};
+pub use host::{
+    Architecture, Console, DataDir, Disk, EtcdProcess, FileKind, FileView, HostFacts, HostView, Init, Listener,
+    UnitView,
+};
+pub use record::{HostRecord, LeaseView, Operation, RecordedFile};
+pub use records::{RecordsError, parse_records};
+pub use wal::{DataIdentity, wal_identity};
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::certificate::CertFacts;
+use crate::name::MemberName;
+use crate::seen::Seen;
+use crate::topology::HostId;
+
+/// All that was seen, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// When: the only clock the planner knows.
+    pub at: Timestamp,
+    /// The certificate authority, on the operator's machine.
+    pub authority: AuthorityView,
+    /// Files on the operator's machine that the topology names, by path: SHA-256, and what a certificate says.
+    pub sources: BTreeMap<String, Seen<SourceFacts>>,
+    /// The hosts.
+    pub hosts: BTreeMap<HostId, Seen<HostView>>,
+    /// The members, as their own client port answers.
+    pub members: BTreeMap<MemberName, Seen<MemberView>>,
+    /// Whether a host reaches an `address:port`, dialled from that host.
+    pub reach: BTreeMap<(HostId, String), Reach>,
+}
+
+/// What became of a dial from a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Something answered.
+    Open,
+    /// Nothing listens there, but the way is open.
+    Refused,
+    /// No answer: a filter, or no such host.
+    Silent,
+    /// It could not be tried, for the host's sshd forwards nothing.
+    Unknown,
+}
+
+/// The certificate authority as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AuthorityView {
+    /// The topology needs none.
+    Unneeded,
+    /// Its files are not there; the first apply makes it.
+    Absent,
+    /// It is there, with its key.
+    Usable(CertFacts),
+    /// It is there, without a key: nothing can be issued.
+    WithoutKey(CertFacts),
+    /// It cannot be used.
+    Broken(String),
+}
+
+impl AuthorityView {
+    /// The CA's certificate.
+    #[must_use]
+    pub fn facts(&self) -> Option<&CertFacts> {
+        match self {
+            AuthorityView::Usable(facts) | AuthorityView::WithoutKey(facts) => Some(facts),
+            AuthorityView::Unneeded | AuthorityView::Absent | AuthorityView::Broken(_) => None,
+        }
+    }
+}
+
+/// A file on the operator's machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceFacts {
+    /// SHA-256 of the file, hex.
+    pub sha256: String,
+    /// What it says, where it is a certificate.
+    pub certificate: Option<CertFacts>,
+}
+
+impl Observation {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(at: Timestamp) -> Self {
+        Self {
+            at,
+            authority: AuthorityView::Unneeded,
+            sources: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            members: BTreeMap::new(),
+            reach: BTreeMap::new(),
+        }
+    }
+
+    /// A host, where it was seen.
+    #[must_use]
+    pub fn host(&self, id: &HostId) -> Option<&HostView> {
+        self.hosts.get(id)?.yes()
+    }
+
+    /// A member's own answer, where it gave one.
+    #[must_use]
+    pub fn member(&self, name: &MemberName) -> Option<&MemberView> {
+        self.members.get(name)?.yes()
+    }
+
+    /// Whether a member serves: a linearizable read went through it.
+    #[must_use]
+    pub fn serves(&self, name: &MemberName) -> bool {
+        self.member(name).is_some_and(|member| member.served.yes().is_some())
+    }
+
+    /// The member that others follow, where all who answer agree.
+    #[must_use]
+    pub fn leader(&self) -> Option<&MemberName> {
+        let mut leaders = self.members.values().filter_map(Seen::yes).map(|member| member.leader);
+        let leader = leaders.next().filter(|leader| *leader != 0)?;
+        if leaders.any(|other| other != leader) {
+            return None;
+        }
+        self.members.iter().find(|(_, member)| member.yes().is_some_and(|m| m.id == leader)).map(|(name, _)| name)
+    }
+}

@@ -1,0 +1,70 @@
+//! The cluster as its members describe it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::seen::Seen;
+
+/// What a member answers on its own client port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemberView {
+    /// Its member ID.
+    pub id: u64,
+    /// The cluster's ID.
+    pub cluster: u64,
+    /// The member ID of the leader it follows; 0 is none.
+    pub leader: u64,
+    /// The version it runs.
+    pub version: String,
+    /// The raft term.
+    pub term: u64,
+    /// The last raft entry it has.
+    pub raft_index: u64,
+    /// The last raft entry it applied.
+    pub applied_index: u64,
+    /// The store's revision.
+    pub revision: i64,
+    /// The size of its database file, in bytes.
+    pub db_size: i64,
+    /// How much of that is in use, in bytes.
+    pub db_in_use: i64,
+    /// Whether it is a learner.
+    pub learner: bool,
+    /// Errors it speaks of itself, such as alarms.
+    pub errors: Vec<String>,
+    /// The members it knows.
+    pub listed: Vec<ListedMember>,
+    /// Whether a linearizable read of the key `health` went through, as `etcdctl endpoint health` asks.
+    pub served: Seen<Served>,
+}
+
+/// A read that a quorum confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Served {
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A member as the member list has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedMember {
+    /// Its ID.
+    pub id: u64,
+    /// Its name; empty until it has started for the first time.
+    pub name: String,
+    /// Its peer URLs.
+    pub peer_urls: Vec<String>,
+    /// Its client URLs; empty until it has started for the first time.
+    pub client_urls: Vec<String>,
+    /// Whether it is a learner.
+    pub learner: bool,
+}
+
+impl ListedMember {
+    /// Whether it has ever started.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        !self.name.is_empty()
+    }
+}

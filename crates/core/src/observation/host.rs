@@ -1,0 +1,242 @@
+//! A host as its observe script describes it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{HostRecord, LeaseView};
+use super::wal::DataIdentity;
+use crate::certificate::CertFacts;
+use crate::flag::FlagSet;
+use crate::name::MemberName;
+use crate::path::{HostPath, Mode, Owner};
+use crate::seen::Seen;
+
+/// All that was seen of a host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostView {
+    /// What it is.
+    pub facts: HostFacts,
+    /// The files that were looked for.
+    pub files: BTreeMap<HostPath, FileView>,
+    /// The certificates among them.
+    pub certificates: BTreeMap<HostPath, Seen<CertFacts>>,
+    /// The units that were looked for.
+    pub units: BTreeMap<String, UnitView>,
+    /// The etcd process of each member that runs.
+    pub processes: BTreeMap<MemberName, EtcdProcess>,
+    /// The data directories that were looked for.
+    pub data: BTreeMap<HostPath, DataDir>,
+    /// The file systems that were looked at, by the path asked for.
+    pub disks: BTreeMap<HostPath, Disk>,
+    /// Who listens on the ports that were asked for.
+    pub listeners: BTreeMap<u16, Listener>,
+    /// What the host's resolver says of the names that were asked for.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// Names found in reverse for the addresses that were asked for.
+    pub reverse: BTreeMap<IpAddr, Vec<String>>,
+    /// The last lines of each member's log, where it does not run as it should.
+    pub console: BTreeMap<MemberName, Console>,
+    /// The host record.
+    pub record: Option<HostRecord>,
+    /// The lease on this host, where somebody holds one.
+    pub lease: Option<LeaseView>,
+}
+
+/// The last lines of a log.
+pub type Console = Vec<String>;
+
+/// What a host is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostFacts {
+    /// The machine's id.
+    pub machine_id: String,
+    /// The id of this boot.
+    pub boot_id: String,
+    /// Since boot, in milliseconds.
+    pub uptime_ms: u64,
+    /// How far the host's clock is ahead of the operator's, in milliseconds, half a round trip taken off.
+    pub clock_ahead_ms: i64,
+    /// How exact that figure is, in milliseconds.
+    pub clock_error_ms: i64,
+    /// The processor.
+    pub architecture: Architecture,
+    /// The user that scripts run as: 0 is root.
+    pub uid: u32,
+    /// The host's own name.
+    pub hostname: String,
+    /// What it calls its system, such as `Debian GNU/Linux 12 (bookworm)`.
+    pub system: String,
+    /// What runs as the first process.
+    pub init: Init,
+    /// Whether SELinux is on.
+    pub selinux: bool,
+    /// Addresses by interface, link-local ones left out.
+    pub addresses: Vec<(String, IpAddr)>,
+    /// Tools of the host contract that it lacks.
+    pub missing_tools: Vec<String>,
+    /// System users that were asked for and exist.
+    pub users: Vec<String>,
+}
+
+impl HostFacts {
+    /// The first address of an interface.
+    #[must_use]
+    pub fn interface_address(&self, interface: &str) -> Option<IpAddr> {
+        self.addresses.iter().find(|(name, _)| name == interface).map(|(_, address)| *address)
+    }
+
+    /// All addresses as a reader wants them.
+    #[must_use]
+    pub fn print_addresses(&self) -> String {
+        let one = |(name, address): &(String, IpAddr)| format!("{name} {address}");
+        self.addresses.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether an address is the host's own.
+    #[must_use]
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        address.is_loopback() || address.is_unspecified() || self.addresses.iter().any(|(_, own)| *own == address)
+    }
+}
+
+/// A processor that etcd is released for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// x86-64.
+    Amd64,
+    /// 64-bit ARM.
+    Arm64,
+    /// Another, as `uname -m` calls it.
+    Other(String),
+}
+
+impl Architecture {
+    /// From `uname -m`.
+    #[must_use]
+    pub fn from_uname(machine: &str) -> Self {
+        match machine {
+            "x86_64" | "amd64" => Architecture::Amd64,
+            "aarch64" | "arm64" => Architecture::Arm64,
+            other => Architecture::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Architecture::Amd64 => "amd64",
+            Architecture::Arm64 => "arm64",
+            Architecture::Other(machine) => machine,
+        })
+    }
+}
+
+/// What runs as the first process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// systemd.
+    Systemd,
+    /// Something else, by name.
+    Other(String),
+}
+
+/// What kind of file it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// An ordinary file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link to this target.
+    Link(String),
+    /// Anything else.
+    Other,
+}
+
+/// A file that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileView {
+    /// Its kind.
+    pub kind: FileKind,
+    /// Its mode.
+    pub mode: Mode,
+    /// Its owner; `None` where the name is not one that etcdup would write.
+    pub owner: Option<Owner>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256, hex; `None` for what is no ordinary file.
+    pub sha256: Option<String>,
+    /// Its text, where that was asked for.
+    pub text: Option<String>,
+}
+
+/// A systemd unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnitView {
+    /// `loaded`, `not-found`, ...
+    pub load: String,
+    /// `active`, `activating`, `failed`, `inactive`, ...
+    pub active: String,
+    /// `running`, `start`, `auto-restart`, ...
+    pub sub: String,
+    /// Whether it starts at boot.
+    pub enabled: bool,
+    /// Why it last ended, such as `exit-code`.
+    pub result: String,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// Whether its file changed since systemd read it.
+    pub needs_reload: bool,
+}
+
+/// A running etcd: the same for every runtime, for it is read from /proc.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EtcdProcess {
+    /// The process id.
+    pub pid: u32,
+    /// The file it runs.
+    pub exe: String,
+    /// Its flags, from arguments and environment.
+    pub flags: FlagSet,
+}
+
+/// A data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataDir {
+    /// It is not there.
+    Absent,
+    /// It holds nothing.
+    Empty,
+    /// It holds an etcd member's data.
+    Member(DataIdentity),
+    /// It holds something else.
+    Foreign,
+}
+
+/// A file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Disk {
+    /// Free, in bytes, for an ordinary user.
+    pub free: u64,
+    /// The device, as `df` names it.
+    pub device: String,
+    /// How long a write with fsync takes, in microseconds, the mean of several; `None` where it was not measured.
+    pub fsync_us: Option<u64>,
+}
+
+/// A process that listens on a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// Its id, where it could be found.
+    pub pid: Option<u32>,
+    /// Its program's name, where it could be found.
+    pub program: String,
+}

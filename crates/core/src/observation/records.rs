@@ -1,0 +1,267 @@
+//! The observe script's answer: records of fields, one a line, closed by their count.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::host::{
+    Architecture, DataDir, Disk, EtcdProcess, FileKind, FileView, HostFacts, HostView, Init, Listener, UnitView,
+};
+use super::record::LeaseView;
+use super::wal::wal_identity;
+use crate::flag::FlagSource;
+use crate::path::HostPath;
+
+/// An answer that is not whole or not understood. The host counts as unseen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordsError {
+    /// The closing record is missing: the stream was cut.
+    #[error("the host's answer is cut off after {0} records")]
+    Cut(usize),
+    /// The count in the closing record is not the number of records.
+    #[error("the host's answer has {found} records and says {expected}")]
+    Count {
+        /// What the host says.
+        expected: String,
+        /// How many came.
+        found: usize,
+    },
+    /// A record does not have its form.
+    #[error("the host's answer has a malformed record `{0}`")]
+    Malformed(String),
+    /// There was no `sys` record.
+    #[error("the host's answer does not say what the host is")]
+    NoFacts,
+}
+
+/// A certificate's text, found on a host: the caller reads what it says.
+pub type CertificateTexts = BTreeMap<HostPath, String>;
+
+/// Reads an answer. Certificates come back as text beside the view, for reading them is not this crate's work.
+///
+/// # Errors
+/// When the answer is cut off or malformed.
+pub fn parse_records(answer: &str) -> Result<(HostView, CertificateTexts), RecordsError> {
+    let mut reader = Reader { view: empty(), certificates: BTreeMap::new(), facts: false };
+    let mut count = 0;
+    for line in answer.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        if fields[0] == "end" {
+            if fields.get(1).and_then(|text| text.parse().ok()) != Some(count) {
+                let expected = fields.get(1).copied().unwrap_or_default().to_owned();
+                return Err(RecordsError::Count { expected, found: count });
+            }
+            if !reader.facts {
+                return Err(RecordsError::NoFacts);
+            }
+            return Ok((reader.view, reader.certificates));
+        }
+        count += 1;
+        reader.record(&fields).ok_or_else(|| RecordsError::Malformed(line.chars().take(80).collect()))?;
+    }
+    Err(RecordsError::Cut(count))
+}
+
+struct Reader {
+    view: HostView,
+    certificates: CertificateTexts,
+    facts: bool,
+}
+
+impl Reader {
+    fn record(&mut self, fields: &[&str]) -> Option<()> {
+        let view = &mut self.view;
+        match *fields {
+            ["sys", machine, boot, uptime, clock, arch, uid, hostname, system, init, selinux] => {
+                self.facts = true;
+                let facts = &mut view.facts;
+                facts.machine_id = machine.to_owned();
+                facts.boot_id = boot.to_owned();
+                facts.uptime_ms = uptime.parse().ok()?;
+                facts.clock_ahead_ms = clock.parse().ok()?;
+                facts.architecture = Architecture::from_uname(arch);
+                facts.uid = uid.parse().ok()?;
+                facts.hostname = text(hostname)?;
+                facts.system = text(system)?;
+                facts.init = if init == "systemd" { Init::Systemd } else { Init::Other(init.to_owned()) };
+                facts.selinux = selinux == "yes";
+            }
+            ["missing", tool] => view.facts.missing_tools.push(tool.to_owned()),
+            ["addr", interface, address] => {
+                view.facts.addresses.push((interface.to_owned(), address.parse().ok()?));
+            }
+            ["user", user] => view.facts.users.push(user.to_owned()),
+            ["file", path, kind, mode, owner, size, sum] => {
+                let file = FileView {
+                    kind: match kind {
+                        "file" => FileKind::File,
+                        "dir" => FileKind::Directory,
+                        "link" => FileKind::Link(text(sum)?),
+                        _ => FileKind::Other,
+                    },
+                    mode: mode.parse().ok()?,
+                    owner: owner.parse().ok(),
+                    size: size.parse().ok()?,
+                    sha256: (kind == "file").then(|| sum.to_owned()),
+                    text: None,
+                };
+                view.files.insert(path.parse().ok()?, file);
+            }
+            ["text", path, content] => {
+                let content = text(content)?;
+                if let Some(file) = view.files.get_mut(&path.parse::<HostPath>().ok()?) {
+                    file.text = Some(content);
+                }
+            }
+            ["cert", path, content] => {
+                self.certificates.insert(path.parse().ok()?, text(content)?);
+            }
+            ["unit", name, load, active, sub, enabled, result, restarts, reload] => {
+                let unit = UnitView {
+                    load: load.to_owned(),
+                    active: active.to_owned(),
+                    sub: sub.to_owned(),
+                    enabled: enabled == "enabled",
+                    result: result.to_owned(),
+                    restarts: restarts.parse().unwrap_or(0),
+                    needs_reload: reload == "yes",
+                };
+                view.units.insert(name.to_owned(), unit);
+            }
+            ["proc", member, pid, exe, command, environment] => {
+                let words = |field: &str| Some(text(field)?.lines().map(str::to_owned).collect::<Vec<_>>());
+                let environment = words(environment)?
+                    .iter()
+                    .filter_map(|line| line.split_once('='))
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect();
+                let flags = FlagSource::process(&words(command)?, environment).flags;
+                let process = EtcdProcess { pid: pid.parse().ok()?, exe: text(exe)?, flags };
+                view.processes.insert(member.parse().ok()?, process);
+            }
+            ["data", path, kind, head] => {
+                let data = match kind {
+                    "absent" => DataDir::Absent,
+                    "empty" => DataDir::Empty,
+                    "member" => unhex(head).and_then(|head| wal_identity(&head)).map_or(DataDir::Foreign, DataDir::Member),
+                    _ => DataDir::Foreign,
+                };
+                view.data.insert(path.parse().ok()?, data);
+            }
+            ["disk", path, free_kib, device, fsync] => {
+                let disk = Disk {
+                    free: free_kib.parse::<u64>().ok()? * 1024,
+                    device: text(device)?,
+                    fsync_us: fsync.parse().ok(),
+                };
+                view.disks.insert(path.parse().ok()?, disk);
+            }
+            ["port", port, pid, program] => {
+                let listener = Listener { pid: pid.parse().ok(), program: text(program)? };
+                view.listeners.insert(port.parse().ok()?, listener);
+            }
+            ["name", name, addresses] => {
+                let addresses = addresses.split_whitespace().filter_map(|address| address.parse().ok()).collect();
+                view.names.insert(name.to_owned(), addresses);
+            }
+            ["reverse", address, names] => {
+                let names = names.split_whitespace().map(str::to_owned).collect();
+                view.reverse.insert(address.parse::<IpAddr>().ok()?, names);
+            }
+            ["log", member, lines] => {
+                view.console.insert(member.parse().ok()?, text(lines)?.lines().map(str::to_owned).collect());
+            }
+            ["record", content] => view.record = serde_json::from_str(&text(content)?).ok(),
+            ["lease", state, operation, verb, epoch, who, since] => {
+                view.lease = Some(LeaseView {
+                    operation: operation.to_owned(),
+                    verb: verb.to_owned(),
+                    epoch: epoch.parse().ok()?,
+                    who: who.to_owned(),
+                    since: since.to_owned(),
+                    expired: state == "expired",
+                });
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn empty() -> HostView {
+    HostView {
+        facts: HostFacts {
+            machine_id: String::new(),
+            boot_id: String::new(),
+            uptime_ms: 0,
+            clock_ahead_ms: 0,
+            clock_error_ms: 0,
+            architecture: Architecture::Other(String::new()),
+            uid: 0,
+            hostname: String::new(),
+            system: String::new(),
+            init: Init::Other(String::new()),
+            selinux: false,
+            addresses: Vec::new(),
+            missing_tools: Vec::new(),
+            users: Vec::new(),
+        },
+        files: BTreeMap::new(),
+        certificates: BTreeMap::new(),
+        units: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        data: BTreeMap::new(),
+        disks: BTreeMap::new(),
+        listeners: BTreeMap::new(),
+        names: BTreeMap::new(),
+        reverse: BTreeMap::new(),
+        console: BTreeMap::new(),
+        record: None,
+        lease: None,
+    }
+}
+
+fn text(field: &str) -> Option<String> {
+    let bytes = BASE64_STANDARD.decode(field).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn unhex(field: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = field.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYS: &str = "sys|m|b|1000|0|x86_64|0|aG9zdA==|RGViaWFu|systemd|no\n";
+
+    #[test]
+    fn a_whole_answer_is_read() {
+        let answer = format!("{SYS}file|/etc/etcd|dir|755|etcd:etcd|4096|-\nport|2379|12|ZXRjZA==\nend|3\n");
+        let (view, _) = parse_records(&answer).unwrap();
+        assert_eq!(view.facts.hostname, "host");
+        assert_eq!(view.listeners[&2379].program, "etcd");
+    }
+
+    #[test]
+    fn an_answer_cut_anywhere_is_no_answer() {
+        let answer = format!("{SYS}missing|curl\nend|2\n");
+        for end in 0..answer.len() - 1 {
+            assert!(parse_records(&answer[..end]).is_err(), "cut at {end} passed");
+        }
+        assert!(parse_records(&answer).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_record_is_refused() {
+        let answer = format!("{SYS}surprise|1\nend|2\n");
+        assert_eq!(parse_records(&answer).unwrap_err(), RecordsError::Malformed("surprise|1".into()));
+    }
+}

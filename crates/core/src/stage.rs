@@ -1,0 +1,108 @@
+//! What to do, as data: stages of host steps or one call to the cluster, with the gates before and after.
+
+mod gate;
+mod step;
+
+pub use gate::{Gate, Holds, Reason};
+pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, Part};
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::name::MemberName;
+use crate::topology::HostId;
+
+/// What tells one stage from another: `install`, `start`, `roll:m2`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct StageKey(String);
+
+impl StageKey {
+    /// A key of one word, or of a word and a member.
+    #[must_use]
+    pub fn new(word: &str, member: Option<&MemberName>) -> Self {
+        Self(member.map_or_else(|| word.to_owned(), |member| format!("{word}:{member}")))
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One stage of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// What tells it from others.
+    pub key: StageKey,
+    /// One line for people.
+    pub title: String,
+    /// Why, one line a subject. Never empty.
+    pub why: Vec<String>,
+    /// What it does to the cluster's service.
+    pub impact: Impact,
+    /// What must hold before.
+    pub before: Vec<Gate>,
+    /// What is done.
+    pub work: Work,
+    /// What must hold after, which is what proves the stage.
+    pub settle: Vec<Gate>,
+}
+
+/// What a stage does to the cluster's service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Impact {
+    /// Nothing that a client sees.
+    None,
+    /// A member restarts while the others serve.
+    Restart(MemberName),
+    /// The cluster does not serve for a while.
+    Outage(String),
+}
+
+/// What a stage does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// Makes the certificate authority on the operator's machine.
+    Authority,
+    /// Steps on hosts, side by side, one script run a host.
+    Hosts(BTreeMap<HostId, Vec<HostStep>>),
+    /// One call to the cluster.
+    Cluster(ClusterStep),
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// The cluster is as the file says.
+    Converge {
+        /// A restart that takes the cluster out of service is approved.
+        allow_outage: bool,
+    },
+    /// The cluster is stopped and disabled, its data kept by rename or deleted.
+    Reset {
+        /// Delete data instead of keeping it.
+        wipe: bool,
+    },
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// This stage.
+    Stage(Box<Stage>),
+    /// Nothing: the goal is reached.
+    Done,
+    /// Nothing can be done before these are mended.
+    Blocked(Vec<crate::finding::Finding>),
+}

@@ -1,0 +1,22 @@
+//! The topology: as written in the file ([`Spec`]) and as meant ([`Topology`]).
+
+mod document;
+mod layout;
+mod lint;
+mod lint_flags;
+mod print;
+mod resolve;
+mod spec;
+mod target;
+
+pub use document::{Document, KeyPath, ParseError, Span};
+pub use layout::{MemberLayout, Ports};
+pub use lint::{LINTS, lint};
+pub use print::{Setting, show};
+pub use resolve::{ClusterState, Member, ResolveError, Topology, resolve};
+pub use spec::{
+    AddressSpec, Algorithm, Archive, Authority, Binaries, CertificateSource, Certificates, ClientCertificate,
+    Directory, Download, HostBinaries, HostSpec, Layout, MemberSpec, Plane, Provided, ProvidedFrom, Release,
+    RuntimeKind, Security, Spec, Ssh,
+};
+pub use target::{HostId, HostKeyPolicy, HostTarget, SshTarget, Sudo};

@@ -1,0 +1,121 @@
+//! Where a member's things lie on its host.
+
+use std::net::IpAddr;
+
+use super::spec::{Layout, MemberSpec, RuntimeKind, Spec};
+use crate::name::{MemberName, NameError};
+use crate::path::HostPath;
+
+/// The ports of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// For clients.
+    pub client: u16,
+    /// For peers.
+    pub peer: u16,
+    /// For metrics over plain HTTP on loopback.
+    pub metrics: Option<u16>,
+}
+
+impl Ports {
+    /// A member's own ports, or the layout's.
+    #[must_use]
+    pub fn of(member: &MemberSpec, layout: &Layout) -> Self {
+        Self {
+            client: member.client_port.unwrap_or(layout.client_port),
+            peer: member.peer_port.unwrap_or(layout.peer_port),
+            metrics: member.metrics_port.or(layout.metrics_port),
+        }
+    }
+}
+
+/// Where a member's things lie on its host. No two members of a host share any of the first group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberLayout {
+    /// The directory of its certificates.
+    pub certificates: HostPath,
+    /// Its data directory.
+    pub data: HostPath,
+    /// Its systemd unit's name.
+    pub unit: String,
+    /// Its start file, where it is no unit.
+    pub start_file: HostPath,
+    /// The file that holds its process id, where it is no unit.
+    pub pid_file: HostPath,
+    /// Its log, where it is no unit.
+    pub log_file: HostPath,
+
+    /// The directory that holds its version's binaries.
+    pub binaries: HostPath,
+    /// The directory that holds links to them; `None` where binaries are the host's own.
+    pub links: Option<HostPath>,
+    /// etcdup's own directory on the host.
+    pub state: HostPath,
+}
+
+impl MemberLayout {
+    /// The layout of a member; `shares` says whether other members are on its host.
+    pub(super) fn of(spec: &Spec, member: &MemberSpec, name: &MemberName, shares: bool) -> Result<Self, NameError> {
+        let layout = &spec.layout;
+        let process = spec.runtime == RuntimeKind::Process;
+        let root = match (&layout.root, process) {
+            (Some(root), _) => Some(root.clone()),
+            (None, true) => Some("/var/lib/etcdup/process".parse::<HostPath>()?.join(spec.cluster.as_str())?),
+            (None, false) => None,
+        };
+        let place = |own: &Option<HostPath>, below_root: &str, standard: &str| match (own, &root) {
+            (Some(own), _) => Ok(own.clone()),
+            (None, Some(root)) => root.join(below_root),
+            (None, None) => standard.parse(),
+        };
+        let own = |base: HostPath| if shares { base.join(name.as_str()) } else { Ok(base) };
+        let state = place(&None, "etcdup", "/var/lib/etcdup")?;
+        let binaries = place(&layout.binaries, "opt", "/opt/etcd")?;
+        let run = state.join("run")?;
+        Ok(Self {
+            certificates: own(place(&layout.certificates, "certificates", "/etc/etcd")?)?,
+            data: match &member.data {
+                Some(data) => data.clone(),
+                None => own(place(&layout.data, "data", "/var/lib/etcd")?)?,
+            },
+            unit: if shares { format!("etcd-{name}.service") } else { "etcd.service".to_owned() },
+            start_file: run.join(&format!("{name}.sh"))?,
+            pid_file: run.join(&format!("{name}.pid"))?,
+            log_file: run.join(&format!("{name}.log"))?,
+            binaries: match &spec.binaries {
+                super::Binaries::Host(host) => host.directory.clone(),
+                _ => binaries.join(&format!("v{}", spec.etcd))?,
+            },
+            links: match &spec.binaries {
+                super::Binaries::Host(_) => None,
+                _ => Some(place(&layout.links, "bin", "/usr/local/bin")?),
+            },
+            state,
+        })
+    }
+
+    /// Where systemd looks for the unit.
+    ///
+    /// # Errors
+    /// When the unit's name is no file name; a member's name never makes such.
+    pub fn unit_file(&self) -> Result<HostPath, NameError> {
+        HostPath::try_from(format!("/etc/systemd/system/{}", self.unit))
+    }
+
+    /// etcd itself.
+    ///
+    /// # Errors
+    /// When the directory's path is too long.
+    pub fn etcd(&self) -> Result<HostPath, NameError> {
+        self.binaries.join("etcd")
+    }
+}
+
+/// The loopback address of the same family.
+#[must_use]
+pub(super) fn loopback(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+    }
+}

@@ -1,0 +1,152 @@
+//! Checks of the flags that the file gives.
+
+use std::collections::BTreeMap;
+
+use super::document::KeyPath;
+use super::spec::{Plane, Spec};
+use crate::finding::{Check, Finding};
+use crate::flag::{FlagValue, Owned, Presence, Row, Successor, lookup, nearest};
+
+pub(super) const UNKNOWN_FLAG: Check = Check {
+    id: "unknown-flag",
+    title: "a flag that no etcd has",
+    about: "etcd refuses to start with an unknown flag. As a variable it would be passed over in silence (etcd issue 11298).",
+    advice: "`etcdup flags` lists the flags of the version",
+};
+pub(super) const FLAG_IN_VERSION: Check = Check {
+    id: "flag-not-in-version",
+    title: "a flag that this version does not have",
+    about: "Flags come and go, in patch releases too: 3.7 dropped all --experimental flags, 3.6 those of the v2 store. Many \
+            live on under another name or as a feature gate.",
+    advice: "use the flag's successor, or another version",
+};
+pub(super) const FLAG_OWNED: Check = Check {
+    id: "flag-owned",
+    title: "a flag that etcdup sets itself",
+    about: "Names, URLs, paths and the initial cluster follow from the rest of the file. Given twice they could contradict it.",
+    advice: "leave the flag out; the file's other keys decide it",
+};
+pub(super) const FLAG_VALUE: Check = Check {
+    id: "flag-value",
+    title: "a value that does not fit its flag",
+    about: "etcd refuses to start with a value of the wrong kind, and election timeouts must be at least five heartbeats and \
+            at most 50 s, the same on every member.",
+    advice: "`etcdup flags` says what each flag takes",
+};
+pub(super) const TLS_CONTRADICTION: Check = Check {
+    id: "tls-contradiction",
+    title: "a TLS flag that contradicts [security]",
+    about: "[security] and [certificates] decide every certificate flag; a TLS flag on a plain plane does nothing.",
+    advice: "leave the flag out, or change [security]",
+};
+
+pub(super) fn lint_flags(spec: &Spec, findings: &mut Vec<Finding>) {
+    table(spec, &spec.flags, &KeyPath::root("flags"), findings);
+    for (index, member) in spec.member.iter().enumerate() {
+        table(spec, &member.flags, &KeyPath::member(index).key("flags"), findings);
+    }
+    timing(spec, findings);
+}
+
+fn table(spec: &Spec, flags: &BTreeMap<String, FlagValue>, place: &KeyPath, findings: &mut Vec<Finding>) {
+    for (name, value) in flags {
+        let at = place.clone().key(name);
+        match lookup(name) {
+            Some(row) => findings.extend(one(spec, row, value).map(|finding| finding.at(at))),
+            None => findings.push(unknown(spec, name).at(at)),
+        }
+    }
+}
+
+fn unknown(spec: &Spec, name: &str) -> Finding {
+    let bare = name.trim_start_matches('-').replace('_', "-").to_ascii_lowercase();
+    let bare = bare.strip_prefix("etcd-").unwrap_or(&bare);
+    let near = if lookup(bare).is_some() { Some(bare.to_owned()) } else { nearest(bare, &spec.etcd).map(str::to_owned) };
+    let finding = UNKNOWN_FLAG.error(name, format!("etcd has no flag `{name}`"));
+    match near {
+        Some(near) => finding.advise(format!("did you mean `{near}`?")),
+        None => finding,
+    }
+}
+
+fn one(spec: &Spec, row: &Row, value: &FlagValue) -> Option<Finding> {
+    let name = row.name;
+    match row.owned {
+        Owned::Etcdup => return Some(FLAG_OWNED.error(name, format!("`{name}` is set by etcdup")).advise(instead_of(name))),
+        Owned::Security => {
+            return Some(TLS_CONTRADICTION.error(name, format!("`{name}` is decided by [security] and [certificates]")));
+        }
+        Owned::User | Owned::Append => {}
+    }
+    if row.presence(&spec.etcd) == Presence::Absent {
+        return Some(absent(spec, row));
+    }
+    if let Err(error) = row.canonical(&value.to_string()) {
+        return Some(FLAG_VALUE.error(name, error.to_string()));
+    }
+    let plain = |plane: Plane| plane == Plane::Plain;
+    let idle = match name {
+        "cipher-suites" | "tls-min-version" | "tls-max-version" => {
+            plain(spec.security.client) && plain(spec.security.peer)
+        }
+        "client-crl-file" | "client-cert-allowed-hostname" => spec.security.client != Plane::Mutual,
+        "peer-crl-file" | "peer-cert-allowed-cn" | "peer-cert-allowed-hostname" => plain(spec.security.peer),
+        _ => false,
+    };
+    idle.then(|| TLS_CONTRADICTION.error(name, format!("`{name}` has no effect under this [security]")))
+}
+
+fn instead_of(name: &str) -> &'static str {
+    match name {
+        "name" => "write `name` in the [[member]]",
+        "data-dir" => "write `data` in the [[member]] or under [layout]",
+        "initial-cluster-token" => "write `token` at the top of the file",
+        "unsafe-no-fsync" | "force-new-cluster" => "leave it out: it can lose data",
+        _ => "leave it out; the members in the file decide it",
+    }
+}
+
+fn absent(spec: &Spec, row: &Row) -> Finding {
+    let finding = FLAG_IN_VERSION.error(row.name, format!("etcd {} has no `{}`", spec.etcd, row.name));
+    match row.successor() {
+        Some(Successor::Flag(next)) => finding.advise(format!("it became `{next}`")),
+        Some(Successor::Gate(gate)) => finding.advise(format!("it became the feature gate `{gate}`: feature-gates = \"{gate}=true\"")),
+        Some(Successor::Nothing) => finding.advise("nothing took its place; leave it out"),
+        None => {
+            let cells = crate::version::KNOWN_MINORS
+                .iter()
+                .enumerate()
+                .filter(|(column, _)| row.cell(*column) != "-")
+                .map(|(column, minor)| match row.cell(column).trim_end_matches('!') {
+                    "all" => format!("3.{minor}"),
+                    from => format!("3.{minor}.{from}"),
+                })
+                .collect::<Vec<_>>();
+            finding.advise(format!("it is in {}", cells.join(", ")))
+        }
+    }
+}
+
+/// Election timeout: at least five heartbeats, at most 50 s, equal on all members (etcd's tuning guide).
+fn timing(spec: &Spec, findings: &mut Vec<Finding>) {
+    let number = |flags: &BTreeMap<String, FlagValue>, name: &str| flags.get(name).and_then(|value| value.to_string().parse::<u64>().ok());
+    let heartbeat = number(&spec.flags, "heartbeat-interval").unwrap_or(100);
+    let election = number(&spec.flags, "election-timeout").unwrap_or(1000);
+    let at = |name: &str| KeyPath::root("flags").key(name);
+    if election < heartbeat * 5 {
+        let evidence = format!("election-timeout {election} ms is less than five heartbeats of {heartbeat} ms");
+        findings.push(FLAG_VALUE.error("election-timeout", evidence).at(at("election-timeout")));
+    }
+    if election > 50_000 {
+        findings.push(FLAG_VALUE.error("election-timeout", format!("{election} ms is more than 50 s")).at(at("election-timeout")));
+    }
+    for (index, member) in spec.member.iter().enumerate() {
+        for flag in ["heartbeat-interval", "election-timeout"] {
+            if member.flags.contains_key(flag) {
+                let evidence = format!("`{flag}` must be the same on every member");
+                let at = KeyPath::member(index).key("flags").key(flag);
+                findings.push(FLAG_VALUE.error(flag, evidence).at(at).advise("move it to the file's [flags]"));
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `etcdup show`: everything resolved, each value with where it came from.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::document::{Document, KeyPath};
+
+/// One value of the topology and its origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Where it stands, such as `member[0].address`.
+    pub path: String,
+    /// The value, as JSON.
+    pub value: String,
+    /// `etcdup.toml:7`, `--set`, or `default`.
+    pub origin: String,
+}
+
+/// Every value of a topology, those not given in the file too.
+#[must_use]
+pub fn show(document: &Document) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    if let Ok(value) = serde_json::to_value(&document.spec) {
+        walk(document, "", &value, &mut settings);
+    }
+    settings
+}
+
+fn walk(document: &Document, path: &str, value: &Value, settings: &mut Vec<Setting>) {
+    match value {
+        Value::Object(table) => {
+            for (key, value) in table {
+                let dot = if path.is_empty() { "" } else { "." };
+                walk(document, &format!("{path}{dot}{key}"), value, settings);
+            }
+        }
+        Value::Array(list) if list.iter().any(Value::is_object) => {
+            for (index, value) in list.iter().enumerate() {
+                walk(document, &format!("{path}[{index}]"), value, settings);
+            }
+        }
+        leaf => settings.push(Setting {
+            path: path.to_owned(),
+            value: leaf.to_string(),
+            origin: origin(document, path),
+        }),
+    }
+}
+
+fn origin(document: &Document, path: &str) -> String {
+    if document.sets.iter().any(|set| set.split_once('=').is_some_and(|(set, _)| set == path)) {
+        return "--set".to_owned();
+    }
+    let Ok(path) = path.parse::<KeyPath>() else { return "default".to_owned() };
+    match document.find(&path) {
+        Some(span) if document.says(&path) => format!("{}:{}", document.name, document.line_column(&span).0),
+        _ => "default".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_says_where_it_came_from() {
+        let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.30\"\n[[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n";
+        let document = Document::parse("etcdup.toml", text, &["token=t2".to_owned()]).unwrap();
+        let settings = show(&document);
+        let origin = |path: &str| settings.iter().find(|setting| setting.path == path).map(|setting| setting.origin.as_str());
+        assert_eq!(origin("cluster"), Some("etcdup.toml:2"));
+        assert_eq!(origin("member[0].host"), Some("etcdup.toml:6"));
+        assert_eq!(origin("security.client"), Some("default"));
+        assert_eq!(origin("token"), Some("--set"));
+    }
+}

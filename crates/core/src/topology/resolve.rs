@@ -1,0 +1,375 @@
+//! From the topology as written to the topology as meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::document::KeyPath;
+use super::layout::{MemberLayout, Ports, loopback};
+use super::spec::{AddressSpec, HostSpec, MemberSpec, Plane, RuntimeKind, Spec};
+use super::target::{HostId, HostTarget, split_login};
+use crate::certificate::{CertRequest, Usage};
+use crate::flag::FlagSet;
+use crate::name::{ClusterToken, MemberName, NameError, UserName};
+use crate::observation::HostFacts;
+use crate::path::Owner;
+use crate::url::{Address, EtcdUrl, Scheme, join_urls};
+
+/// The topology as meant: every name, address, path and flag is concrete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topology {
+    /// The file it comes from.
+    pub spec: Spec,
+    /// The cluster's token.
+    pub token: ClusterToken,
+    /// The members, in the file's order.
+    pub members: Vec<Member>,
+    /// The hosts, by the members on them.
+    pub hosts: BTreeMap<HostId, HostTarget>,
+}
+
+/// A member as meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Its position in the file.
+    pub index: usize,
+    /// Its name.
+    pub name: MemberName,
+    /// The host it runs on.
+    pub host: HostId,
+    /// What peers and clients call it.
+    pub address: Address,
+    /// The address it listens on.
+    pub listen: IpAddr,
+    /// More names its certificates are good for.
+    pub names: Vec<Address>,
+    /// Its ports.
+    pub ports: Ports,
+    /// Where its things lie.
+    pub layout: MemberLayout,
+    /// The flags the user gave, those of all members and its own.
+    flags: BTreeMap<String, String>,
+}
+
+/// Why a topology cannot be made concrete.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// A fact of a host is needed, and it was not observed.
+    #[error("{what} of host {host} is not known yet")]
+    NeedsHost {
+        /// The host.
+        host: HostId,
+        /// What must be asked of it.
+        what: &'static str,
+        /// The place in the file.
+        at: KeyPath,
+    },
+    /// The host has no such interface, or it has no address.
+    #[error("host {host} has no address on interface `{interface}`; it has {found}")]
+    NoInterface {
+        /// The host.
+        host: HostId,
+        /// The interface named in the file.
+        interface: String,
+        /// What it has.
+        found: String,
+        /// The place in the file.
+        at: KeyPath,
+    },
+    /// A name is not usable.
+    #[error("{error}")]
+    Name {
+        /// What is wrong.
+        error: NameError,
+        /// The place in the file.
+        at: KeyPath,
+    },
+}
+
+impl ResolveError {
+    /// The place in the file.
+    #[must_use]
+    pub fn at(&self) -> &KeyPath {
+        match self {
+            ResolveError::NeedsHost { at, .. } | ResolveError::NoInterface { at, .. } | ResolveError::Name { at, .. } => at,
+        }
+    }
+}
+
+/// Makes a topology concrete, with what is known of hosts.
+///
+/// # Errors
+/// When a fact of a host is missing or contradicts the file.
+pub fn resolve<'a>(
+    spec: &Spec,
+    facts: impl Fn(&HostId) -> Option<&'a HostFacts>,
+) -> Result<Topology, ResolveError> {
+    let targets: Vec<HostTarget> =
+        spec.member.iter().map(|member| HostTarget::from_spec(&member.host, &spec.ssh)).collect();
+    let ids: Vec<HostId> = targets.iter().map(HostTarget::id).collect();
+    let mut members = Vec::new();
+    for (index, member) in spec.member.iter().enumerate() {
+        let host = ids[index].clone();
+        let at = KeyPath::member(index);
+        let shares = ids.iter().filter(|id| **id == host).count() > 1;
+        let named = |error| ResolveError::Name { error, at: at.clone() };
+        let name = match &member.name {
+            Some(name) => name.clone(),
+            None => facts(&host)
+                .ok_or(ResolveError::NeedsHost { host: host.clone(), what: "the name", at: at.clone().key("name") })?
+                .hostname
+                .parse()
+                .map_err(named)?,
+        };
+        let (address, listen) = addresses(member, &host, &at, facts(&host))?;
+        let layout = MemberLayout::of(spec, member, &name, shares).map_err(named)?;
+        let mut flags: BTreeMap<String, String> =
+            spec.flags.iter().map(|(flag, value)| (flag.clone(), value.to_string())).collect();
+        flags.extend(member.flags.iter().map(|(flag, value)| (flag.clone(), value.to_string())));
+        let ports = Ports::of(member, &spec.layout);
+        members.push(Member { index, name, host, address, listen, names: member.names.clone(), ports, layout, flags });
+    }
+    let token = match &spec.token {
+        Some(token) => token.clone(),
+        None => spec
+            .cluster
+            .as_str()
+            .parse()
+            .map_err(|error| ResolveError::Name { error, at: KeyPath::root("cluster") })?,
+    };
+    let hosts = ids.into_iter().zip(targets).collect();
+    Ok(Topology { spec: spec.clone(), token, members, hosts })
+}
+
+/// What a member is called and what it listens on.
+fn addresses(
+    member: &MemberSpec,
+    host: &HostId,
+    at: &KeyPath,
+    facts: Option<&HostFacts>,
+) -> Result<(Address, IpAddr), ResolveError> {
+    let host_text = match &member.host {
+        HostSpec::Text(text) if text == "local" => "127.0.0.1".to_owned(),
+        HostSpec::Text(text) => split_login(text).1,
+        HostSpec::Ssh(ssh) => split_login(&ssh.ssh).1,
+        HostSpec::Vagrant(machine) => machine.vagrant.clone(),
+    };
+    let named = |error| ResolveError::Name { error, at: at.clone().key("host") };
+    let address = match &member.address {
+        Some(AddressSpec::Given(address)) => address.clone(),
+        Some(AddressSpec::Interface(interface)) => {
+            let at = at.clone().key("address");
+            let facts = facts.ok_or(ResolveError::NeedsHost {
+                host: host.clone(),
+                what: "an interface's address",
+                at: at.clone(),
+            })?;
+            let found = facts.interface_address(&interface.interface);
+            Address::Ip(found.ok_or_else(|| ResolveError::NoInterface {
+                host: host.clone(),
+                interface: interface.interface.clone(),
+                found: facts.print_addresses(),
+                at,
+            })?)
+        }
+        None => host_text.parse().map_err(named)?,
+    };
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let listen = member.listen.or_else(|| address.ip()).or_else(|| host_text.parse().ok()).unwrap_or(any);
+    Ok((address, listen))
+}
+
+impl Topology {
+    /// A member by its name.
+    #[must_use]
+    pub fn member(&self, name: &MemberName) -> Option<&Member> {
+        self.members.iter().find(|member| member.name == *name)
+    }
+
+    /// The members on a host.
+    pub fn on_host<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Member> {
+        self.members.iter().filter(move |member| member.host == *host)
+    }
+
+    /// How many voters make a quorum.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+
+    /// Who owns a member's files; `None` where they belong to whoever runs etcdup on the host.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        (self.spec.runtime != RuntimeKind::Process).then(|| Owner::of(&self.spec.layout.user))
+    }
+
+    /// The user that runs etcd.
+    #[must_use]
+    pub fn user(&self) -> &UserName {
+        &self.spec.layout.user
+    }
+
+    /// The scheme of the client plane.
+    #[must_use]
+    pub fn client_scheme(&self) -> Scheme {
+        scheme(self.spec.security.client)
+    }
+
+    /// `--initial-cluster`: every member's name and peer URL, in the file's order.
+    #[must_use]
+    pub fn initial_cluster(&self) -> String {
+        let one = |member: &Member| format!("{}={}", member.name, self.peer_url(member));
+        self.members.iter().map(one).collect::<Vec<_>>().join(",")
+    }
+
+    /// The URL that peers use.
+    #[must_use]
+    pub fn peer_url(&self, member: &Member) -> EtcdUrl {
+        EtcdUrl::new(scheme(self.spec.security.peer), member.address.clone(), member.ports.peer)
+    }
+
+    /// The URL that clients use.
+    #[must_use]
+    pub fn client_url(&self, member: &Member) -> EtcdUrl {
+        EtcdUrl::new(self.client_scheme(), member.address.clone(), member.ports.client)
+    }
+
+    /// All flags of a member. `state` is `new` until the cluster has formed, `existing` from then on.
+    #[must_use]
+    pub fn flags(&self, member: &Member, state: ClusterState) -> FlagSet {
+        let mut flags = FlagSet::default();
+        let security = &self.spec.security;
+        let client = self.client_scheme();
+        let mut listen_client = vec![EtcdUrl::new(client, member.listen, member.ports.client)];
+        let wide = member.listen.is_unspecified() || member.listen.is_loopback();
+        if !wide {
+            let inside = if security.loopback_http { Scheme::Http } else { client };
+            listen_client.push(EtcdUrl::new(inside, loopback(member.listen), member.ports.client));
+        }
+        flags.set("name", member.name.as_str());
+        flags.set("data-dir", member.layout.data.as_str());
+        flags.set("listen-client-urls", join_urls(&listen_client));
+        flags.set("advertise-client-urls", self.client_url(member).to_string());
+        flags.set("listen-peer-urls", EtcdUrl::new(scheme(security.peer), member.listen, member.ports.peer).to_string());
+        flags.set("initial-advertise-peer-urls", self.peer_url(member).to_string());
+        flags.set("initial-cluster", self.initial_cluster());
+        flags.set("initial-cluster-state", state.as_str());
+        flags.set("initial-cluster-token", self.token.as_str());
+        if let Some(port) = member.ports.metrics {
+            flags.set("listen-metrics-urls", format!("http://{}", authority(loopback(member.listen), port)));
+        }
+        self.tls_flags(member, &mut flags);
+        for (flag, value) in &member.flags {
+            match (flags.get(flag), crate::flag::lookup(flag).map(|row| row.owned)) {
+                (Some(own), Some(crate::flag::Owned::Append)) => {
+                    let joined = format!("{own},{value}");
+                    flags.set(flag, joined);
+                }
+                _ => flags.set(flag, value.as_str()),
+            }
+        }
+        flags
+    }
+
+    fn tls_flags(&self, member: &Member, flags: &mut FlagSet) {
+        let at = |file: &str| format!("{}/{file}", member.layout.certificates);
+        let security = &self.spec.security;
+        if security.client != Plane::Plain {
+            flags.set("cert-file", at("server.crt"));
+            flags.set("key-file", at("server.key"));
+        }
+        if security.client == Plane::Mutual {
+            flags.set("trusted-ca-file", at("ca.crt"));
+            flags.set("client-cert-auth", "true");
+        }
+        if security.peer != Plane::Plain {
+            let name = if self.shares_certificate() { "server" } else { "peer" };
+            flags.set("peer-cert-file", at(&format!("{name}.crt")));
+            flags.set("peer-key-file", at(&format!("{name}.key")));
+            flags.set("peer-trusted-ca-file", at("ca.crt"));
+        }
+        if security.peer == Plane::Mutual {
+            flags.set("peer-client-cert-auth", "true");
+        }
+    }
+
+    /// Whether a member shows one certificate on both planes.
+    #[must_use]
+    pub fn shares_certificate(&self) -> bool {
+        let both = self.spec.security.client != Plane::Plain && self.spec.security.peer != Plane::Plain;
+        let provided = self.spec.certificates.provided.as_ref();
+        both && provided.map_or(self.spec.certificates.shared, |provided| provided.peer.is_none())
+    }
+
+    /// Whether either plane uses TLS.
+    #[must_use]
+    pub fn uses_tls(&self) -> bool {
+        self.spec.security.client != Plane::Plain || self.spec.security.peer != Plane::Plain
+    }
+
+    /// The certificates that a member needs, each with the file name it has on the host.
+    #[must_use]
+    pub fn certificates(&self, member: &Member) -> Vec<(&'static str, CertRequest)> {
+        let mut wanted = Vec::new();
+        if self.spec.security.client != Plane::Plain {
+            let usage = if self.shares_certificate() { Usage::Peer } else { Usage::Server };
+            wanted.push(("server", self.request(member, usage)));
+        }
+        if self.spec.security.peer != Plane::Plain && !self.shares_certificate() {
+            wanted.push(("peer", self.request(member, Usage::Peer)));
+        }
+        wanted
+    }
+
+    fn request(&self, member: &Member, usage: Usage) -> CertRequest {
+        let mut sans: BTreeSet<Address> = member.names.iter().cloned().collect();
+        sans.insert(member.address.clone());
+        if !member.listen.is_unspecified() {
+            sans.insert(Address::Ip(member.listen));
+        }
+        let local = usage == Usage::Server || self.shares_certificate();
+        if local {
+            let here = ["127.0.0.1", "::1", "localhost"];
+            sans.extend(here.into_iter().filter_map(|text| text.parse().ok()));
+        }
+        CertRequest {
+            name: member.name.to_string(),
+            organization: None,
+            usage,
+            sans,
+            algorithm: self.spec.certificates.algorithm,
+            hours: self.spec.certificates.days * 24,
+        }
+    }
+}
+
+fn scheme(plane: Plane) -> Scheme {
+    if plane == Plane::Plain { Scheme::Http } else { Scheme::Https }
+}
+
+fn authority(ip: IpAddr, port: u16) -> String {
+    EtcdUrl::new(Scheme::Http, ip, port).authority()
+}
+
+/// `--initial-cluster-state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterState {
+    /// The cluster has not formed yet.
+    New,
+    /// It has. A lone member that lost its disk must not boot a fresh cluster (kubespray issue 13261).
+    Existing,
+}
+
+impl ClusterState {
+    /// As etcd spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClusterState::New => "new",
+            ClusterState::Existing => "existing",
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

@@ -1,0 +1,477 @@
+//! The topology file as it is written. Every field of every table is here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use camino::Utf8PathBuf;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::target::{HostKeyPolicy, Sudo};
+use crate::flag::FlagValue;
+use crate::name::{ClusterName, ClusterToken, MemberName, UserName};
+use crate::path::HostPath;
+use crate::url::Address;
+use crate::version::EtcdVersion;
+
+/// What an etcd cluster should be: the whole of `etcdup.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Spec {
+    /// The format of this file: 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub format: u32,
+    /// The cluster's name, used in file names on hosts and in the CA's name.
+    pub cluster: ClusterName,
+    /// The version of etcd to run.
+    pub etcd: EtcdVersion,
+    /// `--initial-cluster-token`; the cluster's name when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<ClusterToken>,
+    /// What runs etcd on a host.
+    #[serde(default)]
+    pub runtime: RuntimeKind,
+    /// Where etcd's binaries come from.
+    #[serde(default)]
+    pub binaries: Binaries,
+    /// How clients and peers are spoken to.
+    #[serde(default)]
+    pub security: Security,
+    /// Who issues which certificates.
+    #[serde(default)]
+    pub certificates: Certificates,
+    /// etcd flags of all members, without dashes in front.
+    #[serde(default)]
+    pub flags: BTreeMap<String, FlagValue>,
+    /// Paths, ports and the user on a host.
+    #[serde(default)]
+    pub layout: Layout,
+    /// How hosts are reached by SSH.
+    #[serde(default)]
+    pub ssh: Ssh,
+    /// SRV discovery; a later release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<BTreeMap<String, String>>,
+    /// The members.
+    #[serde(default)]
+    pub member: Vec<MemberSpec>,
+}
+
+/// What runs etcd on a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeKind {
+    /// A systemd unit.
+    #[default]
+    Systemd,
+    /// A static pod of a kubelet; a later release.
+    StaticPod,
+    /// A detached process that nothing restarts: for demonstrations and tests.
+    Process,
+}
+
+/// Where etcd's binaries come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Binaries {
+    /// Upstream's release archive, downloaded.
+    Release(Release),
+    /// A release archive the operator has.
+    Archive(Archive),
+    /// A directory the operator has, with etcd and etcdctl in it.
+    Directory(Directory),
+    /// Installed on the hosts already.
+    Host(HostBinaries),
+}
+
+impl Default for Binaries {
+    fn default() -> Self {
+        Binaries::Release(Release::default())
+    }
+}
+
+/// A release to download.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Release {
+    /// The URL above `vX.Y.Z/etcd-vX.Y.Z-linux-ARCH.tar.gz`; upstream's releases when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// Who downloads.
+    pub download: Download,
+    /// SHA-256 of the archive by architecture; from the mirror's SHA256SUMS when not given.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sha256: BTreeMap<String, String>,
+}
+
+/// Who downloads a release.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Download {
+    /// The operator's machine, once; it is cached and pushed.
+    #[default]
+    Operator,
+    /// Each host, with curl or wget.
+    Host,
+}
+
+/// A release archive the operator has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Archive {
+    /// The `.tar.gz`, relative to the topology file; `{arch}` stands for amd64 or arm64.
+    #[schemars(with = "String")]
+    pub path: Utf8PathBuf,
+    /// Its SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// A directory the operator has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Directory {
+    /// The directory, relative to the topology file; it holds etcd and etcdctl.
+    #[schemars(with = "String")]
+    pub path: Utf8PathBuf,
+}
+
+/// Binaries that are on the hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct HostBinaries {
+    /// The directory on the host that holds etcd.
+    pub directory: HostPath,
+}
+
+/// How a plane is protected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plane {
+    /// Plain HTTP.
+    Plain,
+    /// The server shows a certificate.
+    Tls,
+    /// Both sides show a certificate.
+    #[default]
+    Mutual,
+}
+
+/// How clients and peers are spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Security {
+    /// The client plane (2379).
+    pub client: Plane,
+    /// The peer plane (2380).
+    pub peer: Plane,
+    /// Listen for plain HTTP clients on loopback too.
+    pub loopback_http: bool,
+    /// Says out loud that plain HTTP may be reached from the network.
+    pub allow_plain: bool,
+}
+
+/// A key algorithm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// ECDSA on P-256.
+    #[default]
+    EcdsaP256,
+    /// RSA with 2048 bits.
+    Rsa2048,
+    /// RSA with 4096 bits.
+    Rsa4096,
+}
+
+/// Who issues which certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Certificates {
+    /// The certificate authority.
+    pub authority: Authority,
+    /// The algorithm of the keys made.
+    pub algorithm: Algorithm,
+    /// How many days a member's certificate is good for. It is renewed when a third of that is left.
+    #[schemars(range(min = 1, max = 36500))]
+    pub days: u32,
+    /// One certificate for both planes of a member instead of two.
+    pub shared: bool,
+    /// Certificates for clients, written beside the CA at apply.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<ClientCertificate>,
+    /// Certificates that somebody else made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provided: Option<Provided>,
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self {
+            authority: Authority::default(),
+            algorithm: Algorithm::default(),
+            days: 365,
+            shared: false,
+            clients: Vec::new(),
+            provided: None,
+        }
+    }
+}
+
+/// The certificate authority: made at the first apply when its files are not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Authority {
+    /// The CA's certificate, relative to the topology file; `pki/<cluster>/ca.crt` when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub cert: Option<Utf8PathBuf>,
+    /// The CA's key, relative to the topology file; `pki/<cluster>/ca.key` when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub key: Option<Utf8PathBuf>,
+    /// An environment variable that holds the CA's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_env: Option<String>,
+    /// A command that prints the CA's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_command: Option<Vec<String>>,
+    /// How many days a CA that is made is good for.
+    #[schemars(range(min = 1, max = 36500))]
+    pub days: u32,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self { cert: None, key: None, key_env: None, key_command: None, days: 3650 }
+    }
+}
+
+/// A certificate for a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClientCertificate {
+    /// Its common name, such as `kube-apiserver-etcd-client`; also the files' name.
+    pub name: MemberName,
+    /// Its organisation, such as `system:masters`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+}
+
+/// Where provided certificates lie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProvidedFrom {
+    /// On the operator's machine, relative to the topology file.
+    #[default]
+    Operator,
+    /// On each host, as absolute paths.
+    Host,
+}
+
+/// Certificates that somebody else made. `{member}` in a path stands for the member's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Provided {
+    /// Where the files lie.
+    #[serde(default)]
+    pub from: ProvidedFrom,
+    /// The CA's certificate.
+    pub ca: String,
+    /// The server's certificate and key.
+    pub server: CertificateSource,
+    /// The peer's certificate and key; the server's when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<CertificateSource>,
+    /// The operator's own client certificate and key, here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<CertificateSource>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CertificateSource {
+    /// The certificate's file.
+    pub cert: String,
+    /// The key's file.
+    pub key: String,
+}
+
+/// Paths, ports and the user on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Layout {
+    /// Everything below one directory; the default of the `process` runtime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<HostPath>,
+    /// Certificates; `/etc/etcd`, with the member's name below it where members share a host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<HostPath>,
+    /// Data; `/var/lib/etcd`, with the member's name below it where members share a host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<HostPath>,
+    /// Binaries, a directory per version below it; `/opt/etcd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binaries: Option<HostPath>,
+    /// Where links to the binaries go; `/usr/local/bin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<HostPath>,
+    /// The user that runs etcd.
+    pub user: UserName,
+    /// The port for clients.
+    pub client_port: u16,
+    /// The port for peers.
+    pub peer_port: u16,
+    /// The port for metrics over plain HTTP on loopback; none when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_port: Option<u16>,
+    /// A template that replaces the unit's, relative to the topology file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub unit_template: Option<Utf8PathBuf>,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        #[allow(clippy::expect_used, reason = "a constant that the tests parse")]
+        let user = "etcd".parse().expect("`etcd` is a user name");
+        Self {
+            root: None,
+            certificates: None,
+            data: None,
+            binaries: None,
+            links: None,
+            user,
+            client_port: 2379,
+            peer_port: 2380,
+            metrics_port: None,
+            unit_template: None,
+        }
+    }
+}
+
+/// How hosts are reached by SSH. What is not given comes from the user's own ssh configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Ssh {
+    /// The login user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// A private key's file, `~` for the home directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Jump hosts, `[user@]host[:port]`, joined with commas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jump: Option<String>,
+    /// How to become root.
+    pub sudo: Sudo,
+    /// What to do with a host that known_hosts does not name.
+    pub host_key: HostKeyPolicy,
+    /// The known_hosts file; `~/.ssh/known_hosts` when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<String>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MemberSpec {
+    /// The member's name; the host's own name when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<MemberName>,
+    /// The host it runs on.
+    pub host: HostSpec,
+    /// The address or name that peers and clients use; the host's when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<AddressSpec>,
+    /// The address to listen on, when `address` is a name or not the host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<IpAddr>,
+    /// More names and addresses that certificates are good for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub names: Vec<Address>,
+    /// The port for clients, instead of the layout's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_port: Option<u16>,
+    /// The port for peers, instead of the layout's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_port: Option<u16>,
+    /// The port for metrics, instead of the layout's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_port: Option<u16>,
+    /// The data directory, instead of the layout's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<HostPath>,
+    /// etcd flags of this member alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flags: BTreeMap<String, FlagValue>,
+    /// The member should go; a later release.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absent: bool,
+}
+
+/// A host: `local`, `[user@]host[:port]`, or a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "`local`, `[user@]host[:port]`, `{ ssh = \"host\", .. }` or `{ vagrant = \"machine\" }`")]
+pub enum HostSpec {
+    /// `local` or `[user@]host[:port]`.
+    Text(String),
+    /// An SSH host with settings of its own.
+    Ssh(SshHost),
+    /// A Vagrant machine; a later release.
+    Vagrant(VagrantHost),
+}
+
+/// An SSH host with settings of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SshHost {
+    /// The host, as `[user@]host[:port]`.
+    pub ssh: String,
+    /// The login user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// A private key's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Jump hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump: Option<String>,
+    /// How to become root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sudo: Option<Sudo>,
+}
+
+/// A Vagrant machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct VagrantHost {
+    /// The machine's name in the Vagrantfile.
+    pub vagrant: String,
+}
+
+/// An address or name, or the interface to read the address of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "an address, a host name, or `{ interface = \"eth1\" }`")]
+pub enum AddressSpec {
+    /// The address or name itself.
+    Given(#[schemars(with = "String")] Address),
+    /// The first global address of this interface.
+    Interface(Interface),
+}
+
+/// A network interface of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Its name, such as `eth1`.
+    pub interface: String,
+}

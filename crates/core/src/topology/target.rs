@@ -1,0 +1,189 @@
+//! Hosts as they are reached.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::spec::{HostSpec, Ssh};
+
+/// How to become root on a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sudo {
+    /// With sudo, without a password, when the login user is not root.
+    #[default]
+    Auto,
+    /// Not at all: the login user does everything.
+    Never,
+    /// With sudo and a password, asked once.
+    Password,
+}
+
+/// What to do with a host that known_hosts does not name. A changed key is always refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostKeyPolicy {
+    /// Refuse it.
+    #[default]
+    Strict,
+    /// Accept it and write its key down.
+    AcceptNew,
+}
+
+/// What tells one host from another in reports: `local`, or `[user@]host[:port]` as written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostId(String);
+
+impl HostId {
+    /// An id from what the file says.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostTarget {
+    /// This very machine.
+    Local {
+        /// How to become root.
+        sudo: Sudo,
+    },
+    /// By SSH.
+    Ssh(SshTarget),
+    /// A Vagrant machine of this name.
+    Vagrant(String),
+}
+
+/// An SSH host. What is `None` comes from the user's ssh configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshTarget {
+    /// The name or address to connect to, or an alias of the ssh configuration.
+    pub host: String,
+    /// The login user.
+    pub user: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// A private key's file.
+    pub key: Option<String>,
+    /// Jump hosts, nearest first.
+    pub jump: Vec<String>,
+    /// How to become root.
+    pub sudo: Sudo,
+    /// What to do with an unknown host key.
+    pub host_key: HostKeyPolicy,
+    /// The known_hosts file.
+    pub known_hosts: Option<String>,
+}
+
+impl HostTarget {
+    /// The target a member's `host` means under the file's `[ssh]` defaults.
+    #[must_use]
+    pub fn from_spec(host: &HostSpec, ssh: &Ssh) -> Self {
+        match host {
+            HostSpec::Text(text) if text == "local" => HostTarget::Local { sudo: ssh.sudo },
+            HostSpec::Text(text) => HostTarget::Ssh(SshTarget::parse(text, ssh)),
+            HostSpec::Ssh(own) => {
+                let mut target = SshTarget::parse(&own.ssh, ssh);
+                target.user = own.user.clone().or(target.user);
+                target.port = own.port.or(target.port);
+                target.key = own.key.clone().or(target.key);
+                target.sudo = own.sudo.unwrap_or(target.sudo);
+                if let Some(jump) = &own.jump {
+                    target.jump = jumps(jump);
+                }
+                HostTarget::Ssh(target)
+            }
+            HostSpec::Vagrant(machine) => HostTarget::Vagrant(machine.vagrant.clone()),
+        }
+    }
+
+    /// The id that reports use.
+    #[must_use]
+    pub fn id(&self) -> HostId {
+        match self {
+            HostTarget::Local { .. } => HostId::new("local"),
+            HostTarget::Vagrant(machine) => HostId::new(format!("vagrant:{machine}")),
+            HostTarget::Ssh(ssh) => match ssh.port {
+                Some(port) if port != 22 => HostId::new(format!("{}:{port}", ssh.host)),
+                _ => HostId::new(ssh.host.clone()),
+            },
+        }
+    }
+}
+
+impl SshTarget {
+    fn parse(text: &str, ssh: &Ssh) -> Self {
+        let (user, host, port) = split_login(text);
+        Self {
+            host,
+            user: user.or_else(|| ssh.user.clone()),
+            port: port.or(ssh.port),
+            key: ssh.key.clone(),
+            jump: ssh.jump.as_deref().map(jumps).unwrap_or_default(),
+            sudo: ssh.sudo,
+            host_key: ssh.host_key,
+            known_hosts: ssh.known_hosts.clone(),
+        }
+    }
+}
+
+fn jumps(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|hop| !hop.is_empty()).map(str::to_owned).collect()
+}
+
+/// `[user@]host[:port]`, an IPv6 address in brackets where a port follows.
+pub(super) fn split_login(text: &str) -> (Option<String>, String, Option<u16>) {
+    let (user, rest) = match text.rsplit_once('@') {
+        Some((user, rest)) => (Some(user.to_owned()), rest),
+        None => (None, text),
+    };
+    if rest.parse::<std::net::Ipv6Addr>().is_ok() {
+        return (user, rest.to_owned(), None);
+    }
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) => match port.parse() {
+            Ok(port) => (host, Some(port)),
+            Err(_) => (rest, None),
+        },
+        None => (rest, None),
+    };
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    (user, host.to_owned(), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_are_split_with_and_without_user_and_port() {
+        assert_eq!(split_login("10.0.0.1"), (None, "10.0.0.1".into(), None));
+        assert_eq!(split_login("ops@h:2222"), (Some("ops".into()), "h".into(), Some(2222)));
+        assert_eq!(split_login("fd00::1"), (None, "fd00::1".into(), None));
+        assert_eq!(split_login("u@[fd00::1]:22"), (Some("u".into()), "fd00::1".into(), Some(22)));
+    }
+
+    #[test]
+    fn a_member_may_overrule_the_defaults() {
+        let ssh = Ssh { user: Some("root".into()), jump: Some("a, b".into()), ..Ssh::default() };
+        let HostTarget::Ssh(target) = HostTarget::from_spec(&HostSpec::Text("ops@h".into()), &ssh) else { panic!() };
+        assert_eq!(target.user.as_deref(), Some("ops"));
+        assert_eq!(target.jump, ["a", "b"]);
+    }
+}

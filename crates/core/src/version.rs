@@ -1,0 +1,112 @@
+//! etcd's version numbers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::NameError;
+
+/// A released version of etcd, such as 3.5.30.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EtcdVersion(semver::Version);
+
+/// The minors this release knows flag by flag.
+pub const KNOWN_MINORS: [u64; 4] = [4, 5, 6, 7];
+
+/// The newest patch of each known minor when the tables were made.
+pub const NEWEST_PATCHES: [u64; 4] = [45, 33, 14, 2];
+
+impl EtcdVersion {
+    /// A version from its numbers.
+    #[must_use]
+    pub fn new(major: u64, minor: u64, patch: u64) -> Self {
+        Self(semver::Version::new(major, minor, patch))
+    }
+
+    /// The middle number.
+    #[must_use]
+    pub fn minor(&self) -> u64 {
+        self.0.minor
+    }
+
+    /// The last number.
+    #[must_use]
+    pub fn patch(&self) -> u64 {
+        self.0.patch
+    }
+
+    /// The column of the known minors, when this version's minor is one.
+    #[must_use]
+    pub fn column(&self) -> Option<usize> {
+        if self.0.major != 3 {
+            return None;
+        }
+        KNOWN_MINORS.iter().position(|minor| *minor == self.0.minor)
+    }
+
+    /// Whether this release has been seen when the tables were made.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.column().is_some_and(|column| self.0.patch <= NEWEST_PATCHES[column])
+    }
+}
+
+impl std::str::FromStr for EtcdVersion {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let bare = text.strip_prefix('v').unwrap_or(text);
+        match semver::Version::parse(bare) {
+            Ok(version) if version.pre.is_empty() && version.build.is_empty() => Ok(Self(version)),
+            Ok(_) => Err(NameError::new("etcd version", text, "is a pre-release or a private build; name a release")),
+            Err(_) => Err(NameError::new("etcd version", text, "is not of the form 3.5.30")),
+        }
+    }
+}
+
+impl TryFrom<String> for EtcdVersion {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<EtcdVersion> for String {
+    fn from(version: EtcdVersion) -> String {
+        version.to_string()
+    }
+}
+
+impl fmt::Display for EtcdVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_string())
+    }
+}
+
+impl schemars::JsonSchema for EtcdVersion {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EtcdVersion".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": r"^v?3\.\d+\.\d+$", "examples": ["3.5.30"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_order_by_number_not_by_text() {
+        let version = |text: &str| text.parse::<EtcdVersion>().unwrap();
+        assert!(version("3.5.9") < version("3.5.30"));
+        assert!(version("v3.5.30") == version("3.5.30"));
+    }
+
+    #[test]
+    fn an_incomplete_or_private_version_is_refused() {
+        for bad in ["3.5", "3.5.0-rc.1", "latest", ""] {
+            assert!(bad.parse::<EtcdVersion>().is_err(), "{bad:?} was accepted");
+        }
+    }
+}
