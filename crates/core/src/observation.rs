@@ -12,7 +12,7 @@ pub use host::{
     UnitView,
 };
 pub use record::{HostRecord, LeaseView, Operation, RecordedFile};
-pub use records::{RecordsError, parse_records};
+pub use records::{CertificateTexts, RecordsError, parse_records};
 pub use wal::{DataIdentity, wal_identity};
 
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ pub struct Observation {
     pub at: Timestamp,
     /// The certificate authority, on the operator's machine.
     pub authority: AuthorityView,
+    /// The certificates of named clients, beside the CA on the operator's machine.
+    pub clients: BTreeMap<String, Seen<CertFacts>>,
     /// Files on the operator's machine that the topology names, by path: SHA-256, and what a certificate says.
     pub sources: BTreeMap<String, Seen<SourceFacts>>,
     /// The hosts.
@@ -96,6 +98,7 @@ impl Observation {
         Self {
             at,
             authority: AuthorityView::Unneeded,
+            clients: BTreeMap::new(),
             sources: BTreeMap::new(),
             hosts: BTreeMap::new(),
             members: BTreeMap::new(),

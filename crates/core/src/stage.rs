@@ -4,7 +4,7 @@ mod gate;
 mod step;
 
 pub use gate::{Gate, Holds, Reason};
-pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, Part};
+pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, OperatorStep, Part};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,8 +73,8 @@ pub enum Impact {
 /// What a stage does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Work {
-    /// Makes the certificate authority on the operator's machine.
-    Authority,
+    /// Steps on the operator's own machine.
+    Operator(Vec<OperatorStep>),
     /// Steps on hosts, side by side, one script run a host.
     Hosts(BTreeMap<HostId, Vec<HostStep>>),
     /// One call to the cluster.

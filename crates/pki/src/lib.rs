@@ -1,1 +1,30 @@
+//! A certificate authority for an etcd cluster: made or loaded, issuing and reading certificates.
+//!
+//! No file, clock or network is touched: times come in as arguments, texts as PEM.
+//!
+//! ```
+//! use etcdup_core::{certificate::{CertRequest, Usage}, topology::Algorithm};
+//! use etcdup_pki::Authority;
+//!
+//! let now = jiff::Timestamp::from_second(1_800_000_000)?;
+//! let authority = Authority::make("prod etcd CA", 3650, now)?;
+//! let request = CertRequest {
+//!     name: "m1".into(),
+//!     organization: None,
+//!     usage: Usage::Peer,
+//!     sans: ["10.0.1.10".parse()?].into(),
+//!     algorithm: Algorithm::EcdsaP256,
+//!     hours: 24,
+//! };
+//! let issued = authority.issue(&request, now)?;
+//! let facts = etcdup_pki::inspect(&issued.certificate)?;
+//! assert!(facts.meets(&request, &authority.facts().key_id, now).is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod authority;
+mod inspect;
+mod keys;
+
+pub use authority::{Authority, Issued, PkiError};
+pub use inspect::{InspectError, inspect};

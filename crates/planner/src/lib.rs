@@ -1,1 +1,34 @@
+//! Decides what to do next. Pure: no host, no clock, no randomness.
+//!
+//! [`Planner::next`] looks at what was seen and says one stage, or that all is done, or what stands in the way.
+//! [`Planner::predict`] says what the world looks like if the stage works. [`Planner::forecast`] unfolds the one over
+//! the other; that is the plan a person reads.
+//!
+//! ```
+//! use etcdup_core::{observation::Observation, stage::Goal, topology::{Document, resolve}};
+//! use etcdup_planner::{Ending, Planner};
+//!
+//! let file = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n[[member]]\nname = \"m1\"\nhost = \"10.0.1.10\"\n";
+//! let topology = resolve(&Document::parse("etcdup.toml", file, &[])?.spec, |_| None)?;
+//! let planner = Planner::new(topology, Goal::Converge { allow_outage: false }, None)?;
+//! let forecast = planner.forecast(&Observation::new(jiff::Timestamp::UNIX_EPOCH));
+//! assert!(matches!(forecast.ending, Ending::Blocked(_)), "no host was seen");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod assess;
+mod bootstrap;
+mod converge;
+mod forecast;
+mod identity;
+mod operator;
+mod planner;
+mod predict;
+mod preflight;
+mod repair;
+mod reset;
+mod roll;
+
+pub use assess::{Assessment, Difference, Weight};
+pub use forecast::{Ending, Forecast};
+pub use planner::{PLANNER_CHECKS, Planner, Wanted};

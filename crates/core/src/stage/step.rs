@@ -51,13 +51,10 @@ pub enum Part {
 pub enum BinarySource {
     /// The release archive for the host's architecture, from the operator's cache or disk, pushed.
     Push,
-    /// Two or three files of a directory of the operator's, pushed.
-    Directory(String),
-    /// Downloaded by the host from this URL, whose archive has this SHA-256.
-    Fetch {
-        /// The archive's URL.
-        url: String,
-    },
+    /// The files of a directory of the operator's, pushed.
+    Directory,
+    /// Downloaded by the host itself.
+    Fetch,
 }
 
 /// One step on a host.
@@ -123,6 +120,15 @@ pub enum HostStep {
     },
     /// A file or directory is deleted.
     Remove(HostPath),
+}
+
+/// One step on the operator's own machine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OperatorStep {
+    /// Makes the certificate authority.
+    MakeAuthority,
+    /// Issues a client's certificate, beside the CA.
+    IssueClient(CertRequest),
 }
 
 /// One call to the cluster.

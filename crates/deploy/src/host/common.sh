@@ -1,0 +1,41 @@
+# shellcheck shell=sh
+# What every script of etcdup starts with. Scripts are constant: all they are told comes on standard input, its first
+# line being `etcdup|1|STATE|CLUSTER|OPERATION|EPOCH|NOW_MS`. Paths hold no blanks, quotes or `|`, by type.
+set -u
+LC_ALL=C
+export LC_ALL PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+umask 077
+
+# A login shell may have printed before; what counts begins here.
+echo '@etcdup'
+
+b64() { base64 | tr -d '\n'; }
+b64_of() { printf '%s' "$1" | b64; }
+
+read_header() {
+    IFS='|' read -r magic version state cluster operation epoch now || return 1
+    [ "$magic|$version" = 'etcdup|1' ] || return 1
+}
+
+uptime_ms() {
+    read -r up _ </proc/uptime
+    echo "${up%.*}$(printf '%.2s' "${up#*.}00")0"
+}
+
+boot_id() { cat /proc/sys/kernel/random/boot_id; }
+
+# A directory of etcdup's own: another user's link or directory in its place is refused.
+own_directory() {
+    [ ! -L "$1" ] && mkdir -p "$1" && [ -O "$1" ]
+}
+
+# The lease file: operation|verb|epoch|who|since|boot|uptime_ms. Expired when the host booted since, or 30 s have gone.
+read_lease() {
+    [ -f "$state/lease" ] || return 1
+    IFS='|' read -r l_operation l_verb l_epoch l_who l_since l_boot l_uptime <"$state/lease" || return 1
+    [ -n "$l_uptime" ]
+}
+
+lease_expired() {
+    [ "$l_boot" != "$(boot_id)" ] || [ "$(($(uptime_ms) - l_uptime))" -gt 30000 ]
+}

@@ -1,0 +1,222 @@
+# shellcheck shell=sh
+# Answers queries about a host as records, `key|field|field`, free text in base64, closed by `end|COUNT`.
+# It changes nothing. Queries, one a line: tool, user, file, bin, text, cert, member, data, disk, port, name, reverse.
+
+# Numbers the records and closes them, but only after the producer's own last word: a cut answer is never whole.
+closing() { awk '$0 == "complete" { print "end|" n + 0; exit } { print; n++ }'; }
+
+observe_queries() {
+    files='' bins='' texts='' certs='' members='' datas='' disks='' ports='' names='' reverses='' users=''
+    while IFS='|' read -r kind one two three; do
+        case $kind in
+        end) break ;;
+        tool) command -v "$one" >/dev/null 2>&1 || echo "missing|$one" ;;
+        user) users="$users $one" ;;
+        file) files="$files $one" ;;
+        bin) bins="$bins $one" ;;
+        text) texts="$texts $one" files="$files $one" ;;
+        cert) certs="$certs $one" files="$files $one" ;;
+        member) members="$members $one|$two|$three" ;;
+        data) datas="$datas $one" ;;
+        disk) disks="$disks $one|$two" ;;
+        port) ports="$ports $one|$two" ;;
+        name) names="$names $one" ;;
+        reverse) reverses="$reverses $one" ;;
+        esac
+    done
+}
+
+observe_system() {
+    read -r machine </etc/machine-id || machine=
+    read -r hostname </proc/sys/kernel/hostname
+    read -r init </proc/1/comm
+    # shellcheck disable=SC1091
+    system=$( (. /etc/os-release && printf '%s' "$PRETTY_NAME") 2>/dev/null) || system=
+    clock=$(date +%s%N)
+    case $clock in
+    *[!0-9]*) clock=$(date +%s)000 ;;
+    *) clock=${clock%??????} ;;
+    esac
+    selinux=no
+    [ ! -e /sys/fs/selinux/enforce ] || selinux=yes
+    echo "sys|$machine|$(boot_id)|$(uptime_ms)|$((clock - now))|$(uname -m)|$(id -u)|$(b64_of "$hostname")|$(b64_of "$system")|$init|$selinux"
+    if command -v ip >/dev/null 2>&1; then
+        ip -o addr show scope global | awk '{ split($4, a, "/"); print "addr|" $2 "|" a[1] }'
+    fi
+    for user in $users; do
+        ! id -u "$user" >/dev/null 2>&1 || echo "user|$user"
+    done
+}
+
+observe_files() {
+    [ -z "$files$bins" ] || {
+        # shellcheck disable=SC2086
+        {
+            sha256sum $files 2>/dev/null | sed 's/^\\//; s/^/sum|/'
+            binary_sums
+            stat -c 'stat|%n|%F|%a|%U:%G|%s' $files $bins 2>/dev/null
+        } | awk -F'|' '
+            $1 == "sum" { split($2, s, "  "); sum[s[2]] = s[1]; next }
+            seen[$2]++ { next }
+            $3 ~ /^regular/ { print "file|" $2 "|file|" $4 "|" $5 "|" $6 "|" sum[$2]; next }
+            $3 == "directory" { print "file|" $2 "|dir|" $4 "|" $5 "|" $6 "|-"; next }
+            $3 == "symbolic link" { next }
+            { print "file|" $2 "|other|" $4 "|" $5 "|" $6 "|-" }'
+        for path in $files $bins; do
+            [ ! -L "$path" ] || echo "file|$path|link|777|-|0|$(readlink "$path" | b64)"
+        done
+    }
+    for path in $texts; do
+        [ ! -f "$path" ] || echo "text|$path|$(b64 <"$path")"
+    done
+    for path in $certs; do
+        [ ! -f "$path" ] || echo "cert|$path|$(b64 <"$path")"
+    done
+}
+
+# Binaries are large: one that has the size, the time and the inode noted beside its sum is not read again.
+binary_sums() {
+    for path in $bins; do
+        now_stat=$(stat -c '%s %Y %i' "$path" 2>/dev/null) || continue
+        known=$(awk -v p="$path" -v s="$now_stat" '$1 == p && $3 " " $4 " " $5 == s { k = $2 } END { print k }' "$state/sums" 2>/dev/null)
+        [ -n "$known" ] || known=$(sha256sum "$path" | cut -d' ' -f1)
+        echo "sum|$known  $path"
+    done
+}
+
+# A member's process, by its unit or its pid file; what is not etcd is not a member.
+observe_members() {
+    pids=''
+    units=''
+    for entry in $members; do
+        case $entry in *'|unit|'*) units="$units ${entry##*|}" ;; esac
+    done
+    shown=''
+    if [ -n "$units" ] && command -v systemctl >/dev/null 2>&1; then
+        # shellcheck disable=SC2086
+        shown=$(timeout 20 systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,Result,NRestarts,NeedDaemonReload,MainPID $units 2>/dev/null |
+            awk -F= '
+                function out() { if (v["Id"] != "") print "unit|" v["Id"] "|" v["LoadState"] "|" v["ActiveState"] "|" v["SubState"] "|" v["UnitFileState"] "|" v["Result"] "|" v["NRestarts"] "|" v["NeedDaemonReload"] "|" v["MainPID"]; split("", v) }
+                /^$/ { out(); next } { v[$1] = $2 } END { out() }')
+        printf '%s\n' "$shown" | sed '/^$/d; s/|[0-9]*$//'
+    fi
+    for entry in $members; do
+        name=${entry%%|*} rest=${entry#*|}
+        how=${rest%%|*} where=${rest#*|}
+        case $how in
+        unit) pid=$(printf '%s\n' "$shown" | awk -F'|' -v u="$where" '$2 == u { print $10 }') ;;
+        *) pid=$(cat "$where" 2>/dev/null) ;;
+        esac
+        exe=$(readlink "/proc/${pid:-0}/exe" 2>/dev/null) || exe=
+        exe=${exe% (deleted)}
+        if [ "${exe##*/}" = etcd ]; then
+            pids="$pids $name"
+            echo "proc|$name|$pid|$(b64_of "$exe")|$(tr '\0' '\n' <"/proc/$pid/cmdline" | b64)|$(tr '\0' '\n' <"/proc/$pid/environ" | grep '^ETCD_' | b64)"
+        fi
+        state_now=$(printf '%s\n' "$shown" | awk -F'|' -v u="$where" '$2 == u { print $4 "/" $5 }')
+        case $how/$state_now in
+        unit/active/running | unit/inactive/*) ;;
+        unit/?*) echo "log|$name|$(timeout 20 journalctl --unit="$where" --lines=12 --no-pager --output=cat 2>/dev/null | b64)" ;;
+        file/*) [ -n "$exe" ] || [ ! -f "${where%.pid}.log" ] || echo "log|$name|$(tail -n 12 "${where%.pid}.log" | b64)" ;;
+        esac
+    done
+}
+
+observe_data() {
+    for path in $datas; do
+        if [ ! -e "$path" ]; then
+            echo "data|$path|absent|"
+        elif [ -z "$(ls -A "$path" | grep -v '^lost+found$')" ]; then
+            echo "data|$path|empty|"
+        else
+            head=''
+            for segment in "$path"/member/wal/*.wal; do
+                [ ! -f "$segment" ] || head=$(od -An -v -tx1 -N 64 "$segment" | tr -d ' \n')
+                break
+            done
+            if [ -n "$head" ]; then echo "data|$path|member|$head"; else echo "data|$path|foreign|"; fi
+        fi
+    done
+}
+
+nearest_directory() {
+    near=$1
+    while [ ! -d "$near" ]; do near=${near%/*}; [ -n "$near" ] || near=/; done
+    echo "$near"
+}
+
+observe_disks() {
+    for entry in $disks; do
+        path=${entry%%|*} near=$(nearest_directory "${entry%%|*}")
+        fsync='-'
+        [ "${entry#*|}" != measure ] || fsync=$(measure_fsync "$near")
+        df -Pk "$near" | awk 'NR == 2 { print $4, $1 }' | {
+            read -r free device
+            echo "disk|$path|$free|$(b64_of "$device")|$fsync"
+        }
+    done
+}
+
+# The mean of fifty writes of 4 KiB, each waited for, in microseconds.
+measure_fsync() {
+    probe=$(mktemp "$1/.etcdup-fsync.XXXXXX" 2>/dev/null) || { echo '-'; return; }
+    start=$(date +%s%N)
+    timeout 10 dd if=/dev/zero of="$probe" bs=4096 count=50 oflag=dsync 2>/dev/null
+    ended=$(date +%s%N)
+    rm -f "$probe"
+    case $start in
+    *[!0-9]*) echo '-' ;;
+    *) echo "$(((ended - start) / 50000))" ;;
+    esac
+}
+
+observe_ports() {
+    wanted=''
+    for entry in $ports; do
+        case " $pids " in *" ${entry#*|} "*) ;; *) wanted="$wanted ${entry%%|*}" ;; esac
+    done
+    [ -n "$wanted" ] || return 0
+    listening=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { n = split($2, a, ":"); print a[n], $10 }')
+    for port in $wanted; do
+        hex=$(printf '%04X' "$port")
+        inode=$(printf '%s\n' "$listening" | awk -v h="$hex" '$1 == h { print $2; exit }')
+        [ -n "$inode" ] || continue
+        # shellcheck disable=SC2012
+        pid=$(ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v s="socket:[$inode]" '/^\/proc\// { split($1, p, "/") } $NF == s { print p[3]; exit }')
+        program=$(cat "/proc/${pid:-0}/comm" 2>/dev/null) || program=
+        echo "port|$port|${pid:--}|$(b64_of "$program")"
+    done
+}
+
+observe_names() {
+    for name in $names; do
+        echo "name|$name|$(timeout 10 getent ahosts "$name" 2>/dev/null | awk '!seen[$1]++ { printf "%s ", $1 }')"
+    done
+    for address in $reverses; do
+        echo "reverse|$address|$(timeout 10 getent hosts "$address" 2>/dev/null | awk '{ for (i = 2; i <= NF; i++) printf "%s ", $i }')"
+    done
+}
+
+observe_own() {
+    [ ! -f "$state/$cluster.json" ] || echo "record|$(b64 <"$state/$cluster.json")"
+    if read_lease; then
+        held=held
+        ! lease_expired || held=expired
+        echo "lease|$held|$l_operation|$l_verb|$l_epoch|$l_who|$l_since"
+    fi
+}
+
+observe() {
+    {
+        observe_queries
+        observe_system
+        observe_files
+        observe_members
+        observe_data
+        observe_disks
+        observe_ports
+        observe_names
+        observe_own
+        echo complete
+    } </dev/stdin | closing
+}

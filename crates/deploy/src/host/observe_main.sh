@@ -1,0 +1,7 @@
+# shellcheck shell=sh
+main() {
+    read_header || { echo '@refused|the input has no header'; exit 65; }
+    echo '@observe'
+    observe
+}
+main

@@ -1,0 +1,206 @@
+# shellcheck shell=sh
+# Carries out one stage: a tar on standard input behind the header, holding `sums`, `ops`, `queries` and files `f/N`.
+# It is checked whole before anything is done; a stream cut at any byte changes nothing. Then each operation is one line,
+# `N|verb|fields`, reported as `@ok|N` or `@fail|N|status|last lines in base64`; the first that fails is the last.
+# Once the input is complete the script runs to its end, even when the link dies.
+
+unpack() {
+    own_directory "$state" || refuse "cannot make $state, or it belongs to somebody else"
+    work=$(mktemp -d "$state/in.XXXXXX") || refuse "cannot write below $state"
+    trap 'rm -rf "$work"' EXIT
+    tar -xf - -C "$work" 2>/dev/null || refuse 'the input was cut off'
+    [ "$(tail -n 1 "$work/sums" 2>/dev/null)" = end ] || refuse 'the input was cut off'
+    sed '$d' "$work/sums" >"$work/sums.list"
+    (cd "$work" && sha256sum -c sums.list >/dev/null 2>&1) || refuse 'the input is damaged'
+    [ "$(tail -n 1 "$work/ops")" = end ] || refuse 'the list of operations is cut off'
+}
+
+refuse() {
+    echo "@refused|$(b64_of "$1")"
+    exit 65
+}
+
+# Nobody else's script runs on this host, and the lease is ours: then a dead operator's last script ends before the
+# successor's first write.
+hold_stage_lock() {
+    exec 9>"$state/stage.lock"
+    timeout 120 flock 9 || refuse 'another stage has been running on this host for two minutes'
+    read_lease || refuse 'the lease on this host is gone'
+    [ "$l_operation|$l_epoch" = "$operation|$epoch" ] || refuse "the lease on this host belongs to $l_who"
+    # A script that was cut off left its input behind, keys among it: whoever holds the lock sweeps.
+    for left in "$state"/in.*; do
+        [ "$left" = "$work" ] || rm -rf "$left"
+    done
+}
+
+set_owner() { [ "$1" = - ] || chown "$1" "$2"; }
+
+op_user() {
+    id -u "$1" >/dev/null 2>&1 || useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
+}
+
+op_dir() {
+    mkdir -p "$3" && chmod "$1" "$3" && set_owner "$2" "$3"
+}
+
+# Written beside its target under a dot name, since a kubelet runs every other name in its directory.
+staged_name() { echo "${1%/*}/.${1##*/}.etcdup"; }
+
+op_file() {
+    [ -d "${4%/*}" ] || mkdir -p -m 755 "${4%/*}" || return 1
+    new=$(staged_name "$4")
+    rm -f "$new"
+    : >"$new" && set_owner "$3" "$new" && chmod "$2" "$new" && cat "$1" >"$new" || return 1
+    pending="$pending $4"
+}
+
+op_commit() {
+    news='' dirs=''
+    for path in $pending; do news="$news $(staged_name "$path")"; done
+    # shellcheck disable=SC2086
+    sync $news || return 1
+    for path in $pending; do
+        mv -f "$(staged_name "$path")" "$path" || return 1
+        dirs="$dirs ${path%/*}"
+        [ "$selinux" = no ] || restorecon "$path" || return 1
+    done
+    # shellcheck disable=SC2086
+    sync $dirs
+    pending=''
+}
+
+# Binaries go into a directory of their own version: the old one stays there to go back to.
+op_binaries() {
+    archive=$1 directory=$2 wanted=$3
+    rm -rf "$directory.part"
+    mkdir -p "$directory.part" && chmod 755 "${directory%/*}" "$directory.part" || return 1
+    timeout 300 tar -xzf "$archive" -C "$directory.part" --strip-components=1 --no-same-owner || return 1
+    settle_binaries "$directory" "$wanted"
+}
+
+op_binary_file() {
+    mkdir -p "$2.part" && chmod 755 "${2%/*}" "$2.part" && cat "$1" >"$2.part/$3"
+}
+
+op_binaries_done() { settle_binaries "$1" "$2"; }
+
+settle_binaries() {
+    chmod 755 "$1.part"/etcd* || return 1
+    found=$(timeout 20 "$1.part/etcd" --version 2>&1 | awk '/^etcd Version:/ { print $3 }')
+    if [ "$found" != "$2" ]; then
+        echo "the binary is etcd ${found:-for another machine}, wanted $2 for $(uname -m)"
+        return 1
+    fi
+    sync "$1.part"/etcd* || return 1
+    if [ -d "$1" ]; then
+        # A running etcd keeps its file: each is replaced by rename.
+        for binary in "$1.part"/etcd*; do [ ! -f "$binary" ] || mv -f "$binary" "$1/" || return 1; done
+        rm -rf "$1.part"
+    else
+        mv "$1.part" "$1" || return 1
+    fi
+    [ "$selinux" = no ] || restorecon -R "$1" || return 1
+    for binary in "$1"/etcd*; do
+        [ ! -f "$binary" ] || echo "$binary $(sha256sum "$binary" | cut -d' ' -f1) $(stat -c '%s %Y %i' "$binary")" >>"$state/sums"
+    done
+    sync "$1" "${1%/*}"
+}
+
+op_links() {
+    mkdir -p "$2" || return 1
+    for binary in "$1"/etcd "$1"/etcdctl "$1"/etcdutl; do
+        [ ! -f "$binary" ] || { ln -s "$binary" "$2/.${binary##*/}.etcdup" && mv -f "$2/.${binary##*/}.etcdup" "$2/${binary##*/}"; } || return 1
+    done
+}
+
+op_fetch() {
+    got=$work/fetched
+    if command -v curl >/dev/null 2>&1; then
+        timeout 600 curl --fail --silent --show-error --location --output "$got" "$1" || return 1
+    else
+        timeout 600 wget -q -O "$got" "$1" || return 1
+    fi
+    if ! echo "$2  $got" | sha256sum -c >/dev/null 2>&1; then
+        echo "the archive has the wrong checksum: expected $2, found $(sha256sum "$got" | cut -d' ' -f1)"
+        return 1
+    fi
+    op_binaries "$got" "$3" "$4"
+}
+
+op_reload() { timeout 60 systemctl daemon-reload; }
+op_enable() { timeout 60 systemctl --quiet enable "$1"; }
+op_start() { timeout 60 systemctl start --no-block "$1"; }
+op_restart() { timeout 60 systemctl reset-failed "$1" 2>/dev/null; timeout 60 systemctl restart --no-block "$1"; }
+op_disable() {
+    timeout 120 systemctl stop "$1" 2>/dev/null
+    [ ! -e "/etc/systemd/system/$1" ] || timeout 60 systemctl --quiet disable "$1"
+}
+
+op_spawn() {
+    running=$(cat "$2" 2>/dev/null) && kill -0 "$running" 2>/dev/null && return 0
+    # A detached etcd must not keep the stage's lock: descriptor 9 is closed for it.
+    setsid sh "$1" >>"$3" 2>&1 </dev/null 9>&- &
+    echo "$!" >"$2"
+}
+
+op_kill() {
+    running=$(cat "$1" 2>/dev/null) || return 0
+    case $(readlink "/proc/$running/exe" 2>/dev/null) in */etcd | */etcd' (deleted)') ;; *) rm -f "$1"; return 0 ;; esac
+    kill "$running" 2>/dev/null
+    tries=0
+    while kill -0 "$running" 2>/dev/null; do
+        [ "$tries" -lt 300 ] || kill -KILL "$running" 2>/dev/null
+        tries=$((tries + 1))
+        sleep 0.1 2>/dev/null || sleep 1
+    done
+    rm -f "$1"
+}
+
+op_keep() {
+    [ ! -e "$1" ] || { mv "$1" "$2" && sync "${1%/*}"; }
+}
+
+op_remove() { rm -rf "$1"; }
+
+run_operations() {
+    pending=''
+    while IFS='|' read -r number verb a b c d <&8; do
+        [ "$number" != end ] || break
+        # In this shell, not a subshell: `pending` must live on. The output goes to a file.
+        case $verb in
+        user | dir | commit | binaries | links | fetch | reload | enable | start | restart | disable | spawn | kill | keep | remove | binary_file | binaries_done)
+            "op_$verb" "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1
+            ;;
+        file) op_file "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1 ;;
+        *) echo "unknown operation $verb" >"$work/said"; false ;;
+        esac
+        status=$?
+        if [ "$status" -ne 0 ]; then
+            echo "@fail|$number|$status|$(tail -n 12 "$work/said" | b64)" || :
+            return 1
+        fi
+        echo "@ok|$number" || :
+    done 8<"$work/ops"
+}
+
+# `f/N` is a file of the input; anything else is itself.
+payload() {
+    case $1 in
+    f/*) echo "$work/$1" ;;
+    *) echo "$1" ;;
+    esac
+}
+
+main() {
+    read_header || refuse 'the input has no header'
+    unpack
+    trap '' HUP PIPE INT TERM
+    selinux=no
+    { [ -e /sys/fs/selinux/enforce ] && command -v restorecon >/dev/null 2>&1; } && selinux=yes
+    hold_stage_lock
+    run_operations || :
+    flock -u 9
+    echo '@observe' || :
+    observe <"$work/queries" || :
+}
+main

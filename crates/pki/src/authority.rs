@@ -1,0 +1,182 @@
+//! The certificate authority.
+
+use etcdup_core::certificate::{CertFacts, CertRequest};
+use etcdup_core::secret::Secret;
+use etcdup_core::topology::Algorithm;
+use etcdup_core::url::Address;
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SanType,
+};
+use time::OffsetDateTime;
+
+use crate::inspect::{InspectError, first_certificate, parse, read};
+use crate::keys;
+
+/// Why a certificate or an authority cannot be made or used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PkiError {
+    /// Making it failed.
+    #[error("the certificate cannot be made: {0}")]
+    Make(String),
+    /// The key's file is encrypted.
+    #[error("the key is encrypted; decrypt it first, or let a command print it: key-command = [\"openssl\", \"pkey\", ..]")]
+    EncryptedKey,
+    /// The key cannot be read.
+    #[error("the key cannot be read: {0}")]
+    UnreadableKey(String),
+    /// The certificate cannot be read.
+    #[error(transparent)]
+    Certificate(#[from] InspectError),
+    /// The certificate is not a CA's.
+    #[error("`{0}` is not a certificate authority (basicConstraints CA:TRUE is missing)")]
+    NotAnAuthority(String),
+    /// The key is another certificate's.
+    #[error("the key does not belong to the certificate of `{0}`")]
+    KeyMismatch(String),
+    /// The CA has ended, or is not good yet.
+    #[error("the CA `{name}` {why}")]
+    OutOfTime {
+        /// The CA's name.
+        name: String,
+        /// Since when or until when.
+        why: String,
+    },
+    /// There is no key, so nothing can be issued.
+    #[error("the key of the CA `{0}` is not here, so it can issue nothing")]
+    NoKey(String),
+}
+
+/// A certificate authority, with or without its key.
+pub struct Authority {
+    certificate: String,
+    facts: CertFacts,
+    issuer: Option<Issuer<'static, KeyPair>>,
+    key: Option<Secret>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// The key, PEM (PKCS#8).
+    pub key: Secret,
+}
+
+/// Issuers' clocks run ahead of members' now and then (cluster-api issue 4304).
+const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
+
+impl Authority {
+    /// Makes an authority that is good for this many days.
+    ///
+    /// # Errors
+    /// When the key or the certificate cannot be made.
+    pub fn make(name: &str, days: u32, now: Timestamp) -> Result<Self, PkiError> {
+        let key = keys::make(Algorithm::EcdsaP256)?;
+        let mut params = params(name, None, now, SignedDuration::from_hours(i64::from(days) * 24))?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key).map_err(made)?.pem();
+        let secret = Secret::new(key.serialize_pem());
+        Self::load(&certificate, Some(&secret))
+    }
+
+    /// Loads an authority: its certificate and, where issuing is wanted, its key. RSA and EC keys in PKCS#8, PKCS#1 and
+    /// SEC1 are read, as openssl and cfssl write them.
+    ///
+    /// # Errors
+    /// When either cannot be read, they do not belong together, or the certificate is no CA's.
+    pub fn load(certificate: &str, key: Option<&Secret>) -> Result<Self, PkiError> {
+        let der = first_certificate(certificate)?;
+        let parsed = parse(&der)?;
+        let facts = read(&parsed, &der)?;
+        if !facts.authority {
+            return Err(PkiError::NotAnAuthority(facts.name));
+        }
+        let issuer = match key {
+            None => None,
+            Some(key) => {
+                let pair = keys::load(key)?;
+                let same = parsed.public_key().raw == pair.subject_public_key_info().as_slice()
+                    || parsed.public_key().subject_public_key.data[..] == *pair.public_key_raw();
+                if !same {
+                    return Err(PkiError::KeyMismatch(facts.name));
+                }
+                let der: Vec<u8> = der.clone();
+                Some(Issuer::from_ca_cert_der(&der.into(), pair).map_err(made)?)
+            }
+        };
+        Ok(Self { certificate: certificate.to_owned(), facts, issuer, key: key.cloned() })
+    }
+
+    /// The CA's certificate, PEM.
+    #[must_use]
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn facts(&self) -> &CertFacts {
+        &self.facts
+    }
+
+    /// The CA's key, PEM, where it is here: for the file that keeps it.
+    #[must_use]
+    pub fn key(&self) -> Option<&Secret> {
+        self.key.as_ref()
+    }
+
+    /// Issues a certificate with a fresh key. It ends no later than the CA does.
+    ///
+    /// # Errors
+    /// When the CA has no key or is out of its time, or the request cannot be met.
+    pub fn issue(&self, request: &CertRequest, now: Timestamp) -> Result<Issued, PkiError> {
+        let issuer = self.issuer.as_ref().ok_or_else(|| PkiError::NoKey(self.facts.name.clone()))?;
+        self.facts
+            .in_time(now)
+            .map_err(|error| PkiError::OutOfTime { name: self.facts.name.clone(), why: error.to_string() })?;
+        let life = SignedDuration::from_hours(i64::from(request.hours)).min(self.facts.left(now));
+        let mut params = params(&request.name, request.organization.as_deref(), now, life)?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        for san in &request.sans {
+            params.subject_alt_names.push(match san {
+                Address::Ip(ip) => SanType::IpAddress(*ip),
+                Address::Name(name) => SanType::DnsName(name.as_str().try_into().map_err(made)?),
+            });
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if request.usage.serves() {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        params.use_authority_key_identifier_extension = true;
+        let key = keys::make(request.algorithm)?;
+        let certificate = params.signed_by(&key, issuer).map_err(made)?.pem();
+        Ok(Issued { certificate, key: Secret::new(key.serialize_pem()) })
+    }
+}
+
+fn params(
+    name: &str,
+    organization: Option<&str>,
+    now: Timestamp,
+    life: SignedDuration,
+) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    if let Some(organization) = organization {
+        params.distinguished_name.push(DnType::OrganizationName, organization);
+    }
+    params.distinguished_name.push(DnType::CommonName, name);
+    let at = |time: Timestamp| OffsetDateTime::from_unix_timestamp(time.as_second()).map_err(made);
+    params.not_before = at(now - BACKDATED)?;
+    params.not_after = at(now + life)?;
+    Ok(params)
+}
+
+fn made(error: impl std::fmt::Display) -> PkiError {
+    PkiError::Make(error.to_string())
+}

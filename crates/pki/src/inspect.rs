@@ -1,0 +1,114 @@
+//! Reading certificates.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::url::Address;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::pem::Pem;
+use x509_parser::prelude::FromDer;
+
+/// A text that is no certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// There is no CERTIFICATE block.
+    #[error("it holds no PEM block CERTIFICATE")]
+    NoCertificate,
+    /// The block cannot be read.
+    #[error("the certificate cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// What the first certificate of a PEM text says.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn inspect(pem: &str) -> Result<CertFacts, InspectError> {
+    let der = first_certificate(pem)?;
+    let certificate = parse(&der)?;
+    read(&certificate, &der)
+}
+
+pub(crate) fn first_certificate(pem: &str) -> Result<Vec<u8>, InspectError> {
+    for block in Pem::iter_from_buffer(pem.as_bytes()) {
+        let block = block.map_err(|error| InspectError::Unreadable(error.to_string()))?;
+        if block.label == "CERTIFICATE" {
+            return Ok(block.contents);
+        }
+    }
+    Err(InspectError::NoCertificate)
+}
+
+pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, InspectError> {
+    X509Certificate::from_der(der)
+        .map(|(_, certificate)| certificate)
+        .map_err(|error| InspectError::Unreadable(error.to_string()))
+}
+
+pub(crate) fn read(certificate: &X509Certificate<'_>, der: &[u8]) -> Result<CertFacts, InspectError> {
+    let unreadable = |error: String| InspectError::Unreadable(error);
+    let mut sans = BTreeSet::new();
+    let mut odd_sans = Vec::new();
+    let names = certificate.subject_alternative_name().map_err(|error| unreadable(error.to_string()))?;
+    for name in names.iter().flat_map(|extension| &extension.value.general_names) {
+        match san(name) {
+            Ok(address) => {
+                sans.insert(address);
+            }
+            Err(odd) => odd_sans.push(odd),
+        }
+    }
+    let usage = certificate.extended_key_usage().map_err(|error| unreadable(error.to_string()))?;
+    let usage = usage.map(|usage| (usage.value.server_auth || usage.value.any, usage.value.client_auth || usage.value.any));
+    let (server, client) = usage.unwrap_or((true, true));
+    let mut key_id = String::new();
+    let mut issuer_key_id = String::new();
+    for extension in certificate.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => key_id = hex(id.0),
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                issuer_key_id = id.key_identifier.as_ref().map(|id| hex(id.0)).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    let time = |seconds: i64| Timestamp::from_second(seconds).map_err(|error| unreadable(error.to_string()));
+    let common_name = |name: &x509_parser::x509::X509Name<'_>| {
+        name.iter_common_name().next().and_then(|name| name.as_str().ok()).map(str::to_owned)
+    };
+    Ok(CertFacts {
+        name: common_name(certificate.subject()).unwrap_or_default(),
+        issuer: common_name(certificate.issuer()).unwrap_or_else(|| certificate.issuer().to_string()),
+        sans,
+        odd_sans,
+        server,
+        client,
+        authority: certificate.is_ca(),
+        not_before: time(certificate.validity().not_before.timestamp())?,
+        not_after: time(certificate.validity().not_after.timestamp())?,
+        fingerprint: hex(&Sha256::digest(der)),
+        key_id,
+        issuer_key_id,
+    })
+}
+
+fn san(name: &GeneralName<'_>) -> Result<Address, String> {
+    match name {
+        GeneralName::DNSName(name) => name.parse().map_err(|_| (*name).to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            let ip = <[u8; 4]>::try_from(*bytes)
+                .map(IpAddr::from)
+                .or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            ip.map(Address::Ip).map_err(|_| hex(bytes))
+        }
+        other => Err(other.to_string()),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,118 @@
+//! Installing what a member needs before it runs: user, directories, certificates, binaries, its unit or start file.
+
+use std::collections::BTreeMap;
+
+use etcdup_core::path::Mode;
+use etcdup_core::stage::{BinarySource, HostStep, Impact, Stage, StageKey, Work};
+use etcdup_core::topology::{Binaries, Download, HostId, Member};
+
+use crate::assess::Assessment;
+use crate::converge::{Rule, World};
+use crate::identity::Formation;
+use crate::planner::Planner;
+
+/// Installs, on every host at once, what members that do not run need, and binaries that running members will need:
+/// neither touches a running member.
+pub(crate) fn install(world: &World<'_>) -> Rule {
+    let mut why = Vec::new();
+    let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
+    for member in &world.members {
+        let steps = match member.process {
+            None => whole(world.planner, member),
+            Some(_) => binaries(world.planner, member),
+        };
+        if steps.is_empty() {
+            continue;
+        }
+        why.push(reason(member));
+        tasks.entry(member.member.host.clone()).or_default().extend(steps);
+    }
+    if tasks.is_empty() {
+        return Rule::Pass;
+    }
+    let title = match world.formation {
+        Formation::Unborn => "install etcd",
+        Formation::Forming | Formation::Formed => "install what is missing",
+    };
+    Rule::Do(Stage {
+        key: StageKey::new("install", None),
+        title: title.to_owned(),
+        why,
+        impact: Impact::None,
+        before: Vec::new(),
+        work: Work::Hosts(tasks),
+        settle: Vec::new(),
+    })
+}
+
+fn reason(member: &Assessment<'_>) -> String {
+    let count = member.differences().count();
+    match member.differences().next() {
+        Some(first) if count == 1 => format!("{}: {} {}", member.member.name, first.what, first.why),
+        Some(first) => format!("{}: {} {}, and {} more", member.member.name, first.what, first.why, count - 1),
+        None => format!("{}: is not installed", member.member.name),
+    }
+}
+
+/// Everything that differs for a member that does not run.
+fn whole(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
+    let mut steps = binaries(planner, member);
+    let files: Vec<HostStep> = member.files.iter().map(|(artifact, _)| HostStep::File((*artifact).clone())).collect();
+    let enable = member.running.iter().any(|difference| difference.what == member.member.layout.unit);
+    let mut frame = frame(planner, member);
+    if steps.is_empty() && files.is_empty() && frame.is_empty() && !enable {
+        return Vec::new();
+    }
+    let unit = &member.member.layout.unit;
+    let has_files = !files.is_empty();
+    frame.append(&mut steps);
+    frame.extend(files);
+    if planner.is_systemd() {
+        if has_files {
+            frame.push(HostStep::Reload);
+        }
+        if enable || has_files {
+            frame.push(HostStep::Enable(unit.clone()));
+        }
+    }
+    frame
+}
+
+/// The user and the directories, where they are missing or belong to somebody else.
+fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
+    let layout = &member.member.layout;
+    let owner = planner.topology.owner();
+    let mut steps = Vec::new();
+    let user = planner.topology.user();
+    if owner.is_some() && !member.host.facts.users.iter().any(|found| found == user.as_str()) {
+        steps.push(HostStep::User { name: user.clone(), home: layout.data.clone() });
+    }
+    let mut wanted = vec![(&layout.data, Mode::CLOSED)];
+    if planner.topology.uses_tls() {
+        wanted.push((&layout.certificates, Mode::PROGRAM));
+    }
+    for (path, mode) in wanted {
+        let right = member.host.files.get(path).is_some_and(|found| found.mode == mode && (owner.is_none() || found.owner == owner));
+        if !right {
+            steps.push(HostStep::Directory { path: path.clone(), mode, owner: owner.clone() });
+        }
+    }
+    steps
+}
+
+fn binaries(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
+    if member.binaries.is_none() {
+        return Vec::new();
+    }
+    let source = match &planner.topology.spec.binaries {
+        Binaries::Host(_) => return Vec::new(),
+        Binaries::Directory(_) => BinarySource::Directory,
+        Binaries::Archive(_) => BinarySource::Push,
+        Binaries::Release(release) => match release.download {
+            Download::Operator => BinarySource::Push,
+            Download::Host => BinarySource::Fetch,
+        },
+    };
+    let Member { layout, .. } = member.member;
+    vec![HostStep::Binaries { directory: layout.binaries.clone(), links: layout.links.clone(), source }]
+}

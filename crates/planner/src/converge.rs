@@ -1,0 +1,91 @@
+//! Bringing a cluster to what the file says: an ordered list of rules, the first that has something to do decides.
+
+use etcdup_core::finding::{Check, Finding, Verdict};
+use etcdup_core::observation::Observation;
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::{Next, Stage};
+
+use crate::assess::{Assessment, assess};
+use crate::identity::{Formation, conflicts, formation};
+use crate::planner::Planner;
+use crate::preflight::HOST_UNSEEN;
+use crate::{bootstrap, operator, preflight, repair, roll};
+
+/// What a rule says.
+pub(crate) enum Rule {
+    /// Nothing to do here; ask the next rule.
+    Pass,
+    /// Do this.
+    Do(Stage),
+    /// This stands in the way.
+    Block(Vec<Finding>),
+}
+
+/// Everything the rules look at.
+pub(crate) struct World<'a> {
+    pub(crate) planner: &'a Planner,
+    pub(crate) seen: &'a Observation,
+    pub(crate) formation: Formation,
+    pub(crate) members: Vec<Assessment<'a>>,
+}
+
+pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) -> Next {
+    let unseen = unseen_hosts(planner, seen);
+    if !unseen.is_empty() {
+        return Next::Blocked(unseen);
+    }
+    let formation = formation(planner, seen);
+    let formed = formation == Formation::Formed;
+    let members = planner.topology.members.iter().filter_map(|member| assess(planner, seen, member, formed)).collect();
+    let world = World { planner, seen, formation, members };
+    let rules: [&dyn Fn() -> Rule; 10] = [
+        &|| block(conflicts(planner, seen)),
+        &|| block(errors(preflight::preflight(planner, seen))),
+        &|| operator::authority(&world),
+        &|| operator::clients(&world),
+        &|| bootstrap::install(&world),
+        &|| repair::start(&world),
+        &|| repair::wait(&world),
+        &|| repair::touch_up(&world),
+        &|| roll::move_leader(&world),
+        &|| roll::restart_one(&world, allow_outage),
+    ];
+    for rule in rules {
+        match rule() {
+            Rule::Pass => {}
+            Rule::Do(stage) => return Next::Stage(Box::new(stage)),
+            Rule::Block(findings) => return Next::Blocked(findings),
+        }
+    }
+    Next::Done
+}
+
+fn block(findings: Vec<Finding>) -> Rule {
+    if findings.is_empty() { Rule::Pass } else { Rule::Block(findings) }
+}
+
+fn errors(findings: Vec<Finding>) -> Vec<Finding> {
+    findings.into_iter().filter(|finding| finding.verdict == Verdict::Error).collect()
+}
+
+/// Hosts that were not seen: what is unseen is not touched, and nothing begins without it.
+pub(crate) fn unseen_hosts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+    let check: Check = HOST_UNSEEN;
+    planner
+        .topology
+        .hosts
+        .keys()
+        .filter_map(|host| match seen.hosts.get(host) {
+            Some(Seen::Yes(_)) => None,
+            Some(Seen::No(unseen)) => Some(check.error(host, unseen.why.clone())),
+            None => Some(check.error(host, "it was not asked")),
+        })
+        .map(|finding| {
+            let member = planner.topology.members.iter().find(|member| member.host.as_str() == finding.subject);
+            match member {
+                Some(member) => finding.at(etcdup_core::topology::KeyPath::member(member.index).key("host")),
+                None => finding,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,176 @@
+//! Whose data is on a host: etcd's own arithmetic of member and cluster IDs, and what follows from it.
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::observation::{DataDir, Observation};
+use etcdup_core::topology::{KeyPath, Topology};
+use sha1::{Digest, Sha1};
+
+use crate::planner::Planner;
+
+pub(crate) const CHECKS: &[Check] = &[FOREIGN_DATA, OTHER_CLUSTER, LOST_DATA, NOT_LISTED, UNWANTED];
+
+const FOREIGN_DATA: Check = Check {
+    id: "data-foreign",
+    title: "the data directory holds something else",
+    about: "The directory is not empty and holds no etcd member. etcd would start in it, and the other files would be in \
+            its way or be lost.",
+    advice: "move the directory away, or name another with `data`",
+};
+const OTHER_CLUSTER: Check = Check {
+    id: "data-other-cluster",
+    title: "the data directory belongs to another cluster",
+    about: "The first bytes of a WAL hold the IDs of the member and its cluster. etcd refuses to mix clusters with \"cluster \
+            ID mismatch\" or \"already bootstrapped\" (etcd issues 10897, 11410, 12361), after an hour of looking.",
+    advice: "name the token that the data was made with, or keep it by rename with `etcdup reset`",
+};
+const LOST_DATA: Check = Check {
+    id: "member-lost-data",
+    title: "a member has lost its data",
+    about: "The member has started before and its data directory is gone. Starting it again as the old member makes etcd \
+            panic (\"tocommit is out of range\") or split the cluster: it must be removed from the cluster and added anew.",
+    advice: "bring its data back; replacing a member is for a later release",
+};
+const NOT_LISTED: Check = Check {
+    id: "member-not-listed",
+    title: "the cluster does not know a member of the file",
+    about: "The cluster has formed and its member list lacks a member of the file. Adding members is for a later release.",
+    advice: "take the member out of the file, or add it with etcdctl",
+};
+const UNWANTED: Check = Check {
+    id: "member-not-in-file",
+    title: "the cluster has a member that the file does not name",
+    about: "The cluster's member list has a member that the file does not name. Removing members is for a later release.",
+    advice: "add the member to the file, or remove it with etcdctl",
+};
+
+/// The cluster's ID as etcd computes it at bootstrap: a member's ID is the first eight bytes of the SHA-1 of its sorted
+/// peer URLs followed by the token; the cluster's is the same of all member IDs in order (`membership/cluster.go`).
+pub(crate) fn cluster_id(topology: &Topology) -> u64 {
+    let mut ids: Vec<u64> = topology
+        .members
+        .iter()
+        .map(|member| {
+            let mut hash = Sha1::new();
+            hash.update(topology.peer_url(member).to_string());
+            hash.update(topology.token.as_str());
+            first_eight(&hash.finalize())
+        })
+        .collect();
+    ids.sort_unstable();
+    let mut hash = Sha1::new();
+    for id in ids {
+        hash.update(id.to_be_bytes());
+    }
+    first_eight(&hash.finalize())
+}
+
+fn first_eight(digest: &[u8]) -> u64 {
+    digest.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte))
+}
+
+/// Where a cluster stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Formation {
+    /// No member has data: it will be bootstrapped.
+    Unborn,
+    /// A bootstrap has begun; members that never started may still start as new.
+    Forming,
+    /// It has formed.
+    Formed,
+}
+
+/// Where the cluster stands, by what its members say and what their start files still say.
+pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
+    let members = &planner.topology.members;
+    let data = |member: &etcdup_core::topology::Member| {
+        seen.host(&member.host).and_then(|host| host.data.get(&member.layout.data)).cloned()
+    };
+    let mut listed = seen.members.values().filter_map(etcdup_core::seen::Seen::yes).filter(|view| view.served.yes().is_some());
+    if let Some(view) = listed.next() {
+        return if view.listed.iter().all(etcdup_core::observation::ListedMember::started) { Formation::Formed } else { Formation::Forming };
+    }
+    let born = members.iter().filter(|member| matches!(data(member), Some(DataDir::Member(_)))).collect::<Vec<_>>();
+    if born.is_empty() {
+        return Formation::Unborn;
+    }
+    let still_new = |member: &&etcdup_core::topology::Member| {
+        let path = &planner.wanted(member).settled.path;
+        let sum = seen.host(&member.host).and_then(|host| host.files.get(path)).and_then(|file| file.sha256.as_deref());
+        sum.is_some_and(|sum| planner.wanted(member).is_fresh(sum))
+    };
+    if born.iter().all(still_new) { Formation::Forming } else { Formation::Formed }
+}
+
+/// What stands in the way in data directories and member lists.
+pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let formation = formation(planner, seen);
+    let reference = reference(planner, seen);
+    let serving = seen.members.values().filter_map(etcdup_core::seen::Seen::yes).find(|view| view.served.yes().is_some());
+    for member in &planner.topology.members {
+        let at = || KeyPath::member(member.index);
+        let Some(host) = seen.host(&member.host) else { continue };
+        let lost = match host.data.get(&member.layout.data) {
+            Some(DataDir::Foreign) => {
+                let evidence = format!("{} on {} holds something that is no etcd data", member.layout.data, member.host);
+                findings.push(FOREIGN_DATA.error(&member.name, evidence).at(at()));
+                false
+            }
+            Some(DataDir::Member(found)) if Some(found.cluster) != reference => {
+                let evidence = format!(
+                    "{} on {} is member {:x} of cluster {:x}; this cluster is {:x}",
+                    member.layout.data, member.host, found.member, found.cluster, reference.unwrap_or_default()
+                );
+                findings.push(OTHER_CLUSTER.error(&member.name, evidence).at(at()));
+                false
+            }
+            Some(DataDir::Member(_)) => false,
+            Some(DataDir::Absent | DataDir::Empty) | None => true,
+        };
+        let url = planner.topology.peer_url(member).to_string();
+        match serving {
+            Some(view) => match view.listed.iter().find(|listed| listed.peer_urls.contains(&url)) {
+                None => findings.push(NOT_LISTED.error(&member.name, format!("no member has the peer URL {url}")).at(at())),
+                Some(listed) if lost && listed.started() => {
+                    let evidence = format!("member {:x} has started before, and {} on {} is empty", listed.id, member.layout.data, member.host);
+                    findings.push(LOST_DATA.error(&member.name, evidence).at(at()));
+                }
+                Some(_) => {}
+            },
+            None if lost && formation == Formation::Formed => {
+                let evidence = format!("the cluster has formed, and {} on {} is empty", member.layout.data, member.host);
+                findings.push(LOST_DATA.error(&member.name, evidence).at(at()));
+            }
+            None => {}
+        }
+    }
+    let ours: Vec<String> = planner.topology.members.iter().map(|member| planner.topology.peer_url(member).to_string()).collect();
+    for listed in serving.into_iter().flat_map(|view| &view.listed) {
+        if !listed.peer_urls.iter().any(|url| ours.contains(url)) {
+            let name = if listed.name.is_empty() { "(never started)" } else { &listed.name };
+            findings.push(UNWANTED.error(name, format!("member {:x} at {}", listed.id, listed.peer_urls.join(", "))));
+        }
+    }
+    findings
+}
+
+/// The cluster that data must belong to: the one that serves, else the one this file would make, where any data is of
+/// it, else the one that most data is of.
+fn reference(planner: &Planner, seen: &Observation) -> Option<u64> {
+    let serving = seen.members.values().filter_map(etcdup_core::seen::Seen::yes).find(|view| view.served.yes().is_some());
+    if let Some(view) = serving {
+        return Some(view.cluster);
+    }
+    let found: Vec<u64> = planner
+        .topology
+        .members
+        .iter()
+        .filter_map(|member| match seen.host(&member.host)?.data.get(&member.layout.data)? {
+            DataDir::Member(identity) => Some(identity.cluster),
+            DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+        })
+        .collect();
+    let ours = cluster_id(&planner.topology);
+    let majority = found.iter().find(|id| found.iter().filter(|other| other == id).count() >= planner.topology.quorum());
+    if found.contains(&ours) { Some(ours) } else { majority.copied().filter(|_| found.len() > 1).or(Some(ours)) }
+}

@@ -1,0 +1,93 @@
+//! What is made on the operator's own machine: the authority, and certificates of named clients.
+
+use std::collections::BTreeSet;
+
+use etcdup_core::certificate::{CertRequest, Usage};
+use etcdup_core::finding::Check;
+use etcdup_core::observation::AuthorityView;
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::{Content, Impact, OperatorStep, Stage, StageKey, Work};
+use etcdup_core::topology::{KeyPath, Topology};
+
+use crate::converge::{Rule, World};
+
+pub(crate) const AUTHORITY_BROKEN: Check = Check {
+    id: "authority-unusable",
+    title: "the certificate authority cannot be used",
+    about: "The CA's certificate or key cannot be read, they do not belong together, or the certificate is no CA's.",
+    advice: "mend the files that [certificates.authority] names, or take both away to have a CA made",
+};
+pub(crate) const AUTHORITY_WITHOUT_KEY: Check = Check {
+    id: "authority-without-key",
+    title: "certificates are needed and the CA's key is not here",
+    about: "A certificate must be issued or renewed, and the CA's key is neither in a file, nor in the environment, nor \
+            printed by a command. Where a CA must not be reachable, give certificates with [certificates.provided].",
+    advice: "set key, key-env or key-command under [certificates.authority]",
+};
+
+pub(crate) fn authority(world: &World<'_>) -> Rule {
+    let at = || KeyPath::root("certificates").key("authority");
+    match &world.seen.authority {
+        AuthorityView::Unneeded | AuthorityView::Usable(_) => Rule::Pass,
+        AuthorityView::Broken(why) => Rule::Block(vec![AUTHORITY_BROKEN.error("authority", why.clone()).at(at())]),
+        AuthorityView::WithoutKey(facts) => {
+            let needed = world.members.iter().flat_map(|member| &member.files).find(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
+            match needed {
+                None => Rule::Pass,
+                Some((artifact, difference)) => {
+                    let evidence = format!("{} {}; the key of `{}` is not here", artifact.path, difference.why, facts.name);
+                    Rule::Block(vec![AUTHORITY_WITHOUT_KEY.error("authority", evidence).at(at())])
+                }
+            }
+        }
+        AuthorityView::Absent => Rule::Do(Stage {
+            key: StageKey::new("authority", None),
+            title: "make the certificate authority".to_owned(),
+            why: vec![format!("cluster {} has none yet", world.planner.topology.spec.cluster)],
+            impact: Impact::None,
+            before: Vec::new(),
+            work: Work::Operator(vec![OperatorStep::MakeAuthority]),
+            settle: Vec::new(),
+        }),
+    }
+}
+
+pub(crate) fn clients(world: &World<'_>) -> Rule {
+    let AuthorityView::Usable(authority) = &world.seen.authority else { return Rule::Pass };
+    let mut why = Vec::new();
+    let mut steps = Vec::new();
+    for request in client_requests(&world.planner.topology) {
+        let unmet = match world.seen.clients.get(&request.name) {
+            Some(Seen::Yes(facts)) => facts.meets(&request, &authority.key_id, world.seen.at).err().map(|unmet| format!("is {unmet}")),
+            Some(Seen::No(unseen)) => Some(unseen.why.clone()),
+            None => Some("is not there".to_owned()),
+        };
+        if let Some(unmet) = unmet {
+            why.push(format!("the certificate of {} {unmet}", request.name));
+            steps.push(OperatorStep::IssueClient(request));
+        }
+    }
+    if steps.is_empty() {
+        return Rule::Pass;
+    }
+    Rule::Do(Stage {
+        key: StageKey::new("clients", None),
+        title: "issue certificates of clients".to_owned(),
+        why,
+        impact: Impact::None,
+        before: Vec::new(),
+        work: Work::Operator(steps),
+        settle: Vec::new(),
+    })
+}
+
+pub(crate) fn client_requests(topology: &Topology) -> impl Iterator<Item = CertRequest> {
+    topology.spec.certificates.clients.iter().map(|client| CertRequest {
+        name: client.name.to_string(),
+        organization: client.organization.clone(),
+        usage: Usage::Client,
+        sans: BTreeSet::new(),
+        algorithm: topology.spec.certificates.algorithm,
+        hours: topology.spec.certificates.days * 24,
+    })
+}

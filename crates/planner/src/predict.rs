@@ -1,0 +1,272 @@
+//! What the world looks like if a stage works.
+
+use std::time::Duration;
+
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::observation::{
+    AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostView, ListedMember, MemberView, Observation, Served,
+    UnitView,
+};
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work};
+use etcdup_core::topology::{HostId, Member};
+use jiff::SignedDuration;
+
+use crate::identity::cluster_id;
+use crate::planner::Planner;
+
+impl Planner {
+    /// What the world looks like if this stage works.
+    #[must_use]
+    pub fn predict(&self, seen: &Observation, stage: &Stage) -> Observation {
+        let mut world = seen.clone();
+        match &stage.work {
+            Work::Operator(steps) => steps.iter().for_each(|step| operator_step(&mut world, step)),
+            Work::Hosts(tasks) => {
+                for (host, steps) in tasks {
+                    for step in steps {
+                        self.host_step(&mut world, host, step);
+                    }
+                }
+                self.serve(&mut world, !stage.settle.is_empty());
+            }
+            Work::Cluster(ClusterStep::MoveLeader { to, .. }) => {
+                let id = world.member(to).map_or(0, |member| member.id);
+                for member in world.members.values_mut().filter_map(Seen::yes_mut) {
+                    member.leader = id;
+                }
+            }
+        }
+        world
+    }
+
+    fn host_step(&self, world: &mut Observation, id: &HostId, step: &HostStep) {
+        let authority = world.authority.facts().cloned();
+        let at = world.at;
+        let Some(Seen::Yes(host)) = world.hosts.get_mut(id) else { return };
+        match step {
+            HostStep::User { name, .. } => host.facts.users.push(name.to_string()),
+            HostStep::Directory { path, mode, owner } => {
+                let view = FileView { kind: FileKind::Directory, mode: *mode, owner: owner.clone(), size: 0, sha256: None, text: None };
+                host.files.insert(path.clone(), view);
+                host.data.entry(path.clone()).and_modify(|data| {
+                    if *data == DataDir::Absent {
+                        *data = DataDir::Empty;
+                    }
+                });
+            }
+            HostStep::File(artifact) => self.file(host, artifact, authority.as_ref(), at),
+            HostStep::Binaries { directory, .. } => {
+                for member in self.topology.members.iter().filter(|member| member.layout.binaries == *directory) {
+                    let etcd = &self.wanted(member).etcd;
+                    let view = FileView {
+                        kind: FileKind::File,
+                        mode: etcdup_core::path::Mode::PROGRAM,
+                        owner: None,
+                        size: 0,
+                        sha256: None,
+                        text: None,
+                    };
+                    host.files.insert(etcd.clone(), view);
+                    if let Some(record) = &mut host.record {
+                        record.files.remove(etcd);
+                    }
+                }
+            }
+            HostStep::Reload => host.units.values_mut().for_each(|unit| unit.needs_reload = false),
+            HostStep::Enable(unit) => unit_view(host, unit).enabled = true,
+            HostStep::Start(unit) | HostStep::Restart(unit) => {
+                unit_view(host, unit).active = "active".to_owned();
+                if let Some(member) = self.topology.on_host(id).find(|member| member.layout.unit == *unit) {
+                    self.run(host, member);
+                }
+            }
+            HostStep::Disable(unit) => {
+                let view = unit_view(host, unit);
+                view.active = "inactive".to_owned();
+                view.enabled = false;
+                for member in self.topology.on_host(id).filter(|member| member.layout.unit == *unit) {
+                    host.processes.remove(&member.name);
+                    world.members.insert(member.name.clone(), Seen::no("stopped"));
+                }
+            }
+            HostStep::Spawn { member, .. } => {
+                if let Some(member) = self.topology.member(member) {
+                    self.run(host, member);
+                }
+            }
+            HostStep::Kill { pid_file } => {
+                for member in self.topology.on_host(id).filter(|member| member.layout.pid_file == *pid_file) {
+                    host.processes.remove(&member.name);
+                    world.members.insert(member.name.clone(), Seen::no("stopped"));
+                }
+            }
+            HostStep::Keep { path } | HostStep::Remove(path) => {
+                host.files.remove(path);
+                host.data.entry(path.clone()).and_modify(|data| *data = DataDir::Absent);
+            }
+        }
+    }
+
+    fn file(&self, host: &mut HostView, artifact: &Artifact, authority: Option<&CertFacts>, at: jiff::Timestamp) {
+        let wanted = self.topology.members.iter().map(|member| self.wanted(member));
+        let sha256 = match &artifact.content {
+            Content::Text(_) => wanted
+                .filter(|wanted| wanted.settled.path == artifact.path)
+                .find_map(|wanted| {
+                    if wanted.fresh.content == artifact.content && wanted.settled.content != artifact.content {
+                        Some(wanted.fresh_digest().to_owned())
+                    } else {
+                        wanted.sum(&artifact.path).map(str::to_owned)
+                    }
+                }),
+            Content::Provided(_) | Content::OnHost(_) | Content::Authority | Content::Issued { .. } => None,
+        };
+        let sha256 = match &artifact.content {
+            Content::OnHost(source) => host.files.get(source).and_then(|file| file.sha256.clone()),
+            _ => sha256,
+        };
+        let view = FileView {
+            kind: FileKind::File,
+            mode: artifact.mode,
+            owner: artifact.owner.clone(),
+            size: 0,
+            sha256,
+            text: None,
+        };
+        host.files.insert(artifact.path.clone(), view);
+        if let Some(record) = &mut host.record {
+            record.files.remove(&artifact.path);
+        }
+        match &artifact.content {
+            Content::Authority => {
+                if let Some(authority) = authority {
+                    host.certificates.insert(artifact.path.clone(), Seen::Yes(authority.clone()));
+                }
+            }
+            Content::Issued { request, part: Part::Certificate } => {
+                let facts = issued(request, authority, at);
+                host.certificates.insert(artifact.path.clone(), Seen::Yes(facts));
+            }
+            Content::Issued { part: Part::Key, .. } | Content::Text(_) | Content::Provided(_) | Content::OnHost(_) => {}
+        }
+    }
+
+    fn run(&self, host: &mut HostView, member: &Member) {
+        let wanted = self.wanted(member);
+        let process = EtcdProcess { pid: 1, exe: wanted.etcd.to_string(), flags: wanted.flags.clone() };
+        host.processes.insert(member.name.clone(), process);
+        let data = host.data.entry(member.layout.data.clone()).or_insert(DataDir::Absent);
+        if matches!(data, DataDir::Absent | DataDir::Empty) {
+            *data = DataDir::Member(DataIdentity { member: position(member), cluster: cluster_id(&self.topology) });
+        }
+    }
+
+    /// Members that run serve once a quorum of them runs; after a stage with gates all of them do.
+    fn serve(&self, world: &mut Observation, settled: bool) {
+        let running: Vec<&Member> = self
+            .topology
+            .members
+            .iter()
+            .filter(|member| world.host(&member.host).is_some_and(|host| host.processes.contains_key(&member.name)))
+            .collect();
+        if !settled || running.len() < self.topology.quorum() {
+            return;
+        }
+        let known = self.topology.members.iter().find_map(|member| world.member(&member.name)).cloned();
+        let id_of = |world: &Observation, member: &Member| world.member(&member.name).map_or(position(member), |view| view.id);
+        let leader = world.leader().cloned().and_then(|name| world.member(&name).map(|view| view.id));
+        let leader = leader.unwrap_or_else(|| running.first().map_or(0, |member| id_of(world, member)));
+        let listed: Vec<ListedMember> = self
+            .topology
+            .members
+            .iter()
+            .map(|member| ListedMember {
+                id: id_of(world, member),
+                name: member.name.to_string(),
+                peer_urls: vec![self.topology.peer_url(member).to_string()],
+                client_urls: vec![self.topology.client_url(member).to_string()],
+                learner: false,
+            })
+            .collect();
+        let cluster = known.map_or_else(|| cluster_id(&self.topology), |view| view.cluster);
+        for member in running {
+            let view = MemberView {
+                id: id_of(world, member),
+                cluster,
+                leader,
+                version: self.topology.spec.etcd.to_string(),
+                term: 2,
+                raft_index: 1,
+                applied_index: 1,
+                revision: 1,
+                db_size: 0,
+                db_in_use: 0,
+                learner: false,
+                errors: Vec::new(),
+                listed: listed.clone(),
+                served: Seen::Yes(Served { took: Duration::ZERO }),
+            };
+            world.members.insert(member.name.clone(), Seen::Yes(view));
+        }
+    }
+}
+
+fn position(member: &Member) -> u64 {
+    u64::try_from(member.index).unwrap_or(0) + 1
+}
+
+fn unit_view<'a>(host: &'a mut HostView, unit: &str) -> &'a mut UnitView {
+    host.units.entry(unit.to_owned()).or_insert_with(|| UnitView {
+        load: "loaded".to_owned(),
+        active: "inactive".to_owned(),
+        sub: "dead".to_owned(),
+        enabled: false,
+        result: "success".to_owned(),
+        restarts: 0,
+        needs_reload: false,
+    })
+}
+
+fn operator_step(world: &mut Observation, step: &OperatorStep) {
+    match step {
+        OperatorStep::MakeAuthority => {
+            let life = SignedDuration::from_hours(24 * 3650);
+            world.authority = AuthorityView::Usable(CertFacts {
+                name: "new".to_owned(),
+                issuer: "new".to_owned(),
+                sans: std::collections::BTreeSet::new(),
+                odd_sans: Vec::new(),
+                server: true,
+                client: true,
+                authority: true,
+                not_before: world.at,
+                not_after: world.at + life,
+                fingerprint: "new".to_owned(),
+                key_id: "new".to_owned(),
+                issuer_key_id: "new".to_owned(),
+            });
+        }
+        OperatorStep::IssueClient(request) => {
+            let facts = issued(request, world.authority.facts(), world.at);
+            world.clients.insert(request.name.clone(), Seen::Yes(facts));
+        }
+    }
+}
+
+fn issued(request: &etcdup_core::certificate::CertRequest, authority: Option<&CertFacts>, at: jiff::Timestamp) -> CertFacts {
+    CertFacts {
+        name: request.name.clone(),
+        issuer: authority.map(|facts| facts.name.clone()).unwrap_or_default(),
+        sans: request.sans.clone(),
+        odd_sans: Vec::new(),
+        server: request.usage.serves(),
+        client: true,
+        authority: false,
+        not_before: at,
+        not_after: at + SignedDuration::from_hours(i64::from(request.hours)),
+        fingerprint: "new".to_owned(),
+        key_id: "new".to_owned(),
+        issuer_key_id: authority.map(|facts| facts.key_id.clone()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,70 @@
+//! What must be right before anything changes: every problem of every host, at once. One check a function; checks of
+//! members that run already are left out, for they have proven themselves.
+
+mod certs;
+mod hosts;
+mod names;
+mod places;
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::observation::{HostView, Observation};
+use etcdup_core::topology::Member;
+
+use crate::planner::Planner;
+
+pub(crate) use hosts::HOST_UNSEEN;
+
+/// Every preflight check.
+pub(crate) const CHECKS: &[Check] = &[
+    hosts::HOST_UNSEEN,
+    hosts::HOST_TOOLS,
+    hosts::HOST_ROOT,
+    hosts::HOST_SYSTEMD,
+    hosts::HOST_ARCH,
+    hosts::SAME_MACHINE,
+    hosts::CLOCKS,
+    places::PORT_TAKEN,
+    places::DISK_SPACE,
+    places::DISK_SLOW,
+    places::LISTEN_ADDRESS,
+    names::NAME_UNRESOLVED,
+    names::PEER_UNREACHABLE,
+    names::REACH_UNKNOWN,
+    certs::CERT_REFUSED,
+    certs::SOURCE_UNREADABLE,
+];
+
+/// A member that does not run yet, and its host.
+struct Fresh<'a> {
+    planner: &'a Planner,
+    seen: &'a Observation,
+    member: &'a Member,
+    host: &'a HostView,
+}
+
+pub(crate) fn preflight(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let fresh: Vec<Fresh<'_>> = planner
+        .topology
+        .members
+        .iter()
+        .filter_map(|member| Some(Fresh { planner, seen, member, host: seen.host(&member.host)? }))
+        .filter(|fresh| !fresh.host.processes.contains_key(&fresh.member.name))
+        .collect();
+    hosts::tools(planner, seen, &mut findings);
+    certs::sources(planner, seen, &mut findings);
+    if fresh.is_empty() {
+        return findings;
+    }
+    hosts::same_machine(planner, seen, &mut findings);
+    hosts::clocks(planner, seen, &mut findings);
+    for fresh in &fresh {
+        places::ports(fresh, &mut findings);
+        places::disk(fresh, &mut findings);
+        places::listen(fresh, &mut findings);
+        names::resolve(fresh, &mut findings);
+        names::reach(fresh, &mut findings);
+        certs::peers(fresh, &mut findings);
+    }
+    findings
+}

@@ -1,0 +1,118 @@
+//! Checks of hosts as such: tools, root, architecture, clocks, the same machine twice.
+
+use std::collections::BTreeMap;
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::observation::{Architecture, Init, Observation};
+use etcdup_core::topology::{HostId, KeyPath, RuntimeKind};
+
+use crate::planner::Planner;
+
+pub(crate) const HOST_UNSEEN: Check = Check {
+    id: "host-unseen",
+    title: "a host could not be looked at",
+    about: "What is unseen is not touched, and nothing begins while a host of the file is unseen.",
+    advice: "see that the host is up and that you reach it with ssh; then run again",
+};
+pub(super) const HOST_TOOLS: Check = Check {
+    id: "host-tools",
+    title: "a host lacks tools",
+    about: "A host needs a POSIX shell, coreutils, tar, gzip, flock, awk, sed, grep, od, df and stat; nothing is installed \
+            beside etcd.",
+    advice: "install them with the host's package manager",
+};
+pub(super) const HOST_ROOT: Check = Check {
+    id: "host-root",
+    title: "no root on a host",
+    about: "Units, users and files below /etc need root. The login user is not root and sudo is not used.",
+    advice: "log in as root, or set sudo = \"auto\" or \"password\" under [ssh]",
+};
+pub(super) const HOST_SYSTEMD: Check = Check {
+    id: "host-systemd",
+    title: "a host does not run systemd",
+    about: "The `systemd` runtime writes a unit; here another program is the first process.",
+    advice: "use a host with systemd, or runtime = \"process\" for a try",
+};
+pub(super) const HOST_ARCH: Check = Check {
+    id: "host-arch",
+    title: "etcd is not released for a host's processor",
+    about: "Releases are for amd64 and arm64.",
+    advice: "use another host",
+};
+pub(super) const SAME_MACHINE: Check = Check {
+    id: "same-machine",
+    title: "two hosts are one machine",
+    about: "Two hosts of the file have the same machine-id: one machine under two addresses, or a cloned image. Losing it \
+            would cost two members at once (kubespray issue 2111).",
+    advice: "name another host, or give the clone an id of its own with systemd-machine-id-setup",
+};
+pub(super) const CLOCKS: Check = Check {
+    id: "clock-apart",
+    title: "clocks are apart",
+    about: "Certificates begin and leases end by the clock; more than a second apart, peers may refuse each other and logs \
+            cannot be compared.",
+    advice: "set up chrony, ntp or systemd-timesyncd on every host",
+};
+
+fn at_host(planner: &Planner, host: &HostId, finding: Finding) -> Finding {
+    match planner.topology.members.iter().find(|member| member.host == *host) {
+        Some(member) => finding.at(KeyPath::member(member.index).key("host")),
+        None => finding,
+    }
+}
+
+pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
+    for host in planner.topology.hosts.keys() {
+        let Some(view) = seen.host(host) else { continue };
+        let mut add = |finding| findings.push(at_host(planner, host, finding));
+        let facts = &view.facts;
+        if !facts.missing_tools.is_empty() {
+            add(HOST_TOOLS.error(host, format!("there is no {}", facts.missing_tools.join(", "))));
+        }
+        if let Architecture::Other(machine) = &facts.architecture {
+            add(HOST_ARCH.error(host, format!("its processor is {machine}")));
+        }
+        if planner.topology.spec.runtime != RuntimeKind::Systemd {
+            continue;
+        }
+        if facts.uid != 0 {
+            add(HOST_ROOT.error(host, format!("scripts run as user {}", facts.uid)));
+        }
+        if let Init::Other(init) = &facts.init {
+            add(HOST_SYSTEMD.error(host, format!("its first process is `{init}`")));
+        }
+    }
+}
+
+pub(super) fn same_machine(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
+    let mut machines: BTreeMap<&str, &HostId> = BTreeMap::new();
+    for host in planner.topology.hosts.keys() {
+        let Some(view) = seen.host(host) else { continue };
+        let id = view.facts.machine_id.as_str();
+        if id.is_empty() {
+            continue;
+        }
+        if let Some(first) = machines.insert(id, host) {
+            let finding = SAME_MACHINE.error(host, format!("{first} has the same machine-id {id}"));
+            findings.push(at_host(planner, host, finding));
+        }
+    }
+}
+
+/// More than a second between any two hosts, beyond what the measurement itself can be wrong by.
+pub(super) fn clocks(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
+    let clocks: Vec<(&HostId, i64, i64)> = planner
+        .topology
+        .hosts
+        .keys()
+        .filter_map(|host| seen.host(host).map(|view| (host, view.facts.clock_ahead_ms, view.facts.clock_error_ms)))
+        .collect();
+    let (Some(first), Some(last)) = (clocks.iter().min_by_key(|clock| clock.1), clocks.iter().max_by_key(|clock| clock.1)) else {
+        return;
+    };
+    let apart = last.1 - first.1;
+    if apart > 1000 + first.2 + last.2 {
+        let evidence = format!("its clock is {:.1} s ahead of that of {}", apart as f64 / 1000.0, first.0);
+        findings.push(at_host(planner, last.0, CLOCKS.error(last.0, evidence)));
+    }
+}

@@ -1,0 +1,62 @@
+//! Checks of names and of the way from host to host.
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::observation::Reach;
+use etcdup_core::topology::KeyPath;
+use etcdup_core::url::Address;
+
+use super::Fresh;
+
+pub(super) const NAME_UNRESOLVED: Check = Check {
+    id: "name-unresolved",
+    title: "a name does not resolve",
+    about: "A member is called by a name that a host's resolver does not know. One deleted DNS record stops a restart years \
+            later (etcd issue 7798).",
+    advice: "add the name to DNS or to /etc/hosts of that host, or use an address",
+};
+pub(super) const PEER_UNREACHABLE: Check = Check {
+    id: "peer-unreachable",
+    title: "a host cannot reach a peer's port",
+    about: "The port was dialled from that host and nothing answered: a firewall drops it (kubespray issues 2767, 6240, \
+            10251). A refused connection would have been fine: the way is open and nothing listens yet.",
+    advice: "open the peer port between all hosts: firewalld, nftables, security groups",
+};
+pub(super) const REACH_UNKNOWN: Check = Check {
+    id: "reach-unknown",
+    title: "the way between hosts could not be tried",
+    about: "The host's sshd forwards no TCP connections (AllowTcpForwarding no), so its peers' ports could not be dialled \
+            from there.",
+    advice: "allow TCP forwarding for the login user, or make sure by other means",
+};
+
+pub(super) fn resolve(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+    for other in &fresh.planner.topology.members {
+        let Address::Name(name) = &other.address else { continue };
+        if name.as_str() == "localhost" {
+            continue;
+        }
+        if fresh.host.names.get(name.as_str()).is_some_and(Vec::is_empty) {
+            let evidence = format!("{} does not resolve `{name}`, the address of {}", fresh.member.host, other.name);
+            findings.push(NAME_UNRESOLVED.error(&fresh.member.name, evidence).at(KeyPath::member(other.index).key("address")));
+        }
+    }
+}
+
+pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+    let mut unknown = false;
+    for other in &fresh.planner.topology.members {
+        let target = fresh.planner.topology.peer_url(other).authority();
+        match fresh.seen.reach.get(&(fresh.member.host.clone(), target.clone())) {
+            Some(Reach::Silent) => {
+                let evidence = format!("{} gets no answer from {target}, the peer port of {}", fresh.member.host, other.name);
+                findings.push(PEER_UNREACHABLE.error(&fresh.member.name, evidence).at(KeyPath::member(other.index)));
+            }
+            Some(Reach::Unknown) => unknown = true,
+            Some(Reach::Open | Reach::Refused) | None => {}
+        }
+    }
+    if unknown {
+        let evidence = format!("the sshd of {} forwards no connections", fresh.member.host);
+        findings.push(REACH_UNKNOWN.warning(&fresh.member.name, evidence));
+    }
+}

@@ -1,0 +1,72 @@
+//! Checks of a member's ports, disk and listen address.
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::topology::KeyPath;
+
+use super::Fresh;
+
+pub(super) const PORT_TAKEN: Check = Check {
+    id: "port-taken",
+    title: "a port is taken",
+    about: "Another program listens on a port that the member needs; etcd would fail with \"address already in use\".",
+    advice: "stop that program, or set another port",
+};
+pub(super) const DISK_SPACE: Check = Check {
+    id: "disk-space",
+    title: "too little space",
+    about: "A member needs 1 GiB beside its binaries: a full disk stops etcd, and a WAL that cannot be written ends it.",
+    advice: "make space, or name another directory with `data`",
+};
+pub(super) const DISK_SLOW: Check = Check {
+    id: "disk-slow",
+    title: "a slow disk",
+    about: "etcd waits for fsync on every write; over 10 ms leaders are lost under load, which looks like network trouble \
+            (etcd issue 13587).",
+    advice: "use an SSD or a disk of its own for the data directory",
+};
+pub(super) const LISTEN_ADDRESS: Check = Check {
+    id: "listen-address",
+    title: "the host does not have the address",
+    about: "The address to listen on is not the host's own: a NAT address, a wrong interface, or a wrong host. etcd would \
+            fail with \"cannot assign requested address\" (etcd issue 7655).",
+    advice: "set `listen` to one of the host's addresses, or `address = { interface = \"..\" }`",
+};
+
+const GIB: u64 = 1 << 30;
+
+pub(super) fn ports(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+    let ports = fresh.member.ports;
+    let wanted = [("client-port", Some(ports.client)), ("peer-port", Some(ports.peer)), ("metrics-port", ports.metrics)];
+    for (key, port) in wanted {
+        let Some((port, listener)) = port.and_then(|port| Some((port, fresh.host.listeners.get(&port)?))) else { continue };
+        let program = if listener.program.is_empty() { "another program" } else { &listener.program };
+        let by = listener.pid.map_or_else(|| program.to_owned(), |pid| format!("{program} (process {pid})"));
+        let evidence = format!("port {port} of {} is taken by {by}", fresh.member.host);
+        findings.push(PORT_TAKEN.error(&fresh.member.name, evidence).at(KeyPath::member(fresh.member.index).key(key)));
+    }
+}
+
+pub(super) fn disk(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+    let at = || KeyPath::member(fresh.member.index);
+    let Some(disk) = fresh.host.disks.get(&fresh.member.layout.data) else { return };
+    if disk.free < GIB {
+        let evidence = format!(
+            "{} MiB are free for {} on {} ({})",
+            disk.free >> 20, fresh.member.layout.data, fresh.member.host, disk.device
+        );
+        findings.push(DISK_SPACE.error(&fresh.member.name, evidence).at(at()));
+    }
+    if let Some(micros) = disk.fsync_us.filter(|micros| *micros > 10_000) {
+        let evidence = format!("a write with fsync takes {:.1} ms on {} of {}", micros as f64 / 1000.0, disk.device, fresh.member.host);
+        findings.push(DISK_SLOW.warning(&fresh.member.name, evidence).at(at()));
+    }
+}
+
+pub(super) fn listen(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+    let facts = &fresh.host.facts;
+    if facts.addresses.is_empty() || facts.has_address(fresh.member.listen) {
+        return;
+    }
+    let evidence = format!("{} has {}, not {}", fresh.member.host, facts.print_addresses(), fresh.member.listen);
+    findings.push(LISTEN_ADDRESS.error(&fresh.member.name, evidence).at(KeyPath::member(fresh.member.index).key("address")));
+}

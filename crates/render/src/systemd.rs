@@ -1,0 +1,82 @@
+//! The systemd unit of a member.
+
+use etcdup_core::flag::{FLAGS, FlagSet, Presence, env_name};
+use etcdup_core::topology::{Member, Topology};
+use serde::Serialize;
+
+use crate::template::{RenderError, Renderer, UNIT};
+
+#[derive(Serialize)]
+struct UnitView<'a> {
+    name: &'a str,
+    cluster: &'a str,
+    user: &'a str,
+    data: &'a str,
+    exec: String,
+    flags: Vec<String>,
+    unset: Vec<String>,
+    protect_home: bool,
+}
+
+const PROXIES: [&str; 8] =
+    ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+
+pub(crate) fn unit(
+    renderer: &Renderer,
+    topology: &Topology,
+    member: &Member,
+    flags: &FlagSet,
+) -> Result<String, RenderError> {
+    let arguments: Vec<String> = flags.arguments().iter().map(|argument| quote(argument)).collect();
+    let etcd = member.layout.etcd()?;
+    let data = member.layout.data.as_str();
+    let view = UnitView {
+        name: member.name.as_str(),
+        cluster: topology.spec.cluster.as_str(),
+        user: topology.user().as_str(),
+        data,
+        exec: format!("{etcd} \\\n    {}", arguments.join(" \\\n    ")),
+        flags: arguments,
+        unset: unset(topology),
+        protect_home: !["/home/", "/root/"].iter().any(|home| data.starts_with(home)),
+    };
+    let text = renderer.fill(UNIT, &view)?;
+    renderer.check(member.name.as_str(), &text, flags)?;
+    Ok(text)
+}
+
+/// Every variable that could reach etcd from systemd's own environment: proxies, and one for each flag.
+fn unset(topology: &Topology) -> Vec<String> {
+    let flags = FLAGS
+        .iter()
+        .filter(|row| row.presence(&topology.spec.etcd) != Presence::Absent)
+        .map(|row| env_name(row.name))
+        .collect::<Vec<_>>();
+    std::iter::once(PROXIES.join(" ")).chain(flags.chunks(6).map(|names| names.join(" "))).collect()
+}
+
+/// A word as systemd wants it: `%` and `$` doubled, quoted where it holds more than plain characters.
+fn quote(word: &str) -> String {
+    let escaped = word.replace('%', "%%").replace('$', "$$");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+[]%$".contains(c);
+    if escaped.chars().all(plain) {
+        return escaped;
+    }
+    format!("\"{}\"", escaped.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etcdup_core::flag::FlagSource;
+
+    #[test]
+    fn what_is_quoted_reads_back_as_it_was() {
+        let mut flags = FlagSet::default();
+        flags.set("log-rotation-config-json", r#"{"maxsize": 100, "a\b": "50%$x"}"#);
+        flags.set("name", "m1");
+        let words: Vec<_> = flags.arguments().iter().map(|word| quote(word)).collect();
+        let unit = format!("[Service]\nExecStart=/x/etcd \\\n  {}\n", words.join(" \\\n  "));
+        assert_eq!(FlagSource::unit(&unit).flags, flags);
+    }
+}

@@ -1,0 +1,87 @@
+//! This very machine.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::script::Script;
+use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError};
+
+const DIAL: Duration = Duration::from_secs(2);
+
+/// Runs scripts here, in a shell of choice.
+#[derive(Debug, Clone)]
+pub struct Local {
+    program: Vec<String>,
+}
+
+impl Local {
+    /// With this shell, which may have arguments: `sh`, `busybox sh`, `sudo -n sh`.
+    #[must_use]
+    pub fn new(shell: &str) -> Self {
+        Self { program: shell.split_whitespace().map(str::to_owned).collect() }
+    }
+}
+
+#[async_trait]
+impl Transport for Local {
+    async fn run(&self, script: &'static Script, mut input: Input<'_>) -> Result<Output, TransportError> {
+        let start = |source| TransportError::Start { program: self.program.join(" "), source };
+        let (program, arguments) = self.program.split_first().ok_or_else(|| start(std::io::ErrorKind::NotFound.into()))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .arg("-c")
+            .arg(script.text())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(start)?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                let mut buffer = vec![0; 64 * 1024];
+                loop {
+                    let read = input.read(&mut buffer).await.map_err(TransportError::Input)?;
+                    // A script that stops reading is no fault of ours: its own words tell.
+                    if read == 0 || stdin.write_all(&buffer[..read]).await.is_err() {
+                        break;
+                    }
+                }
+            }
+            Ok::<(), TransportError>(())
+        };
+        let collect = async {
+            let mut output = Output::default();
+            let (mut out, mut err) = (stdout, stderr);
+            let read_out = async { if let Some(out) = &mut out { out.read_to_end(&mut output.stdout).await.ok() } else { None } };
+            let read_err = async { if let Some(err) = &mut err { err.read_to_end(&mut output.stderr).await.ok() } else { None } };
+            tokio::join!(read_out, read_err);
+            output
+        };
+        let (fed, mut output) = tokio::join!(feed, collect);
+        let status = child.wait().await.map_err(start)?;
+        fed?;
+        output.status = status.code().and_then(|code| u32::try_from(code).ok());
+        Ok(output)
+    }
+
+    async fn dial(&self, address: &str, port: u16) -> Result<BoxIo, DialError> {
+        let bare = address.trim_matches(['[', ']']);
+        match tokio::time::timeout(DIAL, TcpStream::connect((bare, port))).await {
+            Err(_) => Err(DialError::Silent(DIAL.as_secs())),
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true).ok();
+                Ok(Box::new(stream))
+            }
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Err(DialError::Refused),
+            Ok(Err(error)) => Err(DialError::Other(error.to_string())),
+        }
+    }
+
+    async fn close(&self) {}
+}

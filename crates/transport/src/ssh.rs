@@ -1,0 +1,242 @@
+//! SSH hosts: one connection for a whole run, scripts on channels, dials by direct-tcpip.
+
+mod auth;
+mod client;
+mod config;
+mod exec;
+mod host_key;
+
+pub use auth::{Ask, Question};
+pub use config::SshHop;
+pub use host_key::UnknownHosts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use russh::ChannelOpenFailure;
+use russh::client::Handle;
+use tokio::sync::{Mutex, Semaphore};
+use zeroize::Zeroizing;
+
+use self::client::{Client, Shared};
+use crate::script::Script;
+use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError};
+
+/// How to become root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SudoUse {
+    /// Not at all.
+    No,
+    /// Without a password.
+    Free,
+    /// With a password, asked once.
+    Password,
+}
+
+/// Where to connect and how.
+#[derive(Clone)]
+pub struct SshOptions {
+    /// The host and the jump hosts before it.
+    pub hop: SshHop,
+    /// Jump hosts, first to last, as `[user@]host[:port]`.
+    pub jump: Vec<String>,
+    /// How to become root; `None` decides by the login user.
+    pub sudo: Option<SudoUse>,
+    /// The known_hosts file; the user's own when `None`.
+    pub known_hosts: Option<std::path::PathBuf>,
+    /// What to do with a host it does not name.
+    pub unknown_hosts: UnknownHosts,
+    /// Who is asked for passwords and passphrases.
+    pub ask: Arc<dyn Ask>,
+    /// How long connecting and logging in may take.
+    pub connect: Duration,
+    /// How long a dial may take.
+    pub dial: Duration,
+}
+
+/// Why SSH does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum SshError {
+    /// The name does not resolve, or nothing answers.
+    #[error("cannot connect to {host} port {port}: {why}")]
+    Connect {
+        /// The host.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// What happened.
+        why: String,
+    },
+    /// The host's key is not trusted.
+    #[error(transparent)]
+    HostKey(#[from] host_key::HostKeyError),
+    /// No way to log in worked.
+    #[error("{user}@{host} refuses to log us in; tried {tried}")]
+    Auth {
+        /// The login user.
+        user: String,
+        /// The host.
+        host: String,
+        /// What was tried.
+        tried: String,
+    },
+    /// The jump hosts' list is not one.
+    #[error("`{0}` is no jump host: write [user@]host[:port], several joined with commas")]
+    Jump(String),
+    /// The link was lost: what a running script did is unknown.
+    #[error("the link was lost: {0}")]
+    Lost(String),
+    /// The protocol failed.
+    #[error("ssh: {0}")]
+    Protocol(String),
+}
+
+impl From<russh::Error> for SshError {
+    fn from(error: russh::Error) -> Self {
+        match error {
+            russh::Error::Disconnect
+            | russh::Error::SendError
+            | russh::Error::RecvError
+            | russh::Error::HUP
+            | russh::Error::KeepaliveTimeout
+            | russh::Error::InactivityTimeout
+            | russh::Error::IO(_) => SshError::Lost(error.to_string()),
+            other => SshError::Protocol(other.to_string()),
+        }
+    }
+}
+
+/// sshd allows ten sessions a connection (MaxSessions); two are left for others.
+const SESSIONS: usize = 8;
+
+/// A connection to a host.
+pub struct Ssh {
+    handle: Arc<Handle<Client>>,
+    shared: Arc<Shared>,
+    /// Connections to jump hosts, which must outlive this one.
+    _through: Vec<Arc<Handle<Client>>>,
+    sudo: SudoUse,
+    password: Option<Zeroizing<String>>,
+    sessions: Semaphore,
+    dialling: Mutex<()>,
+    dial: Duration,
+}
+
+impl Ssh {
+    /// Connects, through jump hosts where there are some, checks host keys and logs in.
+    ///
+    /// # Errors
+    /// When any of that fails or takes too long.
+    pub async fn connect(options: &SshOptions) -> Result<Self, TransportError> {
+        let (handle, shared, through, hop) = client::open(options).await?;
+        let sudo = options.sudo.unwrap_or(if hop.user == "root" { SudoUse::No } else { SudoUse::Free });
+        let sudo = if hop.user == "root" { SudoUse::No } else { sudo };
+        let mut ssh = Self {
+            handle,
+            shared,
+            _through: through,
+            sudo,
+            password: None,
+            sessions: Semaphore::new(SESSIONS),
+            dialling: Mutex::new(()),
+            dial: options.dial,
+        };
+        if sudo == SudoUse::Password {
+            let question = Question::Sudo { user: hop.user.clone(), host: hop.host.clone() };
+            let ask = Arc::clone(&options.ask);
+            let password = tokio::task::spawn_blocking(move || ask.ask(&question)).await.ok().flatten();
+            let password = password.ok_or_else(|| TransportError::Sudo("a password is needed and none was given".to_owned()))?;
+            ssh.check_password(&password).await?;
+            ssh.password = Some(password);
+        }
+        Ok(ssh)
+    }
+
+    /// A wrong password must show before any payload: sudo would read the payload's lines as the next tries.
+    async fn check_password(&self, password: &Zeroizing<String>) -> Result<(), TransportError> {
+        let line = Zeroizing::new(format!("{}\n", password.as_str()));
+        let output = exec::exec(&self.handle, "sudo -k -S -p '' -- true", Box::new(line.as_bytes()), Duration::from_secs(30)).await?;
+        if output.status == Some(0) { Ok(()) } else { Err(TransportError::Sudo(output.complaint())) }
+    }
+
+    fn command(&self, script: &Script) -> String {
+        match self.sudo {
+            SudoUse::No => format!("exec {}", script.command()),
+            SudoUse::Free => format!("exec sudo -n -- {}", script.command()),
+            // Without -k a cached credential would leave the password in the payload.
+            SudoUse::Password => format!("exec sudo -k -S -p '' -- {}", script.command()),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for Ssh {
+    async fn run(&self, script: &'static Script, input: Input<'_>) -> Result<Output, TransportError> {
+        let _permit = self.sessions.acquire().await.map_err(|_| SshError::Lost("closed".to_owned()))?;
+        let input: Input<'_> = match &self.password {
+            Some(password) => {
+                let line = Zeroizing::new(format!("{}\n", password.as_str()).into_bytes());
+                Box::new(tokio::io::AsyncReadExt::chain(std::io::Cursor::new(line), input))
+            }
+            None => input,
+        };
+        let ran = exec::exec(&self.handle, &self.command(script), input, script.idle).await;
+        let output = match ran {
+            Err(TransportError::Silent { seconds, .. }) => return Err(TransportError::Silent { script: script.name, seconds }),
+            other => other?,
+        };
+        if self.sudo == SudoUse::Free && output.status == Some(1) && output.complaint().starts_with("sudo:") {
+            return Err(TransportError::Sudo(output.complaint().trim_start_matches("sudo: ").to_owned()));
+        }
+        Ok(output)
+    }
+
+    async fn dial(&self, address: &str, port: u16) -> Result<BoxIo, DialError> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let handle = Arc::clone(&self.handle);
+        let address = address.trim_matches(['[', ']']).to_owned();
+        // Opened by a task of its own: one that is given up must still be closed when its answer comes.
+        tokio::spawn(async move {
+            let opened = handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await;
+            let _ = sender.send(opened.map(russh::Channel::into_stream));
+        });
+        match tokio::time::timeout(self.dial, receiver).await {
+            Err(_) => Err(DialError::Silent(self.dial.as_secs())),
+            Ok(Err(_)) => Err(DialError::Other("the link was lost".to_owned())),
+            Ok(Ok(Ok(stream))) => Ok(Box::new(stream)),
+            Ok(Ok(Err(russh::Error::ChannelOpenFailure(failure)))) => Err(self.failure(&failure).await),
+            Ok(Ok(Err(error))) => Err(DialError::Other(error.to_string())),
+        }
+    }
+
+    async fn close(&self) {
+        self.handle.disconnect(russh::Disconnect::ByApplication, "", "en").await.ok();
+    }
+}
+
+impl Ssh {
+    /// What an open failure means. The code does not tell refused from unreachable; sshd's words do, and they come a
+    /// moment later by another way.
+    async fn failure(&self, failure: &ChannelOpenFailure) -> DialError {
+        let _one = self.dialling.lock().await;
+        if *failure == ChannelOpenFailure::AdministrativelyProhibited {
+            return DialError::Forbidden;
+        }
+        for _ in 0..50 {
+            if let Some(words) = self.shared.take_words() {
+                let low = words.to_lowercase();
+                let silent = ["timed out", "no route", "unreachable"].iter().any(|part| low.contains(part));
+                return if low.contains("refused") || low.is_empty() {
+                    DialError::Refused
+                } else if silent {
+                    DialError::Silent(self.dial.as_secs())
+                } else {
+                    DialError::Other(words)
+                };
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        DialError::Refused
+    }
+}

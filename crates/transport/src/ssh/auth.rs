@@ -1,0 +1,164 @@
+//! Logging in: the key named in the topology, the agent, the user's key files, a password.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use russh::client::{AuthResult, Handle};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::agent::client::AgentClient;
+use russh::keys::{self, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+use russh::{MethodKind, MethodSet};
+use zeroize::Zeroizing;
+
+use super::client::{Client, Shared};
+use super::config::Resolved;
+use super::{SshError, SshOptions};
+
+/// Something that only a person knows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// The passphrase of a key file.
+    Passphrase {
+        /// The file.
+        file: String,
+    },
+    /// The password of a login user.
+    Password {
+        /// The user.
+        user: String,
+        /// The host.
+        host: String,
+    },
+    /// The password for sudo.
+    Sudo {
+        /// The user.
+        user: String,
+        /// The host.
+        host: String,
+    },
+}
+
+/// Who is asked for passwords and passphrases. Called on a thread that may block.
+pub trait Ask: Send + Sync {
+    /// The answer; `None` when there is nobody to ask.
+    fn ask(&self, question: &Question) -> Option<Zeroizing<String>>;
+}
+
+/// sshd cuts off after six tries (MaxAuthTries).
+const AGENT_KEYS: usize = 4;
+
+pub(super) async fn log_in(handle: &mut Handle<Client>, hop: &Resolved, options: &SshOptions, shared: &Shared) -> Result<(), SshError> {
+    let mut tried = Vec::new();
+    let mut methods = MethodSet::empty();
+    let hash = handle.best_supported_rsa_hash().await.ok().flatten().unwrap_or(Some(HashAlg::Sha512));
+    if !hop.identities_only && with_agent(handle, hop, hash, &mut tried).await {
+        return Ok(());
+    }
+    for file in &hop.keys {
+        match with_file(handle, hop, options, file, hash, &mut tried).await? {
+            Some(AuthResult::Success) => return Ok(()),
+            Some(AuthResult::Failure { remaining_methods, .. }) => methods = remaining_methods,
+            None => {}
+        }
+        if handle.is_closed() {
+            break;
+        }
+    }
+    if methods.contains(&MethodKind::Password) && !handle.is_closed() {
+        let question = Question::Password { user: hop.user.clone(), host: hop.host.clone() };
+        if let Some(password) = ask(options, question).await {
+            tried.push("a password".to_owned());
+            if handle.authenticate_password(&hop.user, password.as_str()).await?.success() {
+                return Ok(());
+            }
+        }
+    }
+    if tried.is_empty() {
+        tried.push("nothing: there is no agent and none of the key files exists".to_owned());
+    }
+    if let Some(gone) = shared.gone() {
+        tried.push(format!("then it hung up: {gone}"));
+    }
+    Err(SshError::Auth { user: hop.user.clone(), host: hop.host.clone(), tried: tried.join(", ") })
+}
+
+async fn ask(options: &SshOptions, question: Question) -> Option<Zeroizing<String>> {
+    let ask = Arc::clone(&options.ask);
+    tokio::task::spawn_blocking(move || ask.ask(&question)).await.ok().flatten()
+}
+
+async fn with_agent(handle: &mut Handle<Client>, hop: &Resolved, hash: Option<HashAlg>, tried: &mut Vec<String>) -> bool {
+    let Ok(mut agent) = AgentClient::connect_env().await else { return false };
+    let Ok(identities) = agent.request_identities().await else { return false };
+    for identity in identities.into_iter().take(AGENT_KEYS) {
+        tried.push(format!("the agent's key {}", identity.comment()));
+        let result = match identity {
+            AgentIdentity::PublicKey { key, .. } => handle.authenticate_publickey_with(&hop.user, key, hash, &mut agent).await,
+            AgentIdentity::Certificate { certificate, .. } => {
+                handle.authenticate_certificate_with(&hop.user, certificate, hash, &mut agent).await
+            }
+        };
+        if matches!(result, Ok(AuthResult::Success)) {
+            return true;
+        }
+        if handle.is_closed() {
+            return false;
+        }
+    }
+    false
+}
+
+async fn with_file(
+    handle: &mut Handle<Client>,
+    hop: &Resolved,
+    options: &SshOptions,
+    file: &Path,
+    hash: Option<HashAlg>,
+    tried: &mut Vec<String>,
+) -> Result<Option<AuthResult>, SshError> {
+    let shown = file.display().to_string();
+    let Ok(pem) = std::fs::read_to_string(file).map(Zeroizing::new) else {
+        if hop.own_key {
+            tried.push(format!("{shown} (cannot be read)"));
+        }
+        return Ok(None);
+    };
+    let key = match load(&pem, None) {
+        Loaded::Key(key) => key,
+        Loaded::Encrypted => {
+            let Some(passphrase) = ask(options, Question::Passphrase { file: shown.clone() }).await else {
+                tried.push(format!("{shown} (needs a passphrase)"));
+                return Ok(None);
+            };
+            match load(&pem, Some(&passphrase)) {
+                Loaded::Key(key) => key,
+                Loaded::Encrypted | Loaded::Unusable(_) => {
+                    tried.push(format!("{shown} (wrong passphrase)"));
+                    return Ok(None);
+                }
+            }
+        }
+        Loaded::Unusable(why) => {
+            tried.push(format!("{shown} ({why})"));
+            return Ok(None);
+        }
+    };
+    tried.push(shown);
+    let key = PrivateKeyWithHashAlg::new(Arc::new(*key), hash);
+    Ok(Some(handle.authenticate_publickey(&hop.user, key).await?))
+}
+
+enum Loaded {
+    Key(Box<PrivateKey>),
+    Encrypted,
+    Unusable(String),
+}
+
+fn load(pem: &str, passphrase: Option<&str>) -> Loaded {
+    match keys::decode_secret_key(pem, passphrase) {
+        Ok(key) => Loaded::Key(Box::new(key)),
+        Err(keys::Error::KeyIsEncrypted) => Loaded::Encrypted,
+        Err(_) if passphrase.is_none() && pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") => Loaded::Encrypted,
+        Err(error) => Loaded::Unusable(error.to_string()),
+    }
+}

@@ -1,0 +1,175 @@
+//! Opening connections: through jump hosts, each with its host key checked and its own log-in.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use russh::client::{self, Handle};
+use russh::keys::{Algorithm, PublicKeyOrCertificate};
+use russh::{ChannelId, ChannelOpenFailure, Preferred};
+use tokio::net::TcpStream;
+
+use super::config::{Resolved, SshHop};
+use super::host_key::{HostKeyError, KnownHosts};
+use super::{SshError, SshOptions, auth};
+
+/// What the connection's callbacks leave for its users.
+#[derive(Default)]
+pub(super) struct Shared {
+    words: Mutex<Vec<String>>,
+    gone: Mutex<Option<String>>,
+}
+
+impl Shared {
+    /// What sshd said of the channel that it did not open last.
+    pub(super) fn take_words(&self) -> Option<String> {
+        self.words.lock().ok()?.pop()
+    }
+
+    /// Why the connection ended, where the host said so.
+    pub(super) fn gone(&self) -> Option<String> {
+        self.gone.lock().ok()?.clone()
+    }
+}
+
+pub(super) struct Client {
+    shared: Arc<Shared>,
+    known: Arc<KnownHosts>,
+    label: String,
+}
+
+impl client::Handler for Client {
+    type Error = SshError;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, SshError> {
+        if key.certificate().is_some() {
+            return Ok(false);
+        }
+        self.known.check(&self.label, &key.public_key())?;
+        Ok(true)
+    }
+
+    async fn channel_open_failure(
+        &mut self,
+        _id: ChannelId,
+        _reason: ChannelOpenFailure,
+        description: &str,
+        _language: &str,
+        _session: &mut client::Session,
+    ) -> Result<(), SshError> {
+        if let Ok(mut words) = self.shared.words.lock() {
+            words.push(description.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn disconnected(&mut self, reason: client::DisconnectReason<SshError>) -> Result<(), SshError> {
+        let text = match &reason {
+            client::DisconnectReason::ReceivedDisconnect(info) => info.message.clone(),
+            client::DisconnectReason::Error(error) => error.to_string(),
+        };
+        if let Ok(mut gone) = self.shared.gone.lock() {
+            *gone = Some(text);
+        }
+        match reason {
+            client::DisconnectReason::ReceivedDisconnect(_) => Ok(()),
+            client::DisconnectReason::Error(error) => Err(error),
+        }
+    }
+}
+
+type Opened = (Arc<Handle<Client>>, Arc<Shared>, Vec<Arc<Handle<Client>>>, Resolved);
+
+/// Opens the connection to the last hop, through all before it.
+pub(super) async fn open(options: &SshOptions) -> Result<Opened, SshError> {
+    let last = Resolved::of(&options.hop, &options.jump).await;
+    let mut hops = Vec::new();
+    for jump in &last.jump {
+        let hop = SshHop::parse(jump).ok_or_else(|| SshError::Jump(jump.clone()))?;
+        let hop = SshHop { key: hop.key.or_else(|| options.hop.key.clone()), ..hop };
+        hops.push(Resolved::of(&hop, &[]).await);
+    }
+    hops.push(last.clone());
+    let mut through: Vec<Arc<Handle<Client>>> = Vec::new();
+    let mut shared = Arc::default();
+    for hop in &hops {
+        let opened = tokio::time::timeout(options.connect, one(options, hop, through.last())).await;
+        let late = || SshError::Connect {
+            host: hop.host.clone(),
+            port: hop.port,
+            why: format!("no answer within {} s", options.connect.as_secs()),
+        };
+        let (mut handle, hop_shared) = opened.map_err(|_| late())??;
+        // Not under the same clock: a person may be asked for a passphrase.
+        auth::log_in(&mut handle, hop, options, &hop_shared).await?;
+        through.push(Arc::new(handle));
+        shared = hop_shared;
+    }
+    let handle = through.pop().ok_or_else(|| SshError::Jump(String::new()))?;
+    Ok((handle, shared, through, last))
+}
+
+async fn one(
+    options: &SshOptions,
+    hop: &Resolved,
+    through: Option<&Arc<Handle<Client>>>,
+) -> Result<(Handle<Client>, Arc<Shared>), SshError> {
+    let known = Arc::new(KnownHosts::load(options, hop)?);
+    let shared = Arc::new(Shared::default());
+    let label = hop.label();
+    let config = config(&known.recorded(&label));
+    let handler = Client { shared: Arc::clone(&shared), known, label };
+    let cannot = |why: String| SshError::Connect { host: hop.host.clone(), port: hop.port, why };
+    let handle = match through {
+        None => {
+            let stream = TcpStream::connect((hop.address.as_str(), hop.port)).await.map_err(|error| cannot(plain(&error)))?;
+            stream.set_nodelay(true).ok();
+            client::connect_stream(config, stream, handler).await
+        }
+        Some(outer) => {
+            let channel = outer
+                .channel_open_direct_tcpip(hop.address.clone(), u32::from(hop.port), "127.0.0.1", 0)
+                .await
+                .map_err(|error| cannot(format!("the jump host does not reach it ({error})")))?;
+            client::connect_stream(config, channel.into_stream(), handler).await
+        }
+    };
+    let handle = handle.map_err(|error| match error {
+        SshError::Lost(why) => cannot(format!("it hung up while keys were exchanged ({why})")),
+        other => other,
+    })?;
+    Ok((handle, shared))
+}
+
+fn plain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused; is sshd running there?".to_owned(),
+        _ => error.to_string().trim_start_matches("failed to lookup address information: ").to_owned(),
+    }
+}
+
+fn config(recorded: &[Algorithm]) -> Arc<client::Config> {
+    let mut preferred = Preferred::DEFAULT;
+    let mut keys = preferred.key.to_vec();
+    // A host known by its RSA key must not look unknown because it shows an Ed25519 key first.
+    keys.sort_by_key(|algorithm| !recorded.iter().any(|known| same_type(known, algorithm)));
+    preferred.key = Cow::Owned(keys);
+    Arc::new(client::Config {
+        window_size: 8 << 20,
+        keepalive_interval: Some(Duration::from_secs(15)),
+        keepalive_max: 3,
+        inactivity_timeout: Some(Duration::from_secs(900)),
+        preferred,
+        ..client::Config::default()
+    })
+}
+
+fn same_type(a: &Algorithm, b: &Algorithm) -> bool {
+    matches!((a, b), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. })) || a == b
+}
+
+impl From<HostKeyError> for russh::Error {
+    fn from(_: HostKeyError) -> Self {
+        russh::Error::UnknownKey
+    }
+}

@@ -1,0 +1,105 @@
+//! What every transport does.
+
+use std::io;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::script::Script;
+use crate::ssh::SshError;
+
+/// A stream that can be read and written.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A dialled connection.
+pub type BoxIo = Box<dyn Io>;
+
+/// What a script reads.
+pub type Input<'a> = Box<dyn AsyncRead + Send + Unpin + 'a>;
+
+/// What a script left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// The last lines of its standard error.
+    pub stderr: Vec<u8>,
+    /// Its exit status; `None` when it was ended by a signal.
+    pub status: Option<u32>,
+}
+
+impl Output {
+    /// Standard output as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The last line of standard error, for messages.
+    #[must_use]
+    pub fn complaint(&self) -> String {
+        let text = String::from_utf8_lossy(&self.stderr);
+        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
+    }
+}
+
+/// Why a script could not be run. What it did is unknown where the link was lost.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The shell could not be started here.
+    #[error("cannot start `{program}`")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// What the script was to read could not be read here.
+    #[error("cannot read what was to be sent")]
+    Input(#[source] io::Error),
+    /// The script was silent for too long.
+    #[error("no sign of life from `{script}` for {seconds} s")]
+    Silent {
+        /// The script.
+        script: &'static str,
+        /// For so long.
+        seconds: u64,
+    },
+    /// sudo wants a password, or does not take the one it was given.
+    #[error("sudo: {0}")]
+    Sudo(String),
+    /// By SSH.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+}
+
+/// What became of a dial that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// Nothing listens there; the way is open.
+    #[error("connection refused")]
+    Refused,
+    /// No answer in time.
+    #[error("no answer within {0} s")]
+    Silent(u64),
+    /// The host may not forward connections.
+    #[error("the host's sshd forwards no connections (AllowTcpForwarding)")]
+    Forbidden,
+    /// Anything else, in the system's words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A way to a host.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Runs a script with this input and waits for its end.
+    async fn run(&self, script: &'static Script, input: Input<'_>) -> Result<Output, TransportError>;
+
+    /// Connects to an address as the host sees it.
+    async fn dial(&self, address: &str, port: u16) -> Result<BoxIo, DialError>;
+
+    /// Ends all connections.
+    async fn close(&self);
+}
