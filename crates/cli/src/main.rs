@@ -1,1 +1,24 @@
-fn main() {}
+//! The command line of etcdup: thin commands over the library.
+
+mod arguments;
+mod command;
+mod exit;
+mod settings;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = match arguments::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no mistakes; everything else is misuse.
+            let code = if error.use_stderr() { exit::USAGE } else { exit::DONE };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    ExitCode::from(command::run(arguments))
+}

@@ -1,1 +1,40 @@
+//! Brings an etcd cluster to what a topology file says, and proves it. Everything that frontends need is here: a frontend
+//! opens a [`Session`], asks for a [`Plan`], shows it, and has it carried out.
+//!
+//! ```no_run
+//! use etcdup_core::stage::Goal;
+//! use etcdup_deploy::{Session, Settings};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let session = Session::open("etcdup.toml".as_ref(), &[], Settings::default()).await?;
+//! let plan = session.plan(Goal::Converge { allow_outage: false }).await?;
+//! session.execute(&plan, "apply").await?;
+//! # Ok(())
+//! # }
+//! ```
 
+mod catalogue;
+mod error;
+mod events;
+mod execute;
+mod lease;
+mod members;
+mod observe;
+mod queries;
+mod release;
+mod run;
+mod scripts;
+mod session;
+mod stage_input;
+mod stage_output;
+mod vault;
+
+pub use catalogue::{Page, explain, pages};
+pub use error::{DeployError, HostFailure};
+pub use events::{Events, Progress};
+pub use run::{Plan, Verdicts};
+pub use scripts::{LEASE, OBSERVE, STAGE};
+pub use session::{Cancel, Session, Settings};
+pub use vault::{Vault, VaultError};
+
+pub use etcdup_transport::{Ask, Question};

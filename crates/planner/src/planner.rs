@@ -119,3 +119,23 @@ fn sum(content: &Content) -> Option<String> {
         Content::Authority | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => None,
     }
 }
+
+impl Planner {
+    /// Every difference between hosts and topology, as findings of `drift`.
+    #[must_use]
+    pub fn drift(&self, seen: &Observation) -> Vec<etcdup_core::finding::Finding> {
+        let check = crate::assess::DRIFT;
+        let formed = crate::identity::formation(self, seen) == crate::identity::Formation::Formed;
+        let mut findings = Vec::new();
+        for member in &self.topology.members {
+            let Some(assessment) = crate::assess::assess(self, seen, member, formed) else { continue };
+            for difference in assessment.differences() {
+                findings.push(check.warning(&member.name, format!("{} {}", difference.what, difference.why)));
+            }
+        }
+        if findings.is_empty() {
+            findings.push(check.pass("cluster", "hosts are as the file says"));
+        }
+        findings
+    }
+}

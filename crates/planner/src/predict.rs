@@ -109,19 +109,12 @@ impl Planner {
     }
 
     fn file(&self, host: &mut HostView, artifact: &Artifact, authority: Option<&CertFacts>, at: jiff::Timestamp) {
-        let wanted = self.topology.members.iter().map(|member| self.wanted(member));
-        let sha256 = match &artifact.content {
-            Content::Text(_) => wanted
-                .filter(|wanted| wanted.settled.path == artifact.path)
-                .find_map(|wanted| {
-                    if wanted.fresh.content == artifact.content && wanted.settled.content != artifact.content {
-                        Some(wanted.fresh_digest().to_owned())
-                    } else {
-                        wanted.sum(&artifact.path).map(str::to_owned)
-                    }
-                }),
-            Content::Provided(_) | Content::OnHost(_) | Content::Authority | Content::Issued { .. } => None,
-        };
+        let sha256 = self.topology.members.iter().map(|member| self.wanted(member)).find_map(|wanted| {
+            if wanted.fresh == *artifact {
+                return Some(wanted.fresh_digest().to_owned());
+            }
+            (wanted.settled == *artifact).then(|| wanted.sum(&artifact.path).map(str::to_owned)).flatten()
+        });
         let sha256 = match &artifact.content {
             Content::OnHost(source) => host.files.get(source).and_then(|file| file.sha256.clone()),
             _ => sha256,

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Takes, renews or gives back the lease on a host. The request is the second line: `take|VERB|WHO|SINCE`, `renew` or
 # `release`. The answer is `@lease|taken|EPOCH`, `@lease|kept`, `@lease|released`, or
-# `@lease|held|OPERATION|VERB|EPOCH|WHO|SINCE` when it is somebody else's.
+# `@lease|held|OPERATION|VERB|EPOCH|WHO|SINCE|RENEWED` when it is somebody else's.
 
 write_lease() {
     printf '%s\n' "$1|$(boot_id)|$(uptime_ms)" >"$state/.lease.new" && mv -f "$state/.lease.new" "$state/lease"
@@ -15,7 +15,7 @@ main() {
     timeout 10 flock 9 || { echo "@refused|$(b64_of 'the lease is locked')"; exit 65; }
     l_operation='' l_epoch=0
     if read_lease && [ "$l_operation" != "$operation" ] && ! lease_expired; then
-        echo "@lease|held|$l_operation|$l_verb|$l_epoch|$l_who|$l_since"
+        echo "@lease|held|$l_operation|$l_verb|$l_epoch|$l_who|$l_since|$l_uptime"
         exit 0
     fi
     case $request in
@@ -27,7 +27,7 @@ main() {
         if [ "$l_operation|$l_epoch" = "$operation|$epoch" ]; then
             write_lease "$l_operation|$l_verb|$l_epoch|$l_who|$l_since" && echo '@lease|kept'
         else
-            echo "@lease|held|$l_operation|${l_verb:-}|$l_epoch|${l_who:-}|${l_since:-}"
+            echo "@lease|held|$l_operation|${l_verb:-}|$l_epoch|${l_who:-}|${l_since:-}|${l_uptime:-}"
         fi
         ;;
     release)

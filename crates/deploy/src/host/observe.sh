@@ -122,11 +122,18 @@ observe_members() {
     done
 }
 
+is_empty() {
+    for inside in "$1"/* "$1"/.[!.]*; do
+        case $inside in */lost+found) continue ;; esac
+        [ ! -e "$inside" ] || return 1
+    done
+}
+
 observe_data() {
     for path in $datas; do
         if [ ! -e "$path" ]; then
             echo "data|$path|absent|"
-        elif [ -z "$(ls -A "$path" | grep -v '^lost+found$')" ]; then
+        elif is_empty "$path"; then
             echo "data|$path|empty|"
         else
             head=''
@@ -149,7 +156,7 @@ observe_disks() {
     for entry in $disks; do
         path=${entry%%|*} near=$(nearest_directory "${entry%%|*}")
         fsync='-'
-        [ "${entry#*|}" != measure ] || fsync=$(measure_fsync "$near")
+        { [ "${entry#*|}" = measure ] && [ ! -e "$path/member" ]; } && fsync=$(measure_fsync "$near")
         df -Pk "$near" | awk 'NR == 2 { print $4, $1 }' | {
             read -r free device
             echo "disk|$path|$free|$(b64_of "$device")|$fsync"

@@ -47,7 +47,7 @@ op_dir() {
 staged_name() { echo "${1%/*}/.${1##*/}.etcdup"; }
 
 op_file() {
-    [ -d "${4%/*}" ] || mkdir -p -m 755 "${4%/*}" || return 1
+    [ -d "${4%/*}" ] || (umask 022 && mkdir -p "${4%/*}") || return 1
     new=$(staged_name "$4")
     rm -f "$new"
     : >"$new" && set_owner "$3" "$new" && chmod "$2" "$new" && cat "$1" >"$new" || return 1

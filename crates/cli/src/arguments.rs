@@ -1,0 +1,231 @@
+//! The command line, whose doc comments are its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// One file says what an etcd cluster should be; `etcdup apply` makes it so on real hosts and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "etcdup", version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  etcdup init --target root@10.0.1.10 --target root@10.0.1.11 --target root@10.0.1.12
+  etcdup plan
+  etcdup apply
+  etcdup verify
+
+Exit status: 0 done, 1 failed, 2 changes (plan --detailed-exitcode), 3 needs approval or the plan changed,
+4 blocked, 64 usage, 75 locked by another operator, 130 stopped.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The topology file: TOML, or YAML or JSON by its ending [default: etcdup.toml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Changes one value of the topology for this run, such as etcd=3.5.33 or member[0].address=10.0.0.5
+    #[arg(long, global = true, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// A host instead of a file, `[user@]host[:port]` or `local`; several make a cluster
+    #[arg(long, global = true, value_name = "HOST")]
+    pub(crate) target: Vec<String>,
+    /// How to print data [default: text]
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+    /// When to use colours [default: auto]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(crate) color: Option<Color>,
+    /// Says more, for debugging; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How to print data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs; the first field names the format
+    Json,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Writes a commented topology file to start from
+    #[command(after_help = "Example:\n  etcdup init --target root@10.0.1.10 --target root@10.0.1.11 --target root@10.0.1.12")]
+    Init(Init),
+    /// Checks the topology file without touching a host
+    #[command(after_help = "Example:\n  etcdup check -f prod.toml --output json")]
+    Check,
+    /// Shows every value of the topology and where it came from
+    #[command(after_help = "Example:\n  etcdup show --set flags.snapshot-count=5000")]
+    Show,
+    /// Writes every file that would land on hosts into a directory
+    #[command(after_help = "Examples:\n  etcdup render --out rendered\n  etcdup render --stdout m1/etcd.service")]
+    Render(Render),
+    /// Shows what would be done, and changes nothing
+    #[command(after_help = "Example:\n  etcdup plan --detailed-exitcode")]
+    Plan(Plan),
+    /// Makes the cluster what the file says, after you have seen the plan
+    #[command(after_help = "Examples:\n  etcdup apply\n  etcdup apply --yes --output json")]
+    Apply(Apply),
+    /// Proves that the cluster is healthy and as the file says
+    #[command(after_help = "Example:\n  etcdup verify --output json")]
+    Verify,
+    /// Shows members in a short table
+    #[command(after_help = "Example:\n  etcdup status --watch")]
+    Status(Status),
+    /// Lists certificates, or issues one for a client
+    #[command(subcommand)]
+    Pki(Pki),
+    /// Stops and disables the cluster; its data is kept by rename
+    #[command(after_help = "Example:\n  etcdup reset --yes")]
+    Reset(Reset),
+    /// Tells a check, error or hazard in a page; without an id, lists them
+    #[command(after_help = "Example:\n  etcdup explain port-taken")]
+    Explain(Explain),
+    /// Prints the JSON schema of the topology file, for editors
+    Schema,
+    /// Lists etcd's flags: releases that have them, who sets them
+    #[command(after_help = "Examples:\n  etcdup flags --etcd 3.6.14\n  etcdup flags quota")]
+    Flags(Flags),
+    /// Serves the read-only HTTP API over the topology files of a directory
+    #[command(after_help = "Example:\n  etcdup serve --directory clusters & curl http://127.0.0.1:8379/v1/clusters")]
+    Serve(Serve),
+    /// Prints completions for a shell
+    #[command(after_help = "Example:\n  etcdup completions bash > /etc/bash_completion.d/etcdup")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The cluster's name
+    #[arg(long, default_value = "prod")]
+    pub(crate) cluster: String,
+    /// The version of etcd
+    #[arg(long, default_value = "3.5.33")]
+    pub(crate) etcd: String,
+    /// Overwrites a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Render {
+    /// The directory to write to; a directory for each member
+    #[arg(long, value_name = "DIR", required_unless_present = "stdout")]
+    pub(crate) out: Option<PathBuf>,
+    /// Prints one file instead: MEMBER/FILE, such as m1/etcd.service
+    #[arg(long, value_name = "MEMBER/FILE")]
+    pub(crate) stdout: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Exits with 2 when there are changes
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+    /// Plans restarts that take the cluster out of service
+    #[arg(long)]
+    pub(crate) allow_outage: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// Does not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Allows restarts that take the cluster out of service
+    #[arg(long)]
+    pub(crate) allow_outage: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Refreshes until stopped
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reset {
+    /// Does not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// DELETES data instead of keeping it
+    #[arg(long)]
+    pub(crate) wipe: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pki {
+    /// Lists certificates: for whom, until when
+    Show,
+    /// Issues a client certificate for a person or program
+    #[command(after_help = "Example:\n  etcdup pki issue backup --out . --days 30")]
+    Issue {
+        /// The common name
+        name: String,
+        /// The organisation
+        #[arg(long)]
+        organization: Option<String>,
+        /// How many days it is good for
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
+        days: u32,
+        /// Where to write NAME.crt and NAME.key; beside the CA when not given
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The id
+    pub(crate) id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Only flags whose name holds this
+    pub(crate) part: Option<String>,
+    /// Only flags of this version
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) etcd: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The directory of topology files; each is a cluster
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// The loopback address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8379")]
+    pub(crate) listen: std::net::SocketAddr,
+}

@@ -1,0 +1,174 @@
+//! One verb a file; what they share is here: settings, the topology, the session, Ctrl-C.
+
+mod apply;
+mod check;
+mod explain;
+mod flags;
+mod generate;
+mod init;
+mod pki;
+mod plan;
+mod render;
+mod reset;
+mod serve;
+mod show;
+mod status;
+mod verify;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcdup_core::event::Event;
+use etcdup_core::topology::Document;
+use etcdup_deploy::{Cancel, DeployError, Progress, Session, Settings};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::arguments::{Arguments, Color, Global, Output, Pki, Verb};
+use crate::exit;
+use crate::settings::{ToolSettings, load};
+use crate::view;
+
+/// What every verb is given.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) settings: ToolSettings,
+    pub(crate) cancel: Cancel,
+}
+
+/// Runs a verb; the exit status.
+pub(crate) fn run(arguments: Arguments) -> u8 {
+    let Arguments { global, verb } = arguments;
+    let settings = match load(&global) {
+        Ok(settings) => settings,
+        Err(message) => {
+            view::error::plain(&message);
+            return exit::USAGE;
+        }
+    };
+    match settings.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    listen_to_tracing(global.verbose);
+    let context = Context { global, settings, cancel: Cancel::new() };
+    // Verbs that need no runtime do not wait for one.
+    match &verb {
+        Verb::Init(init) => return init::run(&context, init),
+        Verb::Check => return check::run(&context),
+        Verb::Show => return show::run(&context),
+        Verb::Explain(explain) => return explain::run(&context, explain),
+        Verb::Schema => return generate::schema(),
+        Verb::Flags(flags) => return flags::run(&context, flags),
+        Verb::Completions { shell } => return generate::completions(*shell),
+        Verb::Man => return generate::manual(),
+        Verb::Pki(Pki::Issue { name, organization, days, out }) => {
+            return pki::issue(&context, name, organization.clone(), *days, out.clone());
+        }
+        Verb::Render(_) | Verb::Plan(_) | Verb::Apply(_) | Verb::Verify | Verb::Status(_) | Verb::Pki(_) | Verb::Reset(_) | Verb::Serve(_) => {}
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            view::error::plain(&format!("cannot start: {error}"));
+            return exit::FAILED;
+        }
+    };
+    let code = runtime.block_on(async {
+        let cancel = context.cancel.clone();
+        tokio::spawn(stop_on_signal(cancel));
+        match verb {
+            Verb::Render(render) => render::run(&context, &render).await,
+            Verb::Plan(plan) => plan::run(&context, &plan).await,
+            Verb::Apply(apply) => apply::run(&context, &apply).await,
+            Verb::Verify => verify::run(&context).await,
+            Verb::Status(status) => status::run(&context, &status).await,
+            Verb::Pki(_) => pki::show(&context).await,
+            Verb::Reset(reset) => reset::run(&context, &reset).await,
+            Verb::Serve(serve) => serve::run(&context, &serve).await,
+            _ => exit::DONE,
+        }
+    });
+    // A task that still dials must not hold the end up.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+/// The first Ctrl-C finishes the stage; the second drops the links.
+async fn stop_on_signal(cancel: Cancel) {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(_) => return,
+    };
+    for count in 0.. {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        cancel.cancel();
+        if count > 0 {
+            std::process::exit(i32::from(exit::STOPPED));
+        }
+        anstream::eprintln!("stopping after this stage; once more drops the links");
+    }
+}
+
+fn listen_to_tracing(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => "etcdup=debug,etcdup_deploy=debug,etcdup_transport=debug,info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+impl Context {
+    /// The topology: the file, or one made of `--target`s.
+    pub(crate) fn document(&self) -> Result<(Document, PathBuf), DeployError> {
+        if self.global.target.is_empty() {
+            let path = self.settings.file.clone();
+            return Ok((Session::read(&path, &self.global.set)?, path));
+        }
+        let text = init::template("etcd", "3.5.33", &self.global.target);
+        let name = "--target".to_owned();
+        match Document::parse(&name, &text, &self.global.set) {
+            Ok(document) => Ok((document, PathBuf::from("etcdup.toml"))),
+            Err(error) => Err(DeployError::Parse { name, text, error }),
+        }
+    }
+
+    /// A session, with events and progress where somebody listens.
+    pub(crate) async fn session(
+        &self,
+        events: Option<UnboundedSender<Event>>,
+        progress: Option<Progress>,
+    ) -> Result<Session, DeployError> {
+        let (document, path) = self.document()?;
+        Session::with_document(document, &path, self.library_settings(events, progress)).await
+    }
+
+    pub(crate) fn library_settings(&self, events: Option<UnboundedSender<Event>>, progress: Option<Progress>) -> Settings {
+        let defaults = Settings::default();
+        Settings {
+            ask: Arc::new(view::ask::Person),
+            events,
+            progress,
+            cancel: self.cancel.clone(),
+            cache: self.settings.cache.clone().unwrap_or(defaults.cache.clone()),
+            connect: Duration::from_secs(self.settings.connect_timeout),
+            ..defaults
+        }
+    }
+
+    pub(crate) fn json(&self) -> bool {
+        self.settings.output == Output::Json
+    }
+
+    /// Prints an error, its findings with their places in the file, and says which exit status it means.
+    pub(crate) fn fail(&self, error: &DeployError) -> u8 {
+        let document = self.document().ok().map(|(document, _)| document);
+        view::error::deploy(error, document.as_ref(), self.json())
+    }
+}

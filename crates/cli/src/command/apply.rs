@@ -1,0 +1,82 @@
+//! `etcdup apply`: shows the plan, asks, carries it out, verifies.
+
+use std::io::IsTerminal;
+
+use etcdup_core::finding::Verdict;
+use etcdup_core::stage::Goal;
+use etcdup_deploy::{DeployError, Plan, Session};
+use etcdup_planner::Ending;
+
+use crate::arguments::Apply;
+use crate::command::{Context, verify};
+use crate::exit;
+use crate::view;
+
+pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
+    let goal = Goal::Converge { allow_outage: arguments.allow_outage };
+    converge(context, goal, "apply", arguments.yes, "Apply this plan?").await
+}
+
+/// The way of every verb that changes hosts.
+pub(crate) async fn converge(context: &Context, goal: Goal, verb: &str, yes: bool, question: &str) -> u8 {
+    let (progress, events, showing) = view::progress::start(context.json());
+    let session = match context.session(Some(events), progress).await {
+        Ok(session) => session,
+        Err(error) => return context.fail(&error),
+    };
+    let code = with_session(context, &session, goal.clone(), verb, yes, question).await;
+    session.close().await;
+    drop(session);
+    let _ = showing.await;
+    code
+}
+
+async fn with_session(context: &Context, session: &Session, goal: Goal, verb: &str, yes: bool, question: &str) -> u8 {
+    let plan = match session.plan(goal.clone()).await {
+        Ok(plan) => plan,
+        Err(error) => return context.fail(&error),
+    };
+    if let Ending::Blocked(findings) = &plan.forecast.ending {
+        return context.fail(&DeployError::Blocked(findings.clone()));
+    }
+    show(context, &plan, session);
+    if plan.is_empty() {
+        return exit::DONE;
+    }
+    if !yes {
+        if !std::io::stdin().is_terminal() {
+            view::error::plain("the plan needs approval and there is nobody to ask; --yes approves it");
+            return exit::UNAPPROVED;
+        }
+        match view::ask::yes(question) {
+            true => {}
+            false => {
+                anstream::eprintln!("nothing was changed");
+                return exit::UNAPPROVED;
+            }
+        }
+    }
+    if let Err(error) = session.execute(&plan, verb).await {
+        return context.fail(&error);
+    }
+    match goal {
+        Goal::Reset { .. } => exit::DONE,
+        Goal::Converge { .. } => match session.verify().await {
+            Err(error) => context.fail(&error),
+            Ok(verdicts) => {
+                if !context.json() {
+                    verify::summary(&verdicts);
+                }
+                if verdicts.worst() == Verdict::Error { exit::FAILED } else { exit::DONE }
+            }
+        },
+    }
+}
+
+fn show(context: &Context, plan: &Plan, session: &Session) {
+    if context.json() {
+        view::json::line(&serde_json::json!({ "format": "etcdup/plan/1", "plan": view::plan::json(plan) }));
+    } else {
+        view::plan::print(plan, &session.document);
+    }
+}

@@ -1,0 +1,59 @@
+//! `etcdup check`: what can be said without a host.
+
+use etcdup_core::finding::{Verdict, worst};
+use etcdup_core::topology::lint;
+
+use crate::command::Context;
+use crate::exit;
+use crate::view;
+
+pub(crate) fn run(context: &Context) -> u8 {
+    let (document, path) = match context.document() {
+        Ok(found) => found,
+        Err(error) => return context.fail(&error),
+    };
+    let mut findings = lint(&document.spec);
+    if worst(&findings) < Verdict::Error {
+        // The template and the files of certificates can be looked at without a host too.
+        findings.extend(render_findings(&document, &path));
+    }
+    if context.json() {
+        view::json::print("check", &serde_json::json!({ "findings": findings }));
+    } else {
+        view::error::findings(&findings, Some(&document));
+        let members = document.spec.member.len();
+        match worst(&findings) {
+            Verdict::Error => {}
+            Verdict::Warning | Verdict::Pass => anstream::println!(
+                "{} is well: {members} member{}, etcd {}",
+                path.display(),
+                if members == 1 { "" } else { "s" },
+                document.spec.etcd
+            ),
+        }
+    }
+    if worst(&findings) == Verdict::Error { exit::BLOCKED } else { exit::DONE }
+}
+
+fn render_findings(document: &etcdup_core::topology::Document, path: &std::path::Path) -> Vec<etcdup_core::finding::Finding> {
+    use etcdup_core::finding::Check;
+    const TEMPLATE: Check = Check {
+        id: "unit-template",
+        title: "the unit template cannot be used",
+        about: "A template of your own replaces the unit's. It is read back, and refused when the flags in it are not the topology's.",
+        advice: "use {{ exec }} for the whole command",
+    };
+    let Some(template) = &document.spec.layout.unit_template else { return Vec::new() };
+    let base = path.parent().unwrap_or(std::path::Path::new("."));
+    let at = || etcdup_core::topology::KeyPath::root("layout").key("unit-template");
+    let text = match std::fs::read_to_string(base.join(template)) {
+        Ok(text) => text,
+        Err(error) => return vec![TEMPLATE.error("layout", format!("{template}: {error}")).at(at())],
+    };
+    let Ok(topology) = etcdup_core::topology::resolve(&document.spec, |_| None) else { return Vec::new() };
+    let goal = etcdup_core::stage::Goal::Converge { allow_outage: false };
+    match etcdup_planner::Planner::new(topology, goal, Some(&text)) {
+        Ok(_) => Vec::new(),
+        Err(error) => vec![TEMPLATE.error("layout", error.to_string()).at(at())],
+    }
+}

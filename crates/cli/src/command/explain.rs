@@ -1,0 +1,35 @@
+//! `etcdup explain`.
+
+use etcdup_deploy::{explain, pages};
+
+use crate::arguments::Explain;
+use crate::command::Context;
+use crate::exit;
+use crate::view;
+
+pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
+    let Some(id) = &arguments.id else {
+        let pages = pages();
+        if context.json() {
+            let list: Vec<_> = pages.iter().map(|page| serde_json::json!({ "id": page.id, "title": page.title })).collect();
+            view::json::print("explain", &serde_json::json!({ "pages": list }));
+        } else {
+            view::table::print(&["id", "about"], pages.iter().map(|page| vec![page.id.to_owned(), page.title.to_owned()]));
+        }
+        return exit::DONE;
+    };
+    match explain(id) {
+        Some(page) if context.json() => {
+            view::json::print("explain", &serde_json::json!({ "id": page.id, "title": page.title, "text": page.text }));
+            exit::DONE
+        }
+        Some(page) => {
+            anstream::println!("{}: {}\n\n{}", page.id, page.title, view::wrap(&page.text));
+            exit::DONE
+        }
+        None => {
+            view::error::plain(&format!("there is no `{id}`; `etcdup explain` lists what there is"));
+            exit::USAGE
+        }
+    }
+}

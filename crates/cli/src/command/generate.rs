@@ -1,0 +1,33 @@
+//! `etcdup schema`, `completions`, `man`.
+
+use std::io::Write;
+
+use clap::CommandFactory;
+
+use crate::arguments::Arguments;
+use crate::exit;
+
+pub(crate) fn schema() -> u8 {
+    let schema = schemars::schema_for!(etcdup_core::topology::Spec);
+    print(&serde_json::to_string_pretty(&schema).unwrap_or_default())
+}
+
+pub(crate) fn completions(shell: clap_complete::Shell) -> u8 {
+    let mut bytes = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "etcdup", &mut bytes);
+    print(&String::from_utf8_lossy(&bytes))
+}
+
+pub(crate) fn manual() -> u8 {
+    let mut bytes = Vec::new();
+    match clap_mangen::Man::new(Arguments::command()).render(&mut bytes) {
+        Ok(()) => print(&String::from_utf8_lossy(&bytes)),
+        Err(_) => exit::FAILED,
+    }
+}
+
+/// A reader that has gone (`| head`) is no failure.
+fn print(text: &str) -> u8 {
+    let _ = writeln!(std::io::stdout(), "{text}");
+    exit::DONE
+}

@@ -1,0 +1,59 @@
+//! `etcdup init`.
+
+use std::fmt::Write;
+
+use crate::arguments::Init;
+use crate::command::Context;
+use crate::exit;
+use crate::view;
+
+pub(crate) fn run(context: &Context, init: &Init) -> u8 {
+    let path = &context.settings.file;
+    if path.exists() && !init.force {
+        view::error::plain(&format!("{} is there already; --force overwrites it", path.display()));
+        return exit::FAILED;
+    }
+    let examples = ["root@10.0.1.10".to_owned(), "root@10.0.1.11".to_owned(), "root@10.0.1.12".to_owned()];
+    let targets = if context.global.target.is_empty() { &examples[..] } else { &context.global.target };
+    let text = template(&init.cluster, &init.etcd, targets);
+    if let Err(error) = etcdup_core::topology::Document::parse("etcdup.toml", &text, &[]) {
+        view::error::plain(&error.to_string());
+        return exit::USAGE;
+    }
+    if let Err(error) = std::fs::write(path, text) {
+        view::error::plain(&format!("{}: {error}", path.display()));
+        return exit::FAILED;
+    }
+    anstream::println!("wrote {}; edit it, then: etcdup check, etcdup plan, etcdup apply", path.display());
+    exit::DONE
+}
+
+/// A commented start for these hosts.
+pub(crate) fn template(cluster: &str, etcd: &str, targets: &[String]) -> String {
+    let mut text = format!(
+        "# What an etcd cluster should be. `etcdup apply` makes it so.\n\
+         # Every key there is: etcdup schema. What is in force: etcdup show.\n\
+         format = 1\n\
+         cluster = \"{cluster}\"\n\
+         etcd = \"{etcd}\"\n\
+         \n\
+         # [binaries.release]             # upstream's release, unless you say otherwise\n\
+         # mirror = \"https://mirror.example.com/etcd\"\n\
+         \n\
+         # [security]                     # mutual TLS on both planes, unless you say otherwise\n\
+         # client = \"mutual\"              # mutual, tls, plain\n\
+         # peer = \"mutual\"\n\
+         \n\
+         # [flags]                        # etcd's own flags, without dashes in front: etcdup flags\n\
+         # quota-backend-bytes = 8589934592\n\
+         \n\
+         # [ssh]                          # what is not given comes from your ssh configuration\n\
+         # sudo = \"auto\"                  # auto, never, password\n\
+         # host-key = \"strict\"            # strict, accept-new\n"
+    );
+    for (index, target) in targets.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n[[member]]\nname = \"m{}\"\nhost = \"{target}\"\n", index + 1);
+    }
+    text
+}

@@ -1,0 +1,99 @@
+//! `etcdup render`: every file, without touching a host.
+
+use std::path::Path;
+
+use etcdup_core::stage::{Artifact, Content, Part};
+use etcdup_core::topology::ClusterState;
+use etcdup_deploy::{DeployError, Session};
+use etcdup_render::Renderer;
+
+use crate::arguments::Render;
+use crate::command::Context;
+use crate::exit;
+use crate::view;
+
+pub(crate) async fn run(context: &Context, arguments: &Render) -> u8 {
+    let files = match files(context).await {
+        Ok(files) => files,
+        Err(error) => return context.fail(&error),
+    };
+    if let Some(wanted) = &arguments.stdout {
+        let found = files.iter().find(|(name, _)| name == wanted || name.ends_with(&format!("/{wanted}")));
+        return match found {
+            Some((_, text)) => {
+                anstream::print!("{text}");
+                exit::DONE
+            }
+            None => {
+                let names = files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("\n  ");
+                view::error::plain(&format!("there is no `{wanted}`; there are\n  {names}"));
+                exit::USAGE
+            }
+        };
+    }
+    let Some(out) = &arguments.out else { return exit::USAGE };
+    for (name, text) in &files {
+        if let Err(error) = write(&out.join(name), text) {
+            view::error::plain(&format!("{}: {error}", out.join(name).display()));
+            return exit::FAILED;
+        }
+    }
+    anstream::println!("wrote {} files below {}", files.len(), out.display());
+    exit::DONE
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(path, text)
+}
+
+/// Every file by `MEMBER/NAME`. A host is asked only where a name or address comes from it.
+async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> {
+    let (document, path) = context.document()?;
+    let (topology, template) = match etcdup_core::topology::resolve(&document.spec, |_| None) {
+        Ok(topology) => {
+            let base = path.parent().unwrap_or(Path::new("."));
+            let template = match &document.spec.layout.unit_template {
+                None => None,
+                Some(file) => {
+                    let path = base.join(file);
+                    Some(std::fs::read_to_string(&path).map_err(|source| DeployError::File { path, source })?)
+                }
+            };
+            (topology, template)
+        }
+        Err(_) => {
+            let session = Session::with_document(document, &path, context.library_settings(None, None)).await?;
+            (session.resolved().await?, session.unit_template()?)
+        }
+    };
+    let renderer = Renderer::new(template.as_deref())?;
+    let mut files = Vec::new();
+    for member in &topology.members {
+        for artifact in renderer.artifacts(&topology, member, ClusterState::Existing)? {
+            files.push((format!("{}/{}", member.name, artifact.path.file_name()), text(&artifact)));
+        }
+    }
+    Ok(files)
+}
+
+/// What is not known before execution is described: a rendering never holds a key.
+fn text(artifact: &Artifact) -> String {
+    let Artifact { path, mode, content, .. } = artifact;
+    match content {
+        Content::Text(text) => text.clone(),
+        Content::Authority => format!("# {path} ({mode}): the certificate of the CA\n"),
+        Content::Issued { request, part } => {
+            let what = match part {
+                Part::Certificate => "certificate",
+                Part::Key => "key",
+            };
+            let sans = etcdup_core::certificate::print_sans(&request.sans);
+            format!("# {path} ({mode}): a {} {what} for {}, good for {sans}, issued at apply\n", request.usage, request.name)
+        }
+        Content::Provided(source) => format!("# {path} ({mode}): a copy of {source}\n"),
+        Content::OnHost(source) => format!("# {path} ({mode}): a copy of {source} on the host\n"),
+    }
+}

@@ -1,0 +1,22 @@
+//! `etcdup serve`.
+
+use crate::arguments::Serve;
+use crate::command::Context;
+use crate::exit;
+use crate::view;
+
+pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
+    let options = etcdup_http_api::Options {
+        directory: arguments.directory.clone(),
+        listen: arguments.listen,
+        settings: context.library_settings(None, None),
+    };
+    let bound = |address: std::net::SocketAddr| anstream::eprintln!("listening on http://{address}; Ctrl-C stops");
+    match etcdup_http_api::serve(options, context.cancel.clone(), bound).await {
+        Ok(()) => exit::DONE,
+        Err(error) => {
+            view::error::plain(&error.to_string());
+            exit::FAILED
+        }
+    }
+}

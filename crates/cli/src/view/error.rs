@@ -1,0 +1,158 @@
+//! Errors: what failed, where in the file, on which host, and what to do.
+
+use anstyle::{AnsiColor, Style};
+use etcdup_core::finding::{Finding, Verdict};
+use etcdup_core::topology::{Document, Span};
+use etcdup_deploy::{DeployError, HostFailure};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity};
+
+use crate::exit;
+use crate::view::json;
+
+/// `error:` in red, then the message.
+pub(crate) fn plain(message: &str) {
+    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    anstream::eprintln!("{red}error:{red:#} {message}");
+}
+
+/// Prints an error and says which exit status it means.
+pub(crate) fn deploy(error: &DeployError, document: Option<&Document>, as_json: bool) -> u8 {
+    let code = code(error);
+    if as_json {
+        let list = match error {
+            DeployError::Blocked(findings) => findings.clone(),
+            _ => Vec::new(),
+        };
+        json::print("error", &serde_json::json!({ "message": chain(error), "exit": code, "findings": list }));
+        return code;
+    }
+    match error {
+        DeployError::Parse { name, text, error } => {
+            let help = error.help.as_deref();
+            report(&error.message, Verdict::Error, None, help, Some((name, text)), error.span.clone());
+        }
+        DeployError::Blocked(list) => {
+            findings(list, document);
+            plain("nothing was changed; mend the above and run again");
+        }
+        DeployError::Resolve(resolve) => {
+            let span = document.and_then(|document| document.find(resolve.at()));
+            let source = document.map(|document| (&document.name, &document.text));
+            report(&resolve.to_string(), Verdict::Error, None, None, source, span);
+        }
+        DeployError::Hosts(failures) => hosts(failures),
+        DeployError::Gate { console, .. } => {
+            plain(&chain(error));
+            lines(console);
+            anstream::eprintln!("  run `etcdup apply` again once that is mended: it goes on from here");
+        }
+        DeployError::PlanChanged { forecast, .. } => {
+            plain(&chain(error));
+            for stage in &forecast.stages {
+                anstream::eprintln!("  now: {}", stage.title);
+            }
+            anstream::eprintln!("  run `etcdup plan` to see it, then `etcdup apply`");
+        }
+        DeployError::Locked { .. } => {
+            plain(&chain(error));
+            anstream::eprintln!("  nothing was changed; run again when they are done");
+        }
+        other => plain(&chain(other)),
+    }
+    code
+}
+
+fn code(error: &DeployError) -> u8 {
+    match error {
+        DeployError::Blocked(_) | DeployError::Resolve(_) => exit::BLOCKED,
+        DeployError::PlanChanged { .. } => exit::UNAPPROVED,
+        DeployError::Locked { .. } => exit::LOCKED,
+        DeployError::Stopped(_) => exit::STOPPED,
+        DeployError::File { .. } | DeployError::Parse { .. } => exit::USAGE,
+        DeployError::Render(_)
+        | DeployError::NoEffect(_)
+        | DeployError::LeaseLost { .. }
+        | DeployError::Hosts(_)
+        | DeployError::Gate { .. }
+        | DeployError::Cluster { .. }
+        | DeployError::Release(_)
+        | DeployError::Vault(_) => exit::FAILED,
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// Equal causes on many hosts are said once.
+fn hosts(failures: &[HostFailure]) {
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for failure in failures {
+        let cause = (failure.step.as_str(), failure.why.as_str());
+        if told.contains(&cause) {
+            continue;
+        }
+        told.push(cause);
+        let same: Vec<&str> = failures.iter().filter(|other| (other.step.as_str(), other.why.as_str()) == cause).map(|other| other.host.as_str()).collect();
+        plain(&format!("{}: could not {}: {}", same.join(", "), failure.step, failure.why));
+        lines(&failure.lines);
+    }
+    anstream::eprintln!("  the other hosts finished this stage and nothing new was started; mend it and run `etcdup apply` again");
+}
+
+fn lines(lines: &[String]) {
+    for line in lines {
+        anstream::eprintln!("  | {line}");
+    }
+}
+
+/// Prints findings, weightiest last, each with its place in the file.
+pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) {
+    let mut sorted: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
+    sorted.sort_by_key(|finding| finding.verdict);
+    for finding in sorted {
+        let message = if finding.evidence.contains(&finding.subject) {
+            finding.evidence.clone()
+        } else {
+            format!("{}: {}", finding.subject, finding.evidence)
+        };
+        let span = finding.at.as_ref().and_then(|at| document?.find(at));
+        let source = document.filter(|_| span.is_some()).map(|document| (&document.name, &document.text));
+        let help = (!finding.advice.is_empty()).then_some(finding.advice.as_str());
+        report(&message, finding.verdict, Some(finding.id), help, source, span);
+    }
+}
+
+fn report(message: &str, verdict: Verdict, id: Option<&str>, help: Option<&str>, source: Option<(&String, &String)>, span: Option<Span>) {
+    let mut diagnostic = MietteDiagnostic::new(message);
+    diagnostic.severity = Some(if verdict == Verdict::Warning { Severity::Warning } else { Severity::Error });
+    diagnostic.code = id.map(str::to_owned);
+    diagnostic.help = help.map(str::to_owned);
+    if let Some(span) = span {
+        diagnostic = diagnostic.with_label(LabeledSpan::underline(span));
+    }
+    let theme = match anstream::AutoStream::choice(&std::io::stderr()) {
+        anstream::ColorChoice::Never => GraphicalTheme::unicode_nocolor(),
+        _ => GraphicalTheme::unicode(),
+    };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
+    let mut text = String::new();
+    let report = miette::Report::new(diagnostic);
+    let rendered = match source {
+        Some((name, source)) => handler.render_report(&mut text, report.with_source_code(NamedSource::new(name, source.clone())).as_ref()),
+        None => handler.render_report(&mut text, report.as_ref()),
+    };
+    match rendered {
+        Ok(()) => anstream::eprint!("{text}"),
+        Err(_) => plain(message),
+    }
+}

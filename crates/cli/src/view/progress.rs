@@ -1,0 +1,133 @@
+//! What happens, as it happens: one calm screen on a terminal, plain lines off it, JSON lines on request.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use etcdup_core::event::{Body, Event, HostState};
+use etcdup_deploy::Progress;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::view::json;
+
+/// Starts to show: bytes on their way, where events go, and the task that shows them until the stream ends.
+pub(crate) fn start(as_json: bool) -> (Option<Progress>, UnboundedSender<Event>, JoinHandle<()>) {
+    let (sender, mut receiver) = unbounded_channel::<Event>();
+    let screen = (!as_json && std::io::stderr().is_terminal()).then(|| Arc::new(Screen::new()));
+    let progress = screen.clone().map(|screen| -> Progress { Arc::new(move |what: &str, done: u64, total: u64| screen.bytes(what, done, total)) });
+    let showing = tokio::spawn(async move {
+        while let Some(event) = receiver.recv().await {
+            match (&screen, as_json) {
+                (_, true) => json::line(&event),
+                (Some(screen), false) => screen.show(&event.body),
+                (None, false) => plain(&event.body),
+            }
+        }
+    });
+    (progress, sender, showing)
+}
+
+fn plain(body: &Body) {
+    match body {
+        Body::Started { .. } | Body::Failed { .. } => {}
+        Body::Waiting { holder } => anstream::eprintln!("{holder}"),
+        Body::StageStarted { index, title, .. } => anstream::eprintln!("{}. {title}", index + 1),
+        Body::Host { host, what, state } => {
+            if *state != HostState::Working {
+                anstream::eprintln!("   {host}: {what}");
+            }
+        }
+        Body::Gate { holds, .. } => anstream::eprintln!("   {holds}"),
+        Body::StageDone { elapsed_ms, .. } => anstream::eprintln!("   done in {}", seconds(*elapsed_ms)),
+        Body::Done { elapsed_ms } => anstream::eprintln!("all done in {}", seconds(*elapsed_ms)),
+        Body::Stopped { message } => anstream::eprintln!("{message}"),
+    }
+}
+
+fn seconds(millis: u64) -> String {
+    format!("{:.1} s", Duration::from_millis(millis).as_secs_f64())
+}
+
+struct Screen {
+    bars: MultiProgress,
+    lines: Mutex<BTreeMap<String, ProgressBar>>,
+}
+
+impl Screen {
+    fn new() -> Self {
+        Self { bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)), lines: Mutex::default() }
+    }
+
+    fn line(&self, key: &str) -> Option<ProgressBar> {
+        let mut lines = self.lines.lock().ok()?;
+        let bar = lines.entry(key.to_owned()).or_insert_with(|| {
+            let bar = self.bars.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("   {spinner} {prefix} {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar.set_prefix(key.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Some(bar.clone())
+    }
+
+    fn bytes(&self, what: &str, done: u64, total: u64) {
+        if let Some(bar) = self.line(what) {
+            bar.set_message(if total > 0 {
+                format!("{} of {} MiB", done >> 20, total >> 20)
+            } else {
+                format!("{} MiB", done >> 20)
+            });
+        }
+    }
+
+    fn clear(&self) {
+        if let Ok(mut lines) = self.lines.lock() {
+            for (_, bar) in std::mem::take(&mut *lines) {
+                bar.finish_and_clear();
+            }
+        }
+    }
+
+    fn say(&self, text: &str) {
+        let _ = self.bars.println(text);
+    }
+
+    fn show(&self, body: &Body) {
+        match body {
+            Body::Started { .. } => {}
+            Body::Waiting { holder } => self.say(holder),
+            Body::StageStarted { index, title, .. } => self.say(&format!("{}. {title}", index + 1)),
+            Body::Host { host, what, state } => {
+                if let Some(bar) = self.line(host.as_str()) {
+                    match state {
+                        HostState::Working => bar.set_message(what.clone()),
+                        HostState::Done | HostState::Failed => bar.finish_with_message(what.clone()),
+                    }
+                }
+            }
+            Body::Gate { holds, .. } => {
+                if let Some(bar) = self.line("gates") {
+                    bar.set_message(holds.clone());
+                }
+            }
+            Body::StageDone { elapsed_ms, .. } => {
+                self.clear();
+                self.say(&format!("   done in {}", seconds(*elapsed_ms)));
+            }
+            Body::Done { elapsed_ms } => {
+                self.clear();
+                self.say(&format!("all done in {}", seconds(*elapsed_ms)));
+            }
+            Body::Failed { .. } => self.clear(),
+            Body::Stopped { message } => {
+                self.clear();
+                self.say(message);
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Every check, hazard and error in one place, for `etcdup explain` and the generated pages.
+
+use etcdup_core::advisory::ADVISORIES;
+use etcdup_core::finding::Check;
+use etcdup_core::topology::LINTS;
+use etcdup_planner::PLANNER_CHECKS;
+use etcdup_verify::VERIFY_CHECKS;
+use std::fmt::Write;
+
+/// A page about one id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The id.
+    pub id: &'static str,
+    /// One line.
+    pub title: &'static str,
+    /// The page's text.
+    pub text: String,
+}
+
+/// Every page, by id.
+#[must_use]
+pub fn pages() -> Vec<Page> {
+    let mut pages: Vec<Page> = LINTS
+        .iter()
+        .chain(PLANNER_CHECKS.iter().flat_map(|checks| checks.iter()))
+        .chain(&VERIFY_CHECKS)
+        .map(page)
+        .collect();
+    pages.sort_by_key(|page| page.id);
+    pages
+}
+
+fn page(check: &Check) -> Page {
+    let mut text = format!("{}\n\nWhat to do: {}.\n", check.about, check.advice);
+    if check.id == "version-hazard" {
+        text.push_str("\nKnown hazards:\n");
+        for row in ADVISORIES {
+            let fixed = if row.fixed == u64::MAX { "not fixed".to_owned() } else { format!("fixed in 3.{}.{}", row.minor, row.fixed) };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  3.{} ({fixed}): {} [{}]", row.minor, row.what, row.source);
+        }
+    }
+    Page { id: check.id, title: check.title, text }
+}
+
+/// The page about an id.
+#[must_use]
+pub fn explain(id: &str) -> Option<Page> {
+    pages().into_iter().find(|page| page.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ids_are_unique_and_kebab_case() {
+        let pages = super::pages();
+        assert!(pages.windows(2).all(|pair| pair[0].id != pair[1].id));
+        for page in pages {
+            assert!(page.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", page.id);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Carrying out one stage: steps on hosts side by side, one call to the cluster, or steps here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use etcdup_core::event::HostState;
+use etcdup_core::observation::{HostRecord, HostView, Observation, Operation, RecordedFile};
+use etcdup_core::path::HostPath;
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, Impact, OperatorStep, Part, Reason, Stage, Work};
+use etcdup_core::topology::HostId;
+use etcdup_planner::Planner;
+use etcdup_transport::{Metered, Transport};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use crate::error::{DeployError, HostFailure};
+use crate::lease::Leases;
+use crate::observe::{header, state_of};
+use crate::queries::queries;
+use crate::release::Binary;
+use crate::scripts::STAGE;
+use crate::session::Session;
+use crate::stage_input::{Body, StageInput};
+use crate::stage_output;
+use crate::vault::sha256;
+
+/// The gates before a stage were checked just now and hold. Only [`permit`] makes one, and nothing is stopped without.
+pub(crate) struct Permit(());
+
+/// Checks the gates before a stage once more.
+pub(crate) fn permit(stage: &Stage, seen: &Observation) -> Result<Permit, Reason> {
+    for gate in &stage.before {
+        gate.check(seen)?;
+    }
+    debug_assert!(!matches!(stage.impact, Impact::Restart(_)) || !stage.before.is_empty());
+    Ok(Permit(()))
+}
+
+/// What a run holds while it carries out stages.
+pub(crate) struct Run<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) planner: &'a Planner,
+    pub(crate) leases: &'a Leases,
+    pub(crate) binaries: &'a BTreeMap<String, Binary>,
+    pub(crate) verb: &'a str,
+}
+
+impl Run<'_> {
+    /// Carries out a stage. What hosts look like afterwards is in `seen`, even where some failed.
+    pub(crate) async fn execute(&self, stage: &Stage, seen: &mut Observation, permit: Permit) -> Result<(), DeployError> {
+        let Permit(()) = permit;
+        match &stage.work {
+            Work::Operator(steps) => self.operator(steps, seen).await,
+            Work::Cluster(step) => self.cluster(step, seen).await,
+            Work::Hosts(tasks) => self.hosts(stage, tasks, seen).await,
+        }
+    }
+
+    async fn operator(&self, steps: &[OperatorStep], seen: &mut Observation) -> Result<(), DeployError> {
+        let mut vault = self.session.vault.lock().await;
+        for step in steps {
+            match step {
+                OperatorStep::MakeAuthority => vault.make_authority(Timestamp::now())?,
+                OperatorStep::IssueClient(request) => {
+                    let directory = vault.directory();
+                    vault.issue_client(request, &directory, Timestamp::now())?;
+                }
+            }
+        }
+        seen.authority = vault.view();
+        seen.clients = vault.clients();
+        Ok(())
+    }
+
+    async fn cluster(&self, step: &ClusterStep, seen: &Observation) -> Result<(), DeployError> {
+        self.leases.check().await?;
+        let ClusterStep::MoveLeader { from, to } = step;
+        let failed = |why: String| DeployError::Cluster { what: format!("move leadership from {from} to {to}"), why };
+        let topology = &self.planner.topology;
+        let leader = topology.member(from).ok_or_else(|| failed("no such member".to_owned()))?;
+        let heir = seen.member(to).ok_or_else(|| failed(format!("{to} does not answer")))?;
+        let client = self.session.client(topology, leader).await.map_err(failed)?;
+        client.move_leader(heir.id).await.map_err(|error| failed(error.to_string()))
+    }
+
+    async fn hosts(&self, stage: &Stage, tasks: &BTreeMap<HostId, Vec<HostStep>>, seen: &mut Observation) -> Result<(), DeployError> {
+        let mut running = JoinSet::new();
+        let mut failures = Vec::new();
+        for (host, steps) in tasks {
+            let link = match self.session.link(host) {
+                Seen::Yes(link) => link,
+                Seen::No(unseen) => {
+                    failures.push(HostFailure { host: host.clone(), step: "connect".to_owned(), why: unseen.why, lines: Vec::new() });
+                    continue;
+                }
+            };
+            let view = seen.host(host);
+            let mut input = StageInput::default();
+            for step in steps {
+                self.pack(&mut input, host, view, step).await?;
+            }
+            if !steps.is_empty() {
+                self.pack_record(&mut input, host, view, stage)?;
+            }
+            input.finish();
+            let epoch = self.leases.epochs.get(host).copied().unwrap_or(0);
+            let state = state_of(&self.planner.topology, host);
+            let header = header(&state, self.planner.topology.spec.cluster.as_str(), self.session.events.operation(), epoch);
+            let queries = queries(self.planner, host, &[]);
+            let (host, session) = (host.clone(), self.session.events.clone());
+            let progress = self.session.settings.progress.clone();
+            running.spawn(async move {
+                session.host(&host, "working", HostState::Working);
+                let ran = run_stage(link, input, header, queries, &host, progress).await;
+                match &ran {
+                    Ok(_) => session.host(&host, "done", HostState::Done),
+                    Err(failed) => session.host(&host, format!("{}: {}", failed.0.step, failed.0.why), HostState::Failed),
+                }
+                (host, ran)
+            });
+        }
+        while let Some(joined) = running.join_next().await {
+            let Ok((host, ran)) = joined else { continue };
+            let view = match ran {
+                Ok(view) => view,
+                Err(failed) => {
+                    failures.push(failed.0);
+                    match failed.1 {
+                        Some(view) => *view,
+                        None => continue,
+                    }
+                }
+            };
+            merge(seen, host, view);
+        }
+        self.session.vault.lock().await.forget();
+        failures.sort_by(|a, b| a.host.cmp(&b.host));
+        if failures.is_empty() { Ok(()) } else { Err(DeployError::Hosts(failures)) }
+    }
+
+    async fn pack(&self, input: &mut StageInput, host: &HostId, view: Option<&HostView>, step: &HostStep) -> Result<(), DeployError> {
+        match step {
+            HostStep::File(artifact) => self.pack_file(input, host, artifact).await,
+            HostStep::Binaries { directory, links, .. } => {
+                let architecture = view.map(|view| view.facts.architecture.to_string()).unwrap_or_default();
+                let version = self.planner.topology.spec.etcd.to_string();
+                let body = |ready: &crate::release::Ready| Body::File { path: ready.path.clone(), size: ready.size, sha256: ready.sha256.clone() };
+                match self.binaries.get(&architecture) {
+                    Some(Binary::Archive(ready)) => input.archive(body(ready), directory, &version),
+                    Some(Binary::Files(files)) => {
+                        let bodies = files.iter().map(|(name, ready)| (name.clone(), body(ready))).collect();
+                        input.binaries(bodies, directory, &version);
+                    }
+                    Some(Binary::Fetch { url, sha256 }) => input.fetch(url, sha256, directory, &version),
+                    None => {}
+                }
+                if let Some(links) = links {
+                    input.links(directory, links);
+                }
+                Ok(())
+            }
+            other => {
+                let suffix = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+                input.step(other, &suffix);
+                Ok(())
+            }
+        }
+    }
+
+    async fn pack_file(&self, input: &mut StageInput, host: &HostId, artifact: &Artifact) -> Result<(), DeployError> {
+        let Artifact { path, mode, owner, content } = artifact;
+        let (mode, owner) = (mode.to_string(), owner.as_ref());
+        let mut vault = self.session.vault.lock().await;
+        let bytes = match content {
+            Content::OnHost(source) => {
+                input.copy(source, path, &mode, owner);
+                return Ok(());
+            }
+            Content::Text(text) => text.clone().into_bytes(),
+            Content::Authority => vault.ca()?.into_bytes(),
+            Content::Provided(source) => vault.provided(source)?.reveal().as_bytes().to_vec(),
+            Content::Issued { request, part } => {
+                let stem = path.as_str().rsplit_once('.').map_or(path.as_str(), |(stem, _)| stem);
+                let issued = vault.pair(&format!("{host}:{stem}"), request, Timestamp::now())?;
+                match part {
+                    Part::Certificate => issued.certificate.into_bytes(),
+                    Part::Key => issued.key.reveal().as_bytes().to_vec(),
+                }
+            }
+        };
+        input.file(path, &mode, owner, Zeroizing::new(bytes));
+        Ok(())
+    }
+
+    /// The host record as it will be when the stage has worked.
+    fn pack_record(&self, input: &mut StageInput, host: &HostId, view: Option<&HostView>, stage: &Stage) -> Result<(), DeployError> {
+        let topology = &self.planner.topology;
+        let mut record = view.and_then(|view| view.record.clone()).unwrap_or_default();
+        record.format = "etcdup/record/1".to_owned();
+        record.generation += 1;
+        record.spec = sha256(serde_json::to_string(&topology.spec).unwrap_or_default().as_bytes());
+        for (path, sha256) in &input.written {
+            record.files.insert(path.clone(), RecordedFile { sha256: sha256.clone() });
+        }
+        for path in &input.removed {
+            record.files.remove(path);
+        }
+        for member in topology.on_host(host) {
+            let etcd = &self.planner.wanted(member).etcd;
+            let binaries_now = matches!(&stage.work, Work::Hosts(tasks) if tasks.get(host).is_some_and(|steps| {
+                steps.iter().any(|step| matches!(step, HostStep::Binaries { directory, .. } if *directory == member.layout.binaries))
+            }));
+            if binaries_now {
+                // Their digest is known when they have been seen in place.
+                record.files.remove(etcd);
+            } else if let Some(sha256) = view.and_then(|view| view.files.get(etcd)).and_then(|file| file.sha256.clone()) {
+                record.files.entry(etcd.clone()).or_insert(RecordedFile { sha256 });
+            }
+        }
+        record.history.push(Operation {
+            id: self.session.events.operation().to_owned(),
+            at: Timestamp::now().to_string(),
+            verb: self.verb.to_owned(),
+            who: self.session.settings.who.clone(),
+            stage: stage.key.to_string(),
+        });
+        let surplus = record.history.len().saturating_sub(20);
+        record.history.drain(..surplus);
+        let path = HostPath::try_from(format!("{}/{}.json", state_of(topology, host), topology.spec.cluster)).map_err(etcdup_render::RenderError::from)?;
+        let text = serde_json::to_string_pretty::<HostRecord>(&record).unwrap_or_default();
+        input.file(&path, "600", None, Zeroizing::new(text.into_bytes()));
+        Ok(())
+    }
+}
+
+/// What was measured once stays known: the clock's difference.
+fn merge(seen: &mut Observation, host: HostId, mut view: HostView) {
+    if let Some(before) = seen.host(&host) {
+        view.facts.clock_ahead_ms = before.facts.clock_ahead_ms;
+        view.facts.clock_error_ms = before.facts.clock_error_ms;
+    }
+    seen.hosts.insert(host, Seen::Yes(view));
+}
+
+type Failed = Box<(HostFailure, Option<Box<HostView>>)>;
+
+async fn run_stage(
+    link: Arc<dyn Transport>,
+    input: StageInput,
+    header: String,
+    queries: String,
+    host: &HostId,
+    progress: Option<crate::events::Progress>,
+) -> Result<HostView, Failed> {
+    let failure = |step: &str, why: String, lines: Vec<String>| HostFailure { host: host.clone(), step: step.to_owned(), why, lines };
+    let titles: Vec<String> = (0..1000).map(|number| input.title(number).to_owned()).take_while(|title| title != "a step").collect();
+    let size = input.size();
+    let (reader, writing) = input.stream(header, queries);
+    let count = Arc::new(AtomicU64::new(0));
+    let metered = Metered::new(reader, Arc::clone(&count));
+    let running = link.run(&STAGE, Box::new(metered));
+    tokio::pin!(running);
+    let ran = loop {
+        tokio::select! {
+            ran = &mut running => break ran,
+            () = tokio::time::sleep(Duration::from_millis(100)) => {
+                if let Some(progress) = &progress {
+                    progress(host.as_str(), count.load(Ordering::Relaxed).min(size), size);
+                }
+            }
+        }
+    };
+    let written = writing.await;
+    let output = match ran {
+        Ok(output) => output,
+        Err(error) => return Err(Box::new((failure("send the stage", error.to_string(), Vec::new()), None))),
+    };
+    let read = stage_output::read(&output.text());
+    if let Some(why) = read.refused {
+        let why = match written {
+            Ok(Err(error)) if why.contains("cut off") => error.to_string(),
+            _ => why,
+        };
+        return Err(Box::new((failure("begin the stage", why, Vec::new()), read.view.ok().map(Box::new))));
+    }
+    if let Some((number, lines)) = read.failed {
+        let title = titles.get(number).cloned().unwrap_or_else(|| format!("step {number}"));
+        let why = lines.last().cloned().unwrap_or_else(|| "it failed without a word".to_owned());
+        return Err(Box::new((failure(&title, why, lines), read.view.ok().map(Box::new))));
+    }
+    match read.view {
+        Ok(view) => Ok(view),
+        Err(why) => {
+            let step = titles.get(read.done).cloned().unwrap_or_else(|| "look at the host".to_owned());
+            let complaint = output.complaint();
+            let why = if complaint.is_empty() { why } else { complaint };
+            Err(Box::new((failure(&step, why, Vec::new()), None)))
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The lease: one operation at a time on a host, by the host's own clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcdup_core::event::Body;
+use etcdup_core::seen::Seen;
+use etcdup_core::topology::{HostId, Topology};
+use etcdup_transport::Transport;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::error::DeployError;
+use crate::observe::{header, state_of};
+use crate::scripts::LEASE;
+use crate::session::{Cancel, Session};
+
+/// How often a lease is renewed. It runs out after 30 s of the host's uptime.
+const RENEW: Duration = Duration::from_secs(10);
+
+/// How long a holder that does not renew is waited out, and a little more.
+const WAIT: Duration = Duration::from_secs(33);
+
+/// Leases on all hosts of a run, renewed until they are released.
+pub(crate) struct Leases {
+    /// The fencing number on each host.
+    pub(crate) epochs: BTreeMap<HostId, u64>,
+    hosts: Vec<Holder>,
+    renewing: JoinHandle<()>,
+    /// Cancelled when a lease was lost.
+    pub(crate) lost: Cancel,
+}
+
+#[derive(Clone)]
+struct Holder {
+    host: HostId,
+    link: Arc<dyn Transport>,
+    state: String,
+    cluster: String,
+    operation: String,
+    epoch: u64,
+}
+
+enum Answer {
+    Taken(u64),
+    Kept,
+    Held { who: String, verb: String, since: String, renewed: String },
+    Refused(String),
+}
+
+impl Holder {
+    async fn ask(&self, request: &str) -> Answer {
+        let input = header(&self.state, &self.cluster, &self.operation, self.epoch) + request + "\n";
+        let output = match self.link.run(&LEASE, Box::new(std::io::Cursor::new(input))).await {
+            Ok(output) => output,
+            Err(error) => return Answer::Refused(error.to_string()),
+        };
+        let text = output.text();
+        let line = text.lines().find(|line| line.starts_with("@lease|") || line.starts_with("@refused|"));
+        let fields: Vec<&str> = line.unwrap_or_default().split('|').collect();
+        match fields[..] {
+            ["@lease", "taken", epoch] => epoch.parse().map_or_else(|_| Answer::Refused(text.clone()), Answer::Taken),
+            ["@lease", "kept" | "released"] => Answer::Kept,
+            ["@lease", "held", _, verb, _, who, since, renewed] => Answer::Held {
+                who: who.to_owned(),
+                verb: verb.to_owned(),
+                since: since.to_owned(),
+                renewed: renewed.to_owned(),
+            },
+            _ => Answer::Refused(output.complaint()),
+        }
+    }
+}
+
+impl Session {
+    /// Takes the lease on every host. A holder that renews is not waited for; a silent one is waited out.
+    pub(crate) async fn take_leases(&self, topology: &Topology, verb: &str) -> Result<Leases, DeployError> {
+        let mut holders = Vec::new();
+        for host in topology.hosts.keys() {
+            match self.link(host) {
+                Seen::No(unseen) => return Err(DeployError::LeaseLost { host: host.clone(), why: unseen.why }),
+                Seen::Yes(link) => holders.push(Holder {
+                    host: host.clone(),
+                    link,
+                    state: state_of(topology, host),
+                    cluster: topology.spec.cluster.to_string(),
+                    operation: self.events.operation().to_owned(),
+                    epoch: 0,
+                }),
+            }
+        }
+        let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        let request = format!("take|{verb}|{}|{since}", self.settings.who);
+        let mut tasks = JoinSet::new();
+        for holder in holders {
+            let (request, events, cancel) = (request.clone(), self.events.clone(), self.settings.cancel.clone());
+            tasks.spawn(async move { take(holder, &request, &events, &cancel).await });
+        }
+        let mut taken = Vec::new();
+        let mut refused = None;
+        while let Some(joined) = tasks.join_next().await {
+            match joined {
+                Ok(Ok(holder)) => taken.push(holder),
+                Ok(Err(error)) => refused = Some(error),
+                Err(_) => {}
+            }
+        }
+        if let Some(error) = refused {
+            release(&taken).await;
+            return Err(error);
+        }
+        let lost = Cancel::new();
+        let renewing = tokio::spawn(renew(taken.clone(), lost.clone()));
+        let epochs = taken.iter().map(|holder| (holder.host.clone(), holder.epoch)).collect();
+        Ok(Leases { epochs, hosts: taken, renewing, lost })
+    }
+}
+
+impl Leases {
+    /// Gives all leases back.
+    pub(crate) async fn release(self) {
+        self.renewing.abort();
+        release(&self.hosts).await;
+    }
+
+    /// Renews at once: asked just before a call that changes the cluster.
+    pub(crate) async fn check(&self) -> Result<(), DeployError> {
+        for holder in &self.hosts {
+            match holder.ask("renew").await {
+                Answer::Kept => {}
+                Answer::Held { who, .. } => {
+                    return Err(DeployError::LeaseLost { host: holder.host.clone(), why: format!("{who} took it") });
+                }
+                Answer::Taken(_) | Answer::Refused(_) => {
+                    return Err(DeployError::LeaseLost { host: holder.host.clone(), why: "it cannot be renewed".to_owned() });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn take(
+    mut holder: Holder,
+    request: &str,
+    events: &crate::events::Events,
+    cancel: &Cancel,
+) -> Result<Holder, DeployError> {
+    let start = Instant::now();
+    let mut first_seen: Option<String> = None;
+    loop {
+        match holder.ask(request).await {
+            Answer::Taken(epoch) => {
+                holder.epoch = epoch;
+                return Ok(holder);
+            }
+            Answer::Held { who, verb, since, renewed } => {
+                let locked = DeployError::Locked { host: holder.host.clone(), who: who.clone(), verb: verb.clone(), since: since.clone() };
+                let alive = first_seen.as_ref().is_some_and(|first| *first != renewed);
+                if alive || start.elapsed() > WAIT || cancel.is_cancelled() {
+                    return Err(locked);
+                }
+                if first_seen.is_none() {
+                    let what = format!("{who} ({verb}, since {since}) holds {}; waiting to see whether they are alive", holder.host);
+                    events.send(Body::Waiting { holder: what });
+                    first_seen = Some(renewed);
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Answer::Kept => return Err(DeployError::LeaseLost { host: holder.host.clone(), why: "an odd answer".to_owned() }),
+            Answer::Refused(why) => return Err(DeployError::LeaseLost { host: holder.host.clone(), why }),
+        }
+    }
+}
+
+async fn renew(holders: Vec<Holder>, lost: Cancel) {
+    let mut failures = 0;
+    loop {
+        tokio::time::sleep(RENEW).await;
+        for holder in &holders {
+            match holder.ask("renew").await {
+                Answer::Kept => failures = 0,
+                Answer::Held { .. } => lost.cancel(),
+                // The link may be busy or dead; the stage's own script looks at the lease before it begins.
+                Answer::Taken(_) | Answer::Refused(_) => failures += 1,
+            }
+        }
+        if failures > 2 * holders.len() {
+            lost.cancel();
+        }
+    }
+}
+
+async fn release(holders: &[Holder]) {
+    let mut tasks = JoinSet::new();
+    for holder in holders.iter().cloned() {
+        tasks.spawn(async move { holder.ask("release").await });
+    }
+    while tasks.join_next().await.is_some() {}
+}

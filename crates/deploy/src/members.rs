@@ -1,0 +1,125 @@
+//! Talking to members through their hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use etcdup_core::name::MemberName;
+use etcdup_core::observation::Observation;
+use etcdup_core::seen::Seen;
+use etcdup_core::topology::{Member, Topology};
+use etcdup_transport::Transport;
+use etcdup_verify::{Access, Asked, BoxIo, Dial, Endpoint, MemberClient};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use crate::session::Session;
+
+/// Dials a member's client port from its own host, so the port may be closed to the operator.
+struct ThroughHost {
+    link: Arc<dyn Transport>,
+    address: String,
+    port: u16,
+}
+
+#[async_trait]
+impl Dial for ThroughHost {
+    async fn dial(&self) -> io::Result<BoxIo> {
+        match self.link.dial(&self.address, self.port).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) async fn access(&self) -> Result<Access, String> {
+        self.vault.lock().await.access(Timestamp::now()).map_err(|error| error.to_string())
+    }
+
+    /// The way to a member's client port.
+    pub(crate) fn way(&self, topology: &Topology, member: &Member) -> Seen<(Endpoint, Arc<dyn Dial>)> {
+        let link = match self.link(&member.host) {
+            Seen::Yes(link) => link,
+            Seen::No(unseen) => return Seen::No(unseen),
+        };
+        let address = match member.listen {
+            any if any.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).to_string(),
+            own => own.to_string(),
+        };
+        let endpoint = Endpoint {
+            authority: topology.client_url(member).authority(),
+            server_name: member.address.to_string(),
+        };
+        Seen::Yes((endpoint, Arc::new(ThroughHost { link, address, port: member.ports.client })))
+    }
+
+    pub(crate) async fn client(&self, topology: &Topology, member: &Member) -> Result<MemberClient, String> {
+        let access = self.access().await?;
+        match self.way(topology, member) {
+            Seen::Yes((endpoint, dial)) => MemberClient::new(&endpoint, &access, dial).map_err(|error| error.to_string()),
+            Seen::No(unseen) => Err(unseen.why),
+        }
+    }
+
+    /// The members that run, ready to be asked; the others are told as unseen.
+    pub(crate) fn askable(&self, topology: &Topology, seen: &Observation) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
+        let mut asked = Vec::new();
+        let mut unseen = BTreeMap::new();
+        for member in &topology.members {
+            let runs = seen.host(&member.host).is_some_and(|view| view.processes.contains_key(&member.name));
+            match (runs, self.way(topology, member)) {
+                (true, Seen::Yes((endpoint, dial))) => asked.push((member.name.clone(), endpoint, dial)),
+                (false, _) => {
+                    unseen.insert(member.name.clone(), "it does not run".to_owned());
+                }
+                (true, Seen::No(why)) => {
+                    unseen.insert(member.name.clone(), why.why);
+                }
+            }
+        }
+        (asked, unseen)
+    }
+
+    /// Asks every member that runs.
+    pub(crate) async fn ask_members(&self, topology: &Topology, seen: &mut Observation) {
+        let all: BTreeSet<MemberName> = topology.members.iter().map(|member| member.name.clone()).collect();
+        self.ask_some(topology, seen, &all).await;
+    }
+
+    /// Asks these members, where they run.
+    pub(crate) async fn ask_some(&self, topology: &Topology, seen: &mut Observation, wanted: &BTreeSet<MemberName>) {
+        let (asked, unseen) = self.askable(topology, seen);
+        for (name, why) in unseen.into_iter().filter(|(name, _)| wanted.contains(name)) {
+            seen.members.insert(name, Seen::no(why));
+        }
+        let access = match self.access().await {
+            Ok(access) => access,
+            Err(why) => {
+                for (name, ..) in asked {
+                    seen.members.insert(name, Seen::no(why.clone()));
+                }
+                return;
+            }
+        };
+        let mut tasks = JoinSet::new();
+        for (name, endpoint, dial) in asked.into_iter().filter(|(name, ..)| wanted.contains(name)) {
+            let access = access.clone();
+            tasks.spawn(async move {
+                let view = match MemberClient::new(&endpoint, &access, dial) {
+                    Ok(client) => client.view().await,
+                    Err(error) => Err(error),
+                };
+                (name, view)
+            });
+        }
+        while let Some(joined) = tasks.join_next().await {
+            if let Ok((name, view)) = joined {
+                let view = view.map_or_else(|error| Seen::no(error.to_string()), Seen::Yes);
+                seen.members.insert(name, view);
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Looking at hosts and members.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::observation::{CertificateTexts, HostFacts, HostView, Observation, Reach, parse_records};
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::Goal;
+use etcdup_core::topology::{HostId, ResolveError, Topology, resolve};
+use etcdup_planner::Planner;
+use etcdup_transport::{DialError, Output, Transport};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use crate::error::DeployError;
+use crate::queries::queries;
+use crate::scripts::OBSERVE;
+use crate::session::Session;
+
+/// The first line of every script's input.
+pub(crate) fn header(state: &str, cluster: &str, operation: &str, epoch: u64) -> String {
+    format!("etcdup|1|{state}|{cluster}|{operation}|{epoch}|{}\n", Timestamp::now().as_millisecond())
+}
+
+impl Session {
+    /// Looks at everything: the authority, all hosts at once, then the members that run, and the way between hosts
+    /// where members are yet to start.
+    ///
+    /// # Errors
+    /// When the topology contradicts what hosts say, or the unit's template is wrong.
+    pub async fn observe(&self, goal: Goal) -> Result<(Planner, Observation), DeployError> {
+        let topology = self.resolved().await?;
+        let template = self.unit_template()?;
+        let planner = Planner::new(topology, goal, template.as_deref())?;
+        let mut seen = Observation::new(Timestamp::now());
+        {
+            let vault = self.vault.lock().await;
+            seen.authority = vault.view();
+            seen.clients = vault.clients();
+            seen.sources = vault.sources(Some(&planner.topology));
+        }
+        let provided: Vec<CertFacts> =
+            seen.sources.values().filter_map(Seen::yes).filter_map(|source| source.certificate.clone()).collect();
+        seen.hosts = self.look(&planner, &provided).await;
+        self.ask_members(&planner.topology, &mut seen).await;
+        self.try_ways(&planner, &mut seen).await;
+        Ok((planner, seen))
+    }
+
+    /// The topology; a host is asked first only where a name or address comes from it.
+    ///
+    /// # Errors
+    /// When that host cannot be asked, or contradicts the file.
+    pub async fn resolved(&self) -> Result<Topology, DeployError> {
+        match resolve(&self.document.spec, |_| None) {
+            Err(ResolveError::NeedsHost { .. }) => {}
+            other => return Ok(other?),
+        }
+        let mut tasks = JoinSet::new();
+        for host in self.links.keys() {
+            let (host, link) = (host.clone(), self.link(host));
+            tasks.spawn(async move { (host, look_at(link, "/var/lib/etcdup", "none", "end\n".to_owned()).await) });
+        }
+        let mut facts: BTreeMap<HostId, HostFacts> = BTreeMap::new();
+        let mut unseen = Vec::new();
+        while let Some(joined) = tasks.join_next().await {
+            match joined {
+                Ok((host, Seen::Yes(view))) => {
+                    facts.insert(host, view.facts);
+                }
+                Ok((host, Seen::No(why))) => unseen.push((host, why)),
+                Err(_) => {}
+            }
+        }
+        resolve(&self.document.spec, |host| facts.get(host)).map_err(|error| match &error {
+            ResolveError::NeedsHost { host, at, .. } => {
+                let why = unseen.iter().find(|(other, _)| other == host).map_or("it was not asked", |(_, why)| why.why.as_str());
+                let check = etcdup_planner::PLANNER_CHECKS.iter().flat_map(|checks| checks.iter()).find(|check| check.id == "host-unseen");
+                match check {
+                    Some(check) => DeployError::Blocked(vec![check.error(host, why).at(at.clone())]),
+                    None => DeployError::Resolve(error),
+                }
+            }
+            _ => DeployError::Resolve(error),
+        })
+    }
+
+    /// The text of the user's own template, where the file names one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn unit_template(&self) -> Result<Option<String>, DeployError> {
+        let Some(path) = &self.document.spec.layout.unit_template else { return Ok(None) };
+        let path = self.base.join(path);
+        std::fs::read_to_string(&path).map(Some).map_err(|source| DeployError::File { path, source })
+    }
+
+    async fn look(&self, planner: &Planner, provided: &[CertFacts]) -> BTreeMap<HostId, Seen<HostView>> {
+        let mut tasks = JoinSet::new();
+        for host in planner.topology.hosts.keys() {
+            let (link, state) = (self.link(host), state_of(&planner.topology, host));
+            let text = queries(planner, host, provided);
+            let (host, cluster) = (host.clone(), planner.topology.spec.cluster.to_string());
+            tasks.spawn(async move { (host, look_at(link, &state, &cluster, text).await) });
+        }
+        let mut hosts = BTreeMap::new();
+        while let Some(joined) = tasks.join_next().await {
+            if let Ok((host, view)) = joined {
+                hosts.insert(host, view);
+            }
+        }
+        hosts
+    }
+
+    /// Dials, from each host that has a member yet to start, the peer ports of the others.
+    async fn try_ways(&self, planner: &Planner, seen: &mut Observation) {
+        let topology = &planner.topology;
+        let mut tasks = JoinSet::new();
+        for member in &topology.members {
+            let starts = seen.host(&member.host).is_some_and(|view| !view.processes.contains_key(&member.name));
+            let Seen::Yes(link) = self.link(&member.host) else { continue };
+            if !starts {
+                continue;
+            }
+            for other in topology.members.iter().filter(|other| other.host != member.host) {
+                let key = (member.host.clone(), topology.peer_url(other).authority());
+                let (link, address, port) = (Arc::clone(&link), other.address.to_string(), other.ports.peer);
+                tasks.spawn(async move {
+                    let reach = match link.dial(&address, port).await {
+                        Ok(_) => Reach::Open,
+                        Err(DialError::Refused) => Reach::Refused,
+                        Err(DialError::Silent(_)) => Reach::Silent,
+                        // A name that does not resolve has its own check.
+                        Err(DialError::Forbidden | DialError::Other(_)) => Reach::Unknown,
+                    };
+                    (key, reach)
+                });
+            }
+        }
+        while let Some(joined) = tasks.join_next().await {
+            if let Ok((key, reach)) = joined {
+                seen.reach.insert(key, reach);
+            }
+        }
+    }
+}
+
+/// etcdup's own directory on a host.
+pub(crate) fn state_of(topology: &Topology, host: &HostId) -> String {
+    topology.on_host(host).next().map_or_else(|| "/var/lib/etcdup".to_owned(), |member| member.layout.state.to_string())
+}
+
+async fn look_at(link: Seen<Arc<dyn Transport>>, state: &str, cluster: &str, queries: String) -> Seen<HostView> {
+    let link = match link {
+        Seen::Yes(link) => link,
+        Seen::No(unseen) => return Seen::No(unseen),
+    };
+    let start = Instant::now();
+    let input = std::io::Cursor::new(header(state, cluster, "-", 0) + &queries);
+    match link.run(&OBSERVE, Box::new(input)).await {
+        Err(error) => Seen::no(error.to_string()),
+        Ok(output) => {
+            let text = output.text();
+            match text.split_once("@etcdup\n").and_then(|(_, rest)| rest.split_once("@observe\n")) {
+                Some((_, answer)) => match read_view(answer) {
+                    Ok(mut view) => {
+                        let half = i64::try_from(start.elapsed().as_millis() / 2).unwrap_or(i64::MAX);
+                        view.facts.clock_ahead_ms -= half;
+                        view.facts.clock_error_ms = half;
+                        Seen::Yes(view)
+                    }
+                    Err(why) => Seen::no(why),
+                },
+                None => Seen::no(no_answer(&output)),
+            }
+        }
+    }
+}
+
+fn no_answer(output: &Output) -> String {
+    let complaint = output.complaint();
+    let status = output.status.map_or_else(|| "a signal".to_owned(), |status| format!("status {status}"));
+    if complaint.is_empty() { format!("the observe script ended with {status}") } else { complaint }
+}
+
+/// Reads the observe script's answer, its certificates too.
+pub(crate) fn read_view(answer: &str) -> Result<HostView, String> {
+    let (mut view, texts): (HostView, CertificateTexts) = parse_records(answer).map_err(|error| error.to_string())?;
+    for (path, text) in texts {
+        let facts = etcdup_pki::inspect(&text).map_or_else(|error| Seen::no(error.to_string()), Seen::Yes);
+        view.certificates.insert(path, facts);
+    }
+    Ok(view)
+}

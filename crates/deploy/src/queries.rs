@@ -1,0 +1,89 @@
+//! What is asked of a host: it follows from the topology alone.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::stage::{Artifact, Content, Part};
+use etcdup_core::topology::{HostId, RuntimeKind, Topology};
+use etcdup_core::url::Address;
+use etcdup_planner::Planner;
+
+/// Tools of the host contract.
+const TOOLS: [&str; 14] =
+    ["base64", "timeout", "mktemp", "sha256sum", "sync", "tar", "gzip", "flock", "grep", "sed", "awk", "od", "stat", "df"];
+
+/// The queries for a host, one a line, closed by `end`. `names` are looked up beside the members' own: those that
+/// provided certificates hold.
+pub(crate) fn queries(planner: &Planner, host: &HostId, provided: &[CertFacts]) -> String {
+    let topology = &planner.topology;
+    let mut text = TOOLS.map(|tool| format!("tool|{tool}\n")).concat();
+    let mut ask = |line: std::fmt::Arguments<'_>| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{line}");
+    };
+    let systemd = topology.spec.runtime == RuntimeKind::Systemd;
+    if systemd {
+        ask(format_args!("tool|systemctl"));
+        ask(format_args!("tool|useradd"));
+        ask(format_args!("user|{}", topology.user()));
+    }
+    for member in topology.on_host(host) {
+        let (layout, wanted) = (&member.layout, planner.wanted(member));
+        ask(format_args!("file|{}", layout.data));
+        ask(format_args!("file|{}", layout.certificates));
+        ask(format_args!("bin|{}", wanted.etcd));
+        ask(format_args!("text|{}", wanted.settled.path));
+        for artifact in &wanted.certificates {
+            certificate(artifact, &mut ask);
+        }
+        if systemd {
+            ask(format_args!("member|{}|unit|{}", member.name, layout.unit));
+        } else {
+            ask(format_args!("member|{}|file|{}", member.name, layout.pid_file));
+        }
+        ask(format_args!("data|{}", layout.data));
+        ask(format_args!("disk|{}|measure", layout.data));
+        for port in [Some(member.ports.client), Some(member.ports.peer), member.ports.metrics].into_iter().flatten() {
+            ask(format_args!("port|{port}|{}", member.name));
+        }
+    }
+    let (names, addresses) = lookups(topology, provided);
+    names.iter().for_each(|name| ask(format_args!("name|{name}")));
+    addresses.iter().for_each(|address| ask(format_args!("reverse|{address}")));
+    ask(format_args!("end"));
+    text
+}
+
+fn certificate(artifact: &Artifact, ask: &mut impl FnMut(std::fmt::Arguments<'_>)) {
+    let is_key = matches!(artifact.content, Content::Issued { part: Part::Key, .. }) || artifact.path.as_str().ends_with(".key");
+    let kind = if is_key { "file" } else { "cert" };
+    ask(format_args!("{kind}|{}", artifact.path));
+    if let Content::OnHost(source) = &artifact.content {
+        ask(format_args!("{kind}|{source}"));
+    }
+}
+
+/// Members' names, and with provided certificates theirs too, with members' addresses in reverse: what etcd's own rule
+/// for peers will ask the resolver.
+fn lookups(topology: &Topology, provided: &[CertFacts]) -> (BTreeSet<String>, BTreeSet<IpAddr>) {
+    let mut names: BTreeSet<String> = topology
+        .members
+        .iter()
+        .filter_map(|member| match &member.address {
+            Address::Name(name) if name.as_str() != "localhost" => Some(name.to_string()),
+            Address::Name(_) | Address::Ip(_) => None,
+        })
+        .collect();
+    let mut addresses = BTreeSet::new();
+    if topology.spec.certificates.provided.is_some() {
+        addresses.extend(topology.members.iter().filter_map(|member| member.address.ip()));
+        for san in provided.iter().flat_map(|facts| &facts.sans) {
+            if let Address::Name(name) = san {
+                names.insert(name.to_string());
+            }
+        }
+    }
+    (names, addresses)
+}

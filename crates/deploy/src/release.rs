@@ -1,0 +1,228 @@
+//! Release archives: downloaded once, checked, kept.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use etcdup_core::observation::Architecture;
+use etcdup_core::topology::{Binaries, Download, Release, Spec};
+use etcdup_core::version::EtcdVersion;
+use tokio::io::AsyncWriteExt;
+
+use crate::events::Progress;
+use crate::stage_input::digest_file;
+
+/// Upstream's own releases.
+const UPSTREAM: &str = "https://github.com/etcd-io/etcd/releases/download";
+
+/// Why binaries cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// A download failed.
+    #[error("cannot download {url}: {why}")]
+    Download {
+        /// What.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+    /// The mirror names no checksum for the archive.
+    #[error("{url} names no SHA-256 for {file}; give it under [binaries.release.sha256]")]
+    NoSum {
+        /// The list.
+        url: String,
+        /// The archive.
+        file: String,
+    },
+    /// The archive is not what it should be.
+    #[error("{file} has SHA-256 {found}, expected {expected}; nothing was changed")]
+    WrongSum {
+        /// The archive.
+        file: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// An archive or binary that is ready to be pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) path: PathBuf,
+    pub(crate) sha256: String,
+    pub(crate) size: u64,
+}
+
+/// What a host of an architecture is to get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Binary {
+    /// This archive is pushed.
+    Archive(Ready),
+    /// These files are pushed, by name.
+    Files(Vec<(String, Ready)>),
+    /// The host downloads it.
+    Fetch { url: String, sha256: String },
+}
+
+/// Gets binaries for these architectures ready: downloaded and checked before anything changes.
+pub(crate) async fn prepare(
+    spec: &Spec,
+    base: &Path,
+    cache: &Path,
+    architectures: &[Architecture],
+    progress: Option<&Progress>,
+) -> Result<BTreeMap<String, Binary>, ReleaseError> {
+    let mut binaries = BTreeMap::new();
+    for architecture in architectures {
+        let binary = match &spec.binaries {
+            Binaries::Host(_) => continue,
+            Binaries::Directory(directory) => Binary::Files(files(&base.join(&directory.path))?),
+            Binaries::Archive(archive) => {
+                let path = base.join(archive.path.as_str().replace("{arch}", &architecture.to_string()));
+                let ready = ready(&path)?;
+                if let Some(expected) = &archive.sha256 {
+                    compare(&path, expected, &ready.sha256)?;
+                }
+                Binary::Archive(ready)
+            }
+            Binaries::Release(release) => from_release(release, &spec.etcd, architecture, cache, progress).await?,
+        };
+        binaries.insert(architecture.to_string(), binary);
+    }
+    Ok(binaries)
+}
+
+fn ready(path: &Path) -> Result<Ready, ReleaseError> {
+    let (sha256, size) = digest_file(path).map_err(|source| ReleaseError::File { path: path.to_owned(), source })?;
+    Ok(Ready { path: path.to_owned(), sha256, size })
+}
+
+fn files(directory: &Path) -> Result<Vec<(String, Ready)>, ReleaseError> {
+    let mut files = vec![("etcd".to_owned(), ready(&directory.join("etcd"))?)];
+    for name in ["etcdctl", "etcdutl"] {
+        if directory.join(name).exists() {
+            files.push((name.to_owned(), ready(&directory.join(name))?));
+        }
+    }
+    Ok(files)
+}
+
+fn compare(file: &Path, expected: &str, found: &str) -> Result<(), ReleaseError> {
+    if expected.eq_ignore_ascii_case(found) {
+        return Ok(());
+    }
+    Err(ReleaseError::WrongSum { file: file.display().to_string(), expected: expected.to_owned(), found: found.to_owned() })
+}
+
+async fn from_release(
+    release: &Release,
+    version: &EtcdVersion,
+    architecture: &Architecture,
+    cache: &Path,
+    progress: Option<&Progress>,
+) -> Result<Binary, ReleaseError> {
+    let file = format!("etcd-v{version}-linux-{architecture}.tar.gz");
+    let mirror = release.mirror.as_deref().unwrap_or(UPSTREAM).trim_end_matches('/');
+    let url = format!("{mirror}/v{version}/{file}");
+    let given = release.sha256.get(&architecture.to_string());
+    let kept = cache.join(format!("v{version}")).join(&file);
+    let mut expected = given.cloned();
+    if release.download == Download::Host {
+        let sha256 = match expected {
+            Some(sum) => sum,
+            None => sum_from(mirror, version, &file).await?,
+        };
+        return Ok(Binary::Fetch { url, sha256 });
+    }
+    // A kept archive is trusted by the sum noted beside it when it was checked, so that no network is needed.
+    let note = kept.with_extension("gz.sha256");
+    if expected.is_none() && kept.exists() {
+        expected = std::fs::read_to_string(&note).ok().map(|sum| sum.trim().to_owned());
+    }
+    if kept.exists()
+        && let Some(expected) = &expected
+        && let Ok(found) = ready(&kept)
+        && found.sha256.eq_ignore_ascii_case(expected)
+    {
+        return Ok(Binary::Archive(found));
+    }
+    let expected = match given {
+        Some(sum) => sum.clone(),
+        None => sum_from(mirror, version, &file).await?,
+    };
+    download(&url, &kept, &expected, progress).await?;
+    let refuse = |source| ReleaseError::File { path: note.clone(), source };
+    std::fs::write(&note, &expected).map_err(refuse)?;
+    Ok(Binary::Archive(ready(&kept)?))
+}
+
+fn client(url: &str) -> Result<reqwest::Client, ReleaseError> {
+    reqwest::Client::builder()
+        .user_agent(concat!("etcdup/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(std::time::Duration::from_secs(10))
+        .read_timeout(std::time::Duration::from_secs(30))
+        .build()
+        .map_err(|error| ReleaseError::Download {
+            url: url.to_owned(),
+            why: format!("{}; does this machine have CA certificates (package ca-certificates, or SSL_CERT_FILE)?", chain(&error)),
+        })
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = error.to_string();
+        source = error.source();
+    }
+    text
+}
+
+async fn get(url: &str) -> Result<reqwest::Response, ReleaseError> {
+    let refuse = |why: String| ReleaseError::Download { url: url.to_owned(), why };
+    let response = client(url)?.get(url).send().await.map_err(|error| refuse(chain(&error)))?;
+    if !response.status().is_success() {
+        return Err(refuse(format!("the server says {}", response.status())));
+    }
+    Ok(response)
+}
+
+async fn sum_from(mirror: &str, version: &EtcdVersion, file: &str) -> Result<String, ReleaseError> {
+    let url = format!("{mirror}/v{version}/SHA256SUMS");
+    let text = get(&url).await?.text().await.map_err(|error| ReleaseError::Download { url: url.clone(), why: chain(&error) })?;
+    let line = text.lines().find_map(|line| line.split_once(char::is_whitespace).filter(|(_, name)| name.trim().trim_start_matches('*') == file));
+    line.map(|(sum, _)| sum.to_owned()).ok_or_else(|| ReleaseError::NoSum { url, file: file.to_owned() })
+}
+
+/// Written beside its name, checked, then renamed: what the cache holds is whole.
+async fn download(url: &str, kept: &Path, expected: &str, progress: Option<&Progress>) -> Result<(), ReleaseError> {
+    let failed = |why: String| ReleaseError::Download { url: url.to_owned(), why };
+    let refuse = |source| ReleaseError::File { path: kept.to_owned(), source };
+    let parent = kept.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(refuse)?;
+    let partial = tempfile::NamedTempFile::new_in(parent).map_err(refuse)?;
+    let mut response = get(url).await?;
+    let total = response.content_length().unwrap_or(0);
+    let mut file = tokio::fs::File::create(partial.path()).await.map_err(refuse)?;
+    let mut so_far = 0;
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(chain(&error)))? {
+        file.write_all(&chunk).await.map_err(refuse)?;
+        so_far += u64::try_from(chunk.len()).unwrap_or(0);
+        if let Some(progress) = progress {
+            progress("download", so_far, total);
+        }
+    }
+    file.sync_all().await.map_err(refuse)?;
+    let (found, _) = digest_file(partial.path()).map_err(refuse)?;
+    compare(kept, expected, &found)?;
+    partial.persist(kept).map_err(|error| refuse(error.error))?;
+    Ok(())
+}

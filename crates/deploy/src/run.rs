@@ -1,0 +1,281 @@
+//! Planning, carrying out and verifying: the loop round `next`.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use etcdup_core::event::{Body, EVENT_FORMAT};
+use etcdup_core::finding::{Finding, Verdict, worst};
+use etcdup_core::name::MemberName;
+use etcdup_core::observation::{Architecture, Observation};
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::{Gate, Goal, Holds, HostStep, Next, Stage, Work};
+use etcdup_planner::{Ending, Forecast, Planner};
+use etcdup_verify::{Evidence, gather, judge};
+
+use crate::error::DeployError;
+use crate::execute::{Run, permit};
+use crate::lease::Leases;
+use crate::release;
+use crate::session::Session;
+
+/// How often gates are looked at.
+const POLL: Duration = Duration::from_millis(100);
+
+/// A plan: what was seen, what is to come, and what preflight warned of.
+pub struct Plan {
+    /// Decides; holds the topology.
+    pub planner: Planner,
+    /// What was seen.
+    pub seen: Observation,
+    /// What is to come.
+    pub forecast: Forecast,
+    /// What lint and preflight warn of.
+    pub warnings: Vec<Finding>,
+}
+
+/// What verification found.
+pub struct Verdicts {
+    /// One finding or more a check.
+    pub findings: Vec<Finding>,
+    /// What was seen.
+    pub seen: Observation,
+    /// What should be.
+    pub planner: Planner,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.forecast.stages.is_empty() && self.forecast.ending == Ending::Done
+    }
+}
+
+impl Session {
+    /// Looks, and says what is to come. Changes nothing and takes no lease.
+    ///
+    /// # Errors
+    /// When the topology cannot be made concrete. What stands in the way is in the forecast's ending.
+    pub async fn plan(&self, goal: Goal) -> Result<Plan, DeployError> {
+        let (planner, seen) = self.observe(goal).await?;
+        let forecast = planner.forecast(&seen);
+        let warning = |finding: &Finding| finding.verdict == Verdict::Warning;
+        let mut warnings: Vec<Finding> = etcdup_core::topology::lint(&self.document.spec).into_iter().filter(warning).collect();
+        warnings.extend(planner.preflight(&seen).into_iter().filter(warning));
+        Ok(Plan { planner, seen, forecast, warnings })
+    }
+
+    /// Carries out an approved plan. An empty one takes no lease.
+    ///
+    /// # Errors
+    /// When anything stands in the way; the state of the hosts is then whole, and the next run goes on from it.
+    pub async fn execute(&self, plan: &Plan, verb: &str) -> Result<(), DeployError> {
+        let start = Instant::now();
+        let ran = self.execute_plan(plan, verb).await;
+        self.events.send(match &ran {
+            Ok(()) => Body::Done { elapsed_ms: millis(start.elapsed()) },
+            Err(DeployError::Stopped(stage)) => Body::Stopped { message: format!("stopped after `{stage}`") },
+            Err(DeployError::Blocked(findings)) => Body::Failed { message: "blocked".to_owned(), findings: findings.clone() },
+            Err(error) => Body::Failed { message: error.to_string(), findings: Vec::new() },
+        });
+        ran
+    }
+
+    async fn execute_plan(&self, plan: &Plan, verb: &str) -> Result<(), DeployError> {
+        if let Ending::Blocked(findings) = &plan.forecast.ending {
+            return Err(DeployError::Blocked(findings.clone()));
+        }
+        if plan.is_empty() {
+            return Ok(());
+        }
+        self.events.send(Body::Started {
+            format: EVENT_FORMAT,
+            verb: verb.to_owned(),
+            stages: plan.forecast.stages.iter().map(|stage| stage.title.clone()).collect(),
+        });
+        let binaries = release::prepare(
+            &plan.planner.topology.spec,
+            &self.base,
+            &self.settings.cache,
+            &architectures(plan),
+            self.settings.progress.as_ref(),
+        )
+        .await?;
+        let leases = self.take_leases(&plan.planner.topology, verb).await?;
+        let run = Run { session: self, planner: &plan.planner, leases: &leases, binaries: &binaries, verb };
+        let ran = self.stages(plan, &run, &leases).await;
+        leases.release().await;
+        ran
+    }
+
+    async fn stages(&self, plan: &Plan, run: &Run<'_>, leases: &Leases) -> Result<(), DeployError> {
+        let planner = &plan.planner;
+        let mut seen = plan.seen.clone();
+        let mut done: Vec<Stage> = Vec::new();
+        loop {
+            let stage = match planner.next(&seen) {
+                Next::Done => return Ok(()),
+                Next::Blocked(findings) => return Err(DeployError::Blocked(findings)),
+                Next::Stage(stage) => *stage,
+            };
+            if !plan.forecast.holds(&stage.key) {
+                let forecast = Box::new(planner.forecast(&seen));
+                return Err(DeployError::PlanChanged { key: stage.key, forecast });
+            }
+            if done.iter().any(|earlier| earlier.key == stage.key) {
+                return Err(DeployError::NoEffect(stage.key));
+            }
+            if self.settings.cancel.is_cancelled() {
+                let last = done.last().map_or("nothing", |stage| stage.title.as_str());
+                return Err(DeployError::Stopped(last.to_owned()));
+            }
+            if leases.lost.is_cancelled() {
+                let host = leases.epochs.keys().next().cloned();
+                if let Some(host) = host {
+                    return Err(DeployError::LeaseLost { host, why: "it could not be renewed, or somebody else has it".to_owned() });
+                }
+            }
+            self.one_stage(plan, run, &stage, done.len(), &mut seen).await?;
+            done.push(stage);
+        }
+    }
+
+    async fn one_stage(&self, plan: &Plan, run: &Run<'_>, stage: &Stage, index: usize, seen: &mut Observation) -> Result<(), DeployError> {
+        let start = Instant::now();
+        let title = stage.title.clone();
+        self.events.send(Body::StageStarted { index, key: stage.key.to_string(), title });
+        self.wait(&plan.planner, &stage.before, seen).await?;
+        let allowed = permit(stage, seen).map_err(|reason| DeployError::Gate {
+            holds: "the gates before the stage".to_owned(),
+            seconds: 0,
+            why: reason.to_string(),
+            console: Vec::new(),
+        })?;
+        run.execute(stage, seen, allowed).await?;
+        self.wait(&plan.planner, &stage.settle, seen).await?;
+        if matches!(stage.work, Work::Hosts(_)) && stage.settle.is_empty() {
+            // What a stage without gates leaves is asked for anew, so that the next decision is about now.
+            let running: BTreeSet<MemberName> = seen.members.keys().cloned().collect();
+            self.ask_some(&plan.planner.topology, seen, &running).await;
+        }
+        self.events.send(Body::StageDone { index, elapsed_ms: millis(start.elapsed()) });
+        Ok(())
+    }
+
+    /// Polls gates until all hold. Each has its own time.
+    async fn wait(&self, planner: &Planner, gates: &[Gate], seen: &mut Observation) -> Result<(), DeployError> {
+        let start = Instant::now();
+        let mut told = BTreeSet::new();
+        loop {
+            let asked = asked_by(gates, planner);
+            if !asked.is_empty() {
+                self.ask_some(&planner.topology, seen, &asked).await;
+            }
+            let mut open = Vec::new();
+            for (index, gate) in gates.iter().enumerate() {
+                match gate.check(seen) {
+                    Ok(()) => {
+                        if told.insert(index) {
+                            self.events.send(Body::Gate { holds: gate.holds.to_string(), why: String::new() });
+                        }
+                    }
+                    Err(reason) => open.push((gate, reason)),
+                }
+            }
+            let Some((gate, reason)) = open.first() else { return Ok(()) };
+            if start.elapsed() > gate.within {
+                let console = self.console(planner, seen, &gate.holds).await;
+                return Err(DeployError::Gate {
+                    holds: gate.holds.to_string(),
+                    seconds: gate.within.as_secs(),
+                    why: reason.to_string(),
+                    console,
+                });
+            }
+            if self.settings.cancel.is_cancelled() {
+                return Err(DeployError::Stopped(format!("waiting: {reason}")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The last lines of the log of the member that a gate is about.
+    async fn console(&self, planner: &Planner, seen: &Observation, holds: &Holds) -> Vec<String> {
+        let (Holds::Serves(name) | Holds::QuorumWithout { member: name, .. } | Holds::Follows(name)) = holds;
+        let Ok((_, fresh)) = self.observe(planner.goal.clone()).await else { return Vec::new() };
+        let of = |seen: &Observation| {
+            let member = planner.topology.member(name)?;
+            seen.host(&member.host)?.console.get(name).cloned()
+        };
+        of(&fresh).or_else(|| of(seen)).unwrap_or_default()
+    }
+
+    /// Looks, gathers evidence from every member, and judges.
+    ///
+    /// # Errors
+    /// When the topology cannot be made concrete.
+    pub async fn verify(&self) -> Result<Verdicts, DeployError> {
+        let (planner, seen) = self.observe(Goal::Converge { allow_outage: false }).await?;
+        let (findings, seen) = self.judge(&planner, seen).await;
+        Ok(Verdicts { findings, seen, planner })
+    }
+
+    async fn judge(&self, planner: &Planner, seen: Observation) -> (Vec<Finding>, Observation) {
+        let topology = &planner.topology;
+        let (asked, unseen) = self.askable(topology, &seen);
+        let demands = topology.spec.security.client == etcdup_core::topology::Plane::Mutual;
+        let mut members = match self.access().await {
+            Ok(access) => gather(asked, &access, demands).await,
+            Err(why) => asked.into_iter().map(|(name, ..)| (name, Seen::no(why.clone()))).collect(),
+        };
+        members.extend(unseen.into_iter().map(|(name, why)| (name, Seen::no(why))));
+        let drift = planner.drift(&seen);
+        let findings = {
+            let evidence = Evidence { topology, seen: &seen, members };
+            judge(&evidence)
+        };
+        let findings = findings.into_iter().chain(drift).collect();
+        (findings, seen)
+    }
+}
+
+/// The members that gates ask.
+fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
+    let all = || planner.topology.members.iter().map(|member| member.name.clone());
+    gates
+        .iter()
+        .flat_map(|gate| match &gate.holds {
+            Holds::Serves(member) => vec![member.clone()],
+            Holds::QuorumWithout { .. } | Holds::Follows(_) => all().collect(),
+        })
+        .collect()
+}
+
+fn architectures(plan: &Plan) -> Vec<Architecture> {
+    let mut found: Vec<Architecture> = Vec::new();
+    for stage in &plan.forecast.stages {
+        let Work::Hosts(tasks) = &stage.work else { continue };
+        for (host, steps) in tasks {
+            let needs = steps.iter().any(|step| matches!(step, HostStep::Binaries { .. }));
+            if let Some(view) = plan.seen.host(host).filter(|_| needs)
+                && !found.contains(&view.facts.architecture)
+            {
+                found.push(view.facts.architecture.clone());
+            }
+        }
+    }
+    found
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether findings say that the cluster is not as it should be.
+impl Verdicts {
+    /// The weightiest verdict.
+    #[must_use]
+    pub fn worst(&self) -> Verdict {
+        worst(&self.findings)
+    }
+}

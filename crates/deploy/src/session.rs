@@ -1,0 +1,225 @@
+//! A session: one topology file, one connection a host, for a whole run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcdup_core::event::Event;
+use etcdup_core::seen::Seen;
+use etcdup_core::topology::{Document, HostId, HostKeyPolicy, HostTarget, Spec, SshTarget, Sudo};
+use etcdup_transport::{Ask, Local, Question, Ssh, SshHop, SshOptions, SudoUse, Transport, UnknownHosts};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use crate::error::DeployError;
+use crate::events::{Events, Progress};
+use crate::vault::Vault;
+
+/// Whether the operator wants to stop: read between stages and while gates wait.
+pub type Cancel = tokio_util::sync::CancellationToken;
+
+/// What a frontend brings along.
+#[derive(Clone)]
+pub struct Settings {
+    /// Who is asked for passwords; nobody by default.
+    pub ask: Arc<dyn Ask>,
+    /// Where events go.
+    pub events: Option<tokio::sync::mpsc::UnboundedSender<Event>>,
+    /// Who is told of bytes on their way.
+    pub progress: Option<Progress>,
+    /// Stops the run between stages.
+    pub cancel: Cancel,
+    /// Where downloaded releases are kept.
+    pub cache: PathBuf,
+    /// Who runs this, for leases and records: `user@machine`.
+    pub who: String,
+    /// How long connecting may take.
+    pub connect: Duration,
+}
+
+struct Nobody;
+
+impl Ask for Nobody {
+    fn ask(&self, _: &Question) -> Option<Zeroizing<String>> {
+        None
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "root".to_owned());
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let machine = if machine.trim().is_empty() { "localhost" } else { machine.trim() };
+        Self {
+            ask: Arc::new(Nobody),
+            events: None,
+            progress: None,
+            cancel: Cancel::new(),
+            cache: home.join(".cache/etcdup"),
+            who: format!("{user}@{machine}").replace(['|', '\n', ' '], "_"),
+            connect: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a host is reached in this session, or why it is not.
+pub(crate) type Links = BTreeMap<HostId, Seen<Arc<dyn Transport>>>;
+
+/// One topology file and the connections to its hosts.
+pub struct Session {
+    /// The topology file.
+    pub document: Document,
+    /// The directory that relative paths in it start from.
+    pub base: PathBuf,
+    /// What the frontend brought along.
+    pub settings: Settings,
+    /// Events of this session's operation.
+    pub events: Events,
+    pub(crate) links: Links,
+    pub(crate) vault: Mutex<Vault>,
+}
+
+impl Session {
+    /// Reads a topology file, with `--set`s, and connects to its hosts, all at once. A host that cannot be reached is no
+    /// error here: it is unseen, and planning says so together with all else.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no topology, or has mistakes that lint calls errors.
+    pub async fn open(path: &Path, sets: &[String], settings: Settings) -> Result<Self, DeployError> {
+        Self::with_document(Self::read(path, sets)?, path, settings).await
+    }
+
+    /// Reads a topology file without touching any host.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no topology.
+    pub fn read(path: &Path, sets: &[String]) -> Result<Document, DeployError> {
+        let text = std::fs::read_to_string(path).map_err(|source| DeployError::File { path: path.to_owned(), source })?;
+        let name = path.display().to_string();
+        Document::parse(&name, &text, sets).map_err(|error| DeployError::Parse { name, text, error })
+    }
+
+    /// As [`Session::open`], from a document that was read already.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub async fn with_document(document: Document, path: &Path, settings: Settings) -> Result<Self, DeployError> {
+        let errors: Vec<_> = etcdup_core::topology::lint(&document.spec)
+            .into_iter()
+            .filter(|finding| finding.verdict == etcdup_core::finding::Verdict::Error)
+            .collect();
+        if !errors.is_empty() {
+            return Err(DeployError::Blocked(errors));
+        }
+        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let vault = Mutex::new(Vault::open(&document.spec, &base));
+        let operation = uuid::Uuid::now_v7().to_string();
+        let events = Events::new(operation, settings.events.clone());
+        let links = connect(&document.spec, &settings).await;
+        Ok(Self { document, base, settings, events, links, vault })
+    }
+
+    pub(crate) fn link(&self, host: &HostId) -> Seen<Arc<dyn Transport>> {
+        self.links.get(host).cloned().unwrap_or_else(|| Seen::no("it is not in the file"))
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        for link in self.links.values().filter_map(Seen::yes) {
+            link.close().await;
+        }
+    }
+}
+
+async fn connect(spec: &Spec, settings: &Settings) -> Links {
+    let targets: BTreeMap<HostId, HostTarget> =
+        spec.member.iter().map(|member| HostTarget::from_spec(&member.host, &spec.ssh)).map(|target| (target.id(), target)).collect();
+    let mut tasks = JoinSet::new();
+    let ask: Arc<dyn Ask> = Arc::new(AskOnce::new(Arc::clone(&settings.ask)));
+    for (host, target) in targets {
+        let (ask, timeout) = (Arc::clone(&ask), settings.connect);
+        tasks.spawn(async move {
+            let link = one(&target, ask, timeout).await;
+            (host, link)
+        });
+    }
+    let mut links = Links::new();
+    while let Some(joined) = tasks.join_next().await {
+        if let Ok((host, link)) = joined {
+            links.insert(host, link);
+        }
+    }
+    links
+}
+
+async fn one(target: &HostTarget, ask: Arc<dyn Ask>, connect: Duration) -> Seen<Arc<dyn Transport>> {
+    match target {
+        HostTarget::Local { sudo } => {
+            let root = std::process::Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.starts_with(b"0\n"));
+            let shell = if root || *sudo == Sudo::Never { "sh" } else { "sudo -n sh" };
+            Seen::Yes(Arc::new(Local::new(shell)))
+        }
+        HostTarget::Ssh(ssh) => match Ssh::connect(&options(ssh, ask, connect)).await {
+            Ok(link) => Seen::Yes(Arc::new(link)),
+            Err(error) => Seen::no(error.to_string()),
+        },
+        HostTarget::Vagrant(_) => Seen::no("Vagrant machines are for a later release"),
+    }
+}
+
+fn options(ssh: &SshTarget, ask: Arc<dyn Ask>, connect: Duration) -> SshOptions {
+    SshOptions {
+        hop: SshHop { host: ssh.host.clone(), user: ssh.user.clone(), port: ssh.port, key: ssh.key.clone().map(PathBuf::from) },
+        jump: ssh.jump.clone(),
+        sudo: match ssh.sudo {
+            Sudo::Auto => None,
+            Sudo::Never => Some(SudoUse::No),
+            Sudo::Password => Some(SudoUse::Password),
+        },
+        known_hosts: ssh.known_hosts.clone().map(|file| match (file.strip_prefix("~/"), std::env::var_os("HOME")) {
+            (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+            _ => PathBuf::from(file),
+        }),
+        unknown_hosts: match ssh.host_key {
+            HostKeyPolicy::Strict => UnknownHosts::Refuse,
+            HostKeyPolicy::AcceptNew => UnknownHosts::AcceptNew,
+        },
+        ask,
+        connect,
+        dial: Duration::from_secs(2),
+    }
+}
+
+/// Asks a person each thing once, however many hosts need it.
+struct AskOnce {
+    inner: Arc<dyn Ask>,
+    answers: std::sync::Mutex<Vec<(Question, Option<Zeroizing<String>>)>>,
+}
+
+impl AskOnce {
+    fn new(inner: Arc<dyn Ask>) -> Self {
+        Self { inner, answers: std::sync::Mutex::default() }
+    }
+}
+
+impl Ask for AskOnce {
+    fn ask(&self, question: &Question) -> Option<Zeroizing<String>> {
+        let same = |other: &Question| match (other, question) {
+            (Question::Sudo { user: a, .. }, Question::Sudo { user: b, .. })
+            | (Question::Password { user: a, .. }, Question::Password { user: b, .. }) => a == b,
+            (Question::Passphrase { file: a }, Question::Passphrase { file: b }) => a == b,
+            _ => false,
+        };
+        // Held while a person types, so that hosts connecting side by side wait for the one answer.
+        let mut answers = self.answers.lock().ok()?;
+        if let Some((_, answer)) = answers.iter().find(|(other, _)| same(other)) {
+            return answer.clone();
+        }
+        let answer = self.inner.ask(question);
+        answers.push((question.clone(), answer.clone()));
+        answer
+    }
+}

@@ -1,0 +1,57 @@
+//! What a stage script reports: each operation as it ends, then the host as it is now.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use etcdup_core::observation::HostView;
+
+use crate::observe::read_view;
+
+/// What a stage script reported.
+#[derive(Debug)]
+pub(crate) struct StageOutput {
+    /// How many operations went well.
+    pub(crate) done: usize,
+    /// The operation that failed, and its last lines.
+    pub(crate) failed: Option<(usize, Vec<String>)>,
+    /// Why nothing was done at all.
+    pub(crate) refused: Option<String>,
+    /// The host as it is now.
+    pub(crate) view: Result<HostView, String>,
+}
+
+pub(crate) fn read(output: &str) -> StageOutput {
+    let mut read = StageOutput { done: 0, failed: None, refused: None, view: Err("the host said no more".to_owned()) };
+    let Some((_, body)) = output.split_once("@etcdup\n") else { return read };
+    let (reports, answer) = body.split_once("@observe\n").map_or((body, None), |(reports, answer)| (reports, Some(answer)));
+    for line in reports.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        match fields[..] {
+            ["@ok", _] => read.done += 1,
+            ["@fail", number, _, said] => read.failed = Some((number.parse().unwrap_or(0), lines(said))),
+            ["@refused", why] => read.refused = Some(lines(why).join(" ")),
+            _ => {}
+        }
+    }
+    if let Some(answer) = answer {
+        read.view = read_view(answer);
+    }
+    read
+}
+
+fn lines(field: &str) -> Vec<String> {
+    let bytes = BASE64_STANDARD.decode(field).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_operation_and_its_words_are_told() {
+        let output = "motd\n@etcdup\n@ok|0\n@fail|1|2|bm8gc3BhY2UK\n@observe\n";
+        let read = read(output);
+        assert_eq!((read.done, read.failed), (1, Some((1, vec!["no space".to_owned()]))));
+        assert!(read.view.is_err());
+    }
+}

@@ -1,0 +1,333 @@
+//! Keys and certificates: opened here, issued here, streamed to where they belong, wiped after.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use etcdup_core::certificate::{CertFacts, CertRequest, Usage};
+use etcdup_core::observation::{AuthorityView, SourceFacts};
+use etcdup_core::secret::Secret;
+use etcdup_core::seen::Seen;
+use etcdup_core::topology::{Algorithm, Binaries, Plane, ProvidedFrom, Spec, Topology};
+use etcdup_pki::{Authority, Issued, PkiError, inspect};
+use etcdup_verify::Access;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+/// Why keys or certificates cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// A file cannot be read or written.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A certificate cannot be made.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// There is no authority.
+    #[error("there is no certificate authority at {}", .0.display())]
+    NoAuthority(PathBuf),
+}
+
+/// Holds the authority for a run.
+pub struct Vault {
+    spec: Spec,
+    base: PathBuf,
+    authority: Option<Authority>,
+    broken: Option<String>,
+    operator: Option<(String, Secret)>,
+    pairs: BTreeMap<String, Issued>,
+}
+
+impl Vault {
+    /// Opens what the topology names; what is broken is told by [`Vault::view`].
+    #[must_use]
+    pub fn open(spec: &Spec, base: &Path) -> Self {
+        let mut vault = Self {
+            spec: spec.clone(),
+            base: base.to_owned(),
+            authority: None,
+            broken: None,
+            operator: None,
+            pairs: BTreeMap::new(),
+        };
+        if vault.needs_authority() {
+            match vault.load() {
+                Ok(authority) => vault.authority = authority,
+                Err(why) => vault.broken = Some(why),
+            }
+        }
+        vault
+    }
+
+    fn needs_authority(&self) -> bool {
+        let tls = self.spec.security.client != Plane::Plain || self.spec.security.peer != Plane::Plain;
+        tls && self.spec.certificates.provided.is_none()
+    }
+
+    /// The directory of the CA and of clients' certificates.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.base.join("pki").join(self.spec.cluster.as_str())
+    }
+
+    fn place(&self, given: Option<&camino::Utf8PathBuf>, standard: &str) -> PathBuf {
+        given.map_or_else(|| self.directory().join(standard), |path| self.base.join(path))
+    }
+
+    /// The CA's certificate.
+    #[must_use]
+    pub fn certificate_file(&self) -> PathBuf {
+        self.place(self.spec.certificates.authority.cert.as_ref(), "ca.crt")
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.place(self.spec.certificates.authority.key.as_ref(), "ca.key")
+    }
+
+    fn load(&self) -> Result<Option<Authority>, String> {
+        let path = self.certificate_file();
+        let certificate = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.key_file().exists() => {
+                return if self.spec.certificates.authority.cert.is_some() && self.spec.certificates.authority.key.is_none() {
+                    Err(format!("{} is not there", path.display()))
+                } else {
+                    Ok(None)
+                };
+            }
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        let key = self.key()?;
+        Authority::load(&certificate, key.as_ref()).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    fn key(&self) -> Result<Option<Secret>, String> {
+        let authority = &self.spec.certificates.authority;
+        if let Some(variable) = &authority.key_env {
+            let text = std::env::var(variable).map_err(|_| format!("the variable {variable} of key-env is not set"))?;
+            return Ok(Some(Secret::new(text)));
+        }
+        if let Some((program, arguments)) = authority.key_command.as_ref().and_then(|command| command.split_first()) {
+            let output = std::process::Command::new(program)
+                .args(arguments)
+                .current_dir(&self.base)
+                .output()
+                .map_err(|error| format!("key-command `{program}`: {error}"))?;
+            if !output.status.success() {
+                let said = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
+                return Err(format!("key-command `{program}` failed: {said}"));
+            }
+            return Ok(Some(Secret::new(String::from_utf8_lossy(&output.stdout).into_owned())));
+        }
+        match std::fs::read_to_string(self.key_file()) {
+            Ok(text) => Ok(Some(Secret::new(text))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{}: {error}", self.key_file().display())),
+        }
+    }
+
+    /// The authority as the planner sees it.
+    #[must_use]
+    pub fn view(&self) -> AuthorityView {
+        match (&self.authority, &self.broken) {
+            (Some(authority), _) if authority.key().is_some() => AuthorityView::Usable(authority.facts().clone()),
+            (Some(authority), _) => AuthorityView::WithoutKey(authority.facts().clone()),
+            (None, Some(why)) => AuthorityView::Broken(why.clone()),
+            (None, None) if self.needs_authority() => AuthorityView::Absent,
+            (None, None) => AuthorityView::Unneeded,
+        }
+    }
+
+    /// The certificates of named clients that are here, by name.
+    #[must_use]
+    pub fn clients(&self) -> BTreeMap<String, Seen<CertFacts>> {
+        let one = |name: &str| match std::fs::read_to_string(self.directory().join(format!("{name}.crt"))) {
+            Err(_) => Seen::no("is not there"),
+            Ok(text) => inspect(&text).map_or_else(|error| Seen::no(format!("cannot be used: {error}")), Seen::Yes),
+        };
+        self.spec.certificates.clients.iter().map(|client| (client.name.to_string(), one(client.name.as_str()))).collect()
+    }
+
+    /// Files here that the topology names: provided certificates, and a directory's or archive's binaries.
+    #[must_use]
+    pub fn sources(&self, topology: Option<&Topology>) -> BTreeMap<String, Seen<SourceFacts>> {
+        let mut sources = BTreeMap::new();
+        if let Some(provided) = self.spec.certificates.provided.as_ref().filter(|provided| provided.from == ProvidedFrom::Operator) {
+            let pairs = [Some(&provided.server), provided.peer.as_ref()].into_iter().flatten();
+            let paths: Vec<&str> =
+                std::iter::once(provided.ca.as_str()).chain(pairs.flat_map(|pair| [pair.cert.as_str(), pair.key.as_str()])).collect();
+            for path in paths {
+                for member in topology.into_iter().flat_map(|topology| &topology.members) {
+                    let path = path.replace("{member}", member.name.as_str());
+                    sources.entry(path.clone()).or_insert_with(|| self.source(&path, true));
+                }
+            }
+        }
+        match &self.spec.binaries {
+            Binaries::Directory(directory) => {
+                let path = format!("{}/etcd", directory.path);
+                sources.insert(path.clone(), self.source(&path, false));
+            }
+            Binaries::Archive(archive) if !archive.path.as_str().contains("{arch}") => {
+                let path = archive.path.to_string();
+                sources.insert(path.clone(), self.source(&path, false));
+            }
+            Binaries::Archive(_) | Binaries::Release(_) | Binaries::Host(_) => {}
+        }
+        sources
+    }
+
+    fn source(&self, path: &str, read: bool) -> Seen<SourceFacts> {
+        let full = self.base.join(path);
+        if !read {
+            return match std::fs::metadata(&full) {
+                Ok(meta) if meta.is_file() => Seen::Yes(SourceFacts { sha256: String::new(), certificate: None }),
+                Ok(_) => Seen::no("it is not a file"),
+                Err(error) => Seen::no(error.to_string()),
+            };
+        }
+        match std::fs::read_to_string(&full) {
+            Err(error) => Seen::no(error.to_string()),
+            Ok(text) => Seen::Yes(SourceFacts { sha256: sha256(text.as_bytes()), certificate: inspect(&text).ok() }),
+        }
+    }
+
+    /// A provided file's content.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn provided(&self, path: &str) -> Result<Secret, VaultError> {
+        let path = self.base.join(path);
+        std::fs::read_to_string(&path).map(Secret::new).map_err(|source| VaultError::File { path, source })
+    }
+
+    /// Makes the authority: its key 0600, its certificate beside it.
+    ///
+    /// # Errors
+    /// When files cannot be written. An authority that is there is never overwritten.
+    pub fn make_authority(&mut self, now: Timestamp) -> Result<(), VaultError> {
+        let name = format!("{} etcd CA", self.spec.cluster);
+        let authority = Authority::make(&name, self.spec.certificates.authority.days, now)?;
+        if let Some(key) = authority.key() {
+            write_new(&self.key_file(), key.reveal(), 0o600)?;
+        }
+        write_new(&self.certificate_file(), authority.certificate(), 0o644)?;
+        self.authority = Some(authority);
+        Ok(())
+    }
+
+    /// The CA's certificate, of our own authority or the provided one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn ca(&self) -> Result<String, VaultError> {
+        match (&self.authority, &self.spec.certificates.provided) {
+            (Some(authority), _) => Ok(authority.certificate().to_owned()),
+            (None, Some(provided)) if provided.from == ProvidedFrom::Operator => self.provided(&provided.ca).map(|ca| ca.reveal().to_owned()),
+            _ => Err(VaultError::NoAuthority(self.certificate_file())),
+        }
+    }
+
+    /// Issues a pair once for `key`, so that certificate and key of one place belong together.
+    ///
+    /// # Errors
+    /// When the authority cannot issue.
+    pub fn pair(&mut self, key: &str, request: &CertRequest, now: Timestamp) -> Result<Issued, VaultError> {
+        if let Some(issued) = self.pairs.get(key) {
+            return Ok(issued.clone());
+        }
+        let authority = self.authority.as_ref().ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
+        let issued = authority.issue(request, now)?;
+        self.pairs.insert(key.to_owned(), issued.clone());
+        Ok(issued)
+    }
+
+    /// Forgets issued pairs: after a stage they live on their hosts alone.
+    pub fn forget(&mut self) {
+        self.pairs.clear();
+    }
+
+    /// Issues a certificate for a person or program and writes both files, named after it, into a directory.
+    ///
+    /// # Errors
+    /// When the authority cannot issue, or files cannot be written.
+    pub fn issue_client(&self, request: &CertRequest, directory: &Path, now: Timestamp) -> Result<(PathBuf, PathBuf), VaultError> {
+        let authority = self.authority.as_ref().ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
+        let issued = authority.issue(request, now)?;
+        let (certificate, key) = (directory.join(format!("{}.crt", request.name)), directory.join(format!("{}.key", request.name)));
+        write(&key, issued.key.reveal(), 0o600)?;
+        write(&certificate, &issued.certificate, 0o644)?;
+        Ok((certificate, key))
+    }
+
+    /// How members are spoken to. The operator's own certificate is issued in memory, for an hour.
+    ///
+    /// # Errors
+    /// When there is no certificate to show and members demand one.
+    pub fn access(&mut self, now: Timestamp) -> Result<Access, VaultError> {
+        if self.spec.security.client == Plane::Plain {
+            return Ok(Access::Plain);
+        }
+        let authority = self.ca()?;
+        if self.spec.security.client == Plane::Tls {
+            return Ok(Access::Tls { authority, client: None });
+        }
+        if self.operator.is_none() {
+            self.operator = Some(self.operator_pair(now)?);
+        }
+        Ok(Access::Tls { authority, client: self.operator.clone() })
+    }
+
+    fn operator_pair(&self, now: Timestamp) -> Result<(String, Secret), VaultError> {
+        if let Some(provided) = &self.spec.certificates.provided {
+            let pair = provided.operator.as_ref().unwrap_or(&provided.server);
+            let fill = |path: &str| {
+                let first = self.spec.member.first().and_then(|member| member.name.as_ref());
+                path.replace("{member}", first.map_or("", |name| name.as_str()))
+            };
+            return Ok((self.provided(&fill(&pair.cert))?.reveal().to_owned(), self.provided(&fill(&pair.key))?));
+        }
+        let authority = self.authority.as_ref().ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
+        let request = CertRequest {
+            name: "etcdup-operator".to_owned(),
+            organization: None,
+            usage: Usage::Client,
+            sans: std::collections::BTreeSet::new(),
+            algorithm: Algorithm::EcdsaP256,
+            hours: 1,
+        };
+        let issued = authority.issue(&request, now)?;
+        Ok((issued.certificate, issued.key))
+    }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), VaultError> {
+    if path.exists() {
+        let source = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "it is there already, and is not overwritten");
+        return Err(VaultError::File { path: path.to_owned(), source });
+    }
+    write(path, text, mode)
+}
+
+/// Written beside its name and renamed, so that a cut-off run leaves nothing half.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), VaultError> {
+    let refuse = |source| VaultError::File { path: path.to_owned(), source };
+    let parent = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(refuse)?;
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(refuse)?;
+    file.write_all(text.as_bytes()).map_err(refuse)?;
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(file.path(), permissions).map_err(refuse)?;
+    file.as_file().sync_all().map_err(refuse)?;
+    file.persist(path).map_err(|error| refuse(error.error))?;
+    Ok(())
+}

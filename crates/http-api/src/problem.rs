@@ -1,0 +1,50 @@
+//! Errors as RFC 9457 problem documents.
+
+use etcdup_deploy::DeployError;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// An answer that is no success.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) kind: &'static str,
+    pub(crate) detail: String,
+    pub(crate) findings: Value,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, detail: detail.into(), findings: Value::Null }
+    }
+
+    pub(crate) fn body(&self, request: &str) -> Value {
+        let mut body = json!({
+            "type": format!("urn:etcdup:problem:{}", self.kind),
+            "title": self.kind.replace('-', " "),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "request": request,
+        });
+        if !self.findings.is_null() {
+            body["findings"] = self.findings.clone();
+        }
+        body
+    }
+}
+
+impl From<DeployError> for Problem {
+    fn from(error: DeployError) -> Self {
+        match &error {
+            DeployError::Blocked(findings) => {
+                let findings = serde_json::to_value(findings).unwrap_or_default();
+                Self { findings, ..Self::new(StatusCode::CONFLICT, "blocked", error.to_string()) }
+            }
+            DeployError::File { .. } => Self::new(StatusCode::NOT_FOUND, "no-such-cluster", error.to_string()),
+            DeployError::Parse { .. } | DeployError::Resolve(_) | DeployError::Render(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-topology", error.to_string())
+            }
+            _ => Self::new(StatusCode::BAD_GATEWAY, "hosts-failed", error.to_string()),
+        }
+    }
+}

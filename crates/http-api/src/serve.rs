@@ -1,0 +1,132 @@
+//! The server: hyper, no framework.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcdup_deploy::{Cancel, Settings};
+use http::{Request, Response, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use crate::problem::Problem;
+use crate::router::{Call, find};
+
+/// What to serve, and where.
+#[derive(Clone)]
+pub struct Options {
+    /// The directory of topology files.
+    pub directory: PathBuf,
+    /// The loopback address to listen on.
+    pub listen: SocketAddr,
+    /// What sessions are opened with.
+    pub settings: Settings,
+}
+
+/// Why the server does not work.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The address may be reached from the network.
+    NotLoopback(SocketAddr),
+    /// The address cannot be listened on.
+    Listen(SocketAddr, std::io::Error),
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ServeError::NotLoopback(address) => write!(f, "{address} can be reached from the network; this release serves loopback only"),
+            ServeError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Serves until cancelled; `bound` is told the address.
+///
+/// # Errors
+/// When the address is not a loopback one or cannot be listened on.
+pub async fn serve(options: Options, cancel: Cancel, bound: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
+    if !options.listen.ip().is_loopback() {
+        return Err(ServeError::NotLoopback(options.listen));
+    }
+    let failed = |error| ServeError::Listen(options.listen, error);
+    let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
+    bound(listener.local_addr().map_err(failed)?);
+    let options = Arc::new(options);
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Too many open files: do not spin.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let (options, cancel) = (Arc::clone(&options), cancel.clone());
+        tasks.spawn(async move {
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+            let service = service_fn(move |request| {
+                let options = Arc::clone(&options);
+                async move { Ok::<_, Infallible>(answer(&options, &request).await) }
+            });
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            tokio::pin!(connection);
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = cancel.cancelled() => connection.as_mut().graceful_shutdown(),
+            }
+            let _ = tokio::time::timeout(Duration::from_secs(10), connection.as_mut()).await;
+        });
+    }
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+/// A page of another site must not be able to ask by a name that it made resolve to loopback.
+fn is_local(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).or_else(|| request.uri().host());
+    let Some(host) = host else { return false };
+    let bare = host.rsplit_once(':').filter(|(_, port)| port.chars().all(|c| c.is_ascii_digit())).map_or(host, |(host, _)| host);
+    bare == "localhost" || bare.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+async fn answer(options: &Arc<Options>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let id = uuid::Uuid::now_v7().to_string();
+    let path = request.uri().path().to_owned();
+    let found = if is_local(request) {
+        find(request.method(), &path)
+    } else {
+        Err(Problem::new(http::StatusCode::FORBIDDEN, "foreign-host", "this server answers to loopback names only"))
+    };
+    let answered = match found {
+        Ok((route, cluster)) => (route.handler)(Call { options: Arc::clone(options), cluster }).await,
+        Err(problem) => Err(problem),
+    };
+    let (status, kind, body) = match answered {
+        Ok(value) => (http::StatusCode::OK, "application/json", value),
+        Err(problem) => (problem.status, "application/problem+json", problem.body(&id)),
+    };
+    tracing::info!(request = id, method = %request.method(), path, status = status.as_u16(), "answered");
+    let mut response = Response::new(Full::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    if let Ok(id) = header::HeaderValue::from_str(&id) {
+        headers.insert("x-request-id", id);
+    }
+    response
+}

@@ -1,0 +1,131 @@
+//! Whether members agree with each other, and have room.
+
+use std::collections::BTreeSet;
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::seen::Seen;
+
+use super::Evidence;
+
+pub(super) const HASH: Check = Check {
+    id: "hash",
+    title: "the stores are equal",
+    about: "The hash of every member's store at one revision is the same. Another hash means corruption (etcd issue 13766).",
+    advice: "stop writing to the cluster, keep its data, and replace the member that differs from the majority",
+};
+pub(super) const PEERS: Check = Check {
+    id: "peers-active",
+    title: "every pair of peers is connected",
+    about: "A peer that is refused in one direction leaves health green; only `etcd_network_active_peers` at 0 on the refused \
+            member shows it. One more loss would then cost the quorum.",
+    advice: "compare the certificate's names with the addresses peers come from; look for `rejected connection` in the log",
+};
+pub(super) const ALARMS: Check = Check {
+    id: "alarms",
+    title: "no alarm is raised",
+    about: "NOSPACE stops all writes; CORRUPT stops a member.",
+    advice: "NOSPACE: compact, defragment, then `etcdctl alarm disarm`. CORRUPT: replace the member",
+};
+pub(super) const SIZE: Check = Check {
+    id: "db-size",
+    title: "the database is well below its quota",
+    about: "At the quota (2 GiB unless quota-backend-bytes says otherwise) all writes stop. 80 % is a warning, 95 % an error.",
+    advice: "compact and defragment, or raise quota-backend-bytes (8 GiB at most)",
+};
+pub(super) const SKEW: Check = Check {
+    id: "version-skew",
+    title: "all members run the version of the file",
+    about: "Members of different versions are fine during an upgrade, and nothing to stay with.",
+    advice: "run `etcdup apply`",
+};
+
+pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut hashes = BTreeSet::new();
+    let mut findings = Vec::new();
+    for (name, member) in evidence.answered() {
+        match &member.hash {
+            Seen::Yes(hash) => {
+                hashes.insert(*hash);
+            }
+            Seen::No(unseen) => findings.push(check.warning(name, unseen.why.clone())),
+        }
+    }
+    let compacted: BTreeSet<i64> = hashes.iter().map(|(_, compacted)| *compacted).collect();
+    if hashes.len() > 1 && compacted.len() == 1 {
+        let each = evidence.answered().filter_map(|(name, member)| Some(format!("{name} {:08x}", member.hash.yes()?.0)));
+        findings.push(check.error("cluster", each.collect::<Vec<_>>().join(", ")));
+    } else if findings.is_empty() {
+        findings.push(check.pass("cluster", "equal hashes at one revision"));
+    }
+    findings
+}
+
+pub(super) fn peers(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let id_of = |id: u64| evidence.answered().find(|(_, member)| member.view.id == id).map_or_else(|| format!("{id:x}"), |(name, _)| name.to_string());
+    let mut pairs = 0;
+    for (name, member) in evidence.answered() {
+        let others = member.view.listed.iter().filter(|listed| listed.id != member.view.id);
+        match &member.peers {
+            Seen::No(unseen) => findings.push(check.warning(name, format!("its metrics could not be read: {unseen}"))),
+            Seen::Yes(peers) => {
+                for other in others {
+                    pairs += 1;
+                    if peers.get(&other.id).copied().unwrap_or(0) < 1 {
+                        findings.push(check.error(name, format!("has no active connection with {}", id_of(other.id))));
+                    }
+                }
+            }
+        }
+    }
+    if findings.is_empty() {
+        findings.push(check.pass("cluster", format!("{pairs} connections, both ways")));
+    }
+    findings
+}
+
+pub(super) fn alarms(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut raised = BTreeSet::new();
+    for (_, member) in evidence.answered() {
+        raised.extend(member.alarms.yes().into_iter().flatten().copied());
+    }
+    if raised.is_empty() {
+        return vec![check.pass("cluster", "none")];
+    }
+    raised.into_iter().map(|(id, alarm)| check.error(format!("{id:x}"), alarm)).collect()
+}
+
+/// etcd's own default.
+const QUOTA: i64 = 2 << 30;
+
+pub(super) fn size(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, member) in evidence.answered() {
+        let given = evidence.topology.member(name).and_then(|member| {
+            let flags = evidence.topology.flags(member, etcdup_core::topology::ClusterState::Existing);
+            flags.get("quota-backend-bytes").and_then(|value| value.parse::<i64>().ok())
+        });
+        let quota = given.filter(|quota| *quota > 0).unwrap_or(QUOTA);
+        let percent = member.view.db_size.saturating_mul(100) / quota;
+        let words = format!("{} KiB of {} MiB ({percent} %)", member.view.db_size >> 10, quota >> 20);
+        findings.push(match percent {
+            95.. => check.error(name, words),
+            80.. => check.warning(name, words),
+            _ => check.pass(name, words),
+        });
+    }
+    findings
+}
+
+pub(super) fn skew(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let wanted = evidence.topology.spec.etcd.to_string();
+    let mut findings: Vec<Finding> = evidence
+        .answered()
+        .filter(|(_, member)| member.view.version != wanted)
+        .map(|(name, member)| check.warning(name, format!("runs {}, the file says {wanted}", member.view.version)))
+        .collect();
+    if findings.is_empty() {
+        findings.push(check.pass("cluster", format!("all run {wanted}")));
+    }
+    findings
+}

@@ -1,0 +1,58 @@
+//! Certificates' ends and clocks.
+
+use etcdup_core::finding::{Check, Finding};
+
+use super::Evidence;
+
+pub(super) const CERTS_END: Check = Check {
+    id: "certificates-end",
+    title: "no certificate ends soon",
+    about: "Expired certificates take a cluster down, and years later nobody remembers (etcdadm issues 56 and 379). Under 30 \
+            days, or under a third of a shorter life, is a warning.",
+    advice: "run `etcdup apply`: certificates in the last third of their life are renewed without a restart",
+};
+pub(super) const CLOCKS: Check = Check {
+    id: "clocks",
+    title: "clocks agree",
+    about: "More than a second apart, certificates and leases go wrong and logs cannot be compared.",
+    advice: "set up chrony, ntp or systemd-timesyncd on every host",
+};
+
+pub(super) fn certificates(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let now = evidence.seen.at;
+    let mut findings = Vec::new();
+    let mut soonest: Option<(jiff::Timestamp, String)> = None;
+    for (host, view) in evidence.seen.hosts.iter().filter_map(|(host, seen)| Some((host, seen.yes()?))) {
+        for (path, facts) in view.certificates.iter().filter_map(|(path, facts)| Some((path, facts.yes()?))) {
+            let what = format!("{path} on {host}");
+            let days = facts.left(now).as_hours() / 24;
+            if now >= facts.not_after {
+                findings.push(check.error(&what, format!("ended at {}", facts.not_after)));
+            } else if facts.is_due(now) || (days < 30 && facts.authority) {
+                findings.push(check.warning(&what, format!("ends at {}, in {days} days", facts.not_after)));
+            }
+            if soonest.as_ref().is_none_or(|(end, _)| facts.not_after < *end) {
+                soonest = Some((facts.not_after, what));
+            }
+        }
+    }
+    if findings.is_empty() {
+        let words = soonest.map_or_else(|| "there are none".to_owned(), |(end, what)| format!("the first to end is {what}, at {end}"));
+        findings.push(check.pass("cluster", words));
+    }
+    findings
+}
+
+pub(super) fn clocks(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let clocks: Vec<(i64, i64)> = evidence
+        .seen
+        .hosts
+        .values()
+        .filter_map(|host| host.yes())
+        .map(|view| (view.facts.clock_ahead_ms, view.facts.clock_error_ms))
+        .collect();
+    let (Some(first), Some(last)) = (clocks.iter().min(), clocks.iter().max()) else { return Vec::new() };
+    let apart = last.0 - first.0;
+    let words = format!("{apart} ms apart, give or take {} ms", first.1 + last.1);
+    vec![if apart > 1000 + first.1 + last.1 { check.error("cluster", words) } else { check.pass("cluster", words) }]
+}

@@ -1,0 +1,54 @@
+//! Whether the cluster's members are those of the file.
+
+use std::collections::BTreeSet;
+
+use etcdup_core::finding::{Check, Finding};
+
+use super::Evidence;
+
+pub(super) const MEMBERS: Check = Check {
+    id: "members",
+    title: "the members are those of the file",
+    about: "The member list of every member names exactly the peer URLs of the file.",
+    advice: "`etcdctl member list` shows the cluster's view; bring the file and the cluster together",
+};
+pub(super) const STARTED: Check = Check {
+    id: "members-started",
+    title: "every member has started",
+    about: "A member that was announced and has never started counts as a voter that is down. A learner that never started \
+            blocks every later join (kubeadm issues 2997 and 3269).",
+    advice: "look at the member's log, then run `etcdup apply`",
+};
+
+pub(super) fn members(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let topology = evidence.topology;
+    let wanted: BTreeSet<String> = topology.members.iter().map(|member| topology.peer_url(member).to_string()).collect();
+    let mut findings = Vec::new();
+    for (name, member) in evidence.answered() {
+        let listed: BTreeSet<String> = member.view.listed.iter().flat_map(|listed| listed.peer_urls.clone()).collect();
+        let missing: Vec<_> = wanted.difference(&listed).cloned().collect();
+        let surplus: Vec<_> = listed.difference(&wanted).cloned().collect();
+        if !missing.is_empty() || !surplus.is_empty() {
+            let evidence = format!("{name} does not know [{}] and knows [{}] beside the file", missing.join(", "), surplus.join(", "));
+            findings.push(check.error(name, evidence));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(check.pass("cluster", format!("{} members, as in the file", wanted.len())));
+    }
+    findings
+}
+
+pub(super) fn started(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let view = evidence.answered().map(|(_, member)| &member.view).next();
+    let mut findings: Vec<Finding> = view
+        .into_iter()
+        .flat_map(|view| &view.listed)
+        .filter(|listed| !listed.started())
+        .map(|listed| check.error(format!("{:x}", listed.id), format!("the member at {} has never started", listed.peer_urls.join(", "))))
+        .collect();
+    if findings.is_empty() {
+        findings.push(check.pass("cluster", "all have started"));
+    }
+    findings
+}

@@ -1,0 +1,228 @@
+//! A client of one member. Maintenance calls are per member, so there is never a balanced channel.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use etcdup_core::observation::{ListedMember, MemberView, Served};
+use etcdup_core::seen::Seen;
+use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
+use tonic::transport::Channel;
+
+use crate::dial::{BoxIo, Dial};
+use crate::messages::{
+    AlarmMember, AlarmRequest, AlarmResponse, HashKvRequest, HashKvResponse, MemberListRequest, MemberListResponse,
+    MoveLeaderRequest, MoveLeaderResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
+};
+use crate::tls::{Access, FirstWords, Tap, TlsError, config, server_name};
+
+/// How long a call may take.
+const CALL: Duration = Duration::from_secs(5);
+
+/// A member's client port, as certificates and requests call it.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// `address:port`, for the request's authority.
+    pub authority: String,
+    /// The name or address that the member's certificate must be good for.
+    pub server_name: String,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No connection.
+    #[error("{0}")]
+    Connect(String),
+    /// No answer in time.
+    #[error("no answer within {} s", CALL.as_secs())]
+    Late,
+    /// The member refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A client of one member.
+#[derive(Clone)]
+pub struct MemberClient {
+    channel: Channel,
+    words: FirstWords,
+}
+
+impl MemberClient {
+    /// A client that connects when it is first used, and again after a failure.
+    ///
+    /// # Errors
+    /// When certificates or names cannot be used.
+    pub fn new(endpoint: &Endpoint, access: &Access, dial: Arc<dyn Dial>) -> Result<Self, ClientError> {
+        let words = FirstWords::default();
+        let (scheme, tls) = match access {
+            Access::Plain => ("http", None),
+            Access::Tls { authority, client } => {
+                let config = config(authority, client.as_ref(), true)?;
+                ("https", Some((tokio_rustls::TlsConnector::from(config), server_name(&endpoint.server_name)?)))
+            }
+        };
+        let connector = Connector { dial, tls, words: Arc::clone(&words) };
+        let uri = format!("{scheme}://{}", endpoint.authority);
+        let channel = tonic::transport::Endpoint::from_shared(uri)
+            .map_err(|error| ClientError::Connect(error.to_string()))?
+            .connect_with_connector_lazy(connector);
+        Ok(Self { channel, words })
+    }
+
+    async fn call<Q, R>(&self, path: &'static str, request: Q) -> Result<R, ClientError>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        R: prost::Message + Default + Send + Sync + 'static,
+    {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        let called = async {
+            grpc.ready().await.map_err(|error| tonic::Status::unavailable(crate::tls::deepest(&error)))?;
+            let codec = tonic_prost::ProstCodec::<Q, R>::default();
+            grpc.unary(tonic::Request::new(request), PathAndQuery::from_static(path), codec).await
+        };
+        match tokio::time::timeout(CALL, called).await {
+            Err(_) => Err(ClientError::Late),
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(self.failure(&status)),
+        }
+    }
+
+    fn failure(&self, status: &tonic::Status) -> ClientError {
+        if let Some(words) = self.words.get() {
+            return ClientError::Connect(words.clone());
+        }
+        match status.code() {
+            tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled if status.message().is_empty() || status.message() == "transport error" => {
+                ClientError::Connect(crate::tls::deepest(status))
+            }
+            _ => ClientError::Refused(status.message().trim_start_matches("etcdserver: ").to_owned()),
+        }
+    }
+
+    /// Everything that planning needs: status, member list and a read that a quorum confirms. The calls run side by side.
+    ///
+    /// # Errors
+    /// When the member does not answer its own status; a failed read is part of the view.
+    pub async fn view(&self) -> Result<MemberView, ClientError> {
+        let (status, list, served) = tokio::join!(self.status(), self.members(), self.serve());
+        let status = status?;
+        let header = status.header.unwrap_or_default();
+        Ok(MemberView {
+            id: header.member_id,
+            cluster: header.cluster_id,
+            leader: status.leader,
+            version: status.version,
+            term: status.raft_term,
+            raft_index: status.raft_index,
+            applied_index: status.raft_applied_index,
+            revision: header.revision,
+            db_size: status.db_size,
+            db_in_use: status.db_size_in_use,
+            learner: status.is_learner,
+            errors: status.errors,
+            listed: list.unwrap_or_default(),
+            served: match served {
+                Ok(took) => Seen::Yes(Served { took }),
+                Err(error) => Seen::no(error.to_string()),
+            },
+        })
+    }
+
+    async fn status(&self) -> Result<StatusResponse, ClientError> {
+        self.call("/etcdserverpb.Maintenance/Status", StatusRequest {}).await
+    }
+
+    async fn members(&self) -> Result<Vec<ListedMember>, ClientError> {
+        let request = MemberListRequest { linearizable: false };
+        let list: MemberListResponse = self.call("/etcdserverpb.Cluster/MemberList", request).await?;
+        let one = |member: crate::messages::Member| ListedMember {
+            id: member.id,
+            name: member.name,
+            peer_urls: member.peer_urls,
+            client_urls: member.client_urls,
+            learner: member.is_learner,
+        };
+        Ok(list.members.into_iter().map(one).collect())
+    }
+
+    /// A linearizable read of the key `health`, as `etcdctl endpoint health` does; how long it took.
+    ///
+    /// # Errors
+    /// When it does not go through.
+    pub async fn serve(&self) -> Result<Duration, ClientError> {
+        let start = Instant::now();
+        let request = RangeRequest { key: b"health".to_vec(), serializable: false };
+        let _: RangeResponse = self.call("/etcdserverpb.KV/Range", request).await?;
+        Ok(start.elapsed())
+    }
+
+    /// The alarms that are raised, as member ID and name.
+    ///
+    /// # Errors
+    /// When the member does not answer.
+    pub async fn alarms(&self) -> Result<Vec<(u64, &'static str)>, ClientError> {
+        let answer: AlarmResponse = self.call("/etcdserverpb.Maintenance/Alarm", AlarmRequest { action: 0 }).await?;
+        let name = |alarm: &AlarmMember| match alarm.alarm {
+            1 => "NOSPACE",
+            2 => "CORRUPT",
+            _ => "unknown",
+        };
+        Ok(answer.alarms.iter().map(|alarm| (alarm.member_id, name(alarm))).collect())
+    }
+
+    /// The hash of the store at a revision, with the revision it was compacted to.
+    ///
+    /// # Errors
+    /// When the member does not answer or has no such revision.
+    pub async fn hash(&self, revision: i64) -> Result<(u32, i64), ClientError> {
+        let answer: HashKvResponse = self.call("/etcdserverpb.Maintenance/HashKV", HashKvRequest { revision }).await?;
+        Ok((answer.hash, answer.compact_revision))
+    }
+
+    /// Hands leadership to another member. Only the leader can.
+    ///
+    /// # Errors
+    /// When it does not lead, or the other cannot follow up.
+    pub async fn move_leader(&self, to: u64) -> Result<(), ClientError> {
+        let _: MoveLeaderResponse = self.call("/etcdserverpb.Maintenance/MoveLeader", MoveLeaderRequest { target_id: to }).await?;
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct Connector {
+    dial: Arc<dyn Dial>,
+    tls: Option<(tokio_rustls::TlsConnector, rustls::pki_types::ServerName<'static>)>,
+    words: FirstWords,
+}
+
+impl tower_service::Service<http::Uri> for Connector {
+    type Response = TokioIo<BoxIo>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<BoxIo>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let Self { dial, tls, words } = self.clone();
+        Box::pin(async move {
+            let stream = dial.dial().await?;
+            let stream: BoxIo = match tls {
+                None => stream,
+                Some((connector, name)) => Box::new(connector.connect(name, stream).await?),
+            };
+            Ok(TokioIo::new(Box::new(Tap { inner: stream, words }) as BoxIo))
+        })
+    }
+}
