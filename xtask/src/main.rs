@@ -1,1 +1,82 @@
-fn main() {}
+//! `cargo xtask`: set-up, tests and benchmarks, a file a command.
+
+mod bench;
+mod ci;
+mod demo;
+mod docs;
+mod e2e;
+mod hosts;
+mod lab;
+mod setup;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// What this workspace can do with itself.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// Makes a three-member TLS cluster on this machine, verifies it, says how to use it
+    Demo {
+        /// Stops the demo's cluster and deletes it
+        #[arg(long)]
+        stop: bool,
+    },
+    /// Installs what the tests need and runs all of them
+    Test,
+    /// Gets etcd's binaries from Debian's suites, makes a release mirror, builds the hosts' root
+    Fixtures,
+    /// Boots real hosts to play with
+    Hosts {
+        /// How many; 0 takes them down
+        #[arg(default_value_t = 3)]
+        count: u32,
+    },
+    /// Runs every scenario through the real binary on real hosts
+    E2e {
+        /// Only scenarios whose name holds this
+        filter: Option<String>,
+        /// Leaves the hosts of a failed scenario up
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Measures against a floor in the same run
+    Bench,
+    /// Checks the repository's own rules
+    Tidy,
+    /// Writes the generated pages
+    Docs {
+        /// Only says what is stale
+        #[arg(long)]
+        check: bool,
+    },
+    /// What continuous integration runs
+    Ci,
+}
+
+/// What a task says when it fails.
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let outcome = match Task::parse() {
+        Task::Demo { stop } => demo::run(stop),
+        Task::Test => test::run(),
+        Task::Fixtures => setup::fixtures(),
+        Task::Hosts { count } => hosts::run(count),
+        Task::E2e { filter, keep } => e2e::run(filter.as_deref(), keep),
+        Task::Bench => bench::run(),
+        Task::Tidy => tidy::run(),
+        Task::Docs { check } => docs::run(check),
+        Task::Ci => ci::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

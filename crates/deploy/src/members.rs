@@ -65,12 +65,16 @@ impl Session {
     }
 
     /// The members that run, ready to be asked; the others are told as unseen.
-    pub(crate) fn askable(&self, topology: &Topology, seen: &Observation) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
+    pub(crate) fn running(&self, topology: &Topology, seen: &Observation) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
+        let runs = |member: &Member| seen.host(&member.host).is_some_and(|view| view.processes.contains_key(&member.name));
+        self.askable(topology, runs)
+    }
+
+    fn askable(&self, topology: &Topology, wanted: impl Fn(&Member) -> bool) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
         let mut asked = Vec::new();
         let mut unseen = BTreeMap::new();
         for member in &topology.members {
-            let runs = seen.host(&member.host).is_some_and(|view| view.processes.contains_key(&member.name));
-            match (runs, self.way(topology, member)) {
+            match (wanted(member), self.way(topology, member)) {
                 (true, Seen::Yes((endpoint, dial))) => asked.push((member.name.clone(), endpoint, dial)),
                 (false, _) => {
                     unseen.insert(member.name.clone(), "it does not run".to_owned());
@@ -85,16 +89,20 @@ impl Session {
 
     /// Asks every member that runs.
     pub(crate) async fn ask_members(&self, topology: &Topology, seen: &mut Observation) {
-        let all: BTreeSet<MemberName> = topology.members.iter().map(|member| member.name.clone()).collect();
-        self.ask_some(topology, seen, &all).await;
-    }
-
-    /// Asks these members, where they run.
-    pub(crate) async fn ask_some(&self, topology: &Topology, seen: &mut Observation, wanted: &BTreeSet<MemberName>) {
-        let (asked, unseen) = self.askable(topology, seen);
-        for (name, why) in unseen.into_iter().filter(|(name, _)| wanted.contains(name)) {
+        let (asked, unseen) = self.running(topology, seen);
+        for (name, why) in unseen {
             seen.members.insert(name, Seen::no(why));
         }
+        self.ask(asked, seen).await;
+    }
+
+    /// Asks these members, whether they were seen to run or not: a unit that was just started may not have come to that.
+    pub(crate) async fn ask_some(&self, topology: &Topology, seen: &mut Observation, wanted: &BTreeSet<MemberName>) {
+        let (asked, _) = self.askable(topology, |member| wanted.contains(&member.name));
+        self.ask(asked, seen).await;
+    }
+
+    async fn ask(&self, asked: Vec<Asked>, seen: &mut Observation) {
         let access = match self.access().await {
             Ok(access) => access,
             Err(why) => {
@@ -105,7 +113,7 @@ impl Session {
             }
         };
         let mut tasks = JoinSet::new();
-        for (name, endpoint, dial) in asked.into_iter().filter(|(name, ..)| wanted.contains(name)) {
+        for (name, endpoint, dial) in asked {
             let access = access.clone();
             tasks.spawn(async move {
                 let view = match MemberClient::new(&endpoint, &access, dial) {

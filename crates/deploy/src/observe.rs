@@ -114,6 +114,22 @@ impl Session {
         hosts
     }
 
+    /// Looks at these hosts once more.
+    pub(crate) async fn look_again(&self, planner: &Planner, hosts: impl Iterator<Item = &HostId>, seen: &mut Observation) {
+        let mut tasks = JoinSet::new();
+        for host in hosts {
+            let (link, state) = (self.link(host), state_of(&planner.topology, host));
+            let text = queries(planner, host, &[]);
+            let (host, cluster) = (host.clone(), planner.topology.spec.cluster.to_string());
+            tasks.spawn(async move { (host, look_at(link, &state, &cluster, text).await) });
+        }
+        while let Some(joined) = tasks.join_next().await {
+            if let Ok((host, view)) = joined {
+                seen.hosts.insert(host, view);
+            }
+        }
+    }
+
     /// Dials, from each host that has a member yet to start, the peer ports of the others.
     async fn try_ways(&self, planner: &Planner, seen: &mut Observation) {
         let topology = &planner.topology;

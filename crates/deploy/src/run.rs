@@ -153,10 +153,9 @@ impl Session {
         })?;
         run.execute(stage, seen, allowed).await?;
         self.wait(&plan.planner, &stage.settle, seen).await?;
-        if matches!(stage.work, Work::Hosts(_)) && stage.settle.is_empty() {
-            // What a stage without gates leaves is asked for anew, so that the next decision is about now.
-            let running: BTreeSet<MemberName> = seen.members.keys().cloned().collect();
-            self.ask_some(&plan.planner.topology, seen, &running).await;
+        if let (Work::Hosts(tasks), false) = (&stage.work, stage.settle.is_empty()) {
+            // The script looked before what it started had come up.
+            self.look_again(&plan.planner, tasks.keys(), seen).await;
         }
         self.events.send(Body::StageDone { index, elapsed_ms: millis(start.elapsed()) });
         Ok(())
@@ -222,7 +221,7 @@ impl Session {
 
     async fn judge(&self, planner: &Planner, seen: Observation) -> (Vec<Finding>, Observation) {
         let topology = &planner.topology;
-        let (asked, unseen) = self.askable(topology, &seen);
+        let (asked, unseen) = self.running(topology, &seen);
         let demands = topology.spec.security.client == etcdup_core::topology::Plane::Mutual;
         let mut members = match self.access().await {
             Ok(access) => gather(asked, &access, demands).await,

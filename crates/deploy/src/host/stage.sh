@@ -39,8 +39,9 @@ op_user() {
     id -u "$1" >/dev/null 2>&1 || useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
 }
 
+# Directories above are for everybody to pass; the one that is asked for gets its own mode.
 op_dir() {
-    mkdir -p "$3" && chmod "$1" "$3" && set_owner "$2" "$3"
+    (umask 022 && mkdir -p "${3%/*}") && mkdir -p "$3" && chmod "$1" "$3" && set_owner "$2" "$3"
 }
 
 # Written beside its target under a dot name, since a kubelet runs every other name in its directory.

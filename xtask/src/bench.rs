@@ -1,0 +1,1 @@
+use crate::Outcome; pub(crate) fn run() -> Outcome { Ok(()) }

@@ -1,0 +1,61 @@
+//! Two operators at once.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Scenario, Stage, ensure};
+use crate::Outcome;
+use crate::lab::Lab;
+
+pub(super) const ALL: &[Scenario] =
+    &[("two-operators-one-alive", second_is_told), ("two-operators-one-frozen", frozen_is_taken_over)];
+
+/// A cluster of one whose etcd takes this many seconds to start, so that `apply` holds its lease for long.
+fn slow(stage: &Stage, seconds: u32) -> Result<Lab, String> {
+    let lab = stage.lab(1)?;
+    lab.topology(&stage.version, "", 1)?;
+    lab.on(
+        1,
+        &format!("mkdir -p /etc/systemd/system/etcd.service.d && printf '[Service]\\nExecStartPre=/bin/sleep {seconds}\\n' > /etc/systemd/system/etcd.service.d/slow.conf"),
+    )?
+    .exits(0)?;
+    Ok(lab)
+}
+
+fn until_started(lab: &Lab) -> Outcome {
+    let start = Instant::now();
+    while lab.on(1, "systemctl is-active etcd | grep -q activating")?.code != 0 {
+        ensure(start.elapsed() < Duration::from_secs(20), "the first operator never came to start etcd")?;
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// While the first renews its lease the second is told who, what and since when. Once the first is killed, its lease runs
+/// out and the second finishes the work.
+fn second_is_told(stage: &Stage) -> Outcome {
+    let lab = slow(stage, 25)?;
+    let mut first = lab.start(&["apply", "--yes"])?;
+    until_started(&lab)?;
+    let second = lab.etcdup(&["apply", "--yes"])?.exits(75)?;
+    second.says("apply, since")?.says("nothing was changed")?;
+    let _ = first.kill();
+    let _ = first.wait();
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(1), 1)
+}
+
+/// A frozen first operator is taken over; when it thaws, it finds that its lease is gone and changes nothing more.
+fn frozen_is_taken_over(stage: &Stage) -> Outcome {
+    let lab = slow(stage, 8)?;
+    let mut first = lab.start(&["apply", "--yes"])?;
+    until_started(&lab)?;
+    lab.inside(&format!("kill -STOP {}", first.id()))?.exits(0)?;
+    lab.apply()?.says("waiting to see whether they are alive")?;
+    lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
+    let generation = lab.on(1, "grep generation /var/lib/etcdup/prod.json")?.out;
+    lab.inside(&format!("kill -CONT {}", first.id()))?.exits(0)?;
+    let status = first.wait().map_err(|error| error.to_string())?;
+    ensure(!status.success(), "the thawed operator claims success")?;
+    ensure(lab.on(1, "grep generation /var/lib/etcdup/prod.json")?.out == generation, "the thawed operator wrote")
+}
