@@ -1,1 +1,4 @@
-use crate::Outcome; pub(crate) fn run() -> Outcome { Ok(()) }
+use crate::Outcome;
+pub(crate) fn run() -> Outcome {
+    Ok(())
+}

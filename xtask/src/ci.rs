@@ -6,8 +6,17 @@ use crate::setup::{carry_out, root};
 use crate::{Outcome, test};
 
 pub(crate) fn run() -> Outcome {
-    let cargo = |arguments: &[&str]| carry_out(Command::new("cargo").current_dir(root()).args(arguments));
+    let cargo =
+        |arguments: &[&str]| carry_out(Command::new("cargo").current_dir(root()).args(arguments));
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
+    cargo(&[
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ])?;
     test::run()
 }

@@ -51,30 +51,75 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
     fixtures()?;
     // What a killed run left behind goes first.
     let _ = testbed("hosts.sh").args(["sweep", "e2e"]).output();
-    let stage = Stage { etcdup: binary(false)?, version: newest_of("3.5")?, keep };
-    let all: Vec<&Scenario> = [bootstrap::ALL, repair::ALL, faults::ALL, operators::ALL, preflight::ALL, tools::ALL].into_iter().flatten().collect();
-    let wanted: Vec<&&Scenario> = all.iter().filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter))).collect();
+    let stage = Stage {
+        etcdup: binary(false)?,
+        version: newest_of("3.5")?,
+        keep,
+    };
+    let all: Vec<&Scenario> = [
+        bootstrap::ALL,
+        repair::ALL,
+        faults::ALL,
+        operators::ALL,
+        preflight::ALL,
+        tools::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let wanted: Vec<&&Scenario> = all
+        .iter()
+        .filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter)))
+        .collect();
     if wanted.is_empty() {
         let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-        return Err(format!("no scenario's name holds that; there are {}", names.join(", ")));
+        return Err(format!(
+            "no scenario's name holds that; there are {}",
+            names.join(", ")
+        ));
     }
     let mut table: Vec<(&str, Duration, Option<String>)> = Vec::new();
     for (name, scenario) in wanted {
         let start = Instant::now();
         let failed = scenario(&stage).err();
-        eprintln!("{} {name} ({:.1} s)", if failed.is_none() { "ok  " } else { "FAIL" }, start.elapsed().as_secs_f64());
+        eprintln!(
+            "{} {name} ({:.1} s)",
+            if failed.is_none() { "ok  " } else { "FAIL" },
+            start.elapsed().as_secs_f64()
+        );
         if let Some(why) = &failed {
-            eprintln!("{}", why.lines().map(|line| format!("     {line}\n")).collect::<String>());
+            eprintln!(
+                "{}",
+                why.lines()
+                    .map(|line| format!("     {line}\n"))
+                    .collect::<String>()
+            );
         }
         table.push((name, start.elapsed(), failed));
     }
-    let failed: Vec<&str> = table.iter().filter(|(_, _, failed)| failed.is_some()).map(|(name, ..)| *name).collect();
+    let failed: Vec<&str> = table
+        .iter()
+        .filter(|(_, _, failed)| failed.is_some())
+        .map(|(name, ..)| *name)
+        .collect();
     eprintln!("\n{:>8}  scenario", "seconds");
     for (name, took, failed) in &table {
-        eprintln!("{:>8.1}  {name}{}", took.as_secs_f64(), if failed.is_some() { "  FAILED" } else { "" });
+        eprintln!(
+            "{:>8.1}  {name}{}",
+            took.as_secs_f64(),
+            if failed.is_some() { "  FAILED" } else { "" }
+        );
     }
-    println!("{} passed, {} failed", table.len() - failed.len(), failed.len());
-    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+    println!(
+        "{} passed, {} failed",
+        table.len() - failed.len(),
+        failed.len()
+    );
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("failed: {}", failed.join(", ")))
+    }
 }
 
 /// Fails with this message unless it holds.
@@ -84,7 +129,11 @@ pub(crate) fn ensure(holds: bool, message: impl Into<String>) -> Outcome {
 
 impl Stage {
     /// Leaves the hosts of a failing scenario up where that was asked for.
-    pub(crate) fn keeping<T>(&self, lab: &mut Lab, outcome: Result<T, String>) -> Result<T, String> {
+    pub(crate) fn keeping<T>(
+        &self,
+        lab: &mut Lab,
+        outcome: Result<T, String>,
+    ) -> Result<T, String> {
         lab.keep = self.keep && outcome.is_err();
         outcome
     }

@@ -38,17 +38,33 @@ impl Said {
 
     /// Fails unless it ended so.
     pub(crate) fn exits(self, code: i32) -> Result<Self, String> {
-        if self.code == code { Ok(self) } else { Err(format!("exit {} instead of {code}\n{}", self.code, self.all())) }
+        if self.code == code {
+            Ok(self)
+        } else {
+            Err(format!(
+                "exit {} instead of {code}\n{}",
+                self.code,
+                self.all()
+            ))
+        }
     }
 
     /// Fails unless its output holds this.
     pub(crate) fn says(self, text: &str) -> Result<Self, String> {
-        if self.holds(text) { Ok(self) } else { Err(format!("`{text}` is not in\n{}", self.all())) }
+        if self.holds(text) {
+            Ok(self)
+        } else {
+            Err(format!("`{text}` is not in\n{}", self.all()))
+        }
     }
 
     /// Fails when its output holds this.
     pub(crate) fn never_says(self, text: &str) -> Result<Self, String> {
-        if self.holds(text) { Err(format!("`{text}` is in\n{}", self.all())) } else { Ok(self) }
+        if self.holds(text) {
+            Err(format!("`{text}` is in\n{}", self.all()))
+        } else {
+            Ok(self)
+        }
     }
 
     /// Both outputs.
@@ -59,7 +75,9 @@ impl Said {
     /// Whether the output holds this; what a frame wrapped counts as joined.
     fn holds(&self, text: &str) -> bool {
         let joined = self.all().replace("\n  │ ", " ");
-        self.all().contains(text) || joined.contains(text) || joined.replace("- ", "-").contains(text)
+        self.all().contains(text)
+            || joined.contains(text)
+            || joined.replace("- ", "-").contains(text)
     }
 }
 
@@ -68,13 +86,25 @@ impl Lab {
     pub(crate) fn up(name: &str, count: u32, etcdup: &Path) -> Result<Self, String> {
         let _ = testbed("hosts.sh").args(["down", name]).output();
         let owner = std::process::id().to_string();
-        let output = testbed("hosts.sh").args(["up", name, &count.to_string(), &owner]).output().map_err(|error| error.to_string())?;
+        let output = testbed("hosts.sh")
+            .args(["up", name, &count.to_string(), &owner])
+            .output()
+            .map_err(|error| error.to_string())?;
         if !output.status.success() {
-            return Err(format!("the hosts did not come up: {}", String::from_utf8_lossy(&output.stderr)));
+            return Err(format!(
+                "the hosts did not come up: {}",
+                String::from_utf8_lossy(&output.stderr)
+            ));
         }
         let state = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         let work = tempfile::tempdir().map_err(|error| error.to_string())?;
-        Ok(Self { name: name.to_owned(), state, work, etcdup: etcdup.to_owned(), keep: false })
+        Ok(Self {
+            name: name.to_owned(),
+            state,
+            work,
+            etcdup: etcdup.to_owned(),
+            keep: false,
+        })
     }
 
     /// The address of a host, counted from 1.
@@ -84,8 +114,18 @@ impl Lab {
 
     /// Writes the topology: a head, the archive of `version`, the way in, and members m1.. on hosts 1...
     pub(crate) fn topology(&self, version: &str, head: &str, members: u32) -> Result<(), String> {
-        let members: String = (1..=members).map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"{}\"\n", Self::address(n))).collect();
-        self.write("etcdup.toml", &format!("{}{head}\n{members}", self.head(version)))
+        let members: String = (1..=members)
+            .map(|n| {
+                format!(
+                    "[[member]]\nname = \"m{n}\"\nhost = \"{}\"\n",
+                    Self::address(n)
+                )
+            })
+            .collect();
+        self.write(
+            "etcdup.toml",
+            &format!("{}{head}\n{members}", self.head(version)),
+        )
     }
 
     /// The head of a topology file: what every scenario needs.
@@ -108,7 +148,8 @@ impl Lab {
 
     /// Reads a file of the operator's.
     pub(crate) fn read(&self, name: &str) -> Result<String, String> {
-        std::fs::read_to_string(self.work.path().join(name)).map_err(|error| format!("{name}: {error}"))
+        std::fs::read_to_string(self.work.path().join(name))
+            .map_err(|error| format!("{name}: {error}"))
     }
 
     /// Replaces a text in the topology file.
@@ -123,14 +164,29 @@ impl Lab {
     /// A command in the lab's network and the operator's directory, with a clean environment.
     pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/eu-{}", self.name)).arg("--").arg(program).args(arguments);
-        command.current_dir(self.work.path()).env_clear().stdin(Stdio::null());
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.work.path());
+        command
+            .arg(format!("--net=/run/netns/eu-{}", self.name))
+            .arg("--")
+            .arg(program)
+            .args(arguments);
+        command
+            .current_dir(self.work.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        command
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
+            .env("HOME", self.work.path());
         command
     }
 
     fn run(mut command: Command) -> Result<Said, String> {
-        command.output().map(|output| Said::of(&output)).map_err(|error| error.to_string())
+        command
+            .output()
+            .map(|output| Said::of(&output))
+            .map_err(|error| error.to_string())
     }
 
     /// Runs etcdup.
@@ -139,7 +195,11 @@ impl Lab {
     }
 
     /// Runs etcdup with a variable set.
-    pub(crate) fn etcdup_with(&self, variable: (&str, &str), arguments: &[&str]) -> Result<Said, String> {
+    pub(crate) fn etcdup_with(
+        &self,
+        variable: (&str, &str),
+        arguments: &[&str],
+    ) -> Result<Said, String> {
         let mut command = self.command(&self.etcdup.to_string_lossy(), arguments);
         command.env(variable.0, variable.1);
         Self::run(command)
@@ -148,7 +208,11 @@ impl Lab {
     /// Starts etcdup and does not wait.
     pub(crate) fn start(&self, arguments: &[&str]) -> Result<Child, String> {
         let mut command = self.command(&self.etcdup.to_string_lossy(), arguments);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| error.to_string())
     }
 
     /// Runs a shell command on a host, not by SSH.
@@ -172,24 +236,46 @@ impl Lab {
     /// the member list has as many members.
     pub(crate) fn etcdctl_agrees(&self, endpoints: &str, members: usize) -> Result<(), String> {
         let list = self.etcdctl(endpoints, &["member", "list"])?.exits(0)?;
-        let started = list.out.lines().filter(|line| line.contains(", started,")).count();
+        let started = list
+            .out
+            .lines()
+            .filter(|line| line.contains(", started,"))
+            .count();
         if started != members {
-            return Err(format!("etcdctl lists {started} started members, not {members}:\n{}", list.all()));
+            return Err(format!(
+                "etcdctl lists {started} started members, not {members}:\n{}",
+                list.all()
+            ));
         }
         let health = self.etcdctl(endpoints, &["endpoint", "health"])?.exits(0)?;
         let healthy = health.all().matches("is healthy").count();
-        if healthy == endpoints.split(',').count() { Ok(()) } else { Err(format!("etcdctl disagrees:\n{}", health.all())) }
+        if healthy == endpoints.split(',').count() {
+            Ok(())
+        } else {
+            Err(format!("etcdctl disagrees:\n{}", health.all()))
+        }
     }
 
     /// Runs etcdctl against endpoints.
     pub(crate) fn etcdctl(&self, endpoints: &str, arguments: &[&str]) -> Result<Said, String> {
-        let tool = cache().join("etcd/bin").join(crate::setup::newest_of("3.5")?).join("etcdctl");
+        let tool = cache()
+            .join("etcd/bin")
+            .join(crate::setup::newest_of("3.5")?)
+            .join("etcdctl");
         let mut all = vec!["--endpoints", endpoints, "--dial-timeout", "5s"];
         if endpoints.starts_with("https") {
             if !self.work.path().join("tester.crt").exists() {
-                self.etcdup(&["pki", "issue", "tester", "--out", ".", "--days", "1"])?.exits(0)?;
+                self.etcdup(&["pki", "issue", "tester", "--out", ".", "--days", "1"])?
+                    .exits(0)?;
             }
-            all.extend(["--cacert", "pki/prod/ca.crt", "--cert", "tester.crt", "--key", "tester.key"]);
+            all.extend([
+                "--cacert",
+                "pki/prod/ca.crt",
+                "--cert",
+                "tester.crt",
+                "--key",
+                "tester.key",
+            ]);
         }
         all.extend(arguments);
         Self::run(self.command(&tool.to_string_lossy(), &all))
@@ -197,7 +283,10 @@ impl Lab {
 
     /// The client URLs of members 1 to `count`.
     pub(crate) fn endpoints(count: u32) -> String {
-        (1..=count).map(|n| format!("https://{}:2379", Self::address(n))).collect::<Vec<_>>().join(",")
+        (1..=count)
+            .map(|n| format!("https://{}:2379", Self::address(n)))
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     /// Cuts the power of a host, or boots it again.
@@ -214,8 +303,15 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if self.keep {
-            eprintln!("  kept: nsenter --net=/run/netns/eu-{} bash; operator's files: {}", self.name, self.work.path().display());
-            let kept = std::mem::replace(&mut self.work, tempfile::TempDir::new().unwrap_or_else(|_| std::process::abort()));
+            eprintln!(
+                "  kept: nsenter --net=/run/netns/eu-{} bash; operator's files: {}",
+                self.name,
+                self.work.path().display()
+            );
+            let kept = std::mem::replace(
+                &mut self.work,
+                tempfile::TempDir::new().unwrap_or_else(|_| std::process::abort()),
+            );
             let _ = kept.keep();
             return;
         }
@@ -225,5 +321,7 @@ impl Drop for Lab {
 
 /// The release archive of a version.
 pub(crate) fn archive(version: &str) -> PathBuf {
-    cache().join(format!("etcd/mirror/v{version}/etcd-v{version}-linux-amd64.tar.gz"))
+    cache().join(format!(
+        "etcd/mirror/v{version}/etcd-v{version}-linux-amd64.tar.gz"
+    ))
 }

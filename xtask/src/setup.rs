@@ -23,30 +23,44 @@ const NEEDS: &[(&str, &str)] = &[
 
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_owned)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
 /// The directory that holds what was fetched and built.
 pub(crate) fn cache() -> PathBuf {
-    std::env::var_os("TESTBED_CACHE").map_or_else(|| PathBuf::from("/var/cache/etcdup-testbed"), PathBuf::from)
+    std::env::var_os("TESTBED_CACHE")
+        .map_or_else(|| PathBuf::from("/var/cache/etcdup-testbed"), PathBuf::from)
 }
 
 /// Runs a command, its output shown.
 pub(crate) fn carry_out(command: &mut Command) -> Outcome {
     let shown = format!("{command:?}");
-    let status = command.status().map_err(|error| format!("{shown}: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{shown} ended with {status}")) }
+    let status = command
+        .status()
+        .map_err(|error| format!("{shown}: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{shown} ended with {status}"))
+    }
 }
 
 /// A command of the testbed's scripts.
 pub(crate) fn testbed(script: &str) -> Command {
     let mut command = Command::new("bash");
-    command.arg(root().join("xtask/testbed").join(script)).stdin(Stdio::null());
+    command
+        .arg(root().join("xtask/testbed").join(script))
+        .stdin(Stdio::null());
     command
 }
 
 fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout == b"0\n")
 }
 
 /// Installs packages that are missing.
@@ -55,21 +69,30 @@ pub(crate) fn packages() -> Outcome {
         return Err("the tests boot real hosts, which needs root; run this as root".to_owned());
     }
     let there = |program: &str| {
-        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .stdout(Stdio::null())
+            .status();
         found.is_ok_and(|status| status.success())
     };
-    let mut missing: Vec<&str> = NEEDS.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+    let mut missing: Vec<&str> = NEEDS
+        .iter()
+        .filter(|(program, _)| !there(program))
+        .map(|(_, package)| *package)
+        .collect();
     missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
     eprintln!("installing {}", missing.join(" "));
     carry_out(Command::new("apt-get").args(["-qq", "update"]))?;
-    carry_out(Command::new("apt-get")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-qq", "install", "-y", "--no-install-recommends"])
-        .args(missing)
-        .stdout(Stdio::null()))
+    carry_out(
+        Command::new("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-qq", "install", "-y", "--no-install-recommends"])
+            .args(missing)
+            .stdout(Stdio::null()),
+    )
 }
 
 /// Everything.
@@ -82,25 +105,37 @@ pub(crate) fn fixtures() -> Outcome {
 /// The versions of etcd at hand, lowest first.
 pub(crate) fn versions() -> Result<Vec<String>, String> {
     let path = cache().join("etcd/versions");
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}; run cargo xtask fixtures", path.display()))?;
-    Ok(text.lines().filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect())
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("{}: {error}; run cargo xtask fixtures", path.display()))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// The newest version of a minor.
 pub(crate) fn newest_of(minor: &str) -> Result<String, String> {
     let versions = versions()?;
     let of_minor = versions.iter().rfind(|version| version.starts_with(minor));
-    of_minor.cloned().ok_or_else(|| format!("no etcd {minor}x at hand, only {}", versions.join(", ")))
+    of_minor
+        .cloned()
+        .ok_or_else(|| format!("no etcd {minor}x at hand, only {}", versions.join(", ")))
 }
 
 /// Builds the binary and says where it is.
 pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
     let mut command = Command::new("cargo");
-    command.current_dir(root()).args(["build", "--quiet", "--package", "etcdup"]);
+    command
+        .current_dir(root())
+        .args(["build", "--quiet", "--package", "etcdup"]);
     if release {
         command.arg("--release");
     }
     carry_out(&mut command)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join(if release { "release" } else { "debug" }).join("etcdup"))
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target
+        .join(if release { "release" } else { "debug" })
+        .join("etcdup"))
 }

@@ -9,11 +9,13 @@ pub(crate) fn run() -> Outcome {
     step("packages, etcd's binaries, the hosts' root", fixtures)?;
     step("the repository's rules", tidy::run)?;
     step("unit, property and doc tests", || {
-        carry_out(Command::new("cargo")
-            .current_dir(root())
-            .env("ETCDUP_FIXTURES", cache().join("etcd"))
-            .env("RUST_BACKTRACE", "0")
-            .args(["test", "--quiet", "--workspace"]))
+        carry_out(
+            Command::new("cargo")
+                .current_dir(root())
+                .env("ETCDUP_FIXTURES", cache().join("etcd"))
+                .env("RUST_BACKTRACE", "0")
+                .args(["test", "--quiet", "--workspace"]),
+        )
     })?;
     step("generated pages", || docs::run(true))?;
     step("end to end, on real hosts", || e2e::run(None, false))

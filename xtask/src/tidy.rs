@@ -20,10 +20,29 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("etcdup-verify", &["etcdup-core"]),
     (
         "etcdup-deploy",
-        &["etcdup-core", "etcdup-render", "etcdup-planner", "etcdup-pki", "etcdup-transport", "etcdup-verify"],
+        &[
+            "etcdup-core",
+            "etcdup-render",
+            "etcdup-planner",
+            "etcdup-pki",
+            "etcdup-transport",
+            "etcdup-verify",
+        ],
     ),
-    ("etcdup-http-api", &["etcdup-core", "etcdup-planner", "etcdup-deploy"]),
-    ("etcdup", &["etcdup-core", "etcdup-render", "etcdup-planner", "etcdup-deploy", "etcdup-http-api"]),
+    (
+        "etcdup-http-api",
+        &["etcdup-core", "etcdup-planner", "etcdup-deploy"],
+    ),
+    (
+        "etcdup",
+        &[
+            "etcdup-core",
+            "etcdup-render",
+            "etcdup-planner",
+            "etcdup-deploy",
+            "etcdup-http-api",
+        ],
+    ),
 ];
 
 /// What the pure crates must not have in their trees.
@@ -38,7 +57,11 @@ pub(crate) fn run() -> Outcome {
     }
     one_tls_stack(&mut faults)?;
     scripts(&mut faults)?;
-    if faults.is_empty() { Ok(()) } else { Err(format!("untidy:\n  {}", faults.join("\n  "))) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("untidy:\n  {}", faults.join("\n  ")))
+    }
 }
 
 fn files() -> Result<Vec<PathBuf>, String> {
@@ -48,21 +71,36 @@ fn files() -> Result<Vec<PathBuf>, String> {
         .output()
         .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(text.lines().map(PathBuf::from).filter(|path| root().join(path).exists()).collect())
+    Ok(text
+        .lines()
+        .map(PathBuf::from)
+        .filter(|path| root().join(path).exists())
+        .collect())
 }
 
 fn sizes(faults: &mut Vec<String>) -> Outcome {
     for path in files()? {
-        if !path.extension().is_some_and(|ending| ending == "rs" || ending == "sh") {
+        if !path
+            .extension()
+            .is_some_and(|ending| ending == "rs" || ending == "sh")
+        {
             continue;
         }
-        let text = std::fs::read_to_string(root().join(&path)).map_err(|error| error.to_string())?;
+        let text =
+            std::fs::read_to_string(root().join(&path)).map_err(|error| error.to_string())?;
         let lines = text.lines().count();
         if lines > MOST_LINES {
-            faults.push(format!("{} has {lines} lines; {MOST_LINES} are enough for one idea", path.display()));
+            faults.push(format!(
+                "{} has {lines} lines; {MOST_LINES} are enough for one idea",
+                path.display()
+            ));
         }
         if let Some(line) = text.lines().position(|line| line.chars().count() > 180) {
-            faults.push(format!("{}:{} is too long to read", path.display(), line + 1));
+            faults.push(format!(
+                "{}:{} is too long to read",
+                path.display(),
+                line + 1
+            ));
         }
     }
     Ok(())
@@ -72,10 +110,15 @@ fn edges(faults: &mut Vec<String>) -> Outcome {
     for (package, allowed) in MAY_USE {
         let directory = package.strip_prefix("etcdup-").unwrap_or("cli");
         let path = root().join("crates").join(directory).join("Cargo.toml");
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         let manifest: toml::Table = toml::from_str(&text).map_err(|error| error.to_string())?;
         let used = manifest.get("dependencies").and_then(toml::Value::as_table);
-        for name in used.into_iter().flat_map(toml::Table::keys).filter(|name| name.starts_with("etcdup-")) {
+        for name in used
+            .into_iter()
+            .flat_map(toml::Table::keys)
+            .filter(|name| name.starts_with("etcdup-"))
+        {
             if !allowed.contains(&name.as_str()) {
                 faults.push(format!("{package} must not use {name}"));
             }
@@ -87,7 +130,15 @@ fn edges(faults: &mut Vec<String>) -> Outcome {
 fn tree(arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("cargo")
         .current_dir(root())
-        .args(["tree", "--prefix", "none", "--edges", "normal", "--target", "x86_64-unknown-linux-gnu"])
+        .args([
+            "tree",
+            "--prefix",
+            "none",
+            "--edges",
+            "normal",
+            "--target",
+            "x86_64-unknown-linux-gnu",
+        ])
         .args(arguments)
         .output()
         .map_err(|error| error.to_string())?;
@@ -97,8 +148,13 @@ fn tree(arguments: &[&str]) -> Result<String, String> {
 fn pure(package: &str, faults: &mut Vec<String>) -> Outcome {
     let tree = tree(&["--package", package])?;
     for name in IMPURE {
-        if tree.lines().any(|line| line.starts_with(&format!("{name} "))) {
-            faults.push(format!("{package} has {name} in its tree: it must stay pure"));
+        if tree
+            .lines()
+            .any(|line| line.starts_with(&format!("{name} ")))
+        {
+            faults.push(format!(
+                "{package} has {name} in its tree: it must stay pure"
+            ));
         }
     }
     Ok(())
@@ -106,8 +162,18 @@ fn pure(package: &str, faults: &mut Vec<String>) -> Outcome {
 
 fn one_tls_stack(faults: &mut Vec<String>) -> Outcome {
     let tree = tree(&["--package", "etcdup"])?;
-    for name in ["openssl", "openssl-sys", "native-tls", "ring", "axum", "protoc"] {
-        if tree.lines().any(|line| line.starts_with(&format!("{name} v"))) {
+    for name in [
+        "openssl",
+        "openssl-sys",
+        "native-tls",
+        "ring",
+        "axum",
+        "protoc",
+    ] {
+        if tree
+            .lines()
+            .any(|line| line.starts_with(&format!("{name} v")))
+        {
             faults.push(format!("etcdup has {name} in its tree"));
         }
     }
@@ -116,14 +182,23 @@ fn one_tls_stack(faults: &mut Vec<String>) -> Outcome {
 
 /// Scripts that run on hosts pass shellcheck as the shells have them: put together, for POSIX sh.
 fn scripts(faults: &mut Vec<String>) -> Outcome {
-    let all = [&etcdup_deploy::OBSERVE, &etcdup_deploy::STAGE, &etcdup_deploy::LEASE];
+    let all = [
+        &etcdup_deploy::OBSERVE,
+        &etcdup_deploy::STAGE,
+        &etcdup_deploy::LEASE,
+    ];
     for script in all {
         let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
         std::fs::write(file.path(), script.text()).map_err(|error| error.to_string())?;
         shellcheck(file.path(), "sh", script.name, faults)?;
     }
     for name in ["common.sh", "root.sh", "hosts.sh", "fixtures.sh"] {
-        shellcheck(&root().join("xtask/testbed").join(name), "bash", name, faults)?;
+        shellcheck(
+            &root().join("xtask/testbed").join(name),
+            "bash",
+            name,
+            faults,
+        )?;
     }
     Ok(())
 }
@@ -131,12 +206,25 @@ fn scripts(faults: &mut Vec<String>) -> Outcome {
 fn shellcheck(path: &Path, shell: &str, name: &str, faults: &mut Vec<String>) -> Outcome {
     let output = Command::new("shellcheck")
         .current_dir(path.parent().unwrap_or(Path::new(".")))
-        .args(["--shell", shell, "--format", "gcc", "--severity", "warning", "--external-sources", "--exclude", "SC2034,SC2154"])
+        .args([
+            "--shell",
+            shell,
+            "--format",
+            "gcc",
+            "--severity",
+            "warning",
+            "--external-sources",
+            "--exclude",
+            "SC2034,SC2154",
+        ])
         .arg(path)
         .output()
         .map_err(|error| format!("shellcheck: {error}"))?;
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        faults.push(format!("{name}: {}", line.rsplit_once(".sh:").map_or(line, |(_, rest)| rest)));
+        faults.push(format!(
+            "{name}: {}",
+            line.rsplit_once(".sh:").map_or(line, |(_, rest)| rest)
+        ));
     }
     Ok(())
 }

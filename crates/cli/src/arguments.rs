@@ -48,7 +48,9 @@ pub(crate) struct Global {
 }
 
 /// How to print data.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Output {
     /// For people
@@ -59,7 +61,9 @@ pub(crate) enum Output {
 }
 
 /// When to use colours.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set
@@ -74,7 +78,9 @@ pub(crate) enum Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Writes a commented topology file to start from
-    #[command(after_help = "Example:\n  etcdup init --target root@10.0.1.10 --target root@10.0.1.11 --target root@10.0.1.12")]
+    #[command(
+        after_help = "Example:\n  etcdup init --target root@10.0.1.10 --target root@10.0.1.11 --target root@10.0.1.12"
+    )]
     Init(Init),
     /// Checks the topology file without touching a host
     #[command(after_help = "Example:\n  etcdup check -f prod.toml --output json")]
@@ -83,7 +89,9 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  etcdup show --set flags.snapshot-count=5000")]
     Show,
     /// Writes every file that would land on hosts into a directory
-    #[command(after_help = "Examples:\n  etcdup render --out rendered\n  etcdup render --stdout m1/etcd.service")]
+    #[command(
+        after_help = "Examples:\n  etcdup render --out rendered\n  etcdup render --stdout m1/etcd.service"
+    )]
     Render(Render),
     /// Shows what would be done, and changes nothing
     #[command(after_help = "Example:\n  etcdup plan --detailed-exitcode")]
@@ -112,7 +120,9 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:\n  etcdup flags --etcd 3.6.14\n  etcdup flags quota")]
     Flags(Flags),
     /// Serves the read-only HTTP API over the topology files of a directory
-    #[command(after_help = "Example:\n  etcdup serve --directory clusters & curl http://127.0.0.1:8379/v1/clusters")]
+    #[command(
+        after_help = "Example:\n  etcdup serve --directory clusters & curl http://127.0.0.1:8379/v1/clusters"
+    )]
     Serve(Serve),
     /// Prints completions for a shell
     #[command(after_help = "Example:\n  etcdup completions bash > /etc/bash_completion.d/etcdup")]

@@ -52,7 +52,11 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     listen_to_tracing(global.verbose);
-    let context = Context { global, settings, cancel: Cancel::new() };
+    let context = Context {
+        global,
+        settings,
+        cancel: Cancel::new(),
+    };
     // Verbs that need no runtime do not wait for one.
     match &verb {
         Verb::Init(init) => return init::run(&context, init),
@@ -63,12 +67,28 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Verb::Flags(flags) => return flags::run(&context, flags),
         Verb::Completions { shell } => return generate::completions(*shell),
         Verb::Man => return generate::manual(),
-        Verb::Pki(Pki::Issue { name, organization, days, out }) => {
+        Verb::Pki(Pki::Issue {
+            name,
+            organization,
+            days,
+            out,
+        }) => {
             return pki::issue(&context, name, organization.clone(), *days, out.clone());
         }
-        Verb::Render(_) | Verb::Plan(_) | Verb::Apply(_) | Verb::Verify | Verb::Status(_) | Verb::Pki(_) | Verb::Reset(_) | Verb::Serve(_) => {}
+        Verb::Render(_)
+        | Verb::Plan(_)
+        | Verb::Apply(_)
+        | Verb::Verify
+        | Verb::Status(_)
+        | Verb::Pki(_)
+        | Verb::Reset(_)
+        | Verb::Serve(_) => {}
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             view::error::plain(&format!("cannot start: {error}"));
@@ -97,10 +117,11 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
 
 /// The first Ctrl-C finishes the stage; the second drops the links.
 async fn stop_on_signal(cancel: Cancel) {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(_) => return,
-    };
+    let mut terminate =
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(terminate) => terminate,
+            Err(_) => return,
+        };
     for count in 0.. {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
@@ -121,7 +142,10 @@ fn listen_to_tracing(verbose: u8) {
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::new(level);
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 impl Context {
@@ -149,14 +173,22 @@ impl Context {
         Session::with_document(document, &path, self.library_settings(events, progress)).await
     }
 
-    pub(crate) fn library_settings(&self, events: Option<UnboundedSender<Event>>, progress: Option<Progress>) -> Settings {
+    pub(crate) fn library_settings(
+        &self,
+        events: Option<UnboundedSender<Event>>,
+        progress: Option<Progress>,
+    ) -> Settings {
         let defaults = Settings::default();
         Settings {
             ask: Arc::new(view::ask::Person),
             events,
             progress,
             cancel: self.cancel.clone(),
-            cache: self.settings.cache.clone().unwrap_or(defaults.cache.clone()),
+            cache: self
+                .settings
+                .cache
+                .clone()
+                .unwrap_or(defaults.cache.clone()),
             connect: Duration::from_secs(self.settings.connect_timeout),
             ..defaults
         }

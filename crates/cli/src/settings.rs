@@ -48,14 +48,21 @@ pub(crate) fn load(global: &Global) -> Result<ToolSettings, String> {
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
     let mut figment = Figment::new().merge(Serialized::defaults(ToolSettings::default()));
-    if let Some(path) = home.map(|home| home.join("etcdup/config.toml")).filter(|path| path.exists()) {
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let table: toml::Table = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    if let Some(path) = home
+        .map(|home| home.join("etcdup/config.toml"))
+        .filter(|path| path.exists())
+    {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let table: toml::Table =
+            toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         figment = figment.merge(Serialized::defaults(table));
     }
     let names = ["file", "output", "color", "cache", "connect_timeout"];
     figment = figment.merge(Env::prefixed("ETCDUP_").only(&names));
-    let mut settings: ToolSettings = figment.extract().map_err(|error| format!("settings: {error}"))?;
+    let mut settings: ToolSettings = figment
+        .extract()
+        .map_err(|error| format!("settings: {error}"))?;
     if let Some(file) = &global.file {
         settings.file.clone_from(file);
     }

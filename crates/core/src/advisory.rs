@@ -30,8 +30,22 @@ pub struct Advisory {
 
 use Weight::{Refuse, Warn};
 
-const fn hazard(minor: u64, first: u64, fixed: u64, weight: Weight, what: &'static str, source: &'static str) -> Advisory {
-    Advisory { minor, first, fixed, weight, what, source }
+const fn hazard(
+    minor: u64,
+    first: u64,
+    fixed: u64,
+    weight: Weight,
+    what: &'static str,
+    source: &'static str,
+) -> Advisory {
+    Advisory {
+        minor,
+        first,
+        fixed,
+        weight,
+        what,
+        source,
+    }
 }
 
 /// Every hazard this release knows.
@@ -57,7 +71,9 @@ pub const ADVISORIES: &[Advisory] = &[
 /// The hazards of one release.
 pub fn advisories(version: &EtcdVersion) -> impl Iterator<Item = &'static Advisory> {
     let (minor, patch) = (version.minor(), version.patch());
-    ADVISORIES.iter().filter(move |row| row.minor == minor && (row.first..row.fixed).contains(&patch))
+    ADVISORIES
+        .iter()
+        .filter(move |row| row.minor == minor && (row.first..row.fixed).contains(&patch))
 }
 
 #[cfg(test)]
@@ -66,7 +82,8 @@ mod tests {
 
     #[test]
     fn the_release_that_loses_transactions_is_refused() {
-        let refused = |text: &str| advisories(&text.parse().unwrap()).any(|row| row.weight == Refuse);
+        let refused =
+            |text: &str| advisories(&text.parse().unwrap()).any(|row| row.weight == Refuse);
         assert!(refused("3.5.2"));
         assert!(!refused("3.5.3"));
         assert!(!refused("3.6.2"));

@@ -133,9 +133,16 @@ impl CertFacts {
     ///
     /// # Errors
     /// The first reason why not.
-    pub fn meets(&self, wanted: &CertRequest, authority_key_id: &str, now: Timestamp) -> Result<(), Unmet> {
+    pub fn meets(
+        &self,
+        wanted: &CertRequest,
+        authority_key_id: &str,
+        now: Timestamp,
+    ) -> Result<(), Unmet> {
         if !authority_key_id.is_empty() && self.issuer_key_id != authority_key_id {
-            return Err(Unmet::Issuer { found: self.issuer.clone() });
+            return Err(Unmet::Issuer {
+                found: self.issuer.clone(),
+            });
         }
         if wanted.usage.serves() && !self.server {
             return Err(Unmet::Usage("server"));
@@ -143,12 +150,25 @@ impl CertFacts {
         if !self.client {
             return Err(Unmet::Usage("client"));
         }
-        let missing: Vec<_> = wanted.sans.difference(&self.sans).map(ToString::to_string).collect();
+        let missing: Vec<_> = wanted
+            .sans
+            .difference(&self.sans)
+            .map(ToString::to_string)
+            .collect();
         if !missing.is_empty() {
-            return Err(Unmet::Sans { expected: missing.join(", "), found: print_sans(&self.sans) });
+            return Err(Unmet::Sans {
+                expected: missing.join(", "),
+                found: print_sans(&self.sans),
+            });
         }
         self.in_time(now)?;
-        if self.is_due(now) { Err(Unmet::Ending { end: self.not_after }) } else { Ok(()) }
+        if self.is_due(now) {
+            Err(Unmet::Ending {
+                end: self.not_after,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether it is good at this time.
@@ -157,10 +177,14 @@ impl CertFacts {
     /// When it is not good yet or no longer.
     pub fn in_time(&self, now: Timestamp) -> Result<(), Unmet> {
         if now < self.not_before {
-            return Err(Unmet::TooEarly { start: self.not_before });
+            return Err(Unmet::TooEarly {
+                start: self.not_before,
+            });
         }
         if now >= self.not_after {
-            return Err(Unmet::Ended { end: self.not_after });
+            return Err(Unmet::Ended {
+                end: self.not_after,
+            });
         }
         Ok(())
     }
@@ -190,7 +214,9 @@ pub struct Lookups {
 
 /// Why a peer's certificate would be refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the certificate of {subject} is good for {presented}; a peer sees it come from {address} and refuses it")]
+#[error(
+    "the certificate of {subject} is good for {presented}; a peer sees it come from {address} and refuses it"
+)]
 pub struct PeerRefusal {
     /// The certificate's common name.
     pub subject: String,
@@ -215,8 +241,11 @@ pub struct PeerRefusal {
 /// # Errors
 /// When the peer would be refused.
 pub fn accept_peer(facts: &CertFacts, from: IpAddr, lookups: &Lookups) -> Result<(), PeerRefusal> {
-    let refusal =
-        || PeerRefusal { subject: facts.name.clone(), presented: print_sans(&facts.sans), address: from };
+    let refusal = || PeerRefusal {
+        subject: facts.name.clone(),
+        presented: print_sans(&facts.sans),
+        address: from,
+    };
     if facts.sans.is_empty() && facts.odd_sans.is_empty() {
         return Ok(());
     }
@@ -230,20 +259,46 @@ pub fn accept_peer(facts: &CertFacts, from: IpAddr, lookups: &Lookups) -> Result
             Address::Name(name) => Some(name.as_str().to_ascii_lowercase()),
             Address::Ip(_) => None,
         })
-        .chain(facts.odd_sans.iter().filter(|san| san.starts_with("*.")).map(|san| san.to_ascii_lowercase()))
+        .chain(
+            facts
+                .odd_sans
+                .iter()
+                .filter(|san| san.starts_with("*."))
+                .map(|san| san.to_ascii_lowercase()),
+        )
         .collect();
-    let reversed = lookups.reverse.iter().filter(|(address, _)| *address == from).map(|(_, name)| name);
+    let reversed = lookups
+        .reverse
+        .iter()
+        .filter(|(address, _)| *address == from)
+        .map(|(_, name)| name);
     for found in reversed {
         let found = found.trim_end_matches('.').to_ascii_lowercase();
-        let wildcard = found.split_once('.').map(|(_, domain)| format!("*.{domain}"));
-        if names.iter().any(|name| *name == found || Some(name) == wildcard.as_ref()) {
+        let wildcard = found
+            .split_once('.')
+            .map(|(_, domain)| format!("*.{domain}"));
+        if names
+            .iter()
+            .any(|name| *name == found || Some(name) == wildcard.as_ref())
+        {
             return Ok(());
         }
     }
     let forward = |name: &String| {
-        lookups.forward.iter().any(|(asked, address)| asked.eq_ignore_ascii_case(name) && *address == from)
+        lookups
+            .forward
+            .iter()
+            .any(|(asked, address)| asked.eq_ignore_ascii_case(name) && *address == from)
     };
-    if names.iter().filter(|name| !name.starts_with("*.")).any(forward) { Ok(()) } else { Err(refusal()) }
+    if names
+        .iter()
+        .filter(|name| !name.starts_with("*."))
+        .any(forward)
+    {
+        Ok(())
+    } else {
+        Err(refusal())
+    }
 }
 
 /// SANs as a reader wants them.
@@ -252,7 +307,10 @@ pub fn print_sans(sans: &BTreeSet<Address>) -> String {
     if sans.is_empty() {
         return "no name at all".to_owned();
     }
-    sans.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    sans.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -294,8 +352,14 @@ mod tests {
     #[test]
     fn names_pass_by_reverse_or_forward_lookup() {
         let from = "10.0.0.1".parse().unwrap();
-        let reverse = Lookups { reverse: vec![(from, "m1.example.com.".into())], forward: vec![] };
-        let forward = Lookups { reverse: vec![], forward: vec![("m1.example.com".into(), from)] };
+        let reverse = Lookups {
+            reverse: vec![(from, "m1.example.com.".into())],
+            forward: vec![],
+        };
+        let forward = Lookups {
+            reverse: vec![],
+            forward: vec![("m1.example.com".into(), from)],
+        };
         assert!(accepted(&["m1.example.com"], &[], &reverse));
         assert!(accepted(&[], &["*.example.com"], &reverse));
         assert!(accepted(&["m1.example.com"], &[], &forward));
@@ -313,7 +377,8 @@ mod tests {
             algorithm: Algorithm::EcdsaP256,
             hours: 1,
         };
-        let at = |second| facts(&[], &[]).meets(&request, "aa", Timestamp::from_second(second).unwrap());
+        let at =
+            |second| facts(&[], &[]).meets(&request, "aa", Timestamp::from_second(second).unwrap());
         assert_eq!(at(5999), Ok(()));
         assert!(matches!(at(6001), Err(Unmet::Ending { .. })));
         assert!(matches!(at(9000), Err(Unmet::Ended { .. })));

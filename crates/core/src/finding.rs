@@ -51,13 +51,22 @@ pub struct Finding {
 impl Check {
     /// A finding of this check with its standing advice.
     #[must_use]
-    pub fn finding(&self, verdict: Verdict, subject: impl ToString, evidence: impl Into<String>) -> Finding {
+    pub fn finding(
+        &self,
+        verdict: Verdict,
+        subject: impl ToString,
+        evidence: impl Into<String>,
+    ) -> Finding {
         Finding {
             id: self.id,
             verdict,
             subject: subject.to_string(),
             evidence: evidence.into(),
-            advice: if verdict == Verdict::Pass { String::new() } else { self.advice.to_owned() },
+            advice: if verdict == Verdict::Pass {
+                String::new()
+            } else {
+                self.advice.to_owned()
+            },
             at: None,
         }
     }
@@ -100,5 +109,9 @@ impl Finding {
 /// The weightiest verdict of several findings.
 #[must_use]
 pub fn worst<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Verdict {
-    findings.into_iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Pass)
+    findings
+        .into_iter()
+        .map(|finding| finding.verdict)
+        .max()
+        .unwrap_or(Verdict::Pass)
 }

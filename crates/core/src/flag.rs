@@ -78,8 +78,20 @@ pub struct Row {
     pub when: When,
 }
 
-const fn row(name: &'static str, kind: Kind, releases: &'static str, owned: Owned, when: When) -> Row {
-    Row { name, kind, releases, owned, when }
+const fn row(
+    name: &'static str,
+    kind: Kind,
+    releases: &'static str,
+    owned: Owned,
+    when: When,
+) -> Row {
+    Row {
+        name,
+        kind,
+        releases,
+        owned,
+        when,
+    }
 }
 
 /// Whether a release has a flag.
@@ -103,11 +115,17 @@ impl Row {
     /// Whether this release has the flag. An unknown newer patch counts as the newest known one.
     #[must_use]
     pub fn presence(&self, version: &EtcdVersion) -> Presence {
-        let Some(column) = version.column() else { return Presence::Absent };
+        let Some(column) = version.column() else {
+            return Presence::Absent;
+        };
         let cell = self.cell(column);
-        let (cell, deprecated) = cell.strip_suffix('!').map_or((cell, false), |cell| (cell, true));
+        let (cell, deprecated) = cell
+            .strip_suffix('!')
+            .map_or((cell, false), |cell| (cell, true));
         let there = match cell.strip_suffix('+') {
-            Some(first) => first.parse::<u64>().is_ok_and(|first| version.patch() >= first),
+            Some(first) => first
+                .parse::<u64>()
+                .is_ok_and(|first| version.patch() >= first),
             None => cell == "all",
         };
         match (there, deprecated) {
@@ -120,14 +138,20 @@ impl Row {
     /// What the flag became where it no longer exists.
     #[must_use]
     pub fn successor(&self) -> Option<Successor> {
-        SUCCESSORS.iter().find(|(name, _)| *name == self.name).map(|(_, successor)| *successor)
+        SUCCESSORS
+            .iter()
+            .find(|(name, _)| *name == self.name)
+            .map(|(_, successor)| *successor)
     }
 }
 
 /// The row of a flag.
 #[must_use]
 pub fn lookup(name: &str) -> Option<&'static Row> {
-    FLAGS.binary_search_by(|row| row.name.cmp(name)).ok().map(|index| &FLAGS[index])
+    FLAGS
+        .binary_search_by(|row| row.name.cmp(name))
+        .ok()
+        .map(|index| &FLAGS[index])
 }
 
 /// The flag of this release whose name is nearest to a misspelt one.
@@ -154,13 +178,23 @@ mod tests {
     fn the_whole_table_is_sorted_unique_and_well_formed() {
         assert!(FLAGS.windows(2).all(|pair| pair[0].name < pair[1].name));
         for row in FLAGS {
-            assert!(row.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
+            assert!(
+                row.name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            );
             let cells: Vec<_> = row.releases.split_whitespace().collect();
             assert_eq!(cells.len(), 4, "{}", row.name);
             for cell in cells {
                 let bare = cell.trim_end_matches('!');
-                let patch = bare.strip_suffix('+').map(|patch| patch.parse::<u64>().is_ok());
-                assert!(bare == "-" || bare == "all" || patch == Some(true), "{}: {cell}", row.name);
+                let patch = bare
+                    .strip_suffix('+')
+                    .map(|patch| patch.parse::<u64>().is_ok());
+                assert!(
+                    bare == "-" || bare == "all" || patch == Some(true),
+                    "{}: {cell}",
+                    row.name
+                );
             }
         }
     }
@@ -177,7 +211,10 @@ mod tests {
 
     #[test]
     fn every_flag_that_the_newest_minor_lost_says_what_it_became() {
-        for row in FLAGS.iter().filter(|row| row.cell(3) == "-" && row.cell(2) != "-") {
+        for row in FLAGS
+            .iter()
+            .filter(|row| row.cell(3) == "-" && row.cell(2) != "-")
+        {
             assert!(row.successor().is_some(), "{}", row.name);
         }
     }
@@ -194,7 +231,10 @@ mod tests {
 
     #[test]
     fn a_misspelt_flag_has_a_neighbour() {
-        assert_eq!(nearest("quota-backend-byte", &version("3.5.30")), Some("quota-backend-bytes"));
+        assert_eq!(
+            nearest("quota-backend-byte", &version("3.5.30")),
+            Some("quota-backend-bytes")
+        );
         assert_eq!(nearest("xyzzy", &version("3.5.30")), None);
     }
 }

@@ -15,7 +15,11 @@ pub struct NameError {
 
 impl NameError {
     pub(crate) fn new(what: &'static str, found: &str, why: &'static str) -> Self {
-        Self { what, found: found.to_owned(), why }
+        Self {
+            what,
+            found: found.to_owned(),
+            why,
+        }
     }
 }
 
@@ -101,9 +105,13 @@ checked_text! {
 
 fn check_member(text: &str) -> Result<(), &'static str> {
     let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let holds = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let holds = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if !starts || !holds {
-        return Err("may hold letters, digits, `.`, `_` and `-`, and starts with a letter or digit");
+        return Err(
+            "may hold letters, digits, `.`, `_` and `-`, and starts with a letter or digit",
+        );
     }
     at_most(text, 63)
 }
@@ -111,7 +119,9 @@ fn check_member(text: &str) -> Result<(), &'static str> {
 fn check_cluster(text: &str) -> Result<(), &'static str> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if !text.starts_with(plain) || !text.chars().all(|c| plain(c) || c == '-') {
-        return Err("may hold lower-case letters, digits and `-`, and starts with a letter or digit");
+        return Err(
+            "may hold lower-case letters, digits and `-`, and starts with a letter or digit",
+        );
     }
     at_most(text, 40)
 }
@@ -127,7 +137,9 @@ fn check_dns(text: &str) -> Result<(), &'static str> {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -139,15 +151,23 @@ fn check_dns(text: &str) -> Result<(), &'static str> {
 
 fn check_user(text: &str) -> Result<(), &'static str> {
     let starts = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let holds = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c));
+    let holds = text
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c));
     if !starts || !holds {
-        return Err("may hold lower-case letters, digits, `_` and `-`, and starts with a letter or `_`");
+        return Err(
+            "may hold lower-case letters, digits, `_` and `-`, and starts with a letter or `_`",
+        );
     }
     at_most(text, 32)
 }
 
 fn at_most(text: &str, most: usize) -> Result<(), &'static str> {
-    if text.len() > most { Err("is too long") } else { Ok(()) }
+    if text.len() > most {
+        Err("is too long")
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +185,9 @@ mod tests {
     #[test]
     fn the_error_names_what_was_refused_and_why() {
         let error = "Prod".parse::<ClusterName>().unwrap_err().to_string();
-        assert!(error.starts_with("cluster name `Prod` may hold lower-case"), "{error}");
+        assert!(
+            error.starts_with("cluster name `Prod` may hold lower-case"),
+            "{error}"
+        );
     }
 }

@@ -8,8 +8,8 @@ mod wal;
 
 pub use cluster::{ListedMember, MemberView, Served};
 pub use host::{
-    Architecture, Console, DataDir, Disk, EtcdProcess, FileKind, FileView, HostFacts, HostView, Init, Listener,
-    UnitView,
+    Architecture, Console, DataDir, Disk, EtcdProcess, FileKind, FileView, HostFacts, HostView,
+    Init, Listener, UnitView,
 };
 pub use record::{HostRecord, LeaseView, Operation, RecordedFile};
 pub use records::{CertificateTexts, RecordsError, parse_records};
@@ -121,17 +121,25 @@ impl Observation {
     /// Whether a member serves: a linearizable read went through it.
     #[must_use]
     pub fn serves(&self, name: &MemberName) -> bool {
-        self.member(name).is_some_and(|member| member.served.yes().is_some())
+        self.member(name)
+            .is_some_and(|member| member.served.yes().is_some())
     }
 
     /// The member that others follow, where all who answer agree.
     #[must_use]
     pub fn leader(&self) -> Option<&MemberName> {
-        let mut leaders = self.members.values().filter_map(Seen::yes).map(|member| member.leader);
+        let mut leaders = self
+            .members
+            .values()
+            .filter_map(Seen::yes)
+            .map(|member| member.leader);
         let leader = leaders.next().filter(|leader| *leader != 0)?;
         if leaders.any(|other| other != leader) {
             return None;
         }
-        self.members.iter().find(|(_, member)| member.yes().is_some_and(|m| m.id == leader)).map(|(name, _)| name)
+        self.members
+            .iter()
+            .find(|(_, member)| member.yes().is_some_and(|m| m.id == leader))
+            .map(|(name, _)| name)
     }
 }

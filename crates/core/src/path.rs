@@ -39,7 +39,11 @@ impl HostPath {
     /// Whether this path is `other` or lies below it.
     #[must_use]
     pub fn is_within(&self, other: &HostPath) -> bool {
-        self == other || self.0.strip_prefix(&other.0).is_some_and(|rest| rest.starts_with('/'))
+        self == other
+            || self
+                .0
+                .strip_prefix(&other.0)
+                .is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -60,7 +64,11 @@ fn check_path(text: &str) -> Result<(), &'static str> {
         return Err("is too long");
     }
     let safe = |c: char| c.is_ascii_alphanumeric() || "._/@:+,=-".contains(c);
-    if text.chars().all(safe) { Ok(()) } else { Err("may hold letters, digits and `._/@:+,=-`") }
+    if text.chars().all(safe) {
+        Ok(())
+    } else {
+        Err("may hold letters, digits and `._/@:+,=-`")
+    }
 }
 
 /// Permission bits, printed as `chmod` wants them.
@@ -91,7 +99,11 @@ impl std::str::FromStr for Mode {
     fn from_str(text: &str) -> Result<Self, NameError> {
         match u16::from_str_radix(text, 8) {
             Ok(bits) if bits <= 0o7777 => Ok(Mode(bits)),
-            _ => Err(NameError::new("mode", text, "is not an octal number up to 7777")),
+            _ => Err(NameError::new(
+                "mode",
+                text,
+                "is not an octal number up to 7777",
+            )),
         }
     }
 }
@@ -120,7 +132,10 @@ impl Owner {
     /// The user and the group of that user's name.
     #[must_use]
     pub fn of(user: &UserName) -> Self {
-        Self { user: user.clone(), group: user.clone() }
+        Self {
+            user: user.clone(),
+            group: user.clone(),
+        }
     }
 }
 
@@ -128,7 +143,10 @@ impl std::str::FromStr for Owner {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let (user, group) = text.split_once(':').unwrap_or((text, text));
-        Ok(Self { user: user.parse()?, group: group.parse()? })
+        Ok(Self {
+            user: user.parse()?,
+            group: group.parse()?,
+        })
     }
 }
 
@@ -157,7 +175,9 @@ mod tests {
 
     #[test]
     fn a_path_that_would_need_quoting_is_refused() {
-        for bad in ["", "/", "a/b", "/a b", "/a|b", "/a\n", "/a/../b", "/a/", "/a'b", "/a$b"] {
+        for bad in [
+            "", "/", "a/b", "/a b", "/a|b", "/a\n", "/a/../b", "/a/", "/a'b", "/a$b",
+        ] {
             assert!(bad.parse::<HostPath>().is_err(), "{bad:?} was accepted");
         }
     }

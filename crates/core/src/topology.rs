@@ -15,8 +15,8 @@ pub use lint::{LINTS, lint};
 pub use print::{Setting, show};
 pub use resolve::{ClusterState, Member, ResolveError, Topology, resolve};
 pub use spec::{
-    AddressSpec, Algorithm, Archive, Authority, Binaries, CertificateSource, Certificates, ClientCertificate,
-    Directory, Download, HostBinaries, HostSpec, Layout, MemberSpec, Plane, Provided, ProvidedFrom, Release,
-    RuntimeKind, Security, Spec, Ssh,
+    AddressSpec, Algorithm, Archive, Authority, Binaries, CertificateSource, Certificates,
+    ClientCertificate, Directory, Download, HostBinaries, HostSpec, Layout, MemberSpec, Plane,
+    Provided, ProvidedFrom, Release, RuntimeKind, Security, Spec, Ssh,
 };
 pub use target::{HostId, HostKeyPolicy, HostTarget, SshTarget, Sudo};

@@ -62,12 +62,19 @@ impl Address {
 impl std::str::FromStr for Address {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(text);
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return Ok(Address::Ip(ip));
         }
         if !bare.is_empty() && bare.chars().all(|c| c.is_ascii_digit() || c == '.') {
-            return Err(NameError::new("address", text, "is neither an IP address nor a host name"));
+            return Err(NameError::new(
+                "address",
+                text,
+                "is neither an IP address nor a host name",
+            ));
         }
         bare.parse().map(Address::Name)
     }
@@ -117,7 +124,11 @@ impl EtcdUrl {
     /// A URL from its parts.
     #[must_use]
     pub fn new(scheme: Scheme, address: impl Into<Address>, port: u16) -> Self {
-        Self { scheme, address: address.into(), port }
+        Self {
+            scheme,
+            address: address.into(),
+            port,
+        }
     }
 
     /// `address:port`, an IPv6 address in brackets.
@@ -142,12 +153,20 @@ impl std::str::FromStr for EtcdUrl {
             return Err(refuse("starts with neither http:// nor https://"));
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (address, port) = rest.rsplit_once(':').ok_or_else(|| refuse("names no port"))?;
+        let (address, port) = rest
+            .rsplit_once(':')
+            .ok_or_else(|| refuse("names no port"))?;
         if address.parse::<Ipv6Addr>().is_ok() {
             return Err(refuse("needs brackets round its IPv6 address"));
         }
-        let port = port.parse().map_err(|_| refuse("has no port from 1 to 65535"))?;
-        Ok(Self { scheme, address: address.parse()?, port })
+        let port = port
+            .parse()
+            .map_err(|_| refuse("has no port from 1 to 65535"))?;
+        Ok(Self {
+            scheme,
+            address: address.parse()?,
+            port,
+        })
     }
 }
 
@@ -173,7 +192,10 @@ impl fmt::Display for EtcdUrl {
 /// URLs joined with commas, as etcd's flags take them.
 #[must_use]
 pub fn join_urls(urls: &[EtcdUrl]) -> String {
-    urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    urls.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 #[cfg(test)]

@@ -48,7 +48,8 @@ impl EtcdVersion {
     /// Whether this release has been seen when the tables were made.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.column().is_some_and(|column| self.0.patch <= NEWEST_PATCHES[column])
+        self.column()
+            .is_some_and(|column| self.0.patch <= NEWEST_PATCHES[column])
     }
 }
 
@@ -58,8 +59,16 @@ impl std::str::FromStr for EtcdVersion {
         let bare = text.strip_prefix('v').unwrap_or(text);
         match semver::Version::parse(bare) {
             Ok(version) if version.pre.is_empty() && version.build.is_empty() => Ok(Self(version)),
-            Ok(_) => Err(NameError::new("etcd version", text, "is a pre-release or a private build; name a release")),
-            Err(_) => Err(NameError::new("etcd version", text, "is not of the form 3.5.30")),
+            Ok(_) => Err(NameError::new(
+                "etcd version",
+                text,
+                "is a pre-release or a private build; name a release",
+            )),
+            Err(_) => Err(NameError::new(
+                "etcd version",
+                text,
+                "is not of the form 3.5.30",
+            )),
         }
     }
 }

@@ -36,12 +36,24 @@ fn page(check: &Check) -> Page {
     if check.id == "version-hazard" {
         text.push_str("\nKnown hazards:\n");
         for row in ADVISORIES {
-            let fixed = if row.fixed == u64::MAX { "not fixed".to_owned() } else { format!("fixed in 3.{}.{}", row.minor, row.fixed) };
+            let fixed = if row.fixed == u64::MAX {
+                "not fixed".to_owned()
+            } else {
+                format!("fixed in 3.{}.{}", row.minor, row.fixed)
+            };
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  3.{} ({fixed}): {} [{}]", row.minor, row.what, row.source);
+            let _ = writeln!(
+                text,
+                "  3.{} ({fixed}): {} [{}]",
+                row.minor, row.what, row.source
+            );
         }
     }
-    Page { id: check.id, title: check.title, text }
+    Page {
+        id: check.id,
+        title: check.title,
+        text,
+    }
 }
 
 /// The page about an id.
@@ -57,7 +69,11 @@ mod tests {
         let pages = super::pages();
         assert!(pages.windows(2).all(|pair| pair[0].id != pair[1].id));
         for page in pages {
-            assert!(page.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", page.id);
+            assert!(
+                page.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
+                "{}",
+                page.id
+            );
         }
     }
 }

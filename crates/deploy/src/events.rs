@@ -22,7 +22,11 @@ impl Events {
     /// Events of this operation; nobody listens when there is no sender.
     #[must_use]
     pub fn new(operation: String, sender: Option<UnboundedSender<Event>>) -> Self {
-        Self { sender, next: Arc::default(), operation }
+        Self {
+            sender,
+            next: Arc::default(),
+            operation,
+        }
     }
 
     /// The operation's id.
@@ -44,6 +48,10 @@ impl Events {
     }
 
     pub(crate) fn host(&self, host: &HostId, what: impl Into<String>, state: HostState) {
-        self.send(Body::Host { host: host.clone(), what: what.into(), state });
+        self.send(Body::Host {
+            host: host.clone(),
+            what: what.into(),
+            state,
+        });
     }
 }

@@ -9,7 +9,9 @@ use etcdup_core::event::HostState;
 use etcdup_core::observation::{HostRecord, HostView, Observation, Operation, RecordedFile};
 use etcdup_core::path::HostPath;
 use etcdup_core::seen::Seen;
-use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, Impact, OperatorStep, Part, Reason, Stage, Work};
+use etcdup_core::stage::{
+    Artifact, ClusterStep, Content, HostStep, Impact, OperatorStep, Part, Reason, Stage, Work,
+};
 use etcdup_core::topology::HostId;
 use etcdup_planner::Planner;
 use etcdup_transport::{Metered, Transport};
@@ -51,7 +53,12 @@ pub(crate) struct Run<'a> {
 
 impl Run<'_> {
     /// Carries out a stage. What hosts look like afterwards is in `seen`, even where some failed.
-    pub(crate) async fn execute(&self, stage: &Stage, seen: &mut Observation, permit: Permit) -> Result<(), DeployError> {
+    pub(crate) async fn execute(
+        &self,
+        stage: &Stage,
+        seen: &mut Observation,
+        permit: Permit,
+    ) -> Result<(), DeployError> {
         let Permit(()) = permit;
         match &stage.work {
             Work::Operator(steps) => self.operator(steps, seen).await,
@@ -60,7 +67,11 @@ impl Run<'_> {
         }
     }
 
-    async fn operator(&self, steps: &[OperatorStep], seen: &mut Observation) -> Result<(), DeployError> {
+    async fn operator(
+        &self,
+        steps: &[OperatorStep],
+        seen: &mut Observation,
+    ) -> Result<(), DeployError> {
         let mut vault = self.session.vault.lock().await;
         for step in steps {
             match step {
@@ -79,22 +90,46 @@ impl Run<'_> {
     async fn cluster(&self, step: &ClusterStep, seen: &Observation) -> Result<(), DeployError> {
         self.leases.check().await?;
         let ClusterStep::MoveLeader { from, to } = step;
-        let failed = |why: String| DeployError::Cluster { what: format!("move leadership from {from} to {to}"), why };
+        let failed = |why: String| DeployError::Cluster {
+            what: format!("move leadership from {from} to {to}"),
+            why,
+        };
         let topology = &self.planner.topology;
-        let leader = topology.member(from).ok_or_else(|| failed("no such member".to_owned()))?;
-        let heir = seen.member(to).ok_or_else(|| failed(format!("{to} does not answer")))?;
-        let client = self.session.client(topology, leader).await.map_err(failed)?;
-        client.move_leader(heir.id).await.map_err(|error| failed(error.to_string()))
+        let leader = topology
+            .member(from)
+            .ok_or_else(|| failed("no such member".to_owned()))?;
+        let heir = seen
+            .member(to)
+            .ok_or_else(|| failed(format!("{to} does not answer")))?;
+        let client = self
+            .session
+            .client(topology, leader)
+            .await
+            .map_err(failed)?;
+        client
+            .move_leader(heir.id)
+            .await
+            .map_err(|error| failed(error.to_string()))
     }
 
-    async fn hosts(&self, stage: &Stage, tasks: &BTreeMap<HostId, Vec<HostStep>>, seen: &mut Observation) -> Result<(), DeployError> {
+    async fn hosts(
+        &self,
+        stage: &Stage,
+        tasks: &BTreeMap<HostId, Vec<HostStep>>,
+        seen: &mut Observation,
+    ) -> Result<(), DeployError> {
         let mut running = JoinSet::new();
         let mut failures = Vec::new();
         for (host, steps) in tasks {
             let link = match self.session.link(host) {
                 Seen::Yes(link) => link,
                 Seen::No(unseen) => {
-                    failures.push(HostFailure { host: host.clone(), step: "connect".to_owned(), why: unseen.why, lines: Vec::new() });
+                    failures.push(HostFailure {
+                        host: host.clone(),
+                        step: "connect".to_owned(),
+                        why: unseen.why,
+                        lines: Vec::new(),
+                    });
                     continue;
                 }
             };
@@ -109,7 +144,12 @@ impl Run<'_> {
             input.finish();
             let epoch = self.leases.epochs.get(host).copied().unwrap_or(0);
             let state = state_of(&self.planner.topology, host);
-            let header = header(&state, self.planner.topology.spec.cluster.as_str(), self.session.events.operation(), epoch);
+            let header = header(
+                &state,
+                self.planner.topology.spec.cluster.as_str(),
+                self.session.events.operation(),
+                epoch,
+            );
             let queries = queries(self.planner, host, &[]);
             let (host, session) = (host.clone(), self.session.events.clone());
             let progress = self.session.settings.progress.clone();
@@ -118,7 +158,11 @@ impl Run<'_> {
                 let ran = run_stage(link, input, header, queries, &host, progress).await;
                 match &ran {
                     Ok(_) => session.host(&host, "done", HostState::Done),
-                    Err(failed) => session.host(&host, format!("{}: {}", failed.0.step, failed.0.why), HostState::Failed),
+                    Err(failed) => session.host(
+                        &host,
+                        format!("{}: {}", failed.0.step, failed.0.why),
+                        HostState::Failed,
+                    ),
                 }
                 (host, ran)
             });
@@ -139,23 +183,46 @@ impl Run<'_> {
         }
         self.session.vault.lock().await.forget();
         failures.sort_by(|a, b| a.host.cmp(&b.host));
-        if failures.is_empty() { Ok(()) } else { Err(DeployError::Hosts(failures)) }
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(DeployError::Hosts(failures))
+        }
     }
 
-    async fn pack(&self, input: &mut StageInput, host: &HostId, view: Option<&HostView>, step: &HostStep) -> Result<(), DeployError> {
+    async fn pack(
+        &self,
+        input: &mut StageInput,
+        host: &HostId,
+        view: Option<&HostView>,
+        step: &HostStep,
+    ) -> Result<(), DeployError> {
         match step {
             HostStep::File(artifact) => self.pack_file(input, host, artifact).await,
-            HostStep::Binaries { directory, links, .. } => {
-                let architecture = view.map(|view| view.facts.architecture.to_string()).unwrap_or_default();
+            HostStep::Binaries {
+                directory, links, ..
+            } => {
+                let architecture = view
+                    .map(|view| view.facts.architecture.to_string())
+                    .unwrap_or_default();
                 let version = self.planner.topology.spec.etcd.to_string();
-                let body = |ready: &crate::release::Ready| Body::File { path: ready.path.clone(), size: ready.size, sha256: ready.sha256.clone() };
+                let body = |ready: &crate::release::Ready| Body::File {
+                    path: ready.path.clone(),
+                    size: ready.size,
+                    sha256: ready.sha256.clone(),
+                };
                 match self.binaries.get(&architecture) {
                     Some(Binary::Archive(ready)) => input.archive(body(ready), directory, &version),
                     Some(Binary::Files(files)) => {
-                        let bodies = files.iter().map(|(name, ready)| (name.clone(), body(ready))).collect();
+                        let bodies = files
+                            .iter()
+                            .map(|(name, ready)| (name.clone(), body(ready)))
+                            .collect();
                         input.binaries(bodies, directory, &version);
                     }
-                    Some(Binary::Fetch { url, sha256 }) => input.fetch(url, sha256, directory, &version),
+                    Some(Binary::Fetch { url, sha256 }) => {
+                        input.fetch(url, sha256, directory, &version);
+                    }
                     None => {}
                 }
                 if let Some(links) = links {
@@ -171,8 +238,18 @@ impl Run<'_> {
         }
     }
 
-    async fn pack_file(&self, input: &mut StageInput, host: &HostId, artifact: &Artifact) -> Result<(), DeployError> {
-        let Artifact { path, mode, owner, content } = artifact;
+    async fn pack_file(
+        &self,
+        input: &mut StageInput,
+        host: &HostId,
+        artifact: &Artifact,
+    ) -> Result<(), DeployError> {
+        let Artifact {
+            path,
+            mode,
+            owner,
+            content,
+        } = artifact;
         let (mode, owner) = (mode.to_string(), owner.as_ref());
         let mut vault = self.session.vault.lock().await;
         let bytes = match content {
@@ -184,7 +261,10 @@ impl Run<'_> {
             Content::Authority => vault.ca()?.into_bytes(),
             Content::Provided(source) => vault.provided(source)?.reveal().as_bytes().to_vec(),
             Content::Issued { request, part } => {
-                let stem = path.as_str().rsplit_once('.').map_or(path.as_str(), |(stem, _)| stem);
+                let stem = path
+                    .as_str()
+                    .rsplit_once('.')
+                    .map_or(path.as_str(), |(stem, _)| stem);
                 let issued = vault.pair(&format!("{host}:{stem}"), request, Timestamp::now())?;
                 match part {
                     Part::Certificate => issued.certificate.into_bytes(),
@@ -197,14 +277,31 @@ impl Run<'_> {
     }
 
     /// The host record as it will be when the stage has worked.
-    fn pack_record(&self, input: &mut StageInput, host: &HostId, view: Option<&HostView>, stage: &Stage) -> Result<(), DeployError> {
+    fn pack_record(
+        &self,
+        input: &mut StageInput,
+        host: &HostId,
+        view: Option<&HostView>,
+        stage: &Stage,
+    ) -> Result<(), DeployError> {
         let topology = &self.planner.topology;
-        let mut record = view.and_then(|view| view.record.clone()).unwrap_or_default();
+        let mut record = view
+            .and_then(|view| view.record.clone())
+            .unwrap_or_default();
         record.format = "etcdup/record/1".to_owned();
         record.generation += 1;
-        record.spec = sha256(serde_json::to_string(&topology.spec).unwrap_or_default().as_bytes());
+        record.spec = sha256(
+            serde_json::to_string(&topology.spec)
+                .unwrap_or_default()
+                .as_bytes(),
+        );
         for (path, sha256) in &input.written {
-            record.files.insert(path.clone(), RecordedFile { sha256: sha256.clone() });
+            record.files.insert(
+                path.clone(),
+                RecordedFile {
+                    sha256: sha256.clone(),
+                },
+            );
         }
         for path in &input.removed {
             record.files.remove(path);
@@ -217,8 +314,14 @@ impl Run<'_> {
             if binaries_now {
                 // Their digest is known when they have been seen in place.
                 record.files.remove(etcd);
-            } else if let Some(sha256) = view.and_then(|view| view.files.get(etcd)).and_then(|file| file.sha256.clone()) {
-                record.files.entry(etcd.clone()).or_insert(RecordedFile { sha256 });
+            } else if let Some(sha256) = view
+                .and_then(|view| view.files.get(etcd))
+                .and_then(|file| file.sha256.clone())
+            {
+                record
+                    .files
+                    .entry(etcd.clone())
+                    .or_insert(RecordedFile { sha256 });
             }
         }
         record.history.push(Operation {
@@ -230,7 +333,12 @@ impl Run<'_> {
         });
         let surplus = record.history.len().saturating_sub(20);
         record.history.drain(..surplus);
-        let path = HostPath::try_from(format!("{}/{}.json", state_of(topology, host), topology.spec.cluster)).map_err(etcdup_render::RenderError::from)?;
+        let path = HostPath::try_from(format!(
+            "{}/{}.json",
+            state_of(topology, host),
+            topology.spec.cluster
+        ))
+        .map_err(etcdup_render::RenderError::from)?;
         let text = serde_json::to_string_pretty::<HostRecord>(&record).unwrap_or_default();
         input.file(&path, "600", None, Zeroizing::new(text.into_bytes()));
         Ok(())
@@ -256,8 +364,16 @@ async fn run_stage(
     host: &HostId,
     progress: Option<crate::events::Progress>,
 ) -> Result<HostView, Failed> {
-    let failure = |step: &str, why: String, lines: Vec<String>| HostFailure { host: host.clone(), step: step.to_owned(), why, lines };
-    let titles: Vec<String> = (0..1000).map(|number| input.title(number).to_owned()).take_while(|title| title != "a step").collect();
+    let failure = |step: &str, why: String, lines: Vec<String>| HostFailure {
+        host: host.clone(),
+        step: step.to_owned(),
+        why,
+        lines,
+    };
+    let titles: Vec<String> = (0..1000)
+        .map(|number| input.title(number).to_owned())
+        .take_while(|title| title != "a step")
+        .collect();
     let size = input.size();
     let (reader, writing) = input.stream(header, queries);
     let count = Arc::new(AtomicU64::new(0));
@@ -277,7 +393,12 @@ async fn run_stage(
     let written = writing.await;
     let output = match ran {
         Ok(output) => output,
-        Err(error) => return Err(Box::new((failure("send the stage", error.to_string(), Vec::new()), None))),
+        Err(error) => {
+            return Err(Box::new((
+                failure("send the stage", error.to_string(), Vec::new()),
+                None,
+            )));
+        }
     };
     let read = stage_output::read(&output.text());
     if let Some(why) = read.refused {
@@ -285,17 +406,32 @@ async fn run_stage(
             Ok(Err(error)) if why.contains("cut off") => error.to_string(),
             _ => why,
         };
-        return Err(Box::new((failure("begin the stage", why, Vec::new()), read.view.ok().map(Box::new))));
+        return Err(Box::new((
+            failure("begin the stage", why, Vec::new()),
+            read.view.ok().map(Box::new),
+        )));
     }
     if let Some((number, lines)) = read.failed {
-        let title = titles.get(number).cloned().unwrap_or_else(|| format!("step {number}"));
-        let why = lines.last().cloned().unwrap_or_else(|| "it failed without a word".to_owned());
-        return Err(Box::new((failure(&title, why, lines), read.view.ok().map(Box::new))));
+        let title = titles
+            .get(number)
+            .cloned()
+            .unwrap_or_else(|| format!("step {number}"));
+        let why = lines
+            .last()
+            .cloned()
+            .unwrap_or_else(|| "it failed without a word".to_owned());
+        return Err(Box::new((
+            failure(&title, why, lines),
+            read.view.ok().map(Box::new),
+        )));
     }
     match read.view {
         Ok(view) => Ok(view),
         Err(why) => {
-            let step = titles.get(read.done).cloned().unwrap_or_else(|| "look at the host".to_owned());
+            let step = titles
+                .get(read.done)
+                .cloned()
+                .unwrap_or_else(|| "look at the host".to_owned());
             let complaint = output.complaint();
             let why = if complaint.is_empty() { why } else { complaint };
             Err(Box::new((failure(&step, why, Vec::new()), None)))

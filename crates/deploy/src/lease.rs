@@ -44,22 +44,36 @@ struct Holder {
 enum Answer {
     Taken(u64),
     Kept,
-    Held { who: String, verb: String, since: String, renewed: String },
+    Held {
+        who: String,
+        verb: String,
+        since: String,
+        renewed: String,
+    },
     Refused(String),
 }
 
 impl Holder {
     async fn ask(&self, request: &str) -> Answer {
-        let input = header(&self.state, &self.cluster, &self.operation, self.epoch) + request + "\n";
-        let output = match self.link.run(&LEASE, Box::new(std::io::Cursor::new(input))).await {
+        let input =
+            header(&self.state, &self.cluster, &self.operation, self.epoch) + request + "\n";
+        let output = match self
+            .link
+            .run(&LEASE, Box::new(std::io::Cursor::new(input)))
+            .await
+        {
             Ok(output) => output,
             Err(error) => return Answer::Refused(error.to_string()),
         };
         let text = output.text();
-        let line = text.lines().find(|line| line.starts_with("@lease|") || line.starts_with("@refused|"));
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("@lease|") || line.starts_with("@refused|"));
         let fields: Vec<&str> = line.unwrap_or_default().split('|').collect();
         match fields[..] {
-            ["@lease", "taken", epoch] => epoch.parse().map_or_else(|_| Answer::Refused(text.clone()), Answer::Taken),
+            ["@lease", "taken", epoch] => epoch
+                .parse()
+                .map_or_else(|_| Answer::Refused(text.clone()), Answer::Taken),
             ["@lease", "kept" | "released"] => Answer::Kept,
             ["@lease", "held", _, verb, _, who, since, renewed] => Answer::Held {
                 who: who.to_owned(),
@@ -74,11 +88,20 @@ impl Holder {
 
 impl Session {
     /// Takes the lease on every host. A holder that renews is not waited for; a silent one is waited out.
-    pub(crate) async fn take_leases(&self, topology: &Topology, verb: &str) -> Result<Leases, DeployError> {
+    pub(crate) async fn take_leases(
+        &self,
+        topology: &Topology,
+        verb: &str,
+    ) -> Result<Leases, DeployError> {
         let mut holders = Vec::new();
         for host in topology.hosts.keys() {
             match self.link(host) {
-                Seen::No(unseen) => return Err(DeployError::LeaseLost { host: host.clone(), why: unseen.why }),
+                Seen::No(unseen) => {
+                    return Err(DeployError::LeaseLost {
+                        host: host.clone(),
+                        why: unseen.why,
+                    });
+                }
                 Seen::Yes(link) => holders.push(Holder {
                     host: host.clone(),
                     link,
@@ -89,11 +112,17 @@ impl Session {
                 }),
             }
         }
-        let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        let since = jiff::Timestamp::now()
+            .strftime("%Y-%m-%d %H:%M:%S UTC")
+            .to_string();
         let request = format!("take|{verb}|{}|{since}", self.settings.who);
         let mut tasks = JoinSet::new();
         for holder in holders {
-            let (request, events, cancel) = (request.clone(), self.events.clone(), self.settings.cancel.clone());
+            let (request, events, cancel) = (
+                request.clone(),
+                self.events.clone(),
+                self.settings.cancel.clone(),
+            );
             tasks.spawn(async move { take(holder, &request, &events, &cancel).await });
         }
         let mut taken = Vec::new();
@@ -111,8 +140,16 @@ impl Session {
         }
         let lost = Cancel::new();
         let renewing = tokio::spawn(renew(taken.clone(), lost.clone()));
-        let epochs = taken.iter().map(|holder| (holder.host.clone(), holder.epoch)).collect();
-        Ok(Leases { epochs, hosts: taken, renewing, lost })
+        let epochs = taken
+            .iter()
+            .map(|holder| (holder.host.clone(), holder.epoch))
+            .collect();
+        Ok(Leases {
+            epochs,
+            hosts: taken,
+            renewing,
+            lost,
+        })
     }
 }
 
@@ -129,10 +166,16 @@ impl Leases {
             match holder.ask("renew").await {
                 Answer::Kept => {}
                 Answer::Held { who, .. } => {
-                    return Err(DeployError::LeaseLost { host: holder.host.clone(), why: format!("{who} took it") });
+                    return Err(DeployError::LeaseLost {
+                        host: holder.host.clone(),
+                        why: format!("{who} took it"),
+                    });
                 }
                 Answer::Taken(_) | Answer::Refused(_) => {
-                    return Err(DeployError::LeaseLost { host: holder.host.clone(), why: "it cannot be renewed".to_owned() });
+                    return Err(DeployError::LeaseLost {
+                        host: holder.host.clone(),
+                        why: "it cannot be renewed".to_owned(),
+                    });
                 }
             }
         }
@@ -154,21 +197,44 @@ async fn take(
                 holder.epoch = epoch;
                 return Ok(holder);
             }
-            Answer::Held { who, verb, since, renewed } => {
-                let locked = DeployError::Locked { host: holder.host.clone(), who: who.clone(), verb: verb.clone(), since: since.clone() };
+            Answer::Held {
+                who,
+                verb,
+                since,
+                renewed,
+            } => {
+                let locked = DeployError::Locked {
+                    host: holder.host.clone(),
+                    who: who.clone(),
+                    verb: verb.clone(),
+                    since: since.clone(),
+                };
                 let alive = first_seen.as_ref().is_some_and(|first| *first != renewed);
                 if alive || start.elapsed() > WAIT || cancel.is_cancelled() {
                     return Err(locked);
                 }
                 if first_seen.is_none() {
-                    let what = format!("{who} ({verb}, since {since}) holds {}; waiting to see whether they are alive", holder.host);
+                    let what = format!(
+                        "{who} ({verb}, since {since}) holds {}; waiting to see whether they are alive",
+                        holder.host
+                    );
                     events.send(Body::Waiting { holder: what });
                     first_seen = Some(renewed);
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            Answer::Kept => return Err(DeployError::LeaseLost { host: holder.host.clone(), why: "an odd answer".to_owned() }),
-            Answer::Refused(why) => return Err(DeployError::LeaseLost { host: holder.host.clone(), why }),
+            Answer::Kept => {
+                return Err(DeployError::LeaseLost {
+                    host: holder.host.clone(),
+                    why: "an odd answer".to_owned(),
+                });
+            }
+            Answer::Refused(why) => {
+                return Err(DeployError::LeaseLost {
+                    host: holder.host.clone(),
+                    why,
+                });
+            }
         }
     }
 }
@@ -193,7 +259,8 @@ async fn renew(holders: Vec<Holder>, lost: Cancel) {
 
 async fn release(holders: &[Holder]) {
     let mut tasks = JoinSet::new();
-    for holder in holders.iter().cloned() {
+    for holder in holders {
+        let holder = holder.clone();
         tasks.spawn(async move { holder.ask("release").await });
     }
     while tasks.join_next().await.is_some() {}

@@ -36,11 +36,19 @@ impl Dial for ThroughHost {
 
 impl Session {
     pub(crate) async fn access(&self) -> Result<Access, String> {
-        self.vault.lock().await.access(Timestamp::now()).map_err(|error| error.to_string())
+        self.vault
+            .lock()
+            .await
+            .access(Timestamp::now())
+            .map_err(|error| error.to_string())
     }
 
     /// The way to a member's client port.
-    pub(crate) fn way(&self, topology: &Topology, member: &Member) -> Seen<(Endpoint, Arc<dyn Dial>)> {
+    pub(crate) fn way(
+        &self,
+        topology: &Topology,
+        member: &Member,
+    ) -> Seen<(Endpoint, Arc<dyn Dial>)> {
         let link = match self.link(&member.host) {
             Seen::Yes(link) => link,
             Seen::No(unseen) => return Seen::No(unseen),
@@ -53,29 +61,55 @@ impl Session {
             authority: topology.client_url(member).authority(),
             server_name: member.address.to_string(),
         };
-        Seen::Yes((endpoint, Arc::new(ThroughHost { link, address, port: member.ports.client })))
+        Seen::Yes((
+            endpoint,
+            Arc::new(ThroughHost {
+                link,
+                address,
+                port: member.ports.client,
+            }),
+        ))
     }
 
-    pub(crate) async fn client(&self, topology: &Topology, member: &Member) -> Result<MemberClient, String> {
+    pub(crate) async fn client(
+        &self,
+        topology: &Topology,
+        member: &Member,
+    ) -> Result<MemberClient, String> {
         let access = self.access().await?;
         match self.way(topology, member) {
-            Seen::Yes((endpoint, dial)) => MemberClient::new(&endpoint, &access, dial).map_err(|error| error.to_string()),
+            Seen::Yes((endpoint, dial)) => {
+                MemberClient::new(&endpoint, &access, dial).map_err(|error| error.to_string())
+            }
             Seen::No(unseen) => Err(unseen.why),
         }
     }
 
     /// The members that run, ready to be asked; the others are told as unseen.
-    pub(crate) fn running(&self, topology: &Topology, seen: &Observation) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
-        let runs = |member: &Member| seen.host(&member.host).is_some_and(|view| view.processes.contains_key(&member.name));
+    pub(crate) fn running(
+        &self,
+        topology: &Topology,
+        seen: &Observation,
+    ) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
+        let runs = |member: &Member| {
+            seen.host(&member.host)
+                .is_some_and(|view| view.processes.contains_key(&member.name))
+        };
         self.askable(topology, runs)
     }
 
-    fn askable(&self, topology: &Topology, wanted: impl Fn(&Member) -> bool) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
+    fn askable(
+        &self,
+        topology: &Topology,
+        wanted: impl Fn(&Member) -> bool,
+    ) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
         let mut asked = Vec::new();
         let mut unseen = BTreeMap::new();
         for member in &topology.members {
             match (wanted(member), self.way(topology, member)) {
-                (true, Seen::Yes((endpoint, dial))) => asked.push((member.name.clone(), endpoint, dial)),
+                (true, Seen::Yes((endpoint, dial))) => {
+                    asked.push((member.name.clone(), endpoint, dial));
+                }
                 (false, _) => {
                     unseen.insert(member.name.clone(), "it does not run".to_owned());
                 }
@@ -97,7 +131,12 @@ impl Session {
     }
 
     /// Asks these members, whether they were seen to run or not: a unit that was just started may not have come to that.
-    pub(crate) async fn ask_some(&self, topology: &Topology, seen: &mut Observation, wanted: &BTreeSet<MemberName>) {
+    pub(crate) async fn ask_some(
+        &self,
+        topology: &Topology,
+        seen: &mut Observation,
+        wanted: &BTreeSet<MemberName>,
+    ) {
         let (asked, _) = self.askable(topology, |member| wanted.contains(&member.name));
         self.ask(asked, seen).await;
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::observation::{CertificateTexts, HostFacts, HostView, Observation, Reach, parse_records};
+use etcdup_core::observation::{
+    CertificateTexts, HostFacts, HostView, Observation, Reach, parse_records,
+};
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::Goal;
 use etcdup_core::topology::{HostId, ResolveError, Topology, resolve};
@@ -21,7 +23,10 @@ use crate::session::Session;
 
 /// The first line of every script's input.
 pub(crate) fn header(state: &str, cluster: &str, operation: &str, epoch: u64) -> String {
-    format!("etcdup|1|{state}|{cluster}|{operation}|{epoch}|{}\n", Timestamp::now().as_millisecond())
+    format!(
+        "etcdup|1|{state}|{cluster}|{operation}|{epoch}|{}\n",
+        Timestamp::now().as_millisecond()
+    )
 }
 
 impl Session {
@@ -41,8 +46,12 @@ impl Session {
             seen.clients = vault.clients();
             seen.sources = vault.sources(Some(&planner.topology));
         }
-        let provided: Vec<CertFacts> =
-            seen.sources.values().filter_map(Seen::yes).filter_map(|source| source.certificate.clone()).collect();
+        let provided: Vec<CertFacts> = seen
+            .sources
+            .values()
+            .filter_map(Seen::yes)
+            .filter_map(|source| source.certificate.clone())
+            .collect();
         seen.hosts = self.look(&planner, &provided).await;
         self.ask_members(&planner.topology, &mut seen).await;
         self.try_ways(&planner, &mut seen).await;
@@ -61,7 +70,12 @@ impl Session {
         let mut tasks = JoinSet::new();
         for host in self.links.keys() {
             let (host, link) = (host.clone(), self.link(host));
-            tasks.spawn(async move { (host, look_at(link, "/var/lib/etcdup", "none", "end\n".to_owned()).await) });
+            tasks.spawn(async move {
+                (
+                    host,
+                    look_at(link, "/var/lib/etcdup", "none", "end\n".to_owned()).await,
+                )
+            });
         }
         let mut facts: BTreeMap<HostId, HostFacts> = BTreeMap::new();
         let mut unseen = Vec::new();
@@ -76,10 +90,18 @@ impl Session {
         }
         resolve(&self.document.spec, |host| facts.get(host)).map_err(|error| match &error {
             ResolveError::NeedsHost { host, at, .. } => {
-                let why = unseen.iter().find(|(other, _)| other == host).map_or("it was not asked", |(_, why)| why.why.as_str());
-                let check = etcdup_planner::PLANNER_CHECKS.iter().flat_map(|checks| checks.iter()).find(|check| check.id == "host-unseen");
+                let why = unseen
+                    .iter()
+                    .find(|(other, _)| other == host)
+                    .map_or("it was not asked", |(_, why)| why.why.as_str());
+                let check = etcdup_planner::PLANNER_CHECKS
+                    .iter()
+                    .flat_map(|checks| checks.iter())
+                    .find(|check| check.id == "host-unseen");
                 match check {
-                    Some(check) => DeployError::Blocked(vec![check.error(host, why).at(at.clone())]),
+                    Some(check) => {
+                        DeployError::Blocked(vec![check.error(host, why).at(at.clone())])
+                    }
                     None => DeployError::Resolve(error),
                 }
             }
@@ -92,12 +114,20 @@ impl Session {
     /// # Errors
     /// When it cannot be read.
     pub fn unit_template(&self) -> Result<Option<String>, DeployError> {
-        let Some(path) = &self.document.spec.layout.unit_template else { return Ok(None) };
+        let Some(path) = &self.document.spec.layout.unit_template else {
+            return Ok(None);
+        };
         let path = self.base.join(path);
-        std::fs::read_to_string(&path).map(Some).map_err(|source| DeployError::File { path, source })
+        std::fs::read_to_string(&path)
+            .map(Some)
+            .map_err(|source| DeployError::File { path, source })
     }
 
-    async fn look(&self, planner: &Planner, provided: &[CertFacts]) -> BTreeMap<HostId, Seen<HostView>> {
+    async fn look(
+        &self,
+        planner: &Planner,
+        provided: &[CertFacts],
+    ) -> BTreeMap<HostId, Seen<HostView>> {
         let mut tasks = JoinSet::new();
         for host in planner.topology.hosts.keys() {
             let (link, state) = (self.link(host), state_of(&planner.topology, host));
@@ -115,7 +145,12 @@ impl Session {
     }
 
     /// Looks at these hosts once more.
-    pub(crate) async fn look_again(&self, planner: &Planner, hosts: impl Iterator<Item = &HostId>, seen: &mut Observation) {
+    pub(crate) async fn look_again(
+        &self,
+        planner: &Planner,
+        hosts: impl Iterator<Item = &HostId>,
+        seen: &mut Observation,
+    ) {
         let mut tasks = JoinSet::new();
         for host in hosts {
             let (link, state) = (self.link(host), state_of(&planner.topology, host));
@@ -135,14 +170,26 @@ impl Session {
         let topology = &planner.topology;
         let mut tasks = JoinSet::new();
         for member in &topology.members {
-            let starts = seen.host(&member.host).is_some_and(|view| !view.processes.contains_key(&member.name));
-            let Seen::Yes(link) = self.link(&member.host) else { continue };
+            let starts = seen
+                .host(&member.host)
+                .is_some_and(|view| !view.processes.contains_key(&member.name));
+            let Seen::Yes(link) = self.link(&member.host) else {
+                continue;
+            };
             if !starts {
                 continue;
             }
-            for other in topology.members.iter().filter(|other| other.host != member.host) {
+            for other in topology
+                .members
+                .iter()
+                .filter(|other| other.host != member.host)
+            {
                 let key = (member.host.clone(), topology.peer_url(other).authority());
-                let (link, address, port) = (Arc::clone(&link), other.address.to_string(), other.ports.peer);
+                let (link, address, port) = (
+                    Arc::clone(&link),
+                    other.address.to_string(),
+                    other.ports.peer,
+                );
                 tasks.spawn(async move {
                     let reach = match link.dial(&address, port).await {
                         Ok(_) => Reach::Open,
@@ -165,10 +212,18 @@ impl Session {
 
 /// etcdup's own directory on a host.
 pub(crate) fn state_of(topology: &Topology, host: &HostId) -> String {
-    topology.on_host(host).next().map_or_else(|| "/var/lib/etcdup".to_owned(), |member| member.layout.state.to_string())
+    topology.on_host(host).next().map_or_else(
+        || "/var/lib/etcdup".to_owned(),
+        |member| member.layout.state.to_string(),
+    )
 }
 
-async fn look_at(link: Seen<Arc<dyn Transport>>, state: &str, cluster: &str, queries: String) -> Seen<HostView> {
+async fn look_at(
+    link: Seen<Arc<dyn Transport>>,
+    state: &str,
+    cluster: &str,
+    queries: String,
+) -> Seen<HostView> {
     let link = match link {
         Seen::Yes(link) => link,
         Seen::No(unseen) => return Seen::No(unseen),
@@ -179,10 +234,14 @@ async fn look_at(link: Seen<Arc<dyn Transport>>, state: &str, cluster: &str, que
         Err(error) => Seen::no(error.to_string()),
         Ok(output) => {
             let text = output.text();
-            match text.split_once("@etcdup\n").and_then(|(_, rest)| rest.split_once("@observe\n")) {
+            match text
+                .split_once("@etcdup\n")
+                .and_then(|(_, rest)| rest.split_once("@observe\n"))
+            {
                 Some((_, answer)) => match read_view(answer) {
                     Ok(mut view) => {
-                        let half = i64::try_from(start.elapsed().as_millis() / 2).unwrap_or(i64::MAX);
+                        let half =
+                            i64::try_from(start.elapsed().as_millis() / 2).unwrap_or(i64::MAX);
                         view.facts.clock_ahead_ms -= half;
                         view.facts.clock_error_ms = half;
                         Seen::Yes(view)
@@ -197,15 +256,24 @@ async fn look_at(link: Seen<Arc<dyn Transport>>, state: &str, cluster: &str, que
 
 fn no_answer(output: &Output) -> String {
     let complaint = output.complaint();
-    let status = output.status.map_or_else(|| "a signal".to_owned(), |status| format!("status {status}"));
-    if complaint.is_empty() { format!("the observe script ended with {status}") } else { complaint }
+    let status = output.status.map_or_else(
+        || "a signal".to_owned(),
+        |status| format!("status {status}"),
+    );
+    if complaint.is_empty() {
+        format!("the observe script ended with {status}")
+    } else {
+        complaint
+    }
 }
 
 /// Reads the observe script's answer, its certificates too.
 pub(crate) fn read_view(answer: &str) -> Result<HostView, String> {
-    let (mut view, texts): (HostView, CertificateTexts) = parse_records(answer).map_err(|error| error.to_string())?;
+    let (mut view, texts): (HostView, CertificateTexts) =
+        parse_records(answer).map_err(|error| error.to_string())?;
     for (path, text) in texts {
-        let facts = etcdup_pki::inspect(&text).map_or_else(|error| Seen::no(error.to_string()), Seen::Yes);
+        let facts =
+            etcdup_pki::inspect(&text).map_or_else(|error| Seen::no(error.to_string()), Seen::Yes);
         view.certificates.insert(path, facts);
     }
     Ok(view)

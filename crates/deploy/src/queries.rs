@@ -11,8 +11,22 @@ use etcdup_core::url::Address;
 use etcdup_planner::Planner;
 
 /// Tools of the host contract.
-const TOOLS: [&str; 14] =
-    ["base64", "timeout", "mktemp", "sha256sum", "sync", "tar", "gzip", "flock", "grep", "sed", "awk", "od", "stat", "df"];
+const TOOLS: [&str; 14] = [
+    "base64",
+    "timeout",
+    "mktemp",
+    "sha256sum",
+    "sync",
+    "tar",
+    "gzip",
+    "flock",
+    "grep",
+    "sed",
+    "awk",
+    "od",
+    "stat",
+    "df",
+];
 
 /// The queries for a host, one a line, closed by `end`. `names` are looked up beside the members' own: those that
 /// provided certificates hold.
@@ -41,23 +55,43 @@ pub(crate) fn queries(planner: &Planner, host: &HostId, provided: &[CertFacts]) 
         if systemd {
             ask(format_args!("member|{}|unit|{}", member.name, layout.unit));
         } else {
-            ask(format_args!("member|{}|file|{}", member.name, layout.pid_file));
+            ask(format_args!(
+                "member|{}|file|{}",
+                member.name, layout.pid_file
+            ));
         }
         ask(format_args!("data|{}", layout.data));
         ask(format_args!("disk|{}|measure", layout.data));
-        for port in [Some(member.ports.client), Some(member.ports.peer), member.ports.metrics].into_iter().flatten() {
+        for port in [
+            Some(member.ports.client),
+            Some(member.ports.peer),
+            member.ports.metrics,
+        ]
+        .into_iter()
+        .flatten()
+        {
             ask(format_args!("port|{port}|{}", member.name));
         }
     }
     let (names, addresses) = lookups(topology, provided);
-    names.iter().for_each(|name| ask(format_args!("name|{name}")));
-    addresses.iter().for_each(|address| ask(format_args!("reverse|{address}")));
+    names
+        .iter()
+        .for_each(|name| ask(format_args!("name|{name}")));
+    addresses
+        .iter()
+        .for_each(|address| ask(format_args!("reverse|{address}")));
     ask(format_args!("end"));
     text
 }
 
 fn certificate(artifact: &Artifact, ask: &mut impl FnMut(std::fmt::Arguments<'_>)) {
-    let is_key = matches!(artifact.content, Content::Issued { part: Part::Key, .. }) || artifact.path.as_str().ends_with(".key");
+    let is_key = matches!(
+        artifact.content,
+        Content::Issued {
+            part: Part::Key,
+            ..
+        }
+    ) || artifact.path.as_str().ends_with(".key");
     let kind = if is_key { "file" } else { "cert" };
     ask(format_args!("{kind}|{}", artifact.path));
     if let Content::OnHost(source) = &artifact.content {
@@ -78,7 +112,12 @@ fn lookups(topology: &Topology, provided: &[CertFacts]) -> (BTreeSet<String>, BT
         .collect();
     let mut addresses = BTreeSet::new();
     if topology.spec.certificates.provided.is_some() {
-        addresses.extend(topology.members.iter().filter_map(|member| member.address.ip()));
+        addresses.extend(
+            topology
+                .members
+                .iter()
+                .filter_map(|member| member.address.ip()),
+        );
         for san in provided.iter().flat_map(|facts| &facts.sans) {
             if let Address::Name(name) = san {
                 names.insert(name.to_string());

@@ -86,14 +86,21 @@ pub(crate) async fn prepare(
             Binaries::Host(_) => continue,
             Binaries::Directory(directory) => Binary::Files(files(&base.join(&directory.path))?),
             Binaries::Archive(archive) => {
-                let path = base.join(archive.path.as_str().replace("{arch}", &architecture.to_string()));
+                let path = base.join(
+                    archive
+                        .path
+                        .as_str()
+                        .replace("{arch}", &architecture.to_string()),
+                );
                 let ready = ready(&path)?;
                 if let Some(expected) = &archive.sha256 {
                     compare(&path, expected, &ready.sha256)?;
                 }
                 Binary::Archive(ready)
             }
-            Binaries::Release(release) => from_release(release, &spec.etcd, architecture, cache, progress).await?,
+            Binaries::Release(release) => {
+                from_release(release, &spec.etcd, architecture, cache, progress).await?
+            }
         };
         binaries.insert(architecture.to_string(), binary);
     }
@@ -101,8 +108,15 @@ pub(crate) async fn prepare(
 }
 
 fn ready(path: &Path) -> Result<Ready, ReleaseError> {
-    let (sha256, size) = digest_file(path).map_err(|source| ReleaseError::File { path: path.to_owned(), source })?;
-    Ok(Ready { path: path.to_owned(), sha256, size })
+    let (sha256, size) = digest_file(path).map_err(|source| ReleaseError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Ready {
+        path: path.to_owned(),
+        sha256,
+        size,
+    })
 }
 
 fn files(directory: &Path) -> Result<Vec<(String, Ready)>, ReleaseError> {
@@ -119,7 +133,11 @@ fn compare(file: &Path, expected: &str, found: &str) -> Result<(), ReleaseError>
     if expected.eq_ignore_ascii_case(found) {
         return Ok(());
     }
-    Err(ReleaseError::WrongSum { file: file.display().to_string(), expected: expected.to_owned(), found: found.to_owned() })
+    Err(ReleaseError::WrongSum {
+        file: file.display().to_string(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    })
 }
 
 async fn from_release(
@@ -130,7 +148,11 @@ async fn from_release(
     progress: Option<&Progress>,
 ) -> Result<Binary, ReleaseError> {
     let file = format!("etcd-v{version}-linux-{architecture}.tar.gz");
-    let mirror = release.mirror.as_deref().unwrap_or(UPSTREAM).trim_end_matches('/');
+    let mirror = release
+        .mirror
+        .as_deref()
+        .unwrap_or(UPSTREAM)
+        .trim_end_matches('/');
     let url = format!("{mirror}/v{version}/{file}");
     let given = release.sha256.get(&architecture.to_string());
     let kept = cache.join(format!("v{version}")).join(&file);
@@ -145,7 +167,9 @@ async fn from_release(
     // A kept archive is trusted by the sum noted beside it when it was checked, so that no network is needed.
     let note = kept.with_extension("gz.sha256");
     if expected.is_none() && kept.exists() {
-        expected = std::fs::read_to_string(&note).ok().map(|sum| sum.trim().to_owned());
+        expected = std::fs::read_to_string(&note)
+            .ok()
+            .map(|sum| sum.trim().to_owned());
     }
     if kept.exists()
         && let Some(expected) = &expected
@@ -159,7 +183,10 @@ async fn from_release(
         None => sum_from(mirror, version, &file).await?,
     };
     download(&url, &kept, &expected, progress).await?;
-    let refuse = |source| ReleaseError::File { path: note.clone(), source };
+    let refuse = |source| ReleaseError::File {
+        path: note.clone(),
+        source,
+    };
     std::fs::write(&note, &expected).map_err(refuse)?;
     Ok(Binary::Archive(ready(&kept)?))
 }
@@ -187,8 +214,15 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 async fn get(url: &str) -> Result<reqwest::Response, ReleaseError> {
-    let refuse = |why: String| ReleaseError::Download { url: url.to_owned(), why };
-    let response = client(url)?.get(url).send().await.map_err(|error| refuse(chain(&error)))?;
+    let refuse = |why: String| ReleaseError::Download {
+        url: url.to_owned(),
+        why,
+    };
+    let response = client(url)?
+        .get(url)
+        .send()
+        .await
+        .map_err(|error| refuse(chain(&error)))?;
     if !response.status().is_success() {
         return Err(refuse(format!("the server says {}", response.status())));
     }
@@ -197,23 +231,54 @@ async fn get(url: &str) -> Result<reqwest::Response, ReleaseError> {
 
 async fn sum_from(mirror: &str, version: &EtcdVersion, file: &str) -> Result<String, ReleaseError> {
     let url = format!("{mirror}/v{version}/SHA256SUMS");
-    let text = get(&url).await?.text().await.map_err(|error| ReleaseError::Download { url: url.clone(), why: chain(&error) })?;
-    let line = text.lines().find_map(|line| line.split_once(char::is_whitespace).filter(|(_, name)| name.trim().trim_start_matches('*') == file));
-    line.map(|(sum, _)| sum.to_owned()).ok_or_else(|| ReleaseError::NoSum { url, file: file.to_owned() })
+    let text = get(&url)
+        .await?
+        .text()
+        .await
+        .map_err(|error| ReleaseError::Download {
+            url: url.clone(),
+            why: chain(&error),
+        })?;
+    let line = text.lines().find_map(|line| {
+        line.split_once(char::is_whitespace)
+            .filter(|(_, name)| name.trim().trim_start_matches('*') == file)
+    });
+    line.map(|(sum, _)| sum.to_owned())
+        .ok_or_else(|| ReleaseError::NoSum {
+            url,
+            file: file.to_owned(),
+        })
 }
 
 /// Written beside its name, checked, then renamed: what the cache holds is whole.
-async fn download(url: &str, kept: &Path, expected: &str, progress: Option<&Progress>) -> Result<(), ReleaseError> {
-    let failed = |why: String| ReleaseError::Download { url: url.to_owned(), why };
-    let refuse = |source| ReleaseError::File { path: kept.to_owned(), source };
+async fn download(
+    url: &str,
+    kept: &Path,
+    expected: &str,
+    progress: Option<&Progress>,
+) -> Result<(), ReleaseError> {
+    let failed = |why: String| ReleaseError::Download {
+        url: url.to_owned(),
+        why,
+    };
+    let refuse = |source| ReleaseError::File {
+        path: kept.to_owned(),
+        source,
+    };
     let parent = kept.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(refuse)?;
     let partial = tempfile::NamedTempFile::new_in(parent).map_err(refuse)?;
     let mut response = get(url).await?;
     let total = response.content_length().unwrap_or(0);
-    let mut file = tokio::fs::File::create(partial.path()).await.map_err(refuse)?;
+    let mut file = tokio::fs::File::create(partial.path())
+        .await
+        .map_err(refuse)?;
     let mut so_far = 0;
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(chain(&error)))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| failed(chain(&error)))?
+    {
         file.write_all(&chunk).await.map_err(refuse)?;
         so_far += u64::try_from(chunk.len()).unwrap_or(0);
         if let Some(progress) = progress {

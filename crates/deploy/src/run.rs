@@ -60,9 +60,17 @@ impl Session {
         let (planner, seen) = self.observe(goal).await?;
         let forecast = planner.forecast(&seen);
         let warning = |finding: &Finding| finding.verdict == Verdict::Warning;
-        let mut warnings: Vec<Finding> = etcdup_core::topology::lint(&self.document.spec).into_iter().filter(warning).collect();
+        let mut warnings: Vec<Finding> = etcdup_core::topology::lint(&self.document.spec)
+            .into_iter()
+            .filter(warning)
+            .collect();
         warnings.extend(planner.preflight(&seen).into_iter().filter(warning));
-        Ok(Plan { planner, seen, forecast, warnings })
+        Ok(Plan {
+            planner,
+            seen,
+            forecast,
+            warnings,
+        })
     }
 
     /// Carries out an approved plan. An empty one takes no lease.
@@ -73,10 +81,20 @@ impl Session {
         let start = Instant::now();
         let ran = self.execute_plan(plan, verb).await;
         self.events.send(match &ran {
-            Ok(()) => Body::Done { elapsed_ms: millis(start.elapsed()) },
-            Err(DeployError::Stopped(stage)) => Body::Stopped { message: format!("stopped after `{stage}`") },
-            Err(DeployError::Blocked(findings)) => Body::Failed { message: "blocked".to_owned(), findings: findings.clone() },
-            Err(error) => Body::Failed { message: error.to_string(), findings: Vec::new() },
+            Ok(()) => Body::Done {
+                elapsed_ms: millis(start.elapsed()),
+            },
+            Err(DeployError::Stopped(stage)) => Body::Stopped {
+                message: format!("stopped after `{stage}`"),
+            },
+            Err(DeployError::Blocked(findings)) => Body::Failed {
+                message: "blocked".to_owned(),
+                findings: findings.clone(),
+            },
+            Err(error) => Body::Failed {
+                message: error.to_string(),
+                findings: Vec::new(),
+            },
         });
         ran
     }
@@ -91,7 +109,12 @@ impl Session {
         self.events.send(Body::Started {
             format: EVENT_FORMAT,
             verb: verb.to_owned(),
-            stages: plan.forecast.stages.iter().map(|stage| stage.title.clone()).collect(),
+            stages: plan
+                .forecast
+                .stages
+                .iter()
+                .map(|stage| stage.title.clone())
+                .collect(),
         });
         let binaries = release::prepare(
             &plan.planner.topology.spec,
@@ -102,7 +125,13 @@ impl Session {
         )
         .await?;
         let leases = self.take_leases(&plan.planner.topology, verb).await?;
-        let run = Run { session: self, planner: &plan.planner, leases: &leases, binaries: &binaries, verb };
+        let run = Run {
+            session: self,
+            planner: &plan.planner,
+            leases: &leases,
+            binaries: &binaries,
+            verb,
+        };
         let ran = self.stages(plan, &run, &leases).await;
         leases.release().await;
         ran
@@ -114,13 +143,17 @@ impl Session {
         let mut done: Vec<Stage> = Vec::new();
         loop {
             let stage = match planner.next(&seen) {
-                Next::Done => return Ok(()),
+                // Somebody who took over while we were frozen may have done the rest: then this is not our success.
+                Next::Done => return leases.check().await,
                 Next::Blocked(findings) => return Err(DeployError::Blocked(findings)),
                 Next::Stage(stage) => *stage,
             };
             if !plan.forecast.holds(&stage.key) {
                 let forecast = Box::new(planner.forecast(&seen));
-                return Err(DeployError::PlanChanged { key: stage.key, forecast });
+                return Err(DeployError::PlanChanged {
+                    key: stage.key,
+                    forecast,
+                });
             }
             if done.iter().any(|earlier| earlier.key == stage.key) {
                 return Err(DeployError::NoEffect(stage.key));
@@ -132,18 +165,33 @@ impl Session {
             if leases.lost.is_cancelled() {
                 let host = leases.epochs.keys().next().cloned();
                 if let Some(host) = host {
-                    return Err(DeployError::LeaseLost { host, why: "it could not be renewed, or somebody else has it".to_owned() });
+                    return Err(DeployError::LeaseLost {
+                        host,
+                        why: "it could not be renewed, or somebody else has it".to_owned(),
+                    });
                 }
             }
-            self.one_stage(plan, run, &stage, done.len(), &mut seen).await?;
+            self.one_stage(plan, run, &stage, done.len(), &mut seen)
+                .await?;
             done.push(stage);
         }
     }
 
-    async fn one_stage(&self, plan: &Plan, run: &Run<'_>, stage: &Stage, index: usize, seen: &mut Observation) -> Result<(), DeployError> {
+    async fn one_stage(
+        &self,
+        plan: &Plan,
+        run: &Run<'_>,
+        stage: &Stage,
+        index: usize,
+        seen: &mut Observation,
+    ) -> Result<(), DeployError> {
         let start = Instant::now();
         let title = stage.title.clone();
-        self.events.send(Body::StageStarted { index, key: stage.key.to_string(), title });
+        self.events.send(Body::StageStarted {
+            index,
+            key: stage.key.to_string(),
+            title,
+        });
         self.wait(&plan.planner, &stage.before, seen).await?;
         let allowed = permit(stage, seen).map_err(|reason| DeployError::Gate {
             holds: "the gates before the stage".to_owned(),
@@ -157,12 +205,20 @@ impl Session {
             // The script looked before what it started had come up.
             self.look_again(&plan.planner, tasks.keys(), seen).await;
         }
-        self.events.send(Body::StageDone { index, elapsed_ms: millis(start.elapsed()) });
+        self.events.send(Body::StageDone {
+            index,
+            elapsed_ms: millis(start.elapsed()),
+        });
         Ok(())
     }
 
     /// Polls gates until all hold. Each has its own time.
-    async fn wait(&self, planner: &Planner, gates: &[Gate], seen: &mut Observation) -> Result<(), DeployError> {
+    async fn wait(
+        &self,
+        planner: &Planner,
+        gates: &[Gate],
+        seen: &mut Observation,
+    ) -> Result<(), DeployError> {
         let start = Instant::now();
         let mut told = BTreeSet::new();
         loop {
@@ -175,13 +231,18 @@ impl Session {
                 match gate.check(seen) {
                     Ok(()) => {
                         if told.insert(index) {
-                            self.events.send(Body::Gate { holds: gate.holds.to_string(), why: String::new() });
+                            self.events.send(Body::Gate {
+                                holds: gate.holds.to_string(),
+                                why: String::new(),
+                            });
                         }
                     }
                     Err(reason) => open.push((gate, reason)),
                 }
             }
-            let Some((gate, reason)) = open.first() else { return Ok(()) };
+            let Some((gate, reason)) = open.first() else {
+                return Ok(());
+            };
             if start.elapsed() > gate.within {
                 let console = self.console(planner, seen, &gate.holds).await;
                 return Err(DeployError::Gate {
@@ -200,8 +261,12 @@ impl Session {
 
     /// The last lines of the log of the member that a gate is about.
     async fn console(&self, planner: &Planner, seen: &Observation, holds: &Holds) -> Vec<String> {
-        let (Holds::Serves(name) | Holds::QuorumWithout { member: name, .. } | Holds::Follows(name)) = holds;
-        let Ok((_, fresh)) = self.observe(planner.goal.clone()).await else { return Vec::new() };
+        let (Holds::Serves(name)
+        | Holds::QuorumWithout { member: name, .. }
+        | Holds::Follows(name)) = holds;
+        let Ok((_, fresh)) = self.observe(planner.goal.clone()).await else {
+            return Vec::new();
+        };
         let of = |seen: &Observation| {
             let member = planner.topology.member(name)?;
             seen.host(&member.host)?.console.get(name).cloned()
@@ -214,9 +279,17 @@ impl Session {
     /// # Errors
     /// When the topology cannot be made concrete.
     pub async fn verify(&self) -> Result<Verdicts, DeployError> {
-        let (planner, seen) = self.observe(Goal::Converge { allow_outage: false }).await?;
+        let (planner, seen) = self
+            .observe(Goal::Converge {
+                allow_outage: false,
+            })
+            .await?;
         let (findings, seen) = self.judge(&planner, seen).await;
-        Ok(Verdicts { findings, seen, planner })
+        Ok(Verdicts {
+            findings,
+            seen,
+            planner,
+        })
     }
 
     async fn judge(&self, planner: &Planner, seen: Observation) -> (Vec<Finding>, Observation) {
@@ -225,12 +298,19 @@ impl Session {
         let demands = topology.spec.security.client == etcdup_core::topology::Plane::Mutual;
         let mut members = match self.access().await {
             Ok(access) => gather(asked, &access, demands).await,
-            Err(why) => asked.into_iter().map(|(name, ..)| (name, Seen::no(why.clone()))).collect(),
+            Err(why) => asked
+                .into_iter()
+                .map(|(name, ..)| (name, Seen::no(why.clone())))
+                .collect(),
         };
         members.extend(unseen.into_iter().map(|(name, why)| (name, Seen::no(why))));
         let drift = planner.drift(&seen);
         let findings = {
-            let evidence = Evidence { topology, seen: &seen, members };
+            let evidence = Evidence {
+                topology,
+                seen: &seen,
+                members,
+            };
             judge(&evidence)
         };
         let findings = findings.into_iter().chain(drift).collect();
@@ -240,7 +320,13 @@ impl Session {
 
 /// The members that gates ask.
 fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
-    let all = || planner.topology.members.iter().map(|member| member.name.clone());
+    let all = || {
+        planner
+            .topology
+            .members
+            .iter()
+            .map(|member| member.name.clone())
+    };
     gates
         .iter()
         .flat_map(|gate| match &gate.holds {
@@ -253,9 +339,13 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
 fn architectures(plan: &Plan) -> Vec<Architecture> {
     let mut found: Vec<Architecture> = Vec::new();
     for stage in &plan.forecast.stages {
-        let Work::Hosts(tasks) = &stage.work else { continue };
+        let Work::Hosts(tasks) = &stage.work else {
+            continue;
+        };
         for (host, steps) in tasks {
-            let needs = steps.iter().any(|step| matches!(step, HostStep::Binaries { .. }));
+            let needs = steps
+                .iter()
+                .any(|step| matches!(step, HostStep::Binaries { .. }));
             if let Some(view) = plan.seen.host(host).filter(|_| needs)
                 && !found.contains(&view.facts.architecture)
             {

@@ -7,16 +7,30 @@ use etcdup_transport::Script;
 /// Looks at a host. Changes nothing.
 pub static OBSERVE: Script = Script::new(
     "observe",
-    concat!(include_str!("host/common.sh"), include_str!("host/observe.sh"), include_str!("host/observe_main.sh")),
+    concat!(
+        include_str!("host/common.sh"),
+        include_str!("host/observe.sh"),
+        include_str!("host/observe_main.sh")
+    ),
 );
 
 /// Carries out a stage, then looks at the host. May be silent while it unpacks or downloads.
 pub static STAGE: Script = Script::new(
     "stage",
-    concat!(include_str!("host/common.sh"), include_str!("host/observe.sh"), include_str!("host/stage.sh")),
+    concat!(
+        include_str!("host/common.sh"),
+        include_str!("host/observe.sh"),
+        include_str!("host/stage.sh")
+    ),
 )
 .silent_for(Duration::from_secs(660));
 
 /// Takes, renews or gives back the lease.
-pub static LEASE: Script =
-    Script::new("lease", concat!(include_str!("host/common.sh"), include_str!("host/lease.sh"))).silent_for(Duration::from_secs(15));
+pub static LEASE: Script = Script::new(
+    "lease",
+    concat!(
+        include_str!("host/common.sh"),
+        include_str!("host/lease.sh")
+    ),
+)
+.silent_for(Duration::from_secs(15));

@@ -8,7 +8,9 @@ use std::time::Duration;
 use etcdup_core::event::Event;
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::{Document, HostId, HostKeyPolicy, HostTarget, Spec, SshTarget, Sudo};
-use etcdup_transport::{Ask, Local, Question, Ssh, SshHop, SshOptions, SudoUse, Transport, UnknownHosts};
+use etcdup_transport::{
+    Ask, Local, Question, Ssh, SshHop, SshOptions, SudoUse, Transport, UnknownHosts,
+};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
@@ -50,9 +52,15 @@ impl Ask for Nobody {
 impl Default for Settings {
     fn default() -> Self {
         let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "root".to_owned());
+        let user = std::env::var("USER")
+            .or_else(|_| std::env::var("LOGNAME"))
+            .unwrap_or_else(|_| "root".to_owned());
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let machine = if machine.trim().is_empty() { "localhost" } else { machine.trim() };
+        let machine = if machine.trim().is_empty() {
+            "localhost"
+        } else {
+            machine.trim()
+        };
         Self {
             ask: Arc::new(Nobody),
             events: None,
@@ -88,7 +96,11 @@ impl Session {
     ///
     /// # Errors
     /// When the file cannot be read or is no topology, or has mistakes that lint calls errors.
-    pub async fn open(path: &Path, sets: &[String], settings: Settings) -> Result<Self, DeployError> {
+    pub async fn open(
+        path: &Path,
+        sets: &[String],
+        settings: Settings,
+    ) -> Result<Self, DeployError> {
         Self::with_document(Self::read(path, sets)?, path, settings).await
     }
 
@@ -97,16 +109,27 @@ impl Session {
     /// # Errors
     /// When the file cannot be read or is no topology.
     pub fn read(path: &Path, sets: &[String]) -> Result<Document, DeployError> {
-        let text = std::fs::read_to_string(path).map_err(|source| DeployError::File { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| DeployError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         let name = path.display().to_string();
-        Document::parse(&name, &text, sets).map_err(|error| DeployError::Parse { name, text, error })
+        Document::parse(&name, &text, sets).map_err(|error| DeployError::Parse {
+            name,
+            text,
+            error,
+        })
     }
 
     /// As [`Session::open`], from a document that was read already.
     ///
     /// # Errors
     /// As [`Session::open`].
-    pub async fn with_document(document: Document, path: &Path, settings: Settings) -> Result<Self, DeployError> {
+    pub async fn with_document(
+        document: Document,
+        path: &Path,
+        settings: Settings,
+    ) -> Result<Self, DeployError> {
         let errors: Vec<_> = etcdup_core::topology::lint(&document.spec)
             .into_iter()
             .filter(|finding| finding.verdict == etcdup_core::finding::Verdict::Error)
@@ -114,16 +137,30 @@ impl Session {
         if !errors.is_empty() {
             return Err(DeployError::Blocked(errors));
         }
-        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let base = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."))
+            .to_owned();
         let vault = Mutex::new(Vault::open(&document.spec, &base));
         let operation = uuid::Uuid::now_v7().to_string();
         let events = Events::new(operation, settings.events.clone());
         let links = connect(&document.spec, &settings).await;
-        Ok(Self { document, base, settings, events, links, vault })
+        Ok(Self {
+            document,
+            base,
+            settings,
+            events,
+            links,
+            vault,
+        })
     }
 
     pub(crate) fn link(&self, host: &HostId) -> Seen<Arc<dyn Transport>> {
-        self.links.get(host).cloned().unwrap_or_else(|| Seen::no("it is not in the file"))
+        self.links
+            .get(host)
+            .cloned()
+            .unwrap_or_else(|| Seen::no("it is not in the file"))
     }
 
     /// Ends all connections.
@@ -135,8 +172,12 @@ impl Session {
 }
 
 async fn connect(spec: &Spec, settings: &Settings) -> Links {
-    let targets: BTreeMap<HostId, HostTarget> =
-        spec.member.iter().map(|member| HostTarget::from_spec(&member.host, &spec.ssh)).map(|target| (target.id(), target)).collect();
+    let targets: BTreeMap<HostId, HostTarget> = spec
+        .member
+        .iter()
+        .map(|member| HostTarget::from_spec(&member.host, &spec.ssh))
+        .map(|target| (target.id(), target))
+        .collect();
     let mut tasks = JoinSet::new();
     let ask: Arc<dyn Ask> = Arc::new(AskOnce::new(Arc::clone(&settings.ask)));
     for (host, target) in targets {
@@ -155,11 +196,22 @@ async fn connect(spec: &Spec, settings: &Settings) -> Links {
     links
 }
 
-async fn one(target: &HostTarget, ask: Arc<dyn Ask>, connect: Duration) -> Seen<Arc<dyn Transport>> {
+async fn one(
+    target: &HostTarget,
+    ask: Arc<dyn Ask>,
+    connect: Duration,
+) -> Seen<Arc<dyn Transport>> {
     match target {
         HostTarget::Local { sudo } => {
-            let root = std::process::Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.starts_with(b"0\n"));
-            let shell = if root || *sudo == Sudo::Never { "sh" } else { "sudo -n sh" };
+            let root = std::process::Command::new("id")
+                .arg("-u")
+                .output()
+                .is_ok_and(|output| output.stdout.starts_with(b"0\n"));
+            let shell = if root || *sudo == Sudo::Never {
+                "sh"
+            } else {
+                "sudo -n sh"
+            };
             Seen::Yes(Arc::new(Local::new(shell)))
         }
         HostTarget::Ssh(ssh) => match Ssh::connect(&options(ssh, ask, connect)).await {
@@ -172,16 +224,23 @@ async fn one(target: &HostTarget, ask: Arc<dyn Ask>, connect: Duration) -> Seen<
 
 fn options(ssh: &SshTarget, ask: Arc<dyn Ask>, connect: Duration) -> SshOptions {
     SshOptions {
-        hop: SshHop { host: ssh.host.clone(), user: ssh.user.clone(), port: ssh.port, key: ssh.key.clone().map(PathBuf::from) },
+        hop: SshHop {
+            host: ssh.host.clone(),
+            user: ssh.user.clone(),
+            port: ssh.port,
+            key: ssh.key.clone().map(PathBuf::from),
+        },
         jump: ssh.jump.clone(),
         sudo: match ssh.sudo {
             Sudo::Auto => None,
             Sudo::Never => Some(SudoUse::No),
             Sudo::Password => Some(SudoUse::Password),
         },
-        known_hosts: ssh.known_hosts.clone().map(|file| match (file.strip_prefix("~/"), std::env::var_os("HOME")) {
-            (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
-            _ => PathBuf::from(file),
+        known_hosts: ssh.known_hosts.clone().map(|file| {
+            match (file.strip_prefix("~/"), std::env::var_os("HOME")) {
+                (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+                _ => PathBuf::from(file),
+            }
         }),
         unknown_hosts: match ssh.host_key {
             HostKeyPolicy::Strict => UnknownHosts::Refuse,
@@ -201,7 +260,10 @@ struct AskOnce {
 
 impl AskOnce {
     fn new(inner: Arc<dyn Ask>) -> Self {
-        Self { inner, answers: std::sync::Mutex::default() }
+        Self {
+            inner,
+            answers: std::sync::Mutex::default(),
+        }
     }
 }
 

@@ -43,7 +43,8 @@ fn owner(owner: Option<&Owner>) -> String {
 
 impl StageInput {
     fn operation(&mut self, title: impl Into<String>, fields: &str) {
-        self.operations.push_str(&format!("{}|{fields}\n", self.titles.len()));
+        self.operations
+            .push_str(&format!("{}|{fields}\n", self.titles.len()));
         self.titles.push(title.into());
     }
 
@@ -60,18 +61,36 @@ impl StageInput {
     }
 
     /// Adds a file with these bytes.
-    pub(crate) fn file(&mut self, path: &HostPath, mode: &str, of: Option<&Owner>, bytes: Zeroizing<Vec<u8>>) {
+    pub(crate) fn file(
+        &mut self,
+        path: &HostPath,
+        mode: &str,
+        of: Option<&Owner>,
+        bytes: Zeroizing<Vec<u8>>,
+    ) {
         self.written.insert(path.clone(), sha256(&bytes));
         let payload = self.payload(Body::Bytes(bytes));
         let owner = owner(of);
-        self.operation(format!("write {path}"), &format!("file|{payload}|{mode}|{owner}|{path}"));
+        self.operation(
+            format!("write {path}"),
+            &format!("file|{payload}|{mode}|{owner}|{path}"),
+        );
         self.uncommitted = true;
     }
 
     /// Adds a copy of a file that is on the host.
-    pub(crate) fn copy(&mut self, source: &HostPath, path: &HostPath, mode: &str, of: Option<&Owner>) {
+    pub(crate) fn copy(
+        &mut self,
+        source: &HostPath,
+        path: &HostPath,
+        mode: &str,
+        of: Option<&Owner>,
+    ) {
         let owner = owner(of);
-        self.operation(format!("copy {source} to {path}"), &format!("file|{source}|{mode}|{owner}|{path}"));
+        self.operation(
+            format!("copy {source} to {path}"),
+            &format!("file|{source}|{mode}|{owner}|{path}"),
+        );
         self.uncommitted = true;
     }
 
@@ -79,50 +98,98 @@ impl StageInput {
     pub(crate) fn archive(&mut self, body: Body, directory: &HostPath, version: &str) {
         self.commit();
         let payload = self.payload(body);
-        self.operation(format!("unpack etcd {version}"), &format!("binaries|{payload}|{directory}|{version}"));
+        self.operation(
+            format!("unpack etcd {version}"),
+            &format!("binaries|{payload}|{directory}|{version}"),
+        );
     }
 
     /// Adds single binaries.
-    pub(crate) fn binaries(&mut self, bodies: Vec<(String, Body)>, directory: &HostPath, version: &str) {
+    pub(crate) fn binaries(
+        &mut self,
+        bodies: Vec<(String, Body)>,
+        directory: &HostPath,
+        version: &str,
+    ) {
         self.commit();
         for (name, body) in bodies {
             let payload = self.payload(body);
-            self.operation(format!("write {name}"), &format!("binary_file|{payload}|{directory}|{name}"));
+            self.operation(
+                format!("write {name}"),
+                &format!("binary_file|{payload}|{directory}|{name}"),
+            );
         }
-        self.operation(format!("install etcd {version}"), &format!("binaries_done|{directory}|{version}"));
+        self.operation(
+            format!("install etcd {version}"),
+            &format!("binaries_done|{directory}|{version}"),
+        );
     }
 
     /// Has the host download an archive.
     pub(crate) fn fetch(&mut self, url: &str, sum: &str, directory: &HostPath, version: &str) {
         self.commit();
-        self.operation(format!("download {url}"), &format!("fetch|{url}|{sum}|{directory}|{version}"));
+        self.operation(
+            format!("download {url}"),
+            &format!("fetch|{url}|{sum}|{directory}|{version}"),
+        );
     }
 
     /// Links to the binaries of a directory.
     pub(crate) fn links(&mut self, directory: &HostPath, links: &HostPath) {
-        self.operation(format!("link {links}/etcd"), &format!("links|{directory}|{links}"));
+        self.operation(
+            format!("link {links}/etcd"),
+            &format!("links|{directory}|{links}"),
+        );
     }
 
     /// Adds a step that needs no bytes. Files and binaries have their own ways.
     pub(crate) fn step(&mut self, step: &HostStep, suffix: &str) {
         self.commit();
         match step {
-            HostStep::User { name, home } => self.operation(format!("make user {name}"), &format!("user|{name}|{home}")),
-            HostStep::Directory { path, mode, owner: of } => {
+            HostStep::User { name, home } => {
+                self.operation(format!("make user {name}"), &format!("user|{name}|{home}"));
+            }
+            HostStep::Directory {
+                path,
+                mode,
+                owner: of,
+            } => {
                 let owner = owner(of.as_ref());
-                self.operation(format!("make {path}"), &format!("dir|{mode}|{owner}|{path}"));
+                self.operation(
+                    format!("make {path}"),
+                    &format!("dir|{mode}|{owner}|{path}"),
+                );
             }
             HostStep::Reload => self.operation("have systemd read its units", "reload"),
-            HostStep::Enable(unit) => self.operation(format!("enable {unit}"), &format!("enable|{unit}")),
-            HostStep::Start(unit) => self.operation(format!("start {unit}"), &format!("start|{unit}")),
-            HostStep::Restart(unit) => self.operation(format!("restart {unit}"), &format!("restart|{unit}")),
-            HostStep::Disable(unit) => self.operation(format!("stop {unit}"), &format!("disable|{unit}")),
-            HostStep::Spawn { member, start_file, pid_file, log_file } => {
-                self.operation(format!("start {member}"), &format!("spawn|{start_file}|{pid_file}|{log_file}"));
+            HostStep::Enable(unit) => {
+                self.operation(format!("enable {unit}"), &format!("enable|{unit}"));
+            }
+            HostStep::Start(unit) => {
+                self.operation(format!("start {unit}"), &format!("start|{unit}"));
+            }
+            HostStep::Restart(unit) => {
+                self.operation(format!("restart {unit}"), &format!("restart|{unit}"));
+            }
+            HostStep::Disable(unit) => {
+                self.operation(format!("stop {unit}"), &format!("disable|{unit}"));
+            }
+            HostStep::Spawn {
+                member,
+                start_file,
+                pid_file,
+                log_file,
+            } => {
+                self.operation(
+                    format!("start {member}"),
+                    &format!("spawn|{start_file}|{pid_file}|{log_file}"),
+                );
             }
             HostStep::Kill { pid_file } => self.operation("stop etcd", &format!("kill|{pid_file}")),
             HostStep::Keep { path } => {
-                self.operation(format!("keep {path} as {path}.kept-{suffix}"), &format!("keep|{path}|{path}.kept-{suffix}"));
+                self.operation(
+                    format!("keep {path} as {path}.kept-{suffix}"),
+                    &format!("keep|{path}|{path}.kept-{suffix}"),
+                );
             }
             HostStep::Remove(path) => {
                 self.removed.push(path.clone());
@@ -143,7 +210,11 @@ impl StageInput {
             Body::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(0),
             Body::File { size, .. } => *size,
         };
-        self.files.iter().map(|file| body(file).next_multiple_of(512) + 512).sum::<u64>() + 8192
+        self.files
+            .iter()
+            .map(|file| body(file).next_multiple_of(512) + 512)
+            .sum::<u64>()
+            + 8192
     }
 
     /// Whether every file is in memory: such a stage can be told whole beforehand.
@@ -154,7 +225,11 @@ impl StageInput {
 
     /// Writes header and tar into a pipe whose other end the transport reads. When a file here cannot be read the pipe
     /// ends early, and the host refuses what it got.
-    pub(crate) fn stream(self, header: String, queries: String) -> (DuplexStream, tokio::task::JoinHandle<io::Result<()>>) {
+    pub(crate) fn stream(
+        self,
+        header: String,
+        queries: String,
+    ) -> (DuplexStream, tokio::task::JoinHandle<io::Result<()>>) {
         let (reader, mut writer) = tokio::io::duplex(256 * 1024);
         let task = tokio::spawn(async move {
             writer.write_all(header.as_bytes()).await?;
@@ -170,7 +245,11 @@ impl StageInput {
                 sums.push_str(&format!("{}  {name}\n", sha256(text.as_bytes())));
             }
             sums.push_str("end\n");
-            for (name, text) in [("sums", &sums), ("ops", &self.operations), ("queries", &queries)] {
+            for (name, text) in [
+                ("sums", &sums),
+                ("ops", &self.operations),
+                ("queries", &queries),
+            ] {
                 entry(&mut writer, name, text.as_bytes()).await?;
             }
             for (index, body) in self.files.iter().enumerate() {
@@ -182,7 +261,10 @@ impl StageInput {
                         let mut file = tokio::fs::File::open(path).await?;
                         let copied = tokio::io::copy(&mut file, &mut writer).await?;
                         if copied != *size {
-                            return Err(io::Error::other(format!("{} changed while it was read", path.display())));
+                            return Err(io::Error::other(format!(
+                                "{} changed while it was read",
+                                path.display()
+                            )));
                         }
                         pad(&mut writer, *size).await?;
                     }
@@ -221,7 +303,14 @@ pub(crate) fn digest_file(path: &std::path::Path) -> io::Result<(String, u64)> {
     let mut file = std::fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let size = io::copy(&mut file, &mut HashWriter(&mut hasher))?;
-    Ok((hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect(), size))
+    Ok((
+        hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+        size,
+    ))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

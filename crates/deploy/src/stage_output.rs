@@ -20,14 +20,25 @@ pub(crate) struct StageOutput {
 }
 
 pub(crate) fn read(output: &str) -> StageOutput {
-    let mut read = StageOutput { done: 0, failed: None, refused: None, view: Err("the host said no more".to_owned()) };
-    let Some((_, body)) = output.split_once("@etcdup\n") else { return read };
-    let (reports, answer) = body.split_once("@observe\n").map_or((body, None), |(reports, answer)| (reports, Some(answer)));
+    let mut read = StageOutput {
+        done: 0,
+        failed: None,
+        refused: None,
+        view: Err("the host said no more".to_owned()),
+    };
+    let Some((_, body)) = output.split_once("@etcdup\n") else {
+        return read;
+    };
+    let (reports, answer) = body
+        .split_once("@observe\n")
+        .map_or((body, None), |(reports, answer)| (reports, Some(answer)));
     for line in reports.lines() {
         let fields: Vec<&str> = line.split('|').collect();
         match fields[..] {
             ["@ok", _] => read.done += 1,
-            ["@fail", number, _, said] => read.failed = Some((number.parse().unwrap_or(0), lines(said))),
+            ["@fail", number, _, said] => {
+                read.failed = Some((number.parse().unwrap_or(0), lines(said)));
+            }
             ["@refused", why] => read.refused = Some(lines(why).join(" ")),
             _ => {}
         }
@@ -40,7 +51,10 @@ pub(crate) fn read(output: &str) -> StageOutput {
 
 fn lines(field: &str) -> Vec<String> {
     let bytes = BASE64_STANDARD.decode(field).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+    String::from_utf8_lossy(&bytes)
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -51,7 +65,10 @@ mod tests {
     fn a_failed_operation_and_its_words_are_told() {
         let output = "motd\n@etcdup\n@ok|0\n@fail|1|2|bm8gc3BhY2UK\n@observe\n";
         let read = read(output);
-        assert_eq!((read.done, read.failed), (1, Some((1, vec!["no space".to_owned()]))));
+        assert_eq!(
+            (read.done, read.failed),
+            (1, Some((1, vec!["no space".to_owned()])))
+        );
         assert!(read.view.is_err());
     }
 }

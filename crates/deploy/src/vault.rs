@@ -65,7 +65,8 @@ impl Vault {
     }
 
     fn needs_authority(&self) -> bool {
-        let tls = self.spec.security.client != Plane::Plain || self.spec.security.peer != Plane::Plain;
+        let tls =
+            self.spec.security.client != Plane::Plain || self.spec.security.peer != Plane::Plain;
         tls && self.spec.certificates.provided.is_none()
     }
 
@@ -76,7 +77,10 @@ impl Vault {
     }
 
     fn place(&self, given: Option<&camino::Utf8PathBuf>, standard: &str) -> PathBuf {
-        given.map_or_else(|| self.directory().join(standard), |path| self.base.join(path))
+        given.map_or_else(
+            || self.directory().join(standard),
+            |path| self.base.join(path),
+        )
     }
 
     /// The CA's certificate.
@@ -93,8 +97,12 @@ impl Vault {
         let path = self.certificate_file();
         let certificate = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.key_file().exists() => {
-                return if self.spec.certificates.authority.cert.is_some() && self.spec.certificates.authority.key.is_none() {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound && !self.key_file().exists() =>
+            {
+                return if self.spec.certificates.authority.cert.is_some()
+                    && self.spec.certificates.authority.key.is_none()
+                {
                     Err(format!("{} is not there", path.display()))
                 } else {
                     Ok(None)
@@ -103,26 +111,39 @@ impl Vault {
             Err(error) => return Err(format!("{}: {error}", path.display())),
         };
         let key = self.key()?;
-        Authority::load(&certificate, key.as_ref()).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+        Authority::load(&certificate, key.as_ref())
+            .map(Some)
+            .map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn key(&self) -> Result<Option<Secret>, String> {
         let authority = &self.spec.certificates.authority;
         if let Some(variable) = &authority.key_env {
-            let text = std::env::var(variable).map_err(|_| format!("the variable {variable} of key-env is not set"))?;
+            let text = std::env::var(variable)
+                .map_err(|_| format!("the variable {variable} of key-env is not set"))?;
             return Ok(Some(Secret::new(text)));
         }
-        if let Some((program, arguments)) = authority.key_command.as_ref().and_then(|command| command.split_first()) {
+        if let Some((program, arguments)) = authority
+            .key_command
+            .as_ref()
+            .and_then(|command| command.split_first())
+        {
             let output = std::process::Command::new(program)
                 .args(arguments)
                 .current_dir(&self.base)
                 .output()
                 .map_err(|error| format!("key-command `{program}`: {error}"))?;
             if !output.status.success() {
-                let said = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
+                let said = String::from_utf8_lossy(&output.stderr)
+                    .lines()
+                    .last()
+                    .unwrap_or_default()
+                    .to_owned();
                 return Err(format!("key-command `{program}` failed: {said}"));
             }
-            return Ok(Some(Secret::new(String::from_utf8_lossy(&output.stdout).into_owned())));
+            return Ok(Some(Secret::new(
+                String::from_utf8_lossy(&output.stdout).into_owned(),
+            )));
         }
         match std::fs::read_to_string(self.key_file()) {
             Ok(text) => Ok(Some(Secret::new(text))),
@@ -135,7 +156,9 @@ impl Vault {
     #[must_use]
     pub fn view(&self) -> AuthorityView {
         match (&self.authority, &self.broken) {
-            (Some(authority), _) if authority.key().is_some() => AuthorityView::Usable(authority.facts().clone()),
+            (Some(authority), _) if authority.key().is_some() => {
+                AuthorityView::Usable(authority.facts().clone())
+            }
             (Some(authority), _) => AuthorityView::WithoutKey(authority.facts().clone()),
             (None, Some(why)) => AuthorityView::Broken(why.clone()),
             (None, None) if self.needs_authority() => AuthorityView::Absent,
@@ -146,25 +169,46 @@ impl Vault {
     /// The certificates of named clients that are here, by name.
     #[must_use]
     pub fn clients(&self) -> BTreeMap<String, Seen<CertFacts>> {
-        let one = |name: &str| match std::fs::read_to_string(self.directory().join(format!("{name}.crt"))) {
+        let one = |name: &str| match std::fs::read_to_string(
+            self.directory().join(format!("{name}.crt")),
+        ) {
             Err(_) => Seen::no("is not there"),
-            Ok(text) => inspect(&text).map_or_else(|error| Seen::no(format!("cannot be used: {error}")), Seen::Yes),
+            Ok(text) => inspect(&text).map_or_else(
+                |error| Seen::no(format!("cannot be used: {error}")),
+                Seen::Yes,
+            ),
         };
-        self.spec.certificates.clients.iter().map(|client| (client.name.to_string(), one(client.name.as_str()))).collect()
+        self.spec
+            .certificates
+            .clients
+            .iter()
+            .map(|client| (client.name.to_string(), one(client.name.as_str())))
+            .collect()
     }
 
     /// Files here that the topology names: provided certificates, and a directory's or archive's binaries.
     #[must_use]
     pub fn sources(&self, topology: Option<&Topology>) -> BTreeMap<String, Seen<SourceFacts>> {
         let mut sources = BTreeMap::new();
-        if let Some(provided) = self.spec.certificates.provided.as_ref().filter(|provided| provided.from == ProvidedFrom::Operator) {
-            let pairs = [Some(&provided.server), provided.peer.as_ref()].into_iter().flatten();
-            let paths: Vec<&str> =
-                std::iter::once(provided.ca.as_str()).chain(pairs.flat_map(|pair| [pair.cert.as_str(), pair.key.as_str()])).collect();
+        if let Some(provided) = self
+            .spec
+            .certificates
+            .provided
+            .as_ref()
+            .filter(|provided| provided.from == ProvidedFrom::Operator)
+        {
+            let pairs = [Some(&provided.server), provided.peer.as_ref()]
+                .into_iter()
+                .flatten();
+            let paths: Vec<&str> = std::iter::once(provided.ca.as_str())
+                .chain(pairs.flat_map(|pair| [pair.cert.as_str(), pair.key.as_str()]))
+                .collect();
             for path in paths {
                 for member in topology.into_iter().flat_map(|topology| &topology.members) {
                     let path = path.replace("{member}", member.name.as_str());
-                    sources.entry(path.clone()).or_insert_with(|| self.source(&path, true));
+                    sources
+                        .entry(path.clone())
+                        .or_insert_with(|| self.source(&path, true));
                 }
             }
         }
@@ -186,14 +230,20 @@ impl Vault {
         let full = self.base.join(path);
         if !read {
             return match std::fs::metadata(&full) {
-                Ok(meta) if meta.is_file() => Seen::Yes(SourceFacts { sha256: String::new(), certificate: None }),
+                Ok(meta) if meta.is_file() => Seen::Yes(SourceFacts {
+                    sha256: String::new(),
+                    certificate: None,
+                }),
                 Ok(_) => Seen::no("it is not a file"),
                 Err(error) => Seen::no(error.to_string()),
             };
         }
         match std::fs::read_to_string(&full) {
             Err(error) => Seen::no(error.to_string()),
-            Ok(text) => Seen::Yes(SourceFacts { sha256: sha256(text.as_bytes()), certificate: inspect(&text).ok() }),
+            Ok(text) => Seen::Yes(SourceFacts {
+                sha256: sha256(text.as_bytes()),
+                certificate: inspect(&text).ok(),
+            }),
         }
     }
 
@@ -203,7 +253,9 @@ impl Vault {
     /// When it cannot be read.
     pub fn provided(&self, path: &str) -> Result<Secret, VaultError> {
         let path = self.base.join(path);
-        std::fs::read_to_string(&path).map(Secret::new).map_err(|source| VaultError::File { path, source })
+        std::fs::read_to_string(&path)
+            .map(Secret::new)
+            .map_err(|source| VaultError::File { path, source })
     }
 
     /// Makes the authority: its key 0600, its certificate beside it.
@@ -228,7 +280,9 @@ impl Vault {
     pub fn ca(&self) -> Result<String, VaultError> {
         match (&self.authority, &self.spec.certificates.provided) {
             (Some(authority), _) => Ok(authority.certificate().to_owned()),
-            (None, Some(provided)) if provided.from == ProvidedFrom::Operator => self.provided(&provided.ca).map(|ca| ca.reveal().to_owned()),
+            (None, Some(provided)) if provided.from == ProvidedFrom::Operator => {
+                self.provided(&provided.ca).map(|ca| ca.reveal().to_owned())
+            }
             _ => Err(VaultError::NoAuthority(self.certificate_file())),
         }
     }
@@ -237,11 +291,19 @@ impl Vault {
     ///
     /// # Errors
     /// When the authority cannot issue.
-    pub fn pair(&mut self, key: &str, request: &CertRequest, now: Timestamp) -> Result<Issued, VaultError> {
+    pub fn pair(
+        &mut self,
+        key: &str,
+        request: &CertRequest,
+        now: Timestamp,
+    ) -> Result<Issued, VaultError> {
         if let Some(issued) = self.pairs.get(key) {
             return Ok(issued.clone());
         }
-        let authority = self.authority.as_ref().ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
+        let authority = self
+            .authority
+            .as_ref()
+            .ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
         let issued = authority.issue(request, now)?;
         self.pairs.insert(key.to_owned(), issued.clone());
         Ok(issued)
@@ -256,10 +318,21 @@ impl Vault {
     ///
     /// # Errors
     /// When the authority cannot issue, or files cannot be written.
-    pub fn issue_client(&self, request: &CertRequest, directory: &Path, now: Timestamp) -> Result<(PathBuf, PathBuf), VaultError> {
-        let authority = self.authority.as_ref().ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
+    pub fn issue_client(
+        &self,
+        request: &CertRequest,
+        directory: &Path,
+        now: Timestamp,
+    ) -> Result<(PathBuf, PathBuf), VaultError> {
+        let authority = self
+            .authority
+            .as_ref()
+            .ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
         let issued = authority.issue(request, now)?;
-        let (certificate, key) = (directory.join(format!("{}.crt", request.name)), directory.join(format!("{}.key", request.name)));
+        let (certificate, key) = (
+            directory.join(format!("{}.crt", request.name)),
+            directory.join(format!("{}.key", request.name)),
+        );
         write(&key, issued.key.reveal(), 0o600)?;
         write(&certificate, &issued.certificate, 0o644)?;
         Ok((certificate, key))
@@ -275,24 +348,40 @@ impl Vault {
         }
         let authority = self.ca()?;
         if self.spec.security.client == Plane::Tls {
-            return Ok(Access::Tls { authority, client: None });
+            return Ok(Access::Tls {
+                authority,
+                client: None,
+            });
         }
         if self.operator.is_none() {
             self.operator = Some(self.operator_pair(now)?);
         }
-        Ok(Access::Tls { authority, client: self.operator.clone() })
+        Ok(Access::Tls {
+            authority,
+            client: self.operator.clone(),
+        })
     }
 
     fn operator_pair(&self, now: Timestamp) -> Result<(String, Secret), VaultError> {
         if let Some(provided) = &self.spec.certificates.provided {
             let pair = provided.operator.as_ref().unwrap_or(&provided.server);
             let fill = |path: &str| {
-                let first = self.spec.member.first().and_then(|member| member.name.as_ref());
+                let first = self
+                    .spec
+                    .member
+                    .first()
+                    .and_then(|member| member.name.as_ref());
                 path.replace("{member}", first.map_or("", |name| name.as_str()))
             };
-            return Ok((self.provided(&fill(&pair.cert))?.reveal().to_owned(), self.provided(&fill(&pair.key))?));
+            return Ok((
+                self.provided(&fill(&pair.cert))?.reveal().to_owned(),
+                self.provided(&fill(&pair.key))?,
+            ));
         }
-        let authority = self.authority.as_ref().ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
+        let authority = self
+            .authority
+            .as_ref()
+            .ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
         let request = CertRequest {
             name: "etcdup-operator".to_owned(),
             organization: None,
@@ -307,20 +396,32 @@ impl Vault {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), VaultError> {
     if path.exists() {
-        let source = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "it is there already, and is not overwritten");
-        return Err(VaultError::File { path: path.to_owned(), source });
+        let source = std::io::Error::new(
+            std::io::ErrorKind::AlreadyExists,
+            "it is there already, and is not overwritten",
+        );
+        return Err(VaultError::File {
+            path: path.to_owned(),
+            source,
+        });
     }
     write(path, text, mode)
 }
 
 /// Written beside its name and renamed, so that a cut-off run leaves nothing half.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), VaultError> {
-    let refuse = |source| VaultError::File { path: path.to_owned(), source };
+    let refuse = |source| VaultError::File {
+        path: path.to_owned(),
+        source,
+    };
     let parent = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(refuse)?;
     let mut file = tempfile::NamedTempFile::new_in(parent).map_err(refuse)?;

@@ -15,7 +15,12 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), findings: Value::Null }
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            findings: Value::Null,
+        }
     }
 
     pub(crate) fn body(&self, request: &str) -> Value {
@@ -38,11 +43,20 @@ impl From<DeployError> for Problem {
         match &error {
             DeployError::Blocked(findings) => {
                 let findings = serde_json::to_value(findings).unwrap_or_default();
-                Self { findings, ..Self::new(StatusCode::CONFLICT, "blocked", error.to_string()) }
+                Self {
+                    findings,
+                    ..Self::new(StatusCode::CONFLICT, "blocked", error.to_string())
+                }
             }
-            DeployError::File { .. } => Self::new(StatusCode::NOT_FOUND, "no-such-cluster", error.to_string()),
+            DeployError::File { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "no-such-cluster", error.to_string())
+            }
             DeployError::Parse { .. } | DeployError::Resolve(_) | DeployError::Render(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-topology", error.to_string())
+                Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "bad-topology",
+                    error.to_string(),
+                )
             }
             _ => Self::new(StatusCode::BAD_GATEWAY, "hosts-failed", error.to_string()),
         }

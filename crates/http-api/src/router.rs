@@ -32,12 +32,42 @@ pub struct Route {
 
 /// Every route there is.
 pub const ROUTES: [Route; 6] = [
-    Route { method: Method::GET, path: "/v1/health", about: "whether this server works", handler: |call| Box::pin(routes::health(call)) },
-    Route { method: Method::GET, path: "/v1", about: "these routes", handler: |_| Box::pin(std::future::ready(Ok(list()))) },
-    Route { method: Method::GET, path: "/v1/clusters", about: "the clusters, a topology file each", handler: |call| Box::pin(routes::clusters(call)) },
-    Route { method: Method::GET, path: "/v1/clusters/{cluster}/plan", about: "what apply would do", handler: |call| Box::pin(routes::plan(call)) },
-    Route { method: Method::GET, path: "/v1/clusters/{cluster}/status", about: "members, briefly", handler: |call| Box::pin(routes::status(call)) },
-    Route { method: Method::GET, path: "/v1/clusters/{cluster}/verify", about: "every check and its verdict", handler: |call| Box::pin(routes::verify(call)) },
+    Route {
+        method: Method::GET,
+        path: "/v1/health",
+        about: "whether this server works",
+        handler: |call| Box::pin(routes::health(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1",
+        about: "these routes",
+        handler: |_| Box::pin(std::future::ready(Ok(list()))),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/clusters",
+        about: "the clusters, a topology file each",
+        handler: |call| Box::pin(routes::clusters(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/clusters/{cluster}/plan",
+        about: "what apply would do",
+        handler: |call| Box::pin(routes::plan(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/clusters/{cluster}/status",
+        about: "members, briefly",
+        handler: |call| Box::pin(routes::status(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/clusters/{cluster}/verify",
+        about: "every check and its verdict",
+        handler: |call| Box::pin(routes::verify(call)),
+    },
 ];
 
 fn list() -> Value {
@@ -56,11 +86,24 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Strin
         // The table's paths are constants that the tests insert too.
         let _ = router.insert(route.path, route);
     }
-    let found = router.at(path).map_err(|_| Problem::new(http::StatusCode::NOT_FOUND, "no-such-path", format!("there is no {path}; GET /v1 lists what there is")))?;
+    let found = router.at(path).map_err(|_| {
+        Problem::new(
+            http::StatusCode::NOT_FOUND,
+            "no-such-path",
+            format!("there is no {path}; GET /v1 lists what there is"),
+        )
+    })?;
     if found.value.method != *method {
-        return Err(Problem::new(http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("{path} takes {}", found.value.method)));
+        return Err(Problem::new(
+            http::StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            format!("{path} takes {}", found.value.method),
+        ));
     }
-    Ok((found.value, found.params.get("cluster").unwrap_or_default().to_owned()))
+    Ok((
+        found.value,
+        found.params.get("cluster").unwrap_or_default().to_owned(),
+    ))
 }
 
 #[cfg(test)]
@@ -71,13 +114,24 @@ mod tests {
     fn every_route_is_found_by_its_own_path() {
         for route in &ROUTES {
             let path = route.path.replace("{cluster}", "prod");
-            assert_eq!(find(&route.method, &path).map(|(found, _)| found.path).ok(), Some(route.path));
+            assert_eq!(
+                find(&route.method, &path).map(|(found, _)| found.path).ok(),
+                Some(route.path)
+            );
         }
     }
 
     #[test]
     fn unknown_paths_and_methods_say_so() {
-        assert_eq!(find(&Method::GET, "/v2").err().map(|problem| problem.kind), Some("no-such-path"));
-        assert_eq!(find(&Method::POST, "/v1/health").err().map(|problem| problem.kind), Some("method-not-allowed"));
+        assert_eq!(
+            find(&Method::GET, "/v2").err().map(|problem| problem.kind),
+            Some("no-such-path")
+        );
+        assert_eq!(
+            find(&Method::POST, "/v1/health")
+                .err()
+                .map(|problem| problem.kind),
+            Some("method-not-allowed")
+        );
     }
 }

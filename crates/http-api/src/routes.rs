@@ -31,7 +31,11 @@ pub(crate) async fn clusters(call: Call) -> Result<Value, Problem> {
 
 pub(crate) async fn plan(call: Call) -> Result<Value, Problem> {
     let session = open(&call).await?;
-    let plan = session.plan(Goal::Converge { allow_outage: false }).await;
+    let plan = session
+        .plan(Goal::Converge {
+            allow_outage: false,
+        })
+        .await;
     session.close().await;
     let plan = plan?;
     let stages: Vec<_> = plan
@@ -44,12 +48,18 @@ pub(crate) async fn plan(call: Call) -> Result<Value, Problem> {
         Ending::Blocked(findings) => serde_json::to_value(findings).unwrap_or_default(),
         Ending::Done | Ending::Circle(_) => json!([]),
     };
-    Ok(json!({ "format": "etcdup/plan/1", "cluster": call.cluster, "changes": !plan.is_empty(), "stages": stages, "findings": findings, "warnings": plan.warnings }))
+    Ok(
+        json!({ "format": "etcdup/plan/1", "cluster": call.cluster, "changes": !plan.is_empty(), "stages": stages, "findings": findings, "warnings": plan.warnings }),
+    )
 }
 
 pub(crate) async fn status(call: Call) -> Result<Value, Problem> {
     let session = open(&call).await?;
-    let observed = session.observe(Goal::Converge { allow_outage: false }).await;
+    let observed = session
+        .observe(Goal::Converge {
+            allow_outage: false,
+        })
+        .await;
     session.close().await;
     let (planner, seen) = observed?;
     let members: Vec<_> = planner
@@ -66,17 +76,31 @@ pub(crate) async fn verify(call: Call) -> Result<Value, Problem> {
     let verdicts = session.verify().await;
     session.close().await;
     let verdicts = verdicts?;
-    Ok(json!({ "format": "etcdup/verify/1", "cluster": call.cluster, "verdict": verdicts.worst(), "findings": verdicts.findings }))
+    Ok(
+        json!({ "format": "etcdup/verify/1", "cluster": call.cluster, "verdict": verdicts.worst(), "findings": verdicts.findings }),
+    )
 }
 
 fn topology_files(call: &Call) -> Result<Vec<(String, PathBuf)>, Problem> {
     let directory = &call.options.directory;
-    let failed = |error: std::io::Error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "directory", format!("{}: {error}", directory.display()));
+    let failed = |error: std::io::Error| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "directory",
+            format!("{}: {error}", directory.display()),
+        )
+    };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let known = path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ["toml", "yaml", "yml", "json"].contains(&ending));
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+        let known = path
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .is_some_and(|ending| ["toml", "yaml", "yml", "json"].contains(&ending));
+        let stem = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .map(str::to_owned);
         if let (true, Some(stem)) = (known, stem) {
             files.push((stem, path));
         }
@@ -87,8 +111,18 @@ fn topology_files(call: &Call) -> Result<Vec<(String, PathBuf)>, Problem> {
 
 async fn open(call: &Call) -> Result<Session, Problem> {
     // A cluster's name is a file's name: checked by type, it cannot lead out of the directory.
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "no-such-cluster", format!("there is no cluster `{}`", call.cluster));
+    let unknown = || {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no-such-cluster",
+            format!("there is no cluster `{}`", call.cluster),
+        )
+    };
     call.cluster.parse::<ClusterName>().map_err(|_| unknown())?;
-    let path = topology_files(call)?.into_iter().find(|(name, _)| *name == call.cluster).map(|(_, path)| path).ok_or_else(unknown)?;
+    let path = topology_files(call)?
+        .into_iter()
+        .find(|(name, _)| *name == call.cluster)
+        .map(|(_, path)| path)
+        .ok_or_else(unknown)?;
     Ok(Session::open(&path, &[], call.options.settings.clone()).await?)
 }

@@ -43,7 +43,10 @@ pub enum ServeError {
 impl std::fmt::Display for ServeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            ServeError::NotLoopback(address) => write!(f, "{address} can be reached from the network; this release serves loopback only"),
+            ServeError::NotLoopback(address) => write!(
+                f,
+                "{address} can be reached from the network; this release serves loopback only"
+            ),
             ServeError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
         }
     }
@@ -55,7 +58,11 @@ impl std::error::Error for ServeError {}
 ///
 /// # Errors
 /// When the address is not a loopback one or cannot be listened on.
-pub async fn serve(options: Options, cancel: Cancel, bound: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
+pub async fn serve(
+    options: Options,
+    cancel: Cancel,
+    bound: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
     if !options.listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(options.listen));
     }
@@ -77,7 +84,10 @@ pub async fn serve(options: Options, cancel: Cancel, bound: impl FnOnce(SocketAd
         let (options, cancel) = (Arc::clone(&options), cancel.clone());
         tasks.spawn(async move {
             let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+            builder
+                .http1()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10));
             let service = service_fn(move |request| {
                 let options = Arc::clone(&options);
                 async move { Ok::<_, Infallible>(answer(&options, &request).await) }
@@ -98,10 +108,21 @@ pub async fn serve(options: Options, cancel: Cancel, bound: impl FnOnce(SocketAd
 
 /// A page of another site must not be able to ask by a name that it made resolve to loopback.
 fn is_local(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).or_else(|| request.uri().host());
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| request.uri().host());
     let Some(host) = host else { return false };
-    let bare = host.rsplit_once(':').filter(|(_, port)| port.chars().all(|c| c.is_ascii_digit())).map_or(host, |(host, _)| host);
-    bare == "localhost" || bare.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let bare = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.chars().all(|c| c.is_ascii_digit()))
+        .map_or(host, |(host, _)| host);
+    bare == "localhost"
+        || bare
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }
 
 async fn answer(options: &Arc<Options>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -110,18 +131,34 @@ async fn answer(options: &Arc<Options>, request: &Request<Incoming>) -> Response
     let found = if is_local(request) {
         find(request.method(), &path)
     } else {
-        Err(Problem::new(http::StatusCode::FORBIDDEN, "foreign-host", "this server answers to loopback names only"))
+        Err(Problem::new(
+            http::StatusCode::FORBIDDEN,
+            "foreign-host",
+            "this server answers to loopback names only",
+        ))
     };
     let answered = match found {
-        Ok((route, cluster)) => (route.handler)(Call { options: Arc::clone(options), cluster }).await,
+        Ok((route, cluster)) => {
+            (route.handler)(Call {
+                options: Arc::clone(options),
+                cluster,
+            })
+            .await
+        }
         Err(problem) => Err(problem),
     };
     let (status, kind, body) = match answered {
         Ok(value) => (http::StatusCode::OK, "application/json", value),
-        Err(problem) => (problem.status, "application/problem+json", problem.body(&id)),
+        Err(problem) => (
+            problem.status,
+            "application/problem+json",
+            problem.body(&id),
+        ),
     };
     tracing::info!(request = id, method = %request.method(), path, status = status.as_u16(), "answered");
-    let mut response = Response::new(Full::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default())));
+    let mut response = Response::new(Full::new(Bytes::from(
+        serde_json::to_vec(&body).unwrap_or_default(),
+    )));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));

@@ -6,8 +6,8 @@ use etcdup_core::topology::Algorithm;
 use etcdup_core::url::Address;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
 };
 use time::OffsetDateTime;
 
@@ -21,7 +21,9 @@ pub enum PkiError {
     #[error("the certificate cannot be made: {0}")]
     Make(String),
     /// The key's file is encrypted.
-    #[error("the key is encrypted; decrypt it first, or let a command print it: key-command = [\"openssl\", \"pkey\", ..]")]
+    #[error(
+        "the key is encrypted; decrypt it first, or let a command print it: key-command = [\"openssl\", \"pkey\", ..]"
+    )]
     EncryptedKey,
     /// The key cannot be read.
     #[error("the key cannot be read: {0}")]
@@ -75,7 +77,12 @@ impl Authority {
     /// When the key or the certificate cannot be made.
     pub fn make(name: &str, days: u32, now: Timestamp) -> Result<Self, PkiError> {
         let key = keys::make(Algorithm::EcdsaP256)?;
-        let mut params = params(name, None, now, SignedDuration::from_hours(i64::from(days) * 24))?;
+        let mut params = params(
+            name,
+            None,
+            now,
+            SignedDuration::from_hours(i64::from(days) * 24),
+        )?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(made)?.pem();
@@ -108,7 +115,12 @@ impl Authority {
                 Some(Issuer::from_ca_cert_der(&der.into(), pair).map_err(made)?)
             }
         };
-        Ok(Self { certificate: certificate.to_owned(), facts, issuer, key: key.cloned() })
+        Ok(Self {
+            certificate: certificate.to_owned(),
+            facts,
+            issuer,
+            key: key.cloned(),
+        })
     }
 
     /// The CA's certificate, PEM.
@@ -134,10 +146,16 @@ impl Authority {
     /// # Errors
     /// When the CA has no key or is out of its time, or the request cannot be met.
     pub fn issue(&self, request: &CertRequest, now: Timestamp) -> Result<Issued, PkiError> {
-        let issuer = self.issuer.as_ref().ok_or_else(|| PkiError::NoKey(self.facts.name.clone()))?;
+        let issuer = self
+            .issuer
+            .as_ref()
+            .ok_or_else(|| PkiError::NoKey(self.facts.name.clone()))?;
         self.facts
             .in_time(now)
-            .map_err(|error| PkiError::OutOfTime { name: self.facts.name.clone(), why: error.to_string() })?;
+            .map_err(|error| PkiError::OutOfTime {
+                name: self.facts.name.clone(),
+                why: error.to_string(),
+            })?;
         let life = SignedDuration::from_hours(i64::from(request.hours)).min(self.facts.left(now));
         let mut params = params(&request.name, request.organization.as_deref(), now, life)?;
         params.is_ca = IsCa::ExplicitNoCa;
@@ -147,15 +165,23 @@ impl Authority {
                 Address::Name(name) => SanType::DnsName(name.as_str().try_into().map_err(made)?),
             });
         }
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+        ];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if request.usage.serves() {
-            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.use_authority_key_identifier_extension = true;
         let key = keys::make(request.algorithm)?;
         let certificate = params.signed_by(&key, issuer).map_err(made)?.pem();
-        Ok(Issued { certificate, key: Secret::new(key.serialize_pem()) })
+        Ok(Issued {
+            certificate,
+            key: Secret::new(key.serialize_pem()),
+        })
     }
 }
 
@@ -168,7 +194,9 @@ fn params(
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     if let Some(organization) = organization {
-        params.distinguished_name.push(DnType::OrganizationName, organization);
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, organization);
     }
     params.distinguished_name.push(DnType::CommonName, name);
     let at = |time: Timestamp| OffsetDateTime::from_unix_timestamp(time.as_second()).map_err(made);

@@ -49,12 +49,20 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, InspectError> {
         .map_err(|error| InspectError::Unreadable(error.to_string()))
 }
 
-pub(crate) fn read(certificate: &X509Certificate<'_>, der: &[u8]) -> Result<CertFacts, InspectError> {
+pub(crate) fn read(
+    certificate: &X509Certificate<'_>,
+    der: &[u8],
+) -> Result<CertFacts, InspectError> {
     let unreadable = |error: String| InspectError::Unreadable(error);
     let mut sans = BTreeSet::new();
     let mut odd_sans = Vec::new();
-    let names = certificate.subject_alternative_name().map_err(|error| unreadable(error.to_string()))?;
-    for name in names.iter().flat_map(|extension| &extension.value.general_names) {
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| unreadable(error.to_string()))?;
+    for name in names
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+    {
         match san(name) {
             Ok(address) => {
                 sans.insert(address);
@@ -62,8 +70,15 @@ pub(crate) fn read(certificate: &X509Certificate<'_>, der: &[u8]) -> Result<Cert
             Err(odd) => odd_sans.push(odd),
         }
     }
-    let usage = certificate.extended_key_usage().map_err(|error| unreadable(error.to_string()))?;
-    let usage = usage.map(|usage| (usage.value.server_auth || usage.value.any, usage.value.client_auth || usage.value.any));
+    let usage = certificate
+        .extended_key_usage()
+        .map_err(|error| unreadable(error.to_string()))?;
+    let usage = usage.map(|usage| {
+        (
+            usage.value.server_auth || usage.value.any,
+            usage.value.client_auth || usage.value.any,
+        )
+    });
     let (server, client) = usage.unwrap_or((true, true));
     let mut key_id = String::new();
     let mut issuer_key_id = String::new();
@@ -71,18 +86,28 @@ pub(crate) fn read(certificate: &X509Certificate<'_>, der: &[u8]) -> Result<Cert
         match extension.parsed_extension() {
             ParsedExtension::SubjectKeyIdentifier(id) => key_id = hex(id.0),
             ParsedExtension::AuthorityKeyIdentifier(id) => {
-                issuer_key_id = id.key_identifier.as_ref().map(|id| hex(id.0)).unwrap_or_default();
+                issuer_key_id = id
+                    .key_identifier
+                    .as_ref()
+                    .map(|id| hex(id.0))
+                    .unwrap_or_default();
             }
             _ => {}
         }
     }
-    let time = |seconds: i64| Timestamp::from_second(seconds).map_err(|error| unreadable(error.to_string()));
+    let time = |seconds: i64| {
+        Timestamp::from_second(seconds).map_err(|error| unreadable(error.to_string()))
+    };
     let common_name = |name: &x509_parser::x509::X509Name<'_>| {
-        name.iter_common_name().next().and_then(|name| name.as_str().ok()).map(str::to_owned)
+        name.iter_common_name()
+            .next()
+            .and_then(|name| name.as_str().ok())
+            .map(str::to_owned)
     };
     Ok(CertFacts {
         name: common_name(certificate.subject()).unwrap_or_default(),
-        issuer: common_name(certificate.issuer()).unwrap_or_else(|| certificate.issuer().to_string()),
+        issuer: common_name(certificate.issuer())
+            .unwrap_or_else(|| certificate.issuer().to_string()),
         sans,
         odd_sans,
         server,

@@ -24,10 +24,16 @@ pub(crate) fn load(pem: &Secret) -> Result<KeyPair, PkiError> {
     }
     for block in Pem::iter_from_buffer(pem.reveal().as_bytes()) {
         let block = block.map_err(|error| PkiError::UnreadableKey(error.to_string()))?;
-        if matches!(block.label.as_str(), "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY") {
+        if matches!(
+            block.label.as_str(),
+            "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY"
+        ) {
             let der = Zeroizing::new(block.contents);
-            return KeyPair::try_from(der.as_slice()).map_err(|error| PkiError::UnreadableKey(error.to_string()));
+            return KeyPair::try_from(der.as_slice())
+                .map_err(|error| PkiError::UnreadableKey(error.to_string()));
         }
     }
-    Err(PkiError::UnreadableKey("it holds no PEM block PRIVATE KEY".to_owned()))
+    Err(PkiError::UnreadableKey(
+        "it holds no PEM block PRIVATE KEY".to_owned(),
+    ))
 }

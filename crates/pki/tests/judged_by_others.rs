@@ -1,4 +1,9 @@
 //! Certificates and keys as openssl and cfssl write them, and ours as openssl judges them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
 
 use std::path::Path;
 use std::process::Command;
@@ -10,8 +15,16 @@ use etcdup_pki::{Authority, PkiError, inspect};
 use jiff::Timestamp;
 
 fn openssl(directory: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output().unwrap();
-    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("openssl")
+        .args(arguments.split(' '))
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "openssl {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn request(algorithm: Algorithm) -> CertRequest {
@@ -19,7 +32,12 @@ fn request(algorithm: Algorithm) -> CertRequest {
         name: "m1".into(),
         organization: Some("etcd".into()),
         usage: Usage::Peer,
-        sans: ["10.0.1.10".parse().unwrap(), "m1.example.com".parse().unwrap(), "fd00::1".parse().unwrap()].into(),
+        sans: [
+            "10.0.1.10".parse().unwrap(),
+            "m1.example.com".parse().unwrap(),
+            "fd00::1".parse().unwrap(),
+        ]
+        .into(),
         algorithm,
         hours: 24 * 365,
     }
@@ -37,11 +55,22 @@ fn issue_and_verify(directory: &Path, key_file: &str, algorithm: Algorithm) {
     std::fs::write(directory.join("leaf.crt"), &issued.certificate).unwrap();
     std::fs::write(directory.join("leaf.key"), issued.key.reveal()).unwrap();
     for purpose in ["sslserver", "sslclient"] {
-        openssl(directory, &format!("verify -CAfile ca.crt -purpose {purpose} -verify_ip 10.0.1.10 leaf.crt"));
+        openssl(
+            directory,
+            &format!("verify -CAfile ca.crt -purpose {purpose} -verify_ip 10.0.1.10 leaf.crt"),
+        );
     }
-    openssl(directory, "verify -CAfile ca.crt -verify_hostname m1.example.com leaf.crt");
+    openssl(
+        directory,
+        "verify -CAfile ca.crt -verify_hostname m1.example.com leaf.crt",
+    );
     openssl(directory, "pkey -in leaf.key -check -noout");
-    assert!(inspect(&issued.certificate).unwrap().meets(&request(algorithm), "", now()).is_ok());
+    assert!(
+        inspect(&issued.certificate)
+            .unwrap()
+            .meets(&request(algorithm), "", now())
+            .is_ok()
+    );
 }
 
 #[test]
@@ -49,7 +78,11 @@ fn a_ca_of_our_own_passes_openssl() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::make("prod etcd CA", 3650, now()).unwrap();
     std::fs::write(directory.path().join("ca.crt"), authority.certificate()).unwrap();
-    std::fs::write(directory.path().join("ca.key"), authority.key().unwrap().reveal()).unwrap();
+    std::fs::write(
+        directory.path().join("ca.key"),
+        authority.key().unwrap().reveal(),
+    )
+    .unwrap();
     issue_and_verify(directory.path(), "ca.key", Algorithm::EcdsaP256);
     issue_and_verify(directory.path(), "ca.key", Algorithm::Rsa2048);
 }
@@ -59,15 +92,38 @@ fn keys_are_read_in_every_form_openssl_writes() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     for (kind, make) in [
-        ("rsa", "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out pkcs8.key"),
-        ("ec", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out pkcs8.key"),
+        (
+            "rsa",
+            "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out pkcs8.key",
+        ),
+        (
+            "ec",
+            "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out pkcs8.key",
+        ),
     ] {
         openssl(at, make);
-        openssl(at, "req -x509 -new -key pkcs8.key -days 30 -subj /CN=other-ca -out ca.crt");
+        openssl(
+            at,
+            "req -x509 -new -key pkcs8.key -days 30 -subj /CN=other-ca -out ca.crt",
+        );
         issue_and_verify(at, "pkcs8.key", Algorithm::EcdsaP256);
-        openssl(at, &format!("{kind} -in pkcs8.key {}-out old.key", if kind == "rsa" { "-traditional " } else { "" }));
-        let label = if kind == "rsa" { "RSA PRIVATE KEY" } else { "EC PRIVATE KEY" };
-        assert!(std::fs::read_to_string(at.join("old.key")).unwrap().contains(label));
+        openssl(
+            at,
+            &format!(
+                "{kind} -in pkcs8.key {}-out old.key",
+                if kind == "rsa" { "-traditional " } else { "" }
+            ),
+        );
+        let label = if kind == "rsa" {
+            "RSA PRIVATE KEY"
+        } else {
+            "EC PRIVATE KEY"
+        };
+        assert!(
+            std::fs::read_to_string(at.join("old.key"))
+                .unwrap()
+                .contains(label)
+        );
         issue_and_verify(at, "old.key", Algorithm::EcdsaP256);
     }
 }
@@ -83,31 +139,52 @@ fn a_key_that_is_not_the_cas_is_refused() {
 #[test]
 fn a_leaf_is_no_authority() {
     let authority = Authority::make("one", 10, now()).unwrap();
-    let leaf = authority.issue(&request(Algorithm::EcdsaP256), now()).unwrap();
-    let error = Authority::load(&leaf.certificate, Some(&leaf.key)).err().unwrap();
+    let leaf = authority
+        .issue(&request(Algorithm::EcdsaP256), now())
+        .unwrap();
+    let error = Authority::load(&leaf.certificate, Some(&leaf.key))
+        .err()
+        .unwrap();
     assert_eq!(error, PkiError::NotAnAuthority("m1".into()));
 }
 
 #[test]
 fn an_encrypted_key_says_so() {
     let directory = tempfile::tempdir().unwrap();
-    openssl(directory.path(), "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -pass pass:x -out e.key");
+    openssl(
+        directory.path(),
+        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -pass pass:x -out e.key",
+    );
     let key = Secret::new(std::fs::read_to_string(directory.path().join("e.key")).unwrap());
     let authority = Authority::make("one", 10, now()).unwrap();
-    assert_eq!(Authority::load(authority.certificate(), Some(&key)).err().unwrap(), PkiError::EncryptedKey);
+    assert_eq!(
+        Authority::load(authority.certificate(), Some(&key))
+            .err()
+            .unwrap(),
+        PkiError::EncryptedKey
+    );
 }
 
 #[test]
 fn a_leaf_ends_no_later_than_its_ca() {
     let authority = Authority::make("one", 1, now()).unwrap();
-    let leaf = inspect(&authority.issue(&request(Algorithm::EcdsaP256), now()).unwrap().certificate).unwrap();
+    let leaf = inspect(
+        &authority
+            .issue(&request(Algorithm::EcdsaP256), now())
+            .unwrap()
+            .certificate,
+    )
+    .unwrap();
     assert!(leaf.not_after <= authority.facts().not_after);
 }
 
 #[test]
 fn a_client_is_no_server() {
     let authority = Authority::make("one", 10, now()).unwrap();
-    let wanted = CertRequest { usage: Usage::Client, ..request(Algorithm::EcdsaP256) };
+    let wanted = CertRequest {
+        usage: Usage::Client,
+        ..request(Algorithm::EcdsaP256)
+    };
     let facts = inspect(&authority.issue(&wanted, now()).unwrap().certificate).unwrap();
     assert!(facts.client && !facts.server);
 }

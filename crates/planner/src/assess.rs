@@ -60,21 +60,34 @@ pub struct Assessment<'a> {
 impl Assessment<'_> {
     /// All differences.
     pub fn differences(&self) -> impl Iterator<Item = &Difference> {
-        self.binaries.iter().chain(self.files.iter().map(|(_, difference)| difference)).chain(&self.running)
+        self.binaries
+            .iter()
+            .chain(self.files.iter().map(|(_, difference)| difference))
+            .chain(&self.running)
     }
 
     /// The reasons for a restart.
     pub fn restart_reasons(&self) -> impl Iterator<Item = &Difference> {
-        self.differences().filter(|difference| difference.weight == Weight::Restart)
+        self.differences()
+            .filter(|difference| difference.weight == Weight::Restart)
     }
 }
 
 /// How a member stands; `None` when its host was not seen. `formed` says whether the cluster has formed.
-pub(crate) fn assess<'a>(planner: &'a Planner, seen: &'a Observation, member: &'a Member, formed: bool) -> Option<Assessment<'a>> {
+pub(crate) fn assess<'a>(
+    planner: &'a Planner,
+    seen: &'a Observation,
+    member: &'a Member,
+    formed: bool,
+) -> Option<Assessment<'a>> {
     let host = seen.host(&member.host)?;
     let wanted = planner.wanted(member);
     let process = host.processes.get(&member.name);
-    let start = if formed { &wanted.settled } else { &wanted.fresh };
+    let start = if formed {
+        &wanted.settled
+    } else {
+        &wanted.fresh
+    };
     let mut files = Vec::new();
     for artifact in &wanted.certificates {
         if let Some(difference) = file(planner, seen, member, host, artifact) {
@@ -97,7 +110,11 @@ pub(crate) fn assess<'a>(planner: &'a Planner, seen: &'a Observation, member: &'
 }
 
 fn difference(what: impl ToString, why: impl Into<String>, weight: Weight) -> Difference {
-    Difference { what: what.to_string(), why: why.into(), weight }
+    Difference {
+        what: what.to_string(),
+        why: why.into(),
+        weight,
+    }
 }
 
 /// Mode and owner of a file that is there.
@@ -111,7 +128,9 @@ fn place(file: &FileView, artifact: &Artifact) -> Option<String> {
     match (&artifact.owner, &file.owner) {
         (Some(wanted), Some(found)) if wanted == found => None,
         (Some(wanted), found) => {
-            let found = found.as_ref().map_or_else(|| "somebody else".to_owned(), ToString::to_string);
+            let found = found
+                .as_ref()
+                .map_or_else(|| "somebody else".to_owned(), ToString::to_string);
             Some(format!("belongs to {found}, wanted {wanted}"))
         }
         (None, _) => None,
@@ -119,25 +138,51 @@ fn place(file: &FileView, artifact: &Artifact) -> Option<String> {
 }
 
 /// A certificate, a key or the CA's certificate.
-fn file(planner: &Planner, seen: &Observation, member: &Member, host: &HostView, artifact: &Artifact) -> Option<Difference> {
+fn file(
+    planner: &Planner,
+    seen: &Observation,
+    member: &Member,
+    host: &HostView,
+    artifact: &Artifact,
+) -> Option<Difference> {
     let path = &artifact.path;
     let Some(found) = host.files.get(path) else {
-        let weight = if matches!(artifact.content, Content::Authority) { Weight::Restart } else { Weight::Quiet };
+        let weight = if matches!(artifact.content, Content::Authority) {
+            Weight::Restart
+        } else {
+            Weight::Quiet
+        };
         return Some(difference(path, "is not there", weight));
     };
     let content = match &artifact.content {
-        Content::Text(_) => (found.sha256.as_deref() != planner.wanted(member).sum(path)).then(|| "has other content".to_owned()),
+        Content::Text(_) => (found.sha256.as_deref() != planner.wanted(member).sum(path))
+            .then(|| "has other content".to_owned()),
         Content::Authority => authority(seen, host, artifact),
-        Content::Issued { request, part: Part::Certificate } => match host.certificates.get(path) {
+        Content::Issued {
+            request,
+            part: Part::Certificate,
+        } => match host.certificates.get(path) {
             Some(etcdup_core::seen::Seen::Yes(facts)) => {
-                let issuer = seen.authority.facts().map_or("", |facts| facts.key_id.as_str());
-                facts.meets(request, issuer, seen.at).err().map(|unmet| format!("is {unmet}"))
+                let issuer = seen
+                    .authority
+                    .facts()
+                    .map_or("", |facts| facts.key_id.as_str());
+                facts
+                    .meets(request, issuer, seen.at)
+                    .err()
+                    .map(|unmet| format!("is {unmet}"))
             }
             Some(etcdup_core::seen::Seen::No(unseen)) => Some(format!("cannot be read: {unseen}")),
             None => Some("is no certificate".to_owned()),
         },
-        Content::Issued { part: Part::Key, .. } => recorded(host, artifact, found),
-        Content::Provided(source) => match seen.sources.get(source).and_then(etcdup_core::seen::Seen::yes) {
+        Content::Issued {
+            part: Part::Key, ..
+        } => recorded(host, artifact, found),
+        Content::Provided(source) => match seen
+            .sources
+            .get(source)
+            .and_then(etcdup_core::seen::Seen::yes)
+        {
             Some(facts) if found.sha256.as_deref() == Some(&facts.sha256) => None,
             Some(_) => Some(format!("differs from {source}")),
             None => None,
@@ -150,7 +195,15 @@ fn file(planner: &Planner, seen: &Observation, member: &Member, host: &HostView,
     };
     let is_ca = path.file_name() == "ca.crt";
     match content {
-        Some(why) => Some(difference(path, why, if is_ca { Weight::Restart } else { Weight::Quiet })),
+        Some(why) => Some(difference(
+            path,
+            why,
+            if is_ca {
+                Weight::Restart
+            } else {
+                Weight::Quiet
+            },
+        )),
         None => place(found, artifact).map(|why| difference(path, why, Weight::Quiet)),
     }
 }
@@ -158,9 +211,16 @@ fn file(planner: &Planner, seen: &Observation, member: &Member, host: &HostView,
 /// etcd reads CA files at its start only.
 fn authority(seen: &Observation, host: &HostView, artifact: &Artifact) -> Option<String> {
     let wanted = seen.authority.facts()?;
-    match host.certificates.get(&artifact.path).and_then(etcdup_core::seen::Seen::yes) {
+    match host
+        .certificates
+        .get(&artifact.path)
+        .and_then(etcdup_core::seen::Seen::yes)
+    {
         Some(found) if found.fingerprint == wanted.fingerprint => None,
-        Some(found) => Some(format!("is the certificate of `{}`, another CA", found.name)),
+        Some(found) => Some(format!(
+            "is the certificate of `{}`, another CA",
+            found.name
+        )),
         None => Some("is no certificate".to_owned()),
     }
 }
@@ -168,46 +228,89 @@ fn authority(seen: &Observation, host: &HostView, artifact: &Artifact) -> Option
 /// A key is compared with the digest in the host record; without a record it is taken as it is.
 fn recorded(host: &HostView, artifact: &Artifact, found: &FileView) -> Option<String> {
     let record = host.record.as_ref()?.files.get(&artifact.path)?;
-    (found.sha256.as_deref() != Some(&record.sha256)).then(|| "was changed by somebody else".to_owned())
+    (found.sha256.as_deref() != Some(&record.sha256))
+        .then(|| "was changed by somebody else".to_owned())
 }
 
 /// A certificate and its key are made together, so when one is made anew the other is too. A file that only has a wrong
 /// mode or owner is written again from scratch as well, for its content never leaves the host.
 fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artifact, Difference)>) {
     let touched: Vec<String> = files.iter().map(|(artifact, _)| stem(artifact)).collect();
-    for artifact in wanted.iter().filter(|artifact| matches!(artifact.content, Content::Issued { .. })) {
+    for artifact in wanted
+        .iter()
+        .filter(|artifact| matches!(artifact.content, Content::Issued { .. }))
+    {
         let there = files.iter().any(|(other, _)| other.path == artifact.path);
         if !there && touched.contains(&stem(artifact)) {
-            files.push((artifact, difference(&artifact.path, "is made together with its pair", Weight::Quiet)));
+            files.push((
+                artifact,
+                difference(
+                    &artifact.path,
+                    "is made together with its pair",
+                    Weight::Quiet,
+                ),
+            ));
         }
     }
     files.sort_by(|a, b| a.0.path.cmp(&b.0.path));
 }
 
 fn stem(artifact: &Artifact) -> String {
-    artifact.path.as_str().rsplit_once('.').map_or_else(String::new, |(stem, _)| stem.to_owned())
+    artifact
+        .path
+        .as_str()
+        .rsplit_once('.')
+        .map_or_else(String::new, |(stem, _)| stem.to_owned())
 }
 
 /// The unit or start file. What counts at first start only is no reason to restart; anything else is, unless systemd
 /// has not even read the file that somebody changed.
-fn start_file(planner: &Planner, member: &Member, host: &HostView, wanted: &Artifact, formed: bool) -> Option<Difference> {
+fn start_file(
+    planner: &Planner,
+    member: &Member,
+    host: &HostView,
+    wanted: &Artifact,
+    formed: bool,
+) -> Option<Difference> {
     let Some(found) = host.files.get(&wanted.path) else {
         return Some(difference(&wanted.path, "is not there", Weight::Quiet));
     };
     let sum = found.sha256.as_deref().unwrap_or_default();
     let right = planner.wanted(member).sum(&wanted.path);
-    let same = if formed { Some(sum) == right } else { planner.wanted(member).is_fresh(sum) };
+    let same = if formed {
+        Some(sum) == right
+    } else {
+        planner.wanted(member).is_fresh(sum)
+    };
     if same {
         return place(found, wanted).map(|why| difference(&wanted.path, why, Weight::Quiet));
     }
     if formed && planner.wanted(member).is_fresh(sum) {
-        return Some(difference(&wanted.path, "still says initial-cluster-state=new", Weight::Quiet));
+        return Some(difference(
+            &wanted.path,
+            "still says initial-cluster-state=new",
+            Weight::Quiet,
+        ));
     }
-    let ours = host.record.as_ref().and_then(|record| record.files.get(&wanted.path));
+    let ours = host
+        .record
+        .as_ref()
+        .and_then(|record| record.files.get(&wanted.path));
     let by_hand = ours.is_some_and(|ours| ours.sha256 != sum);
-    let unread = host.units.get(&member.layout.unit).is_some_and(|unit| unit.needs_reload);
-    let why = if by_hand { "was changed by hand" } else { "has other content" };
-    let weight = if by_hand && unread || !host.processes.contains_key(&member.name) { Weight::Quiet } else { Weight::Restart };
+    let unread = host
+        .units
+        .get(&member.layout.unit)
+        .is_some_and(|unit| unit.needs_reload);
+    let why = if by_hand {
+        "was changed by hand"
+    } else {
+        "has other content"
+    };
+    let weight = if by_hand && unread || !host.processes.contains_key(&member.name) {
+        Weight::Quiet
+    } else {
+        Weight::Restart
+    };
     Some(difference(&wanted.path, why, weight))
 }
 
@@ -219,30 +322,59 @@ fn binaries(planner: &Planner, member: &Member, host: &HostView) -> Option<Diffe
     let Some(found) = host.files.get(etcd) else {
         return Some(difference(etcd, "is not there", Weight::Quiet));
     };
-    let record = host.record.as_ref().and_then(|record| record.files.get(etcd));
+    let record = host
+        .record
+        .as_ref()
+        .and_then(|record| record.files.get(etcd));
     if record.is_some_and(|record| Some(record.sha256.as_str()) != found.sha256.as_deref()) {
-        return Some(difference(etcd, "was changed by somebody else", Weight::Restart));
+        return Some(difference(
+            etcd,
+            "was changed by somebody else",
+            Weight::Restart,
+        ));
     }
     None
 }
 
-fn running(planner: &Planner, member: &Member, host: &HostView, process: Option<&EtcdProcess>) -> Vec<Difference> {
+fn running(
+    planner: &Planner,
+    member: &Member,
+    host: &HostView,
+    process: Option<&EtcdProcess>,
+) -> Vec<Difference> {
     let mut found = Vec::new();
     let wanted = planner.wanted(member);
     if let Some(process) = process {
         let of_host = matches!(planner.topology.spec.binaries, Binaries::Host(_));
         if process.exe != wanted.etcd.as_str() && !of_host {
-            found.push(difference("binary", format!("{} runs, wanted {}", process.exe, wanted.etcd), Weight::Restart));
+            found.push(difference(
+                "binary",
+                format!("{} runs, wanted {}", process.exe, wanted.etcd),
+                Weight::Restart,
+            ));
         }
         for flag in process.flags.differences(&wanted.flags) {
-            let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "etcd's default".to_owned());
-            let why = format!("runs with {}, wanted {}", shown(&flag.running), shown(&flag.wanted));
+            let shown = |value: &Option<String>| {
+                value.clone().unwrap_or_else(|| "etcd's default".to_owned())
+            };
+            let why = format!(
+                "runs with {}, wanted {}",
+                shown(&flag.running),
+                shown(&flag.wanted)
+            );
             found.push(difference(format!("--{}", flag.name), why, Weight::Restart));
         }
     }
-    let enabled = host.units.get(&member.layout.unit).is_some_and(|unit| unit.enabled);
+    let enabled = host
+        .units
+        .get(&member.layout.unit)
+        .is_some_and(|unit| unit.enabled);
     if planner.is_systemd() && !enabled {
-        found.push(difference(&member.layout.unit, "does not start at boot", Weight::Quiet));
+        found.push(difference(
+            &member.layout.unit,
+            "does not start at boot",
+            Weight::Quiet,
+        ));
     }
     found
 }

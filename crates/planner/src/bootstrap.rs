@@ -25,7 +25,10 @@ pub(crate) fn install(world: &World<'_>) -> Rule {
             continue;
         }
         why.push(reason(member));
-        tasks.entry(member.member.host.clone()).or_default().extend(steps);
+        tasks
+            .entry(member.member.host.clone())
+            .or_default()
+            .extend(steps);
     }
     if tasks.is_empty() {
         return Rule::Pass;
@@ -48,8 +51,16 @@ pub(crate) fn install(world: &World<'_>) -> Rule {
 fn reason(member: &Assessment<'_>) -> String {
     let count = member.differences().count();
     match member.differences().next() {
-        Some(first) if count == 1 => format!("{}: {} {}", member.member.name, first.what, first.why),
-        Some(first) => format!("{}: {} {}, and {} more", member.member.name, first.what, first.why, count - 1),
+        Some(first) if count == 1 => {
+            format!("{}: {} {}", member.member.name, first.what, first.why)
+        }
+        Some(first) => format!(
+            "{}: {} {}, and {} more",
+            member.member.name,
+            first.what,
+            first.why,
+            count - 1
+        ),
         None => format!("{}: is not installed", member.member.name),
     }
 }
@@ -57,8 +68,15 @@ fn reason(member: &Assessment<'_>) -> String {
 /// Everything that differs for a member that does not run.
 fn whole(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let mut steps = binaries(planner, member);
-    let files: Vec<HostStep> = member.files.iter().map(|(artifact, _)| HostStep::File((*artifact).clone())).collect();
-    let enable = member.running.iter().any(|difference| difference.what == member.member.layout.unit);
+    let files: Vec<HostStep> = member
+        .files
+        .iter()
+        .map(|(artifact, _)| HostStep::File((*artifact).clone()))
+        .collect();
+    let enable = member
+        .running
+        .iter()
+        .any(|difference| difference.what == member.member.layout.unit);
     let mut frame = frame(planner, member);
     if steps.is_empty() && files.is_empty() && frame.is_empty() && !enable {
         return Vec::new();
@@ -84,17 +102,34 @@ fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let owner = planner.topology.owner();
     let mut steps = Vec::new();
     let user = planner.topology.user();
-    if owner.is_some() && !member.host.facts.users.iter().any(|found| found == user.as_str()) {
-        steps.push(HostStep::User { name: user.clone(), home: layout.data.clone() });
+    if owner.is_some()
+        && !member
+            .host
+            .facts
+            .users
+            .iter()
+            .any(|found| found == user.as_str())
+    {
+        steps.push(HostStep::User {
+            name: user.clone(),
+            home: layout.data.clone(),
+        });
     }
     let mut wanted = vec![(&layout.data, Mode::CLOSED)];
     if planner.topology.uses_tls() {
         wanted.push((&layout.certificates, Mode::PROGRAM));
     }
     for (path, mode) in wanted {
-        let right = member.host.files.get(path).is_some_and(|found| found.mode == mode && (owner.is_none() || found.owner == owner));
+        let right =
+            member.host.files.get(path).is_some_and(|found| {
+                found.mode == mode && (owner.is_none() || found.owner == owner)
+            });
         if !right {
-            steps.push(HostStep::Directory { path: path.clone(), mode, owner: owner.clone() });
+            steps.push(HostStep::Directory {
+                path: path.clone(),
+                mode,
+                owner: owner.clone(),
+            });
         }
     }
     steps
@@ -114,5 +149,9 @@ fn binaries(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
         },
     };
     let Member { layout, .. } = member.member;
-    vec![HostStep::Binaries { directory: layout.binaries.clone(), links: layout.links.clone(), source }]
+    vec![HostStep::Binaries {
+        directory: layout.binaries.clone(),
+        links: layout.links.clone(),
+        source,
+    }]
 }

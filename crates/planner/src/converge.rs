@@ -36,8 +36,18 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
     }
     let formation = formation(planner, seen);
     let formed = formation == Formation::Formed;
-    let members = planner.topology.members.iter().filter_map(|member| assess(planner, seen, member, formed)).collect();
-    let world = World { planner, seen, formation, members };
+    let members = planner
+        .topology
+        .members
+        .iter()
+        .filter_map(|member| assess(planner, seen, member, formed))
+        .collect();
+    let world = World {
+        planner,
+        seen,
+        formation,
+        members,
+    };
     let rules: [&dyn Fn() -> Rule; 10] = [
         &|| block(conflicts(planner, seen)),
         &|| block(errors(preflight::preflight(planner, seen))),
@@ -45,8 +55,8 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
         &|| operator::clients(&world),
         &|| bootstrap::install(&world),
         &|| repair::start(&world),
-        &|| repair::wait(&world),
         &|| repair::touch_up(&world),
+        &|| repair::wait(&world),
         &|| roll::move_leader(&world),
         &|| roll::restart_one(&world, allow_outage),
     ];
@@ -61,11 +71,18 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
 }
 
 fn block(findings: Vec<Finding>) -> Rule {
-    if findings.is_empty() { Rule::Pass } else { Rule::Block(findings) }
+    if findings.is_empty() {
+        Rule::Pass
+    } else {
+        Rule::Block(findings)
+    }
 }
 
 fn errors(findings: Vec<Finding>) -> Vec<Finding> {
-    findings.into_iter().filter(|finding| finding.verdict == Verdict::Error).collect()
+    findings
+        .into_iter()
+        .filter(|finding| finding.verdict == Verdict::Error)
+        .collect()
 }
 
 /// Hosts that were not seen: what is unseen is not touched, and nothing begins without it.
@@ -81,9 +98,15 @@ pub(crate) fn unseen_hosts(planner: &Planner, seen: &Observation) -> Vec<Finding
             None => Some(check.error(host, "it was not asked")),
         })
         .map(|finding| {
-            let member = planner.topology.members.iter().find(|member| member.host.as_str() == finding.subject);
+            let member = planner
+                .topology
+                .members
+                .iter()
+                .find(|member| member.host.as_str() == finding.subject);
             match member {
-                Some(member) => finding.at(etcdup_core::topology::KeyPath::member(member.index).key("host")),
+                Some(member) => {
+                    finding.at(etcdup_core::topology::KeyPath::member(member.index).key("host"))
+                }
                 None => finding,
             }
         })

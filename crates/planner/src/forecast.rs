@@ -45,11 +45,24 @@ impl Planner {
         let mut keys = BTreeSet::new();
         loop {
             match self.next(&world) {
-                Next::Done => return Forecast { stages, ending: Ending::Done },
-                Next::Blocked(findings) => return Forecast { stages, ending: Ending::Blocked(findings) },
+                Next::Done => {
+                    return Forecast {
+                        stages,
+                        ending: Ending::Done,
+                    };
+                }
+                Next::Blocked(findings) => {
+                    return Forecast {
+                        stages,
+                        ending: Ending::Blocked(findings),
+                    };
+                }
                 Next::Stage(stage) => {
                     if !keys.insert(stage.key.clone()) {
-                        return Forecast { stages, ending: Ending::Circle(stage.key) };
+                        return Forecast {
+                            stages,
+                            ending: Ending::Circle(stage.key),
+                        };
                     }
                     world = self.predict(&world, &stage);
                     stages.push(*stage);

@@ -65,7 +65,10 @@ pub(crate) fn cluster_id(topology: &Topology) -> u64 {
 }
 
 fn first_eight(digest: &[u8]) -> u64 {
-    digest.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte))
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |id, byte| id << 8 | u64::from(*byte))
 }
 
 /// Where a cluster stands.
@@ -83,22 +86,46 @@ pub(crate) enum Formation {
 pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
     let members = &planner.topology.members;
     let data = |member: &etcdup_core::topology::Member| {
-        seen.host(&member.host).and_then(|host| host.data.get(&member.layout.data)).cloned()
+        seen.host(&member.host)
+            .and_then(|host| host.data.get(&member.layout.data))
+            .cloned()
     };
-    let mut listed = seen.members.values().filter_map(etcdup_core::seen::Seen::yes).filter(|view| view.served.yes().is_some());
+    let mut listed = seen
+        .members
+        .values()
+        .filter_map(etcdup_core::seen::Seen::yes)
+        .filter(|view| view.served.yes().is_some());
     if let Some(view) = listed.next() {
-        return if view.listed.iter().all(etcdup_core::observation::ListedMember::started) { Formation::Formed } else { Formation::Forming };
+        return if view
+            .listed
+            .iter()
+            .all(etcdup_core::observation::ListedMember::started)
+        {
+            Formation::Formed
+        } else {
+            Formation::Forming
+        };
     }
-    let born = members.iter().filter(|member| matches!(data(member), Some(DataDir::Member(_)))).collect::<Vec<_>>();
+    let born = members
+        .iter()
+        .filter(|member| matches!(data(member), Some(DataDir::Member(_))))
+        .collect::<Vec<_>>();
     if born.is_empty() {
         return Formation::Unborn;
     }
     let still_new = |member: &&etcdup_core::topology::Member| {
         let path = &planner.wanted(member).settled.path;
-        let sum = seen.host(&member.host).and_then(|host| host.files.get(path)).and_then(|file| file.sha256.as_deref());
+        let sum = seen
+            .host(&member.host)
+            .and_then(|host| host.files.get(path))
+            .and_then(|file| file.sha256.as_deref());
         sum.is_some_and(|sum| planner.wanted(member).is_fresh(sum))
     };
-    if born.iter().all(still_new) { Formation::Forming } else { Formation::Formed }
+    if born.iter().all(still_new) {
+        Formation::Forming
+    } else {
+        Formation::Formed
+    }
 }
 
 /// What stands in the way in data directories and member lists.
@@ -106,20 +133,33 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     let formation = formation(planner, seen);
     let reference = reference(planner, seen);
-    let serving = seen.members.values().filter_map(etcdup_core::seen::Seen::yes).find(|view| view.served.yes().is_some());
+    let serving = seen
+        .members
+        .values()
+        .filter_map(etcdup_core::seen::Seen::yes)
+        .find(|view| view.served.yes().is_some());
     for member in &planner.topology.members {
         let at = || KeyPath::member(member.index);
-        let Some(host) = seen.host(&member.host) else { continue };
+        let Some(host) = seen.host(&member.host) else {
+            continue;
+        };
         let lost = match host.data.get(&member.layout.data) {
             Some(DataDir::Foreign) => {
-                let evidence = format!("{} on {} holds something that is no etcd data", member.layout.data, member.host);
+                let evidence = format!(
+                    "{} on {} holds something that is no etcd data",
+                    member.layout.data, member.host
+                );
                 findings.push(FOREIGN_DATA.error(&member.name, evidence).at(at()));
                 false
             }
             Some(DataDir::Member(found)) if Some(found.cluster) != reference => {
                 let evidence = format!(
                     "{} on {} is member {:x} of cluster {:x}; this cluster is {:x}",
-                    member.layout.data, member.host, found.member, found.cluster, reference.unwrap_or_default()
+                    member.layout.data,
+                    member.host,
+                    found.member,
+                    found.cluster,
+                    reference.unwrap_or_default()
                 );
                 findings.push(OTHER_CLUSTER.error(&member.name, evidence).at(at()));
                 false
@@ -129,26 +169,52 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
         };
         let url = planner.topology.peer_url(member).to_string();
         match serving {
-            Some(view) => match view.listed.iter().find(|listed| listed.peer_urls.contains(&url)) {
-                None => findings.push(NOT_LISTED.error(&member.name, format!("no member has the peer URL {url}")).at(at())),
+            Some(view) => match view
+                .listed
+                .iter()
+                .find(|listed| listed.peer_urls.contains(&url))
+            {
+                None => findings.push(
+                    NOT_LISTED
+                        .error(&member.name, format!("no member has the peer URL {url}"))
+                        .at(at()),
+                ),
                 Some(listed) if lost && listed.started() => {
-                    let evidence = format!("member {:x} has started before, and {} on {} is empty", listed.id, member.layout.data, member.host);
+                    let evidence = format!(
+                        "member {:x} has started before, and {} on {} is empty",
+                        listed.id, member.layout.data, member.host
+                    );
                     findings.push(LOST_DATA.error(&member.name, evidence).at(at()));
                 }
                 Some(_) => {}
             },
             None if lost && formation == Formation::Formed => {
-                let evidence = format!("the cluster has formed, and {} on {} is empty", member.layout.data, member.host);
+                let evidence = format!(
+                    "the cluster has formed, and {} on {} is empty",
+                    member.layout.data, member.host
+                );
                 findings.push(LOST_DATA.error(&member.name, evidence).at(at()));
             }
             None => {}
         }
     }
-    let ours: Vec<String> = planner.topology.members.iter().map(|member| planner.topology.peer_url(member).to_string()).collect();
+    let ours: Vec<String> = planner
+        .topology
+        .members
+        .iter()
+        .map(|member| planner.topology.peer_url(member).to_string())
+        .collect();
     for listed in serving.into_iter().flat_map(|view| &view.listed) {
         if !listed.peer_urls.iter().any(|url| ours.contains(url)) {
-            let name = if listed.name.is_empty() { "(never started)" } else { &listed.name };
-            findings.push(UNWANTED.error(name, format!("member {:x} at {}", listed.id, listed.peer_urls.join(", "))));
+            let name = if listed.name.is_empty() {
+                "(never started)"
+            } else {
+                &listed.name
+            };
+            findings.push(UNWANTED.error(
+                name,
+                format!("member {:x} at {}", listed.id, listed.peer_urls.join(", ")),
+            ));
         }
     }
     findings
@@ -157,7 +223,11 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
 /// The cluster that data must belong to: the one that serves, else the one this file would make, where any data is of
 /// it, else the one that most data is of.
 fn reference(planner: &Planner, seen: &Observation) -> Option<u64> {
-    let serving = seen.members.values().filter_map(etcdup_core::seen::Seen::yes).find(|view| view.served.yes().is_some());
+    let serving = seen
+        .members
+        .values()
+        .filter_map(etcdup_core::seen::Seen::yes)
+        .find(|view| view.served.yes().is_some());
     if let Some(view) = serving {
         return Some(view.cluster);
     }
@@ -165,12 +235,20 @@ fn reference(planner: &Planner, seen: &Observation) -> Option<u64> {
         .topology
         .members
         .iter()
-        .filter_map(|member| match seen.host(&member.host)?.data.get(&member.layout.data)? {
-            DataDir::Member(identity) => Some(identity.cluster),
-            DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
-        })
+        .filter_map(
+            |member| match seen.host(&member.host)?.data.get(&member.layout.data)? {
+                DataDir::Member(identity) => Some(identity.cluster),
+                DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+            },
+        )
         .collect();
     let ours = cluster_id(&planner.topology);
-    let majority = found.iter().find(|id| found.iter().filter(|other| other == id).count() >= planner.topology.quorum());
-    if found.contains(&ours) { Some(ours) } else { majority.copied().filter(|_| found.len() > 1).or(Some(ours)) }
+    let majority = found
+        .iter()
+        .find(|id| found.iter().filter(|other| other == id).count() >= planner.topology.quorum());
+    if found.contains(&ours) {
+        Some(ours)
+    } else {
+        majority.copied().filter(|_| found.len() > 1).or(Some(ours))
+    }
 }

@@ -29,21 +29,35 @@ pub(crate) fn authority(world: &World<'_>) -> Rule {
     let at = || KeyPath::root("certificates").key("authority");
     match &world.seen.authority {
         AuthorityView::Unneeded | AuthorityView::Usable(_) => Rule::Pass,
-        AuthorityView::Broken(why) => Rule::Block(vec![AUTHORITY_BROKEN.error("authority", why.clone()).at(at())]),
+        AuthorityView::Broken(why) => Rule::Block(vec![
+            AUTHORITY_BROKEN.error("authority", why.clone()).at(at()),
+        ]),
         AuthorityView::WithoutKey(facts) => {
-            let needed = world.members.iter().flat_map(|member| &member.files).find(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
+            let needed = world
+                .members
+                .iter()
+                .flat_map(|member| &member.files)
+                .find(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
             match needed {
                 None => Rule::Pass,
                 Some((artifact, difference)) => {
-                    let evidence = format!("{} {}; the key of `{}` is not here", artifact.path, difference.why, facts.name);
-                    Rule::Block(vec![AUTHORITY_WITHOUT_KEY.error("authority", evidence).at(at())])
+                    let evidence = format!(
+                        "{} {}; the key of `{}` is not here",
+                        artifact.path, difference.why, facts.name
+                    );
+                    Rule::Block(vec![
+                        AUTHORITY_WITHOUT_KEY.error("authority", evidence).at(at()),
+                    ])
                 }
             }
         }
         AuthorityView::Absent => Rule::Do(Stage {
             key: StageKey::new("authority", None),
             title: "make the certificate authority".to_owned(),
-            why: vec![format!("cluster {} has none yet", world.planner.topology.spec.cluster)],
+            why: vec![format!(
+                "cluster {} has none yet",
+                world.planner.topology.spec.cluster
+            )],
             impact: Impact::None,
             before: Vec::new(),
             work: Work::Operator(vec![OperatorStep::MakeAuthority]),
@@ -53,12 +67,17 @@ pub(crate) fn authority(world: &World<'_>) -> Rule {
 }
 
 pub(crate) fn clients(world: &World<'_>) -> Rule {
-    let AuthorityView::Usable(authority) = &world.seen.authority else { return Rule::Pass };
+    let AuthorityView::Usable(authority) = &world.seen.authority else {
+        return Rule::Pass;
+    };
     let mut why = Vec::new();
     let mut steps = Vec::new();
     for request in client_requests(&world.planner.topology) {
         let unmet = match world.seen.clients.get(&request.name) {
-            Some(Seen::Yes(facts)) => facts.meets(&request, &authority.key_id, world.seen.at).err().map(|unmet| format!("is {unmet}")),
+            Some(Seen::Yes(facts)) => facts
+                .meets(&request, &authority.key_id, world.seen.at)
+                .err()
+                .map(|unmet| format!("is {unmet}")),
             Some(Seen::No(unseen)) => Some(unseen.why.clone()),
             None => Some("is not there".to_owned()),
         };
@@ -82,12 +101,17 @@ pub(crate) fn clients(world: &World<'_>) -> Rule {
 }
 
 pub(crate) fn client_requests(topology: &Topology) -> impl Iterator<Item = CertRequest> {
-    topology.spec.certificates.clients.iter().map(|client| CertRequest {
-        name: client.name.to_string(),
-        organization: client.organization.clone(),
-        usage: Usage::Client,
-        sans: BTreeSet::new(),
-        algorithm: topology.spec.certificates.algorithm,
-        hours: topology.spec.certificates.days * 24,
-    })
+    topology
+        .spec
+        .certificates
+        .clients
+        .iter()
+        .map(|client| CertRequest {
+            name: client.name.to_string(),
+            organization: client.organization.clone(),
+            usage: Usage::Client,
+            sans: BTreeSet::new(),
+            algorithm: topology.spec.certificates.algorithm,
+            hours: topology.spec.certificates.days * 24,
+        })
 }

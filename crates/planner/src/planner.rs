@@ -44,7 +44,11 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     preflight::CHECKS,
     crate::identity::CHECKS,
     crate::assess::CHECKS,
-    &[crate::operator::AUTHORITY_BROKEN, crate::operator::AUTHORITY_WITHOUT_KEY, crate::roll::OUTAGE],
+    &[
+        crate::operator::AUTHORITY_BROKEN,
+        crate::operator::AUTHORITY_WITHOUT_KEY,
+        crate::roll::OUTAGE,
+    ],
 ];
 
 impl Planner {
@@ -52,20 +56,46 @@ impl Planner {
     ///
     /// # Errors
     /// When the template cannot be filled in or loses flags.
-    pub fn new(topology: Topology, goal: Goal, unit_template: Option<&str>) -> Result<Self, RenderError> {
+    pub fn new(
+        topology: Topology,
+        goal: Goal,
+        unit_template: Option<&str>,
+    ) -> Result<Self, RenderError> {
         let renderer = Renderer::new(unit_template)?;
         let mut wanted = BTreeMap::new();
         for member in &topology.members {
             let mut certificates = renderer.artifacts(&topology, member, ClusterState::Existing)?;
-            let settled = certificates.pop().map_or_else(|| renderer.start(&topology, member, ClusterState::Existing), Ok)?;
+            let settled = certificates.pop().map_or_else(
+                || renderer.start(&topology, member, ClusterState::Existing),
+                Ok,
+            )?;
             let fresh = renderer.start(&topology, member, ClusterState::New)?;
-            let sums = certificates.iter().chain([&settled]).filter_map(|a| Some((a.path.clone(), sum(&a.content)?))).collect();
+            let sums = certificates
+                .iter()
+                .chain([&settled])
+                .filter_map(|a| Some((a.path.clone(), sum(&a.content)?)))
+                .collect();
             let fresh_sum = sum(&fresh.content).unwrap_or_default();
             let flags = topology.flags(member, ClusterState::Existing);
             let etcd = member.layout.etcd()?;
-            wanted.insert(member.name.clone(), Wanted { certificates, fresh, settled, flags, etcd, sums, fresh_sum });
+            wanted.insert(
+                member.name.clone(),
+                Wanted {
+                    certificates,
+                    fresh,
+                    settled,
+                    flags,
+                    etcd,
+                    sums,
+                    fresh_sum,
+                },
+            );
         }
-        Ok(Self { topology, goal, wanted })
+        Ok(Self {
+            topology,
+            goal,
+            wanted,
+        })
     }
 
     /// What to do next.
@@ -113,10 +143,15 @@ impl Wanted {
 
 fn sum(content: &Content) -> Option<String> {
     match content {
-        Content::Text(text) => {
-            Some(Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
+        Content::Text(text) => Some(
+            Sha256::digest(text.as_bytes())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        ),
+        Content::Authority | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
+            None
         }
-        Content::Authority | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => None,
     }
 }
 
@@ -128,9 +163,14 @@ impl Planner {
         let formed = crate::identity::formation(self, seen) == crate::identity::Formation::Formed;
         let mut findings = Vec::new();
         for member in &self.topology.members {
-            let Some(assessment) = crate::assess::assess(self, seen, member, formed) else { continue };
+            let Some(assessment) = crate::assess::assess(self, seen, member, formed) else {
+                continue;
+            };
             for difference in assessment.differences() {
-                findings.push(check.warning(&member.name, format!("{} {}", difference.what, difference.why)));
+                findings.push(check.warning(
+                    &member.name,
+                    format!("{} {}", difference.what, difference.why),
+                ));
             }
         }
         if findings.is_empty() {

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::observation::{
-    AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostView, ListedMember, MemberView, Observation, Served,
-    UnitView,
+    AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostView, ListedMember,
+    MemberView, Observation, Served, UnitView,
 };
 use etcdup_core::seen::Seen;
-use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work};
+use etcdup_core::stage::{
+    Artifact, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work,
+};
 use etcdup_core::topology::{HostId, Member};
 use jiff::SignedDuration;
 
@@ -21,7 +23,9 @@ impl Planner {
     pub fn predict(&self, seen: &Observation, stage: &Stage) -> Observation {
         let mut world = seen.clone();
         match &stage.work {
-            Work::Operator(steps) => steps.iter().for_each(|step| operator_step(&mut world, step)),
+            Work::Operator(steps) => steps
+                .iter()
+                .for_each(|step| operator_step(&mut world, step)),
             Work::Hosts(tasks) => {
                 for (host, steps) in tasks {
                     for step in steps {
@@ -43,11 +47,27 @@ impl Planner {
     fn host_step(&self, world: &mut Observation, id: &HostId, step: &HostStep) {
         let authority = world.authority.facts().cloned();
         let at = world.at;
-        let Some(Seen::Yes(host)) = world.hosts.get_mut(id) else { return };
+        let provided = match step {
+            HostStep::File(Artifact {
+                content: Content::Provided(source),
+                ..
+            }) => world.sources.get(source).and_then(Seen::yes).cloned(),
+            _ => None,
+        };
+        let Some(Seen::Yes(host)) = world.hosts.get_mut(id) else {
+            return;
+        };
         match step {
             HostStep::User { name, .. } => host.facts.users.push(name.to_string()),
             HostStep::Directory { path, mode, owner } => {
-                let view = FileView { kind: FileKind::Directory, mode: *mode, owner: owner.clone(), size: 0, sha256: None, text: None };
+                let view = FileView {
+                    kind: FileKind::Directory,
+                    mode: *mode,
+                    owner: owner.clone(),
+                    size: 0,
+                    sha256: None,
+                    text: None,
+                };
                 host.files.insert(path.clone(), view);
                 host.data.entry(path.clone()).and_modify(|data| {
                     if *data == DataDir::Absent {
@@ -55,9 +75,19 @@ impl Planner {
                     }
                 });
             }
-            HostStep::File(artifact) => self.file(host, artifact, authority.as_ref(), at),
+            HostStep::File(artifact) => {
+                self.file(host, artifact, authority.as_ref(), at);
+                if let (Some(source), Some(file)) = (provided, host.files.get_mut(&artifact.path)) {
+                    file.sha256 = Some(source.sha256);
+                }
+            }
             HostStep::Binaries { directory, .. } => {
-                for member in self.topology.members.iter().filter(|member| member.layout.binaries == *directory) {
+                for member in self
+                    .topology
+                    .members
+                    .iter()
+                    .filter(|member| member.layout.binaries == *directory)
+                {
                     let etcd = &self.wanted(member).etcd;
                     let view = FileView {
                         kind: FileKind::File,
@@ -73,11 +103,18 @@ impl Planner {
                     }
                 }
             }
-            HostStep::Reload => host.units.values_mut().for_each(|unit| unit.needs_reload = false),
+            HostStep::Reload => host
+                .units
+                .values_mut()
+                .for_each(|unit| unit.needs_reload = false),
             HostStep::Enable(unit) => unit_view(host, unit).enabled = true,
             HostStep::Start(unit) | HostStep::Restart(unit) => {
                 unit_view(host, unit).active = "active".to_owned();
-                if let Some(member) = self.topology.on_host(id).find(|member| member.layout.unit == *unit) {
+                if let Some(member) = self
+                    .topology
+                    .on_host(id)
+                    .find(|member| member.layout.unit == *unit)
+                {
                     self.run(host, member);
                 }
             }
@@ -85,9 +122,15 @@ impl Planner {
                 let view = unit_view(host, unit);
                 view.active = "inactive".to_owned();
                 view.enabled = false;
-                for member in self.topology.on_host(id).filter(|member| member.layout.unit == *unit) {
+                for member in self
+                    .topology
+                    .on_host(id)
+                    .filter(|member| member.layout.unit == *unit)
+                {
                     host.processes.remove(&member.name);
-                    world.members.insert(member.name.clone(), Seen::no("stopped"));
+                    world
+                        .members
+                        .insert(member.name.clone(), Seen::no("stopped"));
                 }
             }
             HostStep::Spawn { member, .. } => {
@@ -96,25 +139,46 @@ impl Planner {
                 }
             }
             HostStep::Kill { pid_file } => {
-                for member in self.topology.on_host(id).filter(|member| member.layout.pid_file == *pid_file) {
+                for member in self
+                    .topology
+                    .on_host(id)
+                    .filter(|member| member.layout.pid_file == *pid_file)
+                {
                     host.processes.remove(&member.name);
-                    world.members.insert(member.name.clone(), Seen::no("stopped"));
+                    world
+                        .members
+                        .insert(member.name.clone(), Seen::no("stopped"));
                 }
             }
             HostStep::Keep { path } | HostStep::Remove(path) => {
                 host.files.remove(path);
-                host.data.entry(path.clone()).and_modify(|data| *data = DataDir::Absent);
+                host.data
+                    .entry(path.clone())
+                    .and_modify(|data| *data = DataDir::Absent);
             }
         }
     }
 
-    fn file(&self, host: &mut HostView, artifact: &Artifact, authority: Option<&CertFacts>, at: jiff::Timestamp) {
-        let sha256 = self.topology.members.iter().map(|member| self.wanted(member)).find_map(|wanted| {
-            if wanted.fresh == *artifact {
-                return Some(wanted.fresh_digest().to_owned());
-            }
-            (wanted.settled == *artifact).then(|| wanted.sum(&artifact.path).map(str::to_owned)).flatten()
-        });
+    fn file(
+        &self,
+        host: &mut HostView,
+        artifact: &Artifact,
+        authority: Option<&CertFacts>,
+        at: jiff::Timestamp,
+    ) {
+        let sha256 = self
+            .topology
+            .members
+            .iter()
+            .map(|member| self.wanted(member))
+            .find_map(|wanted| {
+                if wanted.fresh == *artifact {
+                    return Some(wanted.fresh_digest().to_owned());
+                }
+                (wanted.settled == *artifact)
+                    .then(|| wanted.sum(&artifact.path).map(str::to_owned))
+                    .flatten()
+            });
         let sha256 = match &artifact.content {
             Content::OnHost(source) => host.files.get(source).and_then(|file| file.sha256.clone()),
             _ => sha256,
@@ -134,24 +198,44 @@ impl Planner {
         match &artifact.content {
             Content::Authority => {
                 if let Some(authority) = authority {
-                    host.certificates.insert(artifact.path.clone(), Seen::Yes(authority.clone()));
+                    host.certificates
+                        .insert(artifact.path.clone(), Seen::Yes(authority.clone()));
                 }
             }
-            Content::Issued { request, part: Part::Certificate } => {
+            Content::Issued {
+                request,
+                part: Part::Certificate,
+            } => {
                 let facts = issued(request, authority, at);
-                host.certificates.insert(artifact.path.clone(), Seen::Yes(facts));
+                host.certificates
+                    .insert(artifact.path.clone(), Seen::Yes(facts));
             }
-            Content::Issued { part: Part::Key, .. } | Content::Text(_) | Content::Provided(_) | Content::OnHost(_) => {}
+            Content::Issued {
+                part: Part::Key, ..
+            }
+            | Content::Text(_)
+            | Content::Provided(_)
+            | Content::OnHost(_) => {}
         }
     }
 
     fn run(&self, host: &mut HostView, member: &Member) {
         let wanted = self.wanted(member);
-        let process = EtcdProcess { pid: 1, exe: wanted.etcd.to_string(), flags: wanted.flags.clone() };
+        let process = EtcdProcess {
+            pid: 1,
+            exe: wanted.etcd.to_string(),
+            flags: wanted.flags.clone(),
+        };
         host.processes.insert(member.name.clone(), process);
-        let data = host.data.entry(member.layout.data.clone()).or_insert(DataDir::Absent);
+        let data = host
+            .data
+            .entry(member.layout.data.clone())
+            .or_insert(DataDir::Absent);
         if matches!(data, DataDir::Absent | DataDir::Empty) {
-            *data = DataDir::Member(DataIdentity { member: position(member), cluster: cluster_id(&self.topology) });
+            *data = DataDir::Member(DataIdentity {
+                member: position(member),
+                cluster: cluster_id(&self.topology),
+            });
         }
     }
 
@@ -161,29 +245,61 @@ impl Planner {
             .topology
             .members
             .iter()
-            .filter(|member| world.host(&member.host).is_some_and(|host| host.processes.contains_key(&member.name)))
+            .filter(|member| {
+                world
+                    .host(&member.host)
+                    .is_some_and(|host| host.processes.contains_key(&member.name))
+            })
             .collect();
         if !settled || running.len() < self.topology.quorum() {
             return;
         }
-        let known = self.topology.members.iter().find_map(|member| world.member(&member.name)).cloned();
-        let id_of = |world: &Observation, member: &Member| world.member(&member.name).map_or(position(member), |view| view.id);
-        let leader = world.leader().cloned().and_then(|name| world.member(&name).map(|view| view.id));
-        let leader = leader.unwrap_or_else(|| running.first().map_or(0, |member| id_of(world, member)));
+        let known = self
+            .topology
+            .members
+            .iter()
+            .find_map(|member| world.member(&member.name))
+            .cloned();
+        let id_of = |world: &Observation, member: &Member| {
+            world
+                .member(&member.name)
+                .map_or(position(member), |view| view.id)
+        };
+        let leader = world
+            .leader()
+            .cloned()
+            .and_then(|name| world.member(&name).map(|view| view.id));
+        let leader =
+            leader.unwrap_or_else(|| running.first().map_or(0, |member| id_of(world, member)));
+        let url = |member: &Member| self.topology.peer_url(member).to_string();
+        let has_started = |member: &Member| {
+            let known = known
+                .iter()
+                .flat_map(|view| &view.listed)
+                .any(|listed| listed.started() && listed.peer_urls.contains(&url(member)));
+            known || running.iter().any(|other| other.name == member.name)
+        };
         let listed: Vec<ListedMember> = self
             .topology
             .members
             .iter()
             .map(|member| ListedMember {
                 id: id_of(world, member),
-                name: member.name.to_string(),
+                // A member that never started is announced, without a name.
+                name: if has_started(member) {
+                    member.name.to_string()
+                } else {
+                    String::new()
+                },
                 peer_urls: vec![self.topology.peer_url(member).to_string()],
                 client_urls: vec![self.topology.client_url(member).to_string()],
                 learner: false,
             })
             .collect();
-        let cluster = known.map_or_else(|| cluster_id(&self.topology), |view| view.cluster);
-        for member in running {
+        let cluster = known
+            .as_ref()
+            .map_or_else(|| cluster_id(&self.topology), |view| view.cluster);
+        for member in &running {
             let view = MemberView {
                 id: id_of(world, member),
                 cluster,
@@ -198,7 +314,9 @@ impl Planner {
                 learner: false,
                 errors: Vec::new(),
                 listed: listed.clone(),
-                served: Seen::Yes(Served { took: Duration::ZERO }),
+                served: Seen::Yes(Served {
+                    took: Duration::ZERO,
+                }),
             };
             world.members.insert(member.name.clone(), Seen::Yes(view));
         }
@@ -210,15 +328,17 @@ fn position(member: &Member) -> u64 {
 }
 
 fn unit_view<'a>(host: &'a mut HostView, unit: &str) -> &'a mut UnitView {
-    host.units.entry(unit.to_owned()).or_insert_with(|| UnitView {
-        load: "loaded".to_owned(),
-        active: "inactive".to_owned(),
-        sub: "dead".to_owned(),
-        enabled: false,
-        result: "success".to_owned(),
-        restarts: 0,
-        needs_reload: false,
-    })
+    host.units
+        .entry(unit.to_owned())
+        .or_insert_with(|| UnitView {
+            load: "loaded".to_owned(),
+            active: "inactive".to_owned(),
+            sub: "dead".to_owned(),
+            enabled: false,
+            result: "success".to_owned(),
+            restarts: 0,
+            needs_reload: false,
+        })
 }
 
 fn operator_step(world: &mut Observation, step: &OperatorStep) {
@@ -247,10 +367,16 @@ fn operator_step(world: &mut Observation, step: &OperatorStep) {
     }
 }
 
-fn issued(request: &etcdup_core::certificate::CertRequest, authority: Option<&CertFacts>, at: jiff::Timestamp) -> CertFacts {
+fn issued(
+    request: &etcdup_core::certificate::CertRequest,
+    authority: Option<&CertFacts>,
+    at: jiff::Timestamp,
+) -> CertFacts {
     CertFacts {
         name: request.name.clone(),
-        issuer: authority.map(|facts| facts.name.clone()).unwrap_or_default(),
+        issuer: authority
+            .map(|facts| facts.name.clone())
+            .unwrap_or_default(),
         sans: request.sans.clone(),
         odd_sans: Vec::new(),
         server: request.usage.serves(),
@@ -260,6 +386,8 @@ fn issued(request: &etcdup_core::certificate::CertRequest, authority: Option<&Ce
         not_after: at + SignedDuration::from_hours(i64::from(request.hours)),
         fingerprint: "new".to_owned(),
         key_id: "new".to_owned(),
-        issuer_key_id: authority.map(|facts| facts.key_id.clone()).unwrap_or_default(),
+        issuer_key_id: authority
+            .map(|facts| facts.key_id.clone())
+            .unwrap_or_default(),
     }
 }

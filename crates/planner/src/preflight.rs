@@ -48,7 +48,14 @@ pub(crate) fn preflight(planner: &Planner, seen: &Observation) -> Vec<Finding> {
         .topology
         .members
         .iter()
-        .filter_map(|member| Some(Fresh { planner, seen, member, host: seen.host(&member.host)? }))
+        .filter_map(|member| {
+            Some(Fresh {
+                planner,
+                seen,
+                member,
+                host: seen.host(&member.host)?,
+            })
+        })
         .filter(|fresh| !fresh.host.processes.contains_key(&fresh.member.name))
         .collect();
     hosts::tools(planner, seen, &mut findings);

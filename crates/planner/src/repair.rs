@@ -18,14 +18,20 @@ pub(crate) fn start(world: &World<'_>) -> Rule {
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
     for member in world.members.iter().filter(|member| !member.serves) {
         let name = &member.member.name;
-        let wrong = member.restart_reasons().next().map(|difference| format!("{} {}", difference.what, difference.why));
+        let wrong = member
+            .restart_reasons()
+            .next()
+            .map(|difference| format!("{} {}", difference.what, difference.why));
         let reason = match (member.process, wrong) {
             (None, _) => "does not run".to_owned(),
             (Some(_), Some(wrong)) => format!("does not serve, and {wrong}"),
             (Some(_), None) => continue,
         };
         why.push(format!("{name}: {reason}"));
-        tasks.entry(member.member.host.clone()).or_default().extend(restart_steps(world.planner, member));
+        tasks
+            .entry(member.member.host.clone())
+            .or_default()
+            .extend(restart_steps(world.planner, member));
     }
     if tasks.is_empty() {
         return Rule::Pass;
@@ -42,28 +48,45 @@ pub(crate) fn start(world: &World<'_>) -> Rule {
         impact,
         before: Vec::new(),
         work: Work::Hosts(tasks),
-        settle: world.planner.topology.members.iter().map(|member| Gate::serves(&member.name)).collect(),
+        settle: world
+            .planner
+            .topology
+            .members
+            .iter()
+            .map(|member| Gate::serves(&member.name))
+            .collect(),
     })
 }
 
 /// Waits for members that run as they should and do not serve yet: an election, or a snapshot on its way.
 pub(crate) fn wait(world: &World<'_>) -> Rule {
-    let waiting: Vec<&Assessment<'_>> = world.members.iter().filter(|member| !member.serves).collect();
+    let waiting: Vec<&Assessment<'_>> = world
+        .members
+        .iter()
+        .filter(|member| !member.serves)
+        .collect();
     if waiting.is_empty() {
         return Rule::Pass;
     }
     Rule::Do(Stage {
         key: StageKey::new("wait", None),
         title: "wait for members that run and do not serve yet".to_owned(),
-        why: waiting.iter().map(|member| format!("{}: runs and does not serve", member.member.name)).collect(),
+        why: waiting
+            .iter()
+            .map(|member| format!("{}: runs and does not serve", member.member.name))
+            .collect(),
         impact: Impact::None,
         before: Vec::new(),
         work: Work::Hosts(BTreeMap::new()),
-        settle: waiting.iter().map(|member| Gate::serves(&member.member.name)).collect(),
+        settle: waiting
+            .iter()
+            .map(|member| Gate::serves(&member.member.name))
+            .collect(),
     })
 }
 
-/// Mends, on every host at once, what needs no restart.
+/// Mends, on every host at once, what needs no restart: before anybody is waited for, since a broken certificate may be
+/// why a member does not serve.
 pub(crate) fn touch_up(world: &World<'_>) -> Rule {
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
@@ -72,9 +95,19 @@ pub(crate) fn touch_up(world: &World<'_>) -> Rule {
         if steps.is_empty() {
             continue;
         }
-        let quiet = member.differences().filter(|difference| difference.weight == Weight::Quiet);
-        why.extend(quiet.map(|difference| format!("{}: {} {}", member.member.name, difference.what, difference.why)));
-        tasks.entry(member.member.host.clone()).or_default().extend(steps);
+        let quiet = member
+            .differences()
+            .filter(|difference| difference.weight == Weight::Quiet);
+        why.extend(quiet.map(|difference| {
+            format!(
+                "{}: {} {}",
+                member.member.name, difference.what, difference.why
+            )
+        }));
+        tasks
+            .entry(member.member.host.clone())
+            .or_default()
+            .extend(steps);
     }
     if tasks.is_empty() {
         return Rule::Pass;
@@ -99,12 +132,19 @@ fn quiet_steps(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
         .filter(|(_, difference)| quiet(difference.weight))
         .map(|(artifact, _)| HostStep::File((*artifact).clone()))
         .collect();
-    let unit_changed = member.files.iter().any(|(artifact, difference)| artifact.path == *start && quiet(difference.weight));
+    let unit_changed = member
+        .files
+        .iter()
+        .any(|(artifact, difference)| artifact.path == *start && quiet(difference.weight));
     if planner.is_systemd() {
         if unit_changed {
             steps.push(HostStep::Reload);
         }
-        if member.running.iter().any(|difference| difference.what == member.member.layout.unit) {
+        if member
+            .running
+            .iter()
+            .any(|difference| difference.what == member.member.layout.unit)
+        {
             steps.push(HostStep::Enable(member.member.layout.unit.clone()));
         }
     }
@@ -118,7 +158,9 @@ pub(crate) fn restart_steps(planner: &Planner, member: &Assessment<'_>) -> Vec<H
         return vec![HostStep::Restart(layout.unit.clone())];
     }
     vec![
-        HostStep::Kill { pid_file: layout.pid_file.clone() },
+        HostStep::Kill {
+            pid_file: layout.pid_file.clone(),
+        },
         HostStep::Spawn {
             member: member.member.name.clone(),
             start_file: layout.start_file.clone(),

@@ -17,7 +17,9 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, wipe: bool) -> Next {
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
     for member in &planner.topology.members {
-        let Some(host) = seen.host(&member.host) else { continue };
+        let Some(host) = seen.host(&member.host) else {
+            continue;
+        };
         let steps = steps(planner, member, host, wipe);
         if !steps.is_empty() {
             why.push(format!("{}: is on {}", member.name, member.host));
@@ -27,7 +29,11 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, wipe: bool) -> Next {
     if tasks.is_empty() {
         return Next::Done;
     }
-    let fate = if wipe { "its data DELETED" } else { "its data kept by rename" };
+    let fate = if wipe {
+        "its data DELETED"
+    } else {
+        "its data kept by rename"
+    };
     Next::Stage(Box::new(Stage {
         key: StageKey::new("reset", None),
         title: format!("stop and disable every member, {fate}"),
@@ -44,18 +50,28 @@ fn steps(planner: &Planner, member: &Member, host: &HostView, wipe: bool) -> Vec
     let wanted = planner.wanted(member);
     let mut steps = Vec::new();
     if planner.is_systemd() {
-        if host.files.contains_key(&wanted.settled.path) || host.processes.contains_key(&member.name) {
+        if host.files.contains_key(&wanted.settled.path)
+            || host.processes.contains_key(&member.name)
+        {
             steps.push(HostStep::Disable(layout.unit.clone()));
         }
     } else if host.processes.contains_key(&member.name) {
-        steps.push(HostStep::Kill { pid_file: layout.pid_file.clone() });
+        steps.push(HostStep::Kill {
+            pid_file: layout.pid_file.clone(),
+        });
     }
     match host.data.get(&layout.data) {
         None | Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) => {}
         Some(DataDir::Member(_)) if wipe => steps.push(HostStep::Remove(layout.data.clone())),
-        Some(DataDir::Member(_)) => steps.push(HostStep::Keep { path: layout.data.clone() }),
+        Some(DataDir::Member(_)) => steps.push(HostStep::Keep {
+            path: layout.data.clone(),
+        }),
     }
-    let files = wanted.certificates.iter().chain([&wanted.settled]).filter(|artifact| host.files.contains_key(&artifact.path));
+    let files = wanted
+        .certificates
+        .iter()
+        .chain([&wanted.settled])
+        .filter(|artifact| host.files.contains_key(&artifact.path));
     steps.extend(files.map(|artifact| HostStep::Remove(artifact.path.clone())));
     if planner.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);

@@ -22,7 +22,11 @@ pub(crate) const OUTAGE: Check = Check {
 /// The members that must restart, followers first.
 fn due<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Assessment<'a>> {
     let leader = world.seen.leader();
-    let mut due: Vec<_> = world.members.iter().filter(|member| member.restart_reasons().next().is_some()).collect();
+    let mut due: Vec<_> = world
+        .members
+        .iter()
+        .filter(|member| member.restart_reasons().next().is_some())
+        .collect();
     due.sort_by_key(|member| Some(&member.member.name) == leader);
     due
 }
@@ -30,11 +34,17 @@ fn due<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Assessment<'a>> {
 /// When only the leader is left to restart, it hands over to a follower first.
 pub(crate) fn move_leader(world: &World<'_>) -> Rule {
     let due = due(world);
-    let (Some(first), Some(leader)) = (due.first(), world.seen.leader()) else { return Rule::Pass };
+    let (Some(first), Some(leader)) = (due.first(), world.seen.leader()) else {
+        return Rule::Pass;
+    };
     if first.member.name != *leader || world.planner.topology.members.len() < 3 {
         return Rule::Pass;
     }
-    let Some(heir) = world.members.iter().find(|member| member.serves && member.member.name != *leader) else {
+    let Some(heir) = world
+        .members
+        .iter()
+        .find(|member| member.serves && member.member.name != *leader)
+    else {
         return Rule::Pass;
     };
     let to = heir.member.name.clone();
@@ -44,22 +54,43 @@ pub(crate) fn move_leader(world: &World<'_>) -> Rule {
         why: vec![format!("{leader}: leads and must restart")],
         impact: Impact::None,
         before: Vec::new(),
-        work: Work::Cluster(ClusterStep::MoveLeader { from: leader.clone(), to }),
-        settle: vec![Gate { holds: Holds::Follows(leader.clone()), within: Duration::from_secs(10) }],
+        work: Work::Cluster(ClusterStep::MoveLeader {
+            from: leader.clone(),
+            to,
+        }),
+        settle: vec![Gate {
+            holds: Holds::Follows(leader.clone()),
+            within: Duration::from_secs(10),
+        }],
     })
 }
 
 pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
     let due = due(world);
-    let Some(member) = due.first() else { return Rule::Pass };
+    let Some(member) = due.first() else {
+        return Rule::Pass;
+    };
     let name = &member.member.name;
-    let voters: Vec<MemberName> = world.planner.topology.members.iter().map(|member| member.name.clone()).collect();
+    let voters: Vec<MemberName> = world
+        .planner
+        .topology
+        .members
+        .iter()
+        .map(|member| member.name.clone())
+        .collect();
     let outage = voters.len() < 3;
     if outage && !allow_outage {
-        let evidence = format!("{name} must restart, and with {} voters no quorum is left meanwhile", voters.len());
+        let evidence = format!(
+            "{name} must restart, and with {} voters no quorum is left meanwhile",
+            voters.len()
+        );
         return Rule::Block(vec![OUTAGE.error(name, evidence)]);
     }
-    let mut steps: Vec<HostStep> = member.files.iter().map(|(artifact, _)| HostStep::File((*artifact).clone())).collect();
+    let mut steps: Vec<HostStep> = member
+        .files
+        .iter()
+        .map(|(artifact, _)| HostStep::File((*artifact).clone()))
+        .collect();
     if world.planner.is_systemd() {
         steps.push(HostStep::Reload);
     }
@@ -67,13 +98,22 @@ pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
     let before = if outage {
         Vec::new()
     } else {
-        let holds = Holds::QuorumWithout { member: name.clone(), voters: voters.clone() };
-        vec![Gate { holds, within: Duration::from_secs(30) }]
+        let holds = Holds::QuorumWithout {
+            member: name.clone(),
+            voters: voters.clone(),
+        };
+        vec![Gate {
+            holds,
+            within: Duration::from_secs(30),
+        }]
     };
     Rule::Do(Stage {
         key: StageKey::new("roll", Some(name)),
         title: format!("restart {name}"),
-        why: member.restart_reasons().map(|difference| format!("{name}: {} {}", difference.what, difference.why)).collect(),
+        why: member
+            .restart_reasons()
+            .map(|difference| format!("{name}: {} {}", difference.what, difference.why))
+            .collect(),
         impact: if outage {
             Impact::Outage(format!("no quorum while {name} restarts"))
         } else {

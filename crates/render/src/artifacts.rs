@@ -3,7 +3,9 @@
 use etcdup_core::certificate::CertRequest;
 use etcdup_core::path::{HostPath, Mode, Owner};
 use etcdup_core::stage::{Artifact, Content, Part};
-use etcdup_core::topology::{CertificateSource, ClusterState, Member, Provided, ProvidedFrom, RuntimeKind, Topology};
+use etcdup_core::topology::{
+    CertificateSource, ClusterState, Member, Provided, ProvidedFrom, RuntimeKind, Topology,
+};
 
 use crate::template::{RenderError, Renderer};
 use crate::{process, systemd};
@@ -28,19 +30,34 @@ impl Renderer {
     ///
     /// # Errors
     /// As [`Renderer::artifacts`].
-    pub fn start(&self, topology: &Topology, member: &Member, state: ClusterState) -> Result<Artifact, RenderError> {
+    pub fn start(
+        &self,
+        topology: &Topology,
+        member: &Member,
+        state: ClusterState,
+    ) -> Result<Artifact, RenderError> {
         let flags = topology.flags(member, state);
         let (path, mode, text, owner) = match topology.spec.runtime {
             RuntimeKind::Systemd => {
                 let text = systemd::unit(self, topology, member, &flags)?;
-                (member.layout.unit_file()?, Mode::PUBLIC, text, Some("root:root".parse()?))
+                (
+                    member.layout.unit_file()?,
+                    Mode::PUBLIC,
+                    text,
+                    Some("root:root".parse()?),
+                )
             }
             RuntimeKind::Process | RuntimeKind::StaticPod => {
                 let text = process::start_file(self, topology, member, &flags)?;
                 (member.layout.start_file.clone(), Mode::CLOSED, text, None)
             }
         };
-        Ok(Artifact { path, mode, owner, content: Content::Text(text) })
+        Ok(Artifact {
+            path,
+            mode,
+            owner,
+            content: Content::Text(text),
+        })
     }
 }
 
@@ -48,20 +65,34 @@ fn certificates(topology: &Topology, member: &Member) -> Result<Vec<Artifact>, R
     if !topology.uses_tls() {
         return Ok(Vec::new());
     }
-    let place = Place { directory: &member.layout.certificates, owner: topology.owner() };
+    let place = Place {
+        directory: &member.layout.certificates,
+        owner: topology.owner(),
+    };
     if let Some(provided) = &topology.spec.certificates.provided {
         return place.provided(topology, member, provided);
     }
     let mut artifacts = vec![place.file("ca.crt", Mode::PUBLIC, Content::Authority)?];
     for (name, request) in topology.certificates(member) {
-        artifacts.push(place.file(&format!("{name}.crt"), Mode::PUBLIC, issued(&request, Part::Certificate))?);
-        artifacts.push(place.file(&format!("{name}.key"), Mode::PRIVATE, issued(&request, Part::Key))?);
+        artifacts.push(place.file(
+            &format!("{name}.crt"),
+            Mode::PUBLIC,
+            issued(&request, Part::Certificate),
+        )?);
+        artifacts.push(place.file(
+            &format!("{name}.key"),
+            Mode::PRIVATE,
+            issued(&request, Part::Key),
+        )?);
     }
     Ok(artifacts)
 }
 
 fn issued(request: &CertRequest, part: Part) -> Content {
-    Content::Issued { request: Box::new(request.clone()), part }
+    Content::Issued {
+        request: Box::new(request.clone()),
+        part,
+    }
 }
 
 struct Place<'a> {
@@ -71,10 +102,20 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn file(&self, name: &str, mode: Mode, content: Content) -> Result<Artifact, RenderError> {
-        Ok(Artifact { path: self.directory.join(name)?, mode, owner: self.owner.clone(), content })
+        Ok(Artifact {
+            path: self.directory.join(name)?,
+            mode,
+            owner: self.owner.clone(),
+            content,
+        })
     }
 
-    fn provided(&self, topology: &Topology, member: &Member, provided: &Provided) -> Result<Vec<Artifact>, RenderError> {
+    fn provided(
+        &self,
+        topology: &Topology,
+        member: &Member,
+        provided: &Provided,
+    ) -> Result<Vec<Artifact>, RenderError> {
         let content = |path: &str| -> Result<Content, RenderError> {
             let path = path.replace("{member}", member.name.as_str());
             Ok(match provided.from {
@@ -86,11 +127,28 @@ impl Place<'_> {
         let wanted: Vec<(&str, &CertificateSource)> = topology
             .certificates(member)
             .into_iter()
-            .map(|(name, _)| (name, if name == "peer" { provided.peer.as_ref().unwrap_or(&provided.server) } else { &provided.server }))
+            .map(|(name, _)| {
+                (
+                    name,
+                    if name == "peer" {
+                        provided.peer.as_ref().unwrap_or(&provided.server)
+                    } else {
+                        &provided.server
+                    },
+                )
+            })
             .collect();
         for (name, source) in wanted {
-            artifacts.push(self.file(&format!("{name}.crt"), Mode::PUBLIC, content(&source.cert)?)?);
-            artifacts.push(self.file(&format!("{name}.key"), Mode::PRIVATE, content(&source.key)?)?);
+            artifacts.push(self.file(
+                &format!("{name}.crt"),
+                Mode::PUBLIC,
+                content(&source.cert)?,
+            )?);
+            artifacts.push(self.file(
+                &format!("{name}.key"),
+                Mode::PRIVATE,
+                content(&source.key)?,
+            )?);
         }
         Ok(artifacts)
     }

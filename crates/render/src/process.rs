@@ -21,12 +21,20 @@ pub(crate) fn start_file(
 ) -> Result<String, RenderError> {
     let mut command = vec![quote(member.layout.etcd()?.as_str())];
     command.extend(flags.arguments().iter().map(|argument| quote(argument)));
-    let view = StartView { name: member.name.as_str(), cluster: topology.spec.cluster.as_str(), command };
+    let view = StartView {
+        name: member.name.as_str(),
+        cluster: topology.spec.cluster.as_str(),
+        command,
+    };
     renderer.fill(START, &view)
 }
 
 /// A word that a POSIX shell takes as it is.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }

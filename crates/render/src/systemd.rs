@@ -18,8 +18,16 @@ struct UnitView<'a> {
     protect_home: bool,
 }
 
-const PROXIES: [&str; 8] =
-    ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+const PROXIES: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+];
 
 pub(crate) fn unit(
     renderer: &Renderer,
@@ -27,7 +35,11 @@ pub(crate) fn unit(
     member: &Member,
     flags: &FlagSet,
 ) -> Result<String, RenderError> {
-    let arguments: Vec<String> = flags.arguments().iter().map(|argument| quote(argument)).collect();
+    let arguments: Vec<String> = flags
+        .arguments()
+        .iter()
+        .map(|argument| quote(argument))
+        .collect();
     let etcd = member.layout.etcd()?;
     let data = member.layout.data.as_str();
     let view = UnitView {
@@ -38,7 +50,9 @@ pub(crate) fn unit(
         exec: format!("{etcd} \\\n    {}", arguments.join(" \\\n    ")),
         flags: arguments,
         unset: unset(topology),
-        protect_home: !["/home/", "/root/"].iter().any(|home| data.starts_with(home)),
+        protect_home: !["/home/", "/root/"]
+            .iter()
+            .any(|home| data.starts_with(home)),
     };
     let text = renderer.fill(UNIT, &view)?;
     renderer.check(member.name.as_str(), &text, flags)?;
@@ -52,7 +66,9 @@ fn unset(topology: &Topology) -> Vec<String> {
         .filter(|row| row.presence(&topology.spec.etcd) != Presence::Absent)
         .map(|row| env_name(row.name))
         .collect::<Vec<_>>();
-    std::iter::once(PROXIES.join(" ")).chain(flags.chunks(6).map(|names| names.join(" "))).collect()
+    std::iter::once(PROXIES.join(" "))
+        .chain(flags.chunks(6).map(|names| names.join(" ")))
+        .collect()
 }
 
 /// A word as systemd wants it: `%` and `$` doubled, quoted where it holds more than plain characters.
@@ -73,10 +89,16 @@ mod tests {
     #[test]
     fn what_is_quoted_reads_back_as_it_was() {
         let mut flags = FlagSet::default();
-        flags.set("log-rotation-config-json", r#"{"maxsize": 100, "a\b": "50%$x"}"#);
+        flags.set(
+            "log-rotation-config-json",
+            r#"{"maxsize": 100, "a\b": "50%$x"}"#,
+        );
         flags.set("name", "m1");
         let words: Vec<_> = flags.arguments().iter().map(|word| quote(word)).collect();
-        let unit = format!("[Service]\nExecStart=/x/etcd \\\n  {}\n", words.join(" \\\n  "));
+        let unit = format!(
+            "[Service]\nExecStart=/x/etcd \\\n  {}\n",
+            words.join(" \\\n  ")
+        );
         assert_eq!(FlagSource::unit(&unit).flags, flags);
     }
 }

@@ -34,7 +34,11 @@ impl<T> Faulty<T> {
 
 #[async_trait]
 impl<T: Transport> Transport for Faulty<T> {
-    async fn run(&self, script: &'static Script, input: Input<'_>) -> Result<Output, TransportError> {
+    async fn run(
+        &self,
+        script: &'static Script,
+        input: Input<'_>,
+    ) -> Result<Output, TransportError> {
         match self.fault {
             Fault::CutAfter(left) => self.inner.run(script, Box::new(input.take(left))).await,
             Fault::Delay(delay) => {

@@ -23,15 +23,27 @@ impl Local {
     /// With this shell, which may have arguments: `sh`, `busybox sh`, `sudo -n sh`.
     #[must_use]
     pub fn new(shell: &str) -> Self {
-        Self { program: shell.split_whitespace().map(str::to_owned).collect() }
+        Self {
+            program: shell.split_whitespace().map(str::to_owned).collect(),
+        }
     }
 }
 
 #[async_trait]
 impl Transport for Local {
-    async fn run(&self, script: &'static Script, mut input: Input<'_>) -> Result<Output, TransportError> {
-        let start = |source| TransportError::Start { program: self.program.join(" "), source };
-        let (program, arguments) = self.program.split_first().ok_or_else(|| start(std::io::ErrorKind::NotFound.into()))?;
+    async fn run(
+        &self,
+        script: &'static Script,
+        mut input: Input<'_>,
+    ) -> Result<Output, TransportError> {
+        let start = |source| TransportError::Start {
+            program: self.program.join(" "),
+            source,
+        };
+        let (program, arguments) = self
+            .program
+            .split_first()
+            .ok_or_else(|| start(std::io::ErrorKind::NotFound.into()))?;
         let mut child = Command::new(program)
             .args(arguments)
             .arg("-c")
@@ -41,12 +53,16 @@ impl Transport for Local {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(start)?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let feed = async {
             if let Some(mut stdin) = stdin {
                 let mut buffer = vec![0; 64 * 1024];
                 loop {
-                    let read = input.read(&mut buffer).await.map_err(TransportError::Input)?;
+                    let read = input
+                        .read(&mut buffer)
+                        .await
+                        .map_err(TransportError::Input)?;
                     // A script that stops reading is no fault of ours: its own words tell.
                     if read == 0 || stdin.write_all(&buffer[..read]).await.is_err() {
                         break;
@@ -58,8 +74,20 @@ impl Transport for Local {
         let collect = async {
             let mut output = Output::default();
             let (mut out, mut err) = (stdout, stderr);
-            let read_out = async { if let Some(out) = &mut out { out.read_to_end(&mut output.stdout).await.ok() } else { None } };
-            let read_err = async { if let Some(err) = &mut err { err.read_to_end(&mut output.stderr).await.ok() } else { None } };
+            let read_out = async {
+                if let Some(out) = &mut out {
+                    out.read_to_end(&mut output.stdout).await.ok()
+                } else {
+                    None
+                }
+            };
+            let read_err = async {
+                if let Some(err) = &mut err {
+                    err.read_to_end(&mut output.stderr).await.ok()
+                } else {
+                    None
+                }
+            };
             tokio::join!(read_out, read_err);
             output
         };
@@ -78,7 +106,9 @@ impl Transport for Local {
                 stream.set_nodelay(true).ok();
                 Ok(Box::new(stream))
             }
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Err(DialError::Refused),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                Err(DialError::Refused)
+            }
             Ok(Err(error)) => Err(DialError::Other(error.to_string())),
         }
     }

@@ -21,11 +21,16 @@ impl<R> Metered<R> {
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Metered<R> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
         let read = buffer.filled().len() - before;
-        self.count.fetch_add(u64::try_from(read).unwrap_or(0), Ordering::Relaxed);
+        self.count
+            .fetch_add(u64::try_from(read).unwrap_or(0), Ordering::Relaxed);
         polled
     }
 }

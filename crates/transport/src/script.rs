@@ -19,7 +19,11 @@ impl Script {
     /// A script that may be silent for a minute.
     #[must_use]
     pub const fn new(name: &'static str, text: &'static str) -> Self {
-        Self { name, text, idle: Duration::from_secs(60) }
+        Self {
+            name,
+            text,
+            idle: Duration::from_secs(60),
+        }
     }
 
     /// The same script, allowed to be silent for so long.
@@ -38,6 +42,9 @@ impl Script {
     /// them would touch. The script itself travels as base64, and standard input is left to what it reads.
     #[must_use]
     pub fn command(&self) -> String {
-        format!("sh -c 'eval \"$(printf %s {} | base64 -d)\"'", BASE64_STANDARD.encode(self.text))
+        format!(
+            "sh -c 'eval \"$(printf %s {} | base64 -d)\"'",
+            BASE64_STANDARD.encode(self.text)
+        )
     }
 }

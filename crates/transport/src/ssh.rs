@@ -130,8 +130,16 @@ impl Ssh {
     /// When any of that fails or takes too long.
     pub async fn connect(options: &SshOptions) -> Result<Self, TransportError> {
         let (handle, shared, through, hop) = client::open(options).await?;
-        let sudo = options.sudo.unwrap_or(if hop.user == "root" { SudoUse::No } else { SudoUse::Free });
-        let sudo = if hop.user == "root" { SudoUse::No } else { sudo };
+        let sudo = options.sudo.unwrap_or(if hop.user == "root" {
+            SudoUse::No
+        } else {
+            SudoUse::Free
+        });
+        let sudo = if hop.user == "root" {
+            SudoUse::No
+        } else {
+            sudo
+        };
         let mut ssh = Self {
             handle,
             shared,
@@ -143,10 +151,18 @@ impl Ssh {
             dial: options.dial,
         };
         if sudo == SudoUse::Password {
-            let question = Question::Sudo { user: hop.user.clone(), host: hop.host.clone() };
+            let question = Question::Sudo {
+                user: hop.user.clone(),
+                host: hop.host.clone(),
+            };
             let ask = Arc::clone(&options.ask);
-            let password = tokio::task::spawn_blocking(move || ask.ask(&question)).await.ok().flatten();
-            let password = password.ok_or_else(|| TransportError::Sudo("a password is needed and none was given".to_owned()))?;
+            let password = tokio::task::spawn_blocking(move || ask.ask(&question))
+                .await
+                .ok()
+                .flatten();
+            let password = password.ok_or_else(|| {
+                TransportError::Sudo("a password is needed and none was given".to_owned())
+            })?;
             ssh.check_password(&password).await?;
             ssh.password = Some(password);
         }
@@ -156,8 +172,18 @@ impl Ssh {
     /// A wrong password must show before any payload: sudo would read the payload's lines as the next tries.
     async fn check_password(&self, password: &Zeroizing<String>) -> Result<(), TransportError> {
         let line = Zeroizing::new(format!("{}\n", password.as_str()));
-        let output = exec::exec(&self.handle, "sudo -k -S -p '' -- true", Box::new(line.as_bytes()), Duration::from_secs(30)).await?;
-        if output.status == Some(0) { Ok(()) } else { Err(TransportError::Sudo(output.complaint())) }
+        let output = exec::exec(
+            &self.handle,
+            "sudo -k -S -p '' -- true",
+            Box::new(line.as_bytes()),
+            Duration::from_secs(30),
+        )
+        .await?;
+        if output.status == Some(0) {
+            Ok(())
+        } else {
+            Err(TransportError::Sudo(output.complaint()))
+        }
     }
 
     fn command(&self, script: &Script) -> String {
@@ -172,22 +198,43 @@ impl Ssh {
 
 #[async_trait]
 impl Transport for Ssh {
-    async fn run(&self, script: &'static Script, input: Input<'_>) -> Result<Output, TransportError> {
-        let _permit = self.sessions.acquire().await.map_err(|_| SshError::Lost("closed".to_owned()))?;
+    async fn run(
+        &self,
+        script: &'static Script,
+        input: Input<'_>,
+    ) -> Result<Output, TransportError> {
+        let _permit = self
+            .sessions
+            .acquire()
+            .await
+            .map_err(|_| SshError::Lost("closed".to_owned()))?;
         let input: Input<'_> = match &self.password {
             Some(password) => {
                 let line = Zeroizing::new(format!("{}\n", password.as_str()).into_bytes());
-                Box::new(tokio::io::AsyncReadExt::chain(std::io::Cursor::new(line), input))
+                Box::new(tokio::io::AsyncReadExt::chain(
+                    std::io::Cursor::new(line),
+                    input,
+                ))
             }
             None => input,
         };
         let ran = exec::exec(&self.handle, &self.command(script), input, script.idle).await;
         let output = match ran {
-            Err(TransportError::Silent { seconds, .. }) => return Err(TransportError::Silent { script: script.name, seconds }),
+            Err(TransportError::Silent { seconds, .. }) => {
+                return Err(TransportError::Silent {
+                    script: script.name,
+                    seconds,
+                });
+            }
             other => other?,
         };
-        if self.sudo == SudoUse::Free && output.status == Some(1) && output.complaint().starts_with("sudo:") {
-            return Err(TransportError::Sudo(output.complaint().trim_start_matches("sudo: ").to_owned()));
+        if self.sudo == SudoUse::Free
+            && output.status == Some(1)
+            && output.complaint().starts_with("sudo:")
+        {
+            return Err(TransportError::Sudo(
+                output.complaint().trim_start_matches("sudo: ").to_owned(),
+            ));
         }
         Ok(output)
     }
@@ -198,20 +245,27 @@ impl Transport for Ssh {
         let address = address.trim_matches(['[', ']']).to_owned();
         // Opened by a task of its own: one that is given up must still be closed when its answer comes.
         tokio::spawn(async move {
-            let opened = handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await;
+            let opened = handle
+                .channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0)
+                .await;
             let _ = sender.send(opened.map(russh::Channel::into_stream));
         });
         match tokio::time::timeout(self.dial, receiver).await {
             Err(_) => Err(DialError::Silent(self.dial.as_secs())),
             Ok(Err(_)) => Err(DialError::Other("the link was lost".to_owned())),
             Ok(Ok(Ok(stream))) => Ok(Box::new(stream)),
-            Ok(Ok(Err(russh::Error::ChannelOpenFailure(failure)))) => Err(self.failure(&failure).await),
+            Ok(Ok(Err(russh::Error::ChannelOpenFailure(failure)))) => {
+                Err(self.failure(&failure).await)
+            }
             Ok(Ok(Err(error))) => Err(DialError::Other(error.to_string())),
         }
     }
 
     async fn close(&self) {
-        self.handle.disconnect(russh::Disconnect::ByApplication, "", "en").await.ok();
+        self.handle
+            .disconnect(russh::Disconnect::ByApplication, "", "en")
+            .await
+            .ok();
     }
 }
 
@@ -226,7 +280,9 @@ impl Ssh {
         for _ in 0..50 {
             if let Some(words) = self.shared.take_words() {
                 let low = words.to_lowercase();
-                let silent = ["timed out", "no route", "unreachable"].iter().any(|part| low.contains(part));
+                let silent = ["timed out", "no route", "unreachable"]
+                    .iter()
+                    .any(|part| low.contains(part));
                 return if low.contains("refused") || low.is_empty() {
                     DialError::Refused
                 } else if silent {

@@ -40,7 +40,12 @@ impl Output {
     #[must_use]
     pub fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.stderr);
-        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
+        text.lines()
+            .rev()
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -95,7 +100,11 @@ pub enum DialError {
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Runs a script with this input and waits for its end.
-    async fn run(&self, script: &'static Script, input: Input<'_>) -> Result<Output, TransportError>;
+    async fn run(
+        &self,
+        script: &'static Script,
+        input: Input<'_>,
+    ) -> Result<Output, TransportError>;
 
     /// Connects to an address as the host sees it.
     async fn dial(&self, address: &str, port: u16) -> Result<BoxIo, DialError>;

@@ -29,7 +29,9 @@ pub struct Evidence<'a> {
 impl<'a> Evidence<'a> {
     /// The members that answered.
     pub(crate) fn answered(&self) -> impl Iterator<Item = (&MemberName, &MemberEvidence)> {
-        self.members.iter().filter_map(|(name, evidence)| Some((name, evidence.yes()?)))
+        self.members
+            .iter()
+            .filter_map(|(name, evidence)| Some((name, evidence.yes()?)))
     }
 }
 
@@ -40,20 +42,62 @@ struct Row {
 }
 
 const ROWS: [Row; 14] = [
-    Row { check: membership::MEMBERS, find: membership::members },
-    Row { check: membership::STARTED, find: membership::started },
-    Row { check: health::LEADER, find: health::leader },
-    Row { check: health::HEALTH, find: health::health },
-    Row { check: health::LAG, find: health::lag },
-    Row { check: health::LEARNERS, find: health::learners },
-    Row { check: consistency::HASH, find: consistency::hash },
-    Row { check: consistency::PEERS, find: consistency::peers },
-    Row { check: consistency::ALARMS, find: consistency::alarms },
-    Row { check: consistency::SIZE, find: consistency::size },
-    Row { check: consistency::SKEW, find: consistency::skew },
-    Row { check: hosts::CERTS_END, find: hosts::certificates },
-    Row { check: hosts::CLOCKS, find: hosts::clocks },
-    Row { check: access::ANONYMOUS, find: access::anonymous },
+    Row {
+        check: membership::MEMBERS,
+        find: membership::members,
+    },
+    Row {
+        check: membership::STARTED,
+        find: membership::started,
+    },
+    Row {
+        check: health::LEADER,
+        find: health::leader,
+    },
+    Row {
+        check: health::HEALTH,
+        find: health::health,
+    },
+    Row {
+        check: health::LAG,
+        find: health::lag,
+    },
+    Row {
+        check: health::LEARNERS,
+        find: health::learners,
+    },
+    Row {
+        check: consistency::HASH,
+        find: consistency::hash,
+    },
+    Row {
+        check: consistency::PEERS,
+        find: consistency::peers,
+    },
+    Row {
+        check: consistency::ALARMS,
+        find: consistency::alarms,
+    },
+    Row {
+        check: consistency::SIZE,
+        find: consistency::size,
+    },
+    Row {
+        check: consistency::SKEW,
+        find: consistency::skew,
+    },
+    Row {
+        check: hosts::CERTS_END,
+        find: hosts::certificates,
+    },
+    Row {
+        check: hosts::CLOCKS,
+        find: hosts::clocks,
+    },
+    Row {
+        check: access::ANONYMOUS,
+        find: access::anonymous,
+    },
 ];
 
 /// Every check of this crate, for `etcdup explain`.
@@ -70,5 +114,7 @@ pub const VERIFY_CHECKS: [Check; ROWS.len()] = {
 /// What the evidence says, one finding or more a check.
 #[must_use]
 pub fn judge(evidence: &Evidence<'_>) -> Vec<Finding> {
-    ROWS.iter().flat_map(|row| (row.find)(&row.check, evidence)).collect()
+    ROWS.iter()
+        .flat_map(|row| (row.find)(&row.check, evidence))
+        .collect()
 }

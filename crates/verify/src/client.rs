@@ -15,8 +15,9 @@ use tonic::transport::Channel;
 
 use crate::dial::{BoxIo, Dial};
 use crate::messages::{
-    AlarmMember, AlarmRequest, AlarmResponse, HashKvRequest, HashKvResponse, MemberListRequest, MemberListResponse,
-    MoveLeaderRequest, MoveLeaderResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
+    AlarmMember, AlarmRequest, AlarmResponse, HashKvRequest, HashKvResponse, MemberListRequest,
+    MemberListResponse, MoveLeaderRequest, MoveLeaderResponse, RangeRequest, RangeResponse,
+    StatusRequest, StatusResponse,
 };
 use crate::tls::{Access, FirstWords, Tap, TlsError, config, server_name};
 
@@ -61,16 +62,30 @@ impl MemberClient {
     ///
     /// # Errors
     /// When certificates or names cannot be used.
-    pub fn new(endpoint: &Endpoint, access: &Access, dial: Arc<dyn Dial>) -> Result<Self, ClientError> {
+    pub fn new(
+        endpoint: &Endpoint,
+        access: &Access,
+        dial: Arc<dyn Dial>,
+    ) -> Result<Self, ClientError> {
         let words = FirstWords::default();
         let (scheme, tls) = match access {
             Access::Plain => ("http", None),
             Access::Tls { authority, client } => {
                 let config = config(authority, client.as_ref(), true)?;
-                ("https", Some((tokio_rustls::TlsConnector::from(config), server_name(&endpoint.server_name)?)))
+                (
+                    "https",
+                    Some((
+                        tokio_rustls::TlsConnector::from(config),
+                        server_name(&endpoint.server_name)?,
+                    )),
+                )
             }
         };
-        let connector = Connector { dial, tls, words: Arc::clone(&words) };
+        let connector = Connector {
+            dial,
+            tls,
+            words: Arc::clone(&words),
+        };
         let uri = format!("{scheme}://{}", endpoint.authority);
         let channel = tonic::transport::Endpoint::from_shared(uri)
             .map_err(|error| ClientError::Connect(error.to_string()))?
@@ -85,9 +100,16 @@ impl MemberClient {
     {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
         let called = async {
-            grpc.ready().await.map_err(|error| tonic::Status::unavailable(crate::tls::deepest(&error)))?;
+            grpc.ready()
+                .await
+                .map_err(|error| tonic::Status::unavailable(crate::tls::deepest(&error)))?;
             let codec = tonic_prost::ProstCodec::<Q, R>::default();
-            grpc.unary(tonic::Request::new(request), PathAndQuery::from_static(path), codec).await
+            grpc.unary(
+                tonic::Request::new(request),
+                PathAndQuery::from_static(path),
+                codec,
+            )
+            .await
         };
         match tokio::time::timeout(CALL, called).await {
             Err(_) => Err(ClientError::Late),
@@ -101,10 +123,17 @@ impl MemberClient {
             return ClientError::Connect(words.clone());
         }
         match status.code() {
-            tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled if status.message().is_empty() || status.message() == "transport error" => {
+            tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled
+                if status.message().is_empty() || status.message() == "transport error" =>
+            {
                 ClientError::Connect(crate::tls::deepest(status))
             }
-            _ => ClientError::Refused(status.message().trim_start_matches("etcdserver: ").to_owned()),
+            _ => ClientError::Refused(
+                status
+                    .message()
+                    .trim_start_matches("etcdserver: ")
+                    .to_owned(),
+            ),
         }
     }
 
@@ -138,12 +167,17 @@ impl MemberClient {
     }
 
     async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.call("/etcdserverpb.Maintenance/Status", StatusRequest {}).await
+        self.call("/etcdserverpb.Maintenance/Status", StatusRequest {})
+            .await
     }
 
     async fn members(&self) -> Result<Vec<ListedMember>, ClientError> {
-        let request = MemberListRequest { linearizable: false };
-        let list: MemberListResponse = self.call("/etcdserverpb.Cluster/MemberList", request).await?;
+        let request = MemberListRequest {
+            linearizable: false,
+        };
+        let list: MemberListResponse = self
+            .call("/etcdserverpb.Cluster/MemberList", request)
+            .await?;
         let one = |member: crate::messages::Member| ListedMember {
             id: member.id,
             name: member.name,
@@ -160,7 +194,10 @@ impl MemberClient {
     /// When it does not go through.
     pub async fn serve(&self) -> Result<Duration, ClientError> {
         let start = Instant::now();
-        let request = RangeRequest { key: b"health".to_vec(), serializable: false };
+        let request = RangeRequest {
+            key: b"health".to_vec(),
+            serializable: false,
+        };
         let _: RangeResponse = self.call("/etcdserverpb.KV/Range", request).await?;
         Ok(start.elapsed())
     }
@@ -170,13 +207,22 @@ impl MemberClient {
     /// # Errors
     /// When the member does not answer.
     pub async fn alarms(&self) -> Result<Vec<(u64, &'static str)>, ClientError> {
-        let answer: AlarmResponse = self.call("/etcdserverpb.Maintenance/Alarm", AlarmRequest { action: 0 }).await?;
+        let answer: AlarmResponse = self
+            .call(
+                "/etcdserverpb.Maintenance/Alarm",
+                AlarmRequest { action: 0 },
+            )
+            .await?;
         let name = |alarm: &AlarmMember| match alarm.alarm {
             1 => "NOSPACE",
             2 => "CORRUPT",
             _ => "unknown",
         };
-        Ok(answer.alarms.iter().map(|alarm| (alarm.member_id, name(alarm))).collect())
+        Ok(answer
+            .alarms
+            .iter()
+            .map(|alarm| (alarm.member_id, name(alarm)))
+            .collect())
     }
 
     /// The hash of the store at a revision, with the revision it was compacted to.
@@ -184,7 +230,12 @@ impl MemberClient {
     /// # Errors
     /// When the member does not answer or has no such revision.
     pub async fn hash(&self, revision: i64) -> Result<(u32, i64), ClientError> {
-        let answer: HashKvResponse = self.call("/etcdserverpb.Maintenance/HashKV", HashKvRequest { revision }).await?;
+        let answer: HashKvResponse = self
+            .call(
+                "/etcdserverpb.Maintenance/HashKV",
+                HashKvRequest { revision },
+            )
+            .await?;
         Ok((answer.hash, answer.compact_revision))
     }
 
@@ -193,7 +244,12 @@ impl MemberClient {
     /// # Errors
     /// When it does not lead, or the other cannot follow up.
     pub async fn move_leader(&self, to: u64) -> Result<(), ClientError> {
-        let _: MoveLeaderResponse = self.call("/etcdserverpb.Maintenance/MoveLeader", MoveLeaderRequest { target_id: to }).await?;
+        let _: MoveLeaderResponse = self
+            .call(
+                "/etcdserverpb.Maintenance/MoveLeader",
+                MoveLeaderRequest { target_id: to },
+            )
+            .await?;
         Ok(())
     }
 }
@@ -201,7 +257,10 @@ impl MemberClient {
 #[derive(Clone)]
 struct Connector {
     dial: Arc<dyn Dial>,
-    tls: Option<(tokio_rustls::TlsConnector, rustls::pki_types::ServerName<'static>)>,
+    tls: Option<(
+        tokio_rustls::TlsConnector,
+        rustls::pki_types::ServerName<'static>,
+    )>,
     words: FirstWords,
 }
 
@@ -222,7 +281,10 @@ impl tower_service::Service<http::Uri> for Connector {
                 None => stream,
                 Some((connector, name)) => Box::new(connector.connect(name, stream).await?),
             };
-            Ok(TokioIo::new(Box::new(Tap { inner: stream, words }) as BoxIo))
+            Ok(TokioIo::new(Box::new(Tap {
+                inner: stream,
+                words,
+            }) as BoxIo))
         })
     }
 }

@@ -30,7 +30,10 @@ impl TcpDial {
     /// To this host and port.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), port }
+        Self {
+            host: host.to_owned(),
+            port,
+        }
     }
 }
 

@@ -43,7 +43,11 @@ pub struct MemberEvidence {
 pub type Asked = (MemberName, Endpoint, Arc<dyn Dial>);
 
 /// Asks every member. Hashes are taken at the lowest revision that all of them have.
-pub async fn gather(members: Vec<Asked>, access: &Access, demands_certificate: bool) -> BTreeMap<MemberName, Seen<MemberEvidence>> {
+pub async fn gather(
+    members: Vec<Asked>,
+    access: &Access,
+    demands_certificate: bool,
+) -> BTreeMap<MemberName, Seen<MemberEvidence>> {
     let mut tasks = JoinSet::new();
     for (name, endpoint, dial) in members {
         let access = access.clone();
@@ -58,7 +62,11 @@ pub async fn gather(members: Vec<Asked>, access: &Access, demands_certificate: b
             gathered.insert(name, result);
         }
     }
-    let revision = gathered.values().filter_map(|result| result.as_ref().ok()).map(|(_, evidence)| evidence.view.revision).min();
+    let revision = gathered
+        .values()
+        .filter_map(|result| result.as_ref().ok())
+        .map(|(_, evidence)| evidence.view.revision)
+        .min();
     let mut hashes = JoinSet::new();
     for (name, result) in &gathered {
         if let (Ok((client, _)), Some(revision)) = (result, revision) {
@@ -99,8 +107,13 @@ async fn first_round(
         active_peers(endpoint, access, dial.as_ref()),
         anonymous(endpoint, access, dial, demands_certificate),
     );
-    let evidence =
-        MemberEvidence { view: view?, hash: Seen::no("not asked"), alarms: seen(alarms), peers: seen(peers), anonymous };
+    let evidence = MemberEvidence {
+        view: view?,
+        hash: Seen::no("not asked"),
+        alarms: seen(alarms),
+        peers: seen(peers),
+        anonymous,
+    };
     Ok((client, evidence))
 }
 
@@ -113,12 +126,22 @@ fn seen<T>(result: Result<T, ClientError>) -> Seen<T> {
 
 /// Tries to read without showing a certificate. Only an answer proves that it is served: with TLS 1.3 the handshake
 /// succeeds on our side before the member has looked.
-async fn anonymous(endpoint: &Endpoint, access: &Access, dial: &Arc<dyn Dial>, demands_certificate: bool) -> Anonymous {
-    let Access::Tls { authority, .. } = access else { return Anonymous::NotTried };
+async fn anonymous(
+    endpoint: &Endpoint,
+    access: &Access,
+    dial: &Arc<dyn Dial>,
+    demands_certificate: bool,
+) -> Anonymous {
+    let Access::Tls { authority, .. } = access else {
+        return Anonymous::NotTried;
+    };
     if !demands_certificate {
         return Anonymous::NotTried;
     }
-    let nobody = Access::Tls { authority: authority.clone(), client: None };
+    let nobody = Access::Tls {
+        authority: authority.clone(),
+        client: None,
+    };
     let client = match MemberClient::new(endpoint, &nobody, Arc::clone(dial)) {
         Ok(client) => client,
         Err(error) => return Anonymous::Refused(error.to_string()),

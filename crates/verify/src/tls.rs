@@ -39,7 +39,11 @@ fn tls(error: impl std::fmt::Display) -> TlsError {
 }
 
 /// A configuration that shows our certificate, or none when `anonymous`.
-pub(crate) fn config(authority: &str, client: Option<&(String, Secret)>, http2: bool) -> Result<Arc<ClientConfig>, TlsError> {
+pub(crate) fn config(
+    authority: &str,
+    client: Option<&(String, Secret)>,
+    http2: bool,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.map_err(tls)?).map_err(tls)?;
@@ -52,7 +56,9 @@ pub(crate) fn config(authority: &str, client: Option<&(String, Secret)>, http2: 
     let mut config = match client {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(tls)?;
+            let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(tls)?;
             let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes()).map_err(tls)?;
             builder.with_client_auth_cert(chain, key).map_err(tls)?
         }
@@ -83,7 +89,11 @@ pub(crate) struct Tap {
 }
 
 impl AsyncRead for Tap {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
         if let Poll::Ready(Err(error)) = &polled {
             let _ = self.words.set(error.to_string());
@@ -93,13 +103,23 @@ impl AsyncRead for Tap {
 }
 
 impl AsyncWrite for Tap {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(context)
     }
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }

@@ -30,30 +30,54 @@ fn one_member(stage: &Stage) -> Outcome {
 /// takes no lease.
 fn three_members(stage: &Stage) -> Outcome {
     let mut lab = stage.three("")?;
-    let second = lab.etcdup(&["apply", "--yes"]).and_then(|said| said.exits(0)?.says("Nothing to do"));
+    let second = lab
+        .etcdup(&["apply", "--yes"])
+        .and_then(|said| said.exits(0)?.says("Nothing to do"));
     stage.keeping(&mut lab, second)?;
     lab.etcdup(&["plan", "--detailed-exitcode"])?.exits(0)?;
     let lease = lab.on(1, "test ! -e /var/lib/etcdup/lease")?;
     ensure(lease.code == 0, "the lease was not given back")?;
     let unit = lab.on(1, "cat /etc/systemd/system/etcd.service")?;
-    ensure(unit.out.contains("--initial-cluster-state=existing"), "the unit does not say `existing`")?;
+    ensure(
+        unit.out.contains("--initial-cluster-state=existing"),
+        "the unit does not say `existing`",
+    )?;
     let score = lab.on(1, "systemd-analyze security etcd.service | tail -n 1")?;
-    let figure = score.out.split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap_or(10.0);
-    ensure(figure < 3.0, format!("systemd-analyze security says {figure}"))?;
-    for (path, mode) in [("/etc/etcd/peer.key", "600 etcd:etcd"), ("/etc/etcd/server.key", "600 etcd:etcd"), ("/var/lib/etcd", "700 etcd:etcd")] {
+    let figure = score
+        .out
+        .split_whitespace()
+        .find_map(|word| word.parse::<f64>().ok())
+        .unwrap_or(10.0);
+    ensure(
+        figure < 3.0,
+        format!("systemd-analyze security says {figure}"),
+    )?;
+    for (path, mode) in [
+        ("/etc/etcd/peer.key", "600 etcd:etcd"),
+        ("/etc/etcd/server.key", "600 etcd:etcd"),
+        ("/var/lib/etcd", "700 etcd:etcd"),
+    ] {
         let found = lab.on(2, &format!("stat -c '%a %U:%G' {path}"))?;
-        ensure(found.out.trim() == mode, format!("{path} has {}", found.out.trim()))?;
+        ensure(
+            found.out.trim() == mode,
+            format!("{path} has {}", found.out.trim()),
+        )?;
     }
     let nobody = lab.inside(&format!("curl -sk https://{}:2379/health", Lab::address(1)))?;
     ensure(nobody.code != 0, "an anonymous client was served")?;
-    let key = lab.on(1, "grep -rl 'PRIVATE KEY' / --include='ca.key' 2>/dev/null | head -n 1")?;
+    let key = lab.on(
+        1,
+        "grep -rl 'PRIVATE KEY' / --include='ca.key' 2>/dev/null | head -n 1",
+    )?;
     ensure(key.out.is_empty(), "the CA's key is on a host")
 }
 
 fn five_members(stage: &Stage) -> Outcome {
     let lab = stage.lab(5)?;
     lab.topology(&stage.version, "", 5)?;
-    lab.apply()?.says("is well: 5 members").or_else(|_| lab.etcdup(&["verify"])?.exits(0))?;
+    lab.apply()?
+        .says("is well: 5 members")
+        .or_else(|_| lab.etcdup(&["verify"])?.exits(0))?;
     lab.etcdctl_agrees(&Lab::endpoints(5), 5)
 }
 
@@ -62,11 +86,20 @@ fn three_on_one_host(stage: &Stage) -> Outcome {
     let members: String = (1..=3)
         .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.77.0.11\"\nclient-port = {}\npeer-port = {}\n", 2379 + 10 * n, 2380 + 10 * n))
         .collect();
-    lab.write("etcdup.toml", &format!("{}\n{members}", lab.head(&stage.version)))?;
+    lab.write(
+        "etcdup.toml",
+        &format!("{}\n{members}", lab.head(&stage.version)),
+    )?;
     lab.apply()?;
-    let endpoints = (1..=3).map(|n| format!("https://10.77.0.11:{}", 2379 + 10 * n)).collect::<Vec<_>>().join(",");
+    let endpoints = (1..=3)
+        .map(|n| format!("https://10.77.0.11:{}", 2379 + 10 * n))
+        .collect::<Vec<_>>()
+        .join(",");
     lab.etcdctl_agrees(&endpoints, 3)?;
-    lab.etcdup(&["apply", "--yes"])?.exits(0)?.says("Nothing to do").map(|_| ())
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(0)?
+        .says("Nothing to do")
+        .map(|_| ())
 }
 
 fn plain_http_on_loopback(stage: &Stage) -> Outcome {
@@ -75,11 +108,17 @@ fn plain_http_on_loopback(stage: &Stage) -> Outcome {
     let security = "security = { client = \"plain\", peer = \"plain\" }\n";
     lab.write("etcdup.toml", &format!("{head}{security}\n[[member]]\nname = \"m1\"\nhost = \"10.77.0.11\"\naddress = \"127.0.0.1\"\n"))?;
     lab.apply()?;
-    let said = lab.on(1, "ETCDCTL_API=3 etcdctl --endpoints http://127.0.0.1:2379 endpoint health")?;
+    let said = lab.on(
+        1,
+        "ETCDCTL_API=3 etcdctl --endpoints http://127.0.0.1:2379 endpoint health",
+    )?;
     said.exits(0)?.says("is healthy")?;
     // The same on an address of the network is refused unless it is said out loud.
     lab.edit("address = \"127.0.0.1\"", "")?;
-    lab.etcdup(&["check"])?.exits(4)?.says("plain-exposed").map(|_| ())
+    lab.etcdup(&["check"])?
+        .exits(4)?
+        .says("plain-exposed")
+        .map(|_| ())
 }
 
 fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
@@ -87,7 +126,10 @@ fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
     lab.topology(&stage.version, "security = { client = \"tls\", peer = \"plain\", allow-plain = true, loopback-http = true }", 3)?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.on(1, "curl -s http://127.0.0.1:2379/health")?.exits(0)?.says("true").map(|_| ())
+    lab.on(1, "curl -s http://127.0.0.1:2379/health")?
+        .exits(0)?
+        .says("true")
+        .map(|_| ())
 }
 
 fn rsa_ca_from_openssl(stage: &Stage) -> Outcome {
@@ -99,22 +141,45 @@ fn rsa_ca_from_openssl(stage: &Stage) -> Outcome {
     .exits(0)?;
     let before = lab.read("pki/prod/ca.key")?;
     lab.topology(&stage.version, "certificates = { algorithm = \"rsa2048\", shared = true, clients = [{ name = \"kube-apiserver-etcd-client\" }] }", 3)?;
-    lab.apply()?.says("client certificate for kube-apiserver-etcd-client")?;
+    lab.apply()?
+        .says("client certificate for kube-apiserver-etcd-client")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    ensure(lab.read("pki/prod/ca.key")? == before, "the CA's key was overwritten")?;
+    ensure(
+        lab.read("pki/prod/ca.key")? == before,
+        "the CA's key was overwritten",
+    )?;
     lab.inside("openssl verify -CAfile pki/prod/ca.crt -purpose sslclient pki/prod/kube-apiserver-etcd-client.crt")?.exits(0)?;
-    lab.etcdup(&["pki", "show"])?.exits(0)?.says("corporate CA")?.says("kube-apiserver-etcd-client")?;
-    lab.etcdup(&["apply", "--yes"])?.exits(0)?.says("Nothing to do").map(|_| ())
+    lab.etcdup(&["pki", "show"])?
+        .exits(0)?
+        .says("corporate CA")?
+        .says("kube-apiserver-etcd-client")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(0)?
+        .says("Nothing to do")
+        .map(|_| ())
 }
 
 /// Hosts 2 and 3 are reached through host 1 alone.
 fn jump_host(stage: &Stage) -> Outcome {
     let lab = stage.lab(3)?;
     for host in [2, 3] {
-        lab.on(host, "iptables -A INPUT -p tcp --dport 22 ! -s 10.77.0.11 -j DROP")?.exits(0)?;
+        lab.on(
+            host,
+            "iptables -A INPUT -p tcp --dport 22 ! -s 10.77.0.11 -j DROP",
+        )?
+        .exits(0)?;
     }
-    let head = lab.head(&stage.version).replace("known-hosts", "jump = \"root@10.77.0.11\", known-hosts");
-    let members: String = (2..=3).map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"{}\"\n", Lab::address(n))).collect();
+    let head = lab
+        .head(&stage.version)
+        .replace("known-hosts", "jump = \"root@10.77.0.11\", known-hosts");
+    let members: String = (2..=3)
+        .map(|n| {
+            format!(
+                "[[member]]\nname = \"m{n}\"\nhost = \"{}\"\n",
+                Lab::address(n)
+            )
+        })
+        .collect();
     let first = "[[member]]\nname = \"m1\"\nhost = { ssh = \"10.77.0.11\", jump = \"\" }\n";
     lab.write("etcdup.toml", &format!("{head}\n{first}{members}"))?;
     lab.apply()?;
@@ -125,14 +190,23 @@ fn sudo_with_a_password(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
     lab.topology(&stage.version, "", 1)?;
     lab.edit("user = \"root\"", "user = \"ops\", sudo = \"password\"")?;
-    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("password")?;
-    lab.etcdup_with(("ETCDUP_SUDO_PASSWORD", "wrong"), &["apply", "--yes"])?.exits(4)?.says("sudo")?;
-    let said = lab.etcdup_with(("ETCDUP_SUDO_PASSWORD", "secret"), &["apply", "--yes"])?.exits(0)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("password")?;
+    lab.etcdup_with(("ETCDUP_SUDO_PASSWORD", "wrong"), &["apply", "--yes"])?
+        .exits(4)?
+        .says("sudo")?;
+    let said = lab
+        .etcdup_with(("ETCDUP_SUDO_PASSWORD", "secret"), &["apply", "--yes"])?
+        .exits(0)?;
     said.never_says("secret")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     // Without the right to become root it says so before anything changes.
     lab.edit("sudo = \"password\"", "sudo = \"never\"")?;
-    lab.etcdup(&["plan"])?.exits(4)?.says("host-root").map(|_| ())
+    lab.etcdup(&["plan"])?
+        .exits(4)?
+        .says("host-root")
+        .map(|_| ())
 }
 
 /// A mirror in upstream's layout; downloaded here once, and by the host itself.
@@ -140,7 +214,18 @@ fn release_from_a_mirror(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
     let mirror = crate::setup::cache().join("etcd/mirror");
     let mut server = lab
-        .command("python3", &["-m", "http.server", "8000", "--bind", "10.77.0.1", "--directory", &mirror.to_string_lossy()])
+        .command(
+            "python3",
+            &[
+                "-m",
+                "http.server",
+                "8000",
+                "--bind",
+                "10.77.0.1",
+                "--directory",
+                &mirror.to_string_lossy(),
+            ],
+        )
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
@@ -160,14 +245,32 @@ fn from_mirror(stage: &Stage, lab: &Lab) -> Outcome {
     lab.inside("for i in 1 2 3 4 5 6 7 8 9; do curl -s http://10.77.0.1:8000/ >/dev/null && exit; sleep 0.2; done")?;
     lab.topology(&stage.version, "", 1)?;
     let text = lab.read("etcdup.toml")?;
-    let line = text.lines().find(|line| line.starts_with("binaries")).unwrap_or_default().to_owned();
-    lab.edit(&line, "binaries = { release = { mirror = \"http://10.77.0.1:8000\", download = \"operator\" } }")?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("binaries"))
+        .unwrap_or_default()
+        .to_owned();
+    lab.edit(
+        &line,
+        "binaries = { release = { mirror = \"http://10.77.0.1:8000\", download = \"operator\" } }",
+    )?;
     // A wrong checksum stops before anything changed.
-    let wrong = format!("binaries = {{ release = {{ mirror = \"http://10.77.0.1:8000\", sha256 = {{ amd64 = \"{}\" }} }} }}", "0".repeat(64));
-    let right = "binaries = { release = { mirror = \"http://10.77.0.1:8000\", download = \"operator\" } }";
+    let wrong = format!(
+        "binaries = {{ release = {{ mirror = \"http://10.77.0.1:8000\", sha256 = {{ amd64 = \"{}\" }} }} }}",
+        "0".repeat(64)
+    );
+    let right =
+        "binaries = { release = { mirror = \"http://10.77.0.1:8000\", download = \"operator\" } }";
     lab.edit(right, &wrong)?;
-    lab.etcdup(&["apply", "--yes"])?.exits(1)?.says("expected 0000")?;
-    ensure(lab.on(1, "test ! -e /opt/etcd && test ! -e /etc/etcd")?.code == 0, "something changed before the checksum was known")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(1)?
+        .says("expected 0000")?;
+    ensure(
+        lab.on(1, "test ! -e /opt/etcd && test ! -e /etc/etcd")?
+            .code
+            == 0,
+        "something changed before the checksum was known",
+    )?;
     lab.edit(&wrong, right)?;
     lab.apply()?;
     lab.etcdup(&["reset", "--yes", "--wipe"])?.exits(0)?;
@@ -180,17 +283,33 @@ fn from_mirror(stage: &Stage, lab: &Lab) -> Outcome {
 /// The name is the host's own, the address an interface's.
 fn interface_and_host_name(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
-    lab.write("etcdup.toml", &format!("{}\n[[member]]\nhost = \"10.77.0.11\"\naddress = {{ interface = \"host0\" }}\n", lab.head(&stage.version)))?;
+    lab.write(
+        "etcdup.toml",
+        &format!(
+            "{}\n[[member]]\nhost = \"10.77.0.11\"\naddress = {{ interface = \"host0\" }}\n",
+            lab.head(&stage.version)
+        ),
+    )?;
     lab.apply()?;
-    lab.etcdctl(&Lab::endpoints(1), &["member", "list"])?.exits(0)?.says("e2e-1")?;
+    lab.etcdctl(&Lab::endpoints(1), &["member", "list"])?
+        .exits(0)?
+        .says("e2e-1")?;
     lab.edit("host0", "eth9")?;
     lab.etcdup(&["plan"])?.exits(4)?.says("eth9").map(|_| ())
 }
 
 fn user_template(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "layout = { unit-template = \"my.service\" }", 1)?;
-    let unit = |exec: &str| format!("[Unit]\nDescription=mine\n[Service]\nType=notify\nUser={{{{ user }}}}\nExecStart={exec}\n[Install]\nWantedBy=multi-user.target\n");
+    lab.topology(
+        &stage.version,
+        "layout = { unit-template = \"my.service\" }",
+        1,
+    )?;
+    let unit = |exec: &str| {
+        format!(
+            "[Unit]\nDescription=mine\n[Service]\nType=notify\nUser={{{{ user }}}}\nExecStart={exec}\n[Install]\nWantedBy=multi-user.target\n"
+        )
+    };
     lab.write("my.service", &unit("/opt/etcd/v3/etcd --name=x"))?;
     lab.etcdup(&["check"])?.exits(4)?.says("is missing")?;
     lab.write("my.service", &unit("{{ exec }}"))?;

@@ -23,7 +23,12 @@ fn killed_at_ten_points(stage: &Stage) -> Outcome {
     for batch in [0..5_u32, 5..10] {
         thread::scope(|scope| {
             let running: Vec<_> = batch
-                .map(|point| scope.spawn(move || killed_at(stage, point, whole * (point + 1) / 11).map_err(|why| format!("point {point}: {why}"))))
+                .map(|point| {
+                    scope.spawn(move || {
+                        killed_at(stage, point, whole * (point + 1) / 11)
+                            .map_err(|why| format!("point {point}: {why}"))
+                    })
+                })
                 .collect();
             for joined in running {
                 match joined.join() {
@@ -47,8 +52,14 @@ fn killed_at(stage: &Stage, point: u32, after: Duration) -> Outcome {
     let second = lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     let third = lab.etcdup(&["apply", "--yes"])?.exits(0)?;
-    third.says("Nothing to do").map(|_| ()).map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
-    let left = lab.on(1, "ls -d /var/lib/etcdup/in.* 2>/dev/null; ls -a /etc/etcd | grep '[.]etcdup'")?;
+    third
+        .says("Nothing to do")
+        .map(|_| ())
+        .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
+    let left = lab.on(
+        1,
+        "ls -d /var/lib/etcdup/in.* 2>/dev/null; ls -a /etc/etcd | grep '[.]etcdup'",
+    )?;
     ensure(left.out.is_empty(), format!("left behind: {}", left.out))
 }
 
@@ -56,32 +67,59 @@ fn killed_at(stage: &Stage, point: u32, after: Duration) -> Outcome {
 fn upload_cut(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
     lab.topology(&stage.version, "", 1)?;
-    lab.inside("tc qdisc add dev vb-e2e-1 root tbf rate 50mbit burst 64kb latency 400ms")?.exits(0)?;
-    let mut running = lab.command(&stage.etcdup.to_string_lossy(), &["apply", "--yes"]).stderr(std::process::Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+    lab.inside("tc qdisc add dev vb-e2e-1 root tbf rate 50mbit burst 64kb latency 400ms")?
+        .exits(0)?;
+    let mut running = lab
+        .command(&stage.etcdup.to_string_lossy(), &["apply", "--yes"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
     let start = Instant::now();
     while lab.on(1, "ls /var/lib/etcdup/in.*/f/0 2>/dev/null")?.code != 0 {
-        ensure(start.elapsed() < Duration::from_secs(20), "the upload never began")?;
+        ensure(
+            start.elapsed() < Duration::from_secs(20),
+            "the upload never began",
+        )?;
         thread::sleep(Duration::from_millis(50));
     }
     lab.on(1, "pkill -KILL -f 'sshd: root@'")?;
     let status = running.wait().map_err(|error| error.to_string())?;
-    ensure(status.code() == Some(1), format!("the cut run ended with {status}"))?;
-    let changed = lab.on(1, "test ! -e /opt/etcd && test ! -e /etc/etcd && ! id -u etcd")?;
+    ensure(
+        status.code() == Some(1),
+        format!("the cut run ended with {status}"),
+    )?;
+    let changed = lab.on(
+        1,
+        "test ! -e /opt/etcd && test ! -e /etc/etcd && ! id -u etcd",
+    )?;
     ensure(changed.code == 0, "the cut stage changed the host")?;
     lab.inside("tc qdisc del dev vb-e2e-1 root")?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
-    ensure(lab.on(1, "ls -d /var/lib/etcdup/in.*")?.code != 0, "the cut input was not swept")
+    ensure(
+        lab.on(1, "ls -d /var/lib/etcdup/in.*")?.code != 0,
+        "the cut input was not swept",
+    )
 }
 
 /// One host cannot do its part: the others finish theirs, the report names host, step and words; the next run finishes.
 fn one_host_fails(stage: &Stage) -> Outcome {
     let lab = stage.lab(3)?;
     lab.topology(&stage.version, "", 3)?;
-    lab.on(2, "mkdir -p /opt && chmod 755 /opt && mount -t tmpfs -o size=4m none /opt")?.exits(0)?;
+    lab.on(
+        2,
+        "mkdir -p /opt && chmod 755 /opt && mount -t tmpfs -o size=4m none /opt",
+    )?
+    .exits(0)?;
     let failed = lab.etcdup(&["apply", "--yes"])?.exits(1)?;
-    failed.says("10.77.0.12: could not unpack etcd")?.says("No space left on device")?.says("run `etcdup apply` again")?;
-    ensure(lab.on(1, "test -x /opt/etcd/v*/etcd && ! pidof etcd")?.code == 0, "the others did not finish, or something started")?;
+    failed
+        .says("10.77.0.12: could not unpack etcd")?
+        .says("No space left on device")?
+        .says("run `etcdup apply` again")?;
+    ensure(
+        lab.on(1, "test -x /opt/etcd/v*/etcd && ! pidof etcd")?.code == 0,
+        "the others did not finish, or something started",
+    )?;
     lab.on(2, "umount /opt")?.exits(0)?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
@@ -91,15 +129,32 @@ fn one_host_fails(stage: &Stage) -> Outcome {
 fn stopped_by_ctrl_c(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
     lab.topology(&stage.version, "", 1)?;
-    lab.inside("tc qdisc add dev vb-e2e-1 root tbf rate 100mbit burst 64kb latency 400ms")?.exits(0)?;
-    let running = lab.command(&stage.etcdup.to_string_lossy(), &["apply", "--yes"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+    lab.inside("tc qdisc add dev vb-e2e-1 root tbf rate 100mbit burst 64kb latency 400ms")?
+        .exits(0)?;
+    let running = lab
+        .command(&stage.etcdup.to_string_lossy(), &["apply", "--yes"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
     thread::sleep(Duration::from_millis(1200));
-    lab.inside(&format!("kill -INT {}", running.id()))?.exits(0)?;
-    let output = running.wait_with_output().map_err(|error| error.to_string())?;
+    lab.inside(&format!("kill -INT {}", running.id()))?
+        .exits(0)?;
+    let output = running
+        .wait_with_output()
+        .map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure(output.status.code() == Some(130), format!("it ended with {}:\n{said}", output.status))?;
+    ensure(
+        output.status.code() == Some(130),
+        format!("it ended with {}:\n{said}", output.status),
+    )?;
     ensure(said.contains("run again to go on"), said)?;
-    ensure(lab.on(1, "test ! -e /var/lib/etcdup/lease && ! pidof etcd")?.code == 0, "the lease was kept, or etcd was started")?;
+    ensure(
+        lab.on(1, "test ! -e /var/lib/etcdup/lease && ! pidof etcd")?
+            .code
+            == 0,
+        "the lease was kept, or etcd was started",
+    )?;
     lab.inside("tc qdisc del dev vb-e2e-1 root")?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)

@@ -7,8 +7,10 @@ use super::{Scenario, Stage, ensure};
 use crate::Outcome;
 use crate::lab::Lab;
 
-pub(super) const ALL: &[Scenario] =
-    &[("two-operators-one-alive", second_is_told), ("two-operators-one-frozen", frozen_is_taken_over)];
+pub(super) const ALL: &[Scenario] = &[
+    ("two-operators-one-alive", second_is_told),
+    ("two-operators-one-frozen", frozen_is_taken_over),
+];
 
 /// A cluster of one whose etcd takes this many seconds to start, so that `apply` holds its lease for long.
 fn slow(stage: &Stage, seconds: u32) -> Result<Lab, String> {
@@ -24,8 +26,15 @@ fn slow(stage: &Stage, seconds: u32) -> Result<Lab, String> {
 
 fn until_started(lab: &Lab) -> Outcome {
     let start = Instant::now();
-    while lab.on(1, "systemctl is-active etcd | grep -q activating")?.code != 0 {
-        ensure(start.elapsed() < Duration::from_secs(20), "the first operator never came to start etcd")?;
+    while lab
+        .on(1, "systemctl is-active etcd | grep -q activating")?
+        .code
+        != 0
+    {
+        ensure(
+            start.elapsed() < Duration::from_secs(20),
+            "the first operator never came to start etcd",
+        )?;
         thread::sleep(Duration::from_millis(100));
     }
     Ok(())
@@ -50,12 +59,17 @@ fn frozen_is_taken_over(stage: &Stage) -> Outcome {
     let lab = slow(stage, 8)?;
     let mut first = lab.start(&["apply", "--yes"])?;
     until_started(&lab)?;
-    lab.inside(&format!("kill -STOP {}", first.id()))?.exits(0)?;
+    lab.inside(&format!("kill -STOP {}", first.id()))?
+        .exits(0)?;
     lab.apply()?.says("waiting to see whether they are alive")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     let generation = lab.on(1, "grep generation /var/lib/etcdup/prod.json")?.out;
-    lab.inside(&format!("kill -CONT {}", first.id()))?.exits(0)?;
+    lab.inside(&format!("kill -CONT {}", first.id()))?
+        .exits(0)?;
     let status = first.wait().map_err(|error| error.to_string())?;
     ensure(!status.success(), "the thawed operator claims success")?;
-    ensure(lab.on(1, "grep generation /var/lib/etcdup/prod.json")?.out == generation, "the thawed operator wrote")
+    ensure(
+        lab.on(1, "grep generation /var/lib/etcdup/prod.json")?.out == generation,
+        "the thawed operator wrote",
+    )
 }

@@ -8,7 +8,10 @@ pub(super) const ALL: &[Scenario] = &[
     ("every-problem-at-once", every_problem_at_once),
     ("filtered-port", filtered_port),
     ("wrong-host-key", wrong_host_key),
-    ("peer-certificate-lacks-its-address", peer_certificate_lacks_its_address),
+    (
+        "peer-certificate-lacks-its-address",
+        peer_certificate_lacks_its_address,
+    ),
     ("name-does-not-resolve", name_does_not_resolve),
     ("data-of-another-cluster", data_of_another_cluster),
     ("wrong-checksum", wrong_checksum),
@@ -27,11 +30,22 @@ fn untouched(lab: &Lab, hosts: u32) -> Outcome {
 fn every_problem_at_once(stage: &Stage) -> Outcome {
     let lab = stage.lab(3)?;
     lab.topology(&stage.version, "", 3)?;
-    lab.on(1, "mkdir -p /var/lib/etcd && mount -t tmpfs -o size=50m none /var/lib/etcd")?.exits(0)?;
-    lab.on(2, "systemd-run -q busybox nc -lk -p 2380 && sleep 0.3")?.exits(0)?;
-    lab.on(3, "mv /usr/bin/flock /usr/bin/flock.away")?.exits(0)?;
+    lab.on(
+        1,
+        "mkdir -p /var/lib/etcd && mount -t tmpfs -o size=50m none /var/lib/etcd",
+    )?
+    .exits(0)?;
+    lab.on(
+        2,
+        "systemd-run -q systemd-socket-activate -l 2380 /bin/cat && sleep 0.5",
+    )?
+    .exits(0)?;
+    lab.on(3, "mv /usr/bin/flock /usr/bin/flock.away")?
+        .exits(0)?;
     let said = lab.etcdup(&["apply", "--yes"])?.exits(4)?;
-    let said = said.says("disk-space")?.says("port 2380 of 10.77.0.12 is taken by busybox")?;
+    let said = said
+        .says("disk-space")?
+        .says("port 2380 of 10.77.0.12 is taken by systemd-socket")?;
     said.says("host-tools")?.says("flock")?;
     untouched(&lab, 3)
 }
@@ -39,7 +53,8 @@ fn every_problem_at_once(stage: &Stage) -> Outcome {
 fn filtered_port(stage: &Stage) -> Outcome {
     let lab = stage.lab(3)?;
     lab.topology(&stage.version, "", 3)?;
-    lab.on(3, "iptables -A INPUT -p tcp --dport 2380 -j DROP")?.exits(0)?;
+    lab.on(3, "iptables -A INPUT -p tcp --dport 2380 -j DROP")?
+        .exits(0)?;
     let said = lab.etcdup(&["apply", "--yes"])?.exits(4)?;
     said.says("peer-unreachable")?.says("10.77.0.13:2380")?;
     untouched(&lab, 3)
@@ -48,18 +63,31 @@ fn filtered_port(stage: &Stage) -> Outcome {
 fn wrong_host_key(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
     lab.topology(&stage.version, "", 1)?;
-    let known = std::fs::read_to_string(lab.state.join("known_hosts")).map_err(|error| error.to_string())?;
-    let fresh = lab.inside("ssh-keygen -q -t ed25519 -N '' -f other && cut -d' ' -f1,2 other.pub")?.exits(0)?;
+    let known = std::fs::read_to_string(lab.state.join("known_hosts"))
+        .map_err(|error| error.to_string())?;
+    let fresh = lab
+        .inside("ssh-keygen -q -t ed25519 -N '' -f other && cut -d' ' -f1,2 other.pub")?
+        .exits(0)?;
     lab.write("known", &format!("10.77.0.11 {}", fresh.out))?;
     let path = lab.work.path().join("known").display().to_string();
     lab.edit(&lab.state.join("known_hosts").display().to_string(), &path)?;
-    let said = lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("HAS CHANGED")?;
-    ensure(said.all().matches("SHA256:").count() >= 2, format!("both fingerprints are not named:\n{}", said.all()))?;
+    let said = lab
+        .etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("HAS CHANGED")?;
+    ensure(
+        said.all().matches("SHA256:").count() >= 2,
+        format!("both fingerprints are not named:\n{}", said.all()),
+    )?;
     lab.write("known", "")?;
     lab.etcdup(&["plan"])?.exits(4)?.says("accept-new")?;
     lab.edit("known-hosts", "host-key = \"accept-new\", known-hosts")?;
     lab.etcdup(&["plan"])?.exits(0)?;
-    ensure(lab.read("known")?.contains(known.split_whitespace().nth(2).unwrap_or("?")), "the new key was not written down")?;
+    ensure(
+        lab.read("known")?
+            .contains(known.split_whitespace().nth(2).unwrap_or("?")),
+        "the new key was not written down",
+    )?;
     untouched(&lab, 1)
 }
 
@@ -79,40 +107,74 @@ fn peer_certificate_lacks_its_address(stage: &Stage) -> Outcome {
     let provided = "certificates = { provided = { ca = \"ca.crt\", server = { cert = \"server.crt\", key = \"server.key\" }, peer = { cert = \"peer-{member}.crt\", key = \"peer-{member}.key\" } } }";
     lab.topology(&stage.version, provided, 3)?;
     lab.inside("cp peer-m3.crt good.crt; cp peer-m3.key good.key; cp bad.crt peer-m3.crt; cp bad.key peer-m3.key")?.exits(0)?;
-    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("cert-refused")?.says("10.77.0.99")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("cert-refused")?
+        .says("10.77.0.99")?;
     untouched(&lab, 3)?;
-    lab.inside("cp good.crt peer-m3.crt; cp good.key peer-m3.key")?.exits(0)?;
+    lab.inside("cp good.crt peer-m3.crt; cp good.key peer-m3.key")?
+        .exits(0)?;
     lab.apply()?;
     // Forced, behind etcdup's back: etcd itself refuses what was predicted.
     let put = |name: &str| -> Result<(), String> {
         for ending in ["crt", "key"] {
             let text = lab.read(&format!("{name}.{ending}"))?;
-            lab.on(3, &format!("cat > /etc/etcd/peer.{ending} <<'E'\n{text}E\n"))?.exits(0)?;
+            lab.on(
+                3,
+                &format!("cat > /etc/etcd/peer.{ending} <<'E'\n{text}E\n"),
+            )?
+            .exits(0)?;
         }
-        lab.on(3, "systemctl restart --no-block etcd; sleep 3").map(|_| ())
+        lab.on(3, "systemctl restart --no-block etcd; sleep 3")
+            .map(|_| ())
     };
     put("bad")?;
-    let log = lab.on(1, "journalctl -u etcd -o cat | grep 'rejected connection on peer endpoint' | tail -n 1")?;
+    let log = lab.on(
+        1,
+        "journalctl -u etcd -o cat | grep 'rejected connection on peer endpoint' | tail -n 1",
+    )?;
     log.exits(0)?.says("10.77.0.13")?;
     lab.etcdup(&["verify"])?.exits(1)?.says("m3")?;
     lab.apply()?;
-    lab.etcdup(&["verify"])?.exits(0)?.says("6 connections, both ways").map(|_| ())
+    lab.etcdup(&["verify"])?
+        .exits(0)?
+        .says("6 connections, both ways")
+        .map(|_| ())
 }
 
 fn name_does_not_resolve(stage: &Stage) -> Outcome {
     let lab = stage.lab(3)?;
-    let names: String = (1..=3).map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"{}\"\naddress = \"m{n}.lab\"\n", Lab::address(n))).collect();
-    lab.write("etcdup.toml", &format!("{}\n{names}", lab.head(&stage.version)))?;
+    let names: String = (1..=3)
+        .map(|n| {
+            format!(
+                "[[member]]\nname = \"m{n}\"\nhost = \"{}\"\naddress = \"m{n}.lab\"\n",
+                Lab::address(n)
+            )
+        })
+        .collect();
+    lab.write(
+        "etcdup.toml",
+        &format!("{}\n{names}", lab.head(&stage.version)),
+    )?;
     for host in 1..=3 {
-        lab.on(host, "printf '10.77.0.11 m1.lab\\n10.77.0.12 m2.lab\\n' >> /etc/hosts")?;
+        lab.on(
+            host,
+            "printf '10.77.0.11 m1.lab\\n10.77.0.12 m2.lab\\n' >> /etc/hosts",
+        )?;
     }
-    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("name-unresolved")?.says("m3.lab")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("name-unresolved")?
+        .says("m3.lab")?;
     untouched(&lab, 3)?;
     for host in 1..=3 {
         lab.on(host, "echo 10.77.0.13 m3.lab >> /etc/hosts")?;
     }
     lab.apply()?;
-    lab.etcdup(&["status"])?.exits(0)?.says("https://m3.lab:2379").map(|_| ())
+    lab.etcdup(&["status"])?
+        .exits(0)?
+        .says("https://m3.lab:2379")
+        .map(|_| ())
 }
 
 /// Member and cluster ID are read from the head of the WAL.
@@ -120,31 +182,60 @@ fn data_of_another_cluster(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
     lab.topology(&stage.version, "", 1)?;
     lab.apply()?;
-    lab.on(1, "systemctl disable -q --now etcd; rm /etc/systemd/system/etcd.service")?;
-    let id = lab.on(1, "od -An -v -tx1 -N 56 /var/lib/etcd/member/wal/*.wal | head -n 1")?;
+    lab.on(
+        1,
+        "systemctl disable -q --now etcd; rm /etc/systemd/system/etcd.service",
+    )?;
+    let id = lab.on(
+        1,
+        "od -An -v -tx1 -N 56 /var/lib/etcd/member/wal/*.wal | head -n 1",
+    )?;
     ensure(!id.out.is_empty(), "there is no WAL")?;
     lab.edit("etcd = \"", "token = \"another\"\netcd = \"")?;
-    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("data-other-cluster")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("data-other-cluster")?;
     lab.edit("token = \"another\"", "token = \"prod\"")?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     lab.on(1, "systemctl stop etcd; rm -rf /var/lib/etcd/member; echo hello > /var/lib/etcd/diary.txt; rm /etc/systemd/system/etcd.service")?;
-    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("data-foreign").map(|_| ())
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("data-foreign")
+        .map(|_| ())
 }
 
 fn wrong_checksum(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
     lab.topology(&stage.version, "", 1)?;
-    lab.edit("tar.gz\"", &format!("tar.gz\", sha256 = \"{}\"", "ab".repeat(32)))?;
-    lab.etcdup(&["apply", "--yes"])?.exits(1)?.says("expected abab")?.says("nothing was changed")?;
+    lab.edit(
+        "tar.gz\"",
+        &format!("tar.gz\", sha256 = \"{}\"", "ab".repeat(32)),
+    )?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(1)?
+        .says("expected abab")?
+        .says("nothing was changed")?;
     let changed = lab.on(1, "test ! -e /opt/etcd && test ! -e /etc/etcd")?;
     ensure(changed.code == 0, "something changed")?;
     // An archive of another version is noticed on the host, before it is put in place.
-    let other = crate::setup::versions()?.into_iter().find(|version| *version != stage.version).unwrap_or_default();
+    let other = crate::setup::versions()?
+        .into_iter()
+        .find(|version| *version != stage.version)
+        .unwrap_or_default();
     lab.topology(&stage.version, "", 1)?;
-    lab.edit(&crate::lab::archive(&stage.version).display().to_string(), &crate::lab::archive(&other).display().to_string())?;
-    lab.etcdup(&["apply", "--yes"])?.exits(1)?.says(&format!("the binary is etcd {other}, wanted {}", stage.version))?;
-    ensure(lab.on(1, "ls /opt/etcd/*/etcd | grep -v part")?.code != 0, "the wrong binary is in place")
+    lab.edit(
+        &crate::lab::archive(&stage.version).display().to_string(),
+        &crate::lab::archive(&other).display().to_string(),
+    )?;
+    lab.etcdup(&["apply", "--yes"])?.exits(1)?.says(&format!(
+        "the binary is etcd {other}, wanted {}",
+        stage.version
+    ))?;
+    ensure(
+        lab.on(1, "ls /opt/etcd/*/etcd | grep -v part")?.code != 0,
+        "the wrong binary is in place",
+    )
 }
 
 fn clocks_apart(stage: &Stage) -> Outcome {
@@ -152,6 +243,9 @@ fn clocks_apart(stage: &Stage) -> Outcome {
     lab.topology(&stage.version, "", 3)?;
     // All hosts share one clock here, so one of them gets a `date` that is five seconds ahead.
     lab.on(2, "mv /usr/bin/date /usr/bin/date.real; printf '#!/bin/sh\\nif [ \"$1\" = +%%s%%N ]; then echo $(($(/usr/bin/date.real +%%s%%N) + 5000000000)); else exec /usr/bin/date.real \"$@\"; fi\\n' > /usr/bin/date; chmod 755 /usr/bin/date")?.exits(0)?;
-    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("clock-apart")?.says("10.77.0.12")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("clock-apart")?
+        .says("10.77.0.12")?;
     untouched(&lab, 3)
 }

@@ -18,75 +18,150 @@ pub(super) const ALL: &[Scenario] = &[
 fn flags_roll_leader_last(stage: &Stage) -> Outcome {
     let lab = stage.three("")?;
     let status = lab.etcdup(&["status"])?.exits(0)?;
-    let leader = status.out.lines().find(|line| line.contains("leader")).and_then(|line| line.split_whitespace().next()).unwrap_or_default().to_owned();
+    let leader = status
+        .out
+        .lines()
+        .find(|line| line.contains("leader"))
+        .and_then(|line| line.split_whitespace().next())
+        .unwrap_or_default()
+        .to_owned();
     lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
-    let plan = lab.etcdup(&["plan", "--detailed-exitcode"])?.exits(2)?.says("--snapshot-count")?;
-    let restarts: Vec<&str> = plan.out.lines().filter_map(|line| line.split_once(". restart ")).map(|(_, member)| member).collect();
-    ensure(restarts.last() == Some(&leader.as_str()), format!("the leader {leader} is not last in {restarts:?}"))?;
-    ensure(restarts.len() == 3, format!("{restarts:?} are not three restarts"))?;
+    let plan = lab
+        .etcdup(&["plan", "--detailed-exitcode"])?
+        .exits(2)?
+        .says("--snapshot-count")?;
+    let restarts: Vec<&str> = plan
+        .out
+        .lines()
+        .filter_map(|line| line.split_once(". restart "))
+        .map(|(_, member)| member)
+        .collect();
+    ensure(
+        restarts.last() == Some(&leader.as_str()),
+        format!("the leader {leader} is not last in {restarts:?}"),
+    )?;
+    ensure(
+        restarts.len() == 3,
+        format!("{restarts:?} are not three restarts"),
+    )?;
     plan.says("move leadership from")?;
     let writer = format!(
         "i=0; while [ $i -lt 200 ]; do {} || echo failed; i=$((i+1)); sleep 0.05; done",
-        etcdctl_put(&lab)?
+        etcdctl_put()?
     );
-    let mut writing = lab.command("sh", &["-c", &writer]).stdout(std::process::Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+    let mut writing = lab
+        .command("sh", &["-c", &writer])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
     let said = lab.apply()?;
     let _ = writing.kill();
-    let written = writing.wait_with_output().map_err(|error| error.to_string())?;
-    let failures = String::from_utf8_lossy(&written.stdout).matches("failed").count();
-    ensure(failures <= 1, format!("{failures} writes failed during the roll"))?;
+    let written = writing
+        .wait_with_output()
+        .map_err(|error| error.to_string())?;
+    let failures = String::from_utf8_lossy(&written.stdout)
+        .matches("failed")
+        .count();
+    ensure(
+        failures <= 1,
+        format!("{failures} writes failed during the roll"),
+    )?;
     said.says("move leadership from")?;
     let running = lab.on(2, "tr '\\0' '\\n' < /proc/$(pidof etcd)/cmdline")?;
     running.says("--snapshot-count=4321")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.etcdup(&["apply", "--yes"])?.exits(0)?.says("Nothing to do").map(|_| ())
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(0)?
+        .says("Nothing to do")
+        .map(|_| ())
 }
 
-fn etcdctl_put(lab: &Lab) -> Result<String, String> {
-    let tool = crate::setup::cache().join("etcd/bin").join(crate::setup::newest_of("3.5")?).join("etcdctl");
+fn etcdctl_put() -> Result<String, String> {
+    let tool = crate::setup::cache()
+        .join("etcd/bin")
+        .join(crate::setup::newest_of("3.5")?)
+        .join("etcdctl");
     Ok(format!(
         "{} --endpoints {} --command-timeout 5s --cacert pki/prod/ca.crt --cert tester.crt --key tester.key put k v >/dev/null 2>&1",
         tool.display(),
         Lab::endpoints(3)
     ))
-    .inspect(|_| {
-        let _ = lab;
-    })
 }
 
 /// Unit, modes, owners and a certificate changed by hand are put right, without a restart where none is needed.
 fn drift_by_hand(stage: &Stage) -> Outcome {
     let lab = stage.three("")?;
-    lab.on(1, "chmod 644 /etc/etcd/peer.key; chown root:root /etc/etcd/server.crt")?;
-    lab.on(2, "sed -i 's/^LimitNOFILE=.*/LimitNOFILE=1024/' /etc/systemd/system/etcd.service; systemctl disable -q etcd")?;
-    lab.on(3, "openssl version >/dev/null 2>&1; head -c 300 /dev/urandom | base64 > /etc/etcd/server.crt")?;
-    let pids = |lab: &Lab| -> Result<Vec<String>, String> { (1..=3).map(|n| lab.on(n, "pidof etcd").map(|said| said.out)).collect() };
+    lab.on(
+        1,
+        "chmod 644 /etc/etcd/peer.key; chown root:root /etc/etcd/server.crt",
+    )?;
+    lab.on(
+        2,
+        "sed -i 's/^LimitNOFILE=.*/LimitNOFILE=1024/' /etc/systemd/system/etcd.service",
+    )?;
+    lab.on(
+        3,
+        "systemctl disable -q etcd; head -c 300 /dev/urandom | base64 > /etc/etcd/server.crt",
+    )?;
+    let pids = |lab: &Lab| -> Result<Vec<String>, String> {
+        (1..=3)
+            .map(|n| lab.on(n, "pidof etcd").map(|said| said.out))
+            .collect()
+    };
     let before = pids(&lab)?;
     lab.etcdup(&["verify"])?.says("drift")?;
     let plan = lab.etcdup(&["plan"])?.exits(0)?;
-    let plan = plan.says("has mode 644, wanted 600")?.says("belongs to root:root, wanted etcd:etcd")?;
-    plan.says("does not start at boot")?.says("- LimitNOFILE=1024")?.says("server.crt cannot be read")?;
+    let plan = plan
+        .says("has mode 644, wanted 600")?
+        .says("belongs to root:root, wanted etcd:etcd")?;
+    plan.says("does not start at boot")?
+        .says("- LimitNOFILE=1024")?
+        .says("server.crt cannot be read")?;
     lab.apply()?;
-    ensure(pids(&lab)? == before, "a member was restarted for what needs no restart")?;
-    ensure(lab.on(1, "stat -c %a /etc/etcd/peer.key")?.out.trim() == "600", "the key's mode is still wrong")?;
+    ensure(
+        pids(&lab)? == before,
+        "a member was restarted for what needs no restart",
+    )?;
+    ensure(
+        lab.on(1, "stat -c %a /etc/etcd/peer.key")?.out.trim() == "600",
+        "the key's mode is still wrong",
+    )?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.etcdup(&["apply", "--yes"])?.exits(0)?.says("Nothing to do").map(|_| ())
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(0)?
+        .says("Nothing to do")
+        .map(|_| ())
 }
 
 /// From one patch of 3.5 to the next: new binaries beside the old, one member at a time.
 fn next_patch_version(stage: &Stage) -> Outcome {
     let versions = crate::setup::versions()?;
-    let older = versions.iter().find(|version| version.starts_with("3.5.")).cloned().unwrap_or_default();
-    ensure(older != stage.version, "there is only one patch of 3.5 at hand")?;
+    let older = versions
+        .iter()
+        .find(|version| version.starts_with("3.5."))
+        .cloned()
+        .unwrap_or_default();
+    ensure(
+        older != stage.version,
+        "there is only one patch of 3.5 at hand",
+    )?;
     let lab = stage.lab(3)?;
     lab.topology(&older, "", 3)?;
     lab.apply()?;
     lab.edit(&older, &stage.version)?;
     lab.apply()?.says("restart m1")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    let kept = lab.on(1, &format!("ls -d /opt/etcd/v{older} && readlink /usr/local/bin/etcd"))?.exits(0)?;
+    let kept = lab
+        .on(
+            1,
+            &format!("ls -d /opt/etcd/v{older} && readlink /usr/local/bin/etcd"),
+        )?
+        .exits(0)?;
     kept.says(&format!("/opt/etcd/v{}/etcd", stage.version))?;
-    lab.etcdup(&["verify", "--output", "json"])?.exits(0)?.says(&format!("all run {}", stage.version)).map(|_| ())
+    lab.etcdup(&["verify", "--output", "json"])?
+        .exits(0)?
+        .says(&format!("all run {}", stage.version))
+        .map(|_| ())
 }
 
 fn stopped_member_is_started(stage: &Stage) -> Outcome {
@@ -108,8 +183,12 @@ fn one_voter_needs_a_word(stage: &Stage) -> Outcome {
     lab.topology(&stage.version, "", 1)?;
     lab.apply()?;
     lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
-    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("outage-not-approved")?;
-    lab.etcdup(&["apply", "--yes", "--allow-outage"])?.exits(0)?.says("OUTAGE")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("outage-not-approved")?;
+    lab.etcdup(&["apply", "--yes", "--allow-outage"])?
+        .exits(0)?
+        .says("OUTAGE")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)
 }
 
@@ -117,20 +196,31 @@ fn one_voter_needs_a_word(stage: &Stage) -> Outcome {
 fn lost_data_is_not_restarted(stage: &Stage) -> Outcome {
     let lab = stage.three("")?;
     lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd/member")?;
-    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("member-lost-data")?;
-    ensure(lab.on(3, "pidof etcd")?.code != 0, "it was started all the same")
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("member-lost-data")?;
+    ensure(
+        lab.on(3, "pidof etcd")?.code != 0,
+        "it was started all the same",
+    )
 }
 
 fn reset_keeps_data(stage: &Stage) -> Outcome {
     let lab = stage.three("")?;
-    lab.etcdctl(&Lab::endpoints(3), &["put", "a", "b"])?.exits(0)?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "a", "b"])?
+        .exits(0)?;
     lab.etcdup(&["reset"])?.exits(3)?;
     lab.etcdup(&["reset", "--yes"])?.exits(0)?;
     for host in 1..=3 {
         let kept = lab.on(host, "ls -d /var/lib/etcd.kept-* && test ! -e /etc/systemd/system/etcd.service && ! pidof etcd")?;
-        ensure(kept.code == 0, format!("host {host} is not reset:\n{}", kept.all()))?;
+        ensure(
+            kept.code == 0,
+            format!("host {host} is not reset:\n{}", kept.all()),
+        )?;
     }
-    lab.etcdup(&["reset", "--yes"])?.exits(0)?.says("Nothing to do")?;
+    lab.etcdup(&["reset", "--yes"])?
+        .exits(0)?
+        .says("Nothing to do")?;
     // And again from nothing.
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)

@@ -13,12 +13,20 @@ use crate::exit;
 use crate::view;
 
 pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
-    let goal = Goal::Converge { allow_outage: arguments.allow_outage };
+    let goal = Goal::Converge {
+        allow_outage: arguments.allow_outage,
+    };
     converge(context, goal, "apply", arguments.yes, "Apply this plan?").await
 }
 
 /// The way of every verb that changes hosts.
-pub(crate) async fn converge(context: &Context, goal: Goal, verb: &str, yes: bool, question: &str) -> u8 {
+pub(crate) async fn converge(
+    context: &Context,
+    goal: Goal,
+    verb: &str,
+    yes: bool,
+    question: &str,
+) -> u8 {
     let (progress, events, showing) = view::progress::start(context.json());
     let session = match context.session(Some(events), progress).await {
         Ok(session) => session,
@@ -31,7 +39,14 @@ pub(crate) async fn converge(context: &Context, goal: Goal, verb: &str, yes: boo
     code
 }
 
-async fn with_session(context: &Context, session: &Session, goal: Goal, verb: &str, yes: bool, question: &str) -> u8 {
+async fn with_session(
+    context: &Context,
+    session: &Session,
+    goal: Goal,
+    verb: &str,
+    yes: bool,
+    question: &str,
+) -> u8 {
     let plan = match session.plan(goal.clone()).await {
         Ok(plan) => plan,
         Err(error) => return context.fail(&error),
@@ -45,7 +60,9 @@ async fn with_session(context: &Context, session: &Session, goal: Goal, verb: &s
     }
     if !yes {
         if !std::io::stdin().is_terminal() {
-            view::error::plain("the plan needs approval and there is nobody to ask; --yes approves it");
+            view::error::plain(
+                "the plan needs approval and there is nobody to ask; --yes approves it",
+            );
             return exit::UNAPPROVED;
         }
         match view::ask::yes(question) {
@@ -67,7 +84,11 @@ async fn with_session(context: &Context, session: &Session, goal: Goal, verb: &s
                 if !context.json() {
                     verify::summary(&verdicts);
                 }
-                if verdicts.worst() == Verdict::Error { exit::FAILED } else { exit::DONE }
+                if verdicts.worst() == Verdict::Error {
+                    exit::FAILED
+                } else {
+                    exit::DONE
+                }
             }
         },
     }
@@ -75,7 +96,9 @@ async fn with_session(context: &Context, session: &Session, goal: Goal, verb: &s
 
 fn show(context: &Context, plan: &Plan, session: &Session) {
     if context.json() {
-        view::json::line(&serde_json::json!({ "format": "etcdup/plan/1", "plan": view::plan::json(plan) }));
+        view::json::line(
+            &serde_json::json!({ "format": "etcdup/plan/1", "plan": view::plan::json(plan) }),
+        );
     } else {
         view::plan::print(plan, &session.document);
     }

@@ -32,10 +32,17 @@ pub(crate) fn run(context: &Context) -> u8 {
             ),
         }
     }
-    if worst(&findings) == Verdict::Error { exit::BLOCKED } else { exit::DONE }
+    if worst(&findings) == Verdict::Error {
+        exit::BLOCKED
+    } else {
+        exit::DONE
+    }
 }
 
-fn render_findings(document: &etcdup_core::topology::Document, path: &std::path::Path) -> Vec<etcdup_core::finding::Finding> {
+fn render_findings(
+    document: &etcdup_core::topology::Document,
+    path: &std::path::Path,
+) -> Vec<etcdup_core::finding::Finding> {
     use etcdup_core::finding::Check;
     const TEMPLATE: Check = Check {
         id: "unit-template",
@@ -43,15 +50,27 @@ fn render_findings(document: &etcdup_core::topology::Document, path: &std::path:
         about: "A template of your own replaces the unit's. It is read back, and refused when the flags in it are not the topology's.",
         advice: "use {{ exec }} for the whole command",
     };
-    let Some(template) = &document.spec.layout.unit_template else { return Vec::new() };
+    let Some(template) = &document.spec.layout.unit_template else {
+        return Vec::new();
+    };
     let base = path.parent().unwrap_or(std::path::Path::new("."));
     let at = || etcdup_core::topology::KeyPath::root("layout").key("unit-template");
     let text = match std::fs::read_to_string(base.join(template)) {
         Ok(text) => text,
-        Err(error) => return vec![TEMPLATE.error("layout", format!("{template}: {error}")).at(at())],
+        Err(error) => {
+            return vec![
+                TEMPLATE
+                    .error("layout", format!("{template}: {error}"))
+                    .at(at()),
+            ];
+        }
     };
-    let Ok(topology) = etcdup_core::topology::resolve(&document.spec, |_| None) else { return Vec::new() };
-    let goal = etcdup_core::stage::Goal::Converge { allow_outage: false };
+    let Ok(topology) = etcdup_core::topology::resolve(&document.spec, |_| None) else {
+        return Vec::new();
+    };
+    let goal = etcdup_core::stage::Goal::Converge {
+        allow_outage: false,
+    };
     match etcdup_planner::Planner::new(topology, goal, Some(&text)) {
         Ok(_) => Vec::new(),
         Err(error) => vec![TEMPLATE.error("layout", error.to_string()).at(at())],

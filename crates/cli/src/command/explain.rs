@@ -11,16 +11,27 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
     let Some(id) = &arguments.id else {
         let pages = pages();
         if context.json() {
-            let list: Vec<_> = pages.iter().map(|page| serde_json::json!({ "id": page.id, "title": page.title })).collect();
+            let list: Vec<_> = pages
+                .iter()
+                .map(|page| serde_json::json!({ "id": page.id, "title": page.title }))
+                .collect();
             view::json::print("explain", &serde_json::json!({ "pages": list }));
         } else {
-            view::table::print(&["id", "about"], pages.iter().map(|page| vec![page.id.to_owned(), page.title.to_owned()]));
+            view::table::print(
+                &["id", "about"],
+                pages
+                    .iter()
+                    .map(|page| vec![page.id.to_owned(), page.title.to_owned()]),
+            );
         }
         return exit::DONE;
     };
     match explain(id) {
         Some(page) if context.json() => {
-            view::json::print("explain", &serde_json::json!({ "id": page.id, "title": page.title, "text": page.text }));
+            view::json::print(
+                "explain",
+                &serde_json::json!({ "id": page.id, "title": page.title, "text": page.text }),
+            );
             exit::DONE
         }
         Some(page) => {
@@ -28,7 +39,9 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
             exit::DONE
         }
         None => {
-            view::error::plain(&format!("there is no `{id}`; `etcdup explain` lists what there is"));
+            view::error::plain(&format!(
+                "there is no `{id}`; `etcdup explain` lists what there is"
+            ));
             exit::USAGE
         }
     }

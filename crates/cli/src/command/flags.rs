@@ -19,22 +19,37 @@ pub(crate) fn run(context: &Context, arguments: &Flags) -> u8 {
     };
     let rows: Vec<&Row> = FLAGS
         .iter()
-        .filter(|row| version.as_ref().is_none_or(|version| row.presence(version) != Presence::Absent))
-        .filter(|row| arguments.part.as_deref().is_none_or(|part| row.name.contains(part)))
+        .filter(|row| {
+            version
+                .as_ref()
+                .is_none_or(|version| row.presence(version) != Presence::Absent)
+        })
+        .filter(|row| {
+            arguments
+                .part
+                .as_deref()
+                .is_none_or(|part| row.name.contains(part))
+        })
         .collect();
     if context.json() {
         let flags: Vec<_> = rows.iter().map(|row| json(row)).collect();
         view::json::print("flags", &serde_json::json!({ "flags": flags }));
     } else {
         let minors = KNOWN_MINORS.map(|minor| format!("3.{minor}"));
-        let head = ["flag", "takes", &minors[0], &minors[1], &minors[2], &minors[3], "set by", "counts", "became"];
+        let head = [
+            "flag", "takes", &minors[0], &minors[1], &minors[2], &minors[3], "set by", "counts",
+            "became",
+        ];
         view::table::print(&head, rows.into_iter().map(cells));
     }
     exit::DONE
 }
 
 fn cells(row: &Row) -> Vec<String> {
-    let mut cells = vec![row.name.to_owned(), format!("{:?}", row.kind).to_lowercase()];
+    let mut cells = vec![
+        row.name.to_owned(),
+        format!("{:?}", row.kind).to_lowercase(),
+    ];
     cells.extend((0..KNOWN_MINORS.len()).map(|column| row.cell(column).to_owned()));
     cells.extend([owner(row).to_owned(), when(row).to_owned(), became(row)]);
     cells
@@ -65,8 +80,11 @@ fn became(row: &Row) -> String {
 }
 
 fn json(row: &Row) -> serde_json::Value {
-    let releases: serde_json::Map<String, serde_json::Value> =
-        KNOWN_MINORS.iter().enumerate().map(|(column, minor)| (format!("3.{minor}"), row.cell(column).into())).collect();
+    let releases: serde_json::Map<String, serde_json::Value> = KNOWN_MINORS
+        .iter()
+        .enumerate()
+        .map(|(column, minor)| (format!("3.{minor}"), row.cell(column).into()))
+        .collect();
     serde_json::json!({
         "name": row.name, "type": format!("{:?}", row.kind).to_lowercase(), "releases": releases,
         "owner": owner(row), "counts": when(row), "became": became(row),

@@ -10,11 +10,22 @@ use crate::view;
 pub(crate) fn run(context: &Context, init: &Init) -> u8 {
     let path = &context.settings.file;
     if path.exists() && !init.force {
-        view::error::plain(&format!("{} is there already; --force overwrites it", path.display()));
+        view::error::plain(&format!(
+            "{} is there already; --force overwrites it",
+            path.display()
+        ));
         return exit::FAILED;
     }
-    let examples = ["root@10.0.1.10".to_owned(), "root@10.0.1.11".to_owned(), "root@10.0.1.12".to_owned()];
-    let targets = if context.global.target.is_empty() { &examples[..] } else { &context.global.target };
+    let examples = [
+        "root@10.0.1.10".to_owned(),
+        "root@10.0.1.11".to_owned(),
+        "root@10.0.1.12".to_owned(),
+    ];
+    let targets = if context.global.target.is_empty() {
+        &examples[..]
+    } else {
+        &context.global.target
+    };
     let text = template(&init.cluster, &init.etcd, targets);
     if let Err(error) = etcdup_core::topology::Document::parse("etcdup.toml", &text, &[]) {
         view::error::plain(&error.to_string());
@@ -24,7 +35,10 @@ pub(crate) fn run(context: &Context, init: &Init) -> u8 {
         view::error::plain(&format!("{}: {error}", path.display()));
         return exit::FAILED;
     }
-    anstream::println!("wrote {}; edit it, then: etcdup check, etcdup plan, etcdup apply", path.display());
+    anstream::println!(
+        "wrote {}; edit it, then: etcdup check, etcdup plan, etcdup apply",
+        path.display()
+    );
     exit::DONE
 }
 
@@ -53,7 +67,11 @@ pub(crate) fn template(cluster: &str, etcd: &str, targets: &[String]) -> String 
     );
     for (index, target) in targets.iter().enumerate() {
         // Writing to a String cannot fail.
-        let _ = write!(text, "\n[[member]]\nname = \"m{}\"\nhost = \"{target}\"\n", index + 1);
+        let _ = write!(
+            text,
+            "\n[[member]]\nname = \"m{}\"\nhost = \"{target}\"\n",
+            index + 1
+        );
     }
     text
 }

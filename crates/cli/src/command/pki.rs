@@ -18,28 +18,61 @@ pub(crate) async fn show(context: &Context) -> u8 {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
-    let (_, seen) = match session.observe(Goal::Converge { allow_outage: false }).await {
+    let (_, seen) = match session
+        .observe(Goal::Converge {
+            allow_outage: false,
+        })
+        .await
+    {
         Ok(observed) => observed,
         Err(error) => return context.fail(&error),
     };
     session.close().await;
     let mut found: Vec<(String, CertFacts)> = Vec::new();
-    found.extend(seen.authority.facts().map(|facts| ("here: the CA".to_owned(), facts.clone())));
-    found.extend(seen.clients.iter().filter_map(|(name, facts)| Some((format!("here: client {name}"), facts.yes()?.clone()))));
-    for (host, view) in seen.hosts.iter().filter_map(|(host, view)| Some((host, view.yes()?))) {
-        let facts = view.certificates.iter().filter_map(|(path, facts)| Some((format!("{host}: {path}"), facts.yes()?.clone())));
+    found.extend(
+        seen.authority
+            .facts()
+            .map(|facts| ("here: the CA".to_owned(), facts.clone())),
+    );
+    found.extend(
+        seen.clients.iter().filter_map(|(name, facts)| {
+            Some((format!("here: client {name}"), facts.yes()?.clone()))
+        }),
+    );
+    for (host, view) in seen
+        .hosts
+        .iter()
+        .filter_map(|(host, view)| Some((host, view.yes()?)))
+    {
+        let facts = view
+            .certificates
+            .iter()
+            .filter_map(|(path, facts)| Some((format!("{host}: {path}"), facts.yes()?.clone())));
         found.extend(facts);
     }
     if context.json() {
-        let list: Vec<_> = found.iter().map(|(place, facts)| serde_json::json!({ "place": place, "certificate": facts })).collect();
+        let list: Vec<_> = found
+            .iter()
+            .map(|(place, facts)| serde_json::json!({ "place": place, "certificate": facts }))
+            .collect();
         view::json::print("pki", &serde_json::json!({ "certificates": list }));
     } else {
         let rows = found.iter().map(|(place, facts)| {
             let days = facts.left(seen.at).as_hours() / 24;
             let until = facts.not_after.strftime("%Y-%m-%d").to_string();
-            vec![place.clone(), facts.name.clone(), facts.issuer.clone(), print_sans(&facts.sans), until, format!("{days} days")]
+            vec![
+                place.clone(),
+                facts.name.clone(),
+                facts.issuer.clone(),
+                print_sans(&facts.sans),
+                until,
+                format!("{days} days"),
+            ]
         });
-        view::table::print(&["place", "for", "issued by", "good for", "until", "left"], rows);
+        view::table::print(
+            &["place", "for", "issued by", "good for", "until", "left"],
+            rows,
+        );
         for (host, view) in &seen.hosts {
             if let Seen::No(unseen) = view {
                 view::error::plain(&format!("{host}: {unseen}"));
@@ -49,7 +82,13 @@ pub(crate) async fn show(context: &Context) -> u8 {
     exit::DONE
 }
 
-pub(crate) fn issue(context: &Context, name: &str, organization: Option<String>, days: u32, out: Option<PathBuf>) -> u8 {
+pub(crate) fn issue(
+    context: &Context,
+    name: &str,
+    organization: Option<String>,
+    days: u32,
+    out: Option<PathBuf>,
+) -> u8 {
     let (document, path) = match context.document() {
         Ok(found) => found,
         Err(error) => return context.fail(&error),
@@ -58,7 +97,10 @@ pub(crate) fn issue(context: &Context, name: &str, organization: Option<String>,
         view::error::plain(&error.to_string().replace("member name", "client name"));
         return exit::USAGE;
     }
-    let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let base = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let vault = Vault::open(&document.spec, base);
     let request = CertRequest {
         name: name.to_owned(),

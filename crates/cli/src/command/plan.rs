@@ -13,7 +13,11 @@ pub(crate) async fn run(context: &Context, arguments: &Plan) -> u8 {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
-    let plan = session.plan(Goal::Converge { allow_outage: arguments.allow_outage }).await;
+    let plan = session
+        .plan(Goal::Converge {
+            allow_outage: arguments.allow_outage,
+        })
+        .await;
     session.close().await;
     let plan = match plan {
         Ok(plan) => plan,

@@ -18,20 +18,28 @@ pub(crate) async fn run(context: &Context, arguments: &Render) -> u8 {
         Err(error) => return context.fail(&error),
     };
     if let Some(wanted) = &arguments.stdout {
-        let found = files.iter().find(|(name, _)| name == wanted || name.ends_with(&format!("/{wanted}")));
+        let found = files
+            .iter()
+            .find(|(name, _)| name == wanted || name.ends_with(&format!("/{wanted}")));
         return match found {
             Some((_, text)) => {
                 anstream::print!("{text}");
                 exit::DONE
             }
             None => {
-                let names = files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("\n  ");
+                let names = files
+                    .iter()
+                    .map(|(name, _)| name.as_str())
+                    .collect::<Vec<_>>()
+                    .join("\n  ");
                 view::error::plain(&format!("there is no `{wanted}`; there are\n  {names}"));
                 exit::USAGE
             }
         };
     }
-    let Some(out) = &arguments.out else { return exit::USAGE };
+    let Some(out) = &arguments.out else {
+        return exit::USAGE;
+    };
     for (name, text) in &files {
         if let Err(error) = write(&out.join(name), text) {
             view::error::plain(&format!("{}: {error}", out.join(name).display()));
@@ -59,13 +67,18 @@ async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> 
                 None => None,
                 Some(file) => {
                     let path = base.join(file);
-                    Some(std::fs::read_to_string(&path).map_err(|source| DeployError::File { path, source })?)
+                    Some(
+                        std::fs::read_to_string(&path)
+                            .map_err(|source| DeployError::File { path, source })?,
+                    )
                 }
             };
             (topology, template)
         }
         Err(_) => {
-            let session = Session::with_document(document, &path, context.library_settings(None, None)).await?;
+            let session =
+                Session::with_document(document, &path, context.library_settings(None, None))
+                    .await?;
             (session.resolved().await?, session.unit_template()?)
         }
     };
@@ -73,7 +86,10 @@ async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> 
     let mut files = Vec::new();
     for member in &topology.members {
         for artifact in renderer.artifacts(&topology, member, ClusterState::Existing)? {
-            files.push((format!("{}/{}", member.name, artifact.path.file_name()), text(&artifact)));
+            files.push((
+                format!("{}/{}", member.name, artifact.path.file_name()),
+                text(&artifact),
+            ));
         }
     }
     Ok(files)
@@ -81,7 +97,12 @@ async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> 
 
 /// What is not known before execution is described: a rendering never holds a key.
 fn text(artifact: &Artifact) -> String {
-    let Artifact { path, mode, content, .. } = artifact;
+    let Artifact {
+        path,
+        mode,
+        content,
+        ..
+    } = artifact;
     match content {
         Content::Text(text) => text.clone(),
         Content::Authority => format!("# {path} ({mode}): the certificate of the CA\n"),
@@ -91,7 +112,10 @@ fn text(artifact: &Artifact) -> String {
                 Part::Key => "key",
             };
             let sans = etcdup_core::certificate::print_sans(&request.sans);
-            format!("# {path} ({mode}): a {} {what} for {}, good for {sans}, issued at apply\n", request.usage, request.name)
+            format!(
+                "# {path} ({mode}): a {} {what} for {}, good for {sans}, issued at apply\n",
+                request.usage, request.name
+            )
         }
         Content::Provided(source) => format!("# {path} ({mode}): a copy of {source}\n"),
         Content::OnHost(source) => format!("# {path} ({mode}): a copy of {source} on the host\n"),

@@ -11,7 +11,9 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
         listen: arguments.listen,
         settings: context.library_settings(None, None),
     };
-    let bound = |address: std::net::SocketAddr| anstream::eprintln!("listening on http://{address}; Ctrl-C stops");
+    let bound = |address: std::net::SocketAddr| {
+        anstream::eprintln!("listening on http://{address}; Ctrl-C stops");
+    };
     match etcdup_http_api::serve(options, context.cancel.clone(), bound).await {
         Ok(()) => exit::DONE,
         Err(error) => {

@@ -15,7 +15,9 @@ pub(crate) fn run(context: &Context) -> u8 {
     if context.json() {
         view::json::print("show", &serde_json::json!({ "settings": settings }));
     } else {
-        let rows = settings.into_iter().map(|setting| vec![setting.path, setting.value, setting.origin]);
+        let rows = settings
+            .into_iter()
+            .map(|setting| vec![setting.path, setting.value, setting.origin]);
         view::table::print(&["key", "value", "from"], rows);
     }
     exit::DONE

@@ -18,7 +18,12 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
         Err(error) => return context.fail(&error),
     };
     loop {
-        let (planner, seen) = match session.observe(Goal::Converge { allow_outage: false }).await {
+        let (planner, seen) = match session
+            .observe(Goal::Converge {
+                allow_outage: false,
+            })
+            .await
+        {
             Ok(observed) => observed,
             Err(error) => return context.fail(&error),
         };
@@ -29,10 +34,17 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
                 // Home and clear, as `watch` does.
                 anstream::print!("\x1b[H\x1b[2J");
             }
-            let head = ["member", "host", "endpoint", "id", "version", "db size", "role", "term", "index", "health"];
+            let head = [
+                "member", "host", "endpoint", "id", "version", "db size", "role", "term", "index",
+                "health",
+            ];
             view::table::print(&head, rows(&planner, &seen));
         }
-        let healthy = planner.topology.members.iter().all(|member| seen.serves(&member.name));
+        let healthy = planner
+            .topology
+            .members
+            .iter()
+            .all(|member| seen.serves(&member.name));
         if !arguments.watch {
             session.close().await;
             return if healthy { exit::DONE } else { exit::FAILED };
@@ -50,9 +62,17 @@ fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item =
         let mut row = vec![member.name.to_string(), member.host.to_string(), endpoint];
         match seen.members.get(&member.name) {
             Some(Seen::Yes(view)) => {
-                let role = if view.id == view.leader { "leader" } else if view.learner { "learner" } else { "follower" };
+                let role = if view.id == view.leader {
+                    "leader"
+                } else if view.learner {
+                    "learner"
+                } else {
+                    "follower"
+                };
                 let health = match &view.served {
-                    Seen::Yes(served) => format!("healthy, {:.1} ms", served.took.as_secs_f64() * 1000.0),
+                    Seen::Yes(served) => {
+                        format!("healthy, {:.1} ms", served.took.as_secs_f64() * 1000.0)
+                    }
                     Seen::No(unseen) => unseen.why.clone(),
                 };
                 row.extend([

@@ -19,28 +19,55 @@ pub(crate) async fn run(context: &Context) -> u8 {
         Err(error) => return context.fail(&error),
     };
     if context.json() {
-        view::json::print("verify", &serde_json::json!({ "verdict": verdicts.worst(), "findings": verdicts.findings }));
+        view::json::print(
+            "verify",
+            &serde_json::json!({ "verdict": verdicts.worst(), "findings": verdicts.findings }),
+        );
     } else {
         view::verdicts::print(&verdicts.findings);
         summary(&verdicts);
     }
-    if verdicts.worst() == Verdict::Error { exit::FAILED } else { exit::DONE }
+    if verdicts.worst() == Verdict::Error {
+        exit::FAILED
+    } else {
+        exit::DONE
+    }
 }
 
 /// One line that says how the cluster stands.
 pub(crate) fn summary(verdicts: &Verdicts) {
-    let count = |verdict: Verdict| verdicts.findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let count = |verdict: Verdict| {
+        verdicts
+            .findings
+            .iter()
+            .filter(|finding| finding.verdict == verdict)
+            .count()
+    };
     let members = verdicts.planner.topology.members.len();
     let cluster = &verdicts.planner.topology.spec.cluster;
     match verdicts.worst() {
         Verdict::Error => {
-            let errors: Vec<_> = verdicts.findings.iter().filter(|finding| finding.verdict == Verdict::Error).cloned().collect();
+            let errors: Vec<_> = verdicts
+                .findings
+                .iter()
+                .filter(|finding| finding.verdict == Verdict::Error)
+                .cloned()
+                .collect();
             view::error::findings(&errors, None);
-            anstream::println!("cluster {cluster} is NOT well: {} errors, {} warnings", count(Verdict::Error), count(Verdict::Warning));
+            anstream::println!(
+                "cluster {cluster} is NOT well: {} errors, {} warnings",
+                count(Verdict::Error),
+                count(Verdict::Warning)
+            );
         }
         Verdict::Warning => {
-            anstream::println!("cluster {cluster} serves, {members} members verified, {} warnings: etcdup verify", count(Verdict::Warning));
+            anstream::println!(
+                "cluster {cluster} serves, {members} members verified, {} warnings: etcdup verify",
+                count(Verdict::Warning)
+            );
         }
-        Verdict::Pass => anstream::println!("cluster {cluster} is well: {members} members, verified"),
+        Verdict::Pass => {
+            anstream::println!("cluster {cluster} is well: {members} members, verified");
+        }
     }
 }

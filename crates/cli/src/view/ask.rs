@@ -13,8 +13,13 @@ pub(crate) struct Person;
 impl Ask for Person {
     fn ask(&self, question: &Question) -> Option<Zeroizing<String>> {
         let (variable, prompt) = match question {
-            Question::Sudo { user, host } => (Some(SUDO_PASSWORD), format!("Password of {user} for sudo (first asked by {host})")),
-            Question::Passphrase { file } => (Some(SSH_PASSPHRASE), format!("Passphrase of {file}")),
+            Question::Sudo { user, host } => (
+                Some(SUDO_PASSWORD),
+                format!("Password of {user} for sudo (first asked by {host})"),
+            ),
+            Question::Passphrase { file } => {
+                (Some(SSH_PASSPHRASE), format!("Passphrase of {file}"))
+            }
             Question::Password { user, host } => (None, format!("Password of {user}@{host}")),
         };
         if let Some(answer) = variable.and_then(|variable| std::env::var(variable).ok()) {
@@ -23,11 +28,18 @@ impl Ask for Person {
         if !std::io::stdin().is_terminal() {
             return None;
         }
-        inquire::Password::new(&format!("{prompt}:")).without_confirmation().prompt().ok().map(Zeroizing::new)
+        inquire::Password::new(&format!("{prompt}:"))
+            .without_confirmation()
+            .prompt()
+            .ok()
+            .map(Zeroizing::new)
     }
 }
 
 /// A question that needs a yes.
 pub(crate) fn yes(question: &str) -> bool {
-    inquire::Confirm::new(question).with_default(false).prompt().unwrap_or(false)
+    inquire::Confirm::new(question)
+        .with_default(false)
+        .prompt()
+        .unwrap_or(false)
 }

@@ -4,7 +4,9 @@ use anstyle::{AnsiColor, Style};
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::topology::{Document, Span};
 use etcdup_deploy::{DeployError, HostFailure};
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity,
+};
 
 use crate::exit;
 use crate::view::json;
@@ -23,13 +25,23 @@ pub(crate) fn deploy(error: &DeployError, document: Option<&Document>, as_json: 
             DeployError::Blocked(findings) => findings.clone(),
             _ => Vec::new(),
         };
-        json::print("error", &serde_json::json!({ "message": chain(error), "exit": code, "findings": list }));
+        json::print(
+            "error",
+            &serde_json::json!({ "message": chain(error), "exit": code, "findings": list }),
+        );
         return code;
     }
     match error {
         DeployError::Parse { name, text, error } => {
             let help = error.help.as_deref();
-            report(&error.message, Verdict::Error, None, help, Some((name, text)), error.span.clone());
+            report(
+                &error.message,
+                Verdict::Error,
+                None,
+                help,
+                Some((name, text)),
+                error.span.clone(),
+            );
         }
         DeployError::Blocked(list) => {
             findings(list, document);
@@ -38,13 +50,22 @@ pub(crate) fn deploy(error: &DeployError, document: Option<&Document>, as_json: 
         DeployError::Resolve(resolve) => {
             let span = document.and_then(|document| document.find(resolve.at()));
             let source = document.map(|document| (&document.name, &document.text));
-            report(&resolve.to_string(), Verdict::Error, None, None, source, span);
+            report(
+                &resolve.to_string(),
+                Verdict::Error,
+                None,
+                None,
+                source,
+                span,
+            );
         }
         DeployError::Hosts(failures) => hosts(failures),
         DeployError::Gate { console, .. } => {
             plain(&chain(error));
             lines(console);
-            anstream::eprintln!("  run `etcdup apply` again once that is mended: it goes on from here");
+            anstream::eprintln!(
+                "  run `etcdup apply` again once that is mended: it goes on from here"
+            );
         }
         DeployError::PlanChanged { forecast, .. } => {
             plain(&chain(error));
@@ -102,11 +123,22 @@ fn hosts(failures: &[HostFailure]) {
             continue;
         }
         told.push(cause);
-        let same: Vec<&str> = failures.iter().filter(|other| (other.step.as_str(), other.why.as_str()) == cause).map(|other| other.host.as_str()).collect();
-        plain(&format!("{}: could not {}: {}", same.join(", "), failure.step, failure.why));
+        let same: Vec<&str> = failures
+            .iter()
+            .filter(|other| (other.step.as_str(), other.why.as_str()) == cause)
+            .map(|other| other.host.as_str())
+            .collect();
+        plain(&format!(
+            "{}: could not {}: {}",
+            same.join(", "),
+            failure.step,
+            failure.why
+        ));
         lines(&failure.lines);
     }
-    anstream::eprintln!("  the other hosts finished this stage and nothing new was started; mend it and run `etcdup apply` again");
+    anstream::eprintln!(
+        "  the other hosts finished this stage and nothing new was started; mend it and run `etcdup apply` again"
+    );
 }
 
 fn lines(lines: &[String]) {
@@ -117,7 +149,10 @@ fn lines(lines: &[String]) {
 
 /// Prints findings, weightiest last, each with its place in the file.
 pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) {
-    let mut sorted: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
+    let mut sorted: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| finding.verdict != Verdict::Pass)
+        .collect();
     sorted.sort_by_key(|finding| finding.verdict);
     for finding in sorted {
         let message = if finding.evidence.contains(&finding.subject) {
@@ -126,15 +161,35 @@ pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) {
             format!("{}: {}", finding.subject, finding.evidence)
         };
         let span = finding.at.as_ref().and_then(|at| document?.find(at));
-        let source = document.filter(|_| span.is_some()).map(|document| (&document.name, &document.text));
+        let source = document
+            .filter(|_| span.is_some())
+            .map(|document| (&document.name, &document.text));
         let help = (!finding.advice.is_empty()).then_some(finding.advice.as_str());
-        report(&message, finding.verdict, Some(finding.id), help, source, span);
+        report(
+            &message,
+            finding.verdict,
+            Some(finding.id),
+            help,
+            source,
+            span,
+        );
     }
 }
 
-fn report(message: &str, verdict: Verdict, id: Option<&str>, help: Option<&str>, source: Option<(&String, &String)>, span: Option<Span>) {
+fn report(
+    message: &str,
+    verdict: Verdict,
+    id: Option<&str>,
+    help: Option<&str>,
+    source: Option<(&String, &String)>,
+    span: Option<Span>,
+) {
     let mut diagnostic = MietteDiagnostic::new(message);
-    diagnostic.severity = Some(if verdict == Verdict::Warning { Severity::Warning } else { Severity::Error });
+    diagnostic.severity = Some(if verdict == Verdict::Warning {
+        Severity::Warning
+    } else {
+        Severity::Error
+    });
     diagnostic.code = id.map(str::to_owned);
     diagnostic.help = help.map(str::to_owned);
     if let Some(span) = span {
@@ -144,11 +199,18 @@ fn report(message: &str, verdict: Verdict, id: Option<&str>, help: Option<&str>,
         anstream::ColorChoice::Never => GraphicalTheme::unicode_nocolor(),
         _ => GraphicalTheme::unicode(),
     };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(110)
+        .with_links(false);
     let mut text = String::new();
     let report = miette::Report::new(diagnostic);
     let rendered = match source {
-        Some((name, source)) => handler.render_report(&mut text, report.with_source_code(NamedSource::new(name, source.clone())).as_ref()),
+        Some((name, source)) => handler.render_report(
+            &mut text,
+            report
+                .with_source_code(NamedSource::new(name, source.clone()))
+                .as_ref(),
+        ),
         None => handler.render_report(&mut text, report.as_ref()),
     };
     match rendered {

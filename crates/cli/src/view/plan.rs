@@ -3,7 +3,9 @@
 use anstyle::{AnsiColor, Style};
 use etcdup_core::certificate::print_sans;
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, Impact, OperatorStep, Part, Stage, Work};
+use etcdup_core::stage::{
+    Artifact, ClusterStep, Content, HostStep, Impact, OperatorStep, Part, Stage, Work,
+};
 use etcdup_core::topology::{Document, HostId};
 use etcdup_deploy::Plan;
 use etcdup_planner::Ending;
@@ -29,11 +31,17 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
         stage_lines(index, stage, &plan.seen);
     }
     match &plan.forecast.ending {
-        Ending::Done if plan.forecast.stages.is_empty() => anstream::println!("Nothing to do: the cluster is as {} says.", document.name),
+        Ending::Done if plan.forecast.stages.is_empty() => {
+            anstream::println!("Nothing to do: the cluster is as {} says.", document.name);
+        }
         Ending::Done => {
             let hosts = plan.planner.topology.hosts.len();
             let stages = plan.forecast.stages.len();
-            anstream::println!("{BOLD}Plan:{BOLD:#} {stages} stage{} on {hosts} host{}, then verify.", s(stages), s(hosts));
+            anstream::println!(
+                "{BOLD}Plan:{BOLD:#} {stages} stage{} on {hosts} host{}, then verify.",
+                s(stages),
+                s(hosts)
+            );
         }
         Ending::Blocked(findings) => {
             view::error::findings(findings, Some(document));
@@ -41,7 +49,9 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
                 anstream::println!("After these stages the above stands in the way.");
             }
         }
-        Ending::Circle(key) => view::error::plain(&format!("the plan goes in a circle at `{key}`: please report this")),
+        Ending::Circle(key) => view::error::plain(&format!(
+            "the plan goes in a circle at `{key}`: please report this"
+        )),
     }
 }
 
@@ -53,15 +63,21 @@ fn stage_lines(index: usize, stage: &Stage, seen: &Observation) {
     anstream::println!("{BOLD}{}. {}{BOLD:#}", index + 1, stage.title);
     match &stage.impact {
         Impact::None => {}
-        Impact::Restart(member) => anstream::println!("   {YELLOW}{member} restarts while the others serve{YELLOW:#}"),
+        Impact::Restart(member) => {
+            anstream::println!("   {YELLOW}{member} restarts while the others serve{YELLOW:#}");
+        }
         Impact::Outage(what) => anstream::println!("   {RED}OUTAGE: {what}{RED:#}"),
     }
     for why in &stage.why {
         anstream::println!("   because {why}");
     }
     match &stage.work {
-        Work::Operator(steps) => steps.iter().for_each(|step| anstream::println!("   {GREEN}+{GREEN:#} here: {}", operator(step))),
-        Work::Cluster(ClusterStep::MoveLeader { from, to }) => anstream::println!("   {YELLOW}~{YELLOW:#} leader: {from} -> {to}"),
+        Work::Operator(steps) => steps
+            .iter()
+            .for_each(|step| anstream::println!("   {GREEN}+{GREEN:#} here: {}", operator(step))),
+        Work::Cluster(ClusterStep::MoveLeader { from, to }) => {
+            anstream::println!("   {YELLOW}~{YELLOW:#} leader: {from} -> {to}");
+        }
         Work::Hosts(tasks) => {
             for (host, steps) in tasks {
                 anstream::println!("   on {host}");
@@ -74,7 +90,9 @@ fn stage_lines(index: usize, stage: &Stage, seen: &Observation) {
 
 fn operator(step: &OperatorStep) -> String {
     match step {
-        OperatorStep::MakeAuthority => "a certificate authority; its key stays here, mode 0600".to_owned(),
+        OperatorStep::MakeAuthority => {
+            "a certificate authority; its key stays here, mode 0600".to_owned()
+        }
         OperatorStep::IssueClient(request) => format!("a client certificate for {}", request.name),
     }
 }
@@ -86,7 +104,10 @@ fn host_step(host: &HostId, step: &HostStep, seen: &Observation) {
         "-" => RED,
         _ => YELLOW,
     };
-    let exists = |path: &etcdup_core::path::HostPath| seen.host(host).is_some_and(|view| view.files.contains_key(path));
+    let exists = |path: &etcdup_core::path::HostPath| {
+        seen.host(host)
+            .is_some_and(|view| view.files.contains_key(path))
+    };
     match step {
         HostStep::File(artifact) if exists(&artifact.path) => {
             anstream::println!("     {YELLOW}~{YELLOW:#} {text}");
@@ -116,22 +137,44 @@ pub(crate) fn step_text(step: &HostStep) -> (&'static str, String) {
 }
 
 fn file_text(artifact: &Artifact) -> String {
-    let Artifact { path, mode, content, .. } = artifact;
+    let Artifact {
+        path,
+        mode,
+        content,
+        ..
+    } = artifact;
     match content {
         Content::Text(_) => format!("{path}, mode {mode}"),
         Content::Authority => format!("{path}, mode {mode}: the CA's certificate"),
-        Content::Issued { request, part: Part::Certificate } => {
-            format!("{path}, mode {mode}: {} certificate for {}", request.usage, print_sans(&request.sans))
+        Content::Issued {
+            request,
+            part: Part::Certificate,
+        } => {
+            format!(
+                "{path}, mode {mode}: {} certificate for {}",
+                request.usage,
+                print_sans(&request.sans)
+            )
         }
-        Content::Issued { part: Part::Key, .. } => format!("{path}, mode {mode}: its key"),
+        Content::Issued {
+            part: Part::Key, ..
+        } => format!("{path}, mode {mode}: its key"),
         Content::Provided(source) => format!("{path}, mode {mode}: from {source}"),
         Content::OnHost(source) => format!("{path}, mode {mode}: from {source} on the host"),
     }
 }
 
 fn diff(host: &HostId, artifact: &Artifact, seen: &Observation) {
-    let Content::Text(new) = &artifact.content else { return };
-    let Some(old) = seen.host(host).and_then(|view| view.files.get(&artifact.path)).and_then(|file| file.text.as_ref()) else { return };
+    let Content::Text(new) = &artifact.content else {
+        return;
+    };
+    let Some(old) = seen
+        .host(host)
+        .and_then(|view| view.files.get(&artifact.path))
+        .and_then(|file| file.text.as_ref())
+    else {
+        return;
+    };
     for change in TextDiff::from_lines(old.as_str(), new.as_str()).iter_all_changes() {
         let line = change.value().trim_end();
         match change.tag() {
@@ -162,16 +205,29 @@ pub(crate) fn json(plan: &Plan) -> serde_json::Value {
 
 fn stage_json(stage: &Stage) -> serde_json::Value {
     let steps: Vec<serde_json::Value> = match &stage.work {
-        Work::Operator(steps) => steps.iter().map(|step| serde_json::json!({ "on": "operator", "step": operator(step) })).collect(),
+        Work::Operator(steps) => steps
+            .iter()
+            .map(|step| serde_json::json!({ "on": "operator", "step": operator(step) }))
+            .collect(),
         Work::Cluster(ClusterStep::MoveLeader { from, to }) => {
-            vec![serde_json::json!({ "on": "cluster", "step": format!("move leader from {from} to {to}") })]
+            vec![
+                serde_json::json!({ "on": "cluster", "step": format!("move leader from {from} to {to}") }),
+            ]
         }
         Work::Hosts(tasks) => tasks
             .iter()
-            .flat_map(|(host, steps)| steps.iter().map(move |step| serde_json::json!({ "on": host, "step": step_text(step).1 })))
+            .flat_map(|(host, steps)| {
+                steps
+                    .iter()
+                    .map(move |step| serde_json::json!({ "on": host, "step": step_text(step).1 }))
+            })
             .collect(),
     };
-    let gates: Vec<_> = stage.settle.iter().map(|gate| gate.holds.to_string()).collect();
+    let gates: Vec<_> = stage
+        .settle
+        .iter()
+        .map(|gate| gate.holds.to_string())
+        .collect();
     serde_json::json!({
         "key": stage.key, "title": stage.title, "why": stage.why, "impact": stage.impact, "steps": steps, "settle": gates,
     })

@@ -17,7 +17,9 @@ use crate::view::json;
 pub(crate) fn start(as_json: bool) -> (Option<Progress>, UnboundedSender<Event>, JoinHandle<()>) {
     let (sender, mut receiver) = unbounded_channel::<Event>();
     let screen = (!as_json && std::io::stderr().is_terminal()).then(|| Arc::new(Screen::new()));
-    let progress = screen.clone().map(|screen| -> Progress { Arc::new(move |what: &str, done: u64, total: u64| screen.bytes(what, done, total)) });
+    let progress = screen.clone().map(|screen| -> Progress {
+        Arc::new(move |what: &str, done: u64, total: u64| screen.bytes(what, done, total))
+    });
     let showing = tokio::spawn(async move {
         while let Some(event) = receiver.recv().await {
             match (&screen, as_json) {
@@ -41,7 +43,9 @@ fn plain(body: &Body) {
             }
         }
         Body::Gate { holds, .. } => anstream::eprintln!("   {holds}"),
-        Body::StageDone { elapsed_ms, .. } => anstream::eprintln!("   done in {}", seconds(*elapsed_ms)),
+        Body::StageDone { elapsed_ms, .. } => {
+            anstream::eprintln!("   done in {}", seconds(*elapsed_ms));
+        }
         Body::Done { elapsed_ms } => anstream::eprintln!("all done in {}", seconds(*elapsed_ms)),
         Body::Stopped { message } => anstream::eprintln!("{message}"),
     }
@@ -58,7 +62,10 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        Self { bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)), lines: Mutex::default() }
+        Self {
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
+            lines: Mutex::default(),
+        }
     }
 
     fn line(&self, key: &str) -> Option<ProgressBar> {
@@ -106,7 +113,9 @@ impl Screen {
                 if let Some(bar) = self.line(host.as_str()) {
                     match state {
                         HostState::Working => bar.set_message(what.clone()),
-                        HostState::Done | HostState::Failed => bar.finish_with_message(what.clone()),
+                        HostState::Done | HostState::Failed => {
+                            bar.finish_with_message(what.clone());
+                        }
                     }
                 }
             }

@@ -8,12 +8,17 @@ use comfy_table::{ContentArrangement, Table};
 /// Prints rows under a head, in columns without lines.
 pub(crate) fn print(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(head.iter().map(|cell| cell.to_uppercase()));
     for row in rows {
         table.add_row(row);
     }
-    let text: Vec<String> = table.lines().map(|line| line.trim_end().trim_start_matches(' ').to_owned()).collect();
+    let text: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().trim_start_matches(' ').to_owned())
+        .collect();
     // A reader that has gone (`| head`) is no failure.
     let _ = writeln!(std::io::stdout(), "{}", text.join("\n"));
 }

@@ -5,8 +5,17 @@ use etcdup_core::finding::{Finding, Verdict};
 
 /// Prints findings in the order of the checks.
 pub(crate) fn print(findings: &[Finding]) {
-    let width = findings.iter().map(|finding| finding.id.len()).max().unwrap_or(0);
-    let subjects = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0).min(24);
+    let width = findings
+        .iter()
+        .map(|finding| finding.id.len())
+        .max()
+        .unwrap_or(0);
+    let subjects = findings
+        .iter()
+        .map(|finding| finding.subject.len())
+        .max()
+        .unwrap_or(0)
+        .min(24);
     for finding in findings {
         let (colour, mark) = match finding.verdict {
             Verdict::Pass => (AnsiColor::Green, "ok  "),
@@ -14,6 +23,11 @@ pub(crate) fn print(findings: &[Finding]) {
             Verdict::Error => (AnsiColor::Red, "FAIL"),
         };
         let style = Style::new().fg_color(Some(colour.into()));
-        anstream::println!("{style}{mark}{style:#}  {:width$}  {:subjects$}  {}", finding.id, finding.subject, finding.evidence);
+        anstream::println!(
+            "{style}{mark}{style:#}  {:width$}  {:subjects$}  {}",
+            finding.id,
+            finding.subject,
+            finding.evidence
+        );
     }
 }

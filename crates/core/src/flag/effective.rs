@@ -30,11 +30,16 @@ impl FlagSource {
         let mut read = ReadBack::default();
         let mut rest = arguments.iter().map(AsRef::as_ref).peekable();
         while let Some(argument) = rest.next() {
-            let Some(bare) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
+            let Some(bare) = argument
+                .strip_prefix("--")
+                .or_else(|| argument.strip_prefix('-'))
+            else {
                 read.strays.push(Stray(argument.to_owned()));
                 continue;
             };
-            let (name, given) = bare.split_once('=').map_or((bare, None), |(name, value)| (name, Some(value)));
+            let (name, given) = bare
+                .split_once('=')
+                .map_or((bare, None), |(name, value)| (name, Some(value)));
             let Some(row) = lookup(name) else {
                 read.strays.push(Stray(argument.to_owned()));
                 continue;
@@ -82,7 +87,12 @@ impl FlagSource {
                 command = systemd_words(rest.trim_start_matches(['@', '-', ':', '+', '!']));
             } else if let Some(rest) = line.strip_prefix("Environment=") {
                 let words = systemd_words(rest);
-                environment.extend(words.iter().filter_map(|word| word.split_once('=')).map(owned));
+                environment.extend(
+                    words
+                        .iter()
+                        .filter_map(|word| word.split_once('='))
+                        .map(owned),
+                );
             }
         }
         Self::process(&command, environment)
@@ -97,7 +107,10 @@ impl FlagSource {
         let container = &manifest["spec"]["containers"][0];
         let words = |key: &str| {
             let list = container[key].as_array().cloned().unwrap_or_default();
-            list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+            list.iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         };
         let mut command = words("command");
         if command.is_empty() {
@@ -105,9 +118,12 @@ impl FlagSource {
         }
         command.extend(words("args"));
         let environment = container["env"].as_array().cloned().unwrap_or_default();
-        let environment = environment
-            .iter()
-            .filter_map(|entry| Some((entry["name"].as_str()?.to_owned(), entry["value"].as_str()?.to_owned())));
+        let environment = environment.iter().filter_map(|entry| {
+            Some((
+                entry["name"].as_str()?.to_owned(),
+                entry["value"].as_str()?.to_owned(),
+            ))
+        });
         Ok(Self::process(&command, environment.collect()))
     }
 
@@ -121,10 +137,14 @@ impl FlagSource {
         for (key, value) in config.as_object().into_iter().flatten() {
             match (key.as_str(), value) {
                 ("client-transport-security", Value::Object(inner)) => {
-                    inner.iter().for_each(|(key, value)| read_setting(&mut read, key, value));
+                    inner
+                        .iter()
+                        .for_each(|(key, value)| read_setting(&mut read, key, value));
                 }
                 ("peer-transport-security", Value::Object(inner)) => {
-                    inner.iter().for_each(|(key, value)| read_setting(&mut read, &format!("peer-{key}"), value));
+                    inner.iter().for_each(|(key, value)| {
+                        read_setting(&mut read, &format!("peer-{key}"), value);
+                    });
                 }
                 _ => read_setting(&mut read, key, value),
             }
@@ -143,7 +163,11 @@ fn read_setting(read: &mut ReadBack, key: &str, value: &Value) {
             print_duration(number.as_i64().map_or(0, i128::from))
         }
         Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+        Value::Array(list) => list
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(","),
         Value::Null => return,
         other => other.to_string(),
     };
@@ -204,7 +228,14 @@ mod tests {
 
     #[test]
     fn arguments_are_read_in_every_form_etcd_takes() {
-        let read = FlagSource::arguments(&["--name", "m1", "-data-dir=/d", "--client-cert-auth", "--wrong=1", "x"]);
+        let read = FlagSource::arguments(&[
+            "--name",
+            "m1",
+            "-data-dir=/d",
+            "--client-cert-auth",
+            "--wrong=1",
+            "x",
+        ]);
         assert_eq!(read.flags.get("name"), Some("m1"));
         assert_eq!(read.flags.get("data-dir"), Some("/d"));
         assert_eq!(read.flags.get("client-cert-auth"), Some("true"));

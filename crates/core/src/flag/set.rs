@@ -15,7 +15,9 @@ impl FlagSet {
     /// Sets a flag; a value of the wrong kind is kept as it is, lint has spoken of it already.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         let value = value.into();
-        let canonical = lookup(name).and_then(|row| row.canonical(&value).ok()).unwrap_or(value);
+        let canonical = lookup(name)
+            .and_then(|row| row.canonical(&value).ok())
+            .unwrap_or(value);
         self.0.insert(name.to_owned(), canonical);
     }
 
@@ -27,7 +29,9 @@ impl FlagSet {
 
     /// All flags by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Whether there is none.
@@ -39,13 +43,17 @@ impl FlagSet {
     /// As arguments: `--name=value`.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        self.iter().map(|(name, value)| format!("--{name}={value}")).collect()
+        self.iter()
+            .map(|(name, value)| format!("--{name}={value}"))
+            .collect()
     }
 
     /// As environment: `ETCD_NAME`, `value`.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
-        self.iter().map(|(name, value)| (env_name(name), value.to_owned())).collect()
+        self.iter()
+            .map(|(name, value)| (env_name(name), value.to_owned()))
+            .collect()
     }
 
     /// What differs between a running process and what is wanted, for flags that count at each start:
@@ -129,9 +137,23 @@ mod tests {
 
     #[test]
     fn what_counts_at_first_start_only_is_no_difference() {
-        let running: FlagSet = [("initial-cluster-state", "new"), ("snapshot-count", "10000")].into_iter().collect();
-        let wanted: FlagSet = [("initial-cluster-state", "existing"), ("snapshot-count", "5000")].into_iter().collect();
-        let names: Vec<_> = running.differences(&wanted).into_iter().map(|d| d.name).collect();
+        let running: FlagSet = [
+            ("initial-cluster-state", "new"),
+            ("snapshot-count", "10000"),
+        ]
+        .into_iter()
+        .collect();
+        let wanted: FlagSet = [
+            ("initial-cluster-state", "existing"),
+            ("snapshot-count", "5000"),
+        ]
+        .into_iter()
+        .collect();
+        let names: Vec<_> = running
+            .differences(&wanted)
+            .into_iter()
+            .map(|d| d.name)
+            .collect();
         assert_eq!(names, ["snapshot-count"]);
     }
 }

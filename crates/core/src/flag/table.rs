@@ -169,31 +169,100 @@ pub const SUCCESSORS: &[(&str, Successor)] = &[
     ("discovery", Nothing),
     ("discovery-proxy", Nothing),
     ("enable-v2", Nothing),
-    ("experimental-backend-bbolt-freelist-type", Flag("backend-bbolt-freelist-type")),
-    ("experimental-bootstrap-defrag-threshold-megabytes", Flag("bootstrap-defrag-threshold-megabytes")),
-    ("experimental-compact-hash-check-enabled", Gate("CompactHashCheck")),
-    ("experimental-compact-hash-check-time", Flag("compact-hash-check-time")),
-    ("experimental-compaction-batch-limit", Flag("compaction-batch-limit")),
-    ("experimental-compaction-sleep-interval", Flag("compaction-sleep-interval")),
-    ("experimental-corrupt-check-time", Flag("corrupt-check-time")),
-    ("experimental-distributed-tracing-address", Flag("distributed-tracing-address")),
-    ("experimental-distributed-tracing-instance-id", Flag("distributed-tracing-instance-id")),
-    ("experimental-distributed-tracing-sampling-rate", Flag("distributed-tracing-sampling-rate")),
-    ("experimental-distributed-tracing-service-name", Flag("distributed-tracing-service-name")),
-    ("experimental-downgrade-check-time", Flag("downgrade-check-time")),
-    ("experimental-enable-distributed-tracing", Flag("enable-distributed-tracing")),
-    ("experimental-enable-lease-checkpoint", Gate("LeaseCheckpoint")),
-    ("experimental-enable-lease-checkpoint-persist", Gate("LeaseCheckpointPersist")),
+    (
+        "experimental-backend-bbolt-freelist-type",
+        Flag("backend-bbolt-freelist-type"),
+    ),
+    (
+        "experimental-bootstrap-defrag-threshold-megabytes",
+        Flag("bootstrap-defrag-threshold-megabytes"),
+    ),
+    (
+        "experimental-compact-hash-check-enabled",
+        Gate("CompactHashCheck"),
+    ),
+    (
+        "experimental-compact-hash-check-time",
+        Flag("compact-hash-check-time"),
+    ),
+    (
+        "experimental-compaction-batch-limit",
+        Flag("compaction-batch-limit"),
+    ),
+    (
+        "experimental-compaction-sleep-interval",
+        Flag("compaction-sleep-interval"),
+    ),
+    (
+        "experimental-corrupt-check-time",
+        Flag("corrupt-check-time"),
+    ),
+    (
+        "experimental-distributed-tracing-address",
+        Flag("distributed-tracing-address"),
+    ),
+    (
+        "experimental-distributed-tracing-instance-id",
+        Flag("distributed-tracing-instance-id"),
+    ),
+    (
+        "experimental-distributed-tracing-sampling-rate",
+        Flag("distributed-tracing-sampling-rate"),
+    ),
+    (
+        "experimental-distributed-tracing-service-name",
+        Flag("distributed-tracing-service-name"),
+    ),
+    (
+        "experimental-downgrade-check-time",
+        Flag("downgrade-check-time"),
+    ),
+    (
+        "experimental-enable-distributed-tracing",
+        Flag("enable-distributed-tracing"),
+    ),
+    (
+        "experimental-enable-lease-checkpoint",
+        Gate("LeaseCheckpoint"),
+    ),
+    (
+        "experimental-enable-lease-checkpoint-persist",
+        Gate("LeaseCheckpointPersist"),
+    ),
     ("experimental-enable-v2v3", Nothing),
-    ("experimental-initial-corrupt-check", Gate("InitialCorruptCheck")),
+    (
+        "experimental-initial-corrupt-check",
+        Gate("InitialCorruptCheck"),
+    ),
     ("experimental-memory-mlock", Flag("memory-mlock")),
-    ("experimental-peer-skip-client-san-verification", Flag("peer-skip-client-san-verification")),
-    ("experimental-snapshot-catchup-entries", Flag("snapshot-catchup-entries")),
-    ("experimental-stop-grpc-service-on-defrag", Gate("StopGRPCServiceOnDefrag")),
-    ("experimental-txn-mode-write-with-shared-buffer", Gate("TxnModeWriteWithSharedBuffer")),
-    ("experimental-warning-apply-duration", Flag("warning-apply-duration")),
-    ("experimental-warning-unary-request-duration", Flag("warning-unary-request-duration")),
-    ("experimental-watch-progress-notify-interval", Flag("watch-progress-notify-interval")),
+    (
+        "experimental-peer-skip-client-san-verification",
+        Flag("peer-skip-client-san-verification"),
+    ),
+    (
+        "experimental-snapshot-catchup-entries",
+        Flag("snapshot-catchup-entries"),
+    ),
+    (
+        "experimental-stop-grpc-service-on-defrag",
+        Gate("StopGRPCServiceOnDefrag"),
+    ),
+    (
+        "experimental-txn-mode-write-with-shared-buffer",
+        Gate("TxnModeWriteWithSharedBuffer"),
+    ),
+    (
+        "experimental-warning-apply-duration",
+        Flag("warning-apply-duration"),
+    ),
+    (
+        "experimental-warning-unary-request-duration",
+        Flag("warning-unary-request-duration"),
+    ),
+    (
+        "experimental-watch-progress-notify-interval",
+        Flag("watch-progress-notify-interval"),
+    ),
     ("log-output", Flag("log-outputs")),
     ("log-package-levels", Flag("log-level")),
     ("next-cluster-version-compatible", Nothing),

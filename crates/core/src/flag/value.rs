@@ -36,7 +36,9 @@ impl<'de> Deserialize<'de> for FlagValue {
                 Ok(FlagValue::Int(value))
             }
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<FlagValue, E> {
-                i64::try_from(value).map(FlagValue::Int).map_err(|_| E::custom("the number is too large"))
+                i64::try_from(value)
+                    .map(FlagValue::Int)
+                    .map_err(|_| E::custom("the number is too large"))
             }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<FlagValue, E> {
                 Ok(FlagValue::Text(value.to_owned()))
@@ -92,7 +94,10 @@ impl Row {
     /// # Errors
     /// When the text is not of the flag's kind.
     pub fn canonical(&self, text: &str) -> Result<String, ValueError> {
-        let refuse = |wanted| ValueError { found: text.to_owned(), wanted };
+        let refuse = |wanted| ValueError {
+            found: text.to_owned(),
+            wanted,
+        };
         if text.chars().any(char::is_control) {
             return Err(refuse("one line of visible text"));
         }
@@ -102,17 +107,28 @@ impl Row {
                 "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok("false".to_owned()),
                 _ => Err(refuse("true or false")),
             },
-            Kind::Uint => text.parse::<u64>().map(|n| n.to_string()).map_err(|_| refuse("a whole number from 0")),
-            Kind::Int => text.parse::<i64>().map(|n| n.to_string()).map_err(|_| refuse("a whole number")),
+            Kind::Uint => text
+                .parse::<u64>()
+                .map(|n| n.to_string())
+                .map_err(|_| refuse("a whole number from 0")),
+            Kind::Int => text
+                .parse::<i64>()
+                .map(|n| n.to_string())
+                .map_err(|_| refuse("a whole number")),
             Kind::Duration => go_duration(text)
                 .map(print_duration)
                 .ok_or_else(|| refuse("a duration such as 100ms, 10s or 1h30m")),
             Kind::Urls => text
                 .split(',')
-                .map(|url| url.parse::<crate::url::EtcdUrl>().map(|url| url.to_string()))
+                .map(|url| {
+                    url.parse::<crate::url::EtcdUrl>()
+                        .map(|url| url.to_string())
+                })
                 .collect::<Result<Vec<_>, _>>()
                 .map(|urls| urls.join(","))
-                .map_err(|_| refuse("a list of URLs such as https://10.0.0.1:2379, joined with commas")),
+                .map_err(|_| {
+                    refuse("a list of URLs such as https://10.0.0.1:2379, joined with commas")
+                }),
             Kind::Value | Kind::Text => Ok(text.to_owned()),
         }
     }
@@ -120,7 +136,9 @@ impl Row {
 
 /// Nanoseconds of a Go duration.
 fn go_duration(text: &str) -> Option<i128> {
-    let (negative, mut rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (negative, mut rest) = text
+        .strip_prefix('-')
+        .map_or((false, text), |rest| (true, rest));
     if rest == "0" {
         return Some(0);
     }
@@ -142,12 +160,19 @@ fn go_duration(text: &str) -> Option<i128> {
             "h" => 3_600_000_000_000,
             _ => return None,
         };
-        let (whole, fraction) = rest[..digits].split_once('.').unwrap_or((&rest[..digits], ""));
-        if whole.is_empty() && fraction.is_empty() || fraction.contains('.') || whole.len() > 19 || fraction.len() > 9 {
+        let (whole, fraction) = rest[..digits]
+            .split_once('.')
+            .unwrap_or((&rest[..digits], ""));
+        if whole.is_empty() && fraction.is_empty()
+            || fraction.contains('.')
+            || whole.len() > 19
+            || fraction.len() > 9
+        {
             return None;
         }
         nanos += unit * whole.parse::<i128>().unwrap_or(0);
-        nanos += unit * fraction.parse::<i128>().unwrap_or(0) / 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+        nanos += unit * fraction.parse::<i128>().unwrap_or(0)
+            / 10_i128.pow(u32::try_from(fraction.len()).ok()?);
         rest = &rest[unit_end..];
     }
     Some(if negative { -nanos } else { nanos })
@@ -166,7 +191,10 @@ pub(super) fn print_duration(nanos: i128) -> String {
     if nanos == 0 {
         return "0s".to_owned();
     }
-    let (name, unit) = UNITS.into_iter().find(|(_, unit)| nanos % unit == 0).unwrap_or(("ns", 1));
+    let (name, unit) = UNITS
+        .into_iter()
+        .find(|(_, unit)| nanos % unit == 0)
+        .unwrap_or(("ns", 1));
     format!("{}{name}", nanos / unit)
 }
 
@@ -187,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_value_of_the_wrong_kind_says_what_was_wanted() {
-        let error = lookup("snapshot-count").unwrap().canonical("-1").unwrap_err();
+        let error = lookup("snapshot-count")
+            .unwrap()
+            .canonical("-1")
+            .unwrap_err();
         assert_eq!(error.to_string(), "`-1` is not a whole number from 0");
     }
 

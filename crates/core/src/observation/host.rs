@@ -85,20 +85,29 @@ impl HostFacts {
     /// The first address of an interface.
     #[must_use]
     pub fn interface_address(&self, interface: &str) -> Option<IpAddr> {
-        self.addresses.iter().find(|(name, _)| name == interface).map(|(_, address)| *address)
+        self.addresses
+            .iter()
+            .find(|(name, _)| name == interface)
+            .map(|(_, address)| *address)
     }
 
     /// All addresses as a reader wants them.
     #[must_use]
     pub fn print_addresses(&self) -> String {
         let one = |(name, address): &(String, IpAddr)| format!("{name} {address}");
-        self.addresses.iter().map(one).collect::<Vec<_>>().join(", ")
+        self.addresses
+            .iter()
+            .map(one)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// Whether an address is the host's own.
     #[must_use]
     pub fn has_address(&self, address: IpAddr) -> bool {
-        address.is_loopback() || address.is_unspecified() || self.addresses.iter().any(|(_, own)| *own == address)
+        address.is_loopback()
+            || address.is_unspecified()
+            || self.addresses.iter().any(|(_, own)| *own == address)
     }
 }
 

@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::host::{
-    Architecture, DataDir, Disk, EtcdProcess, FileKind, FileView, HostFacts, HostView, Init, Listener, UnitView,
+    Architecture, DataDir, Disk, EtcdProcess, FileKind, FileView, HostFacts, HostView, Init,
+    Listener, UnitView,
 };
 use super::record::LeaseView;
 use super::wal::wal_identity;
@@ -44,14 +45,21 @@ pub type CertificateTexts = BTreeMap<HostPath, String>;
 /// # Errors
 /// When the answer is cut off or malformed.
 pub fn parse_records(answer: &str) -> Result<(HostView, CertificateTexts), RecordsError> {
-    let mut reader = Reader { view: empty(), certificates: BTreeMap::new(), facts: false };
+    let mut reader = Reader {
+        view: empty(),
+        certificates: BTreeMap::new(),
+        facts: false,
+    };
     let mut count = 0;
     for line in answer.lines() {
         let fields: Vec<&str> = line.split('|').collect();
         if fields[0] == "end" {
             if fields.get(1).and_then(|text| text.parse().ok()) != Some(count) {
                 let expected = fields.get(1).copied().unwrap_or_default().to_owned();
-                return Err(RecordsError::Count { expected, found: count });
+                return Err(RecordsError::Count {
+                    expected,
+                    found: count,
+                });
             }
             if !reader.facts {
                 return Err(RecordsError::NoFacts);
@@ -59,7 +67,9 @@ pub fn parse_records(answer: &str) -> Result<(HostView, CertificateTexts), Recor
             return Ok((reader.view, reader.certificates));
         }
         count += 1;
-        reader.record(&fields).ok_or_else(|| RecordsError::Malformed(line.chars().take(80).collect()))?;
+        reader
+            .record(&fields)
+            .ok_or_else(|| RecordsError::Malformed(line.chars().take(80).collect()))?;
     }
     Err(RecordsError::Cut(count))
 }
@@ -74,7 +84,19 @@ impl Reader {
     fn record(&mut self, fields: &[&str]) -> Option<()> {
         let view = &mut self.view;
         match *fields {
-            ["sys", machine, boot, uptime, clock, arch, uid, hostname, system, init, selinux] => {
+            [
+                "sys",
+                machine,
+                boot,
+                uptime,
+                clock,
+                arch,
+                uid,
+                hostname,
+                system,
+                init,
+                selinux,
+            ] => {
                 self.facts = true;
                 let facts = &mut view.facts;
                 facts.machine_id = machine.to_owned();
@@ -85,12 +107,18 @@ impl Reader {
                 facts.uid = uid.parse().ok()?;
                 facts.hostname = text(hostname)?;
                 facts.system = text(system)?;
-                facts.init = if init == "systemd" { Init::Systemd } else { Init::Other(init.to_owned()) };
+                facts.init = if init == "systemd" {
+                    Init::Systemd
+                } else {
+                    Init::Other(init.to_owned())
+                };
                 facts.selinux = selinux == "yes";
             }
             ["missing", tool] => view.facts.missing_tools.push(tool.to_owned()),
             ["addr", interface, address] => {
-                view.facts.addresses.push((interface.to_owned(), address.parse().ok()?));
+                view.facts
+                    .addresses
+                    .push((interface.to_owned(), address.parse().ok()?));
             }
             ["user", user] => view.facts.users.push(user.to_owned()),
             ["file", path, kind, mode, owner, size, sum] => {
@@ -118,7 +146,17 @@ impl Reader {
             ["cert", path, content] => {
                 self.certificates.insert(path.parse().ok()?, text(content)?);
             }
-            ["unit", name, load, active, sub, enabled, result, restarts, reload] => {
+            [
+                "unit",
+                name,
+                load,
+                active,
+                sub,
+                enabled,
+                result,
+                restarts,
+                reload,
+            ] => {
                 let unit = UnitView {
                     load: load.to_owned(),
                     active: active.to_owned(),
@@ -131,21 +169,28 @@ impl Reader {
                 view.units.insert(name.to_owned(), unit);
             }
             ["proc", member, pid, exe, command, environment] => {
-                let words = |field: &str| Some(text(field)?.lines().map(str::to_owned).collect::<Vec<_>>());
+                let words =
+                    |field: &str| Some(text(field)?.lines().map(str::to_owned).collect::<Vec<_>>());
                 let environment = words(environment)?
                     .iter()
                     .filter_map(|line| line.split_once('='))
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect();
                 let flags = FlagSource::process(&words(command)?, environment).flags;
-                let process = EtcdProcess { pid: pid.parse().ok()?, exe: text(exe)?, flags };
+                let process = EtcdProcess {
+                    pid: pid.parse().ok()?,
+                    exe: text(exe)?,
+                    flags,
+                };
                 view.processes.insert(member.parse().ok()?, process);
             }
             ["data", path, kind, head] => {
                 let data = match kind {
                     "absent" => DataDir::Absent,
                     "empty" => DataDir::Empty,
-                    "member" => unhex(head).and_then(|head| wal_identity(&head)).map_or(DataDir::Foreign, DataDir::Member),
+                    "member" => unhex(head)
+                        .and_then(|head| wal_identity(&head))
+                        .map_or(DataDir::Foreign, DataDir::Member),
                     _ => DataDir::Foreign,
                 };
                 view.data.insert(path.parse().ok()?, data);
@@ -159,11 +204,17 @@ impl Reader {
                 view.disks.insert(path.parse().ok()?, disk);
             }
             ["port", port, pid, program] => {
-                let listener = Listener { pid: pid.parse().ok(), program: text(program)? };
+                let listener = Listener {
+                    pid: pid.parse().ok(),
+                    program: text(program)?,
+                };
                 view.listeners.insert(port.parse().ok()?, listener);
             }
             ["name", name, addresses] => {
-                let addresses = addresses.split_whitespace().filter_map(|address| address.parse().ok()).collect();
+                let addresses = addresses
+                    .split_whitespace()
+                    .filter_map(|address| address.parse().ok())
+                    .collect();
                 view.names.insert(name.to_owned(), addresses);
             }
             ["reverse", address, names] => {
@@ -171,7 +222,10 @@ impl Reader {
                 view.reverse.insert(address.parse::<IpAddr>().ok()?, names);
             }
             ["log", member, lines] => {
-                view.console.insert(member.parse().ok()?, text(lines)?.lines().map(str::to_owned).collect());
+                view.console.insert(
+                    member.parse().ok()?,
+                    text(lines)?.lines().map(str::to_owned).collect(),
+                );
             }
             ["record", content] => view.record = serde_json::from_str(&text(content)?).ok(),
             ["lease", state, operation, verb, epoch, who, since] => {
@@ -244,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_whole_answer_is_read() {
-        let answer = format!("{SYS}file|/etc/etcd|dir|755|etcd:etcd|4096|-\nport|2379|12|ZXRjZA==\nend|3\n");
+        let answer =
+            format!("{SYS}file|/etc/etcd|dir|755|etcd:etcd|4096|-\nport|2379|12|ZXRjZA==\nend|3\n");
         let (view, _) = parse_records(&answer).unwrap();
         assert_eq!(view.facts.hostname, "host");
         assert_eq!(view.listeners[&2379].program, "etcd");
@@ -254,7 +309,10 @@ mod tests {
     fn an_answer_cut_anywhere_is_no_answer() {
         let answer = format!("{SYS}missing|curl\nend|2\n");
         for end in 0..answer.len() - 1 {
-            assert!(parse_records(&answer[..end]).is_err(), "cut at {end} passed");
+            assert!(
+                parse_records(&answer[..end]).is_err(),
+                "cut at {end} passed"
+            );
         }
         assert!(parse_records(&answer).is_ok());
     }
@@ -262,6 +320,9 @@ mod tests {
     #[test]
     fn an_unknown_record_is_refused() {
         let answer = format!("{SYS}surprise|1\nend|2\n");
-        assert_eq!(parse_records(&answer).unwrap_err(), RecordsError::Malformed("surprise|1".into()));
+        assert_eq!(
+            parse_records(&answer).unwrap_err(),
+            RecordsError::Malformed("surprise|1".into())
+        );
     }
 }

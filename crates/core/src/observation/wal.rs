@@ -22,10 +22,17 @@ pub fn wal_identity(head: &[u8]) -> Option<DataIdentity> {
     for _ in 0..2 {
         let length = u64::from_le_bytes(rest.get(..8)?.try_into().ok()?);
         let size = usize::try_from(length & 0x00ff_ffff_ffff_ffff).ok()?;
-        let padding = if length >> 63 == 1 { usize::try_from((length >> 56) & 0x7).ok()? } else { 0 };
+        let padding = if length >> 63 == 1 {
+            usize::try_from((length >> 56) & 0x7).ok()?
+        } else {
+            0
+        };
         let record = rest.get(8..8 + size)?;
         if let Some(data) = metadata(record) {
-            return Some(DataIdentity { member: varint_field(data, 1)?, cluster: varint_field(data, 2)? });
+            return Some(DataIdentity {
+                member: varint_field(data, 1)?,
+                cluster: varint_field(data, 2)?,
+            });
         }
         rest = rest.get(8 + size + padding..)?;
     }
@@ -96,17 +103,35 @@ mod tests {
     fn noise_has_no_identity() {
         assert_eq!(wal_identity(&[]), None);
         assert_eq!(wal_identity(&[0xff; 56]), None);
-        assert_eq!(wal_identity(b"this is not a write-ahead log, it is just some text....."), None);
+        assert_eq!(
+            wal_identity(b"this is not a write-ahead log, it is just some text....."),
+            None
+        );
     }
 
     #[test]
     fn the_head_of_a_segment_names_member_and_cluster() {
-        let mut head = vec![0x04, 0, 0, 0, 0, 0, 0, 0x84, 0x08, 0x04, 0x10, 0x00, 0, 0, 0, 0];
+        let mut head = vec![
+            0x04, 0, 0, 0, 0, 0, 0, 0x84, 0x08, 0x04, 0x10, 0x00, 0, 0, 0, 0,
+        ];
         let data = [0x08, 0xd2, 0x09, 0x10, 0xae, 0x2c];
-        let mut record = vec![0x08, 0x01, 0x10, 0x05, 0x1a, u8::try_from(data.len()).unwrap()];
+        let mut record = vec![
+            0x08,
+            0x01,
+            0x10,
+            0x05,
+            0x1a,
+            u8::try_from(data.len()).unwrap(),
+        ];
         record.extend(data);
         head.extend((record.len() as u64).to_le_bytes());
         head.extend(record);
-        assert_eq!(wal_identity(&head), Some(DataIdentity { member: 1234, cluster: 5678 }));
+        assert_eq!(
+            wal_identity(&head),
+            Some(DataIdentity {
+                member: 1234,
+                cluster: 5678
+            })
+        );
     }
 }

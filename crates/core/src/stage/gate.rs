@@ -66,7 +66,10 @@ impl Gate {
     /// A read goes through this member within a minute.
     #[must_use]
     pub fn serves(member: &MemberName) -> Self {
-        Self { holds: Holds::Serves(member.clone()), within: Duration::from_secs(60) }
+        Self {
+            holds: Holds::Serves(member.clone()),
+            within: Duration::from_secs(60),
+        }
     }
 
     /// Whether it holds now.
@@ -88,7 +91,12 @@ impl Gate {
 
 fn serves(seen: &Observation, member: &MemberName) -> Result<(), Reason> {
     use crate::seen::Seen;
-    let not = |why: &str| Err(Reason::NotServing { member: member.clone(), why: why.to_owned() });
+    let not = |why: &str| {
+        Err(Reason::NotServing {
+            member: member.clone(),
+            why: why.to_owned(),
+        })
+    };
     match seen.members.get(member) {
         None => not("it was not asked"),
         Some(Seen::No(unseen)) => not(&unseen.why),
@@ -100,20 +108,34 @@ fn serves(seen: &Observation, member: &MemberName) -> Result<(), Reason> {
 }
 
 /// Whether the voters that serve, this one left out, still make a quorum. What was not seen does not serve.
-fn quorum_without(seen: &Observation, member: &MemberName, voters: &[MemberName]) -> Result<(), Reason> {
+fn quorum_without(
+    seen: &Observation,
+    member: &MemberName,
+    voters: &[MemberName],
+) -> Result<(), Reason> {
     let quorum = voters.len() / 2 + 1;
-    let healthy = voters.iter().filter(|voter| *voter != member && seen.serves(voter)).count();
+    let healthy = voters
+        .iter()
+        .filter(|voter| *voter != member && seen.serves(voter))
+        .count();
     if healthy >= quorum {
         return Ok(());
     }
-    Err(Reason::QuorumLost { member: member.clone(), healthy, voters: voters.len(), quorum })
+    Err(Reason::QuorumLost {
+        member: member.clone(),
+        healthy,
+        voters: voters.len(),
+        quorum,
+    })
 }
 
 impl fmt::Display for Holds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Holds::Serves(member) => write!(f, "{member} serves"),
-            Holds::QuorumWithout { member, .. } => write!(f, "the others make a quorum without {member}"),
+            Holds::QuorumWithout { member, .. } => {
+                write!(f, "the others make a quorum without {member}")
+            }
             Holds::Follows(member) => write!(f, "another member than {member} leads"),
         }
     }

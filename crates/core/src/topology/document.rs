@@ -134,13 +134,25 @@ impl Document {
     /// # Errors
     /// At the first fault of syntax or shape, with its place.
     pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Self, ParseError> {
-        let yaml = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
+        let yaml = [".yaml", ".yml", ".json"]
+            .iter()
+            .any(|ending| name.ends_with(ending));
         check_format(name, text, yaml)?;
-        let (mut spec, places) = if yaml { parse_yaml(text)? } else { parse_toml(text)? };
+        let (mut spec, places) = if yaml {
+            parse_yaml(text)?
+        } else {
+            parse_toml(text)?
+        };
         if !sets.is_empty() {
             spec = with_sets(&spec, sets)?;
         }
-        Ok(Self { name: name.to_owned(), text: text.to_owned(), spec, sets: sets.to_vec(), places })
+        Ok(Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            spec,
+            sets: sets.to_vec(),
+            places,
+        })
     }
 
     /// The place of a key: its own, or that of the nearest table around it.
@@ -150,7 +162,9 @@ impl Document {
         let mut span = None;
         for part in &path.0 {
             let next = match (part, node) {
-                (Part::Key(key), Node::Table(entries)) => entries.iter().find(|entry| entry.key == *key),
+                (Part::Key(key), Node::Table(entries)) => {
+                    entries.iter().find(|entry| entry.key == *key)
+                }
                 (Part::Index(index), Node::List(entries)) => entries.get(*index),
                 _ => None,
             };
@@ -167,7 +181,9 @@ impl Document {
         let mut node = &self.places;
         for part in &path.0 {
             let next = match (part, node) {
-                (Part::Key(key), Node::Table(entries)) => entries.iter().find(|entry| entry.key == *key),
+                (Part::Key(key), Node::Table(entries)) => {
+                    entries.iter().find(|entry| entry.key == *key)
+                }
                 (Part::Index(index), Node::List(entries)) => entries.get(*index),
                 _ => None,
             };
@@ -182,22 +198,36 @@ impl Document {
     pub fn line_column(&self, span: &Span) -> (usize, usize) {
         let before = &self.text[..span.start.min(self.text.len())];
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |tail| tail.chars().count())
+            + 1;
         (line, column)
     }
 }
 
 /// `format` is looked at before the rest, so that a file of a later format says so and nothing else.
 fn check_format(name: &str, text: &str, yaml: bool) -> Result<(), ParseError> {
-    let value: Option<Value> = if yaml { serde_saphyr::from_str(text).ok() } else { toml::from_str(text).ok() };
+    let value: Option<Value> = if yaml {
+        serde_saphyr::from_str(text).ok()
+    } else {
+        toml::from_str(text).ok()
+    };
     let Some(value) = value else { return Ok(()) };
     let problem = match value.get("format") {
         Some(format) if format == 1 => return Ok(()),
         Some(format) => format!("{name} is of format {format}; this etcdup reads format 1"),
         None => format!("{name} does not say `format`"),
     };
-    let span = text.find("format").map(|start| start..start + "format".len());
-    Err(ParseError { message: problem, span, help: Some("write `format = 1`, or use a newer etcdup".to_owned()) })
+    let span = text
+        .find("format")
+        .map(|start| start..start + "format".len());
+    Err(ParseError {
+        message: problem,
+        span,
+        help: Some("write `format = 1`, or use a newer etcdup".to_owned()),
+    })
 }
 
 fn parse_toml(text: &str) -> Result<(Spec, Node), ParseError> {
@@ -208,7 +238,10 @@ fn parse_toml(text: &str) -> Result<(Spec, Node), ParseError> {
     };
     let spec = toml::from_str(text).map_err(error)?;
     let tree = toml::de::DeTable::parse(text).map_err(error)?;
-    Ok((spec, Node::from_toml(&toml::de::DeValue::Table(tree.into_inner()))))
+    Ok((
+        spec,
+        Node::from_toml(&toml::de::DeValue::Table(tree.into_inner())),
+    ))
 }
 
 fn parse_yaml(text: &str) -> Result<(Spec, Node), ParseError> {
@@ -229,23 +262,37 @@ fn first_line(text: &str) -> String {
 }
 
 fn help_for(message: &str) -> Option<String> {
-    message
-        .contains("unknown field")
-        .then(|| "`etcdup schema` prints every key there is; `etcdup init` a commented start".to_owned())
+    message.contains("unknown field").then(|| {
+        "`etcdup schema` prints every key there is; `etcdup init` a commented start".to_owned()
+    })
 }
 
 fn place_of(text: &str, at: &serde_saphyr::Location) -> Span {
     let line = usize::try_from(at.line()).unwrap_or(1).max(1);
     let column = usize::try_from(at.column()).unwrap_or(1).max(1);
-    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let start: usize = text
+        .split_inclusive('\n')
+        .take(line - 1)
+        .map(str::len)
+        .sum();
     let rest = text[start..].lines().next().unwrap_or_default();
-    let offset = rest.char_indices().nth(column - 1).map_or(rest.len(), |(offset, _)| offset);
-    let width = rest[offset..].find(['\n', ':', ' ']).unwrap_or(rest.len() - offset).max(1);
+    let offset = rest
+        .char_indices()
+        .nth(column - 1)
+        .map_or(rest.len(), |(offset, _)| offset);
+    let width = rest[offset..]
+        .find(['\n', ':', ' '])
+        .unwrap_or(rest.len() - offset)
+        .max(1);
     start + offset..(start + offset + width).min(text.len())
 }
 
 fn with_sets(spec: &Spec, sets: &[String]) -> Result<Spec, ParseError> {
-    let plain = |message: String| ParseError { message, span: None, help: None };
+    let plain = |message: String| ParseError {
+        message,
+        span: None,
+        help: None,
+    };
     let mut value = serde_json::to_value(spec).map_err(|error| plain(error.to_string()))?;
     for set in sets {
         apply_set(&mut value, set).map_err(|error| plain(error.to_string()))?;
@@ -258,9 +305,14 @@ fn with_sets(spec: &Spec, sets: &[String]) -> Result<Spec, ParseError> {
 }
 
 fn apply_set(root: &mut Value, set: &str) -> Result<(), SetError> {
-    let (path, text) = set.split_once('=').ok_or_else(|| SetError::Malformed(set.to_owned()))?;
+    let (path, text) = set
+        .split_once('=')
+        .ok_or_else(|| SetError::Malformed(set.to_owned()))?;
     let parts = path.parse::<KeyPath>()?.0;
-    let nowhere = |part: &Part| SetError::Nowhere { path: path.to_owned(), part: KeyPath(vec![part.clone()]).to_string() };
+    let nowhere = |part: &Part| SetError::Nowhere {
+        path: path.to_owned(),
+        part: KeyPath(vec![part.clone()]).to_string(),
+    };
     let mut place = root;
     for part in &parts {
         place = match part {
@@ -313,13 +365,22 @@ impl Node {
         if let Some(table) = value.as_table() {
             let of = |(key, value): (&toml::Spanned<_>, &toml::Spanned<toml::de::DeValue<'_>>)| {
                 let key: &toml::Spanned<std::borrow::Cow<'_, str>> = key;
-                let leaf = value.get_ref().as_table().is_none() && value.get_ref().as_array().is_none();
-                entry(key.get_ref(), if leaf { value.span() } else { key.span() }, value.get_ref())
+                let leaf =
+                    value.get_ref().as_table().is_none() && value.get_ref().as_array().is_none();
+                entry(
+                    key.get_ref(),
+                    if leaf { value.span() } else { key.span() },
+                    value.get_ref(),
+                )
             };
             return Node::Table(table.iter().map(of).collect());
         }
         match value.as_array() {
-            Some(list) => Node::List(list.iter().map(|value| entry("", value.span(), value.get_ref())).collect()),
+            Some(list) => Node::List(
+                list.iter()
+                    .map(|value| entry("", value.span(), value.get_ref()))
+                    .collect(),
+            ),
             None => Node::Leaf,
         }
     }
@@ -349,7 +410,12 @@ impl<'de> Deserialize<'de> for Node {
                 let mut entries = Vec::new();
                 while let Some(key) = map.next_key::<String>()? {
                     let value = map.next_value::<serde_saphyr::Spanned<Node>>()?;
-                    entries.push(Entry { key, span: 0..0, at: Some(value.referenced), node: value.value });
+                    entries.push(Entry {
+                        key,
+                        span: 0..0,
+                        at: Some(value.referenced),
+                        node: value.value,
+                    });
                 }
                 Ok(Node::Table(entries))
             }
@@ -357,7 +423,12 @@ impl<'de> Deserialize<'de> for Node {
                 let mut entries = Vec::new();
                 while let Some(value) = seq.next_element::<serde_saphyr::Spanned<Node>>()? {
                     let key = String::new();
-                    entries.push(Entry { key, span: 0..0, at: Some(value.referenced), node: value.value });
+                    entries.push(Entry {
+                        key,
+                        span: 0..0,
+                        at: Some(value.referenced),
+                        node: value.value,
+                    });
                 }
                 Ok(Node::List(entries))
             }

@@ -46,32 +46,62 @@ fn toml_and_yaml_say_the_same() {
 fn json_is_yaml() {
     let spec = Document::parse("etcdup.toml", TOML, &[]).unwrap().spec;
     let json = serde_json::to_string_pretty(&spec).unwrap();
-    assert_eq!(Document::parse("etcdup.json", &json, &[]).unwrap().spec, spec);
+    assert_eq!(
+        Document::parse("etcdup.json", &json, &[]).unwrap().spec,
+        spec
+    );
 }
 
 #[test]
 fn every_key_has_a_place() {
     for (name, text) in [("etcdup.toml", TOML), ("etcdup.yaml", YAML)] {
         let document = Document::parse(name, text, &[]).unwrap();
-        assert_eq!(found(&document, "member[1].flags.quota-backend-bytes"), "8589934592", "{name}");
-        assert_eq!(found(&document, "member[0].host").trim_matches('"'), "10.0.1.10", "{name}");
-        let line = document.line_column(&document.find(&KeyPath::member(1).key("name")).unwrap()).0;
-        assert_eq!(text.lines().nth(line - 1).unwrap().contains("m2"), true, "{name}");
+        assert_eq!(
+            found(&document, "member[1].flags.quota-backend-bytes"),
+            "8589934592",
+            "{name}"
+        );
+        assert_eq!(
+            found(&document, "member[0].host").trim_matches('"'),
+            "10.0.1.10",
+            "{name}"
+        );
+        let line = document
+            .line_column(&document.find(&KeyPath::member(1).key("name")).unwrap())
+            .0;
+        assert!(text.lines().nth(line - 1).unwrap().contains("m2"), "{name}");
     }
 }
 
 #[test]
 fn set_changes_the_topology_and_nothing_else() {
-    let sets = ["member[0].address=10.9.9.9".to_owned(), "flags.snapshot-count=7".to_owned()];
+    let sets = [
+        "member[0].address=10.9.9.9".to_owned(),
+        "flags.snapshot-count=7".to_owned(),
+    ];
     let document = Document::parse("etcdup.toml", TOML, &sets).unwrap();
     assert_eq!(document.spec.flags["snapshot-count"].to_string(), "7");
-    assert_eq!(document.spec.member[1], Document::parse("etcdup.toml", TOML, &[]).unwrap().spec.member[1]);
+    assert_eq!(
+        document.spec.member[1],
+        Document::parse("etcdup.toml", TOML, &[])
+            .unwrap()
+            .spec
+            .member[1]
+    );
 }
 
 #[test]
 fn a_set_that_leads_nowhere_says_so() {
-    let error = |set: &str| Document::parse("etcdup.toml", TOML, &[set.to_owned()]).unwrap_err().message;
-    assert!(error("member[9].name=x").contains("no `[9]`"), "{}", error("member[9].name=x"));
+    let error = |set: &str| {
+        Document::parse("etcdup.toml", TOML, &[set.to_owned()])
+            .unwrap_err()
+            .message
+    };
+    assert!(
+        error("member[9].name=x").contains("no `[9]`"),
+        "{}",
+        error("member[9].name=x")
+    );
     assert!(error("nonsense").contains("path=value"));
     assert!(error("clutser=x").contains("unknown field"));
 }
@@ -87,5 +117,8 @@ fn a_fault_of_shape_has_a_place_and_a_help() {
 #[test]
 fn another_format_is_refused_before_anything_else() {
     let error = Document::parse("etcdup.toml", "format = 2\nnew-key = 1\n", &[]).unwrap_err();
-    assert_eq!(error.message, "etcdup.toml is of format 2; this etcdup reads format 1");
+    assert_eq!(
+        error.message,
+        "etcdup.toml is of format 2; this etcdup reads format 1"
+    );
 }

@@ -55,12 +55,21 @@ pub struct MemberLayout {
 
 impl MemberLayout {
     /// The layout of a member; `shares` says whether other members are on its host.
-    pub(super) fn of(spec: &Spec, member: &MemberSpec, name: &MemberName, shares: bool) -> Result<Self, NameError> {
+    pub(super) fn of(
+        spec: &Spec,
+        member: &MemberSpec,
+        name: &MemberName,
+        shares: bool,
+    ) -> Result<Self, NameError> {
         let layout = &spec.layout;
         let process = spec.runtime == RuntimeKind::Process;
         let root = match (&layout.root, process) {
             (Some(root), _) => Some(root.clone()),
-            (None, true) => Some("/var/lib/etcdup/process".parse::<HostPath>()?.join(spec.cluster.as_str())?),
+            (None, true) => Some(
+                "/var/lib/etcdup/process"
+                    .parse::<HostPath>()?
+                    .join(spec.cluster.as_str())?,
+            ),
             (None, false) => None,
         };
         let place = |own: &Option<HostPath>, below_root: &str, standard: &str| match (own, &root) {
@@ -68,7 +77,13 @@ impl MemberLayout {
             (None, Some(root)) => root.join(below_root),
             (None, None) => standard.parse(),
         };
-        let own = |base: HostPath| if shares { base.join(name.as_str()) } else { Ok(base) };
+        let own = |base: HostPath| {
+            if shares {
+                base.join(name.as_str())
+            } else {
+                Ok(base)
+            }
+        };
         let state = place(&None, "etcdup", "/var/lib/etcdup")?;
         let binaries = place(&layout.binaries, "opt", "/opt/etcd")?;
         let run = state.join("run")?;
@@ -78,7 +93,11 @@ impl MemberLayout {
                 Some(data) => data.clone(),
                 None => own(place(&layout.data, "data", "/var/lib/etcd")?)?,
             },
-            unit: if shares { format!("etcd-{name}.service") } else { "etcd.service".to_owned() },
+            unit: if shares {
+                format!("etcd-{name}.service")
+            } else {
+                "etcd.service".to_owned()
+            },
             start_file: run.join(&format!("{name}.sh"))?,
             pid_file: run.join(&format!("{name}.pid"))?,
             log_file: run.join(&format!("{name}.log"))?,

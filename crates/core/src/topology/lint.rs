@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::document::KeyPath;
 use super::layout::Ports;
-use super::lint_flags::{FLAG_IN_VERSION, FLAG_OWNED, FLAG_VALUE, TLS_CONTRADICTION, UNKNOWN_FLAG, lint_flags};
+use super::lint_flags::{
+    FLAG_IN_VERSION, FLAG_OWNED, FLAG_VALUE, TLS_CONTRADICTION, UNKNOWN_FLAG, lint_flags,
+};
 use super::resolve::{Topology, resolve};
 use super::spec::{AddressSpec, Binaries, HostSpec, Plane, RuntimeKind, Spec};
 use crate::advisory::{Weight, advisories};
@@ -130,7 +132,11 @@ pub fn lint(spec: &Spec) -> Vec<Finding> {
 
 fn not_yet(spec: &Spec, findings: &mut Vec<Finding>) {
     let mut blocked = |subject: &str, what: &str, at: KeyPath| {
-        findings.push(NOT_YET.error(subject, format!("{what} not done by this release")).at(at));
+        findings.push(
+            NOT_YET
+                .error(subject, format!("{what} not done by this release"))
+                .at(at),
+        );
     };
     if spec.runtime == RuntimeKind::StaticPod {
         blocked("runtime", "static pods are", KeyPath::root("runtime"));
@@ -140,10 +146,18 @@ fn not_yet(spec: &Spec, findings: &mut Vec<Finding>) {
     }
     for (index, member) in spec.member.iter().enumerate() {
         if matches!(member.host, HostSpec::Vagrant(_)) {
-            blocked("host", "Vagrant machines are", KeyPath::member(index).key("host"));
+            blocked(
+                "host",
+                "Vagrant machines are",
+                KeyPath::member(index).key("host"),
+            );
         }
         if member.absent {
-            blocked("absent", "taking members away is", KeyPath::member(index).key("absent"));
+            blocked(
+                "absent",
+                "taking members away is",
+                KeyPath::member(index).key("absent"),
+            );
         }
     }
 }
@@ -158,7 +172,10 @@ fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
     };
     if !spec.etcd.is_known() {
         let newest = format!("3.{}.{}", KNOWN_MINORS[column], NEWEST_PATCHES[column]);
-        let evidence = format!("{} is newer than {newest}, the newest known; its flags are taken to be the same", spec.etcd);
+        let evidence = format!(
+            "{} is newer than {newest}, the newest known; its flags are taken to be the same",
+            spec.etcd
+        );
         findings.push(VERSION_UNKNOWN.warning(&spec.etcd, evidence).at(at()));
     }
     for advisory in advisories(&spec.etcd) {
@@ -179,14 +196,28 @@ fn counts(spec: &Spec, findings: &mut Vec<Finding>) {
     let count = spec.member.len();
     let at = || KeyPath::root("member");
     if count == 0 {
-        findings.push(NO_MEMBERS.error("cluster", "there is no [[member]]").at(KeyPath::root("cluster")));
+        findings.push(
+            NO_MEMBERS
+                .error("cluster", "there is no [[member]]")
+                .at(KeyPath::root("cluster")),
+        );
     } else if count.is_multiple_of(2) {
         let survives = (count - 1) / 2;
-        let evidence = format!("{count} members survive the loss of {survives}, as {} do", count - 1);
+        let evidence = format!(
+            "{count} members survive the loss of {survives}, as {} do",
+            count - 1
+        );
         findings.push(EVEN_MEMBERS.warning("cluster", evidence).at(at()));
     }
     if count > 7 {
-        findings.push(MANY_VOTERS.warning("cluster", format!("{count} voters; each write waits for {}", count / 2 + 1)).at(at()));
+        findings.push(
+            MANY_VOTERS
+                .warning(
+                    "cluster",
+                    format!("{count} voters; each write waits for {}", count / 2 + 1),
+                )
+                .at(at()),
+        );
     }
 }
 
@@ -198,19 +229,33 @@ fn duplicates(spec: &Spec, findings: &mut Vec<Finding>) {
             && let Some(first) = names.insert(name.clone(), index)
         {
             let evidence = format!("member {} of the file is called `{name}` too", first + 1);
-            findings.push(DUPLICATE_NAME.error(name, evidence).at(KeyPath::member(index).key("name")));
+            findings.push(
+                DUPLICATE_NAME
+                    .error(name, evidence)
+                    .at(KeyPath::member(index).key("name")),
+            );
         }
         let (address, key) = match (&member.address, &member.host) {
             (Some(AddressSpec::Given(address)), _) => (address.to_string(), "address"),
             (Some(AddressSpec::Interface(_)), _) => continue,
-            (None, HostSpec::Text(text)) => (text.rsplit('@').next().unwrap_or(text).to_ascii_lowercase(), "host"),
+            (None, HostSpec::Text(text)) => (
+                text.rsplit('@').next().unwrap_or(text).to_ascii_lowercase(),
+                "host",
+            ),
             (None, HostSpec::Ssh(ssh)) => (ssh.ssh.to_ascii_lowercase(), "host"),
             (None, HostSpec::Vagrant(machine)) => (machine.vagrant.clone(), "host"),
         };
         let port = Ports::of(member, &spec.layout).peer;
         if let Some(first) = urls.insert((address.clone(), port), index) {
-            let evidence = format!("member {} of the file has {address}, peer port {port}, too", first + 1);
-            findings.push(DUPLICATE_ADDRESS.error(&address, evidence).at(KeyPath::member(index).key(key)));
+            let evidence = format!(
+                "member {} of the file has {address}, peer port {port}, too",
+                first + 1
+            );
+            findings.push(
+                DUPLICATE_ADDRESS
+                    .error(&address, evidence)
+                    .at(KeyPath::member(index).key(key)),
+            );
         }
     }
 }
@@ -219,14 +264,30 @@ fn security(spec: &Spec, findings: &mut Vec<Finding>) {
     if spec.security.allow_plain {
         return;
     }
-    let Ok(topology) = resolve(spec, |_| None) else { return };
-    let planes = [("client", spec.security.client), ("peer", spec.security.peer)];
+    let Ok(topology) = resolve(spec, |_| None) else {
+        return;
+    };
+    let planes = [
+        ("client", spec.security.client),
+        ("peer", spec.security.peer),
+    ];
     for (plane, _) in planes.into_iter().filter(|(_, kind)| *kind == Plane::Plain) {
-        let exposed: Vec<_> =
-            topology.members.iter().filter(|member| !member.listen.is_loopback()).map(|m| m.name.to_string()).collect();
+        let exposed: Vec<_> = topology
+            .members
+            .iter()
+            .filter(|member| !member.listen.is_loopback())
+            .map(|m| m.name.to_string())
+            .collect();
         if !exposed.is_empty() {
-            let evidence = format!("the {plane} plane of {} is plain HTTP on an address of the network", exposed.join(", "));
-            findings.push(PLAIN_EXPOSED.error(plane, evidence).at(KeyPath::root("security").key(plane)));
+            let evidence = format!(
+                "the {plane} plane of {} is plain HTTP on an address of the network",
+                exposed.join(", ")
+            );
+            findings.push(
+                PLAIN_EXPOSED
+                    .error(plane, evidence)
+                    .at(KeyPath::root("security").key(plane)),
+            );
         }
     }
 }
@@ -235,12 +296,22 @@ fn checksums(spec: &Spec, findings: &mut Vec<Finding>) {
     let at = |kind: &str| KeyPath::root("binaries").key(kind).key("sha256");
     let mut check = |sum: &str, at: KeyPath| {
         if sum.len() != 64 || !sum.chars().all(|c| c.is_ascii_hexdigit()) {
-            findings.push(CHECKSUM_FORM.error("sha256", format!("`{sum}` is no SHA-256")).at(at));
+            findings.push(
+                CHECKSUM_FORM
+                    .error("sha256", format!("`{sum}` is no SHA-256"))
+                    .at(at),
+            );
         }
     };
     match &spec.binaries {
-        Binaries::Release(release) => release.sha256.iter().for_each(|(arch, sum)| check(sum, at("release").key(arch))),
-        Binaries::Archive(archive) => archive.sha256.iter().for_each(|sum| check(sum, at("archive"))),
+        Binaries::Release(release) => release
+            .sha256
+            .iter()
+            .for_each(|(arch, sum)| check(sum, at("release").key(arch))),
+        Binaries::Archive(archive) => archive
+            .sha256
+            .iter()
+            .for_each(|sum| check(sum, at("archive"))),
         Binaries::Directory(_) | Binaries::Host(_) => {}
     }
 }
@@ -248,25 +319,55 @@ fn checksums(spec: &Spec, findings: &mut Vec<Finding>) {
 fn clashes(topology: &Topology, findings: &mut Vec<Finding>) {
     for (index, member) in topology.members.iter().enumerate() {
         let at = || KeyPath::member(member.index);
-        let own = [("client-port", Some(member.ports.client)), ("peer-port", Some(member.ports.peer)), ("metrics-port", member.ports.metrics)];
+        let own = [
+            ("client-port", Some(member.ports.client)),
+            ("peer-port", Some(member.ports.peer)),
+            ("metrics-port", member.ports.metrics),
+        ];
         if member.ports.client == member.ports.peer {
             let evidence = format!("clients and peers both want port {}", member.ports.client);
             findings.push(PORT_CLASH.error(&member.name, evidence).at(at()));
         }
-        for other in topology.members[..index].iter().filter(|other| other.host == member.host) {
-            let taken = [Some(other.ports.client), Some(other.ports.peer), other.ports.metrics];
-            let apart = other.listen != member.listen && !other.listen.is_unspecified() && !member.listen.is_unspecified();
-            for (key, port) in own.iter().filter(|(_, port)| port.is_some() && taken.contains(port)) {
+        for other in topology.members[..index]
+            .iter()
+            .filter(|other| other.host == member.host)
+        {
+            let taken = [
+                Some(other.ports.client),
+                Some(other.ports.peer),
+                other.ports.metrics,
+            ];
+            let apart = other.listen != member.listen
+                && !other.listen.is_unspecified()
+                && !member.listen.is_unspecified();
+            for (key, port) in own
+                .iter()
+                .filter(|(_, port)| port.is_some() && taken.contains(port))
+            {
                 let loopback_too = *key == "metrics-port" || !member.listen.is_loopback();
                 if apart && !loopback_too {
                     continue;
                 }
-                let evidence = format!("{} wants port {} of {} too", other.name, port.unwrap_or_default(), member.host);
+                let evidence = format!(
+                    "{} wants port {} of {} too",
+                    other.name,
+                    port.unwrap_or_default(),
+                    member.host
+                );
                 findings.push(PORT_CLASH.error(&member.name, evidence).at(at().key(key)));
             }
-            if member.layout.data.is_within(&other.layout.data) || other.layout.data.is_within(&member.layout.data) {
-                let evidence = format!("{} and {} of {} would share {}", other.name, member.name, member.host, member.layout.data);
-                findings.push(PATH_CLASH.error(&member.name, evidence).at(at().key("data")));
+            if member.layout.data.is_within(&other.layout.data)
+                || other.layout.data.is_within(&member.layout.data)
+            {
+                let evidence = format!(
+                    "{} and {} of {} would share {}",
+                    other.name, member.name, member.host, member.layout.data
+                );
+                findings.push(
+                    PATH_CLASH
+                        .error(&member.name, evidence)
+                        .at(at().key("data")),
+                );
             }
         }
     }

@@ -43,12 +43,22 @@ pub(super) const TLS_CONTRADICTION: Check = Check {
 pub(super) fn lint_flags(spec: &Spec, findings: &mut Vec<Finding>) {
     table(spec, &spec.flags, &KeyPath::root("flags"), findings);
     for (index, member) in spec.member.iter().enumerate() {
-        table(spec, &member.flags, &KeyPath::member(index).key("flags"), findings);
+        table(
+            spec,
+            &member.flags,
+            &KeyPath::member(index).key("flags"),
+            findings,
+        );
     }
     timing(spec, findings);
 }
 
-fn table(spec: &Spec, flags: &BTreeMap<String, FlagValue>, place: &KeyPath, findings: &mut Vec<Finding>) {
+fn table(
+    spec: &Spec,
+    flags: &BTreeMap<String, FlagValue>,
+    place: &KeyPath,
+    findings: &mut Vec<Finding>,
+) {
     for (name, value) in flags {
         let at = place.clone().key(name);
         match lookup(name) {
@@ -59,9 +69,16 @@ fn table(spec: &Spec, flags: &BTreeMap<String, FlagValue>, place: &KeyPath, find
 }
 
 fn unknown(spec: &Spec, name: &str) -> Finding {
-    let bare = name.trim_start_matches('-').replace('_', "-").to_ascii_lowercase();
+    let bare = name
+        .trim_start_matches('-')
+        .replace('_', "-")
+        .to_ascii_lowercase();
     let bare = bare.strip_prefix("etcd-").unwrap_or(&bare);
-    let near = if lookup(bare).is_some() { Some(bare.to_owned()) } else { nearest(bare, &spec.etcd).map(str::to_owned) };
+    let near = if lookup(bare).is_some() {
+        Some(bare.to_owned())
+    } else {
+        nearest(bare, &spec.etcd).map(str::to_owned)
+    };
     let finding = UNKNOWN_FLAG.error(name, format!("etcd has no flag `{name}`"));
     match near {
         Some(near) => finding.advise(format!("did you mean `{near}`?")),
@@ -72,9 +89,18 @@ fn unknown(spec: &Spec, name: &str) -> Finding {
 fn one(spec: &Spec, row: &Row, value: &FlagValue) -> Option<Finding> {
     let name = row.name;
     match row.owned {
-        Owned::Etcdup => return Some(FLAG_OWNED.error(name, format!("`{name}` is set by etcdup")).advise(instead_of(name))),
+        Owned::Etcdup => {
+            return Some(
+                FLAG_OWNED
+                    .error(name, format!("`{name}` is set by etcdup"))
+                    .advise(instead_of(name)),
+            );
+        }
         Owned::Security => {
-            return Some(TLS_CONTRADICTION.error(name, format!("`{name}` is decided by [security] and [certificates]")));
+            return Some(TLS_CONTRADICTION.error(
+                name,
+                format!("`{name}` is decided by [security] and [certificates]"),
+            ));
         }
         Owned::User | Owned::Append => {}
     }
@@ -90,10 +116,17 @@ fn one(spec: &Spec, row: &Row, value: &FlagValue) -> Option<Finding> {
             plain(spec.security.client) && plain(spec.security.peer)
         }
         "client-crl-file" | "client-cert-allowed-hostname" => spec.security.client != Plane::Mutual,
-        "peer-crl-file" | "peer-cert-allowed-cn" | "peer-cert-allowed-hostname" => plain(spec.security.peer),
+        "peer-crl-file" | "peer-cert-allowed-cn" | "peer-cert-allowed-hostname" => {
+            plain(spec.security.peer)
+        }
         _ => false,
     };
-    idle.then(|| TLS_CONTRADICTION.error(name, format!("`{name}` has no effect under this [security]")))
+    idle.then(|| {
+        TLS_CONTRADICTION.error(
+            name,
+            format!("`{name}` has no effect under this [security]"),
+        )
+    })
 }
 
 fn instead_of(name: &str) -> &'static str {
@@ -107,20 +140,27 @@ fn instead_of(name: &str) -> &'static str {
 }
 
 fn absent(spec: &Spec, row: &Row) -> Finding {
-    let finding = FLAG_IN_VERSION.error(row.name, format!("etcd {} has no `{}`", spec.etcd, row.name));
+    let finding = FLAG_IN_VERSION.error(
+        row.name,
+        format!("etcd {} has no `{}`", spec.etcd, row.name),
+    );
     match row.successor() {
         Some(Successor::Flag(next)) => finding.advise(format!("it became `{next}`")),
-        Some(Successor::Gate(gate)) => finding.advise(format!("it became the feature gate `{gate}`: feature-gates = \"{gate}=true\"")),
+        Some(Successor::Gate(gate)) => finding.advise(format!(
+            "it became the feature gate `{gate}`: feature-gates = \"{gate}=true\""
+        )),
         Some(Successor::Nothing) => finding.advise("nothing took its place; leave it out"),
         None => {
             let cells = crate::version::KNOWN_MINORS
                 .iter()
                 .enumerate()
                 .filter(|(column, _)| row.cell(*column) != "-")
-                .map(|(column, minor)| match row.cell(column).trim_end_matches('!') {
-                    "all" => format!("3.{minor}"),
-                    from => format!("3.{minor}.{from}"),
-                })
+                .map(
+                    |(column, minor)| match row.cell(column).trim_end_matches('!') {
+                        "all" => format!("3.{minor}"),
+                        from => format!("3.{minor}.{from}"),
+                    },
+                )
                 .collect::<Vec<_>>();
             finding.advise(format!("it is in {}", cells.join(", ")))
         }
@@ -129,23 +169,45 @@ fn absent(spec: &Spec, row: &Row) -> Finding {
 
 /// Election timeout: at least five heartbeats, at most 50 s, equal on all members (etcd's tuning guide).
 fn timing(spec: &Spec, findings: &mut Vec<Finding>) {
-    let number = |flags: &BTreeMap<String, FlagValue>, name: &str| flags.get(name).and_then(|value| value.to_string().parse::<u64>().ok());
+    let number = |flags: &BTreeMap<String, FlagValue>, name: &str| {
+        flags
+            .get(name)
+            .and_then(|value| value.to_string().parse::<u64>().ok())
+    };
     let heartbeat = number(&spec.flags, "heartbeat-interval").unwrap_or(100);
     let election = number(&spec.flags, "election-timeout").unwrap_or(1000);
     let at = |name: &str| KeyPath::root("flags").key(name);
     if election < heartbeat * 5 {
-        let evidence = format!("election-timeout {election} ms is less than five heartbeats of {heartbeat} ms");
-        findings.push(FLAG_VALUE.error("election-timeout", evidence).at(at("election-timeout")));
+        let evidence = format!(
+            "election-timeout {election} ms is less than five heartbeats of {heartbeat} ms"
+        );
+        findings.push(
+            FLAG_VALUE
+                .error("election-timeout", evidence)
+                .at(at("election-timeout")),
+        );
     }
     if election > 50_000 {
-        findings.push(FLAG_VALUE.error("election-timeout", format!("{election} ms is more than 50 s")).at(at("election-timeout")));
+        findings.push(
+            FLAG_VALUE
+                .error(
+                    "election-timeout",
+                    format!("{election} ms is more than 50 s"),
+                )
+                .at(at("election-timeout")),
+        );
     }
     for (index, member) in spec.member.iter().enumerate() {
         for flag in ["heartbeat-interval", "election-timeout"] {
             if member.flags.contains_key(flag) {
                 let evidence = format!("`{flag}` must be the same on every member");
                 let at = KeyPath::member(index).key("flags").key(flag);
-                findings.push(FLAG_VALUE.error(flag, evidence).at(at).advise("move it to the file's [flags]"));
+                findings.push(
+                    FLAG_VALUE
+                        .error(flag, evidence)
+                        .at(at)
+                        .advise("move it to the file's [flags]"),
+                );
             }
         }
     }

@@ -3,14 +3,31 @@ use super::*;
 use crate::finding::Verdict;
 
 fn findings(head: &str, members: &str) -> Vec<(&'static str, Verdict, String)> {
-    let version = if head.contains("etcd =") { "" } else { "etcd = \"3.5.33\"\n" };
+    let version = if head.contains("etcd =") {
+        ""
+    } else {
+        "etcd = \"3.5.33\"\n"
+    };
     let text = format!("format = 1\ncluster = \"prod\"\n{version}{head}\n{members}");
     let document = Document::parse("etcdup.toml", &text, &[]).unwrap();
     lint(&document.spec)
         .into_iter()
         .map(|finding| {
-            let at = finding.at.as_ref().and_then(|at| document.find(at)).map(|span| text[span].to_owned());
-            (finding.id, finding.verdict, format!("{} [{}] {}", finding.evidence, at.unwrap_or_default(), finding.advice))
+            let at = finding
+                .at
+                .as_ref()
+                .and_then(|at| document.find(at))
+                .map(|span| text[span].to_owned());
+            (
+                finding.id,
+                finding.verdict,
+                format!(
+                    "{} [{}] {}",
+                    finding.evidence,
+                    at.unwrap_or_default(),
+                    finding.advice
+                ),
+            )
         })
         .collect()
 }
@@ -20,7 +37,9 @@ fn member(name: &str, host: &str, more: &str) -> String {
 }
 
 fn three() -> String {
-    (1..=3).map(|n| member(&format!("m{n}"), &format!("10.0.1.1{n}"), "")).collect()
+    (1..=3)
+        .map(|n| member(&format!("m{n}"), &format!("10.0.1.1{n}"), ""))
+        .collect()
 }
 
 fn ids(findings: &[(&'static str, Verdict, String)]) -> Vec<&'static str> {
@@ -41,27 +60,65 @@ fn all_mistakes_are_named_at_once_each_with_its_place() {
         member("m3", "10.0.1.12", "address = \"10.0.1.10\""),
     );
     let found = findings("[flags]\nname = \"x\"\nsnapshot-count = \"many\"", &members);
-    assert_eq!(ids(&found), ["duplicate-name", "duplicate-address", "flag-owned", "flag-value", "unknown-flag"]);
-    assert!(found[4].2.contains("[5] did you mean `quota-backend-bytes`?"), "{}", found[4].2);
+    assert_eq!(
+        ids(&found),
+        [
+            "duplicate-name",
+            "duplicate-address",
+            "flag-owned",
+            "flag-value",
+            "unknown-flag"
+        ]
+    );
+    assert!(
+        found[4]
+            .2
+            .contains("[5] did you mean `quota-backend-bytes`?"),
+        "{}",
+        found[4].2
+    );
     assert!(found[0].2.contains("[\"m1\"]"), "{}", found[0].2);
 }
 
 #[test]
 fn counts_that_protect_no_better_are_warnings() {
-    let found = findings("", &(member("a", "10.0.0.1", "") + &member("b", "10.0.0.2", "")));
+    let found = findings(
+        "",
+        &(member("a", "10.0.0.1", "") + &member("b", "10.0.0.2", "")),
+    );
     assert_eq!(found[0].1, Verdict::Warning);
-    assert!(found[0].2.starts_with("2 members survive the loss of 0, as 1 do"), "{}", found[0].2);
-    let nine: String = (1..=9).map(|n| member(&format!("m{n}"), &format!("10.0.0.{n}"), "")).collect();
+    assert!(
+        found[0]
+            .2
+            .starts_with("2 members survive the loss of 0, as 1 do"),
+        "{}",
+        found[0].2
+    );
+    let nine: String = (1..=9)
+        .map(|n| member(&format!("m{n}"), &format!("10.0.0.{n}"), ""))
+        .collect();
     assert_eq!(ids(&findings("", &nine)), ["many-voters"]);
 }
 
 #[test]
 fn a_flag_that_went_away_says_what_it_became() {
     let head = |version: &str, flag: &str| format!("etcd = \"{version}\"\n[flags]\n{flag}");
-    let gone = findings(&head("3.7.2", "experimental-initial-corrupt-check = true"), &three());
-    assert!(gone[0].2.contains("feature gate `InitialCorruptCheck`"), "{}", gone[0].2);
+    let gone = findings(
+        &head("3.7.2", "experimental-initial-corrupt-check = true"),
+        &three(),
+    );
+    assert!(
+        gone[0].2.contains("feature gate `InitialCorruptCheck`"),
+        "{}",
+        gone[0].2
+    );
     let early = findings(&head("3.4.45", "compaction-batch-limit = 5"), &three());
-    assert!(early.iter().any(|finding| finding.2.contains("it is in 3.6, 3.7")), "{early:?}");
+    assert!(
+        early
+            .iter()
+            .any(|finding| finding.2.contains("it is in 3.6, 3.7")),
+        "{early:?}"
+    );
 }
 
 #[test]
@@ -69,7 +126,8 @@ fn members_of_one_host_need_their_own_ports() {
     let shared = member("a", "10.0.0.1", "") + &member("b", "10.0.0.1", "peer-port = 2390");
     let found = findings("", &shared);
     assert!(ids(&found).contains(&"port-clash"), "{found:?}");
-    let apart = member("a", "10.0.0.1", "") + &member("b", "10.0.0.1", "peer-port = 2390\nclient-port = 2389");
+    let apart = member("a", "10.0.0.1", "")
+        + &member("b", "10.0.0.1", "peer-port = 2390\nclient-port = 2389");
     assert_eq!(ids(&findings("", &apart)), ["even-members"]);
 }
 
@@ -77,20 +135,31 @@ fn members_of_one_host_need_their_own_ports() {
 fn plain_http_on_the_network_must_be_said_out_loud() {
     let plain = "[security]\nclient = \"plain\"\n";
     assert_eq!(ids(&findings(plain, &three())), ["plain-exposed"]);
-    assert_eq!(ids(&findings(&format!("{plain}allow-plain = true"), &three())), Vec::<&str>::new());
+    assert_eq!(
+        ids(&findings(&format!("{plain}allow-plain = true"), &three())),
+        Vec::<&str>::new()
+    );
     let local = "[[member]]\nname = \"a\"\nhost = \"local\"\n";
     assert_eq!(ids(&findings(plain, local)), Vec::<&str>::new());
 }
 
 #[test]
 fn what_is_not_done_yet_is_never_passed_over() {
-    let found = findings("runtime = \"static-pod\"", "[[member]]\nname = \"a\"\nhost = { vagrant = \"a\" }\nabsent = true\n");
+    let found = findings(
+        "runtime = \"static-pod\"",
+        "[[member]]\nname = \"a\"\nhost = { vagrant = \"a\" }\nabsent = true\n",
+    );
     assert_eq!(ids(&found)[..3], ["not-yet", "not-yet", "not-yet"]);
 }
 
 #[test]
 fn a_release_that_loses_data_is_refused_and_a_lagging_one_is_not() {
-    let verdict = |version: &str| findings(&format!("etcd = \"{version}\""), &three()).iter().map(|finding| finding.1).max();
+    let verdict = |version: &str| {
+        findings(&format!("etcd = \"{version}\""), &three())
+            .iter()
+            .map(|finding| finding.1)
+            .max()
+    };
     assert_eq!(verdict("3.5.2"), Some(Verdict::Error));
     assert_eq!(verdict("3.5.30"), Some(Verdict::Warning));
     assert_eq!(verdict("3.8.0"), Some(Verdict::Error));

@@ -48,12 +48,20 @@ fn walk(document: &Document, path: &str, value: &Value, settings: &mut Vec<Setti
 }
 
 fn origin(document: &Document, path: &str) -> String {
-    if document.sets.iter().any(|set| set.split_once('=').is_some_and(|(set, _)| set == path)) {
+    if document
+        .sets
+        .iter()
+        .any(|set| set.split_once('=').is_some_and(|(set, _)| set == path))
+    {
         return "--set".to_owned();
     }
-    let Ok(path) = path.parse::<KeyPath>() else { return "default".to_owned() };
+    let Ok(path) = path.parse::<KeyPath>() else {
+        return "default".to_owned();
+    };
     match document.find(&path) {
-        Some(span) if document.says(&path) => format!("{}:{}", document.name, document.line_column(&span).0),
+        Some(span) if document.says(&path) => {
+            format!("{}:{}", document.name, document.line_column(&span).0)
+        }
         _ => "default".to_owned(),
     }
 }
@@ -67,7 +75,12 @@ mod tests {
         let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.30\"\n[[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n";
         let document = Document::parse("etcdup.toml", text, &["token=t2".to_owned()]).unwrap();
         let settings = show(&document);
-        let origin = |path: &str| settings.iter().find(|setting| setting.path == path).map(|setting| setting.origin.as_str());
+        let origin = |path: &str| {
+            settings
+                .iter()
+                .find(|setting| setting.path == path)
+                .map(|setting| setting.origin.as_str())
+        };
         assert_eq!(origin("cluster"), Some("etcdup.toml:2"));
         assert_eq!(origin("member[0].host"), Some("etcdup.toml:6"));
         assert_eq!(origin("security.client"), Some("default"));

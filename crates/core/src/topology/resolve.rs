@@ -90,7 +90,9 @@ impl ResolveError {
     #[must_use]
     pub fn at(&self) -> &KeyPath {
         match self {
-            ResolveError::NeedsHost { at, .. } | ResolveError::NoInterface { at, .. } | ResolveError::Name { at, .. } => at,
+            ResolveError::NeedsHost { at, .. }
+            | ResolveError::NoInterface { at, .. }
+            | ResolveError::Name { at, .. } => at,
         }
     }
 }
@@ -103,30 +105,58 @@ pub fn resolve<'a>(
     spec: &Spec,
     facts: impl Fn(&HostId) -> Option<&'a HostFacts>,
 ) -> Result<Topology, ResolveError> {
-    let targets: Vec<HostTarget> =
-        spec.member.iter().map(|member| HostTarget::from_spec(&member.host, &spec.ssh)).collect();
+    let targets: Vec<HostTarget> = spec
+        .member
+        .iter()
+        .map(|member| HostTarget::from_spec(&member.host, &spec.ssh))
+        .collect();
     let ids: Vec<HostId> = targets.iter().map(HostTarget::id).collect();
     let mut members = Vec::new();
     for (index, member) in spec.member.iter().enumerate() {
         let host = ids[index].clone();
         let at = KeyPath::member(index);
         let shares = ids.iter().filter(|id| **id == host).count() > 1;
-        let named = |error| ResolveError::Name { error, at: at.clone() };
+        let named = |error| ResolveError::Name {
+            error,
+            at: at.clone(),
+        };
         let name = match &member.name {
             Some(name) => name.clone(),
             None => facts(&host)
-                .ok_or(ResolveError::NeedsHost { host: host.clone(), what: "the name", at: at.clone().key("name") })?
+                .ok_or(ResolveError::NeedsHost {
+                    host: host.clone(),
+                    what: "the name",
+                    at: at.clone().key("name"),
+                })?
                 .hostname
                 .parse()
                 .map_err(named)?,
         };
         let (address, listen) = addresses(member, &host, &at, facts(&host))?;
         let layout = MemberLayout::of(spec, member, &name, shares).map_err(named)?;
-        let mut flags: BTreeMap<String, String> =
-            spec.flags.iter().map(|(flag, value)| (flag.clone(), value.to_string())).collect();
-        flags.extend(member.flags.iter().map(|(flag, value)| (flag.clone(), value.to_string())));
+        let mut flags: BTreeMap<String, String> = spec
+            .flags
+            .iter()
+            .map(|(flag, value)| (flag.clone(), value.to_string()))
+            .collect();
+        flags.extend(
+            member
+                .flags
+                .iter()
+                .map(|(flag, value)| (flag.clone(), value.to_string())),
+        );
         let ports = Ports::of(member, &spec.layout);
-        members.push(Member { index, name, host, address, listen, names: member.names.clone(), ports, layout, flags });
+        members.push(Member {
+            index,
+            name,
+            host,
+            address,
+            listen,
+            names: member.names.clone(),
+            ports,
+            layout,
+            flags,
+        });
     }
     let token = match &spec.token {
         Some(token) => token.clone(),
@@ -134,10 +164,18 @@ pub fn resolve<'a>(
             .cluster
             .as_str()
             .parse()
-            .map_err(|error| ResolveError::Name { error, at: KeyPath::root("cluster") })?,
+            .map_err(|error| ResolveError::Name {
+                error,
+                at: KeyPath::root("cluster"),
+            })?,
     };
     let hosts = ids.into_iter().zip(targets).collect();
-    Ok(Topology { spec: spec.clone(), token, members, hosts })
+    Ok(Topology {
+        spec: spec.clone(),
+        token,
+        members,
+        hosts,
+    })
 }
 
 /// What a member is called and what it listens on.
@@ -153,7 +191,10 @@ fn addresses(
         HostSpec::Ssh(ssh) => split_login(&ssh.ssh).1,
         HostSpec::Vagrant(machine) => machine.vagrant.clone(),
     };
-    let named = |error| ResolveError::Name { error, at: at.clone().key("host") };
+    let named = |error| ResolveError::Name {
+        error,
+        at: at.clone().key("host"),
+    };
     let address = match &member.address {
         Some(AddressSpec::Given(address)) => address.clone(),
         Some(AddressSpec::Interface(interface)) => {
@@ -174,7 +215,11 @@ fn addresses(
         None => host_text.parse().map_err(named)?,
     };
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let listen = member.listen.or_else(|| address.ip()).or_else(|| host_text.parse().ok()).unwrap_or(any);
+    let listen = member
+        .listen
+        .or_else(|| address.ip())
+        .or_else(|| host_text.parse().ok())
+        .unwrap_or(any);
     Ok((address, listen))
 }
 
@@ -187,7 +232,9 @@ impl Topology {
 
     /// The members on a host.
     pub fn on_host<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Member> {
-        self.members.iter().filter(move |member| member.host == *host)
+        self.members
+            .iter()
+            .filter(move |member| member.host == *host)
     }
 
     /// How many voters make a quorum.
@@ -224,13 +271,21 @@ impl Topology {
     /// The URL that peers use.
     #[must_use]
     pub fn peer_url(&self, member: &Member) -> EtcdUrl {
-        EtcdUrl::new(scheme(self.spec.security.peer), member.address.clone(), member.ports.peer)
+        EtcdUrl::new(
+            scheme(self.spec.security.peer),
+            member.address.clone(),
+            member.ports.peer,
+        )
     }
 
     /// The URL that clients use.
     #[must_use]
     pub fn client_url(&self, member: &Member) -> EtcdUrl {
-        EtcdUrl::new(self.client_scheme(), member.address.clone(), member.ports.client)
+        EtcdUrl::new(
+            self.client_scheme(),
+            member.address.clone(),
+            member.ports.client,
+        )
     }
 
     /// All flags of a member. `state` is `new` until the cluster has formed, `existing` from then on.
@@ -242,24 +297,44 @@ impl Topology {
         let mut listen_client = vec![EtcdUrl::new(client, member.listen, member.ports.client)];
         let wide = member.listen.is_unspecified() || member.listen.is_loopback();
         if !wide {
-            let inside = if security.loopback_http { Scheme::Http } else { client };
-            listen_client.push(EtcdUrl::new(inside, loopback(member.listen), member.ports.client));
+            let inside = if security.loopback_http {
+                Scheme::Http
+            } else {
+                client
+            };
+            listen_client.push(EtcdUrl::new(
+                inside,
+                loopback(member.listen),
+                member.ports.client,
+            ));
         }
         flags.set("name", member.name.as_str());
         flags.set("data-dir", member.layout.data.as_str());
         flags.set("listen-client-urls", join_urls(&listen_client));
         flags.set("advertise-client-urls", self.client_url(member).to_string());
-        flags.set("listen-peer-urls", EtcdUrl::new(scheme(security.peer), member.listen, member.ports.peer).to_string());
-        flags.set("initial-advertise-peer-urls", self.peer_url(member).to_string());
+        flags.set(
+            "listen-peer-urls",
+            EtcdUrl::new(scheme(security.peer), member.listen, member.ports.peer).to_string(),
+        );
+        flags.set(
+            "initial-advertise-peer-urls",
+            self.peer_url(member).to_string(),
+        );
         flags.set("initial-cluster", self.initial_cluster());
         flags.set("initial-cluster-state", state.as_str());
         flags.set("initial-cluster-token", self.token.as_str());
         if let Some(port) = member.ports.metrics {
-            flags.set("listen-metrics-urls", format!("http://{}", authority(loopback(member.listen), port)));
+            flags.set(
+                "listen-metrics-urls",
+                format!("http://{}", authority(loopback(member.listen), port)),
+            );
         }
         self.tls_flags(member, &mut flags);
         for (flag, value) in &member.flags {
-            match (flags.get(flag), crate::flag::lookup(flag).map(|row| row.owned)) {
+            match (
+                flags.get(flag),
+                crate::flag::lookup(flag).map(|row| row.owned),
+            ) {
                 (Some(own), Some(crate::flag::Owned::Append)) => {
                     let joined = format!("{own},{value}");
                     flags.set(flag, joined);
@@ -282,7 +357,11 @@ impl Topology {
             flags.set("client-cert-auth", "true");
         }
         if security.peer != Plane::Plain {
-            let name = if self.shares_certificate() { "server" } else { "peer" };
+            let name = if self.shares_certificate() {
+                "server"
+            } else {
+                "peer"
+            };
             flags.set("peer-cert-file", at(&format!("{name}.crt")));
             flags.set("peer-key-file", at(&format!("{name}.key")));
             flags.set("peer-trusted-ca-file", at("ca.crt"));
@@ -295,9 +374,12 @@ impl Topology {
     /// Whether a member shows one certificate on both planes.
     #[must_use]
     pub fn shares_certificate(&self) -> bool {
-        let both = self.spec.security.client != Plane::Plain && self.spec.security.peer != Plane::Plain;
+        let both =
+            self.spec.security.client != Plane::Plain && self.spec.security.peer != Plane::Plain;
         let provided = self.spec.certificates.provided.as_ref();
-        both && provided.map_or(self.spec.certificates.shared, |provided| provided.peer.is_none())
+        both && provided.map_or(self.spec.certificates.shared, |provided| {
+            provided.peer.is_none()
+        })
     }
 
     /// Whether either plane uses TLS.
@@ -311,7 +393,11 @@ impl Topology {
     pub fn certificates(&self, member: &Member) -> Vec<(&'static str, CertRequest)> {
         let mut wanted = Vec::new();
         if self.spec.security.client != Plane::Plain {
-            let usage = if self.shares_certificate() { Usage::Peer } else { Usage::Server };
+            let usage = if self.shares_certificate() {
+                Usage::Peer
+            } else {
+                Usage::Server
+            };
             wanted.push(("server", self.request(member, usage)));
         }
         if self.spec.security.peer != Plane::Plain && !self.shares_certificate() {
@@ -343,7 +429,11 @@ impl Topology {
 }
 
 fn scheme(plane: Plane) -> Scheme {
-    if plane == Plane::Plain { Scheme::Http } else { Scheme::Https }
+    if plane == Plane::Plain {
+        Scheme::Http
+    } else {
+        Scheme::Https
+    }
 }
 
 fn authority(ip: IpAddr, port: u16) -> String {

@@ -13,9 +13,15 @@ fn topology(extra: &str) -> Topology {
 #[test]
 fn three_bare_hosts_need_nothing_else() {
     let topology = topology("");
-    assert_eq!(topology.initial_cluster(), "m1=https://10.0.1.10:2380,m2=https://10.0.1.11:2380");
+    assert_eq!(
+        topology.initial_cluster(),
+        "m1=https://10.0.1.10:2380,m2=https://10.0.1.11:2380"
+    );
     let flags = topology.flags(&topology.members[0], ClusterState::New);
-    assert_eq!(flags.get("listen-client-urls"), Some("https://10.0.1.10:2379,https://127.0.0.1:2379"));
+    assert_eq!(
+        flags.get("listen-client-urls"),
+        Some("https://10.0.1.10:2379,https://127.0.0.1:2379")
+    );
     assert_eq!(flags.get("client-cert-auth"), Some("true"));
     assert_eq!(flags.get("initial-cluster-token"), Some("prod"));
 }
@@ -32,10 +38,17 @@ fn planes_are_protected_each_by_itself() {
 
 #[test]
 fn a_member_without_a_name_needs_its_host() {
-    let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.30\"\n[[member]]\nhost = \"10.0.1.10\"\n";
+    let text =
+        "format = 1\ncluster = \"prod\"\netcd = \"3.5.30\"\n[[member]]\nhost = \"10.0.1.10\"\n";
     let spec = Document::parse("etcdup.toml", text, &[]).unwrap().spec;
     let error = resolve(&spec, |_| None).unwrap_err();
-    assert!(matches!(error, ResolveError::NeedsHost { what: "the name", .. }));
+    assert!(matches!(
+        error,
+        ResolveError::NeedsHost {
+            what: "the name",
+            ..
+        }
+    ));
 }
 
 #[test]

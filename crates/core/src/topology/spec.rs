@@ -243,7 +243,13 @@ pub struct Authority {
 
 impl Default for Authority {
     fn default() -> Self {
-        Self { cert: None, key: None, key_env: None, key_command: None, days: 3650 }
+        Self {
+            cert: None,
+            key: None,
+            key_env: None,
+            key_command: None,
+            days: 3650,
+        }
     }
 }
 
@@ -417,7 +423,10 @@ pub struct MemberSpec {
 
 /// A host: `local`, `[user@]host[:port]`, or a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "`local`, `[user@]host[:port]`, `{ ssh = \"host\", .. }` or `{ vagrant = \"machine\" }`")]
+#[serde(
+    untagged,
+    expecting = "`local`, `[user@]host[:port]`, `{ ssh = \"host\", .. }` or `{ vagrant = \"machine\" }`"
+)]
 pub enum HostSpec {
     /// `local` or `[user@]host[:port]`.
     Text(String),
@@ -460,7 +469,10 @@ pub struct VagrantHost {
 
 /// An address or name, or the interface to read the address of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "an address, a host name, or `{ interface = \"eth1\" }`")]
+#[serde(
+    untagged,
+    expecting = "an address, a host name, or `{ interface = \"eth1\" }`"
+)]
 pub enum AddressSpec {
     /// The address or name itself.
     Given(#[schemars(with = "String")] Address),

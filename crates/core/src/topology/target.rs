@@ -8,7 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::spec::{HostSpec, Ssh};
 
 /// How to become root on a host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sudo {
     /// With sudo, without a password, when the login user is not root.
@@ -21,7 +34,20 @@ pub enum Sudo {
 }
 
 /// What to do with a host that known_hosts does not name. A changed key is always refused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostKeyPolicy {
     /// Refuse it.
@@ -144,7 +170,11 @@ impl SshTarget {
 }
 
 fn jumps(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|hop| !hop.is_empty()).map(str::to_owned).collect()
+    text.split(',')
+        .map(str::trim)
+        .filter(|hop| !hop.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// `[user@]host[:port]`, an IPv6 address in brackets where a port follows.
@@ -163,7 +193,10 @@ pub(super) fn split_login(text: &str) -> (Option<String>, String, Option<u16>) {
         },
         None => (rest, None),
     };
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host);
     (user, host.to_owned(), port)
 }
 
@@ -174,15 +207,28 @@ mod tests {
     #[test]
     fn logins_are_split_with_and_without_user_and_port() {
         assert_eq!(split_login("10.0.0.1"), (None, "10.0.0.1".into(), None));
-        assert_eq!(split_login("ops@h:2222"), (Some("ops".into()), "h".into(), Some(2222)));
+        assert_eq!(
+            split_login("ops@h:2222"),
+            (Some("ops".into()), "h".into(), Some(2222))
+        );
         assert_eq!(split_login("fd00::1"), (None, "fd00::1".into(), None));
-        assert_eq!(split_login("u@[fd00::1]:22"), (Some("u".into()), "fd00::1".into(), Some(22)));
+        assert_eq!(
+            split_login("u@[fd00::1]:22"),
+            (Some("u".into()), "fd00::1".into(), Some(22))
+        );
     }
 
     #[test]
     fn a_member_may_overrule_the_defaults() {
-        let ssh = Ssh { user: Some("root".into()), jump: Some("a, b".into()), ..Ssh::default() };
-        let HostTarget::Ssh(target) = HostTarget::from_spec(&HostSpec::Text("ops@h".into()), &ssh) else { panic!() };
+        let ssh = Ssh {
+            user: Some("root".into()),
+            jump: Some("a, b".into()),
+            ..Ssh::default()
+        };
+        let HostTarget::Ssh(target) = HostTarget::from_spec(&HostSpec::Text("ops@h".into()), &ssh)
+        else {
+            panic!()
+        };
         assert_eq!(target.user.as_deref(), Some("ops"));
         assert_eq!(target.jump, ["a", "b"]);
     }

@@ -25,20 +25,34 @@ pub(super) const SOURCE_UNREADABLE: Check = Check {
 };
 
 pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
-    let place = if planner.topology.spec.certificates.provided.is_some() { "certificates" } else { "binaries" };
+    let place = if planner.topology.spec.certificates.provided.is_some() {
+        "certificates"
+    } else {
+        "binaries"
+    };
     for (path, source) in &seen.sources {
         if let Seen::No(unseen) = source {
-            findings.push(SOURCE_UNREADABLE.error(path, unseen.why.clone()).at(KeyPath::root(place)));
+            findings.push(
+                SOURCE_UNREADABLE
+                    .error(path, unseen.why.clone())
+                    .at(KeyPath::root(place)),
+            );
         }
     }
     for member in &planner.topology.members {
-        let Some(host) = seen.host(&member.host) else { continue };
+        let Some(host) = seen.host(&member.host) else {
+            continue;
+        };
         for artifact in &planner.wanted(member).certificates {
             if let Content::OnHost(source) = &artifact.content
                 && !host.files.contains_key(source)
             {
                 let evidence = format!("{source} is not on {}", member.host);
-                findings.push(SOURCE_UNREADABLE.error(&member.name, evidence).at(KeyPath::root("certificates").key("provided")));
+                findings.push(
+                    SOURCE_UNREADABLE
+                        .error(&member.name, evidence)
+                        .at(KeyPath::root("certificates").key("provided")),
+                );
             }
         }
     }
@@ -47,23 +61,56 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
 /// Whether every other member would accept this one's provided certificate. What etcdup issues names every address.
 pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let topology = &fresh.planner.topology;
-    let Some(facts) = provided_peer(fresh) else { return };
+    let Some(facts) = provided_peer(fresh) else {
+        return;
+    };
     if topology.spec.security.peer == Plane::Plain {
         return;
     }
     let at = || KeyPath::root("certificates").key("provided");
     if let Err(unmet) = facts.in_time(fresh.seen.at) {
-        findings.push(CERT_REFUSED.error(&fresh.member.name, format!("the peer certificate is {unmet}")).at(at()));
+        findings.push(
+            CERT_REFUSED
+                .error(
+                    &fresh.member.name,
+                    format!("the peer certificate is {unmet}"),
+                )
+                .at(at()),
+        );
     }
-    let Some(from) = fresh.member.address.ip().or_else(|| Some(fresh.member.listen).filter(|ip| !ip.is_unspecified())) else { return };
-    for other in topology.members.iter().filter(|other| other.name != fresh.member.name) {
-        let Some(host) = fresh.seen.host(&other.host) else { continue };
+    let Some(from) = fresh
+        .member
+        .address
+        .ip()
+        .or_else(|| Some(fresh.member.listen).filter(|ip| !ip.is_unspecified()))
+    else {
+        return;
+    };
+    for other in topology
+        .members
+        .iter()
+        .filter(|other| other.name != fresh.member.name)
+    {
+        let Some(host) = fresh.seen.host(&other.host) else {
+            continue;
+        };
         let lookups = Lookups {
-            reverse: host.reverse.iter().flat_map(|(ip, names)| names.iter().map(|name| (*ip, name.clone()))).collect(),
-            forward: host.names.iter().flat_map(|(name, ips)| ips.iter().map(|ip| (name.clone(), *ip))).collect(),
+            reverse: host
+                .reverse
+                .iter()
+                .flat_map(|(ip, names)| names.iter().map(|name| (*ip, name.clone())))
+                .collect(),
+            forward: host
+                .names
+                .iter()
+                .flat_map(|(name, ips)| ips.iter().map(|ip| (name.clone(), *ip)))
+                .collect(),
         };
         if let Err(refusal) = accept_peer(facts, from, &lookups) {
-            let evidence = format!("{} would refuse {}: {refusal}", other.name, fresh.member.name);
+            let evidence = format!(
+                "{} would refuse {}: {refusal}",
+                other.name, fresh.member.name
+            );
             findings.push(CERT_REFUSED.error(&fresh.member.name, evidence).at(at()));
             return;
         }
@@ -71,8 +118,17 @@ pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn provided_peer<'a>(fresh: &Fresh<'a>) -> Option<&'a CertFacts> {
-    let name = if fresh.planner.topology.shares_certificate() { "server.crt" } else { "peer.crt" };
-    let artifact = fresh.planner.wanted(fresh.member).certificates.iter().find(|artifact| artifact.path.file_name() == name)?;
+    let name = if fresh.planner.topology.shares_certificate() {
+        "server.crt"
+    } else {
+        "peer.crt"
+    };
+    let artifact = fresh
+        .planner
+        .wanted(fresh.member)
+        .certificates
+        .iter()
+        .find(|artifact| artifact.path.file_name() == name)?;
     match &artifact.content {
         Content::Provided(source) => fresh.seen.sources.get(source)?.yes()?.certificate.as_ref(),
         Content::OnHost(source) => fresh.host.certificates.get(source)?.yes(),

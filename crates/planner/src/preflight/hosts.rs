@@ -55,7 +55,12 @@ pub(super) const CLOCKS: Check = Check {
 };
 
 fn at_host(planner: &Planner, host: &HostId, finding: Finding) -> Finding {
-    match planner.topology.members.iter().find(|member| member.host == *host) {
+    match planner
+        .topology
+        .members
+        .iter()
+        .find(|member| member.host == *host)
+    {
         Some(member) => finding.at(KeyPath::member(member.index).key("host")),
         None => finding,
     }
@@ -63,11 +68,16 @@ fn at_host(planner: &Planner, host: &HostId, finding: Finding) -> Finding {
 
 pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
     for host in planner.topology.hosts.keys() {
-        let Some(view) = seen.host(host) else { continue };
+        let Some(view) = seen.host(host) else {
+            continue;
+        };
         let mut add = |finding| findings.push(at_host(planner, host, finding));
         let facts = &view.facts;
         if !facts.missing_tools.is_empty() {
-            add(HOST_TOOLS.error(host, format!("there is no {}", facts.missing_tools.join(", "))));
+            add(HOST_TOOLS.error(
+                host,
+                format!("there is no {}", facts.missing_tools.join(", ")),
+            ));
         }
         if let Architecture::Other(machine) = &facts.architecture {
             add(HOST_ARCH.error(host, format!("its processor is {machine}")));
@@ -87,7 +97,9 @@ pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Fi
 pub(super) fn same_machine(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
     let mut machines: BTreeMap<&str, &HostId> = BTreeMap::new();
     for host in planner.topology.hosts.keys() {
-        let Some(view) = seen.host(host) else { continue };
+        let Some(view) = seen.host(host) else {
+            continue;
+        };
         let id = view.facts.machine_id.as_str();
         if id.is_empty() {
             continue;
@@ -105,14 +117,24 @@ pub(super) fn clocks(planner: &Planner, seen: &Observation, findings: &mut Vec<F
         .topology
         .hosts
         .keys()
-        .filter_map(|host| seen.host(host).map(|view| (host, view.facts.clock_ahead_ms, view.facts.clock_error_ms)))
+        .filter_map(|host| {
+            seen.host(host)
+                .map(|view| (host, view.facts.clock_ahead_ms, view.facts.clock_error_ms))
+        })
         .collect();
-    let (Some(first), Some(last)) = (clocks.iter().min_by_key(|clock| clock.1), clocks.iter().max_by_key(|clock| clock.1)) else {
+    let (Some(first), Some(last)) = (
+        clocks.iter().min_by_key(|clock| clock.1),
+        clocks.iter().max_by_key(|clock| clock.1),
+    ) else {
         return;
     };
     let apart = last.1 - first.1;
     if apart > 1000 + first.2 + last.2 {
-        let evidence = format!("its clock is {:.1} s ahead of that of {}", apart as f64 / 1000.0, first.0);
+        let evidence = format!(
+            "its clock is {:.1} s ahead of that of {}",
+            apart as f64 / 1000.0,
+            first.0
+        );
         findings.push(at_host(planner, last.0, CLOCKS.error(last.0, evidence)));
     }
 }

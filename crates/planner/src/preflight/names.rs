@@ -31,13 +31,27 @@ pub(super) const REACH_UNKNOWN: Check = Check {
 
 pub(super) fn resolve(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     for other in &fresh.planner.topology.members {
-        let Address::Name(name) = &other.address else { continue };
+        let Address::Name(name) = &other.address else {
+            continue;
+        };
         if name.as_str() == "localhost" {
             continue;
         }
-        if fresh.host.names.get(name.as_str()).is_some_and(Vec::is_empty) {
-            let evidence = format!("{} does not resolve `{name}`, the address of {}", fresh.member.host, other.name);
-            findings.push(NAME_UNRESOLVED.error(&fresh.member.name, evidence).at(KeyPath::member(other.index).key("address")));
+        if fresh
+            .host
+            .names
+            .get(name.as_str())
+            .is_some_and(Vec::is_empty)
+        {
+            let evidence = format!(
+                "{} does not resolve `{name}`, the address of {}",
+                fresh.member.host, other.name
+            );
+            findings.push(
+                NAME_UNRESOLVED
+                    .error(&fresh.member.name, evidence)
+                    .at(KeyPath::member(other.index).key("address")),
+            );
         }
     }
 }
@@ -46,10 +60,21 @@ pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let mut unknown = false;
     for other in &fresh.planner.topology.members {
         let target = fresh.planner.topology.peer_url(other).authority();
-        match fresh.seen.reach.get(&(fresh.member.host.clone(), target.clone())) {
+        match fresh
+            .seen
+            .reach
+            .get(&(fresh.member.host.clone(), target.clone()))
+        {
             Some(Reach::Silent) => {
-                let evidence = format!("{} gets no answer from {target}, the peer port of {}", fresh.member.host, other.name);
-                findings.push(PEER_UNREACHABLE.error(&fresh.member.name, evidence).at(KeyPath::member(other.index)));
+                let evidence = format!(
+                    "{} gets no answer from {target}, the peer port of {}",
+                    fresh.member.host, other.name
+                );
+                findings.push(
+                    PEER_UNREACHABLE
+                        .error(&fresh.member.name, evidence)
+                        .at(KeyPath::member(other.index)),
+                );
             }
             Some(Reach::Unknown) => unknown = true,
             Some(Reach::Open | Reach::Refused) | None => {}

@@ -36,28 +36,57 @@ const GIB: u64 = 1 << 30;
 
 pub(super) fn ports(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let ports = fresh.member.ports;
-    let wanted = [("client-port", Some(ports.client)), ("peer-port", Some(ports.peer)), ("metrics-port", ports.metrics)];
+    let wanted = [
+        ("client-port", Some(ports.client)),
+        ("peer-port", Some(ports.peer)),
+        ("metrics-port", ports.metrics),
+    ];
     for (key, port) in wanted {
-        let Some((port, listener)) = port.and_then(|port| Some((port, fresh.host.listeners.get(&port)?))) else { continue };
-        let program = if listener.program.is_empty() { "another program" } else { &listener.program };
-        let by = listener.pid.map_or_else(|| program.to_owned(), |pid| format!("{program} (process {pid})"));
+        let Some((port, listener)) =
+            port.and_then(|port| Some((port, fresh.host.listeners.get(&port)?)))
+        else {
+            continue;
+        };
+        let program = if listener.program.is_empty() {
+            "another program"
+        } else {
+            &listener.program
+        };
+        let by = listener.pid.map_or_else(
+            || program.to_owned(),
+            |pid| format!("{program} (process {pid})"),
+        );
         let evidence = format!("port {port} of {} is taken by {by}", fresh.member.host);
-        findings.push(PORT_TAKEN.error(&fresh.member.name, evidence).at(KeyPath::member(fresh.member.index).key(key)));
+        findings.push(
+            PORT_TAKEN
+                .error(&fresh.member.name, evidence)
+                .at(KeyPath::member(fresh.member.index).key(key)),
+        );
     }
 }
 
 pub(super) fn disk(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let at = || KeyPath::member(fresh.member.index);
-    let Some(disk) = fresh.host.disks.get(&fresh.member.layout.data) else { return };
+    let Some(disk) = fresh.host.disks.get(&fresh.member.layout.data) else {
+        return;
+    };
     if disk.free < GIB {
         let evidence = format!(
             "{} MiB are free for {} on {} ({})",
-            disk.free >> 20, fresh.member.layout.data, fresh.member.host, disk.device
+            disk.free >> 20,
+            fresh.member.layout.data,
+            fresh.member.host,
+            disk.device
         );
         findings.push(DISK_SPACE.error(&fresh.member.name, evidence).at(at()));
     }
     if let Some(micros) = disk.fsync_us.filter(|micros| *micros > 10_000) {
-        let evidence = format!("a write with fsync takes {:.1} ms on {} of {}", micros as f64 / 1000.0, disk.device, fresh.member.host);
+        let evidence = format!(
+            "a write with fsync takes {:.1} ms on {} of {}",
+            micros as f64 / 1000.0,
+            disk.device,
+            fresh.member.host
+        );
         findings.push(DISK_SLOW.warning(&fresh.member.name, evidence).at(at()));
     }
 }
@@ -67,6 +96,15 @@ pub(super) fn listen(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     if facts.addresses.is_empty() || facts.has_address(fresh.member.listen) {
         return;
     }
-    let evidence = format!("{} has {}, not {}", fresh.member.host, facts.print_addresses(), fresh.member.listen);
-    findings.push(LISTEN_ADDRESS.error(&fresh.member.name, evidence).at(KeyPath::member(fresh.member.index).key("address")));
+    let evidence = format!(
+        "{} has {}, not {}",
+        fresh.member.host,
+        facts.print_addresses(),
+        fresh.member.listen
+    );
+    findings.push(
+        LISTEN_ADDRESS
+            .error(&fresh.member.name, evidence)
+            .at(KeyPath::member(fresh.member.index).key("address")),
+    );
 }

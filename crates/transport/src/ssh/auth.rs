@@ -47,17 +47,29 @@ pub trait Ask: Send + Sync {
 /// sshd cuts off after six tries (MaxAuthTries).
 const AGENT_KEYS: usize = 4;
 
-pub(super) async fn log_in(handle: &mut Handle<Client>, hop: &Resolved, options: &SshOptions, shared: &Shared) -> Result<(), SshError> {
+pub(super) async fn log_in(
+    handle: &mut Handle<Client>,
+    hop: &Resolved,
+    options: &SshOptions,
+    shared: &Shared,
+) -> Result<(), SshError> {
     let mut tried = Vec::new();
     let mut methods = MethodSet::empty();
-    let hash = handle.best_supported_rsa_hash().await.ok().flatten().unwrap_or(Some(HashAlg::Sha512));
+    let hash = handle
+        .best_supported_rsa_hash()
+        .await
+        .ok()
+        .flatten()
+        .unwrap_or(Some(HashAlg::Sha512));
     if !hop.identities_only && with_agent(handle, hop, hash, &mut tried).await {
         return Ok(());
     }
     for file in &hop.keys {
         match with_file(handle, hop, options, file, hash, &mut tried).await? {
             Some(AuthResult::Success) => return Ok(()),
-            Some(AuthResult::Failure { remaining_methods, .. }) => methods = remaining_methods,
+            Some(AuthResult::Failure {
+                remaining_methods, ..
+            }) => methods = remaining_methods,
             None => {}
         }
         if handle.is_closed() {
@@ -65,10 +77,17 @@ pub(super) async fn log_in(handle: &mut Handle<Client>, hop: &Resolved, options:
         }
     }
     if methods.contains(&MethodKind::Password) && !handle.is_closed() {
-        let question = Question::Password { user: hop.user.clone(), host: hop.host.clone() };
+        let question = Question::Password {
+            user: hop.user.clone(),
+            host: hop.host.clone(),
+        };
         if let Some(password) = ask(options, question).await {
             tried.push("a password".to_owned());
-            if handle.authenticate_password(&hop.user, password.as_str()).await?.success() {
+            if handle
+                .authenticate_password(&hop.user, password.as_str())
+                .await?
+                .success()
+            {
                 return Ok(());
             }
         }
@@ -79,23 +98,45 @@ pub(super) async fn log_in(handle: &mut Handle<Client>, hop: &Resolved, options:
     if let Some(gone) = shared.gone() {
         tried.push(format!("then it hung up: {gone}"));
     }
-    Err(SshError::Auth { user: hop.user.clone(), host: hop.host.clone(), tried: tried.join(", ") })
+    Err(SshError::Auth {
+        user: hop.user.clone(),
+        host: hop.host.clone(),
+        tried: tried.join(", "),
+    })
 }
 
 async fn ask(options: &SshOptions, question: Question) -> Option<Zeroizing<String>> {
     let ask = Arc::clone(&options.ask);
-    tokio::task::spawn_blocking(move || ask.ask(&question)).await.ok().flatten()
+    tokio::task::spawn_blocking(move || ask.ask(&question))
+        .await
+        .ok()
+        .flatten()
 }
 
-async fn with_agent(handle: &mut Handle<Client>, hop: &Resolved, hash: Option<HashAlg>, tried: &mut Vec<String>) -> bool {
-    let Ok(mut agent) = AgentClient::connect_env().await else { return false };
-    let Ok(identities) = agent.request_identities().await else { return false };
+async fn with_agent(
+    handle: &mut Handle<Client>,
+    hop: &Resolved,
+    hash: Option<HashAlg>,
+    tried: &mut Vec<String>,
+) -> bool {
+    let Ok(mut agent) = AgentClient::connect_env().await else {
+        return false;
+    };
+    let Ok(identities) = agent.request_identities().await else {
+        return false;
+    };
     for identity in identities.into_iter().take(AGENT_KEYS) {
         tried.push(format!("the agent's key {}", identity.comment()));
         let result = match identity {
-            AgentIdentity::PublicKey { key, .. } => handle.authenticate_publickey_with(&hop.user, key, hash, &mut agent).await,
+            AgentIdentity::PublicKey { key, .. } => {
+                handle
+                    .authenticate_publickey_with(&hop.user, key, hash, &mut agent)
+                    .await
+            }
             AgentIdentity::Certificate { certificate, .. } => {
-                handle.authenticate_certificate_with(&hop.user, certificate, hash, &mut agent).await
+                handle
+                    .authenticate_certificate_with(&hop.user, certificate, hash, &mut agent)
+                    .await
             }
         };
         if matches!(result, Ok(AuthResult::Success)) {
@@ -126,7 +167,14 @@ async fn with_file(
     let key = match load(&pem, None) {
         Loaded::Key(key) => key,
         Loaded::Encrypted => {
-            let Some(passphrase) = ask(options, Question::Passphrase { file: shown.clone() }).await else {
+            let Some(passphrase) = ask(
+                options,
+                Question::Passphrase {
+                    file: shown.clone(),
+                },
+            )
+            .await
+            else {
                 tried.push(format!("{shown} (needs a passphrase)"));
                 return Ok(None);
             };
@@ -158,7 +206,9 @@ fn load(pem: &str, passphrase: Option<&str>) -> Loaded {
     match keys::decode_secret_key(pem, passphrase) {
         Ok(key) => Loaded::Key(Box::new(key)),
         Err(keys::Error::KeyIsEncrypted) => Loaded::Encrypted,
-        Err(_) if passphrase.is_none() && pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") => Loaded::Encrypted,
+        Err(_) if passphrase.is_none() && pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") => {
+            Loaded::Encrypted
+        }
         Err(error) => Loaded::Unusable(error.to_string()),
     }
 }

@@ -63,7 +63,10 @@ impl client::Handler for Client {
         Ok(())
     }
 
-    async fn disconnected(&mut self, reason: client::DisconnectReason<SshError>) -> Result<(), SshError> {
+    async fn disconnected(
+        &mut self,
+        reason: client::DisconnectReason<SshError>,
+    ) -> Result<(), SshError> {
         let text = match &reason {
             client::DisconnectReason::ReceivedDisconnect(info) => info.message.clone(),
             client::DisconnectReason::Error(error) => error.to_string(),
@@ -78,7 +81,12 @@ impl client::Handler for Client {
     }
 }
 
-type Opened = (Arc<Handle<Client>>, Arc<Shared>, Vec<Arc<Handle<Client>>>, Resolved);
+type Opened = (
+    Arc<Handle<Client>>,
+    Arc<Shared>,
+    Vec<Arc<Handle<Client>>>,
+    Resolved,
+);
 
 /// Opens the connection to the last hop, through all before it.
 pub(super) async fn open(options: &SshOptions) -> Result<Opened, SshError> {
@@ -86,7 +94,10 @@ pub(super) async fn open(options: &SshOptions) -> Result<Opened, SshError> {
     let mut hops = Vec::new();
     for jump in &last.jump {
         let hop = SshHop::parse(jump).ok_or_else(|| SshError::Jump(jump.clone()))?;
-        let hop = SshHop { key: hop.key.or_else(|| options.hop.key.clone()), ..hop };
+        let hop = SshHop {
+            key: hop.key.or_else(|| options.hop.key.clone()),
+            ..hop
+        };
         hops.push(Resolved::of(&hop, &[]).await);
     }
     hops.push(last.clone());
@@ -118,11 +129,21 @@ async fn one(
     let shared = Arc::new(Shared::default());
     let label = hop.label();
     let config = config(&known.recorded(&label));
-    let handler = Client { shared: Arc::clone(&shared), known, label };
-    let cannot = |why: String| SshError::Connect { host: hop.host.clone(), port: hop.port, why };
+    let handler = Client {
+        shared: Arc::clone(&shared),
+        known,
+        label,
+    };
+    let cannot = |why: String| SshError::Connect {
+        host: hop.host.clone(),
+        port: hop.port,
+        why,
+    };
     let handle = match through {
         None => {
-            let stream = TcpStream::connect((hop.address.as_str(), hop.port)).await.map_err(|error| cannot(plain(&error)))?;
+            let stream = TcpStream::connect((hop.address.as_str(), hop.port))
+                .await
+                .map_err(|error| cannot(plain(&error)))?;
             stream.set_nodelay(true).ok();
             client::connect_stream(config, stream, handler).await
         }
@@ -143,8 +164,13 @@ async fn one(
 
 fn plain(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused; is sshd running there?".to_owned(),
-        _ => error.to_string().trim_start_matches("failed to lookup address information: ").to_owned(),
+        std::io::ErrorKind::ConnectionRefused => {
+            "connection refused; is sshd running there?".to_owned()
+        }
+        _ => error
+            .to_string()
+            .trim_start_matches("failed to lookup address information: ")
+            .to_owned(),
     }
 }
 

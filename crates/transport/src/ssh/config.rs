@@ -21,13 +21,22 @@ impl SshHop {
     /// `[user@]host[:port]`, an IPv6 address in brackets where a port follows.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
+        let (user, rest) = text
+            .rsplit_once('@')
+            .map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
         let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port.parse().ok()?)),
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                (host, Some(port.parse().ok()?))
+            }
             _ => (rest, None),
         };
         let host = host.trim_matches(['[', ']']).to_owned();
-        (!host.is_empty() && !host.starts_with('-')).then_some(Self { host, user, port, key: None })
+        (!host.is_empty() && !host.starts_with('-')).then_some(Self {
+            host,
+            user,
+            port,
+            key: None,
+        })
     }
 }
 
@@ -52,29 +61,57 @@ impl Resolved {
     /// What is not given comes from `ssh -G`, else from ssh's own defaults.
     pub(super) async fn of(hop: &SshHop, jump: &[String]) -> Self {
         let settings = ask_ssh(hop).await.unwrap_or_default();
-        let one = |key: &str| settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
-        let all = |key: &str| settings.iter().filter(|(name, _)| name == key).map(|(_, value)| expand(value)).collect::<Vec<_>>();
+        let one = |key: &str| {
+            settings
+                .iter()
+                .find(|(name, _)| name == key)
+                .map(|(_, value)| value.clone())
+        };
+        let all = |key: &str| {
+            settings
+                .iter()
+                .filter(|(name, _)| name == key)
+                .map(|(_, value)| expand(value))
+                .collect::<Vec<_>>()
+        };
         let proxy_jump = one("proxyjump").filter(|jump| jump != "none");
-        let mut keys: Vec<PathBuf> = hop.key.iter().map(|key| expand(&key.to_string_lossy())).collect();
+        let mut keys: Vec<PathBuf> = hop
+            .key
+            .iter()
+            .map(|key| expand(&key.to_string_lossy()))
+            .collect();
         let own_key = !keys.is_empty();
         if !own_key {
             keys = all("identityfile");
             if keys.is_empty() {
-                keys = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"].map(expand).to_vec();
+                keys = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"]
+                    .map(expand)
+                    .to_vec();
             }
         }
-        let known_hosts = one("userknownhostsfile").map(|files| files.split_whitespace().map(expand).collect::<Vec<_>>());
+        let known_hosts = one("userknownhostsfile")
+            .map(|files| files.split_whitespace().map(expand).collect::<Vec<_>>());
         Self {
             host: hop.host.clone(),
             address: one("hostname").unwrap_or_else(|| hop.host.clone()),
-            user: hop.user.clone().or_else(|| one("user")).or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "root".to_owned()),
-            port: hop.port.or_else(|| one("port").and_then(|port| port.parse().ok())).unwrap_or(22),
+            user: hop
+                .user
+                .clone()
+                .or_else(|| one("user"))
+                .or_else(|| std::env::var("USER").ok())
+                .unwrap_or_else(|| "root".to_owned()),
+            port: hop
+                .port
+                .or_else(|| one("port").and_then(|port| port.parse().ok()))
+                .unwrap_or(22),
             keys,
             own_key,
             identities_only: own_key || one("identitiesonly").is_some_and(|value| value == "yes"),
             known_hosts: known_hosts.unwrap_or_else(|| vec![expand("~/.ssh/known_hosts")]),
             jump: if jump.is_empty() {
-                proxy_jump.map(|jump| jump.split(',').map(str::to_owned).collect()).unwrap_or_default()
+                proxy_jump
+                    .map(|jump| jump.split(',').map(str::to_owned).collect())
+                    .unwrap_or_default()
             } else {
                 jump.to_vec()
             },
@@ -84,7 +121,11 @@ impl Resolved {
     /// The host as known_hosts spells it: `[host]:port` for another port than 22.
     pub(super) fn label(&self) -> String {
         let address = self.address.to_ascii_lowercase();
-        if self.port == 22 { address } else { format!("[{address}]:{}", self.port) }
+        if self.port == 22 {
+            address
+        } else {
+            format!("[{address}]:{}", self.port)
+        }
     }
 }
 
@@ -94,12 +135,23 @@ async fn ask_ssh(hop: &SshHop) -> Option<Vec<(String, String)>> {
     if let Some(user) = &hop.user {
         command.args(["-l", user]);
     }
-    let output = command.arg("--").arg(&hop.host).stdin(std::process::Stdio::null()).output().await.ok()?;
+    let output = command
+        .arg("--")
+        .arg(&hop.host)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .ok()?;
     if !output.status.success() {
         return None;
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some(text.lines().filter_map(|line| line.split_once(' ')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    Some(
+        text.lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    )
 }
 
 fn expand(path: &str) -> PathBuf {
@@ -116,7 +168,10 @@ mod tests {
     #[test]
     fn a_hop_is_read_with_and_without_user_and_port() {
         let hop = SshHop::parse("ops@[fd00::1]:2222").unwrap();
-        assert_eq!((hop.user.as_deref(), hop.host.as_str(), hop.port), (Some("ops"), "fd00::1", Some(2222)));
+        assert_eq!(
+            (hop.user.as_deref(), hop.host.as_str(), hop.port),
+            (Some("ops"), "fd00::1", Some(2222))
+        );
         assert_eq!(SshHop::parse("fd00::1").unwrap().host, "fd00::1");
         assert_eq!(SshHop::parse("h:no"), None);
         assert_eq!(SshHop::parse("-oProxyCommand=x"), None);

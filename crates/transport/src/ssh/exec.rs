@@ -30,19 +30,32 @@ impl Drop for CloseOnDrop {
     }
 }
 
-pub(super) async fn exec(handle: &Handle<Client>, command: &str, mut input: Input<'_>, idle: Duration) -> Result<Output, TransportError> {
+pub(super) async fn exec(
+    handle: &Handle<Client>,
+    command: &str,
+    mut input: Input<'_>,
+    idle: Duration,
+) -> Result<Output, TransportError> {
     let (mut reader, writer) = open(handle).await?.split();
     let guard = CloseOnDrop(Some(writer));
-    let Some(writer) = guard.0.as_ref() else { return Err(SshError::Lost("closed".to_owned()).into()) };
+    let Some(writer) = guard.0.as_ref() else {
+        return Err(SshError::Lost("closed".to_owned()).into());
+    };
     writer.exec(true, command).await.map_err(SshError::from)?;
     let feed = async {
         let mut buffer = vec![0; 32 * 1024];
         loop {
-            let read = input.read(&mut buffer).await.map_err(TransportError::Input)?;
+            let read = input
+                .read(&mut buffer)
+                .await
+                .map_err(TransportError::Input)?;
             if read == 0 {
                 break;
             }
-            writer.data_bytes(Bytes::copy_from_slice(&buffer[..read])).await.map_err(SshError::from)?;
+            writer
+                .data_bytes(Bytes::copy_from_slice(&buffer[..read]))
+                .await
+                .map_err(SshError::from)?;
         }
         writer.eof().await.map_err(SshError::from)?;
         Ok::<(), TransportError>(())
@@ -79,9 +92,13 @@ pub(super) async fn exec(handle: &Handle<Client>, command: &str, mut input: Inpu
 async fn open(handle: &Handle<Client>) -> Result<russh::Channel<Msg>, SshError> {
     for _ in 0..OPEN_TRIES {
         match handle.channel_open_session().await {
-            Err(russh::Error::ChannelOpenFailure(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(russh::Error::ChannelOpenFailure(_)) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             other => return other.map_err(SshError::from),
         }
     }
-    Err(SshError::Protocol("the host opens no more sessions on this connection".to_owned()))
+    Err(SshError::Protocol(
+        "the host opens no more sessions on this connection".to_owned(),
+    ))
 }

@@ -25,7 +25,9 @@ pub enum UnknownHosts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostKeyError {
     /// known_hosts does not name the host.
-    #[error("{host} is not in {file}; it shows {fingerprint}. Connect once with ssh, or set host-key = \"accept-new\" under [ssh]")]
+    #[error(
+        "{host} is not in {file}; it shows {fingerprint}. Connect once with ssh, or set host-key = \"accept-new\" under [ssh]"
+    )]
     Unknown {
         /// The host.
         host: String,
@@ -35,7 +37,9 @@ pub enum HostKeyError {
         fingerprint: String,
     },
     /// known_hosts names another key.
-    #[error("THE KEY OF {host} HAS CHANGED: {file}:{line} has {known}, it shows {fingerprint}. Find out why before you trust it")]
+    #[error(
+        "THE KEY OF {host} HAS CHANGED: {file}:{line} has {known}, it shows {fingerprint}. Find out why before you trust it"
+    )]
     Changed {
         /// The host.
         host: String,
@@ -78,17 +82,30 @@ pub(super) struct KnownHosts {
 
 impl KnownHosts {
     pub(super) fn load(options: &SshOptions, hop: &Resolved) -> Result<Self, SshError> {
-        let paths = options.known_hosts.clone().map_or_else(|| hop.known_hosts.clone(), |file| vec![file]);
+        let paths = options
+            .known_hosts
+            .clone()
+            .map_or_else(|| hop.known_hosts.clone(), |file| vec![file]);
         let mut files = Vec::new();
         for path in paths {
             let text = match std::fs::read(&path) {
                 Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-                Err(error) => return Err(HostKeyError::File { file: path.display().to_string(), why: error.to_string() }.into()),
+                Err(error) => {
+                    return Err(HostKeyError::File {
+                        file: path.display().to_string(),
+                        why: error.to_string(),
+                    }
+                    .into());
+                }
             };
             files.push((path, text));
         }
-        Ok(Self { files, policy: options.unknown_hosts, learning: Mutex::new(()) })
+        Ok(Self {
+            files,
+            policy: options.unknown_hosts,
+            learning: Mutex::new(()),
+        })
     }
 
     /// The kinds of key that are written down for a host.
@@ -105,18 +122,31 @@ impl KnownHosts {
         let mut trusted = false;
         let mut changed = None;
         for (path, text) in &self.files {
-            for (line, entry) in entries(text).filter(|(_, entry)| matches(entry.host_patterns(), label)) {
+            for (line, entry) in
+                entries(text).filter(|(_, entry)| matches(entry.host_patterns(), label))
+            {
                 let same = entry.public_key().key_data() == key.key_data();
                 let file = path.display().to_string();
                 match entry.marker() {
                     Some(Marker::Revoked) if same => {
-                        return Err(HostKeyError::Revoked { host: label.to_owned(), file, line, fingerprint });
+                        return Err(HostKeyError::Revoked {
+                            host: label.to_owned(),
+                            file,
+                            line,
+                            fingerprint,
+                        });
                     }
                     Some(_) => {}
                     None if same => trusted = true,
                     None if entry.public_key().algorithm() == key.algorithm() => {
                         let known = entry.public_key().fingerprint(HashAlg::Sha256).to_string();
-                        changed = Some(HostKeyError::Changed { host: label.to_owned(), file, line, known, fingerprint: fingerprint.clone() });
+                        changed = Some(HostKeyError::Changed {
+                            host: label.to_owned(),
+                            file,
+                            line,
+                            known,
+                            fingerprint: fingerprint.clone(),
+                        });
                     }
                     None => {}
                 }
@@ -127,26 +157,48 @@ impl KnownHosts {
             (false, Some(changed), _) => Err(changed),
             (false, None, UnknownHosts::AcceptNew) => self.learn(label, key),
             (false, None, UnknownHosts::Refuse) => {
-                let file = self.files.first().map(|(path, _)| path.display().to_string()).unwrap_or_default();
-                Err(HostKeyError::Unknown { host: label.to_owned(), file, fingerprint })
+                let file = self
+                    .files
+                    .first()
+                    .map(|(path, _)| path.display().to_string())
+                    .unwrap_or_default();
+                Err(HostKeyError::Unknown {
+                    host: label.to_owned(),
+                    file,
+                    fingerprint,
+                })
             }
         }
     }
 
     fn learn(&self, label: &str, key: &PublicKey) -> Result<(), HostKeyError> {
         let _one = self.learning.lock();
-        let Some((path, text)) = self.files.first() else { return Ok(()) };
-        let refuse = |why: String| HostKeyError::File { file: path.display().to_string(), why };
-        let key = key.to_openssh().map_err(|error| refuse(error.to_string()))?;
+        let Some((path, text)) = self.files.first() else {
+            return Ok(());
+        };
+        let refuse = |why: String| HostKeyError::File {
+            file: path.display().to_string(),
+            why,
+        };
+        let key = key
+            .to_openssh()
+            .map_err(|error| refuse(error.to_string()))?;
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|error| refuse(error.to_string()))?;
         }
         let mut options = std::fs::OpenOptions::new();
         options.create(true).append(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path).map_err(|error| refuse(error.to_string()))?;
-        let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        file.write_all(format!("{gap}{label} {key}\n").as_bytes()).map_err(|error| refuse(error.to_string()))
+        let mut file = options
+            .open(path)
+            .map_err(|error| refuse(error.to_string()))?;
+        let gap = if text.is_empty() || text.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        file.write_all(format!("{gap}{label} {key}\n").as_bytes())
+            .map_err(|error| refuse(error.to_string()))
     }
 }
 
@@ -163,13 +215,14 @@ fn entries(text: &str) -> impl Iterator<Item = (usize, Entry)> {
 
 fn matches(patterns: &HostPatterns, label: &str) -> bool {
     match patterns {
-        HostPatterns::HashedName { salt, hash } => {
-            Hmac::<Sha1>::new_from_slice(salt).is_ok_and(|mac| mac.chain_update(label).verify_slice(hash).is_ok())
-        }
+        HostPatterns::HashedName { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
+            .is_ok_and(|mac| mac.chain_update(label).verify_slice(hash).is_ok()),
         HostPatterns::Patterns(list) => {
             let mut hit = false;
             for pattern in list {
-                let (negated, pattern) = pattern.strip_prefix('!').map_or((false, pattern.as_str()), |rest| (true, rest));
+                let (negated, pattern) = pattern
+                    .strip_prefix('!')
+                    .map_or((false, pattern.as_str()), |rest| (true, rest));
                 if glob(pattern.to_ascii_lowercase().as_bytes(), label.as_bytes()) {
                     if negated {
                         return false;

@@ -18,13 +18,19 @@ pub(super) fn anonymous(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> 
     let mut refused = 0;
     for (name, member) in evidence.answered() {
         match &member.anonymous {
-            Anonymous::Served => findings.push(check.error(name, "served a read without a certificate")),
+            Anonymous::Served => {
+                findings.push(check.error(name, "served a read without a certificate"));
+            }
             Anonymous::Refused(_) => refused += 1,
             Anonymous::NotTried => {}
         }
     }
     if findings.is_empty() {
-        let words = if refused > 0 { format!("refused by {refused} members") } else { "clients need no certificate here".to_owned() };
+        let words = if refused > 0 {
+            format!("refused by {refused} members")
+        } else {
+            "clients need no certificate here".to_owned()
+        };
         findings.push(check.pass("cluster", words));
     }
     findings

@@ -52,7 +52,9 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     }
     let compacted: BTreeSet<i64> = hashes.iter().map(|(_, compacted)| *compacted).collect();
     if hashes.len() > 1 && compacted.len() == 1 {
-        let each = evidence.answered().filter_map(|(name, member)| Some(format!("{name} {:08x}", member.hash.yes()?.0)));
+        let each = evidence
+            .answered()
+            .filter_map(|(name, member)| Some(format!("{name} {:08x}", member.hash.yes()?.0)));
         findings.push(check.error("cluster", each.collect::<Vec<_>>().join(", ")));
     } else if findings.is_empty() {
         findings.push(check.pass("cluster", "equal hashes at one revision"));
@@ -62,17 +64,30 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
 
 pub(super) fn peers(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let id_of = |id: u64| evidence.answered().find(|(_, member)| member.view.id == id).map_or_else(|| format!("{id:x}"), |(name, _)| name.to_string());
+    let id_of = |id: u64| {
+        evidence
+            .answered()
+            .find(|(_, member)| member.view.id == id)
+            .map_or_else(|| format!("{id:x}"), |(name, _)| name.to_string())
+    };
     let mut pairs = 0;
     for (name, member) in evidence.answered() {
-        let others = member.view.listed.iter().filter(|listed| listed.id != member.view.id);
+        let others = member
+            .view
+            .listed
+            .iter()
+            .filter(|listed| listed.id != member.view.id);
         match &member.peers {
-            Seen::No(unseen) => findings.push(check.warning(name, format!("its metrics could not be read: {unseen}"))),
+            Seen::No(unseen) => findings
+                .push(check.warning(name, format!("its metrics could not be read: {unseen}"))),
             Seen::Yes(peers) => {
                 for other in others {
                     pairs += 1;
                     if peers.get(&other.id).copied().unwrap_or(0) < 1 {
-                        findings.push(check.error(name, format!("has no active connection with {}", id_of(other.id))));
+                        findings.push(check.error(
+                            name,
+                            format!("has no active connection with {}", id_of(other.id)),
+                        ));
                     }
                 }
             }
@@ -92,7 +107,10 @@ pub(super) fn alarms(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     if raised.is_empty() {
         return vec![check.pass("cluster", "none")];
     }
-    raised.into_iter().map(|(id, alarm)| check.error(format!("{id:x}"), alarm)).collect()
+    raised
+        .into_iter()
+        .map(|(id, alarm)| check.error(format!("{id:x}"), alarm))
+        .collect()
 }
 
 /// etcd's own default.
@@ -102,12 +120,20 @@ pub(super) fn size(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, member) in evidence.answered() {
         let given = evidence.topology.member(name).and_then(|member| {
-            let flags = evidence.topology.flags(member, etcdup_core::topology::ClusterState::Existing);
-            flags.get("quota-backend-bytes").and_then(|value| value.parse::<i64>().ok())
+            let flags = evidence
+                .topology
+                .flags(member, etcdup_core::topology::ClusterState::Existing);
+            flags
+                .get("quota-backend-bytes")
+                .and_then(|value| value.parse::<i64>().ok())
         });
         let quota = given.filter(|quota| *quota > 0).unwrap_or(QUOTA);
         let percent = member.view.db_size.saturating_mul(100) / quota;
-        let words = format!("{} KiB of {} MiB ({percent} %)", member.view.db_size >> 10, quota >> 20);
+        let words = format!(
+            "{} KiB of {} MiB ({percent} %)",
+            member.view.db_size >> 10,
+            quota >> 20
+        );
         findings.push(match percent {
             95.. => check.error(name, words),
             80.. => check.warning(name, words),
@@ -122,7 +148,12 @@ pub(super) fn skew(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = evidence
         .answered()
         .filter(|(_, member)| member.view.version != wanted)
-        .map(|(name, member)| check.warning(name, format!("runs {}, the file says {wanted}", member.view.version)))
+        .map(|(name, member)| {
+            check.warning(
+                name,
+                format!("runs {}, the file says {wanted}", member.view.version),
+            )
+        })
         .collect();
     if findings.is_empty() {
         findings.push(check.pass("cluster", format!("all run {wanted}")));

@@ -38,17 +38,26 @@ pub(super) const LEARNERS: Check = Check {
 const MOST_LAG: u64 = 1000;
 
 pub(super) fn leader(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let leaders: BTreeSet<u64> = evidence.answered().map(|(_, member)| member.view.leader).collect();
+    let leaders: BTreeSet<u64> = evidence
+        .answered()
+        .map(|(_, member)| member.view.leader)
+        .collect();
     match leaders.iter().copied().collect::<Vec<_>>()[..] {
         [] => vec![check.error("cluster", "no member answers")],
         [0] => vec![check.error("cluster", "no member knows a leader")],
         [leader] => {
-            let name = evidence.answered().find(|(_, member)| member.view.id == leader).map(|(name, _)| name.to_string());
+            let name = evidence
+                .answered()
+                .find(|(_, member)| member.view.id == leader)
+                .map(|(name, _)| name.to_string());
             let name = name.unwrap_or_else(|| format!("{leader:x}"));
             vec![check.pass("cluster", format!("{name} leads"))]
         }
         _ => {
-            let views = evidence.answered().map(|(name, member)| format!("{name} follows {:x}", member.view.leader)).collect::<Vec<_>>();
+            let views = evidence
+                .answered()
+                .map(|(name, member)| format!("{name} follows {:x}", member.view.leader))
+                .collect::<Vec<_>>();
             vec![check.error("cluster", views.join(", "))]
         }
     }
@@ -59,37 +68,71 @@ pub(super) fn health(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         Seen::No(unseen) => check.error(name, unseen.why.clone()),
         Seen::Yes(member) => match &member.view.served {
             _ if member.view.learner => check.pass(name, "is a learner"),
-            Seen::Yes(served) => check.pass(name, format!("committed a proposal in {:.1} ms", served.took.as_secs_f64() * 1000.0)),
+            Seen::Yes(served) => check.pass(
+                name,
+                format!(
+                    "committed a proposal in {:.1} ms",
+                    served.took.as_secs_f64() * 1000.0
+                ),
+            ),
             Seen::No(unseen) => check.error(name, unseen.why.clone()),
         },
     };
-    evidence.members.iter().map(|(name, member)| one(name, member)).collect()
+    evidence
+        .members
+        .iter()
+        .map(|(name, member)| one(name, member))
+        .collect()
 }
 
 pub(super) fn lag(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let newest = evidence.answered().map(|(_, member)| member.view.raft_index).max().unwrap_or(0);
+    let newest = evidence
+        .answered()
+        .map(|(_, member)| member.view.raft_index)
+        .max()
+        .unwrap_or(0);
     let mut findings = Vec::new();
-    for (name, member) in evidence.answered().filter(|(_, member)| !member.view.learner) {
+    for (name, member) in evidence
+        .answered()
+        .filter(|(_, member)| !member.view.learner)
+    {
         let behind = newest.saturating_sub(member.view.applied_index);
         if behind > MOST_LAG {
             findings.push(check.warning(name, format!("{behind} entries behind")));
         }
     }
     if findings.is_empty() {
-        findings.push(check.pass("cluster", format!("all within {MOST_LAG} entries of {newest}")));
+        findings.push(check.pass(
+            "cluster",
+            format!("all within {MOST_LAG} entries of {newest}"),
+        ));
     }
     findings
 }
 
 pub(super) fn learners(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let newest = evidence.answered().map(|(_, member)| member.view.raft_index).max().unwrap_or(0);
-    let learners = evidence.answered().filter(|(_, member)| member.view.learner);
+    let newest = evidence
+        .answered()
+        .map(|(_, member)| member.view.raft_index)
+        .max()
+        .unwrap_or(0);
+    let learners = evidence
+        .answered()
+        .filter(|(_, member)| member.view.learner);
     let findings: Vec<Finding> = learners
         .map(|(name, member)| {
             let ready = member.view.raft_index.saturating_mul(10) >= newest.saturating_mul(9);
             let words = format!("has {} of {newest} entries", member.view.raft_index);
-            if ready { check.pass(name, words) } else { check.warning(name, words) }
+            if ready {
+                check.pass(name, words)
+            } else {
+                check.warning(name, words)
+            }
         })
         .collect();
-    if findings.is_empty() { vec![check.pass("cluster", "there are no learners")] } else { findings }
+    if findings.is_empty() {
+        vec![check.pass("cluster", "there are no learners")]
+    } else {
+        findings
+    }
 }

@@ -22,22 +22,40 @@ pub(super) fn certificates(check: &Check, evidence: &Evidence<'_>) -> Vec<Findin
     let now = evidence.seen.at;
     let mut findings = Vec::new();
     let mut soonest: Option<(jiff::Timestamp, String)> = None;
-    for (host, view) in evidence.seen.hosts.iter().filter_map(|(host, seen)| Some((host, seen.yes()?))) {
-        for (path, facts) in view.certificates.iter().filter_map(|(path, facts)| Some((path, facts.yes()?))) {
+    for (host, view) in evidence
+        .seen
+        .hosts
+        .iter()
+        .filter_map(|(host, seen)| Some((host, seen.yes()?)))
+    {
+        for (path, facts) in view
+            .certificates
+            .iter()
+            .filter_map(|(path, facts)| Some((path, facts.yes()?)))
+        {
             let what = format!("{path} on {host}");
             let days = facts.left(now).as_hours() / 24;
             if now >= facts.not_after {
                 findings.push(check.error(&what, format!("ended at {}", facts.not_after)));
             } else if facts.is_due(now) || (days < 30 && facts.authority) {
-                findings.push(check.warning(&what, format!("ends at {}, in {days} days", facts.not_after)));
+                findings.push(check.warning(
+                    &what,
+                    format!("ends at {}, in {days} days", facts.not_after),
+                ));
             }
-            if soonest.as_ref().is_none_or(|(end, _)| facts.not_after < *end) {
+            if soonest
+                .as_ref()
+                .is_none_or(|(end, _)| facts.not_after < *end)
+            {
                 soonest = Some((facts.not_after, what));
             }
         }
     }
     if findings.is_empty() {
-        let words = soonest.map_or_else(|| "there are none".to_owned(), |(end, what)| format!("the first to end is {what}, at {end}"));
+        let words = soonest.map_or_else(
+            || "there are none".to_owned(),
+            |(end, what)| format!("the first to end is {what}, at {end}"),
+        );
         findings.push(check.pass("cluster", words));
     }
     findings
@@ -51,8 +69,14 @@ pub(super) fn clocks(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         .filter_map(|host| host.yes())
         .map(|view| (view.facts.clock_ahead_ms, view.facts.clock_error_ms))
         .collect();
-    let (Some(first), Some(last)) = (clocks.iter().min(), clocks.iter().max()) else { return Vec::new() };
+    let (Some(first), Some(last)) = (clocks.iter().min(), clocks.iter().max()) else {
+        return Vec::new();
+    };
     let apart = last.0 - first.0;
     let words = format!("{apart} ms apart, give or take {} ms", first.1 + last.1);
-    vec![if apart > 1000 + first.1 + last.1 { check.error("cluster", words) } else { check.pass("cluster", words) }]
+    vec![if apart > 1000 + first.1 + last.1 {
+        check.error("cluster", words)
+    } else {
+        check.pass("cluster", words)
+    }]
 }

@@ -22,19 +22,35 @@ pub(super) const STARTED: Check = Check {
 
 pub(super) fn members(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let topology = evidence.topology;
-    let wanted: BTreeSet<String> = topology.members.iter().map(|member| topology.peer_url(member).to_string()).collect();
+    let wanted: BTreeSet<String> = topology
+        .members
+        .iter()
+        .map(|member| topology.peer_url(member).to_string())
+        .collect();
     let mut findings = Vec::new();
     for (name, member) in evidence.answered() {
-        let listed: BTreeSet<String> = member.view.listed.iter().flat_map(|listed| listed.peer_urls.clone()).collect();
+        let listed: BTreeSet<String> = member
+            .view
+            .listed
+            .iter()
+            .flat_map(|listed| listed.peer_urls.clone())
+            .collect();
         let missing: Vec<_> = wanted.difference(&listed).cloned().collect();
         let surplus: Vec<_> = listed.difference(&wanted).cloned().collect();
         if !missing.is_empty() || !surplus.is_empty() {
-            let evidence = format!("{name} does not know [{}] and knows [{}] beside the file", missing.join(", "), surplus.join(", "));
+            let evidence = format!(
+                "{name} does not know [{}] and knows [{}] beside the file",
+                missing.join(", "),
+                surplus.join(", ")
+            );
             findings.push(check.error(name, evidence));
         }
     }
     if findings.is_empty() {
-        findings.push(check.pass("cluster", format!("{} members, as in the file", wanted.len())));
+        findings.push(check.pass(
+            "cluster",
+            format!("{} members, as in the file", wanted.len()),
+        ));
     }
     findings
 }
@@ -45,7 +61,15 @@ pub(super) fn started(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         .into_iter()
         .flat_map(|view| &view.listed)
         .filter(|listed| !listed.started())
-        .map(|listed| check.error(format!("{:x}", listed.id), format!("the member at {} has never started", listed.peer_urls.join(", "))))
+        .map(|listed| {
+            check.error(
+                format!("{:x}", listed.id),
+                format!(
+                    "the member at {} has never started",
+                    listed.peer_urls.join(", ")
+                ),
+            )
+        })
         .collect();
     if findings.is_empty() {
         findings.push(check.pass("cluster", "all have started"));

@@ -1,0 +1,219 @@
+//! What must always hold of `next` and `predict`, over random topologies, random worlds and random failures of steps.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod worlds;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcdup_core::name::MemberName;
+use etcdup_core::observation::Observation;
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::{HostStep, Next, Stage, Work};
+use etcdup_planner::{Ending, Planner};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// Something that goes wrong on the host of a member.
+#[derive(Debug, Clone)]
+enum Trouble {
+    FileGone(Index),
+    FileChanged(Index),
+    Stopped,
+    OtherFlag,
+    OtherBinary,
+    NotEnabled,
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    prop_oneof![
+        any::<Index>().prop_map(Trouble::FileGone),
+        any::<Index>().prop_map(Trouble::FileChanged),
+        Just(Trouble::Stopped),
+        Just(Trouble::OtherFlag),
+        Just(Trouble::OtherBinary),
+        Just(Trouble::NotEnabled),
+    ]
+}
+
+fn befall(planner: &Planner, seen: &mut Observation, at: Index, trouble: &Trouble) {
+    let member = &planner.topology.members[at.index(planner.topology.members.len())];
+    let Some(Seen::Yes(host)) = seen.hosts.get_mut(&member.host) else {
+        return;
+    };
+    let ours: Vec<_> = host
+        .files
+        .keys()
+        .filter(|path| !path.is_within(&member.layout.data))
+        .cloned()
+        .collect();
+    match trouble {
+        Trouble::FileGone(index) if !ours.is_empty() => {
+            host.files.remove(&ours[index.index(ours.len())]);
+        }
+        Trouble::FileChanged(index) if !ours.is_empty() => {
+            if let Some(file) = host.files.get_mut(&ours[index.index(ours.len())]) {
+                file.sha256 = Some("changed".into());
+                file.mode = "777".parse().unwrap();
+            }
+        }
+        Trouble::FileGone(_) | Trouble::FileChanged(_) => {}
+        Trouble::Stopped => {
+            host.processes.remove(&member.name);
+            seen.members
+                .insert(member.name.clone(), Seen::no("stopped"));
+        }
+        Trouble::OtherFlag => {
+            if let Some(process) = host.processes.get_mut(&member.name) {
+                process.flags.set("snapshot-count", "1");
+            }
+        }
+        Trouble::OtherBinary => {
+            if let Some(process) = host.processes.get_mut(&member.name) {
+                process.exe = "/usr/bin/etcd".into();
+            }
+        }
+        Trouble::NotEnabled => host
+            .units
+            .values_mut()
+            .for_each(|unit| unit.enabled = false),
+    }
+}
+
+/// The stage as it works out when only these hosts do their part.
+fn partly(stage: &Stage, works: &[bool]) -> Stage {
+    let mut part = stage.clone();
+    if let Work::Hosts(tasks) = &stage.work {
+        let kept: BTreeMap<_, _> = tasks
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| works.get(*index).copied().unwrap_or(true))
+            .map(|(_, (host, steps))| (host.clone(), steps.clone()))
+            .collect();
+        part.work = Work::Hosts(kept);
+    }
+    part
+}
+
+/// The members that a stage stops.
+fn stopped(planner: &Planner, stage: &Stage) -> BTreeSet<MemberName> {
+    let Work::Hosts(tasks) = &stage.work else {
+        return BTreeSet::new();
+    };
+    let of = |step: &HostStep, member: &etcdup_core::topology::Member| match step {
+        HostStep::Restart(unit) | HostStep::Disable(unit) => member.layout.unit == *unit,
+        HostStep::Kill { pid_file } => member.layout.pid_file == *pid_file,
+        _ => false,
+    };
+    planner
+        .topology
+        .members
+        .iter()
+        .filter(|member| {
+            tasks
+                .get(&member.host)
+                .is_some_and(|steps| steps.iter().any(|step| of(step, member)))
+        })
+        .map(|member| member.name.clone())
+        .collect()
+}
+
+fn serving(seen: &Observation) -> BTreeSet<MemberName> {
+    seen.members
+        .keys()
+        .filter(|name| seen.serves(name))
+        .cloned()
+        .collect()
+}
+
+/// Carries out the plan, some hosts failing in each stage, until it ends; checks every stage on the way.
+fn run(
+    planner: &Planner,
+    seen: Observation,
+    failures: &[Vec<bool>],
+) -> Result<Observation, TestCaseError> {
+    let mut world = seen;
+    let mut failures = failures.iter();
+    for _ in 0..60 {
+        let stage = match planner.next(&world) {
+            Next::Done => return Ok(world),
+            Next::Blocked(findings) => {
+                return Err(TestCaseError::fail(format!("blocked: {findings:?}")));
+            }
+            Next::Stage(stage) => *stage,
+        };
+        prop_assert!(!stage.why.is_empty(), "{} has no reason", stage.key);
+        let quorum = planner.topology.quorum();
+        let before = serving(&world);
+        let left = before.difference(&stopped(planner, &stage)).count();
+        if planner.topology.members.len() > 2 && before.len() >= quorum {
+            prop_assert!(left >= quorum, "{} leaves {left} of {before:?}", stage.key);
+        }
+        let part = match failures.next() {
+            Some(works) => partly(&stage, works),
+            None => stage,
+        };
+        world = planner.predict(&world, &part);
+    }
+    Err(TestCaseError::fail("it does not end"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// From bare hosts or a troubled cluster, with steps failing at random, it ends; a finished world plans nothing; and a
+    /// quorum that serves is never spent.
+    #[test]
+    fn it_ends_and_never_spends_the_quorum(
+        members in 1_usize..8,
+        plain in any::<bool>(),
+        born in any::<bool>(),
+        troubles in proptest::collection::vec((any::<Index>(), trouble()), 0..6),
+        failures in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 8), 0..6),
+    ) {
+        let head = if plain { "security = { client = \"plain\", peer = \"plain\", allow-plain = true }" } else { "" };
+        let planner = worlds::planner(worlds::topology(members, head));
+        let mut seen = worlds::bare(&planner);
+        if born {
+            seen = run(&planner, seen, &[])?;
+            for (at, trouble) in &troubles {
+                befall(&planner, &mut seen, *at, trouble);
+            }
+        }
+        let done = run(&planner, seen, &failures)?;
+        prop_assert_eq!(planner.next(&done), Next::Done);
+        prop_assert!(planner.forecast(&done).stages.is_empty());
+        prop_assert_eq!(serving(&done).len(), members);
+    }
+
+    /// A forecast ends without a circle, from any troubled world.
+    #[test]
+    fn a_forecast_has_no_circle(
+        members in 1_usize..6,
+        troubles in proptest::collection::vec((any::<Index>(), trouble()), 0..8),
+    ) {
+        let planner = worlds::planner(worlds::topology(members, ""));
+        let mut seen = run(&planner, worlds::bare(&planner), &[])?;
+        for (at, trouble) in &troubles {
+            befall(&planner, &mut seen, *at, trouble);
+        }
+        prop_assert_eq!(planner.forecast(&seen).ending, Ending::Done);
+    }
+
+    /// While any host is unseen nothing begins, so what is unseen is not touched.
+    #[test]
+    fn nothing_begins_while_a_host_is_unseen(members in 1_usize..8, hidden in any::<Index>(), born in any::<bool>()) {
+        let planner = worlds::planner(worlds::topology(members, ""));
+        let mut seen = worlds::bare(&planner);
+        if born {
+            seen = run(&planner, seen, &[])?;
+        }
+        let host = planner.topology.members[hidden.index(members)].host.clone();
+        seen.hosts.insert(host, Seen::no("no route"));
+        let blocked = matches!(planner.next(&seen), Next::Blocked(_));
+        prop_assert!(blocked);
+    }
+}

@@ -1,0 +1,90 @@
+//! Worlds to plan in: topologies, bare hosts, and ways for them to go wrong. Also used by an example.
+
+use std::collections::BTreeMap;
+
+use etcdup_core::observation::{
+    Architecture, AuthorityView, DataDir, Disk, HostFacts, HostView, Init, Observation,
+};
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::Goal;
+use etcdup_core::topology::{Document, HostId, Topology, resolve};
+use etcdup_planner::Planner;
+use jiff::Timestamp;
+
+/// A topology of so many members, each on a host of its own.
+pub(crate) fn topology(members: usize, head: &str) -> Topology {
+    let members: String = (1..=members)
+        .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
+        .collect();
+    let text = format!("format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n{head}\n{members}");
+    let document =
+        Document::parse("etcdup.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
+    resolve(&document.spec, |_| None).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A planner that brings it about.
+pub(crate) fn planner(topology: Topology) -> Planner {
+    let goal = Goal::Converge { allow_outage: true };
+    Planner::new(topology, goal, None).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Bare hosts, all seen, and no authority.
+pub(crate) fn bare(planner: &Planner) -> Observation {
+    let mut seen = Observation::new(Timestamp::UNIX_EPOCH);
+    seen.authority = AuthorityView::Absent;
+    for host in planner.topology.hosts.keys() {
+        seen.hosts
+            .insert(host.clone(), Seen::Yes(host_view(planner, host)));
+    }
+    for member in &planner.topology.members {
+        seen.members
+            .insert(member.name.clone(), Seen::no("it does not run"));
+    }
+    seen
+}
+
+fn host_view(planner: &Planner, host: &HostId) -> HostView {
+    let mut view = HostView {
+        facts: HostFacts {
+            machine_id: host.to_string(),
+            boot_id: "b".into(),
+            uptime_ms: 1,
+            clock_ahead_ms: 0,
+            clock_error_ms: 1,
+            architecture: Architecture::Amd64,
+            uid: 0,
+            hostname: host.to_string(),
+            system: "Debian".into(),
+            init: Init::Systemd,
+            selinux: false,
+            addresses: Vec::new(),
+            missing_tools: Vec::new(),
+            users: Vec::new(),
+        },
+        files: BTreeMap::new(),
+        certificates: BTreeMap::new(),
+        units: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        data: BTreeMap::new(),
+        disks: BTreeMap::new(),
+        listeners: BTreeMap::new(),
+        names: BTreeMap::new(),
+        reverse: BTreeMap::new(),
+        console: BTreeMap::new(),
+        record: None,
+        lease: None,
+    };
+    for member in planner.topology.on_host(host) {
+        view.data
+            .insert(member.layout.data.clone(), DataDir::Absent);
+        view.disks.insert(
+            member.layout.data.clone(),
+            Disk {
+                free: 1 << 40,
+                device: "sda".into(),
+                fsync_us: Some(1),
+            },
+        );
+    }
+    view
+}
