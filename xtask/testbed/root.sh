@@ -21,7 +21,8 @@ b=$mem/root
 mkdir -p "$b/etc/dpkg/dpkg.cfg.d"
 printf '%s\n' force-unsafe-io 'path-exclude=/usr/share/doc/*' 'path-exclude=/usr/share/man/*' \
     'path-exclude=/usr/share/locale/*' 'path-exclude=/usr/share/info/*' >"$b/etc/dpkg/dpkg.cfg.d/testbed"
-debootstrap --variant=minbase --cache-dir="$CACHE/debs" --include=systemd,systemd-sysv,dbus,openssh-server,iproute2,sudo,curl,procps,iptables,ca-certificates,chrony,fish,tcsh,busybox \
+packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,sudo,curl,procps,iptables,ca-certificates,fish,tcsh,busybox
+debootstrap --variant=minbase --cache-dir="$CACHE/debs" --include="$packages" \
     "$SUITE" "$b" "$uri" >"$CACHE/debootstrap.log" 2>&1 || { tail -20 "$CACHE/debootstrap.log" >&2; die "debootstrap failed"; }
 
 rm -rf "$b"/var/cache/apt/archives/*.deb "$b"/var/lib/apt/lists/* "$b"/etc/ssh/ssh_host_*
@@ -49,16 +50,12 @@ E
 mkdir -p "$b/etc/systemd/system/ssh.service.d"
 printf '[Unit]\nAfter=systemd-user-sessions.service\n' >"$b/etc/systemd/system/ssh.service.d/testbed.conf"
 : >"$b/etc/default/locale"
-# chronyd must not touch the one clock that all hosts share with the machine.
-mkdir -p "$b/etc/systemd/system/chrony.service.d"
-printf '[Unit]\nConditionCapability=\n[Service]\nExecStart=\nExecStart=!/usr/sbin/chronyd -x\n' >"$b/etc/systemd/system/chrony.service.d/testbed.conf"
 chroot "$b" /bin/bash -euc '
     useradd -m -s /bin/bash ops
     echo ops:secret | chpasswd
     install -d -m 700 -o ops -g ops /home/ops/.ssh
     echo "ops ALL=(ALL:ALL) ALL" >/etc/sudoers.d/ops; chmod 440 /etc/sudoers.d/ops
     systemctl -q enable systemd-networkd ssh
-    systemctl -q disable chrony
     systemctl -q mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
         fstrim.timer man-db.timer systemd-tmpfiles-clean.timer getty@.service getty.target console-getty.service \
         systemd-networkd-wait-online.service systemd-resolved.service systemd-timesyncd.service \

@@ -117,11 +117,10 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
 
 /// The first Ctrl-C finishes the stage; the second drops the links.
 async fn stop_on_signal(cancel: Cancel) {
-    let mut terminate =
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(terminate) => terminate,
-            Err(_) => return,
-        };
+    let kind = tokio::signal::unix::SignalKind::terminate();
+    let Ok(mut terminate) = tokio::signal::unix::signal(kind) else {
+        return;
+    };
     for count in 0.. {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}

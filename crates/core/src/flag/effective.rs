@@ -252,7 +252,18 @@ mod tests {
 
     #[test]
     fn a_manifest_of_kubeadms_shape_is_read() {
-        let manifest = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - command:\n    - etcd\n    - --name=cp1\n    - --client-cert-auth=true\n    env:\n    - name: ETCD_SNAPSHOT_COUNT\n      value: \"10000\"\n";
+        let manifest = "apiVersion: v1
+kind: Pod
+spec:
+  containers:
+  - command:
+    - etcd
+    - --name=cp1
+    - --client-cert-auth=true
+    env:
+    - name: ETCD_SNAPSHOT_COUNT
+      value: \"10000\"
+";
         let read = FlagSource::manifest(manifest).unwrap();
         assert_eq!(read.flags.get("name"), Some("cp1"));
         assert_eq!(read.flags.get("snapshot-count"), Some("10000"));

@@ -96,7 +96,11 @@ observe_members() {
         # shellcheck disable=SC2086
         shown=$(timeout 20 systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,Result,NRestarts,NeedDaemonReload,MainPID $units 2>/dev/null |
             awk -F= '
-                function out() { if (v["Id"] != "") print "unit|" v["Id"] "|" v["LoadState"] "|" v["ActiveState"] "|" v["SubState"] "|" v["UnitFileState"] "|" v["Result"] "|" v["NRestarts"] "|" v["NeedDaemonReload"] "|" v["MainPID"]; split("", v) }
+                function out() {
+                    if (v["Id"] != "") print "unit|" v["Id"] "|" v["LoadState"] "|" v["ActiveState"] "|" v["SubState"] "|" \
+                        v["UnitFileState"] "|" v["Result"] "|" v["NRestarts"] "|" v["NeedDaemonReload"] "|" v["MainPID"]
+                    split("", v)
+                }
                 /^$/ { out(); next } { v[$1] = $2 } END { out() }')
         printf '%s\n' "$shown" | sed '/^$/d; s/|[0-9]*$//'
     fi
