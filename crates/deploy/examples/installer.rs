@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use etcdup_core::event::Event;
 use etcdup_core::finding::Verdict;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::{Session, Settings};
@@ -17,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .nth(1)
             .unwrap_or_else(|| "etcdup.toml".to_owned()),
     );
-    let (events, mut happening) = unbounded_channel();
+    let (events, mut happening) = unbounded_channel::<Event>();
     tokio::spawn(async move {
         while let Some(event) = happening.recv().await {
             println!("{:?}", event.body);

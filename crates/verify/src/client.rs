@@ -22,7 +22,7 @@ use crate::messages::{
 use crate::tls::{Access, FirstWords, Tap, TlsError, config, server_name};
 
 /// How long a call may take.
-const CALL: Duration = Duration::from_secs(5);
+pub(crate) const CALL: Duration = Duration::from_secs(5);
 
 /// A member's client port, as certificates and requests call it.
 #[derive(Debug, Clone)]

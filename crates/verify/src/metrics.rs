@@ -6,12 +6,23 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 
-use crate::client::{ClientError, Endpoint};
+use crate::client::{CALL, ClientError, Endpoint};
 use crate::dial::{BoxIo, Dial};
 use crate::tls::{Access, config, deepest, server_name};
 
-/// Active connections by the remote member's ID, as this member counts them.
+/// Active connections by the remote member's ID, as this member counts them. A member that waits for its peers accepts
+/// connections and says nothing, so the whole exchange has a time.
 pub(crate) async fn active_peers(
+    endpoint: &Endpoint,
+    access: &Access,
+    dial: &dyn Dial,
+) -> Result<BTreeMap<u64, i64>, ClientError> {
+    tokio::time::timeout(CALL, exchange(endpoint, access, dial))
+        .await
+        .unwrap_or(Err(ClientError::Late))
+}
+
+async fn exchange(
     endpoint: &Endpoint,
     access: &Access,
     dial: &dyn Dial,

@@ -104,7 +104,8 @@ fn peer_certificate_lacks_its_address(stage: &Stage) -> Outcome {
          for n in 1 2 3; do issue peer-m$n IP:10.77.0.1$n; done\nissue bad IP:10.77.0.99\n",
     )?;
     lab.inside("sh make.sh")?.exits(0)?;
-    let provided = "certificates = { provided = { ca = \"ca.crt\", server = { cert = \"server.crt\", key = \"server.key\" }, peer = { cert = \"peer-{member}.crt\", key = \"peer-{member}.key\" } } }";
+    let provided = "certificates.provided = { ca = \"ca.crt\", server = { cert = \"server.crt\", key = \"server.key\" }, \
+                    peer = { cert = \"peer-{member}.crt\", key = \"peer-{member}.key\" } }";
     lab.topology(&stage.version, provided, 3)?;
     lab.inside("cp peer-m3.crt good.crt; cp peer-m3.key good.key; cp bad.crt peer-m3.crt; cp bad.key peer-m3.key")?.exits(0)?;
     lab.etcdup(&["apply", "--yes"])?
