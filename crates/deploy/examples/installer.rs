@@ -1,23 +1,14 @@
-//! An installer of one's own: shows the plan, carries it out, proves the outcome.
-//!
-//! `cargo run --package etcdup-deploy --example installer -- etcdup.toml`
+//! An installer of one's own: `cargo run --package etcdup-deploy --example installer -- etcdup.toml`
 
-use std::error::Error;
-use std::path::PathBuf;
-
-use etcdup_core::event::Event;
-use etcdup_core::finding::Verdict;
-use etcdup_core::stage::Goal;
+use etcdup_core::{event::Event, finding::Verdict, stage::Goal};
 use etcdup_deploy::{Session, Settings};
 use tokio::sync::mpsc::unbounded_channel;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let file = PathBuf::from(
-        std::env::args()
-            .nth(1)
-            .unwrap_or_else(|| "etcdup.toml".to_owned()),
-    );
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let file = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "etcdup.toml".to_owned());
     let (events, mut happening) = unbounded_channel::<Event>();
     tokio::spawn(async move {
         while let Some(event) = happening.recv().await {
@@ -28,7 +19,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         events: Some(events),
         ..Settings::default()
     };
-    let session = Session::open(&file, &[], settings).await?;
+    let session = Session::open(file.as_ref(), &[], settings).await?;
+
+    // What is to come, and why; nothing has changed yet.
     let plan = session
         .plan(Goal::Converge {
             allow_outage: false,
@@ -37,12 +30,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for stage in &plan.forecast.stages {
         println!("{}: {}", stage.title, stage.why.join("; "));
     }
+
     session.execute(&plan, "install").await?;
     let verdicts = session.verify().await?;
     session.close().await;
     if verdicts.worst() == Verdict::Error {
-        Err("the cluster is not well".into())
-    } else {
-        Ok(())
+        return Err("the cluster is not well".into());
     }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Every check, hazard and error in one place, for `etcdup explain` and the generated pages.
 
+use crate::error::ERRORS;
 use etcdup_core::advisory::ADVISORIES;
 use etcdup_core::finding::Check;
 use etcdup_core::topology::LINTS;
@@ -25,6 +26,7 @@ pub fn pages() -> Vec<Page> {
         .iter()
         .chain(PLANNER_CHECKS.iter().flat_map(|checks| checks.iter()))
         .chain(&VERIFY_CHECKS)
+        .chain(ERRORS)
         .map(page)
         .collect();
     pages.sort_by_key(|page| page.id);

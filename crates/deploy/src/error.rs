@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use etcdup_core::finding::Finding;
+use etcdup_core::finding::{Check, Finding};
 use etcdup_core::stage::StageKey;
 use etcdup_core::topology::{HostId, ParseError, ResolveError};
 use etcdup_planner::Forecast;
@@ -117,4 +117,136 @@ pub struct HostFailure {
     pub why: String,
     /// The last lines it printed.
     pub lines: Vec<String>,
+}
+
+/// What every kind of failure means and what to do: rows for `etcdup explain`.
+pub const ERRORS: &[Check] = &[
+    FILE,
+    TOPOLOGY,
+    TEMPLATE,
+    PLAN_CHANGED,
+    NO_EFFECT,
+    LOCKED,
+    LEASE_LOST,
+    HOST_FAILED,
+    GATE,
+    CLUSTER_CALL,
+    BINARIES,
+    KEYS,
+    STOPPED,
+];
+
+const FILE: Check = Check {
+    id: "file-unreadable",
+    title: "the topology file cannot be read",
+    about: "The file named with --file, or etcdup.toml here, is not there or may not be read.",
+    advice: "`etcdup init` writes a start",
+};
+const TOPOLOGY: Check = Check {
+    id: "topology-malformed",
+    title: "the file is not a topology",
+    about: "Syntax and shape are checked first, and the first fault is shown with a caret; meaning is checked after, all at once.",
+    advice: "`etcdup schema` prints every key there is",
+};
+const TEMPLATE: Check = Check {
+    id: "unit-template",
+    title: "the unit template cannot be used",
+    about: "A template of your own replaces the unit's. It is read back, and refused when the flags in it are not the topology's.",
+    advice: "use {{ exec }} for the whole command",
+};
+const PLAN_CHANGED: Check = Check {
+    id: "plan-changed",
+    title: "the plan is no longer the one that was approved",
+    about: "Between the plan and its end something changed, so that a stage would come that nobody has seen. Nothing of it was done.",
+    advice: "run `etcdup plan`, then `etcdup apply`",
+};
+const NO_EFFECT: Check = Check {
+    id: "stage-without-effect",
+    title: "a stage ran and did not have its effect",
+    about: "The next look at the hosts would have the same stage come again. It is not repeated in one run, for that could be a loop: \
+            somebody else may be changing the same files.",
+    advice: "run again; when it comes back, see what else manages the host",
+};
+const LOCKED: Check = Check {
+    id: "locked",
+    title: "another operator is at work",
+    about: "Every host has one lease. Its holder renews it every 10 s; it runs out 30 s after the last time, by the host's own clock. A \
+            holder that renews is not waited for.",
+    advice: "run again when they are done",
+};
+const LEASE_LOST: Check = Check {
+    id: "lease-lost",
+    title: "the lease was lost",
+    about: "The lease on a host could not be renewed for 30 s, or could not be taken, so somebody else may have begun. A stage script \
+            refuses without it.",
+    advice: "see who works on the cluster, then run again",
+};
+const HOST_FAILED: Check = Check {
+    id: "host-failed",
+    title: "a host could not do its part of a stage",
+    about: "The other hosts finish the stage, nothing new begins, and the report names the step and its last lines. A stage that was cut \
+            off before its input was whole has changed nothing; one that was whole runs to its end even when the link dies.",
+    advice: "mend what the lines say, then run `etcdup apply` again: it goes on from there",
+};
+const GATE: Check = Check {
+    id: "gate-not-reached",
+    title: "something did not come true in time",
+    about: "After a stage a gate proves it: a read goes through each member that was started. The member's last log lines are shown.",
+    advice: "look at the member's log: journalctl -u etcd",
+};
+const CLUSTER_CALL: Check = Check {
+    id: "cluster-call-failed",
+    title: "a call to the cluster failed",
+    about: "A call that changes the cluster is made once. Whether it had its effect is seen by the next run.",
+    advice: "run `etcdup status`, then `etcdup apply` again",
+};
+const BINARIES: Check = Check {
+    id: "binaries-unavailable",
+    title: "etcd's binaries cannot be had",
+    about: "The release could not be downloaded, or an archive is not what its checksum says. It is looked at before anything changes.",
+    advice: "name a mirror, an archive or a directory under [binaries], or correct the checksum",
+};
+const KEYS: Check = Check {
+    id: "keys-unavailable",
+    title: "keys or certificates cannot be had",
+    about: "The CA's files cannot be used, or a certificate cannot be issued.",
+    advice: "see [certificates] in the file, and `etcdup pki show`",
+};
+const STOPPED: Check = Check {
+    id: "stopped",
+    title: "the operator stopped the run",
+    about: "The first Ctrl-C finishes the stage at hand and gives the lease back; the second drops the links.",
+    advice: "run `etcdup apply` again: it goes on from there",
+};
+
+impl DeployError {
+    /// The id under which `etcdup explain` has a page.
+    #[must_use]
+    pub fn id(&self) -> &'static str {
+        let check = match self {
+            DeployError::File { .. } => FILE,
+            DeployError::Parse { .. } | DeployError::Resolve(_) => TOPOLOGY,
+            DeployError::Render(_) => TEMPLATE,
+            DeployError::Blocked(findings) => {
+                return findings.first().map_or("blocked", |finding| finding.id);
+            }
+            DeployError::PlanChanged { .. } => PLAN_CHANGED,
+            DeployError::NoEffect(_) => NO_EFFECT,
+            DeployError::Locked { .. } => LOCKED,
+            DeployError::LeaseLost { .. } => LEASE_LOST,
+            DeployError::Hosts(_) => HOST_FAILED,
+            DeployError::Gate { .. } => GATE,
+            DeployError::Cluster { .. } => CLUSTER_CALL,
+            DeployError::Release(_) => BINARIES,
+            DeployError::Vault(_) => KEYS,
+            DeployError::Stopped(_) => STOPPED,
+        };
+        check.id
+    }
+}
+
+/// The row of the unit template's check, for frontends that look at it without a host.
+#[must_use]
+pub fn unit_template_check() -> Check {
+    TEMPLATE
 }

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcdup_core::event::HostState;
+use etcdup_core::name::MemberName;
 use etcdup_core::observation::{HostRecord, HostView, Observation, Operation, RecordedFile};
 use etcdup_core::path::HostPath;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{
-    Artifact, ClusterStep, Content, HostStep, Impact, OperatorStep, Part, Reason, Stage, Work,
+    Artifact, ClusterStep, Content, Gate, Holds, HostStep, Impact, OperatorStep, Part, Reason,
+    Stage, Work,
 };
-use etcdup_core::topology::HostId;
+use etcdup_core::topology::{HostId, Member, Topology};
 use etcdup_planner::Planner;
 use etcdup_transport::{Metered, Transport};
 use jiff::Timestamp;
@@ -21,7 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{DeployError, HostFailure};
 use crate::lease::Leases;
-use crate::observe::{header, state_of};
+use crate::observe::{header, provided, state_of};
 use crate::queries::queries;
 use crate::release::Binary;
 use crate::scripts::STAGE;
@@ -33,13 +35,62 @@ use crate::vault::sha256;
 /// The gates before a stage were checked just now and hold. Only [`permit`] makes one, and nothing is stopped without.
 pub(crate) struct Permit(());
 
-/// Checks the gates before a stage once more.
-pub(crate) fn permit(stage: &Stage, seen: &Observation) -> Result<Permit, Reason> {
+/// Checks the gates before a stage once more, and that no member that serves is stopped without one, unless the stage
+/// says that it is an outage, which was approved as such.
+pub(crate) fn permit(
+    topology: &Topology,
+    stage: &Stage,
+    seen: &Observation,
+) -> Result<Permit, Reason> {
     for gate in &stage.before {
         gate.check(seen)?;
     }
-    debug_assert!(!matches!(stage.impact, Impact::Restart(_)) || !stage.before.is_empty());
+    if matches!(stage.impact, Impact::Outage(_)) {
+        return Ok(Permit(()));
+    }
+    let voters: Vec<MemberName> = topology
+        .members
+        .iter()
+        .map(|member| member.name.clone())
+        .collect();
+    for member in stopped(topology, stage)
+        .into_iter()
+        .filter(|member| seen.serves(member))
+    {
+        let within = std::time::Duration::ZERO;
+        Gate {
+            holds: Holds::QuorumWithout {
+                member,
+                voters: voters.clone(),
+            },
+            within,
+        }
+        .check(seen)?;
+    }
     Ok(Permit(()))
+}
+
+/// The members that a stage stops, if only for a moment.
+fn stopped(topology: &Topology, stage: &Stage) -> Vec<MemberName> {
+    let Work::Hosts(tasks) = &stage.work else {
+        return Vec::new();
+    };
+    let stops = |step: &HostStep, member: &Member| match step {
+        HostStep::Restart(unit) | HostStep::Disable(unit) => *unit == member.layout.unit,
+        HostStep::Kill { pid_file } => *pid_file == member.layout.pid_file,
+        _ => false,
+    };
+    let of = |member: &&Member| {
+        tasks
+            .get(&member.host)
+            .is_some_and(|steps| steps.iter().any(|step| stops(step, member)))
+    };
+    topology
+        .members
+        .iter()
+        .filter(of)
+        .map(|member| member.name.clone())
+        .collect()
 }
 
 /// What a run holds while it carries out stages.
@@ -118,8 +169,9 @@ impl Run<'_> {
         tasks: &BTreeMap<HostId, Vec<HostStep>>,
         seen: &mut Observation,
     ) -> Result<(), DeployError> {
-        let mut running = JoinSet::new();
         let mut failures = Vec::new();
+        let mut packed = Vec::new();
+        // All are packed before any is sent: what cannot be packed here must not leave half of the hosts at work.
         for (host, steps) in tasks {
             let link = match self.session.link(host) {
                 Seen::Yes(link) => link,
@@ -133,36 +185,29 @@ impl Run<'_> {
                     continue;
                 }
             };
-            let view = seen.host(host);
-            let mut input = StageInput::default();
-            for step in steps {
-                self.pack(&mut input, host, view, step).await?;
-            }
-            if !steps.is_empty() {
-                self.pack_record(&mut input, host, view, stage)?;
-            }
-            input.finish();
+            packed.push((host, link, self.pack_stage(stage, host, steps, seen).await?));
+        }
+        let mut running = JoinSet::new();
+        for (host, link, input) in packed {
             let epoch = self.leases.epochs.get(host).copied().unwrap_or(0);
             let state = state_of(&self.planner.topology, host);
-            let header = header(
-                &state,
-                self.planner.topology.spec.cluster.as_str(),
-                self.session.events.operation(),
-                epoch,
-            );
-            let queries = queries(self.planner, host, &[]);
-            let (host, session) = (host.clone(), self.session.events.clone());
+            let cluster = self.planner.topology.spec.cluster.as_str();
+            let header = header(&state, cluster, self.session.events.operation(), epoch);
+            let queries = queries(self.planner, host, &provided(seen), false);
+            let (host, events) = (host.clone(), self.session.events.clone());
             let progress = self.session.settings.progress.clone();
             running.spawn(async move {
-                session.host(&host, "working", HostState::Working);
+                events.host(&host, "working", HostState::Working);
                 let ran = run_stage(link, input, header, queries, &host, progress).await;
                 match &ran {
-                    Ok(_) => session.host(&host, "done", HostState::Done),
-                    Err(failed) => session.host(
-                        &host,
-                        format!("{}: {}", failed.0.step, failed.0.why),
-                        HostState::Failed,
-                    ),
+                    Ok(_) => events.host(&host, "done", HostState::Done),
+                    Err(failed) => {
+                        events.host(
+                            &host,
+                            format!("{}: {}", failed.0.step, failed.0.why),
+                            HostState::Failed,
+                        );
+                    }
                 }
                 (host, ran)
             });
@@ -188,6 +233,25 @@ impl Run<'_> {
         } else {
             Err(DeployError::Hosts(failures))
         }
+    }
+
+    async fn pack_stage(
+        &self,
+        stage: &Stage,
+        host: &HostId,
+        steps: &[HostStep],
+        seen: &Observation,
+    ) -> Result<StageInput, DeployError> {
+        let view = seen.host(host);
+        let mut input = StageInput::default();
+        for step in steps {
+            self.pack(&mut input, host, view, step).await?;
+        }
+        if !steps.is_empty() {
+            self.pack_record(&mut input, host, view, stage)?;
+        }
+        input.finish();
+        Ok(input)
     }
 
     async fn pack(
@@ -375,6 +439,7 @@ async fn run_stage(
         .take_while(|title| title != "a step")
         .collect();
     let size = input.size();
+    tracing::debug!(%host, bytes = size, "sending a stage");
     let (reader, writing) = input.stream(header, queries);
     let count = Arc::new(AtomicU64::new(0));
     let metered = Metered::new(reader, Arc::clone(&count));

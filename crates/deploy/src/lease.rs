@@ -8,15 +8,18 @@ use etcdup_core::event::Body;
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::{HostId, Topology};
 use etcdup_transport::Transport;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::error::DeployError;
-use crate::observe::{header, state_of};
+use crate::observe::{header, refusal, state_of};
 use crate::scripts::LEASE;
 use crate::session::{Cancel, Session};
 
 /// How often a lease is renewed. It runs out after 30 s of the host's uptime.
 const RENEW: Duration = Duration::from_secs(10);
+
+/// How long a lease lasts after it was renewed, by the host's uptime; `lease_expired` in the scripts has the same figure.
+const LASTS: Duration = Duration::from_secs(30);
 
 /// How long a holder that does not renew is waited out, and a little more.
 const WAIT: Duration = Duration::from_secs(33);
@@ -26,7 +29,7 @@ pub(crate) struct Leases {
     /// The fencing number on each host.
     pub(crate) epochs: BTreeMap<HostId, u64>,
     hosts: Vec<Holder>,
-    renewing: JoinHandle<()>,
+    renewing: JoinSet<()>,
     /// Cancelled when a lease was lost.
     pub(crate) lost: Cancel,
 }
@@ -81,7 +84,7 @@ impl Holder {
                 since: since.to_owned(),
                 renewed: renewed.to_owned(),
             },
-            _ => Answer::Refused(output.complaint()),
+            _ => Answer::Refused(refusal(&text).unwrap_or_else(|| output.complaint())),
         }
     }
 }
@@ -125,38 +128,53 @@ impl Session {
             );
             tasks.spawn(async move { take(holder, &request, &events, &cancel).await });
         }
+        let lost = Cancel::new();
+        let mut renewing = JoinSet::new();
         let mut taken = Vec::new();
         let mut refused = None;
         while let Some(joined) = tasks.join_next().await {
             match joined {
-                Ok(Ok(holder)) => taken.push(holder),
-                Ok(Err(error)) => refused = Some(error),
+                Ok(Ok(holder)) => {
+                    // Renewed from now on, for another host may be waited for longer than a lease lasts.
+                    renewing.spawn(renew(holder.clone(), lost.clone()));
+                    taken.push(holder);
+                }
+                Ok(Err(error)) => {
+                    // Two operators who wait for each other's hosts must not both go on.
+                    tasks.abort_all();
+                    refused.get_or_insert(error);
+                }
                 Err(_) => {}
             }
         }
-        if let Some(error) = refused {
-            release(&taken).await;
-            return Err(error);
-        }
-        let lost = Cancel::new();
-        let renewing = tokio::spawn(renew(taken.clone(), lost.clone()));
         let epochs = taken
             .iter()
             .map(|holder| (holder.host.clone(), holder.epoch))
             .collect();
-        Ok(Leases {
+        let leases = Leases {
             epochs,
             hosts: taken,
             renewing,
             lost,
-        })
+        };
+        let outcome = match refused {
+            Some(error) => Err(error),
+            None => leases.check().await,
+        };
+        match outcome {
+            Ok(()) => Ok(leases),
+            Err(error) => {
+                leases.release().await;
+                Err(error)
+            }
+        }
     }
 }
 
 impl Leases {
     /// Gives all leases back.
-    pub(crate) async fn release(self) {
-        self.renewing.abort();
+    pub(crate) async fn release(mut self) {
+        self.renewing.abort_all();
         release(&self.hosts).await;
     }
 
@@ -239,20 +257,20 @@ async fn take(
     }
 }
 
-async fn renew(holders: Vec<Holder>, lost: Cancel) {
-    let mut failures = 0;
+/// Renews one host's lease. It is lost when somebody else has it, or when it could not be renewed for as long as it lasts.
+async fn renew(holder: Holder, lost: Cancel) {
+    let mut renewed = Instant::now();
     loop {
         tokio::time::sleep(RENEW).await;
-        for holder in &holders {
-            match holder.ask("renew").await {
-                Answer::Kept => failures = 0,
-                Answer::Held { .. } => lost.cancel(),
-                // The link may be busy or dead; the stage's own script looks at the lease before it begins.
-                Answer::Taken(_) | Answer::Refused(_) => failures += 1,
+        match holder.ask("renew").await {
+            Answer::Kept => renewed = Instant::now(),
+            Answer::Held { .. } => lost.cancel(),
+            // The link may be busy or dead; the stage's own script looks at the lease before it begins.
+            Answer::Taken(_) | Answer::Refused(_) => {
+                if renewed.elapsed() > LASTS {
+                    lost.cancel();
+                }
             }
-        }
-        if failures > 2 * holders.len() {
-            lost.cancel();
         }
     }
 }

@@ -30,7 +30,7 @@ mod stage_output;
 mod vault;
 
 pub use catalogue::{Page, explain, pages};
-pub use error::{DeployError, HostFailure};
+pub use error::{DeployError, ERRORS, HostFailure, unit_template_check};
 pub use events::{Events, Progress};
 pub use run::{Plan, Verdicts};
 pub use scripts::{LEASE, OBSERVE, STAGE};

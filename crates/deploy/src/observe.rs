@@ -46,13 +46,8 @@ impl Session {
             seen.clients = vault.clients();
             seen.sources = vault.sources(Some(&planner.topology));
         }
-        let provided: Vec<CertFacts> = seen
-            .sources
-            .values()
-            .filter_map(Seen::yes)
-            .filter_map(|source| source.certificate.clone())
-            .collect();
-        seen.hosts = self.look(&planner, &provided).await;
+        let hosts: Vec<HostId> = planner.topology.hosts.keys().cloned().collect();
+        self.look(&planner, &hosts, true, &mut seen).await;
         self.ask_members(&planner.topology, &mut seen).await;
         self.try_ways(&planner, &mut seen).await;
         Ok((planner, seen))
@@ -123,40 +118,25 @@ impl Session {
             .map_err(|source| DeployError::File { path, source })
     }
 
-    async fn look(
+    /// Looks at these hosts, all at once. Disks are measured when asked for, which takes a moment.
+    pub(crate) async fn look(
         &self,
         planner: &Planner,
-        provided: &[CertFacts],
-    ) -> BTreeMap<HostId, Seen<HostView>> {
-        let mut tasks = JoinSet::new();
-        for host in planner.topology.hosts.keys() {
-            let (link, state) = (self.link(host), state_of(&planner.topology, host));
-            let text = queries(planner, host, provided);
-            let (host, cluster) = (host.clone(), planner.topology.spec.cluster.to_string());
-            tasks.spawn(async move { (host, look_at(link, &state, &cluster, text).await) });
-        }
-        let mut hosts = BTreeMap::new();
-        while let Some(joined) = tasks.join_next().await {
-            if let Ok((host, view)) = joined {
-                hosts.insert(host, view);
-            }
-        }
-        hosts
-    }
-
-    /// Looks at these hosts once more.
-    pub(crate) async fn look_again(
-        &self,
-        planner: &Planner,
-        hosts: impl Iterator<Item = &HostId>,
+        hosts: &[HostId],
+        measure: bool,
         seen: &mut Observation,
     ) {
         let mut tasks = JoinSet::new();
         for host in hosts {
             let (link, state) = (self.link(host), state_of(&planner.topology, host));
-            let text = queries(planner, host, &[]);
+            let text = queries(planner, host, &provided(seen), measure);
             let (host, cluster) = (host.clone(), planner.topology.spec.cluster.to_string());
             tasks.spawn(async move { (host, look_at(link, &state, &cluster, text).await) });
+        }
+        for host in hosts {
+            // Until it answers; a task that dies must not leave an old view behind.
+            seen.hosts
+                .insert(host.clone(), Seen::no("it was not looked at"));
         }
         while let Some(joined) = tasks.join_next().await {
             if let Ok((host, view)) = joined {
@@ -210,6 +190,15 @@ impl Session {
     }
 }
 
+/// What provided certificates say: their names are looked up on hosts.
+pub(crate) fn provided(seen: &Observation) -> Vec<CertFacts> {
+    seen.sources
+        .values()
+        .filter_map(Seen::yes)
+        .filter_map(|source| source.certificate.clone())
+        .collect()
+}
+
 /// etcdup's own directory on a host.
 pub(crate) fn state_of(topology: &Topology, host: &HostId) -> String {
     topology.on_host(host).next().map_or_else(
@@ -248,10 +237,18 @@ async fn look_at(
                     }
                     Err(why) => Seen::no(why),
                 },
-                None => Seen::no(no_answer(&output)),
+                None => Seen::no(refusal(&text).unwrap_or_else(|| no_answer(&output))),
             }
         }
     }
+}
+
+/// Why a script refused, where it says so.
+pub(crate) fn refusal(text: &str) -> Option<String> {
+    let field = text
+        .lines()
+        .find_map(|line| line.strip_prefix("@refused|"))?;
+    Some(crate::stage_output::lines(field).join(" "))
 }
 
 fn no_answer(output: &Output) -> String {

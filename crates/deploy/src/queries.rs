@@ -30,7 +30,12 @@ const TOOLS: [&str; 14] = [
 
 /// The queries for a host, one a line, closed by `end`. `names` are looked up beside the members' own: those that
 /// provided certificates hold.
-pub(crate) fn queries(planner: &Planner, host: &HostId, provided: &[CertFacts]) -> String {
+pub(crate) fn queries(
+    planner: &Planner,
+    host: &HostId,
+    provided: &[CertFacts],
+    measure: bool,
+) -> String {
     let topology = &planner.topology;
     let mut text = TOOLS.map(|tool| format!("tool|{tool}\n")).concat();
     let mut ask = |line: std::fmt::Arguments<'_>| {
@@ -61,7 +66,11 @@ pub(crate) fn queries(planner: &Planner, host: &HostId, provided: &[CertFacts]) 
             ));
         }
         ask(format_args!("data|{}", layout.data));
-        ask(format_args!("disk|{}|measure", layout.data));
+        ask(format_args!(
+            "disk|{}|{}",
+            layout.data,
+            if measure { "measure" } else { "-" }
+        ));
         for port in [
             Some(member.ports.client),
             Some(member.ports.peer),

@@ -9,6 +9,7 @@ use etcdup_core::name::MemberName;
 use etcdup_core::observation::{Architecture, Observation};
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Gate, Goal, Holds, HostStep, Next, Stage, Work};
+use etcdup_core::topology::HostId;
 use etcdup_planner::{Ending, Forecast, Planner};
 use etcdup_verify::{Evidence, gather, judge};
 
@@ -100,8 +101,10 @@ impl Session {
     }
 
     async fn execute_plan(&self, plan: &Plan, verb: &str) -> Result<(), DeployError> {
-        if let Ending::Blocked(findings) = &plan.forecast.ending {
-            return Err(DeployError::Blocked(findings.clone()));
+        match &plan.forecast.ending {
+            Ending::Done => {}
+            Ending::Blocked(findings) => return Err(DeployError::Blocked(findings.clone())),
+            Ending::Circle(key) => return Err(DeployError::NoEffect(key.clone())),
         }
         if plan.is_empty() {
             return Ok(());
@@ -140,6 +143,11 @@ impl Session {
     async fn stages(&self, plan: &Plan, run: &Run<'_>, leases: &Leases) -> Result<(), DeployError> {
         let planner = &plan.planner;
         let mut seen = plan.seen.clone();
+        // While a person read the plan, or another held the lease, the world went on.
+        let hosts: Vec<HostId> = planner.topology.hosts.keys().cloned().collect();
+        self.look(planner, &hosts, false, &mut seen).await;
+        self.ask_members(&planner.topology, &mut seen).await;
+        seen.at = jiff::Timestamp::now();
         let mut done: Vec<Stage> = Vec::new();
         loop {
             let stage = match planner.next(&seen) {
@@ -193,17 +201,19 @@ impl Session {
             title,
         });
         self.wait(&plan.planner, &stage.before, seen).await?;
-        let allowed = permit(stage, seen).map_err(|reason| DeployError::Gate {
-            holds: "the gates before the stage".to_owned(),
-            seconds: 0,
-            why: reason.to_string(),
-            console: Vec::new(),
-        })?;
+        let allowed =
+            permit(&plan.planner.topology, stage, seen).map_err(|reason| DeployError::Gate {
+                holds: "the gates before the stage".to_owned(),
+                seconds: 0,
+                why: reason.to_string(),
+                console: Vec::new(),
+            })?;
         run.execute(stage, seen, allowed).await?;
         self.wait(&plan.planner, &stage.settle, seen).await?;
         if let (Work::Hosts(tasks), false) = (&stage.work, stage.settle.is_empty()) {
             // The script looked before what it started had come up.
-            self.look_again(&plan.planner, tasks.keys(), seen).await;
+            let hosts: Vec<HostId> = tasks.keys().cloned().collect();
+            self.look(&plan.planner, &hosts, false, seen).await;
         }
         self.events.send(Body::StageDone {
             index,
@@ -360,7 +370,6 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Whether findings say that the cluster is not as it should be.
 impl Verdicts {
     /// The weightiest verdict.
     #[must_use]

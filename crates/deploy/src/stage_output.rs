@@ -49,7 +49,7 @@ pub(crate) fn read(output: &str) -> StageOutput {
     read
 }
 
-fn lines(field: &str) -> Vec<String> {
+pub(crate) fn lines(field: &str) -> Vec<String> {
     let bytes = BASE64_STANDARD.decode(field).unwrap_or_default();
     String::from_utf8_lossy(&bytes)
         .lines()

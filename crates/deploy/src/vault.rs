@@ -28,6 +28,9 @@ pub enum VaultError {
     /// A certificate cannot be made.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The files of this name are the CA's own.
+    #[error("a client cannot be called `{0}`: that is the name of the CA's own files")]
+    AuthorityName(String),
     /// There is no authority.
     #[error("there is no certificate authority at {}", .0.display())]
     NoAuthority(PathBuf),
@@ -39,7 +42,7 @@ pub struct Vault {
     base: PathBuf,
     authority: Option<Authority>,
     broken: Option<String>,
-    operator: Option<(String, Secret)>,
+    operator: Option<(String, Secret, Timestamp)>,
     pairs: BTreeMap<String, Issued>,
 }
 
@@ -93,17 +96,22 @@ impl Vault {
         self.place(self.spec.certificates.authority.key.as_ref(), "ca.key")
     }
 
+    /// Whether the file says where a key is to come from: then a missing certificate is a mistake, and no CA is made.
+    fn names_a_key(&self) -> bool {
+        let authority = &self.spec.certificates.authority;
+        authority.key.is_some() || authority.key_env.is_some() || authority.key_command.is_some()
+    }
+
     fn load(&self) -> Result<Option<Authority>, String> {
         let path = self.certificate_file();
         let certificate = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error)
-                if error.kind() == std::io::ErrorKind::NotFound && !self.key_file().exists() =>
-            {
-                return if self.spec.certificates.authority.cert.is_some()
-                    && self.spec.certificates.authority.key.is_none()
-                {
-                    Err(format!("{} is not there", path.display()))
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return if self.names_a_key() {
+                    Err(format!(
+                        "{} is not there, though the file names its key",
+                        path.display()
+                    ))
                 } else {
                     Ok(None)
                 };
@@ -128,7 +136,9 @@ impl Vault {
             .as_ref()
             .and_then(|command| command.split_first())
         {
-            let output = std::process::Command::new(program)
+            let output = std::process::Command::new("timeout")
+                .arg("60")
+                .arg(program)
                 .args(arguments)
                 .current_dir(&self.base)
                 .output()
@@ -264,8 +274,17 @@ impl Vault {
     /// When files cannot be written. An authority that is there is never overwritten.
     pub fn make_authority(&mut self, now: Timestamp) -> Result<(), VaultError> {
         let name = format!("{} etcd CA", self.spec.cluster);
-        let authority = Authority::make(&name, self.spec.certificates.authority.days, now)?;
-        if let Some(key) = authority.key() {
+        // A key alone was left by a run that was killed between the two: it is used, never overwritten.
+        let left = std::fs::read_to_string(self.key_file())
+            .ok()
+            .map(Secret::new);
+        let authority = Authority::make(
+            &name,
+            self.spec.certificates.authority.days,
+            now,
+            left.as_ref(),
+        )?;
+        if let (Some(key), None) = (authority.key(), &left) {
             write_new(&self.key_file(), key.reveal(), 0o600)?;
         }
         write_new(&self.certificate_file(), authority.certificate(), 0o644)?;
@@ -328,11 +347,20 @@ impl Vault {
             .authority
             .as_ref()
             .ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
-        let issued = authority.issue(request, now)?;
         let (certificate, key) = (
             directory.join(format!("{}.crt", request.name)),
             directory.join(format!("{}.key", request.name)),
         );
+        let own = [self.certificate_file(), self.key_file()];
+        let same = |path: &Path| {
+            own.iter().any(|own| {
+                own == path || (own.exists() && own.canonicalize().ok() == path.canonicalize().ok())
+            })
+        };
+        if same(&certificate) || same(&key) || request.name == "ca" {
+            return Err(VaultError::AuthorityName(request.name.clone()));
+        }
+        let issued = authority.issue(request, now)?;
         write(&key, issued.key.reveal(), 0o600)?;
         write(&certificate, &issued.certificate, 0o644)?;
         Ok((certificate, key))
@@ -353,13 +381,20 @@ impl Vault {
                 client: None,
             });
         }
-        if self.operator.is_none() {
-            self.operator = Some(self.operator_pair(now)?);
+        let fresh = self
+            .operator
+            .as_ref()
+            .is_some_and(|(_, _, until)| now < *until);
+        if !fresh {
+            let (certificate, key) = self.operator_pair(now)?;
+            // Good for an hour; a session that lives longer gets another in time.
+            self.operator = Some((certificate, key, now + jiff::SignedDuration::from_mins(50)));
         }
-        Ok(Access::Tls {
-            authority,
-            client: self.operator.clone(),
-        })
+        let client = self
+            .operator
+            .clone()
+            .map(|(certificate, key, _)| (certificate, key));
+        Ok(Access::Tls { authority, client })
     }
 
     fn operator_pair(&self, now: Timestamp) -> Result<(String, Secret), VaultError> {

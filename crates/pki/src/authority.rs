@@ -71,12 +71,17 @@ pub struct Issued {
 const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
 
 impl Authority {
-    /// Makes an authority that is good for this many days.
+    /// Makes an authority that is good for this many days, with a fresh key or the one given.
     ///
     /// # Errors
     /// When the key or the certificate cannot be made.
-    pub fn make(name: &str, days: u32, now: Timestamp) -> Result<Self, PkiError> {
-        let key = keys::make(Algorithm::EcdsaP256)?;
+    pub fn make(
+        name: &str,
+        days: u32,
+        now: Timestamp,
+        given: Option<&Secret>,
+    ) -> Result<Self, PkiError> {
+        let key = given.map_or_else(|| keys::make(Algorithm::EcdsaP256), keys::load)?;
         let mut params = params(
             name,
             None,
@@ -86,7 +91,9 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(made)?.pem();
-        let secret = Secret::new(key.serialize_pem());
+        let secret = given
+            .cloned()
+            .unwrap_or_else(|| Secret::new(key.serialize_pem()));
         Self::load(&certificate, Some(&secret))
     }
 

@@ -7,7 +7,7 @@
 //! use etcdup_pki::Authority;
 //!
 //! let now = jiff::Timestamp::from_second(1_800_000_000)?;
-//! let authority = Authority::make("prod etcd CA", 3650, now)?;
+//! let authority = Authority::make("prod etcd CA", 3650, now, None)?;
 //! let request = CertRequest {
 //!     name: "m1".into(),
 //!     organization: None,

@@ -76,7 +76,7 @@ fn issue_and_verify(directory: &Path, key_file: &str, algorithm: Algorithm) {
 #[test]
 fn a_ca_of_our_own_passes_openssl() {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::make("prod etcd CA", 3650, now()).unwrap();
+    let authority = Authority::make("prod etcd CA", 3650, now(), None).unwrap();
     std::fs::write(directory.path().join("ca.crt"), authority.certificate()).unwrap();
     std::fs::write(
         directory.path().join("ca.key"),
@@ -130,15 +130,15 @@ fn keys_are_read_in_every_form_openssl_writes() {
 
 #[test]
 fn a_key_that_is_not_the_cas_is_refused() {
-    let one = Authority::make("one", 10, now()).unwrap();
-    let two = Authority::make("two", 10, now()).unwrap();
+    let one = Authority::make("one", 10, now(), None).unwrap();
+    let two = Authority::make("two", 10, now(), None).unwrap();
     let error = Authority::load(one.certificate(), two.key()).err().unwrap();
     assert_eq!(error, PkiError::KeyMismatch("one".into()));
 }
 
 #[test]
 fn a_leaf_is_no_authority() {
-    let authority = Authority::make("one", 10, now()).unwrap();
+    let authority = Authority::make("one", 10, now(), None).unwrap();
     let leaf = authority
         .issue(&request(Algorithm::EcdsaP256), now())
         .unwrap();
@@ -156,7 +156,7 @@ fn an_encrypted_key_says_so() {
         "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -pass pass:x -out e.key",
     );
     let key = Secret::new(std::fs::read_to_string(directory.path().join("e.key")).unwrap());
-    let authority = Authority::make("one", 10, now()).unwrap();
+    let authority = Authority::make("one", 10, now(), None).unwrap();
     assert_eq!(
         Authority::load(authority.certificate(), Some(&key))
             .err()
@@ -167,7 +167,7 @@ fn an_encrypted_key_says_so() {
 
 #[test]
 fn a_leaf_ends_no_later_than_its_ca() {
-    let authority = Authority::make("one", 1, now()).unwrap();
+    let authority = Authority::make("one", 1, now(), None).unwrap();
     let leaf = inspect(
         &authority
             .issue(&request(Algorithm::EcdsaP256), now())
@@ -180,11 +180,44 @@ fn a_leaf_ends_no_later_than_its_ca() {
 
 #[test]
 fn a_client_is_no_server() {
-    let authority = Authority::make("one", 10, now()).unwrap();
+    let authority = Authority::make("one", 10, now(), None).unwrap();
     let wanted = CertRequest {
         usage: Usage::Client,
         ..request(Algorithm::EcdsaP256)
     };
     let facts = inspect(&authority.issue(&wanted, now()).unwrap().certificate).unwrap();
     assert!(facts.client && !facts.server);
+}
+
+/// cfssl writes PKCS#1 and SEC1 keys. `cargo xtask test` installs it.
+#[test]
+fn a_ca_made_by_cfssl_is_loaded() {
+    if Command::new("cfssl").arg("version").output().is_err() {
+        assert!(
+            std::env::var("ETCDUP_FIXTURES").is_err(),
+            "cfssl is not installed"
+        );
+        eprintln!("cfssl is not here: run by `cargo xtask test`, this loads a CA of its making");
+        return;
+    }
+    for key in [
+        r#"{"algo":"rsa","size":2048}"#,
+        r#"{"algo":"ecdsa","size":256}"#,
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let request =
+            format!(r#"{{"CN":"cfssl CA","key":{key},"names":[{{"O":"Kubernetes","OU":"CA"}}]}}"#);
+        std::fs::write(directory.path().join("ca-csr.json"), request).unwrap();
+        let made = Command::new("sh")
+            .args(["-c", "cfssl gencert -loglevel 5 -initca ca-csr.json | cfssljson -bare ca && mv ca.pem ca.crt"])
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        issue_and_verify(directory.path(), "ca-key.pem", Algorithm::EcdsaP256);
+    }
 }

@@ -49,6 +49,8 @@ pub struct Assessment<'a> {
     pub process: Option<&'a EtcdProcess>,
     /// Whether it serves.
     pub serves: bool,
+    /// Whether it answered at all.
+    pub answers: bool,
     /// Whether its binaries must be installed.
     pub binaries: Option<Difference>,
     /// Files that must be written.
@@ -103,6 +105,7 @@ pub(crate) fn assess<'a>(
         host,
         process,
         serves: seen.serves(&member.name),
+        answers: seen.member(&member.name).is_some(),
         binaries: binaries(planner, member, host),
         files,
         running: running(planner, member, host, process),

@@ -32,7 +32,11 @@ pub(crate) struct World<'a> {
 pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) -> Next {
     let unseen = unseen_hosts(planner, seen);
     if !unseen.is_empty() {
-        return Next::Blocked(unseen);
+        // Whatever else is known to be wrong is told in the same breath.
+        let others = conflicts(planner, seen)
+            .into_iter()
+            .chain(errors(preflight::preflight(planner, seen)));
+        return Next::Blocked(unseen.into_iter().chain(others).collect());
     }
     let formation = formation(planner, seen);
     let formed = formation == Formation::Formed;
@@ -48,9 +52,14 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
         formation,
         members,
     };
-    let rules: [&dyn Fn() -> Rule; 10] = [
-        &|| block(conflicts(planner, seen)),
-        &|| block(errors(preflight::preflight(planner, seen))),
+    let wrong = || {
+        conflicts(planner, seen)
+            .into_iter()
+            .chain(errors(preflight::preflight(planner, seen)))
+            .collect()
+    };
+    let rules: [&dyn Fn() -> Rule; 9] = [
+        &|| block(wrong()),
         &|| operator::authority(&world),
         &|| operator::clients(&world),
         &|| bootstrap::install(&world),

@@ -221,8 +221,8 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
 }
 
 /// The cluster that data must belong to: the one that serves, else the one this file would make, where any data is of
-/// it, else the one that most data is of.
-fn reference(planner: &Planner, seen: &Observation) -> Option<u64> {
+/// it, else the one of most data on hosts whose record says that etcdup put it there.
+pub(crate) fn reference(planner: &Planner, seen: &Observation) -> Option<u64> {
     let serving = seen
         .members
         .values()
@@ -231,24 +231,31 @@ fn reference(planner: &Planner, seen: &Observation) -> Option<u64> {
     if let Some(view) = serving {
         return Some(view.cluster);
     }
-    let found: Vec<u64> = planner
+    let found: Vec<(u64, bool)> = planner
         .topology
         .members
         .iter()
-        .filter_map(
-            |member| match seen.host(&member.host)?.data.get(&member.layout.data)? {
-                DataDir::Member(identity) => Some(identity.cluster),
+        .filter_map(|member| {
+            let host = seen.host(&member.host)?;
+            match host.data.get(&member.layout.data)? {
+                DataDir::Member(identity) => Some((identity.cluster, host.record.is_some())),
                 DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
-            },
-        )
+            }
+        })
         .collect();
     let ours = cluster_id(&planner.topology);
+    if found.iter().any(|(cluster, _)| *cluster == ours) {
+        return Some(ours);
+    }
+    let recorded = |id: u64| {
+        found
+            .iter()
+            .filter(|(cluster, ours)| *cluster == id && *ours)
+            .count()
+    };
     let majority = found
         .iter()
-        .find(|id| found.iter().filter(|other| other == id).count() >= planner.topology.quorum());
-    if found.contains(&ours) {
-        Some(ours)
-    } else {
-        majority.copied().filter(|_| found.len() > 1).or(Some(ours))
-    }
+        .map(|(cluster, _)| *cluster)
+        .find(|id| recorded(*id) >= planner.topology.quorum());
+    majority.or(Some(ours))
 }

@@ -24,8 +24,9 @@ pub(crate) fn start(world: &World<'_>) -> Rule {
             .map(|difference| format!("{} {}", difference.what, difference.why));
         let reason = match (member.process, wrong) {
             (None, _) => "does not run".to_owned(),
-            (Some(_), Some(wrong)) => format!("does not serve, and {wrong}"),
-            (Some(_), None) => continue,
+            // It answered that no quorum confirms its reads. One that was merely not seen may well serve others.
+            (Some(_), Some(wrong)) if member.answers => format!("does not serve, and {wrong}"),
+            (Some(_), _) => continue,
         };
         why.push(format!("{name}: {reason}"));
         tasks
@@ -151,13 +152,22 @@ fn quiet_steps(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     steps
 }
 
-/// Stops a member and starts it, or just starts it.
+/// Writes what differs, then stops a member and starts it, or just starts it.
 pub(crate) fn restart_steps(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let layout = &member.member.layout;
+    let mut steps: Vec<HostStep> = member
+        .files
+        .iter()
+        .map(|(artifact, _)| HostStep::File((*artifact).clone()))
+        .collect();
     if planner.is_systemd() {
-        return vec![HostStep::Restart(layout.unit.clone())];
+        if !steps.is_empty() {
+            steps.push(HostStep::Reload);
+        }
+        steps.push(HostStep::Restart(layout.unit.clone()));
+        return steps;
     }
-    vec![
+    steps.extend([
         HostStep::Kill {
             pid_file: layout.pid_file.clone(),
         },
@@ -167,5 +177,6 @@ pub(crate) fn restart_steps(planner: &Planner, member: &Assessment<'_>) -> Vec<H
             pid_file: layout.pid_file.clone(),
             log_file: layout.log_file.clone(),
         },
-    ]
+    ]);
+    steps
 }

@@ -7,6 +7,7 @@ use etcdup_core::stage::{HostStep, Impact, Next, Stage, StageKey, Work};
 use etcdup_core::topology::{HostId, Member};
 
 use crate::converge::unseen_hosts;
+use crate::identity::reference;
 use crate::planner::Planner;
 
 pub(crate) fn next(planner: &Planner, seen: &Observation, wipe: bool) -> Next {
@@ -20,7 +21,7 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, wipe: bool) -> Next {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        let steps = steps(planner, member, host, wipe);
+        let steps = steps(planner, member, host, reference(planner, seen), wipe);
         if !steps.is_empty() {
             why.push(format!("{}: is on {}", member.name, member.host));
             tasks.entry(member.host.clone()).or_default().extend(steps);
@@ -45,7 +46,13 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, wipe: bool) -> Next {
     }))
 }
 
-fn steps(planner: &Planner, member: &Member, host: &HostView, wipe: bool) -> Vec<HostStep> {
+fn steps(
+    planner: &Planner,
+    member: &Member,
+    host: &HostView,
+    reference: Option<u64>,
+    wipe: bool,
+) -> Vec<HostStep> {
     let layout = &member.layout;
     let wanted = planner.wanted(member);
     let mut steps = Vec::new();
@@ -62,7 +69,10 @@ fn steps(planner: &Planner, member: &Member, host: &HostView, wipe: bool) -> Vec
     }
     match host.data.get(&layout.data) {
         None | Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) => {}
-        Some(DataDir::Member(_)) if wipe => steps.push(HostStep::Remove(layout.data.clone())),
+        // Data of another cluster is never deleted, only kept out of the way.
+        Some(DataDir::Member(data)) if wipe && Some(data.cluster) == reference => {
+            steps.push(HostStep::Remove(layout.data.clone()));
+        }
         Some(DataDir::Member(_)) => steps.push(HostStep::Keep {
             path: layout.data.clone(),
         }),

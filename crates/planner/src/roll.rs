@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcdup_core::finding::Check;
 use etcdup_core::name::MemberName;
-use etcdup_core::stage::{ClusterStep, Gate, Holds, HostStep, Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{ClusterStep, Gate, Holds, Impact, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
 use crate::converge::{Rule, World};
@@ -25,7 +25,7 @@ fn due<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Assessment<'a>> {
     let mut due: Vec<_> = world
         .members
         .iter()
-        .filter(|member| member.restart_reasons().next().is_some())
+        .filter(|member| member.serves && member.restart_reasons().next().is_some())
         .collect();
     due.sort_by_key(|member| Some(&member.member.name) == leader);
     due
@@ -86,15 +86,7 @@ pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
         );
         return Rule::Block(vec![OUTAGE.error(name, evidence)]);
     }
-    let mut steps: Vec<HostStep> = member
-        .files
-        .iter()
-        .map(|(artifact, _)| HostStep::File((*artifact).clone()))
-        .collect();
-    if world.planner.is_systemd() {
-        steps.push(HostStep::Reload);
-    }
-    steps.extend(restart_steps(world.planner, member));
+    let steps = restart_steps(world.planner, member);
     let before = if outage {
         Vec::new()
     } else {

@@ -203,6 +203,31 @@ proptest! {
         prop_assert_eq!(planner.forecast(&seen).ending, Ending::Done);
     }
 
+    /// A member that runs and was merely not seen is never restarted for it, whatever else differs.
+    #[test]
+    fn a_running_member_that_was_not_seen_is_not_restarted(
+        members in 1_usize..6,
+        hidden in proptest::collection::vec(any::<Index>(), 1..6),
+        troubles in proptest::collection::vec((any::<Index>(), trouble()), 0..6),
+    ) {
+        let planner = worlds::planner(worlds::topology(members, ""));
+        let mut seen = run(&planner, worlds::bare(&planner), &[])?;
+        for (at, trouble) in &troubles {
+            befall(&planner, &mut seen, *at, trouble);
+        }
+        for at in &hidden {
+            let name = planner.topology.members[at.index(members)].name.clone();
+            seen.members.insert(name, Seen::no("no answer within 5 s"));
+        }
+        if let Next::Stage(stage) = planner.next(&seen) {
+            for name in stopped(&planner, &stage) {
+                let member = planner.topology.member(&name).unwrap();
+                let runs = seen.host(&member.host).is_some_and(|host| host.processes.contains_key(&name));
+                prop_assert!(!runs || seen.member(&name).is_some(), "{} stops {name}, which runs unseen", stage.key);
+            }
+        }
+    }
+
     /// While any host is unseen nothing begins, so what is unseen is not touched.
     #[test]
     fn nothing_begins_while_a_host_is_unseen(members in 1_usize..8, hidden in any::<Index>(), born in any::<bool>()) {

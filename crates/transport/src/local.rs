@@ -51,6 +51,9 @@ impl Transport for Local {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A Ctrl-C at the terminal is for etcdup, which lets the script come to its end.
+            .process_group(0)
+            .kill_on_drop(true)
             .spawn()
             .map_err(start)?;
         let (stdin, stdout, stderr) =
@@ -91,7 +94,14 @@ impl Transport for Local {
             tokio::join!(read_out, read_err);
             output
         };
-        let (fed, mut output) = tokio::join!(feed, collect);
+        // A script here hears of no dead link, so it has its time as a whole.
+        let limit = script.idle + Duration::from_secs(60);
+        let ended = tokio::time::timeout(limit, async { tokio::join!(feed, collect) }).await;
+        let silent = TransportError::Silent {
+            script: script.name,
+            seconds: limit.as_secs(),
+        };
+        let (fed, mut output) = ended.map_err(|_| silent)?;
         let status = child.wait().await.map_err(start)?;
         fed?;
         output.status = status.code().and_then(|code| u32::try_from(code).ok());

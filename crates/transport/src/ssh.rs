@@ -130,6 +130,12 @@ impl Ssh {
     /// When any of that fails or takes too long.
     pub async fn connect(options: &SshOptions) -> Result<Self, TransportError> {
         let (handle, shared, through, hop) = client::open(options).await?;
+        tracing::debug!(
+            host = hop.host,
+            user = hop.user,
+            port = hop.port,
+            "connected"
+        );
         let sudo = options.sudo.unwrap_or(if hop.user == "root" {
             SudoUse::No
         } else {
@@ -293,6 +299,6 @@ impl Ssh {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        DialError::Refused
+        DialError::Other("the host does not say why".to_owned())
     }
 }

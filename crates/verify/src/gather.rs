@@ -18,6 +18,8 @@ use crate::tls::Access;
 pub enum Anonymous {
     /// It was refused, in these words.
     Refused(String),
+    /// Something else went wrong, so nothing is proven.
+    Unproven(String),
     /// It was served.
     Served,
     /// There was nothing to try: the plane does not demand certificates.
@@ -144,10 +146,12 @@ async fn anonymous(
     };
     let client = match MemberClient::new(endpoint, &nobody, Arc::clone(dial)) {
         Ok(client) => client,
-        Err(error) => return Anonymous::Refused(error.to_string()),
+        Err(error) => return Anonymous::Unproven(error.to_string()),
     };
     match client.serve().await {
         Ok(_) => Anonymous::Served,
-        Err(error) => Anonymous::Refused(error.to_string()),
+        // The member's TLS says so with an alert, or hangs up on the first read.
+        Err(error @ ClientError::Connect(_)) => Anonymous::Refused(error.to_string()),
+        Err(error) => Anonymous::Unproven(error.to_string()),
     }
 }

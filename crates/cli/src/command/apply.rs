@@ -81,7 +81,9 @@ async fn with_session(
         Goal::Converge { .. } => match session.verify().await {
             Err(error) => context.fail(&error),
             Ok(verdicts) => {
-                if !context.json() {
+                if context.json() {
+                    view::json::line(&verify::document(&verdicts));
+                } else {
                     verify::summary(&verdicts);
                 }
                 if verdicts.worst() == Verdict::Error {

@@ -43,13 +43,7 @@ fn render_findings(
     document: &etcdup_core::topology::Document,
     path: &std::path::Path,
 ) -> Vec<etcdup_core::finding::Finding> {
-    use etcdup_core::finding::Check;
-    const TEMPLATE: Check = Check {
-        id: "unit-template",
-        title: "the unit template cannot be used",
-        about: "A template of your own replaces the unit's. It is read back, and refused when the flags in it are not the topology's.",
-        advice: "use {{ exec }} for the whole command",
-    };
+    let check = etcdup_deploy::unit_template_check();
     let Some(template) = &document.spec.layout.unit_template else {
         return Vec::new();
     };
@@ -59,7 +53,7 @@ fn render_findings(
         Ok(text) => text,
         Err(error) => {
             return vec![
-                TEMPLATE
+                check
                     .error("layout", format!("{template}: {error}"))
                     .at(at()),
             ];
@@ -73,6 +67,6 @@ fn render_findings(
     };
     match etcdup_planner::Planner::new(topology, goal, Some(&text)) {
         Ok(_) => Vec::new(),
-        Err(error) => vec![TEMPLATE.error("layout", error.to_string()).at(at())],
+        Err(error) => vec![check.error("layout", error.to_string()).at(at())],
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use etcdup_core::stage::{Artifact, Content, Part};
-use etcdup_core::topology::ClusterState;
+use etcdup_core::topology::{ClusterState, ResolveError};
 use etcdup_deploy::{DeployError, Session};
 use etcdup_render::Renderer;
 
@@ -60,6 +60,11 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 /// Every file by `MEMBER/NAME`. A host is asked only where a name or address comes from it.
 async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> {
     let (document, path) = context.document()?;
+    let mut errors = etcdup_core::topology::lint(&document.spec);
+    errors.retain(|finding| finding.verdict == etcdup_core::finding::Verdict::Error);
+    if !errors.is_empty() {
+        return Err(DeployError::Blocked(errors));
+    }
     let (topology, template) = match etcdup_core::topology::resolve(&document.spec, |_| None) {
         Ok(topology) => {
             let base = path.parent().unwrap_or(Path::new("."));
@@ -75,7 +80,10 @@ async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> 
             };
             (topology, template)
         }
-        Err(_) => {
+        Err(error @ (ResolveError::Name { .. } | ResolveError::NoInterface { .. })) => {
+            return Err(error.into());
+        }
+        Err(ResolveError::NeedsHost { .. }) => {
             let session =
                 Session::with_document(document, &path, context.library_settings(None, None))
                     .await?;

@@ -27,7 +27,7 @@ pub(crate) fn deploy(error: &DeployError, document: Option<&Document>, as_json: 
         };
         json::print(
             "error",
-            &serde_json::json!({ "message": chain(error), "exit": code, "findings": list }),
+            &serde_json::json!({ "id": error.id(), "message": chain(error), "exit": code, "findings": list }),
         );
         return code;
     }
@@ -45,7 +45,7 @@ pub(crate) fn deploy(error: &DeployError, document: Option<&Document>, as_json: 
         }
         DeployError::Blocked(list) => {
             findings(list, document);
-            plain("nothing was changed; mend the above and run again");
+            plain("this stands in the way; mend it and run again");
         }
         DeployError::Resolve(resolve) => {
             let span = document.and_then(|document| document.find(resolve.at()));

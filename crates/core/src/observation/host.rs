@@ -15,7 +15,7 @@ use crate::path::{HostPath, Mode, Owner};
 use crate::seen::Seen;
 
 /// All that was seen of a host.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct HostView {
     /// What it is.
     pub facts: HostFacts,
@@ -49,7 +49,7 @@ pub struct HostView {
 pub type Console = Vec<String>;
 
 /// What a host is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct HostFacts {
     /// The machine's id.
     pub machine_id: String,
@@ -123,6 +123,12 @@ pub enum Architecture {
     Other(String),
 }
 
+impl Default for Architecture {
+    fn default() -> Self {
+        Architecture::Other(String::new())
+    }
+}
+
 impl Architecture {
     /// From `uname -m`.
     #[must_use]
@@ -153,6 +159,12 @@ pub enum Init {
     Systemd,
     /// Something else, by name.
     Other(String),
+}
+
+impl Default for Init {
+    fn default() -> Self {
+        Init::Other(String::new())
+    }
 }
 
 /// What kind of file it is.

@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::host::{
-    Architecture, DataDir, Disk, EtcdProcess, FileKind, FileView, HostFacts, HostView, Init,
-    Listener, UnitView,
+    Architecture, DataDir, Disk, EtcdProcess, FileKind, FileView, HostView, Init, Listener,
+    UnitView,
 };
 use super::record::LeaseView;
 use super::wal::wal_identity;
@@ -46,7 +46,7 @@ pub type CertificateTexts = BTreeMap<HostPath, String>;
 /// When the answer is cut off or malformed.
 pub fn parse_records(answer: &str) -> Result<(HostView, CertificateTexts), RecordsError> {
     let mut reader = Reader {
-        view: empty(),
+        view: HostView::default(),
         certificates: BTreeMap::new(),
         facts: false,
     };
@@ -132,7 +132,7 @@ impl Reader {
                     mode: mode.parse().ok()?,
                     owner: owner.parse().ok(),
                     size: size.parse().ok()?,
-                    sha256: (kind == "file").then(|| sum.to_owned()),
+                    sha256: (kind == "file" && sum != "-").then(|| sum.to_owned()),
                     text: None,
                 };
                 view.files.insert(path.parse().ok()?, file);
@@ -241,39 +241,6 @@ impl Reader {
             _ => return None,
         }
         Some(())
-    }
-}
-
-fn empty() -> HostView {
-    HostView {
-        facts: HostFacts {
-            machine_id: String::new(),
-            boot_id: String::new(),
-            uptime_ms: 0,
-            clock_ahead_ms: 0,
-            clock_error_ms: 0,
-            architecture: Architecture::Other(String::new()),
-            uid: 0,
-            hostname: String::new(),
-            system: String::new(),
-            init: Init::Other(String::new()),
-            selinux: false,
-            addresses: Vec::new(),
-            missing_tools: Vec::new(),
-            users: Vec::new(),
-        },
-        files: BTreeMap::new(),
-        certificates: BTreeMap::new(),
-        units: BTreeMap::new(),
-        processes: BTreeMap::new(),
-        data: BTreeMap::new(),
-        disks: BTreeMap::new(),
-        listeners: BTreeMap::new(),
-        names: BTreeMap::new(),
-        reverse: BTreeMap::new(),
-        console: BTreeMap::new(),
-        record: None,
-        lease: None,
     }
 }
 

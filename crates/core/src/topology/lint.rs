@@ -26,6 +26,10 @@ pub const LINTS: &[Check] = &[
     VERSION_UNKNOWN,
     PLAIN_EXPOSED,
     CHECKSUM_FORM,
+    MIRROR_URL,
+    SYSTEM_PATH,
+    ADDRESS,
+    CLIENT_NAME,
     NOT_YET,
     UNKNOWN_FLAG,
     FLAG_IN_VERSION,
@@ -105,6 +109,31 @@ const CHECKSUM_FORM: Check = Check {
     about: "A SHA-256 is 64 hexadecimal digits.",
     advice: "copy the line from SHA256SUMS",
 };
+const MIRROR_URL: Check = Check {
+    id: "mirror-url",
+    title: "a mirror's URL that cannot be used",
+    about: "A mirror is an http or https URL. A password in it would show in plans, reports and the hosts' process lists.",
+    advice: "write https://host/path; let a netrc file or a proxy log in",
+};
+const SYSTEM_PATH: Check = Check {
+    id: "system-path",
+    title: "a directory that belongs to the system",
+    about: "Directories for certificates, data and binaries are created, and their mode and owner are set. On /etc or /usr that \
+            would break the host; inside one another they would be in each other's way.",
+    advice: "name a directory of etcd's own, such as /etc/etcd",
+};
+const ADDRESS: Check = Check {
+    id: "address-unusable",
+    title: "an address that others cannot use",
+    about: "Peers and clients connect to this address. 0.0.0.0 is no place, and loopback leads each host to itself.",
+    advice: "name the host's own address, or `address = { interface = \"..\" }`",
+};
+const CLIENT_NAME: Check = Check {
+    id: "client-name",
+    title: "a client named like the CA",
+    about: "A client's files lie beside the CA's and carry its name: one called `ca` would overwrite the authority.",
+    advice: "give the client another name",
+};
 const NOT_YET: Check = Check {
     id: "not-yet",
     title: "something this release does not do yet",
@@ -123,9 +152,11 @@ pub fn lint(spec: &Spec) -> Vec<Finding> {
     duplicates(spec, &mut findings);
     security(spec, &mut findings);
     checksums(spec, &mut findings);
+    names(spec, &mut findings);
     lint_flags(spec, &mut findings);
     if let Ok(topology) = resolve(spec, |_| None) {
         clashes(&topology, &mut findings);
+        places(&topology, &mut findings);
     }
     findings
 }
@@ -313,6 +344,137 @@ fn checksums(spec: &Spec, findings: &mut Vec<Finding>) {
             .iter()
             .for_each(|sum| check(sum, at("archive"))),
         Binaries::Directory(_) | Binaries::Host(_) => {}
+    }
+}
+
+fn names(spec: &Spec, findings: &mut Vec<Finding>) {
+    if let Binaries::Release(release) = &spec.binaries
+        && let Some(mirror) = &release.mirror
+    {
+        let rest = mirror
+            .strip_prefix("https://")
+            .or_else(|| mirror.strip_prefix("http://"));
+        let plain = rest.is_some_and(|rest| {
+            !rest.is_empty()
+                && !rest.contains('@')
+                && rest
+                    .chars()
+                    .all(|c| c.is_ascii_graphic() && c != '|' && c != '\'')
+        });
+        if !plain {
+            let at = KeyPath::root("binaries").key("release").key("mirror");
+            findings.push(
+                MIRROR_URL
+                    .error("mirror", "it is no http or https URL without a login")
+                    .at(at),
+            );
+        }
+    }
+    for client in spec
+        .certificates
+        .clients
+        .iter()
+        .filter(|client| client.name.as_str() == "ca")
+    {
+        let at = KeyPath::root("certificates").key("clients");
+        findings.push(
+            CLIENT_NAME
+                .error(&client.name, "its files would be the CA's own")
+                .at(at),
+        );
+    }
+    for (index, member) in spec.member.iter().enumerate() {
+        let host = match &member.host {
+            HostSpec::Text(text) => text,
+            HostSpec::Ssh(ssh) => &ssh.ssh,
+            HostSpec::Vagrant(_) => continue,
+        };
+        let bare = host.rsplit('@').next().unwrap_or_default();
+        let bad = bare.is_empty()
+            || bare.starts_with('-')
+            || host.chars().any(|c| c.is_whitespace() || c.is_control());
+        let port = bare
+            .rsplit_once(':')
+            .filter(|(left, _)| !left.contains(':') || left.ends_with(']'));
+        if bad || port.is_some_and(|(_, port)| port.parse::<u16>().is_err()) {
+            let evidence = format!("`{host}` is not `local` or [user@]host[:port]");
+            findings.push(
+                ADDRESS
+                    .error("host", evidence)
+                    .at(KeyPath::member(index).key("host")),
+            );
+        }
+    }
+}
+
+/// Directories that are the system's, and those of one member that lie in each other.
+fn places(topology: &Topology, findings: &mut Vec<Finding>) {
+    const SYSTEM: [&str; 24] = [
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/home",
+        "/lib",
+        "/lib64",
+        "/opt",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/srv",
+        "/sys",
+        "/tmp",
+        "/usr",
+        "/usr/bin",
+        "/usr/lib",
+        "/usr/local",
+        "/usr/sbin",
+        "/usr/share",
+        "/var",
+        "/var/lib",
+        "/var/tmp",
+    ];
+    let apart = topology.hosts.len() > 1;
+    for member in &topology.members {
+        let at = || KeyPath::member(member.index);
+        let own = [
+            ("certificates", &member.layout.certificates),
+            ("data", &member.layout.data),
+        ];
+        for (what, path) in own {
+            if SYSTEM.contains(&path.as_str()) {
+                let evidence =
+                    format!("{what} of {} in {path}, which is the system's", member.name);
+                findings.push(
+                    SYSTEM_PATH
+                        .error(&member.name, evidence)
+                        .at(KeyPath::root("layout").key(what)),
+                );
+            }
+        }
+        let (certificates, data) = (&member.layout.certificates, &member.layout.data);
+        if certificates.is_within(data) || data.is_within(certificates) {
+            let evidence =
+                format!("certificates in {certificates} and data in {data} lie in each other");
+            findings.push(
+                SYSTEM_PATH
+                    .error(&member.name, evidence)
+                    .at(KeyPath::root("layout").key("data")),
+            );
+        }
+        let nowhere = member.address.ip().is_some_and(|ip| ip.is_unspecified());
+        if nowhere || (apart && member.address.is_loopback()) {
+            let evidence = format!(
+                "{} is not where other hosts find {}",
+                member.address, member.name
+            );
+            findings.push(
+                ADDRESS
+                    .error(&member.name, evidence)
+                    .at(at().key("address")),
+            );
+        }
     }
 }
 

@@ -171,3 +171,43 @@ fn tls_flags_belong_to_security() {
     let found = findings("[flags]\ncert-file = \"/x\"\nauto-tls = true", &three());
     assert_eq!(ids(&found), ["tls-contradiction", "tls-contradiction"]);
 }
+
+#[test]
+fn what_would_break_a_host_or_leak_a_password_is_refused() {
+    let layout = |path: &str| {
+        ids(&findings(
+            &format!("layout = {{ data = \"{path}\" }}"),
+            &three(),
+        ))
+    };
+    assert_eq!(layout("/srv"), ["system-path"; 3]);
+    assert_eq!(layout("/etc/etcd/data"), ["system-path"; 3]);
+    assert_eq!(layout("/data"), Vec::<&str>::new());
+    let mirror = |url: &str| {
+        ids(&findings(
+            &format!("binaries = {{ release = {{ mirror = \"{url}\" }} }}"),
+            &three(),
+        ))
+    };
+    assert_eq!(mirror("https://user:s3cret@mirror"), ["mirror-url"]);
+    assert_eq!(mirror("https://a|b"), ["mirror-url"]);
+    assert_eq!(mirror("http://10.0.0.1:8000/etcd"), Vec::<&str>::new());
+    let clients = "certificates = { clients = [{ name = \"ca\" }] }";
+    assert_eq!(ids(&findings(clients, &three())), ["client-name"]);
+}
+
+#[test]
+fn addresses_that_lead_nowhere_are_refused() {
+    let with = |address: &str| {
+        let members = three().replacen(
+            "host = \"10.0.1.11\"",
+            &format!("host = \"10.0.1.11\"\naddress = \"{address}\""),
+            1,
+        );
+        ids(&findings("", &members))
+    };
+    assert_eq!(with("127.0.0.1"), ["address-unusable"]);
+    assert!(with("0.0.0.0").contains(&"address-unusable"));
+    assert!(ids(&findings("", &member("a", "-oProxyCommand=x", ""))).contains(&"address-unusable"));
+    assert!(ids(&findings("", &member("a", "h:99999", ""))).contains(&"address-unusable"));
+}

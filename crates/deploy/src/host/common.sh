@@ -24,6 +24,17 @@ uptime_ms() {
 
 boot_id() { cat /proc/sys/kernel/random/boot_id; }
 
+# The directory above: `/data` lies in `/`.
+parent_of() {
+    above=${1%/*}
+    echo "${above:-/}"
+}
+
+# Directories that are missing above something of ours are for everybody to pass.
+make_parents() { (umask 022 && mkdir -p "$1"); }
+
+refused() { echo "@refused|$(b64_of "$1")"; }
+
 # A directory of etcdup's own: another user's link or directory in its place is refused.
 own_directory() {
     [ ! -L "$1" ] && mkdir -p "$1" && [ -O "$1" ]

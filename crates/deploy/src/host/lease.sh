@@ -8,11 +8,11 @@ write_lease() {
 }
 
 main() {
-    read_header || { echo '@refused|'; exit 65; }
+    read_header || { refused 'the input has no header'; exit 65; }
     IFS='|' read -r request verb who since
-    own_directory "$state" || { echo "@refused|$(b64_of "cannot make $state, or it belongs to somebody else")"; exit 65; }
+    own_directory "$state" || { refused "cannot make $state, or it belongs to somebody else"; exit 65; }
     exec 9>"$state/lease.lock"
-    timeout 10 flock 9 || { echo "@refused|$(b64_of 'the lease is locked')"; exit 65; }
+    timeout 10 flock 9 || { refused 'the lease is locked'; exit 65; }
     l_operation='' l_epoch=0
     if read_lease && [ "$l_operation" != "$operation" ] && ! lease_expired; then
         echo "@lease|held|$l_operation|$l_verb|$l_epoch|$l_who|$l_since|$l_uptime"

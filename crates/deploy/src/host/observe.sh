@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Answers queries about a host as records, `key|field|field`, free text in base64, closed by `end|COUNT`.
-# It changes nothing. Queries, one a line: tool, user, file, bin, text, cert, member, data, disk, port, name, reverse.
+# It leaves nothing behind; only the measurement of a disk writes a file, and takes it away. Queries, one a line: tool, user, file, bin, text, cert, member, data, disk, port, name, reverse.
 
 # Numbers the records and closes them, but only after the producer's own last word: a cut answer is never whole.
 closing() { awk '$0 == "complete" { print "end|" n + 0; exit } { print; n++ }'; }
@@ -75,12 +75,16 @@ observe_files() {
 }
 
 # Binaries are large: one that has the size, the time and the inode noted beside its sum is not read again.
+noted_sum() {
+    awk -v p="$1" -v s="$2" '$1 == p && $3 " " $4 " " $5 == s { k = $2 } END { print k }' "$state/sums" 2>/dev/null
+}
+
 binary_sums() {
     for path in $bins; do
         now_stat=$(stat -c '%s %Y %i' "$path" 2>/dev/null) || continue
-        known=$(awk -v p="$path" -v s="$now_stat" '$1 == p && $3 " " $4 " " $5 == s { k = $2 } END { print k }' "$state/sums" 2>/dev/null)
-        [ -n "$known" ] || known=$(sha256sum "$path" | cut -d' ' -f1)
-        echo "sum|$known  $path"
+        known=$(noted_sum "$path" "$now_stat")
+        [ -n "$known" ] || [ "${hash_unknown:-yes}" = no ] || known=$(sha256sum "$path" | cut -d' ' -f1)
+        echo "sum|${known:--}  $path"
     done
 }
 
@@ -112,8 +116,9 @@ observe_members() {
         *) pid=$(cat "$where" 2>/dev/null) ;;
         esac
         exe=$(readlink "/proc/${pid:-0}/exe" 2>/dev/null) || exe=
-        exe=${exe% (deleted)}
-        if [ "${exe##*/}" = etcd ]; then
+        # A replaced file is still what runs, and says so by its name: `/opt/.../etcd (deleted)`.
+        file=${exe% (deleted)}
+        if [ "${file##*/}" = etcd ]; then
             pids="$pids $name"
             echo "proc|$name|$pid|$(b64_of "$exe")|$(tr '\0' '\n' <"/proc/$pid/cmdline" | b64)|$(tr '\0' '\n' <"/proc/$pid/environ" | grep '^ETCD_' | b64)"
         fi
@@ -128,7 +133,7 @@ observe_members() {
 
 is_empty() {
     for inside in "$1"/* "$1"/.[!.]*; do
-        case $inside in */lost+found) continue ;; esac
+        case $inside in */lost+found | */.etcdup-fsync.*) continue ;; esac
         [ ! -e "$inside" ] || return 1
     done
 }
@@ -171,6 +176,7 @@ observe_disks() {
 # The mean of fifty writes of 4 KiB, each waited for, in microseconds.
 measure_fsync() {
     probe=$(mktemp "$1/.etcdup-fsync.XXXXXX" 2>/dev/null) || { echo '-'; return; }
+    find "$1" -maxdepth 1 -name '.etcdup-fsync.*' -mmin +5 -exec rm -f {} + 2>/dev/null
     start=$(date +%s%N)
     timeout 10 dd if=/dev/zero of="$probe" bs=4096 count=50 oflag=dsync 2>/dev/null
     ended=$(date +%s%N)

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 main() {
-    read_header || { echo '@refused|the input has no header'; exit 65; }
+    read_header || { refused 'the input has no header'; exit 65; }
     echo '@observe'
     observe
 }

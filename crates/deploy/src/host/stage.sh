@@ -16,7 +16,7 @@ unpack() {
 }
 
 refuse() {
-    echo "@refused|$(b64_of "$1")"
+    refused "$1"
     exit 65
 }
 
@@ -39,16 +39,15 @@ op_user() {
     id -u "$1" >/dev/null 2>&1 || useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
 }
 
-# Directories above are for everybody to pass; the one that is asked for gets its own mode.
 op_dir() {
-    (umask 022 && mkdir -p "${3%/*}") && mkdir -p "$3" && chmod "$1" "$3" && set_owner "$2" "$3"
+    make_parents "$(parent_of "$3")" && mkdir -p "$3" && chmod "$1" "$3" && set_owner "$2" "$3"
 }
 
 # Written beside its target under a dot name, since a kubelet runs every other name in its directory.
 staged_name() { echo "${1%/*}/.${1##*/}.etcdup"; }
 
 op_file() {
-    [ -d "${4%/*}" ] || (umask 022 && mkdir -p "${4%/*}") || return 1
+    make_parents "$(parent_of "$4")" || return 1
     new=$(staged_name "$4")
     rm -f "$new"
     : >"$new" && set_owner "$3" "$new" && chmod "$2" "$new" && cat "$1" >"$new" || return 1
@@ -62,7 +61,7 @@ op_commit() {
     sync $news || return 1
     for path in $pending; do
         mv -f "$(staged_name "$path")" "$path" || return 1
-        dirs="$dirs ${path%/*}"
+        dirs="$dirs $(parent_of "$path")"
         [ "$selinux" = no ] || restorecon "$path" || return 1
     done
     # shellcheck disable=SC2086
@@ -74,13 +73,13 @@ op_commit() {
 op_binaries() {
     archive=$1 directory=$2 wanted=$3
     rm -rf "$directory.part"
-    mkdir -p "$directory.part" && chmod 755 "${directory%/*}" "$directory.part" || return 1
+    make_parents "$directory.part" || return 1
     timeout 300 tar -xzf "$archive" -C "$directory.part" --strip-components=1 --no-same-owner || return 1
     settle_binaries "$directory" "$wanted"
 }
 
 op_binary_file() {
-    mkdir -p "$2.part" && chmod 755 "${2%/*}" "$2.part" && cat "$1" >"$2.part/$3"
+    make_parents "$2.part" && cat "$1" >"$2.part/$3"
 }
 
 op_binaries_done() { settle_binaries "$1" "$2"; }
@@ -101,14 +100,12 @@ settle_binaries() {
         mv "$1.part" "$1" || return 1
     fi
     [ "$selinux" = no ] || restorecon -R "$1" || return 1
-    for binary in "$1"/etcd*; do
-        [ ! -f "$binary" ] || echo "$binary $(sha256sum "$binary" | cut -d' ' -f1) $(stat -c '%s %Y %i' "$binary")" >>"$state/sums"
-    done
-    sync "$1" "${1%/*}"
+    unpacked=yes
+    sync "$1" "$(parent_of "$1")"
 }
 
 op_links() {
-    mkdir -p "$2" || return 1
+    make_parents "$2" || return 1
     for binary in "$1"/etcd "$1"/etcdctl "$1"/etcdutl; do
         [ ! -f "$binary" ] || { ln -s "$binary" "$2/.${binary##*/}.etcdup" && mv -f "$2/.${binary##*/}.etcdup" "$2/${binary##*/}"; } || return 1
     done
@@ -134,19 +131,29 @@ op_start() { timeout 60 systemctl start --no-block "$1"; }
 op_restart() { timeout 60 systemctl reset-failed "$1" 2>/dev/null; timeout 60 systemctl restart --no-block "$1"; }
 op_disable() {
     timeout 120 systemctl stop "$1" 2>/dev/null
+    # What follows renames or deletes its data: not while it runs.
+    case $(timeout 20 systemctl show --property=ActiveState --value "$1") in
+    inactive | failed) ;;
+    *) echo "$1 does not stop"; return 1 ;;
+    esac
     [ ! -e "/etc/systemd/system/$1" ] || timeout 60 systemctl --quiet disable "$1"
 }
 
+# A process id may have been given to another program since: what counts is what it runs.
+runs_etcd() {
+    case $(readlink "/proc/${1:-0}/exe" 2>/dev/null) in */etcd | */etcd' (deleted)') ;; *) return 1 ;; esac
+}
+
 op_spawn() {
-    running=$(cat "$2" 2>/dev/null) && kill -0 "$running" 2>/dev/null && return 0
+    ! runs_etcd "$(cat "$2" 2>/dev/null)" || return 0
     # A detached etcd must not keep the stage's lock: descriptor 9 is closed for it.
-    setsid sh "$1" >>"$3" 2>&1 </dev/null 9>&- &
+    setsid sh "$1" >>"$3" 2>&1 </dev/null 8<&- 9>&- &
     echo "$!" >"$2"
 }
 
 op_kill() {
     running=$(cat "$1" 2>/dev/null) || return 0
-    case $(readlink "/proc/$running/exe" 2>/dev/null) in */etcd | */etcd' (deleted)') ;; *) rm -f "$1"; return 0 ;; esac
+    runs_etcd "$running" || { rm -f "$1"; return 0; }
     kill "$running" 2>/dev/null
     tries=0
     while kill -0 "$running" 2>/dev/null; do
@@ -158,13 +165,24 @@ op_kill() {
 }
 
 op_keep() {
-    [ ! -e "$1" ] || { mv "$1" "$2" && sync "${1%/*}"; }
+    [ ! -e "$1" ] || { mv "$1" "$2" && sync "$(parent_of "$1")"; }
 }
 
 op_remove() { rm -rf "$1"; }
 
+# Notes the sum of each binary that was asked for, so that it need not be read again. Not in the stage that unpacks: the
+# next one starts etcd, and reading tens of megabytes costs nothing while members elect.
+note_binaries() {
+    while IFS='|' read -r kind path _; do
+        [ "$kind" = bin ] && [ -f "$path" ] || continue
+        now_stat=$(stat -c '%s %Y %i' "$path")
+        [ -z "$(noted_sum "$path" "$now_stat")" ] || continue
+        echo "$path $(sha256sum "$path" | cut -d' ' -f1) $now_stat" >>"$state/sums"
+    done <"$work/queries"
+}
+
 run_operations() {
-    pending=''
+    pending='' unpacked=no
     while IFS='|' read -r number verb a b c d <&8; do
         [ "$number" != end ] || break
         # In this shell, not a subshell: `pending` must live on. The output goes to a file.
@@ -200,8 +218,11 @@ main() {
     { [ -e /sys/fs/selinux/enforce ] && command -v restorecon >/dev/null 2>&1; } && selinux=yes
     hold_stage_lock
     run_operations || :
+    [ "$unpacked" = yes ] || note_binaries
     flock -u 9
     echo '@observe' || :
+    hash_unknown=no
+    [ "$unpacked" = yes ] || hash_unknown=yes
     observe <"$work/queries" || :
 }
 main

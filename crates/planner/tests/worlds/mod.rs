@@ -1,7 +1,5 @@
 //! Worlds to plan in: topologies, bare hosts, and ways for them to go wrong. Also used by an example.
 
-use std::collections::BTreeMap;
-
 use etcdup_core::observation::{
     Architecture, AuthorityView, DataDir, Disk, HostFacts, HostView, Init, Observation,
 };
@@ -44,35 +42,16 @@ pub(crate) fn bare(planner: &Planner) -> Observation {
 }
 
 fn host_view(planner: &Planner, host: &HostId) -> HostView {
+    let facts = HostFacts {
+        machine_id: host.to_string(),
+        architecture: Architecture::Amd64,
+        hostname: host.to_string(),
+        init: Init::Systemd,
+        ..HostFacts::default()
+    };
     let mut view = HostView {
-        facts: HostFacts {
-            machine_id: host.to_string(),
-            boot_id: "b".into(),
-            uptime_ms: 1,
-            clock_ahead_ms: 0,
-            clock_error_ms: 1,
-            architecture: Architecture::Amd64,
-            uid: 0,
-            hostname: host.to_string(),
-            system: "Debian".into(),
-            init: Init::Systemd,
-            selinux: false,
-            addresses: Vec::new(),
-            missing_tools: Vec::new(),
-            users: Vec::new(),
-        },
-        files: BTreeMap::new(),
-        certificates: BTreeMap::new(),
-        units: BTreeMap::new(),
-        processes: BTreeMap::new(),
-        data: BTreeMap::new(),
-        disks: BTreeMap::new(),
-        listeners: BTreeMap::new(),
-        names: BTreeMap::new(),
-        reverse: BTreeMap::new(),
-        console: BTreeMap::new(),
-        record: None,
-        lease: None,
+        facts,
+        ..HostView::default()
     };
     for member in planner.topology.on_host(host) {
         view.data

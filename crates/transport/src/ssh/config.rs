@@ -1,6 +1,7 @@
 //! Where a host really is: the user's own ssh configuration, asked of `ssh -G` where ssh is there.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::process::Command;
 
@@ -135,12 +136,15 @@ async fn ask_ssh(hop: &SshHop) -> Option<Vec<(String, String)>> {
     if let Some(user) = &hop.user {
         command.args(["-l", user]);
     }
-    let output = command
+    command
         .arg("--")
         .arg(&hop.host)
         .stdin(std::process::Stdio::null())
-        .output()
+        .kill_on_drop(true);
+    // A `Match exec` of the user's may hang.
+    let output = tokio::time::timeout(Duration::from_secs(5), command.output())
         .await
+        .ok()?
         .ok()?;
     if !output.status.success() {
         return None;

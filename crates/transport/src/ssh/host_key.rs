@@ -121,6 +121,7 @@ impl KnownHosts {
         let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
         let mut trusted = false;
         let mut changed = None;
+        let mut known_by_another = false;
         for (path, text) in &self.files {
             for (line, entry) in
                 entries(text).filter(|(_, entry)| matches(entry.host_patterns(), label))
@@ -148,15 +149,16 @@ impl KnownHosts {
                             fingerprint: fingerprint.clone(),
                         });
                     }
-                    None => {}
+                    // A host that is known by another kind of key and does not show that one is not new.
+                    None => known_by_another = true,
                 }
             }
         }
         match (trusted, changed, self.policy) {
             (true, _, _) => Ok(()),
             (false, Some(changed), _) => Err(changed),
-            (false, None, UnknownHosts::AcceptNew) => self.learn(label, key),
-            (false, None, UnknownHosts::Refuse) => {
+            (false, None, UnknownHosts::AcceptNew) if !known_by_another => self.learn(label, key),
+            (false, None, UnknownHosts::AcceptNew | UnknownHosts::Refuse) => {
                 let file = self
                     .files
                     .first()

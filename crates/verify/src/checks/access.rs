@@ -22,6 +22,9 @@ pub(super) fn anonymous(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> 
                 findings.push(check.error(name, "served a read without a certificate"));
             }
             Anonymous::Refused(_) => refused += 1,
+            Anonymous::Unproven(why) => {
+                findings.push(check.warning(name, format!("could not be tried: {why}")));
+            }
             Anonymous::NotTried => {}
         }
     }

@@ -1,0 +1,58 @@
+//! What people read: the unit of each minor, and the start file, as snapshots.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+use etcdup_core::stage::Content;
+use etcdup_core::topology::{ClusterState, Document, resolve};
+use etcdup_render::{RenderError, Renderer};
+
+fn rendered(head: &str, template: Option<&str>) -> Result<String, RenderError> {
+    let text = format!(
+        "format = 1\ncluster = \"prod\"\n{head}\n[[member]]\nname = \"m1\"\nhost = \"10.0.1.10\"\n"
+    );
+    let topology = resolve(
+        &Document::parse("etcdup.toml", &text, &[]).unwrap().spec,
+        |_| None,
+    )
+    .unwrap();
+    let artifact =
+        Renderer::new(template)?.start(&topology, &topology.members[0], ClusterState::New)?;
+    let Content::Text(text) = artifact.content else {
+        panic!("a start file is text")
+    };
+    Ok(text)
+}
+
+#[test]
+fn the_unit_of_each_minor() {
+    for version in ["3.4.23", "3.5.33", "3.6.14", "3.7.2"] {
+        let unit = rendered(&format!("etcd = \"{version}\""), None).unwrap();
+        insta::assert_snapshot!(format!("unit-{version}"), unit);
+    }
+}
+
+#[test]
+fn the_start_file_of_a_process() {
+    let file = rendered(
+        "etcd = \"3.5.33\"\nruntime = \"process\"\nflags = { log-outputs = [\"stderr\"] }",
+        None,
+    )
+    .unwrap();
+    insta::assert_snapshot!("start-file", file);
+}
+
+#[test]
+fn a_template_of_ones_own_that_loses_flags_is_refused() {
+    let good = "[Service]\nUser={{ user }}\nExecStart={{ exec }}\n";
+    assert!(rendered("etcd = \"3.5.33\"", Some(good)).is_ok());
+    let typo = "[Service]\nEnvironment=ETCD_TYPO=1\nExecStart={{ exec }}\n";
+    let error = rendered("etcd = \"3.5.33\"", Some(typo))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`ETCD_TYPO` is no flag of etcd"), "{error}");
+    let undefined = rendered("etcd = \"3.5.33\"", Some("ExecStart={{ nothing }}")).unwrap_err();
+    assert!(matches!(undefined, RenderError::Template { .. }));
+}
