@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # Answers queries about a host as records, `key|field|field`, free text in base64, closed by `end|COUNT`.
-# It leaves nothing behind; only the measurement of a disk writes a file, and takes it away. Queries, one a line: tool, user, file, bin, text, cert, member, data, disk, port, name, reverse.
+# It leaves nothing behind; only the measurement of a disk writes a file, and takes it away.
+# Queries, one a line: tool, user, file, bin, text, cert, member, data, disk, port, name, reverse.
 
 # Numbers the records and closes them, but only after the producer's own last word: a cut answer is never whole.
 closing() { awk '$0 == "complete" { print "end|" n + 0; exit } { print; n++ }'; }
