@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::lab::{Lab, archive};
-use crate::setup::{binary, cache, carry_out, fixtures, newest_of, root, testbed};
+use crate::setup::{binary, cache, carry_out, fixtures, newest_of, root, target, testbed};
 
 const PAIRS: usize = 5;
 
@@ -198,7 +198,7 @@ fn forecast() -> Result<String, String> {
         "forecast_thousand",
     ]);
     carry_out(&mut build)?;
-    let program = root().join("target/release/examples/forecast_thousand");
+    let program = target().join("release/examples/forecast_thousand");
     let mut figures = Vec::new();
     for _ in 0..3 {
         let output = Command::new(&program)

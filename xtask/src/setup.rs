@@ -123,6 +123,11 @@ pub(crate) fn newest_of(minor: &str) -> Result<String, String> {
         .ok_or_else(|| format!("no etcd {minor}x at hand, only {}", versions.join(", ")))
 }
 
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Builds the binary and says where it is.
 pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
     let mut command = Command::new("cargo");

@@ -29,10 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "etcdup-verify",
         ],
     ),
-    (
-        "etcdup-http-api",
-        &["etcdup-core", "etcdup-planner", "etcdup-deploy"],
-    ),
+    ("etcdup-http-api", &["etcdup-core", "etcdup-deploy"]),
     (
         "etcdup",
         &[

@@ -14,6 +14,7 @@
 //! ```
 
 mod catalogue;
+mod documents;
 mod error;
 mod events;
 mod execute;
@@ -30,6 +31,7 @@ mod stage_output;
 mod vault;
 
 pub use catalogue::{Page, explain, pages};
+pub use documents::{operator_words, plan_document, status_document, step_words, verify_document};
 pub use error::{DeployError, ERRORS, HostFailure, unit_template_check};
 pub use events::{Events, Progress};
 pub use run::{Plan, Verdicts};

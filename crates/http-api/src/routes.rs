@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use etcdup_core::name::ClusterName;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::Session;
-use etcdup_planner::Ending;
+use etcdup_deploy::{Session, plan_document, status_document, verify_document};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -37,20 +36,7 @@ pub(crate) async fn plan(call: Call) -> Result<Value, Problem> {
         })
         .await;
     session.close().await;
-    let plan = plan?;
-    let stages: Vec<_> = plan
-        .forecast
-        .stages
-        .iter()
-        .map(|stage| json!({ "key": stage.key, "title": stage.title, "why": stage.why, "impact": stage.impact }))
-        .collect();
-    let findings = match &plan.forecast.ending {
-        Ending::Blocked(findings) => serde_json::to_value(findings).unwrap_or_default(),
-        Ending::Done | Ending::Circle(_) => json!([]),
-    };
-    Ok(
-        json!({ "format": "etcdup/plan/1", "cluster": call.cluster, "changes": !plan.is_empty(), "stages": stages, "findings": findings, "warnings": plan.warnings }),
-    )
+    Ok(plan_document(&plan?))
 }
 
 pub(crate) async fn status(call: Call) -> Result<Value, Problem> {
@@ -62,23 +48,14 @@ pub(crate) async fn status(call: Call) -> Result<Value, Problem> {
         .await;
     session.close().await;
     let (planner, seen) = observed?;
-    let members: Vec<_> = planner
-        .topology
-        .members
-        .iter()
-        .map(|member| json!({ "name": member.name, "host": member.host, "seen": seen.members.get(&member.name) }))
-        .collect();
-    Ok(json!({ "format": "etcdup/status/1", "cluster": call.cluster, "members": members }))
+    Ok(status_document(&planner, &seen))
 }
 
 pub(crate) async fn verify(call: Call) -> Result<Value, Problem> {
     let session = open(&call).await?;
     let verdicts = session.verify().await;
     session.close().await;
-    let verdicts = verdicts?;
-    Ok(
-        json!({ "format": "etcdup/verify/1", "cluster": call.cluster, "verdict": verdicts.worst(), "findings": verdicts.findings }),
-    )
+    Ok(verify_document(&verdicts?))
 }
 
 fn topology_files(call: &Call) -> Result<Vec<(String, PathBuf)>, Problem> {

@@ -88,9 +88,15 @@ fn json_and_http(stage: &Stage) -> Outcome {
             .any(|event| event["event"] == "started" && event["format"] == "etcdup/events/1"),
         "no first event",
     )?;
+    let ends = events
+        .iter()
+        .rev()
+        .take(2)
+        .map(|event| event["event"].as_str().or(event["format"].as_str()));
+    let ends: Vec<_> = ends.map(|end| end.unwrap_or_default().to_owned()).collect();
     ensure(
-        events.last().is_some_and(|event| event["event"] == "done"),
-        "no last event",
+        ends == ["etcdup/verify/1", "done"],
+        format!("the stream ends with {ends:?}"),
     )?;
     let mut server = lab.start(&["serve", "--directory", ".", "--listen", "127.0.0.1:8379"])?;
     std::thread::sleep(Duration::from_millis(400));

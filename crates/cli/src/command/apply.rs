@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use etcdup_core::finding::Verdict;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::{DeployError, Plan, Session};
+use etcdup_deploy::{DeployError, Plan, Session, Verdicts};
 use etcdup_planner::Ending;
 
 use crate::arguments::Apply;
@@ -32,10 +32,18 @@ pub(crate) async fn converge(
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
-    let code = with_session(context, &session, goal.clone(), verb, yes, question).await;
+    let (code, verdicts) = with_session(context, &session, goal.clone(), verb, yes, question).await;
     session.close().await;
     drop(session);
+    // What was verified comes after the last event.
     let _ = showing.await;
+    if let Some(verdicts) = verdicts {
+        if context.json() {
+            view::json::line(&etcdup_deploy::verify_document(&verdicts));
+        } else {
+            verify::summary(&verdicts);
+        }
+    }
     code
 }
 
@@ -46,61 +54,49 @@ async fn with_session(
     verb: &str,
     yes: bool,
     question: &str,
-) -> u8 {
+) -> (u8, Option<Verdicts>) {
     let plan = match session.plan(goal.clone()).await {
         Ok(plan) => plan,
-        Err(error) => return context.fail(&error),
+        Err(error) => return (context.fail(&error), None),
     };
     if let Ending::Blocked(findings) = &plan.forecast.ending {
-        return context.fail(&DeployError::Blocked(findings.clone()));
+        return (context.fail(&DeployError::Blocked(findings.clone())), None);
     }
     show(context, &plan, session);
     if plan.is_empty() {
-        return exit::DONE;
+        return (exit::DONE, None);
     }
     if !yes {
         if !std::io::stdin().is_terminal() {
             view::error::plain(
                 "the plan needs approval and there is nobody to ask; --yes approves it",
             );
-            return exit::UNAPPROVED;
+            return (exit::UNAPPROVED, None);
         }
         match view::ask::yes(question) {
             true => {}
             false => {
                 anstream::eprintln!("nothing was changed");
-                return exit::UNAPPROVED;
+                return (exit::UNAPPROVED, None);
             }
         }
     }
     if let Err(error) = session.execute(&plan, verb).await {
-        return context.fail(&error);
+        return (context.fail(&error), None);
     }
-    match goal {
-        Goal::Reset { .. } => exit::DONE,
-        Goal::Converge { .. } => match session.verify().await {
-            Err(error) => context.fail(&error),
-            Ok(verdicts) => {
-                if context.json() {
-                    view::json::line(&verify::document(&verdicts));
-                } else {
-                    verify::summary(&verdicts);
-                }
-                if verdicts.worst() == Verdict::Error {
-                    exit::FAILED
-                } else {
-                    exit::DONE
-                }
-            }
-        },
+    if matches!(goal, Goal::Reset { .. }) {
+        return (exit::DONE, None);
+    }
+    match session.verify().await {
+        Err(error) => (context.fail(&error), None),
+        Ok(verdicts) if verdicts.worst() == Verdict::Error => (exit::FAILED, Some(verdicts)),
+        Ok(verdicts) => (exit::DONE, Some(verdicts)),
     }
 }
 
 fn show(context: &Context, plan: &Plan, session: &Session) {
     if context.json() {
-        view::json::line(
-            &serde_json::json!({ "format": "etcdup/plan/1", "plan": view::plan::json(plan) }),
-        );
+        view::json::line(&etcdup_deploy::plan_document(plan));
     } else {
         view::plan::print(plan, &session.document);
     }

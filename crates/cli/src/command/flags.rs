@@ -31,6 +31,10 @@ pub(crate) fn run(context: &Context, arguments: &Flags) -> u8 {
                 .is_none_or(|part| row.name.contains(part))
         })
         .collect();
+    if rows.is_empty() {
+        view::error::plain("no flag's name holds that; `etcdup flags` lists all");
+        return exit::USAGE;
+    }
     if context.json() {
         let flags: Vec<_> = rows.iter().map(|row| json(row)).collect();
         view::json::print("flags", &serde_json::json!({ "flags": flags }));

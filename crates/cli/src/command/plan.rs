@@ -24,7 +24,7 @@ pub(crate) async fn run(context: &Context, arguments: &Plan) -> u8 {
         Err(error) => return context.fail(&error),
     };
     if context.json() {
-        view::json::print("plan", &view::plan::json(&plan));
+        view::json::print("plan", &etcdup_deploy::plan_document(&plan));
     } else {
         view::plan::print(&plan, &session.document);
     }

@@ -28,7 +28,7 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
             Err(error) => return context.fail(&error),
         };
         if context.json() {
-            view::json::print("status", &json(&planner, &seen));
+            view::json::print("status", &etcdup_deploy::status_document(&planner, &seen));
         } else {
             if arguments.watch {
                 // Home and clear, as `watch` does.
@@ -93,14 +93,4 @@ fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item =
         }
         row
     })
-}
-
-fn json(planner: &Planner, seen: &Observation) -> serde_json::Value {
-    let members: Vec<_> = planner
-        .topology
-        .members
-        .iter()
-        .map(|member| serde_json::json!({ "name": member.name, "host": member.host, "seen": seen.members.get(&member.name) }))
-        .collect();
-    serde_json::json!({ "cluster": planner.topology.spec.cluster, "members": members })
 }

@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &Context) -> u8 {
         Err(error) => return context.fail(&error),
     };
     if context.json() {
-        view::json::print("verify", &document(&verdicts));
+        view::json::print("verify", &etcdup_deploy::verify_document(&verdicts));
     } else {
         view::verdicts::print(&verdicts.findings);
         summary(&verdicts);
@@ -29,13 +29,6 @@ pub(crate) async fn run(context: &Context) -> u8 {
     } else {
         exit::DONE
     }
-}
-
-/// The verdicts for programs.
-pub(crate) fn document(verdicts: &Verdicts) -> serde_json::Value {
-    serde_json::json!({
-        "format": "etcdup/verify/1", "verdict": verdicts.worst(), "findings": verdicts.findings,
-    })
 }
 
 /// One line that says how the cluster stands.

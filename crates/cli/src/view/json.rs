@@ -7,6 +7,7 @@ use serde_json::Value;
 /// Prints one document of this kind.
 pub(crate) fn print(kind: &str, value: &Value) {
     let mut document = serde_json::Map::new();
+    // A library document brings its own.
     document.insert("format".to_owned(), format!("etcdup/{kind}/1").into());
     if let Value::Object(fields) = value {
         document.extend(fields.clone());

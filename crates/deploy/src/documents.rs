@@ -1,0 +1,134 @@
+//! Plans, states and verdicts as documents for programs: the one shape that every frontend prints. The first field names
+//! the format. A document never holds a secret, for what it is made of cannot express one.
+
+use etcdup_core::certificate::print_sans;
+use etcdup_core::observation::Observation;
+use etcdup_core::stage::{
+    Artifact, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work,
+};
+use etcdup_planner::{Ending, Planner};
+use serde_json::{Value, json};
+
+use crate::run::{Plan, Verdicts};
+
+/// A plan for programs.
+#[must_use]
+pub fn plan_document(plan: &Plan) -> Value {
+    let stages: Vec<_> = plan.forecast.stages.iter().map(stage_json).collect();
+    let (ending, findings) = match &plan.forecast.ending {
+        Ending::Done => ("done", &[][..]),
+        Ending::Blocked(findings) => ("blocked", &findings[..]),
+        Ending::Circle(_) => ("circle", &[][..]),
+    };
+    json!({
+        "format": "etcdup/plan/1",
+        "cluster": plan.planner.topology.spec.cluster,
+        "changes": !plan.is_empty(),
+        "stages": stages,
+        "ending": ending,
+        "findings": findings,
+        "warnings": plan.warnings,
+    })
+}
+
+fn stage_json(stage: &Stage) -> Value {
+    let steps: Vec<Value> = match &stage.work {
+        Work::Operator(steps) => steps
+            .iter()
+            .map(|step| json!({ "on": "operator", "step": operator_words(step) }))
+            .collect(),
+        Work::Cluster(ClusterStep::MoveLeader { from, to }) => {
+            vec![json!({ "on": "cluster", "step": format!("move leader from {from} to {to}") })]
+        }
+        Work::Hosts(tasks) => tasks
+            .iter()
+            .flat_map(|(host, steps)| {
+                steps
+                    .iter()
+                    .map(move |step| json!({ "on": host, "step": step_words(step).1 }))
+            })
+            .collect(),
+    };
+    let gates: Vec<_> = stage
+        .settle
+        .iter()
+        .map(|gate| gate.holds.to_string())
+        .collect();
+    json!({
+        "key": stage.key, "title": stage.title, "why": stage.why, "impact": stage.impact, "steps": steps, "settle": gates,
+    })
+}
+
+/// The members, briefly, as they answer.
+#[must_use]
+pub fn status_document(planner: &Planner, seen: &Observation) -> Value {
+    let one = |member: &etcdup_core::topology::Member| json!({ "name": member.name, "host": member.host, "seen": seen.members.get(&member.name) });
+    let members: Vec<_> = planner.topology.members.iter().map(one).collect();
+    json!({ "format": "etcdup/status/1", "cluster": planner.topology.spec.cluster, "members": members })
+}
+
+/// Every finding and the weightiest verdict.
+#[must_use]
+pub fn verify_document(verdicts: &Verdicts) -> Value {
+    let cluster = &verdicts.planner.topology.spec.cluster;
+    json!({ "format": "etcdup/verify/1", "cluster": cluster, "verdict": verdicts.worst(), "findings": verdicts.findings })
+}
+
+/// A step on the operator's machine, in words.
+#[must_use]
+pub fn operator_words(step: &OperatorStep) -> String {
+    match step {
+        OperatorStep::MakeAuthority => {
+            "a certificate authority; its key stays here, mode 0600".to_owned()
+        }
+        OperatorStep::IssueClient(request) => format!("a client certificate for {}", request.name),
+    }
+}
+
+/// A step as one mark and one line.
+#[must_use]
+pub fn step_words(step: &HostStep) -> (&'static str, String) {
+    match step {
+        HostStep::User { name, .. } => ("+", format!("user {name}")),
+        HostStep::Directory { path, mode, .. } => ("+", format!("directory {path}, mode {mode}")),
+        HostStep::File(artifact) => ("+", file_text(artifact)),
+        HostStep::Binaries { directory, .. } => ("+", format!("binaries {directory}")),
+        HostStep::Reload => (">", "systemd reads its units again".to_owned()),
+        HostStep::Enable(unit) => (">", format!("enable {unit}")),
+        HostStep::Start(unit) => (">", format!("start {unit}")),
+        HostStep::Restart(unit) => (">", format!("(re)start {unit}")),
+        HostStep::Disable(unit) => ("-", format!("stop and disable {unit}")),
+        HostStep::Spawn { member, .. } => (">", format!("start {member}")),
+        HostStep::Kill { .. } => (">", "stop etcd, if it runs".to_owned()),
+        HostStep::Keep { path } => ("~", format!("keep {path} as {path}.kept-<time>")),
+        HostStep::Remove(path) => ("-", format!("delete {path}")),
+    }
+}
+
+fn file_text(artifact: &Artifact) -> String {
+    let Artifact {
+        path,
+        mode,
+        content,
+        ..
+    } = artifact;
+    match content {
+        Content::Text(_) => format!("{path}, mode {mode}"),
+        Content::Authority => format!("{path}, mode {mode}: the CA's certificate"),
+        Content::Issued {
+            request,
+            part: Part::Certificate,
+        } => {
+            format!(
+                "{path}, mode {mode}: {} certificate for {}",
+                request.usage,
+                print_sans(&request.sans)
+            )
+        }
+        Content::Issued {
+            part: Part::Key, ..
+        } => format!("{path}, mode {mode}: its key"),
+        Content::Provided(source) => format!("{path}, mode {mode}: from {source}"),
+        Content::OnHost(source) => format!("{path}, mode {mode}: from {source} on the host"),
+    }
+}
