@@ -95,7 +95,6 @@ pub fn step_words(step: &HostStep) -> (&'static str, String) {
         HostStep::Binaries { directory, .. } => ("+", format!("binaries {directory}")),
         HostStep::Reload => (">", "systemd reads its units again".to_owned()),
         HostStep::Enable(unit) => (">", format!("enable {unit}")),
-        HostStep::Start(unit) => (">", format!("start {unit}")),
         HostStep::Restart(unit) => (">", format!("(re)start {unit}")),
         HostStep::Disable(unit) => ("-", format!("stop and disable {unit}")),
         HostStep::Spawn { member, .. } => (">", format!("start {member}")),

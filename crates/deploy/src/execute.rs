@@ -434,10 +434,7 @@ async fn run_stage(
         why,
         lines,
     };
-    let titles: Vec<String> = (0..1000)
-        .map(|number| input.title(number).to_owned())
-        .take_while(|title| title != "a step")
-        .collect();
+    let titles = input.titles();
     let size = input.size();
     tracing::debug!(%host, bytes = size, "sending a stage");
     let (reader, writing) = input.stream(header, queries);

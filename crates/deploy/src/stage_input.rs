@@ -33,7 +33,7 @@ pub(crate) struct StageInput {
     uncommitted: bool,
     /// Digests of the files that the stage writes, for the host record.
     pub(crate) written: BTreeMap<HostPath, String>,
-    /// Whether the stage takes the record's files away.
+    /// Files that the stage deletes, for the host record.
     pub(crate) removed: Vec<HostPath>,
 }
 
@@ -164,9 +164,6 @@ impl StageInput {
             HostStep::Enable(unit) => {
                 self.operation(format!("enable {unit}"), &format!("enable|{unit}"));
             }
-            HostStep::Start(unit) => {
-                self.operation(format!("start {unit}"), &format!("start|{unit}"));
-            }
             HostStep::Restart(unit) => {
                 self.operation(format!("restart {unit}"), &format!("restart|{unit}"));
             }
@@ -199,9 +196,9 @@ impl StageInput {
         }
     }
 
-    /// What an operation is, by its number.
-    pub(crate) fn title(&self, number: usize) -> &str {
-        self.titles.get(number).map_or("a step", String::as_str)
+    /// What each operation is, in order.
+    pub(crate) fn titles(&self) -> Vec<String> {
+        self.titles.clone()
     }
 
     /// The bytes of the whole input, roughly: for progress.
@@ -217,7 +214,7 @@ impl StageInput {
             + 8192
     }
 
-    /// Whether every file is in memory: such a stage can be told whole beforehand.
+    /// Closes the list of operations.
     pub(crate) fn finish(&mut self) {
         self.commit();
         self.operations.push_str("end\n");

@@ -1,8 +1,10 @@
 //! What the world looks like if a stage works.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostView, ListedMember,
     MemberView, Observation, Served, UnitView,
@@ -108,7 +110,7 @@ impl Planner {
                 .values_mut()
                 .for_each(|unit| unit.needs_reload = false),
             HostStep::Enable(unit) => unit_view(host, unit).enabled = true,
-            HostStep::Start(unit) | HostStep::Restart(unit) => {
+            HostStep::Restart(unit) => {
                 unit_view(host, unit).active = "active".to_owned();
                 if let Some(member) = self
                     .topology
@@ -127,10 +129,7 @@ impl Planner {
                     .on_host(id)
                     .filter(|member| member.layout.unit == *unit)
                 {
-                    host.processes.remove(&member.name);
-                    world
-                        .members
-                        .insert(member.name.clone(), Seen::no("stopped"));
+                    stop(host, &mut world.members, member);
                 }
             }
             HostStep::Spawn { member, .. } => {
@@ -144,10 +143,7 @@ impl Planner {
                     .on_host(id)
                     .filter(|member| member.layout.pid_file == *pid_file)
                 {
-                    host.processes.remove(&member.name);
-                    world
-                        .members
-                        .insert(member.name.clone(), Seen::no("stopped"));
+                    stop(host, &mut world.members, member);
                 }
             }
             HostStep::Keep { path } | HostStep::Remove(path) => {
@@ -321,6 +317,15 @@ impl Planner {
             world.members.insert(member.name.clone(), Seen::Yes(view));
         }
     }
+}
+
+fn stop(
+    host: &mut HostView,
+    members: &mut BTreeMap<MemberName, Seen<MemberView>>,
+    member: &Member,
+) {
+    host.processes.remove(&member.name);
+    members.insert(member.name.clone(), Seen::no("stopped"));
 }
 
 fn position(member: &Member) -> u64 {

@@ -91,8 +91,6 @@ pub enum HostStep {
     Reload,
     /// The unit starts at boot.
     Enable(String),
-    /// The unit starts; nobody waits for it.
-    Start(String),
     /// The unit stops and starts, or just starts; nobody waits for it.
     Restart(String),
     /// The unit stops, and does not start at boot any more.

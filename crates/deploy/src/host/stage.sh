@@ -127,7 +127,6 @@ op_fetch() {
 
 op_reload() { timeout 60 systemctl daemon-reload; }
 op_enable() { timeout 60 systemctl --quiet enable "$1"; }
-op_start() { timeout 60 systemctl start --no-block "$1"; }
 op_restart() { timeout 60 systemctl reset-failed "$1" 2>/dev/null; timeout 60 systemctl restart --no-block "$1"; }
 op_disable() {
     timeout 120 systemctl stop "$1" 2>/dev/null
@@ -187,7 +186,7 @@ run_operations() {
         [ "$number" != end ] || break
         # In this shell, not a subshell: `pending` must live on. The output goes to a file.
         case $verb in
-        user | dir | commit | binaries | links | fetch | reload | enable | start | restart | disable | spawn | kill | keep | remove | binary_file | binaries_done)
+        user | dir | commit | binaries | links | fetch | reload | enable | restart | disable | spawn | kill | keep | remove | binary_file | binaries_done)
             "op_$verb" "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1
             ;;
         file) op_file "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1 ;;
