@@ -60,6 +60,10 @@ pub(crate) fn deploy(error: &DeployError, document: Option<&Document>, as_json: 
             );
         }
         DeployError::Hosts(failures) => hosts(failures),
+        DeployError::File { .. } => {
+            plain(&chain(error));
+            anstream::eprintln!("  --file names another; `etcdup init` writes a commented start");
+        }
         DeployError::Gate { console, .. } => {
             plain(&chain(error));
             lines(console);
