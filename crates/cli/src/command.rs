@@ -26,21 +26,23 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::arguments::{Arguments, Color, Global, Output, Pki, Verb};
 use crate::exit;
-use crate::settings::{ToolSettings, load};
+use crate::settings::{Loaded, ToolSettings, load};
 use crate::view;
 
 /// What every verb is given.
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) settings: ToolSettings,
+    /// Each setting, its value, and where it came from.
+    pub(crate) origins: Vec<(String, String, String)>,
     pub(crate) cancel: Cancel,
 }
 
 /// Runs a verb; the exit status.
 pub(crate) fn run(arguments: Arguments) -> u8 {
     let Arguments { global, verb } = arguments;
-    let settings = match load(&global) {
-        Ok(settings) => settings,
+    let Loaded { settings, origins } = match load(&global) {
+        Ok(loaded) => loaded,
         Err(message) => {
             view::error::plain(&message);
             return exit::USAGE;
@@ -55,6 +57,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
     let context = Context {
         global,
         settings,
+        origins,
         cancel: Cancel::new(),
     };
     // Verbs that need no runtime do not wait for one.

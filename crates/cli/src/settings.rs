@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
-use figment::Figment;
 use figment::providers::{Env, Serialized};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::{Color, Global, Output};
@@ -42,31 +43,84 @@ impl Default for ToolSettings {
     }
 }
 
-/// The settings that are in force.
-pub(crate) fn load(global: &Global) -> Result<ToolSettings, String> {
-    let home = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
-    let mut figment = Figment::new().merge(Serialized::defaults(ToolSettings::default()));
-    if let Some(path) = home
-        .map(|home| home.join("etcdup/config.toml"))
-        .filter(|path| path.exists())
-    {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+/// The settings that are in force, and for each where it came from.
+pub(crate) struct Loaded {
+    /// The settings.
+    pub(crate) settings: ToolSettings,
+    /// Name, value, origin.
+    pub(crate) origins: Vec<(String, String, String)>,
+}
+
+/// One layer, under the name that `etcdup show` prints.
+struct Layer<P> {
+    name: String,
+    values: P,
+}
+
+impl<P: Provider> Provider for Layer<P> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        self.values.data()
+    }
+}
+
+fn layer<P: Provider>(name: impl Into<String>, values: P) -> Layer<P> {
+    Layer {
+        name: name.into(),
+        values,
+    }
+}
+
+/// Reads every layer; a later one wins.
+pub(crate) fn load(global: &Global) -> Result<Loaded, String> {
+    let mut figment = Figment::new().merge(layer(
+        "default",
+        Serialized::defaults(ToolSettings::default()),
+    ));
+    if let Some(path) = configuration().filter(|path| path.exists()) {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
         let table: toml::Table =
-            toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        figment = figment.merge(Serialized::defaults(table));
+            toml::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
+        figment = figment.merge(layer(name, Serialized::defaults(table)));
     }
     let names = ["file", "output", "color", "cache", "connect_timeout"];
-    figment = figment.merge(Env::prefixed("ETCDUP_").only(&names));
-    let mut settings: ToolSettings = figment
+    for name in names {
+        let variable = format!("ETCDUP_{}", name.to_uppercase());
+        figment = figment.merge(layer(variable, Env::prefixed("ETCDUP_").only(&[name])));
+    }
+    figment = figment
+        .merge(argument("file", global.file.as_ref()))
+        .merge(argument("output", global.output.as_ref()))
+        .merge(argument("color", global.color.as_ref()));
+    let settings: ToolSettings = figment
         .extract()
         .map_err(|error| format!("settings: {error}"))?;
-    if let Some(file) = &global.file {
-        settings.file.clone_from(file);
-    }
-    settings.output = global.output.unwrap_or(settings.output);
-    settings.color = global.color.unwrap_or(settings.color);
-    Ok(settings)
+    let values = serde_json::to_value(&settings).unwrap_or_default();
+    let origin = |name: &str| {
+        figment
+            .find_metadata(name)
+            .map_or_else(|| "default".to_owned(), |found| found.name.to_string())
+    };
+    let origins = names
+        .iter()
+        .map(|name| ((*name).to_owned(), values[*name].to_string(), origin(name)))
+        .collect();
+    Ok(Loaded { settings, origins })
+}
+
+fn configuration() -> Option<PathBuf> {
+    std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))
+        .map(|home| home.join("etcdup/config.toml"))
+}
+
+fn argument<T: Serialize>(name: &str, value: Option<&T>) -> Layer<Serialized<Dict>> {
+    let value = value.and_then(|value| Value::serialize(value).ok());
+    let values = value.map(|value| (name.to_owned(), value)).into_iter();
+    layer(format!("--{name}"), Serialized::defaults(values.collect()))
 }

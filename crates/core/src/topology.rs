@@ -12,7 +12,7 @@ mod target;
 pub use document::{Document, KeyPath, ParseError, Span};
 pub use layout::{MemberLayout, Ports};
 pub use lint::{LINTS, lint};
-pub use print::{Setting, show};
+pub use print::{Setting, follows, show};
 pub use resolve::{ClusterState, Member, ResolveError, Topology, resolve};
 pub use spec::{
     AddressSpec, Algorithm, Archive, Authority, Binaries, CertificateSource, Certificates,

@@ -72,6 +72,14 @@ pub enum DeployError {
         /// Why.
         why: String,
     },
+    /// Most hosts do not answer.
+    #[error("{answer} of {all} hosts answer: not the majority that a change needs")]
+    FewHosts {
+        /// How many answer.
+        answer: usize,
+        /// How many there are.
+        all: usize,
+    },
     /// Hosts failed; the others finished their part of the stage.
     #[error("{} of the stage's hosts failed", .0.len())]
     Hosts(Vec<HostFailure>),
@@ -233,7 +241,7 @@ impl DeployError {
             DeployError::PlanChanged { .. } => PLAN_CHANGED,
             DeployError::NoEffect(_) => NO_EFFECT,
             DeployError::Locked { .. } => LOCKED,
-            DeployError::LeaseLost { .. } => LEASE_LOST,
+            DeployError::LeaseLost { .. } | DeployError::FewHosts { .. } => LEASE_LOST,
             DeployError::Hosts(_) => HOST_FAILED,
             DeployError::Gate { .. } => GATE,
             DeployError::Cluster { .. } => CLUSTER_CALL,

@@ -1,6 +1,6 @@
 //! The lease: one operation at a time on a host, by the host's own clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,20 +90,25 @@ impl Holder {
 }
 
 impl Session {
-    /// Takes the lease on every host. A holder that renews is not waited for; a silent one is waited out.
+    /// Takes the lease on every host that answers: all that are written, and more than half of all, so that two operators
+    /// on either side of a cut cannot both work. A holder that renews is not waited for; a silent one is waited out.
     pub(crate) async fn take_leases(
         &self,
         topology: &Topology,
         verb: &str,
+        writes: &BTreeSet<HostId>,
     ) -> Result<Leases, DeployError> {
         let mut holders = Vec::new();
         for host in topology.hosts.keys() {
             match self.link(host) {
                 Seen::No(unseen) => {
-                    return Err(DeployError::LeaseLost {
-                        host: host.clone(),
-                        why: unseen.why,
-                    });
+                    tracing::debug!(%host, why = unseen.why, "no lease where nobody answers");
+                    if writes.contains(host) {
+                        return Err(DeployError::LeaseLost {
+                            host: host.clone(),
+                            why: unseen.why,
+                        });
+                    }
                 }
                 Seen::Yes(link) => holders.push(Holder {
                     host: host.clone(),
@@ -114,6 +119,12 @@ impl Session {
                     epoch: 0,
                 }),
             }
+        }
+        if holders.len() * 2 <= topology.hosts.len() {
+            return Err(DeployError::FewHosts {
+                answer: holders.len(),
+                all: topology.hosts.len(),
+            });
         }
         let since = jiff::Timestamp::now()
             .strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -50,6 +50,15 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.forecast.stages.is_empty() && self.forecast.ending == Ending::Done
     }
+
+    /// The hosts that something is written to.
+    fn writes(&self) -> BTreeSet<HostId> {
+        let tasks = |stage: &Stage| match &stage.work {
+            Work::Hosts(tasks) => tasks.keys().cloned().collect(),
+            Work::Cluster(_) | Work::Operator(_) => Vec::new(),
+        };
+        self.forecast.stages.iter().flat_map(tasks).collect()
+    }
 }
 
 impl Session {
@@ -101,10 +110,11 @@ impl Session {
     }
 
     async fn execute_plan(&self, plan: &Plan, verb: &str) -> Result<(), DeployError> {
-        match &plan.forecast.ending {
-            Ending::Done => {}
-            Ending::Blocked(findings) => return Err(DeployError::Blocked(findings.clone())),
-            Ending::Circle(key) => return Err(DeployError::NoEffect(key.clone())),
+        if let Some(findings) = plan.forecast.obstacles() {
+            return Err(DeployError::Blocked(findings.to_vec()));
+        }
+        if let Ending::Circle(key) = &plan.forecast.ending {
+            return Err(DeployError::NoEffect(key.clone()));
         }
         if plan.is_empty() {
             return Ok(());
@@ -127,7 +137,9 @@ impl Session {
             self.settings.progress.as_ref(),
         )
         .await?;
-        let leases = self.take_leases(&plan.planner.topology, verb).await?;
+        let leases = self
+            .take_leases(&plan.planner.topology, verb, &plan.writes())
+            .await?;
         let run = Run {
             session: self,
             planner: &plan.planner,

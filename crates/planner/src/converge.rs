@@ -31,15 +31,20 @@ pub(crate) struct World<'a> {
 
 pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) -> Next {
     let unseen = unseen_hosts(planner, seen);
-    if !unseen.is_empty() {
-        // Whatever else is known to be wrong is told in the same breath.
-        let others = conflicts(planner, seen)
-            .into_iter()
-            .chain(errors(preflight::preflight(planner, seen)));
-        return Next::Blocked(unseen.into_iter().chain(others).collect());
-    }
     let formation = formation(planner, seen);
     let formed = formation == Formation::Formed;
+    let wrong = || -> Vec<Finding> {
+        conflicts(planner, seen)
+            .into_iter()
+            .chain(errors(preflight::preflight(planner, seen)))
+            .collect()
+    };
+    // Nothing begins without all hosts; a cluster that has formed is looked after where most of them answer.
+    let most = (planner.topology.hosts.len() - unseen.len()) * 2 > planner.topology.hosts.len();
+    if !unseen.is_empty() && !(formed && most) {
+        // Whatever else is known to be wrong is told in the same breath.
+        return Next::Blocked(unseen.into_iter().chain(wrong()).collect());
+    }
     let members = planner
         .topology
         .members
@@ -52,13 +57,7 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
         formation,
         members,
     };
-    let wrong = || {
-        conflicts(planner, seen)
-            .into_iter()
-            .chain(errors(preflight::preflight(planner, seen)))
-            .collect()
-    };
-    let rules: [&dyn Fn() -> Rule; 9] = [
+    let rules: [&dyn Fn() -> Rule; 10] = [
         &|| block(wrong()),
         &|| operator::authority(&world),
         &|| operator::clients(&world),
@@ -68,6 +67,15 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
         &|| repair::wait(&world),
         &|| roll::move_leader(&world),
         &|| roll::restart_one(&world, allow_outage),
+        &|| {
+            block(
+                unseen
+                    .iter()
+                    .cloned()
+                    .chain(roll::waiting(&world))
+                    .collect(),
+            )
+        },
     ];
     for rule in rules {
         match rule() {
@@ -94,7 +102,7 @@ fn errors(findings: Vec<Finding>) -> Vec<Finding> {
         .collect()
 }
 
-/// Hosts that were not seen: what is unseen is not touched, and nothing begins without it.
+/// Hosts that were not seen: what is unseen is not touched.
 pub(crate) fn unseen_hosts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
     let check: Check = HOST_UNSEEN;
     planner

@@ -7,6 +7,8 @@ use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Next, Stage, StageKey};
 
 use crate::planner::Planner;
+use crate::preflight::HOST_UNSEEN;
+use crate::roll::RESTART_WAITS;
 
 /// The stages to come, and how they end.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +31,18 @@ pub enum Ending {
 }
 
 impl Forecast {
+    /// What stands in the way of carrying it out. Hosts that are away do not: what the others need is done, and the end
+    /// says what is left.
+    #[must_use]
+    pub fn obstacles(&self) -> Option<&[Finding]> {
+        let Ending::Blocked(findings) = &self.ending else {
+            return None;
+        };
+        let away = [HOST_UNSEEN.id, RESTART_WAITS.id];
+        let bearable = findings.iter().all(|finding| away.contains(&finding.id));
+        (self.stages.is_empty() || !bearable).then_some(findings)
+    }
+
     /// Whether a stage of this key was foreseen, and with that approved.
     #[must_use]
     pub fn holds(&self, key: &StageKey) -> bool {

@@ -48,6 +48,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
         crate::operator::AUTHORITY_BROKEN,
         crate::operator::AUTHORITY_WITHOUT_KEY,
         crate::roll::OUTAGE,
+        crate::roll::RESTART_WAITS,
     ],
 ];
 

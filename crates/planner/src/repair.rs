@@ -49,14 +49,17 @@ pub(crate) fn start(world: &World<'_>) -> Rule {
         impact,
         before: Vec::new(),
         work: Work::Hosts(tasks),
-        settle: world
-            .planner
-            .topology
-            .members
-            .iter()
-            .map(|member| Gate::serves(&member.name))
-            .collect(),
+        settle: all_seen(world),
     })
+}
+
+/// Every member whose host was seen serves: the others cannot be waited for.
+pub(crate) fn all_seen(world: &World<'_>) -> Vec<Gate> {
+    world
+        .members
+        .iter()
+        .map(|member| Gate::serves(&member.member.name))
+        .collect()
 }
 
 /// Waits for members that run as they should and do not serve yet: an election, or a snapshot on its way.

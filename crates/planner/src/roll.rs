@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use etcdup_core::finding::Check;
+use etcdup_core::finding::{Check, Finding};
 use etcdup_core::name::MemberName;
 use etcdup_core::stage::{ClusterStep, Gate, Holds, Impact, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
 use crate::converge::{Rule, World};
-use crate::repair::restart_steps;
+use crate::repair::{all_seen, restart_steps};
 
 pub(crate) const OUTAGE: Check = Check {
     id: "outage-not-approved",
@@ -17,6 +17,14 @@ pub(crate) const OUTAGE: Check = Check {
     about: "With one or two voters no quorum is left while one restarts, so clients are not served for about a second. \
             That needs your word.",
     advice: "run again with --allow-outage when clients can bear it",
+};
+
+pub(crate) const RESTART_WAITS: Check = Check {
+    id: "restart-waits",
+    title: "a restart waits for other members",
+    about: "A member must restart, and the members that serve without it are no quorum: what was not seen counts as \
+            unhealthy. All that needs no restart was done.",
+    advice: "bring the other hosts back, then run again",
 };
 
 /// The members that must restart, followers first.
@@ -31,13 +39,40 @@ fn due<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Assessment<'a>> {
     due
 }
 
+/// Whether those that serve make a quorum without this member. With one or two voters none ever does: that is an outage,
+/// and needs a word.
+fn can_be_spared(world: &World<'_>, name: &MemberName) -> bool {
+    let members = &world.planner.topology.members;
+    let others = members
+        .iter()
+        .filter(|other| other.name != *name && world.seen.serves(&other.name));
+    members.len() < 3 || others.count() >= world.planner.topology.quorum()
+}
+
+/// Members that must restart and cannot be spared.
+pub(crate) fn waiting(world: &World<'_>) -> Vec<Finding> {
+    due(world)
+        .into_iter()
+        .filter_map(|member| {
+            let name = &member.member.name;
+            let reason = member.restart_reasons().next()?;
+            let evidence = format!(
+                "{} {}; without {name} there is no quorum",
+                reason.what, reason.why
+            );
+            Some(RESTART_WAITS.error(name, evidence))
+        })
+        .collect()
+}
+
 /// When only the leader is left to restart, it hands over to a follower first.
 pub(crate) fn move_leader(world: &World<'_>) -> Rule {
     let due = due(world);
     let (Some(first), Some(leader)) = (due.first(), world.seen.leader()) else {
         return Rule::Pass;
     };
-    if first.member.name != *leader || world.planner.topology.members.len() < 3 {
+    let few = world.planner.topology.members.len() < 3;
+    if first.member.name != *leader || few || !can_be_spared(world, leader) {
         return Rule::Pass;
     }
     let Some(heir) = world
@@ -71,6 +106,9 @@ pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
         return Rule::Pass;
     };
     let name = &member.member.name;
+    if !can_be_spared(world, name) {
+        return Rule::Pass;
+    }
     let voters: Vec<MemberName> = world
         .planner
         .topology
@@ -113,6 +151,6 @@ pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
         },
         before,
         work: Work::Hosts(BTreeMap::from([(member.member.host.clone(), steps)])),
-        settle: voters.iter().map(Gate::serves).collect(),
+        settle: all_seen(world),
     })
 }

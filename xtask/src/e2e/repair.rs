@@ -9,6 +9,7 @@ pub(super) const ALL: &[Scenario] = &[
     ("drift-by-hand", drift_by_hand),
     ("next-patch-version", next_patch_version),
     ("stopped-member-is-started", stopped_member_is_started),
+    ("one-host-away", one_host_away),
     ("one-voter-needs-a-word", one_voter_needs_a_word),
     ("lost-data-is-not-restarted", lost_data_is_not_restarted),
     ("reset-keeps-data", reset_keeps_data),
@@ -175,6 +176,38 @@ fn stopped_member_is_started(stage: &Stage) -> Outcome {
     lab.etcdup(&["plan"])?.exits(4)?.says("host-unseen")?;
     lab.power("start", 3)?;
     lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)
+}
+
+/// With one host of three away the others are looked after as far as a quorum allows, and the end says what waits.
+fn one_host_away(stage: &Stage) -> Outcome {
+    let lab = stage.three("")?;
+    lab.power("kill", 3)?;
+    lab.on(1, "chmod 644 /etc/etcd/peer.key; systemctl disable -q etcd")?;
+    lab.on(2, "systemctl stop etcd")?;
+    let said = lab.etcdup(&["apply", "--yes"])?.exits(4)?;
+    said.says("start what does not serve")?
+        .says("host-unseen")?;
+    lab.etcdctl(&Lab::endpoints(2), &["endpoint", "health"])?
+        .exits(0)?;
+    let mode = lab.on(
+        1,
+        "stat -c %a /etc/etcd/peer.key; systemctl is-enabled etcd",
+    )?;
+    ensure(
+        mode.out == "600\nenabled\n",
+        format!("m1 was not mended: {}", mode.out),
+    )?;
+    // A restart would leave one of three: it waits.
+    lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
+    let before = lab.on(1, "pidof etcd")?.out;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("restart-waits")?
+        .says("without m1 there is no quorum")?;
+    ensure(lab.on(1, "pidof etcd")?.out == before, "m1 was restarted")?;
+    lab.power("start", 3)?;
+    lab.apply()?.says("restart m3")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 

@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 use etcdup_core::finding::Verdict;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::{DeployError, Plan, Session, Verdicts};
-use etcdup_planner::Ending;
 
 use crate::arguments::Apply;
 use crate::command::{Context, verify};
@@ -59,8 +58,8 @@ async fn with_session(
         Ok(plan) => plan,
         Err(error) => return (context.fail(&error), None),
     };
-    if let Ending::Blocked(findings) = &plan.forecast.ending {
-        return (context.fail(&DeployError::Blocked(findings.clone())), None);
+    if let Some(findings) = plan.forecast.obstacles() {
+        return (context.fail(&DeployError::Blocked(findings.to_vec())), None);
     }
     show(context, &plan, session);
     if plan.is_empty() {

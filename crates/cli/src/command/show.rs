@@ -1,6 +1,6 @@
-//! `etcdup show`.
+//! `etcdup show`: the tool's settings, the topology's values, and what follows from them.
 
-use etcdup_core::topology::show;
+use etcdup_core::topology::{ResolveError, Setting, follows, resolve, show};
 
 use crate::command::Context;
 use crate::exit;
@@ -11,14 +11,42 @@ pub(crate) fn run(context: &Context) -> u8 {
         Ok(found) => found,
         Err(error) => return context.fail(&error),
     };
-    let settings = show(&document);
+    let tool: Vec<Setting> = context
+        .origins
+        .iter()
+        .map(|(path, value, origin)| Setting {
+            path: path.clone(),
+            value: value.clone(),
+            origin: origin.clone(),
+        })
+        .collect();
+    let topology = show(&document);
+    let (follows, asks) = match resolve(&document.spec, |_| None) {
+        Ok(topology) => (follows(&topology), None),
+        Err(ResolveError::NeedsHost { host, .. }) => (Vec::new(), Some(host)),
+        Err(error) => return context.fail(&error.into()),
+    };
     if context.json() {
-        view::json::print("show", &serde_json::json!({ "settings": settings }));
-    } else {
-        let rows = settings
-            .into_iter()
-            .map(|setting| vec![setting.path, setting.value, setting.origin]);
-        view::table::print(&["key", "value", "from"], rows);
+        let parts = serde_json::json!({ "settings": topology, "tool": tool, "follows": follows, "asks": asks });
+        view::json::print("show", &parts);
+        return exit::DONE;
+    }
+    table("the tool's settings", tool);
+    table("the topology", topology);
+    match asks {
+        Some(host) => anstream::println!(
+            "what follows is known once {host} was asked: a name or an address comes from it"
+        ),
+        None => table("what follows", follows),
     }
     exit::DONE
+}
+
+fn table(title: &str, settings: Vec<Setting>) {
+    anstream::println!("# {title}");
+    let rows = settings
+        .into_iter()
+        .map(|setting| vec![setting.path, setting.value, setting.origin]);
+    view::table::print(&["key", "value", "from"], rows);
+    anstream::println!();
 }

@@ -97,6 +97,7 @@ fn code(error: &DeployError) -> u8 {
         DeployError::Render(_)
         | DeployError::NoEffect(_)
         | DeployError::LeaseLost { .. }
+        | DeployError::FewHosts { .. }
         | DeployError::Hosts(_)
         | DeployError::Gate { .. }
         | DeployError::Cluster { .. }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::document::{Document, KeyPath};
+use super::{ClusterState, Topology};
 
 /// One value of the topology and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,6 +23,53 @@ pub fn show(document: &Document) -> Vec<Setting> {
     let mut settings = Vec::new();
     if let Ok(value) = serde_json::to_value(&document.spec) {
         walk(document, "", &value, &mut settings);
+    }
+    settings
+}
+
+/// What follows from a topology and stands in no file: names, URLs, paths and the flags that each member will run with.
+#[must_use]
+pub fn follows(topology: &Topology) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    let mut add = |path: String, value: String, origin: &str| {
+        settings.push(Setting {
+            path,
+            value: Value::String(value).to_string(),
+            origin: origin.to_owned(),
+        });
+    };
+    add(
+        "token".to_owned(),
+        topology.token.to_string(),
+        "cluster, token",
+    );
+    add("user".to_owned(), topology.user().to_string(), "layout");
+    for member in &topology.members {
+        let at = |key: &str| format!("member[{}].{key}", member.index);
+        let layout = &member.layout;
+        add(at("name"), member.name.to_string(), "name");
+        add(at("host"), member.host.to_string(), "host, ssh");
+        add(
+            at("peer-url"),
+            topology.peer_url(member).to_string(),
+            "address, security",
+        );
+        add(
+            at("client-url"),
+            topology.client_url(member).to_string(),
+            "address, security",
+        );
+        add(at("data"), layout.data.to_string(), "layout");
+        add(
+            at("certificates"),
+            layout.certificates.to_string(),
+            "layout",
+        );
+        add(at("binaries"), layout.binaries.to_string(), "layout, etcd");
+        add(at("unit"), layout.unit.clone(), "layout");
+        for (name, value) in topology.flags(member, ClusterState::Existing).iter() {
+            add(at(&format!("flags.{name}")), value.to_owned(), "all of it");
+        }
     }
     settings
 }

@@ -11,7 +11,8 @@ use crate::planner::Planner;
 pub(crate) const HOST_UNSEEN: Check = Check {
     id: "host-unseen",
     title: "a host could not be looked at",
-    about: "What is unseen is not touched, and nothing begins while a host of the file is unseen.",
+    about: "What is unseen is not touched. No cluster is begun while a host of the file is unseen; one that has formed is \
+            looked after on the hosts that answer, where they are most of them and a quorum stays.",
     advice: "see that the host is up and that you reach it with ssh; then run again",
 };
 pub(super) const HOST_TOOLS: Check = Check {

@@ -58,7 +58,9 @@ pub(super) fn resolve(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
 
 pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let mut unknown = false;
-    for other in &fresh.planner.topology.members {
+    // A host that is away answers nobody, which is said already.
+    let members = fresh.planner.topology.members.iter();
+    for other in members.filter(|other| fresh.seen.host(&other.host).is_some()) {
         let target = fresh.planner.topology.peer_url(other).authority();
         match fresh
             .seen

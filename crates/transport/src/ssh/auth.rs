@@ -6,7 +6,7 @@ use std::sync::Arc;
 use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
-use russh::keys::{self, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+use russh::keys::{self, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
@@ -61,7 +61,9 @@ pub(super) async fn log_in(
         .ok()
         .flatten()
         .unwrap_or(Some(HashAlg::Sha512));
-    if !hop.identities_only && with_agent(handle, hop, hash, &mut tried).await {
+    let agent = with_agent(handle, hop, hash, &mut tried);
+    // An agent that hangs, such as one forwarded from a machine that went to sleep, must not hang us.
+    if matches!(tokio::time::timeout(options.connect, agent).await, Ok(true)) {
         return Ok(());
     }
     for file in &hop.keys {
@@ -125,7 +127,10 @@ async fn with_agent(
     let Ok(identities) = agent.request_identities().await else {
         return false;
     };
-    for identity in identities.into_iter().take(AGENT_KEYS) {
+    let offered = identities
+        .into_iter()
+        .filter(|identity| may_offer(hop, identity));
+    for identity in offered.take(AGENT_KEYS) {
         tried.push(format!("the agent's key {}", identity.comment()));
         let result = match identity {
             AgentIdentity::PublicKey { key, .. } => {
@@ -147,6 +152,32 @@ async fn with_agent(
         }
     }
     false
+}
+
+/// Where key files are named, the agent's keys are offered only as far as they are those files': as ssh does with
+/// IdentitiesOnly.
+fn may_offer(hop: &Resolved, identity: &AgentIdentity) -> bool {
+    if !hop.own_key && !hop.identities_only {
+        return true;
+    }
+    let AgentIdentity::PublicKey { key, .. } = identity else {
+        return false;
+    };
+    hop.keys.iter().any(|file| {
+        let public = std::fs::read_to_string(format!("{}.pub", file.display())).ok();
+        let public = public.and_then(|text| PublicKey::from_openssh(&text).ok());
+        let own = public.or_else(|| {
+            let pem = Zeroizing::new(std::fs::read_to_string(file).ok()?);
+            // An encrypted key of OpenSSH's form still shows its public half.
+            Some(
+                PrivateKey::from_openssh(pem.as_str())
+                    .ok()?
+                    .public_key()
+                    .clone(),
+            )
+        });
+        own.is_some_and(|own| own.key_data() == key.key_data())
+    })
 }
 
 async fn with_file(

@@ -51,10 +51,14 @@ pub(super) struct Resolved {
     pub(super) user: String,
     pub(super) port: u16,
     pub(super) keys: Vec<PathBuf>,
-    /// Whether the key was named in the topology, so that it comes before the agent's.
+    /// Whether the key was named in the topology: of the agent's keys only that one is offered.
     pub(super) own_key: bool,
+    /// Whether the user's configuration wants nothing but key files offered.
     pub(super) identities_only: bool,
+    /// The user's own first: new keys go there.
     pub(super) known_hosts: Vec<PathBuf>,
+    /// The name that known_hosts has the host under (HostKeyAlias).
+    alias: Option<String>,
     pub(super) jump: Vec<String>,
 }
 
@@ -90,8 +94,15 @@ impl Resolved {
                     .to_vec();
             }
         }
-        let known_hosts = one("userknownhostsfile")
-            .map(|files| files.split_whitespace().map(expand).collect::<Vec<_>>());
+        let files = |key: &str, otherwise: &str| -> Vec<PathBuf> {
+            one(key)
+                .unwrap_or_else(|| otherwise.to_owned())
+                .split_whitespace()
+                .map(expand)
+                .collect()
+        };
+        let mut known_hosts = files("userknownhostsfile", "~/.ssh/known_hosts");
+        known_hosts.extend(files("globalknownhostsfile", "/etc/ssh/ssh_known_hosts"));
         Self {
             host: hop.host.clone(),
             address: one("hostname").unwrap_or_else(|| hop.host.clone()),
@@ -107,8 +118,9 @@ impl Resolved {
                 .unwrap_or(22),
             keys,
             own_key,
-            identities_only: own_key || one("identitiesonly").is_some_and(|value| value == "yes"),
-            known_hosts: known_hosts.unwrap_or_else(|| vec![expand("~/.ssh/known_hosts")]),
+            identities_only: one("identitiesonly").is_some_and(|value| value == "yes"),
+            known_hosts,
+            alias: one("hostkeyalias").filter(|alias| alias != "none"),
             jump: if jump.is_empty() {
                 proxy_jump
                     .map(|jump| jump.split(',').map(str::to_owned).collect())
@@ -121,6 +133,9 @@ impl Resolved {
 
     /// The host as known_hosts spells it: `[host]:port` for another port than 22.
     pub(super) fn label(&self) -> String {
+        if let Some(alias) = &self.alias {
+            return alias.to_ascii_lowercase();
+        }
         let address = self.address.to_ascii_lowercase();
         if self.port == 22 {
             address
