@@ -64,7 +64,7 @@ struct Binaries {
 
 /// Upstream's release where it can be reached, else Debian's packages.
 fn binaries(directory: &Path) -> Result<Binaries, String> {
-    let version = "3.5.33";
+    let version = etcdup_core::version::SUGGESTED;
     let url = format!("https://github.com/etcd-io/etcd/releases/download/v{version}/SHA256SUMS");
     let reached = Command::new("curl")
         .args([

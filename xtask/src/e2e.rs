@@ -6,6 +6,7 @@ mod operators;
 mod preflight;
 mod repair;
 mod tools;
+mod ways;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -63,6 +64,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         operators::ALL,
         preflight::ALL,
         tools::ALL,
+        ways::ALL,
     ]
     .into_iter()
     .flatten()

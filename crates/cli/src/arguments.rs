@@ -140,7 +140,7 @@ pub(crate) struct Init {
     #[arg(long, default_value = "prod")]
     pub(crate) cluster: String,
     /// The version of etcd
-    #[arg(long, default_value = "3.5.33")]
+    #[arg(long, default_value = etcdup_core::version::SUGGESTED)]
     pub(crate) etcd: String,
     /// Overwrites a file that is there
     #[arg(long)]

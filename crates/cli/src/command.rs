@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use etcdup_core::event::Event;
 use etcdup_core::topology::Document;
+use etcdup_core::version::SUGGESTED;
 use etcdup_deploy::{Cancel, DeployError, Progress, Session, Settings};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -157,7 +158,7 @@ impl Context {
             let path = self.settings.file.clone();
             return Ok((Session::read(&path, &self.global.set)?, path));
         }
-        let text = init::template("etcd", "3.5.33", &self.global.target);
+        let text = init::template("etcd", SUGGESTED, &self.global.target);
         let name = "--target".to_owned();
         match Document::parse(&name, &text, &self.global.set) {
             Ok(document) => Ok((document, PathBuf::from("etcdup.toml"))),

@@ -44,7 +44,7 @@ pub struct Observation {
 }
 
 /// What became of a dial from a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
     /// Something answered.
     Open,
@@ -53,7 +53,9 @@ pub enum Reach {
     /// No answer: a filter, or no such host.
     Silent,
     /// It could not be tried, for the host's sshd forwards nothing.
-    Unknown,
+    Forbidden,
+    /// It could not be tried, for this reason.
+    Unknown(String),
 }
 
 /// The certificate authority as it is.

@@ -17,6 +17,9 @@ pub const KNOWN_MINORS: [u64; 4] = [4, 5, 6, 7];
 /// The newest patch of each known minor when the tables were made.
 pub const NEWEST_PATCHES: [u64; 4] = [45, 33, 14, 2];
 
+/// What a new topology starts with: the newest patch of the minor that Kubernetes runs most.
+pub const SUGGESTED: &str = "3.5.33";
+
 impl EtcdVersion {
     /// A version from its numbers.
     #[must_use]

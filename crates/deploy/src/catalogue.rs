@@ -64,6 +64,17 @@ pub fn explain(id: &str) -> Option<Page> {
     pages().into_iter().find(|page| page.id == id)
 }
 
+/// The id nearest to a misspelt one.
+#[must_use]
+pub fn nearest_page(id: &str) -> Option<&'static str> {
+    pages()
+        .into_iter()
+        .map(|page| (strsim::jaro_winkler(page.id, id), page.id))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, id)| id)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

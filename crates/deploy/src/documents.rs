@@ -91,7 +91,7 @@ pub fn step_words(step: &HostStep) -> (&'static str, String) {
     match step {
         HostStep::User { name, .. } => ("+", format!("user {name}")),
         HostStep::Directory { path, mode, .. } => ("+", format!("directory {path}, mode {mode}")),
-        HostStep::File(artifact) => ("+", file_text(artifact)),
+        HostStep::File(artifact) => ("+", file_words(artifact)),
         HostStep::Binaries { directory, .. } => ("+", format!("binaries {directory}")),
         HostStep::Reload => (">", "systemd reads its units again".to_owned()),
         HostStep::Enable(unit) => (">", format!("enable {unit}")),
@@ -104,7 +104,9 @@ pub fn step_words(step: &HostStep) -> (&'static str, String) {
     }
 }
 
-fn file_text(artifact: &Artifact) -> String {
+/// What a file will be, in words.
+#[must_use]
+pub fn file_words(artifact: &Artifact) -> String {
     let Artifact {
         path,
         mode,

@@ -11,14 +11,13 @@ use etcdup_core::observation::{HostRecord, HostView, Observation, Operation, Rec
 use etcdup_core::path::HostPath;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{
-    Artifact, ClusterStep, Content, Gate, Holds, HostStep, Impact, OperatorStep, Part, Reason,
-    Stage, Work,
+    Artifact, ClusterStep, Content, Gate, Goal, Holds, HostStep, Impact, OperatorStep, Part,
+    Reason, Stage, Work,
 };
 use etcdup_core::topology::{HostId, Member, Topology};
 use etcdup_planner::Planner;
 use etcdup_transport::{Metered, Transport};
 use jiff::Timestamp;
-use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::error::{DeployError, HostFailure};
@@ -30,6 +29,7 @@ use crate::scripts::STAGE;
 use crate::session::Session;
 use crate::stage_input::{Body, StageInput};
 use crate::stage_output;
+use crate::tasks::side_by_side;
 use crate::vault::sha256;
 
 /// The gates before a stage were checked just now and hold. Only [`permit`] makes one, and nothing is stopped without.
@@ -187,44 +187,50 @@ impl Run<'_> {
             };
             packed.push((host, link, self.pack_stage(stage, host, steps, seen).await?));
         }
-        let mut running = JoinSet::new();
-        for (host, link, input) in packed {
-            let epoch = self.leases.epochs.get(host).copied().unwrap_or(0);
-            let state = state_of(&self.planner.topology, host);
-            let cluster = self.planner.topology.spec.cluster.as_str();
-            let header = header(&state, cluster, self.session.events.operation(), epoch);
-            let queries = queries(self.planner, host, &provided(seen), false);
-            let (host, events) = (host.clone(), self.session.events.clone());
-            let progress = self.session.settings.progress.clone();
-            running.spawn(async move {
-                events.host(&host, "working", HostState::Working);
-                let ran = run_stage(link, input, header, queries, &host, progress).await;
-                match &ran {
-                    Ok(_) => events.host(&host, "done", HostState::Done),
-                    Err(failed) => {
-                        events.host(
-                            &host,
+        let work: Vec<_> = packed
+            .into_iter()
+            .map(|(host, link, input)| {
+                let epoch = self.leases.epochs.get(host).copied().unwrap_or(0);
+                let state = state_of(&self.planner.topology, host);
+                let cluster = self.planner.topology.spec.cluster.as_str();
+                let header = header(&state, cluster, self.session.events.operation(), epoch);
+                let queries = queries(self.planner, host, &provided(seen), false);
+                let (host, events) = (host.clone(), self.session.events.clone());
+                let progress = self.session.settings.progress.clone();
+                let key = host.clone();
+                let ran = async move {
+                    events.host(&host, "working", HostState::Working);
+                    let ran = run_stage(link, input, header, queries, &host, progress).await;
+                    let (what, state) = match &ran {
+                        Ok(_) => ("done".to_owned(), HostState::Done),
+                        Err(failed) => (
                             format!("{}: {}", failed.0.step, failed.0.why),
                             HostState::Failed,
-                        );
+                        ),
+                    };
+                    events.host(&host, what, state);
+                    ran
+                };
+                (key, ran)
+            })
+            .collect();
+        for (host, ran) in side_by_side(work).await {
+            match ran {
+                Ok(Ok(view)) => merge(seen, host, view),
+                Ok(Err(failed)) => {
+                    let (failure, view) = *failed;
+                    failures.push(failure);
+                    if let Some(view) = view {
+                        merge(seen, host, *view);
                     }
                 }
-                (host, ran)
-            });
-        }
-        while let Some(joined) = running.join_next().await {
-            let Ok((host, ran)) = joined else { continue };
-            let view = match ran {
-                Ok(view) => view,
-                Err(failed) => {
-                    failures.push(failed.0);
-                    match failed.1 {
-                        Some(view) => *view,
-                        None => continue,
-                    }
-                }
-            };
-            merge(seen, host, view);
+                Err(why) => failures.push(HostFailure {
+                    host,
+                    step: "carry out the stage".to_owned(),
+                    why,
+                    lines: Vec::new(),
+                }),
+            }
         }
         self.session.vault.lock().await.forget();
         failures.sort_by(|a, b| a.host.cmp(&b.host));
@@ -354,6 +360,9 @@ impl Run<'_> {
             .unwrap_or_default();
         record.format = "etcdup/record/1".to_owned();
         record.generation += 1;
+        if matches!(self.planner.goal, Goal::Reset { .. }) {
+            record.resets += 1;
+        }
         record.spec = sha256(
             serde_json::to_string(&topology.spec)
                 .unwrap_or_default()

@@ -28,12 +28,16 @@ mod scripts;
 mod session;
 mod stage_input;
 mod stage_output;
+mod tasks;
 mod vault;
 
-pub use catalogue::{Page, explain, pages};
-pub use documents::{operator_words, plan_document, status_document, step_words, verify_document};
+pub use catalogue::{Page, explain, nearest_page, pages};
+pub use documents::{
+    file_words, operator_words, plan_document, status_document, step_words, verify_document,
+};
 pub use error::{DeployError, ERRORS, HostFailure, unit_template_check};
 pub use events::{Events, Progress};
+pub use observe::unit_template;
 pub use run::{Plan, Verdicts};
 pub use scripts::{LEASE, OBSERVE, STAGE};
 pub use session::{Cancel, Session, Settings};

@@ -1,34 +1,54 @@
-//! Talking to members through their hosts.
+//! Talking to members through their hosts, or directly where a host's sshd forwards nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::{Member, Topology};
-use etcdup_transport::Transport;
+use etcdup_transport::{DialError, Transport};
 use etcdup_verify::{Access, Asked, BoxIo, Dial, Endpoint, MemberClient};
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 
 use crate::session::Session;
+use crate::tasks::side_by_side;
 
 /// Dials a member's client port from its own host, so the port may be closed to the operator.
 struct ThroughHost {
     link: Arc<dyn Transport>,
     address: String,
+    /// The member's address as others know it.
+    from_here: String,
     port: u16,
 }
+
+/// How long a direct connection from here may take.
+const DIRECT: Duration = Duration::from_secs(2);
 
 #[async_trait]
 impl Dial for ThroughHost {
     async fn dial(&self) -> io::Result<BoxIo> {
         match self.link.dial(&self.address, self.port).await {
             Ok(stream) => Ok(Box::new(stream)),
+            // Its sshd forwards nothing: the port may be open to us all the same.
+            Err(forbidden @ DialError::Forbidden) => {
+                let direct = TcpStream::connect((self.from_here.as_str(), self.port));
+                match tokio::time::timeout(DIRECT, direct).await {
+                    Ok(Ok(stream)) => Ok(Box::new(stream)),
+                    Ok(Err(error)) => Err(io::Error::other(format!(
+                        "{forbidden}, and from here: {error}"
+                    ))),
+                    Err(_) => Err(io::Error::other(format!(
+                        "{forbidden}, and from here there is no answer"
+                    ))),
+                }
+            }
             Err(error) => Err(io::Error::other(error.to_string())),
         }
     }
@@ -66,6 +86,7 @@ impl Session {
             Arc::new(ThroughHost {
                 link,
                 address,
+                from_here: member.address.to_string(),
                 port: member.ports.client,
             }),
         ))
@@ -151,22 +172,18 @@ impl Session {
                 return;
             }
         };
-        let mut tasks = JoinSet::new();
-        for (name, endpoint, dial) in asked {
+        let work = asked.into_iter().map(|(name, endpoint, dial)| {
             let access = access.clone();
-            tasks.spawn(async move {
-                let view = match MemberClient::new(&endpoint, &access, dial) {
-                    Ok(client) => client.view().await,
-                    Err(error) => Err(error),
-                };
-                (name, view)
-            });
-        }
-        while let Some(joined) = tasks.join_next().await {
-            if let Ok((name, view)) = joined {
-                let view = view.map_or_else(|error| Seen::no(error.to_string()), Seen::Yes);
-                seen.members.insert(name, view);
-            }
+            let view = async move { MemberClient::new(&endpoint, &access, dial)?.view().await };
+            (name, view)
+        });
+        for (name, view) in side_by_side(work).await {
+            let view = match view {
+                Ok(Ok(view)) => Seen::Yes(view),
+                Ok(Err(error)) => Seen::no(error.to_string()),
+                Err(died) => Seen::no(died),
+            };
+            seen.members.insert(name, view);
         }
     }
 }

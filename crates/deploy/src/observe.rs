@@ -1,6 +1,7 @@
 //! Looking at hosts and members.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,16 +11,16 @@ use etcdup_core::observation::{
 };
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::Goal;
-use etcdup_core::topology::{HostId, ResolveError, Topology, resolve};
+use etcdup_core::topology::{HostId, ResolveError, Spec, Topology, resolve};
 use etcdup_planner::Planner;
 use etcdup_transport::{DialError, Output, Transport};
 use jiff::Timestamp;
-use tokio::task::JoinSet;
 
 use crate::error::DeployError;
 use crate::queries::queries;
 use crate::scripts::OBSERVE;
 use crate::session::Session;
+use crate::tasks::side_by_side;
 
 /// The first line of every script's input.
 pub(crate) fn header(state: &str, cluster: &str, operation: &str, epoch: u64) -> String {
@@ -37,7 +38,7 @@ impl Session {
     /// When the topology contradicts what hosts say, or the unit's template is wrong.
     pub async fn observe(&self, goal: Goal) -> Result<(Planner, Observation), DeployError> {
         let topology = self.resolved().await?;
-        let template = self.unit_template()?;
+        let template = unit_template(&self.document.spec, &self.base)?;
         let planner = Planner::new(topology, goal, template.as_deref())?;
         let mut seen = Observation::new(Timestamp::now());
         {
@@ -48,6 +49,7 @@ impl Session {
         }
         let hosts: Vec<HostId> = planner.topology.hosts.keys().cloned().collect();
         self.look(&planner, &hosts, true, &mut seen).await;
+        let planner = planner.of_generation(&seen, template.as_deref())?;
         self.ask_members(&planner.topology, &mut seen).await;
         self.try_ways(&planner, &mut seen).await;
         Ok((planner, seen))
@@ -62,25 +64,20 @@ impl Session {
             Err(ResolveError::NeedsHost { .. }) => {}
             other => return Ok(other?),
         }
-        let mut tasks = JoinSet::new();
-        for host in self.links.keys() {
-            let (host, link) = (host.clone(), self.link(host));
-            tasks.spawn(async move {
-                (
-                    host,
-                    look_at(link, "/var/lib/etcdup", "none", "end\n".to_owned()).await,
-                )
-            });
-        }
+        let work = self.links.keys().map(|host| {
+            let link = self.link(host);
+            let nothing = "end\n".to_owned();
+            let view = async move { look_at(link, "/var/lib/etcdup", "none", nothing).await };
+            (host.clone(), view)
+        });
         let mut facts: BTreeMap<HostId, HostFacts> = BTreeMap::new();
         let mut unseen = Vec::new();
-        while let Some(joined) = tasks.join_next().await {
-            match joined {
-                Ok((host, Seen::Yes(view))) => {
+        for (host, view) in side_by_side(work).await {
+            match view.unwrap_or_else(Seen::no) {
+                Seen::Yes(view) => {
                     facts.insert(host, view.facts);
                 }
-                Ok((host, Seen::No(why))) => unseen.push((host, why)),
-                Err(_) => {}
+                Seen::No(why) => unseen.push((host, why)),
             }
         }
         resolve(&self.document.spec, |host| facts.get(host)).map_err(|error| match &error {
@@ -104,20 +101,6 @@ impl Session {
         })
     }
 
-    /// The text of the user's own template, where the file names one.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn unit_template(&self) -> Result<Option<String>, DeployError> {
-        let Some(path) = &self.document.spec.layout.unit_template else {
-            return Ok(None);
-        };
-        let path = self.base.join(path);
-        std::fs::read_to_string(&path)
-            .map(Some)
-            .map_err(|source| DeployError::File { path, source })
-    }
-
     /// Looks at these hosts, all at once. Disks are measured when asked for, which takes a moment.
     pub(crate) async fn look(
         &self,
@@ -126,68 +109,88 @@ impl Session {
         measure: bool,
         seen: &mut Observation,
     ) {
-        let mut tasks = JoinSet::new();
-        for host in hosts {
-            let (link, state) = (self.link(host), state_of(&planner.topology, host));
-            let text = queries(planner, host, &provided(seen), measure);
-            let (host, cluster) = (host.clone(), planner.topology.spec.cluster.to_string());
-            tasks.spawn(async move { (host, look_at(link, &state, &cluster, text).await) });
-        }
-        for host in hosts {
-            // Until it answers; a task that dies must not leave an old view behind.
-            seen.hosts
-                .insert(host.clone(), Seen::no("it was not looked at"));
-        }
-        while let Some(joined) = tasks.join_next().await {
-            if let Ok((host, view)) = joined {
-                seen.hosts.insert(host, view);
-            }
+        let work: Vec<_> = hosts
+            .iter()
+            .map(|host| {
+                let (link, state) = (self.link(host), state_of(&planner.topology, host));
+                let text = queries(planner, host, &provided(seen), measure);
+                let cluster = planner.topology.spec.cluster.to_string();
+                let view = async move { look_at(link, &state, &cluster, text).await };
+                (host.clone(), view)
+            })
+            .collect();
+        for (host, view) in side_by_side(work).await {
+            seen.hosts.insert(host, view.unwrap_or_else(Seen::no));
         }
     }
 
     /// Dials, from each host that has a member yet to start, the peer ports of the others.
     async fn try_ways(&self, planner: &Planner, seen: &mut Observation) {
         let topology = &planner.topology;
-        let mut tasks = JoinSet::new();
-        for member in &topology.members {
-            let starts = seen
-                .host(&member.host)
-                .is_some_and(|view| !view.processes.contains_key(&member.name));
-            let Seen::Yes(link) = self.link(&member.host) else {
-                continue;
-            };
-            if !starts {
-                continue;
-            }
-            for other in topology
-                .members
-                .iter()
-                .filter(|other| other.host != member.host)
-            {
-                let key = (member.host.clone(), topology.peer_url(other).authority());
-                let (link, address, port) = (
-                    Arc::clone(&link),
-                    other.address.to_string(),
-                    other.ports.peer,
-                );
-                tasks.spawn(async move {
-                    let reach = match link.dial(&address, port).await {
-                        Ok(_) => Reach::Open,
-                        Err(DialError::Refused) => Reach::Refused,
-                        Err(DialError::Silent(_)) => Reach::Silent,
-                        // A name that does not resolve has its own check.
-                        Err(DialError::Forbidden | DialError::Other(_)) => Reach::Unknown,
-                    };
-                    (key, reach)
-                });
-            }
-        }
-        while let Some(joined) = tasks.join_next().await {
-            if let Ok((key, reach)) = joined {
-                seen.reach.insert(key, reach);
+        let work: Vec<_> = topology
+            .members
+            .iter()
+            .filter_map(|member| {
+                let view = seen.host(&member.host)?;
+                let starts = !view.processes.contains_key(&member.name);
+                let link = self.link(&member.host).yes().filter(|_| starts)?.clone();
+                let others: Vec<_> = topology
+                    .members
+                    .iter()
+                    .filter(|other| other.host != member.host)
+                    .map(|other| {
+                        (
+                            topology.peer_url(other).authority(),
+                            other.address.to_string(),
+                            other.ports.peer,
+                        )
+                    })
+                    .collect();
+                Some((member, link, others))
+            })
+            .map(|(member, link, others)| {
+                // One after the other: why a connection has no way is told apart from others' only so.
+                let reaches = async move {
+                    let mut reaches = Vec::new();
+                    for (target, address, port) in others {
+                        reaches.push((target, reach(link.as_ref(), &address, port).await));
+                    }
+                    reaches
+                };
+                ((member.host.clone(), member.name.clone()), reaches)
+            })
+            .collect();
+        for ((host, _), reaches) in side_by_side(work).await {
+            for (target, reach) in reaches.unwrap_or_default() {
+                seen.reach.insert((host.clone(), target), reach);
             }
         }
     }
+}
+
+async fn reach(link: &dyn Transport, address: &str, port: u16) -> Reach {
+    match link.dial(address, port).await {
+        Ok(_) => Reach::Open,
+        Err(DialError::Refused) => Reach::Refused,
+        Err(DialError::Silent(_)) => Reach::Silent,
+        Err(DialError::Forbidden) => Reach::Forbidden,
+        // A name that does not resolve has its own check.
+        Err(DialError::Other(why)) => Reach::Unknown(why),
+    }
+}
+
+/// The text of the user's own unit template, where the file names one.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn unit_template(spec: &Spec, base: &Path) -> Result<Option<String>, DeployError> {
+    let Some(path) = &spec.layout.unit_template else {
+        return Ok(None);
+    };
+    let path = base.join(path);
+    std::fs::read_to_string(&path)
+        .map(Some)
+        .map_err(|source| DeployError::File { path, source })
 }
 
 /// What provided certificates say: their names are looked up on hosts.

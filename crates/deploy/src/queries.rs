@@ -50,8 +50,8 @@ pub(crate) fn queries(
     }
     for member in topology.on_host(host) {
         let (layout, wanted) = (&member.layout, planner.wanted(member));
-        ask(format_args!("file|{}", layout.data));
-        ask(format_args!("file|{}", layout.certificates));
+        ask(format_args!("dir|{}", layout.data));
+        ask(format_args!("dir|{}", layout.certificates));
         ask(format_args!("bin|{}", wanted.etcd));
         ask(format_args!("text|{}", wanted.settled.path));
         for artifact in &wanted.certificates {

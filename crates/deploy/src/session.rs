@@ -12,11 +12,11 @@ use etcdup_transport::{
     Ask, Local, Question, Ssh, SshHop, SshOptions, SudoUse, Transport, UnknownHosts,
 };
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::error::DeployError;
 use crate::events::{Events, Progress};
+use crate::tasks::side_by_side;
 use crate::vault::Vault;
 
 /// Whether the operator wants to stop: read between stages and while gates wait.
@@ -178,22 +178,16 @@ async fn connect(spec: &Spec, settings: &Settings) -> Links {
         .map(|member| HostTarget::from_spec(&member.host, &spec.ssh))
         .map(|target| (target.id(), target))
         .collect();
-    let mut tasks = JoinSet::new();
     let ask: Arc<dyn Ask> = Arc::new(AskOnce::new(Arc::clone(&settings.ask)));
-    for (host, target) in targets {
+    let work = targets.into_iter().map(|(host, target)| {
         let (ask, timeout) = (Arc::clone(&ask), settings.connect);
-        tasks.spawn(async move {
-            let link = one(&target, ask, timeout).await;
-            (host, link)
-        });
-    }
-    let mut links = Links::new();
-    while let Some(joined) = tasks.join_next().await {
-        if let Ok((host, link)) = joined {
-            links.insert(host, link);
-        }
-    }
-    links
+        (host, async move { one(&target, ask, timeout).await })
+    });
+    side_by_side(work)
+        .await
+        .into_iter()
+        .map(|(host, link)| (host, link.unwrap_or_else(Seen::no)))
+        .collect()
 }
 
 async fn one(

@@ -21,6 +21,8 @@ pub(crate) const DRIFT: Check = Check {
 /// What mending a difference costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
+    /// Nothing that etcdup can mend: it is said, and no stage comes of it.
+    Told,
     /// Nothing that a client sees: certificates are read again at each handshake, modes and owners at each open.
     Quiet,
     /// A restart of the member.
@@ -295,6 +297,12 @@ fn start_file(
             Weight::Quiet,
         ));
     }
+    if let (Some(found), Content::Text(wanted_text)) = (&found.text, &wanted.content)
+        && lasting(found) == lasting(wanted_text)
+    {
+        let why = "differs in what counts at the first start only";
+        return Some(difference(&wanted.path, why, Weight::Quiet));
+    }
     let ours = host
         .record
         .as_ref()
@@ -315,6 +323,16 @@ fn start_file(
         Weight::Restart
     };
     Some(difference(&wanted.path, why, weight))
+}
+
+/// A start file without its lines of the first start: `--initial-cluster...` or `ETCD_INITIAL_CLUSTER...`.
+fn lasting(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter(|line| {
+            let line = line.to_ascii_lowercase().replace('_', "-");
+            !line.contains("initial-cluster")
+        })
+        .collect()
 }
 
 fn binaries(planner: &Planner, member: &Member, host: &HostView) -> Option<Difference> {
@@ -367,6 +385,11 @@ fn running(
             );
             found.push(difference(format!("--{}", flag.name), why, Weight::Restart));
         }
+    }
+    for stray in process.iter().flat_map(|process| &process.strays) {
+        let why =
+            "is in its environment or command and etcd does not know it: misspelt, so silently off";
+        found.push(difference(stray, why, Weight::Told));
     }
     let enabled = host
         .units

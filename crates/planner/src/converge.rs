@@ -40,8 +40,8 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
             .collect()
     };
     // Nothing begins without all hosts; a cluster that has formed is looked after where most of them answer.
-    let most = (planner.topology.hosts.len() - unseen.len()) * 2 > planner.topology.hosts.len();
-    if !unseen.is_empty() && !(formed && most) {
+    let few = (planner.topology.hosts.len() - unseen.len()) * 2 <= planner.topology.hosts.len();
+    if !unseen.is_empty() && (few || !formed) {
         // Whatever else is known to be wrong is told in the same breath.
         return Next::Blocked(unseen.into_iter().chain(wrong()).collect());
     }

@@ -1,6 +1,7 @@
 //! Whose data is on a host: etcd's own arithmetic of member and cluster IDs, and what follows from it.
 
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::name::ClusterToken;
 use etcdup_core::observation::{DataDir, Observation};
 use etcdup_core::topology::{KeyPath, Topology};
 use sha1::{Digest, Sha1};
@@ -46,13 +47,17 @@ const UNWANTED: Check = Check {
 /// The cluster's ID as etcd computes it at bootstrap: a member's ID is the first eight bytes of the SHA-1 of its sorted
 /// peer URLs followed by the token; the cluster's is the same of all member IDs in order (`membership/cluster.go`).
 pub(crate) fn cluster_id(topology: &Topology) -> u64 {
+    cluster_id_with(topology, &topology.token)
+}
+
+fn cluster_id_with(topology: &Topology, token: &ClusterToken) -> u64 {
     let mut ids: Vec<u64> = topology
         .members
         .iter()
         .map(|member| {
             let mut hash = Sha1::new();
             hash.update(topology.peer_url(member).to_string());
-            hash.update(topology.token.as_str());
+            hash.update(token.as_str());
             first_eight(&hash.finalize())
         })
         .collect();
@@ -62,6 +67,46 @@ pub(crate) fn cluster_id(topology: &Topology) -> u64 {
         hash.update(id.to_be_bytes());
     }
     first_eight(&hash.finalize())
+}
+
+/// The token: the file's, else the cluster's name with the generation that the data found is of, else that of the next
+/// bootstrap, which counts the resets that the hosts' records tell of.
+pub(crate) fn token(topology: &Topology, seen: &Observation) -> ClusterToken {
+    if topology.spec.token.is_some() {
+        return topology.token.clone();
+    }
+    let resets = seen
+        .hosts
+        .values()
+        .filter_map(|host| host.yes()?.record.as_ref())
+        .map(|record| record.resets)
+        .max()
+        .unwrap_or(0);
+    let of_data: Vec<u64> = topology
+        .members
+        .iter()
+        .filter_map(|member| seen.host(&member.host)?.data.get(&member.layout.data))
+        .filter_map(|data| match data {
+            DataDir::Member(identity) => Some(identity.cluster),
+            DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+        })
+        .collect();
+    // The record is a hint: one that was deleted must not make the data another cluster's.
+    let generation = (0..=resets.max(9))
+        .find(|generation| {
+            of_data.contains(&cluster_id_with(topology, &name(topology, *generation)))
+        })
+        .unwrap_or(resets);
+    name(topology, generation)
+}
+
+fn name(topology: &Topology, generation: u64) -> ClusterToken {
+    let plain = topology.spec.cluster.as_str();
+    let named = match generation {
+        0 => plain.parse(),
+        later => format!("{plain}-g{later}").parse(),
+    };
+    named.unwrap_or_else(|_| topology.token.clone())
 }
 
 fn first_eight(digest: &[u8]) -> u64 {

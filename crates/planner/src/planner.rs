@@ -99,6 +99,27 @@ impl Planner {
         })
     }
 
+    /// The same for the cluster's own generation: after a reset the default token is `-g1`, `-g2` and so on, so that a
+    /// member of the old cluster that comes back by accident is refused by the new one.
+    ///
+    /// # Errors
+    /// As [`Planner::new`].
+    pub fn of_generation(
+        self,
+        seen: &Observation,
+        unit_template: Option<&str>,
+    ) -> Result<Self, RenderError> {
+        let token = crate::identity::token(&self.topology, seen);
+        if token == self.topology.token {
+            return Ok(self);
+        }
+        let topology = Topology {
+            token,
+            ..self.topology
+        };
+        Self::new(topology, self.goal, unit_template)
+    }
+
     /// What to do next.
     #[must_use]
     pub fn next(&self, seen: &Observation) -> Next {

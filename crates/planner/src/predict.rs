@@ -221,6 +221,7 @@ impl Planner {
             pid: 1,
             exe: wanted.etcd.to_string(),
             flags: wanted.flags.clone(),
+            strays: Vec::new(),
         };
         host.processes.insert(member.name.clone(), process);
         let data = host

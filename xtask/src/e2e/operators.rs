@@ -10,6 +10,7 @@ use crate::lab::Lab;
 pub(super) const ALL: &[Scenario] = &[
     ("two-operators-one-alive", second_is_told),
     ("two-operators-one-frozen", frozen_is_taken_over),
+    ("two-operators-at-once", both_at_once),
 ];
 
 /// A cluster of one whose etcd takes this many seconds to start, so that `apply` holds its lease for long.
@@ -72,4 +73,29 @@ fn frozen_is_taken_over(stage: &Stage) -> Outcome {
         lab.on(1, "grep generation /var/lib/etcdup/prod.json")?.out == generation,
         "the thawed operator wrote",
     )
+}
+
+/// Two begin at the same moment on the same three hosts: they do not wait for each other for ever, and what comes of it
+/// is one whole cluster.
+fn both_at_once(stage: &Stage) -> Outcome {
+    let lab = stage.lab(3)?;
+    lab.topology(&stage.version, "", 3)?;
+    // The authority is made before, for it lies in the operator's own directory, which two operators would share.
+    lab.etcdup(&["pki", "issue", "tester", "--out", ".", "--days", "1"])?;
+    let mut both = [
+        lab.start(&["apply", "--yes"])?,
+        lab.start(&["apply", "--yes"])?,
+    ];
+    let codes: Vec<Option<i32>> = both
+        .iter_mut()
+        .map(|child| child.wait().ok().and_then(|status| status.code()))
+        .collect();
+    ensure(
+        codes
+            .iter()
+            .all(|code| matches!(code, Some(0 | 75 | 3 | 1))),
+        format!("they ended with {codes:?}"),
+    )?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }

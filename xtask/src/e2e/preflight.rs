@@ -101,7 +101,10 @@ fn peer_certificate_lacks_its_address(stage: &Stage) -> Outcome {
          printf 'subjectAltName=%s\\nextendedKeyUsage=serverAuth,clientAuth\\n' $2 > ext\n\
          openssl x509 -req -in $1.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 9 -extfile ext -out $1.crt 2>/dev/null; }\n\
          issue server IP:10.77.0.11,IP:10.77.0.12,IP:10.77.0.13,IP:127.0.0.1\n\
-         for n in 1 2 3; do issue peer-m$n IP:10.77.0.1$n; done\nissue bad IP:10.77.0.99\n",
+         for n in 1 2 3; do issue peer-m$n IP:10.77.0.1$n; done\nissue bad IP:10.77.0.99\n\
+         openssl req -newkey rsa:2048 -nodes -keyout oneway.key -out oneway.csr -subj /CN=oneway 2>/dev/null\n\
+         printf 'subjectAltName=IP:10.77.0.13\\nextendedKeyUsage=serverAuth\\n' > ext\n\
+         openssl x509 -req -in oneway.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 9 -extfile ext -out oneway.crt 2>/dev/null\n",
     )?;
     lab.inside("sh make.sh")?.exits(0)?;
     let provided = "certificates.provided = { ca = \"ca.crt\", server = { cert = \"server.crt\", key = \"server.key\" }, \
@@ -136,6 +139,18 @@ fn peer_certificate_lacks_its_address(stage: &Stage) -> Outcome {
     )?;
     log.exits(0)?.says("10.77.0.13")?;
     lab.etcdup(&["verify"])?.exits(1)?.says("m3")?;
+    lab.apply()?;
+    // Good for a server and not for a client: m3 is refused by the others, which it accepts. Health stays green.
+    put("oneway")?;
+    lab.inside(
+        "curl -s --cacert ca.crt --cert server.crt --key server.key https://10.77.0.13:2379/health",
+    )?
+    .exits(0)?
+    .says("\"health\":\"true\"")?;
+    lab.etcdup(&["verify"])?
+        .exits(1)?
+        .says("peers-active")?
+        .says("m3")?;
     lab.apply()?;
     lab.etcdup(&["verify"])?
         .exits(0)?

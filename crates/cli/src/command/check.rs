@@ -44,19 +44,14 @@ fn render_findings(
     path: &std::path::Path,
 ) -> Vec<etcdup_core::finding::Finding> {
     let check = etcdup_deploy::unit_template_check();
-    let Some(template) = &document.spec.layout.unit_template else {
-        return Vec::new();
-    };
     let base = path.parent().unwrap_or(std::path::Path::new("."));
     let at = || etcdup_core::topology::KeyPath::root("layout").key("unit-template");
-    let text = match std::fs::read_to_string(base.join(template)) {
-        Ok(text) => text,
+    let text = match etcdup_deploy::unit_template(&document.spec, base) {
+        Ok(None) => return Vec::new(),
+        Ok(Some(text)) => text,
         Err(error) => {
-            return vec![
-                check
-                    .error("layout", format!("{template}: {error}"))
-                    .at(at()),
-            ];
+            let evidence = view::error::chain(&error);
+            return vec![check.error("layout", evidence).at(at())];
         }
     };
     let Ok(topology) = etcdup_core::topology::resolve(&document.spec, |_| None) else {

@@ -1,6 +1,6 @@
 //! `etcdup explain`.
 
-use etcdup_deploy::{explain, pages};
+use etcdup_deploy::{explain, nearest_page, pages};
 
 use crate::arguments::Explain;
 use crate::command::Context;
@@ -39,8 +39,10 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
             exit::DONE
         }
         None => {
+            let near = nearest_page(id)
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             view::error::plain(&format!(
-                "there is no `{id}`; `etcdup explain` lists what there is"
+                "there is no `{id}`{near}\n  `etcdup explain` lists what there is"
             ));
             exit::USAGE
         }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use etcdup_core::stage::{Artifact, Content, Part};
+use etcdup_core::stage::{Artifact, Content};
 use etcdup_core::topology::{ClusterState, ResolveError};
-use etcdup_deploy::{DeployError, Session};
+use etcdup_deploy::{DeployError, Session, file_words, unit_template};
 use etcdup_render::Renderer;
 
 use crate::arguments::Render;
@@ -68,16 +68,7 @@ async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> 
     let (topology, template) = match etcdup_core::topology::resolve(&document.spec, |_| None) {
         Ok(topology) => {
             let base = path.parent().unwrap_or(Path::new("."));
-            let template = match &document.spec.layout.unit_template {
-                None => None,
-                Some(file) => {
-                    let path = base.join(file);
-                    Some(
-                        std::fs::read_to_string(&path)
-                            .map_err(|source| DeployError::File { path, source })?,
-                    )
-                }
-            };
+            let template = unit_template(&document.spec, base)?;
             (topology, template)
         }
         Err(error @ (ResolveError::Name { .. } | ResolveError::NoInterface { .. })) => {
@@ -87,7 +78,10 @@ async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> 
             let session =
                 Session::with_document(document, &path, context.library_settings(None, None))
                     .await?;
-            (session.resolved().await?, session.unit_template()?)
+            (
+                session.resolved().await?,
+                unit_template(&session.document.spec, &session.base)?,
+            )
         }
     };
     let renderer = Renderer::new(template.as_deref())?;
@@ -105,27 +99,10 @@ async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> 
 
 /// What is not known before execution is described: a rendering never holds a key.
 fn text(artifact: &Artifact) -> String {
-    let Artifact {
-        path,
-        mode,
-        content,
-        ..
-    } = artifact;
-    match content {
+    match &artifact.content {
         Content::Text(text) => text.clone(),
-        Content::Authority => format!("# {path} ({mode}): the certificate of the CA\n"),
-        Content::Issued { request, part } => {
-            let what = match part {
-                Part::Certificate => "certificate",
-                Part::Key => "key",
-            };
-            let sans = etcdup_core::certificate::print_sans(&request.sans);
-            format!(
-                "# {path} ({mode}): a {} {what} for {}, good for {sans}, issued at apply\n",
-                request.usage, request.name
-            )
+        Content::Authority | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
+            format!("# {}; made at apply\n", file_words(artifact))
         }
-        Content::Provided(source) => format!("# {path} ({mode}): a copy of {source}\n"),
-        Content::OnHost(source) => format!("# {path} ({mode}): a copy of {source} on the host\n"),
     }
 }

@@ -226,6 +226,8 @@ pub struct EtcdProcess {
     pub exe: String,
     /// Its flags, from arguments and environment.
     pub flags: FlagSet,
+    /// Arguments and `ETCD_*` variables that etcd does not know.
+    pub strays: Vec<String>,
 }
 
 /// A data directory.

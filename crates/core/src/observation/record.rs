@@ -13,6 +13,9 @@ pub struct HostRecord {
     pub format: String,
     /// Counts the stages that changed this host.
     pub generation: u64,
+    /// How often the cluster was reset: the default token of the next one counts it.
+    #[serde(default)]
+    pub resets: u64,
     /// SHA-256 of the topology that was applied last.
     pub spec: String,
     /// What was written, by path.

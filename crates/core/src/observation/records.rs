@@ -176,11 +176,12 @@ impl Reader {
                     .filter_map(|line| line.split_once('='))
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect();
-                let flags = FlagSource::process(&words(command)?, environment).flags;
+                let read = FlagSource::process(&words(command)?, environment);
                 let process = EtcdProcess {
                     pid: pid.parse().ok()?,
                     exe: text(exe)?,
-                    flags,
+                    flags: read.flags,
+                    strays: read.strays.into_iter().map(|stray| stray.0).collect(),
                 };
                 view.processes.insert(member.parse().ok()?, process);
             }

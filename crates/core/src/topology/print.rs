@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::flag::{Owned, lookup};
+
 use super::document::{Document, KeyPath};
 use super::{ClusterState, Topology};
 
@@ -68,7 +70,13 @@ pub fn follows(topology: &Topology) -> Vec<Setting> {
         add(at("binaries"), layout.binaries.to_string(), "layout, etcd");
         add(at("unit"), layout.unit.clone(), "layout");
         for (name, value) in topology.flags(member, ClusterState::Existing).iter() {
-            add(at(&format!("flags.{name}")), value.to_owned(), "all of it");
+            let from = match lookup(name).map(|row| row.owned) {
+                Some(Owned::Etcdup) => "member, layout",
+                Some(Owned::Security) => "security, layout",
+                Some(Owned::Append) => "address, flags",
+                Some(Owned::User) | None => "flags",
+            };
+            add(at(&format!("flags.{name}")), value.to_owned(), from);
         }
     }
     settings

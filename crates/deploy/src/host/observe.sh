@@ -1,19 +1,20 @@
 # shellcheck shell=sh
 # Answers queries about a host as records, `key|field|field`, free text in base64, closed by `end|COUNT`.
 # It leaves nothing behind; only the measurement of a disk writes a file, and takes it away.
-# Queries, one a line: tool, user, file, bin, text, cert, member, data, disk, port, name, reverse.
+# Queries, one a line: tool, user, file, dir, bin, text, cert, member, data, disk, port, name, reverse.
 
 # Numbers the records and closes them, but only after the producer's own last word: a cut answer is never whole.
 closing() { awk '$0 == "complete" { print "end|" n + 0; exit } { print; n++ }'; }
 
 observe_queries() {
-    files='' bins='' texts='' certs='' members='' datas='' disks='' ports='' names='' reverses='' users=''
+    files='' dirs='' bins='' texts='' certs='' members='' datas='' disks='' ports='' names='' reverses='' users=''
     while IFS='|' read -r kind one two three; do
         case $kind in
         end) break ;;
         tool) command -v "$one" >/dev/null 2>&1 || echo "missing|$one" ;;
         user) users="$users $one" ;;
         file) files="$files $one" ;;
+        dir) dirs="$dirs $one" ;;
         bin) bins="$bins $one" ;;
         text) texts="$texts $one" files="$files $one" ;;
         cert) certs="$certs $one" files="$files $one" ;;
@@ -50,6 +51,10 @@ observe_system() {
 }
 
 observe_files() {
+    # A directory may be a link to a larger disk.
+    for path in $dirs; do
+        [ ! -d "$path" ] || stat -L -c 'file|%n|dir|%a|%U:%G|%s|-' "$path"
+    done
     [ -z "$files$bins" ] || {
         # shellcheck disable=SC2086
         {
@@ -134,7 +139,7 @@ observe_members() {
 
 is_empty() {
     for inside in "$1"/* "$1"/.[!.]*; do
-        case $inside in */lost+found | */.etcdup-fsync.*) continue ;; esac
+        case $inside in */lost+found | *.kept-* | */.etcdup-fsync.*) continue ;; esac
         [ ! -e "$inside" ] || return 1
     done
 }

@@ -163,11 +163,34 @@ op_kill() {
     rm -f "$1"
 }
 
-op_keep() {
-    [ ! -e "$1" ] || { mv "$1" "$2" && sync "$(parent_of "$1")"; }
+# A link or a mount point stays where it is: what is in it is moved or deleted.
+stays() {
+    [ -L "$1" ] || [ "$(stat -c %d "$1")" != "$(stat -c %d "$(parent_of "$1")")" ]
 }
 
-op_remove() { rm -rf "$1"; }
+of_directory() {
+    directory=$1
+    shift
+    find "$directory/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name '*.kept-*' "$@"
+}
+
+op_keep() {
+    [ -e "$1" ] || return 0
+    if stays "$1"; then
+        aside=$1/${2##*/}
+        mkdir "$aside" && of_directory "$1" -exec mv {} "$aside/" \; && sync "$1" "$aside"
+    else
+        mv "$1" "$2" && sync "$(parent_of "$1")"
+    fi
+}
+
+op_remove() {
+    if [ -d "$1" ] && stays "$1"; then
+        of_directory "$1" -exec rm -rf {} +
+    else
+        rm -rf "$1"
+    fi
+}
 
 # Notes the sum of each binary that was asked for, so that it need not be read again. Not in the stage that unpacks: the
 # next one starts etcd, and reading tens of megabytes costs nothing while members elect.

@@ -24,8 +24,8 @@ pub(super) const PEER_UNREACHABLE: Check = Check {
 pub(super) const REACH_UNKNOWN: Check = Check {
     id: "reach-unknown",
     title: "the way between hosts could not be tried",
-    about: "The host's sshd forwards no TCP connections (AllowTcpForwarding no), so its peers' ports could not be dialled \
-            from there.",
+    about: "A peer's port is dialled from the host by its sshd. Where that forwards no TCP connections \
+            (AllowTcpForwarding no), or cannot say what happened, a firewall between hosts shows only when etcd starts.",
     advice: "allow TCP forwarding for the login user, or make sure by other means",
 };
 
@@ -57,7 +57,7 @@ pub(super) fn resolve(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
 }
 
 pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
-    let mut unknown = false;
+    let mut unknown: Option<String> = None;
     // A host that is away answers nobody, which is said already.
     let members = fresh.planner.topology.members.iter();
     for other in members.filter(|other| fresh.seen.host(&other.host).is_some()) {
@@ -78,12 +78,22 @@ pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
                         .at(KeyPath::member(other.index)),
                 );
             }
-            Some(Reach::Unknown) => unknown = true,
+            Some(Reach::Forbidden) => {
+                unknown = Some(format!(
+                    "the sshd of {} forwards no connections",
+                    fresh.member.host
+                ));
+            }
+            Some(Reach::Unknown(why)) => {
+                unknown = Some(format!(
+                    "{} could not dial {target}: {why}",
+                    fresh.member.host
+                ));
+            }
             Some(Reach::Open | Reach::Refused) | None => {}
         }
     }
-    if unknown {
-        let evidence = format!("the sshd of {} forwards no connections", fresh.member.host);
+    if let Some(evidence) = unknown {
         findings.push(REACH_UNKNOWN.warning(&fresh.member.name, evidence));
     }
 }

@@ -1,0 +1,53 @@
+//! Work on many hosts or members side by side, with every outcome kept: a task that dies is an outcome too.
+
+use std::collections::BTreeMap;
+
+use tokio::task::JoinSet;
+
+/// Runs all at once. What became of each, or why its task died.
+pub(crate) async fn side_by_side<K, V, F>(
+    work: impl IntoIterator<Item = (K, F)>,
+) -> BTreeMap<K, Result<V, String>>
+where
+    K: Ord,
+    V: Send + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    let mut keys: Vec<_> = work
+        .into_iter()
+        .map(|(key, work)| (tasks.spawn(work).id(), key))
+        .collect();
+    let mut outcomes = BTreeMap::new();
+    while let Some(joined) = tasks.join_next_with_id().await {
+        let (id, outcome) = match joined {
+            Ok((id, value)) => (id, Ok(value)),
+            Err(error) => (error.id(), Err(format!("a fault of etcdup's own: {error}"))),
+        };
+        if let Some(at) = keys.iter().position(|(other, _)| *other == id) {
+            outcomes.insert(keys.swap_remove(at).1, outcome);
+        }
+    }
+    outcomes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_dies_leaves_its_reason() {
+        let work = |host: u32| async move {
+            assert!(host != 2, "host two is cursed");
+            host * 10
+        };
+        let outcomes = side_by_side((1..=3).map(|host| (host, work(host)))).await;
+        assert_eq!(outcomes[&1], Ok(10));
+        assert_eq!(outcomes[&3], Ok(30));
+        assert!(
+            outcomes[&2]
+                .as_ref()
+                .is_err_and(|why| why.contains("cursed"))
+        );
+    }
+}
