@@ -108,6 +108,11 @@ pub(crate) enum Verb {
     /// Lists certificates, or issues one for a client
     #[command(subcommand)]
     Pki(Pki),
+    /// Prints what the next program needs to use the cluster, and writes its client certificate
+    #[command(
+        after_help = "Examples:\n  eval \"$(etcdup connect etcdctl)\" && etcdctl member list\n  etcdup connect kubeadm --directory /etc/kubernetes/pki/etcd"
+    )]
+    Connect(Connect),
     /// Stops and disables the cluster; its data is kept by rename
     #[command(after_help = "Example:\n  etcdup reset --yes")]
     Reset(Reset),
@@ -182,6 +187,33 @@ pub(crate) struct Status {
     /// Refreshes until stopped
     #[arg(short, long)]
     pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// The program
+    pub(crate) program: ConnectProgram,
+    /// The common name of its certificate, also the files' name; by custom of the program when not given
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The directory on the program's machine where the files will lie; here, where they are, when not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<String>,
+}
+
+/// A program that uses etcd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConnectProgram {
+    /// Flags of kube-apiserver
+    KubeApiserver,
+    /// The external-etcd stanza of kubeadm's ClusterConfiguration
+    Kubeadm,
+    /// Flags of k3s server
+    K3s,
+    /// Variables for etcdctl
+    Etcdctl,
+    /// A scrape job
+    Prometheus,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod connect;
 mod explain;
 mod flags;
 mod generate;
@@ -15,12 +16,13 @@ mod show;
 mod status;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use etcdup_core::event::Event;
-use etcdup_core::topology::Document;
+use etcdup_core::finding::Verdict;
+use etcdup_core::topology::{Document, ResolveError, Topology, lint, resolve};
 use etcdup_core::version::SUGGESTED;
 use etcdup_deploy::{Cancel, DeployError, Progress, Session, Settings};
 use tokio::sync::mpsc::UnboundedSender;
@@ -85,6 +87,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         | Verb::Verify
         | Verb::Status(_)
         | Verb::Pki(_)
+        | Verb::Connect(_)
         | Verb::Reset(_)
         | Verb::Serve(_) => {}
     }
@@ -109,6 +112,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
             Verb::Verify => verify::run(&context).await,
             Verb::Status(status) => status::run(&context, &status).await,
             Verb::Pki(_) => pki::show(&context).await,
+            Verb::Connect(connect) => connect::run(&context, &connect).await,
             Verb::Reset(reset) => reset::run(&context, &reset).await,
             Verb::Serve(serve) => serve::run(&context, &serve).await,
             _ => exit::DONE,
@@ -163,6 +167,32 @@ impl Context {
         match Document::parse(&name, &text, &self.global.set) {
             Ok(document) => Ok((document, PathBuf::from("etcdup.toml"))),
             Err(error) => Err(DeployError::Parse { name, text, error }),
+        }
+    }
+
+    /// The topology as meant, and the directory of its file. A host is asked only where a name or address comes from it.
+    pub(crate) async fn topology(&self) -> Result<(Topology, PathBuf), DeployError> {
+        let (document, path) = self.document()?;
+        let mut errors = lint(&document.spec);
+        errors.retain(|finding| finding.verdict == Verdict::Error);
+        if !errors.is_empty() {
+            return Err(DeployError::Blocked(errors));
+        }
+        match resolve(&document.spec, |_| None) {
+            Ok(topology) => {
+                let base = path
+                    .parent()
+                    .filter(|parent| !parent.as_os_str().is_empty());
+                Ok((topology, base.unwrap_or(Path::new(".")).to_owned()))
+            }
+            Err(ResolveError::NeedsHost { .. }) => {
+                let settings = self.library_settings(None, None);
+                let session = Session::with_document(document, &path, settings).await?;
+                let topology = session.resolved().await?;
+                session.close().await;
+                Ok((topology, session.base))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -1,5 +1,9 @@
 //! Certificates as they are asked for, as they are seen, and whether the one meets the other.
 
+mod cfssl;
+
+pub use cfssl::{Cfssl, CfsslConfig, CfsslRequest};
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -41,13 +45,39 @@ impl fmt::Display for Usage {
     }
 }
 
+/// A subject beside its common name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    /// Two letters.
+    pub country: Option<String>,
+    /// State or province.
+    pub state: Option<String>,
+    /// City.
+    pub locality: Option<String>,
+    /// The organisation; Kubernetes takes it for a group.
+    pub organization: Option<String>,
+    /// The organisational unit.
+    pub unit: Option<String>,
+}
+
+impl Subject {
+    /// An organisation alone.
+    #[must_use]
+    pub fn organization(organization: Option<String>) -> Self {
+        Self {
+            organization,
+            ..Self::default()
+        }
+    }
+}
+
 /// A certificate that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CertRequest {
     /// The common name.
     pub name: String,
-    /// The organisation.
-    pub organization: Option<String>,
+    /// The rest of the subject.
+    pub subject: Subject,
     /// What it is for.
     pub usage: Usage,
     /// The names and addresses it is good for.
@@ -371,7 +401,7 @@ mod tests {
     fn a_certificate_is_renewed_in_the_last_third_of_its_life() {
         let request = CertRequest {
             name: "m1".into(),
-            organization: None,
+            subject: Subject::default(),
             usage: Usage::Peer,
             sans: BTreeSet::new(),
             algorithm: Algorithm::EcdsaP256,

@@ -8,6 +8,7 @@ mod value;
 pub use effective::{FlagSource, ReadBack, Stray};
 pub use set::{FlagSet, env_name};
 pub use table::{FLAGS, SUCCESSORS};
+pub(crate) use value::go_duration;
 pub use value::{FlagValue, ValueError};
 
 use crate::version::EtcdVersion;

@@ -15,8 +15,9 @@ pub use lint::{LINTS, lint};
 pub use print::{Setting, follows, show};
 pub use resolve::{ClusterState, Member, ResolveError, Topology, resolve};
 pub use spec::{
-    AddressSpec, Algorithm, Archive, Authority, Binaries, CertificateSource, Certificates,
-    ClientCertificate, Directory, Download, HostBinaries, HostSpec, Layout, MemberSpec, Plane,
-    Provided, ProvidedFrom, Release, RuntimeKind, Security, Spec, Ssh,
+    AddressSpec, Algorithm, Archive, Authority, Binaries, CertificateFiles, CertificateSource,
+    Certificates, CfsslFiles, ClientCertificate, Directory, Download, FileSpec, HostBinaries,
+    HostSpec, Layout, MemberSpec, OperatorSource, Plane, Provided, ProvidedFrom, Release,
+    RuntimeKind, Security, Spec, Ssh,
 };
 pub use target::{HostId, HostKeyPolicy, HostTarget, SshTarget, Sudo};

@@ -132,6 +132,7 @@ pub const ERRORS: &[Check] = &[
     FILE,
     TOPOLOGY,
     TEMPLATE,
+    WEAK_UNIT,
     PLAN_CHANGED,
     NO_EFFECT,
     LOCKED,
@@ -142,6 +143,7 @@ pub const ERRORS: &[Check] = &[
     BINARIES,
     KEYS,
     STOPPED,
+    crate::cfssl::CFSSL,
 ];
 
 const FILE: Check = Check {
@@ -161,6 +163,13 @@ const TEMPLATE: Check = Check {
     title: "the unit template cannot be used",
     about: "A template of your own replaces the unit's. It is read back, and refused when the flags in it are not the topology's.",
     advice: "use {{ exec }} for the whole command",
+};
+const WEAK_UNIT: Check = Check {
+    id: "unit-template-weak",
+    title: "a unit template could do better",
+    about: "A template of your own is used as it is. The built-in one runs etcd as its own user in a sandbox, restarts it \
+            always, raises the limit of open files, and says `existing` once the cluster has formed.",
+    advice: "leave unit-template out, or compare with `etcdup render --stdout`",
 };
 const PLAN_CHANGED: Check = Check {
     id: "plan-changed",
@@ -251,6 +260,12 @@ impl DeployError {
         };
         check.id
     }
+}
+
+/// The row of the check of what a unit template could do better.
+#[must_use]
+pub fn unit_weakness_check() -> Check {
+    WEAK_UNIT
 }
 
 /// The row of the unit template's check, for frontends that look at it without a host.

@@ -331,11 +331,8 @@ impl Run<'_> {
             Content::Authority => vault.ca()?.into_bytes(),
             Content::Provided(source) => vault.provided(source)?.reveal().as_bytes().to_vec(),
             Content::Issued { request, part } => {
-                let stem = path
-                    .as_str()
-                    .rsplit_once('.')
-                    .map_or(path.as_str(), |(stem, _)| stem);
-                let issued = vault.pair(&format!("{host}:{stem}"), request, Timestamp::now())?;
+                let pair = format!("{host}:{}:{}", request.name, request.usage);
+                let issued = vault.pair(&pair, request, Timestamp::now())?;
                 match part {
                     Part::Certificate => issued.certificate.into_bytes(),
                     Part::Key => issued.key.reveal().as_bytes().to_vec(),

@@ -13,6 +13,7 @@ use etcdup_core::seen::Seen;
 use etcdup_core::stage::Goal;
 use etcdup_core::topology::{HostId, ResolveError, Spec, Topology, resolve};
 use etcdup_planner::Planner;
+use etcdup_render::UnitTemplate;
 use etcdup_transport::{DialError, Output, Transport};
 use jiff::Timestamp;
 
@@ -39,7 +40,7 @@ impl Session {
     pub async fn observe(&self, goal: Goal) -> Result<(Planner, Observation), DeployError> {
         let topology = self.resolved().await?;
         let template = unit_template(&self.document.spec, &self.base)?;
-        let planner = Planner::new(topology, goal, template.as_deref())?;
+        let planner = Planner::new(topology, goal, template.as_ref())?;
         let mut seen = Observation::new(Timestamp::now());
         {
             let vault = self.vault.lock().await;
@@ -49,7 +50,7 @@ impl Session {
         }
         let hosts: Vec<HostId> = planner.topology.hosts.keys().cloned().collect();
         self.look(&planner, &hosts, true, &mut seen).await;
-        let planner = planner.of_generation(&seen, template.as_deref())?;
+        let planner = planner.of_generation(&seen, template.as_ref())?;
         self.ask_members(&planner.topology, &mut seen).await;
         self.try_ways(&planner, &mut seen).await;
         Ok((planner, seen))
@@ -183,14 +184,14 @@ async fn reach(link: &dyn Transport, address: &str, port: u16) -> Reach {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn unit_template(spec: &Spec, base: &Path) -> Result<Option<String>, DeployError> {
+pub fn unit_template(spec: &Spec, base: &Path) -> Result<Option<UnitTemplate>, DeployError> {
     let Some(path) = &spec.layout.unit_template else {
         return Ok(None);
     };
-    let path = base.join(path);
-    std::fs::read_to_string(&path)
-        .map(Some)
-        .map_err(|source| DeployError::File { path, source })
+    let full = base.join(path);
+    std::fs::read_to_string(&full)
+        .map(|text| Some(UnitTemplate::of(path.as_str(), text)))
+        .map_err(|source| DeployError::File { path: full, source })
 }
 
 /// What provided certificates say: their names are looked up on hosts.

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::stage::{Artifact, Content, Part};
+use etcdup_core::path::Mode;
+use etcdup_core::stage::{Artifact, Content};
 use etcdup_core::topology::{HostId, RuntimeKind, Topology};
 use etcdup_core::url::Address;
 use etcdup_planner::Planner;
@@ -94,14 +95,12 @@ pub(crate) fn queries(
 }
 
 fn certificate(artifact: &Artifact, ask: &mut impl FnMut(std::fmt::Arguments<'_>)) {
-    let is_key = matches!(
-        artifact.content,
-        Content::Issued {
-            part: Part::Key,
-            ..
-        }
-    ) || artifact.path.as_str().ends_with(".key");
-    let kind = if is_key { "file" } else { "cert" };
+    // What others may not read stays on its host: only its digest is asked for.
+    let kind = if artifact.mode == Mode::PUBLIC {
+        "cert"
+    } else {
+        "file"
+    };
     ask(format_args!("{kind}|{}", artifact.path));
     if let Content::OnHost(source) = &artifact.content {
         ask(format_args!("{kind}|{source}"));

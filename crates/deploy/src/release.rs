@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use etcdup_core::observation::Architecture;
-use etcdup_core::topology::{Binaries, Download, Release, Spec};
+use etcdup_core::topology::{Binaries, Directory, Download, Release, Spec};
 use etcdup_core::version::EtcdVersion;
 use tokio::io::AsyncWriteExt;
 
@@ -84,7 +84,7 @@ pub(crate) async fn prepare(
     for architecture in architectures {
         let binary = match &spec.binaries {
             Binaries::Host(_) => continue,
-            Binaries::Directory(directory) => Binary::Files(files(&base.join(&directory.path))?),
+            Binaries::Directory(directory) => Binary::Files(files(base, directory)?),
             Binaries::Archive(archive) => {
                 let path = base.join(
                     archive
@@ -119,11 +119,21 @@ fn ready(path: &Path) -> Result<Ready, ReleaseError> {
     })
 }
 
-fn files(directory: &Path) -> Result<Vec<(String, Ready)>, ReleaseError> {
-    let mut files = vec![("etcd".to_owned(), ready(&directory.join("etcd"))?)];
+fn files(base: &Path, directory: &Directory) -> Result<Vec<(String, Ready)>, ReleaseError> {
+    let first = base.join(&directory.path);
+    let mut places = vec![first.clone()];
+    places.extend(directory.also.iter().map(|also| base.join(also)));
+    let place = |name: &str| {
+        places
+            .iter()
+            .map(|place| place.join(name))
+            .find(|path| path.exists())
+    };
+    let etcd = place("etcd").unwrap_or_else(|| first.join("etcd"));
+    let mut files = vec![("etcd".to_owned(), ready(&etcd)?)];
     for name in ["etcdctl", "etcdutl"] {
-        if directory.join(name).exists() {
-            files.push((name.to_owned(), ready(&directory.join(name))?));
+        if let Some(path) = place(name) {
+            files.push((name.to_owned(), ready(&path)?));
         }
     }
     Ok(files)

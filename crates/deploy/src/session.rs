@@ -14,6 +14,7 @@ use etcdup_transport::{
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+use crate::cfssl;
 use crate::error::DeployError;
 use crate::events::{Events, Progress};
 use crate::tasks::side_by_side;
@@ -73,6 +74,13 @@ impl Default for Settings {
     }
 }
 
+/// The directory that relative paths in a topology file start from.
+fn directory_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
 /// How a host is reached in this session, or why it is not.
 pub(crate) type Links = BTreeMap<HostId, Seen<Arc<dyn Transport>>>;
 
@@ -114,11 +122,10 @@ impl Session {
             source,
         })?;
         let name = path.display().to_string();
-        Document::parse(&name, &text, sets).map_err(|error| DeployError::Parse {
-            name,
-            text,
-            error,
-        })
+        let mut document = Document::parse(&name, &text, sets)
+            .map_err(|error| DeployError::Parse { name, text, error })?;
+        document.spec.certificates.requests = cfssl::read(&document.spec, directory_of(path))?;
+        Ok(document)
     }
 
     /// As [`Session::open`], from a document that was read already.
@@ -137,11 +144,7 @@ impl Session {
         if !errors.is_empty() {
             return Err(DeployError::Blocked(errors));
         }
-        let base = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."))
-            .to_owned();
+        let base = directory_of(path).to_owned();
         let vault = Mutex::new(Vault::open(&document.spec, &base));
         let operation = uuid::Uuid::now_v7().to_string();
         let events = Events::new(operation, settings.events.clone());

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use etcdup_core::certificate::{CertFacts, CertRequest, Usage};
+use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage};
 use etcdup_core::observation::{AuthorityView, SourceFacts};
 use etcdup_core::secret::Secret;
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::{Algorithm, Binaries, Plane, ProvidedFrom, Spec, Topology};
-use etcdup_pki::{Authority, Issued, PkiError, inspect};
+use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect};
 use etcdup_verify::Access;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -31,6 +31,11 @@ pub enum VaultError {
     /// The files of this name are the CA's own.
     #[error("a client cannot be called `{0}`: that is the name of the CA's own files")]
     AuthorityName(String),
+    /// Members' certificates lie on hosts, and the operator has none to check them with.
+    #[error(
+        "certificates.provided.operator.ca is needed: with from = \"host\" the CA's certificate is not here otherwise"
+    )]
+    NoOperatorCa,
     /// There is no authority.
     #[error("there is no certificate authority at {}", .0.display())]
     NoAuthority(PathBuf),
@@ -222,10 +227,22 @@ impl Vault {
                 }
             }
         }
+        for file in &self.spec.file {
+            for member in topology.into_iter().flat_map(|topology| &topology.members) {
+                let path = file.from.replace("{member}", member.name.as_str());
+                sources
+                    .entry(path.clone())
+                    .or_insert_with(|| self.source(&path, true));
+            }
+        }
         match &self.spec.binaries {
             Binaries::Directory(directory) => {
-                let path = format!("{}/etcd", directory.path);
-                sources.insert(path.clone(), self.source(&path, false));
+                let places = std::iter::once(&directory.path).chain(&directory.also);
+                let etcd = places
+                    .map(|place| format!("{place}/etcd"))
+                    .find(|path| self.base.join(path).exists())
+                    .unwrap_or_else(|| format!("{}/etcd", directory.path));
+                sources.insert(etcd.clone(), self.source(&etcd, false));
             }
             Binaries::Archive(archive) if !archive.path.as_str().contains("{arch}") => {
                 let path = archive.path.to_string();
@@ -273,17 +290,27 @@ impl Vault {
     /// # Errors
     /// When files cannot be written. An authority that is there is never overwritten.
     pub fn make_authority(&mut self, now: Timestamp) -> Result<(), VaultError> {
-        let name = format!("{} etcd CA", self.spec.cluster);
+        let certificates = &self.spec.certificates;
+        let mut wanted = AuthorityRequest {
+            name: format!("{} etcd CA", self.spec.cluster),
+            subject: Subject::default(),
+            algorithm: Algorithm::EcdsaP256,
+            days: certificates.authority.days,
+        };
+        if let Some(request) = &certificates.requests.authority {
+            let refuse = |why| VaultError::Pki(PkiError::Make(why));
+            wanted = AuthorityRequest {
+                name: request.name.clone(),
+                subject: request.subject(),
+                algorithm: request.algorithm().map_err(refuse)?,
+                days: request.days().map_err(refuse)?,
+            };
+        }
         // A key alone was left by a run that was killed between the two: it is used, never overwritten.
         let left = std::fs::read_to_string(self.key_file())
             .ok()
             .map(Secret::new);
-        let authority = Authority::make(
-            &name,
-            self.spec.certificates.authority.days,
-            now,
-            left.as_ref(),
-        )?;
+        let authority = Authority::make_as(&wanted, now, left.as_ref())?;
         if let (Some(key), None) = (authority.key(), &left) {
             write_new(&self.key_file(), key.reveal(), 0o600)?;
         }
@@ -299,10 +326,15 @@ impl Vault {
     pub fn ca(&self) -> Result<String, VaultError> {
         match (&self.authority, &self.spec.certificates.provided) {
             (Some(authority), _) => Ok(authority.certificate().to_owned()),
-            (None, Some(provided)) if provided.from == ProvidedFrom::Operator => {
-                self.provided(&provided.ca).map(|ca| ca.reveal().to_owned())
+            (None, Some(provided)) => {
+                let own = provided.operator.as_ref().and_then(|own| own.ca.as_ref());
+                let ca = match provided.from {
+                    ProvidedFrom::Operator => own.unwrap_or(&provided.ca),
+                    ProvidedFrom::Host => own.ok_or(VaultError::NoOperatorCa)?,
+                };
+                self.provided(ca).map(|ca| ca.reveal().to_owned())
             }
-            _ => Err(VaultError::NoAuthority(self.certificate_file())),
+            (None, None) => Err(VaultError::NoAuthority(self.certificate_file())),
         }
     }
 
@@ -331,6 +363,29 @@ impl Vault {
     /// Forgets issued pairs: after a stage they live on their hosts alone.
     pub fn forget(&mut self) {
         self.pairs.clear();
+    }
+
+    /// A client's certificate and key beside the CA: those that are there and still do, else issued anew.
+    ///
+    /// # Errors
+    /// As [`Vault::issue_client`].
+    pub fn keep_client(
+        &self,
+        request: &CertRequest,
+        now: Timestamp,
+    ) -> Result<(PathBuf, PathBuf), VaultError> {
+        let place = |ending: &str| self.directory().join(format!("{}.{ending}", request.name));
+        let issuer = self.authority.as_ref().map(Authority::facts);
+        let facts = std::fs::read_to_string(place("crt"))
+            .ok()
+            .and_then(|text| inspect(&text).ok());
+        let does = issuer.zip(facts).is_some_and(|(issuer, facts)| {
+            facts.meets(request, &issuer.key_id, now).is_ok() && place("key").exists()
+        });
+        if does {
+            return Ok((place("crt"), place("key")));
+        }
+        self.issue_client(request, &self.directory(), now)
     }
 
     /// Issues a certificate for a person or program and writes both files, named after it, into a directory.
@@ -399,7 +454,10 @@ impl Vault {
 
     fn operator_pair(&self, now: Timestamp) -> Result<(String, Secret), VaultError> {
         if let Some(provided) = &self.spec.certificates.provided {
-            let pair = provided.operator.as_ref().unwrap_or(&provided.server);
+            let (cert, key) = match &provided.operator {
+                Some(own) => (&own.cert, &own.key),
+                None => (&provided.server.cert, &provided.server.key),
+            };
             let fill = |path: &str| {
                 let first = self
                     .spec
@@ -409,8 +467,8 @@ impl Vault {
                 path.replace("{member}", first.map_or("", |name| name.as_str()))
             };
             return Ok((
-                self.provided(&fill(&pair.cert))?.reveal().to_owned(),
-                self.provided(&fill(&pair.key))?,
+                self.provided(&fill(cert))?.reveal().to_owned(),
+                self.provided(&fill(key))?,
             ));
         }
         let authority = self
@@ -419,7 +477,7 @@ impl Vault {
             .ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
         let request = CertRequest {
             name: "etcdup-operator".to_owned(),
-            organization: None,
+            subject: Subject::default(),
             usage: Usage::Client,
             sans: std::collections::BTreeSet::new(),
             algorithm: Algorithm::EcdsaP256,

@@ -1,6 +1,6 @@
 //! The certificate authority.
 
-use etcdup_core::certificate::{CertFacts, CertRequest};
+use etcdup_core::certificate::{CertFacts, CertRequest, Subject};
 use etcdup_core::secret::Secret;
 use etcdup_core::topology::Algorithm;
 use etcdup_core::url::Address;
@@ -58,6 +58,19 @@ pub struct Authority {
     key: Option<Secret>,
 }
 
+/// An authority that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityRequest {
+    /// Its common name.
+    pub name: String,
+    /// The rest of its subject.
+    pub subject: Subject,
+    /// Its key's algorithm.
+    pub algorithm: Algorithm,
+    /// How many days it is good for.
+    pub days: u32,
+}
+
 /// A certificate and its key.
 #[derive(Debug, Clone)]
 pub struct Issued {
@@ -81,13 +94,27 @@ impl Authority {
         now: Timestamp,
         given: Option<&Secret>,
     ) -> Result<Self, PkiError> {
-        let key = given.map_or_else(|| keys::make(Algorithm::EcdsaP256), keys::load)?;
-        let mut params = params(
-            name,
-            None,
-            now,
-            SignedDuration::from_hours(i64::from(days) * 24),
-        )?;
+        let request = AuthorityRequest {
+            name: name.to_owned(),
+            subject: Subject::default(),
+            algorithm: Algorithm::EcdsaP256,
+            days,
+        };
+        Self::make_as(&request, now, given)
+    }
+
+    /// Makes an authority as it is asked for, with a fresh key or the one given.
+    ///
+    /// # Errors
+    /// When the key or the certificate cannot be made.
+    pub fn make_as(
+        request: &AuthorityRequest,
+        now: Timestamp,
+        given: Option<&Secret>,
+    ) -> Result<Self, PkiError> {
+        let key = given.map_or_else(|| keys::make(request.algorithm), keys::load)?;
+        let life = SignedDuration::from_hours(i64::from(request.days) * 24);
+        let mut params = params(&request.name, &request.subject, now, life)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(made)?.pem();
@@ -164,7 +191,7 @@ impl Authority {
                 why: error.to_string(),
             })?;
         let life = SignedDuration::from_hours(i64::from(request.hours)).min(self.facts.left(now));
-        let mut params = params(&request.name, request.organization.as_deref(), now, life)?;
+        let mut params = params(&request.name, &request.subject, now, life)?;
         params.is_ca = IsCa::ExplicitNoCa;
         for san in &request.sans {
             params.subject_alt_names.push(match san {
@@ -194,16 +221,23 @@ impl Authority {
 
 fn params(
     name: &str,
-    organization: Option<&str>,
+    subject: &Subject,
     now: Timestamp,
     life: SignedDuration,
 ) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    if let Some(organization) = organization {
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, organization);
+    let parts = [
+        (DnType::CountryName, &subject.country),
+        (DnType::StateOrProvinceName, &subject.state),
+        (DnType::LocalityName, &subject.locality),
+        (DnType::OrganizationName, &subject.organization),
+        (DnType::OrganizationalUnitName, &subject.unit),
+    ];
+    for (kind, value) in parts {
+        if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
+            params.distinguished_name.push(kind, value);
+        }
     }
     params.distinguished_name.push(DnType::CommonName, name);
     let at = |time: Timestamp| OffsetDateTime::from_unix_timestamp(time.as_second()).map_err(made);

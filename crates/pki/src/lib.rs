@@ -10,7 +10,7 @@
 //! let authority = Authority::make("prod etcd CA", 3650, now, None)?;
 //! let request = CertRequest {
 //!     name: "m1".into(),
-//!     organization: None,
+//!     subject: Default::default(),
 //!     usage: Usage::Peer,
 //!     sans: ["10.0.1.10".parse()?].into(),
 //!     algorithm: Algorithm::EcdsaP256,
@@ -26,5 +26,5 @@ mod authority;
 mod inspect;
 mod keys;
 
-pub use authority::{Authority, Issued, PkiError};
+pub use authority::{Authority, AuthorityRequest, Issued, PkiError};
 pub use inspect::{InspectError, inspect};

@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use etcdup_core::certificate::{CertRequest, Usage};
+use etcdup_core::certificate::{CertRequest, Subject, Usage};
 use etcdup_core::secret::Secret;
 use etcdup_core::topology::Algorithm;
 use etcdup_pki::{Authority, PkiError, inspect};
@@ -30,7 +30,7 @@ fn openssl(directory: &Path, arguments: &str) {
 fn request(algorithm: Algorithm) -> CertRequest {
     CertRequest {
         name: "m1".into(),
-        organization: Some("etcd".into()),
+        subject: Subject::organization(Some("etcd".into())),
         usage: Usage::Peer,
         sans: [
             "10.0.1.10".parse().unwrap(),

@@ -1,5 +1,6 @@
 //! How a member's host differs from what should be on it, each difference with its reason and its weight.
 
+use etcdup_core::certificate::CertRequest;
 use etcdup_core::finding::Check;
 use etcdup_core::observation::{EtcdProcess, FileKind, FileView, HostView, Observation};
 use etcdup_core::stage::{Artifact, Content, Part};
@@ -198,7 +199,8 @@ fn file(
             None => None,
         },
     };
-    let is_ca = path.file_name() == "ca.crt";
+    let is_ca = path.file_name() == planner.topology.spec.certificates.files.ca
+        && path.is_within(&member.layout.certificates);
     match content {
         Some(why) => Some(difference(
             path,
@@ -240,13 +242,13 @@ fn recorded(host: &HostView, artifact: &Artifact, found: &FileView) -> Option<St
 /// A certificate and its key are made together, so when one is made anew the other is too. A file that only has a wrong
 /// mode or owner is written again from scratch as well, for its content never leaves the host.
 fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artifact, Difference)>) {
-    let touched: Vec<String> = files.iter().map(|(artifact, _)| stem(artifact)).collect();
-    for artifact in wanted
+    let touched: Vec<CertRequest> = files
         .iter()
-        .filter(|artifact| matches!(artifact.content, Content::Issued { .. }))
-    {
+        .filter_map(|(artifact, _)| request(artifact).cloned())
+        .collect();
+    for artifact in wanted {
         let there = files.iter().any(|(other, _)| other.path == artifact.path);
-        if !there && touched.contains(&stem(artifact)) {
+        if !there && request(artifact).is_some_and(|request| touched.contains(request)) {
             files.push((
                 artifact,
                 difference(
@@ -260,12 +262,12 @@ fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artifact, Differ
     files.sort_by(|a, b| a.0.path.cmp(&b.0.path));
 }
 
-fn stem(artifact: &Artifact) -> String {
-    artifact
-        .path
-        .as_str()
-        .rsplit_once('.')
-        .map_or_else(String::new, |(stem, _)| stem.to_owned())
+/// What a certificate or key is issued for: the two of a pair have the same.
+fn request(artifact: &Artifact) -> Option<&CertRequest> {
+    match &artifact.content {
+        Content::Issued { request, .. } => Some(request),
+        Content::Text(_) | Content::Authority | Content::Provided(_) | Content::OnHost(_) => None,
+    }
 }
 
 /// The unit or start file. What counts at first start only is no reason to restart; anything else is, unless systemd

@@ -164,7 +164,7 @@ pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
             .host(&member.host)
             .and_then(|host| host.files.get(path))
             .and_then(|file| file.sha256.as_deref());
-        sum.is_some_and(|sum| planner.wanted(member).is_fresh(sum))
+        sum.is_some_and(|sum| planner.wanted(member).says_forming(sum, path))
     };
     if born.iter().all(still_new) {
         Formation::Forming

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use etcdup_core::certificate::{CertRequest, Usage};
+use etcdup_core::certificate::{CertRequest, Subject, Usage};
 use etcdup_core::finding::Check;
 use etcdup_core::observation::AuthorityView;
 use etcdup_core::seen::Seen;
@@ -108,7 +108,7 @@ pub(crate) fn client_requests(topology: &Topology) -> impl Iterator<Item = CertR
         .iter()
         .map(|client| CertRequest {
             name: client.name.to_string(),
-            organization: client.organization.clone(),
+            subject: Subject::organization(client.organization.clone()),
             usage: Usage::Client,
             sans: BTreeSet::new(),
             algorithm: topology.spec.certificates.algorithm,

@@ -9,7 +9,7 @@ use etcdup_core::observation::Observation;
 use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Artifact, Content, Goal, Next};
 use etcdup_core::topology::{ClusterState, Member, RuntimeKind, Topology};
-use etcdup_render::{RenderError, Renderer};
+use etcdup_render::{RenderError, Renderer, UnitTemplate};
 use sha2::{Digest, Sha256};
 
 use crate::{converge, preflight, reset};
@@ -60,7 +60,7 @@ impl Planner {
     pub fn new(
         topology: Topology,
         goal: Goal,
-        unit_template: Option<&str>,
+        unit_template: Option<&UnitTemplate>,
     ) -> Result<Self, RenderError> {
         let renderer = Renderer::new(unit_template)?;
         let mut wanted = BTreeMap::new();
@@ -107,7 +107,7 @@ impl Planner {
     pub fn of_generation(
         self,
         seen: &Observation,
-        unit_template: Option<&str>,
+        unit_template: Option<&UnitTemplate>,
     ) -> Result<Self, RenderError> {
         let token = crate::identity::token(&self.topology, seen);
         if token == self.topology.token {
@@ -155,6 +155,11 @@ impl Wanted {
     /// The digest of the start file of the forming cluster.
     pub(crate) fn fresh_digest(&self) -> &str {
         &self.fresh_sum
+    }
+
+    /// Whether a start file tells that its cluster was still forming: a template may say `new` for ever, which tells nothing.
+    pub(crate) fn says_forming(&self, sha256: &str, path: &HostPath) -> bool {
+        self.is_fresh(sha256) && self.sum(path) != Some(sha256)
     }
 
     /// Whether a start file's digest is that of the forming cluster.

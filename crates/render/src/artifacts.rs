@@ -22,6 +22,7 @@ impl Renderer {
         state: ClusterState,
     ) -> Result<Vec<Artifact>, RenderError> {
         let mut artifacts = certificates(topology, member)?;
+        artifacts.extend(extra(topology, member));
         artifacts.push(self.start(topology, member, state)?);
         Ok(artifacts)
     }
@@ -72,20 +73,24 @@ fn certificates(topology: &Topology, member: &Member) -> Result<Vec<Artifact>, R
     if let Some(provided) = &topology.spec.certificates.provided {
         return place.provided(topology, member, provided);
     }
-    let mut artifacts = vec![place.file("ca.crt", Mode::PUBLIC, Content::Authority)?];
-    for (name, request) in topology.certificates(member) {
-        artifacts.push(place.file(
-            &format!("{name}.crt"),
-            Mode::PUBLIC,
-            issued(&request, Part::Certificate),
-        )?);
-        artifacts.push(place.file(
-            &format!("{name}.key"),
-            Mode::PRIVATE,
-            issued(&request, Part::Key),
-        )?);
+    let files = &topology.spec.certificates.files;
+    let mut artifacts = vec![place.file(&files.ca, Mode::PUBLIC, Content::Authority)?];
+    for (role, request) in topology.certificates(member) {
+        let CertificateSource { cert, key } = files.of(role);
+        artifacts.push(place.file(cert, Mode::PUBLIC, issued(&request, Part::Certificate))?);
+        artifacts.push(place.file(key, Mode::PRIVATE, issued(&request, Part::Key))?);
     }
     Ok(artifacts)
+}
+
+/// The files that `[[file]]` asks for.
+fn extra(topology: &Topology, member: &Member) -> impl Iterator<Item = Artifact> {
+    topology.spec.file.iter().map(|file| Artifact {
+        path: file.to.clone(),
+        mode: file.mode,
+        owner: file.owner.clone().or_else(|| topology.owner()),
+        content: Content::Provided(file.from.replace("{member}", member.name.as_str())),
+    })
 }
 
 fn issued(request: &CertRequest, part: Part) -> Content {
@@ -118,37 +123,25 @@ impl Place<'_> {
     ) -> Result<Vec<Artifact>, RenderError> {
         let content = |path: &str| -> Result<Content, RenderError> {
             let path = path.replace("{member}", member.name.as_str());
+            let path = match (path.strip_prefix("~/"), &member.home) {
+                (Some(rest), Some(home)) => format!("{home}/{rest}"),
+                _ => path,
+            };
             Ok(match provided.from {
                 ProvidedFrom::Operator => Content::Provided(path),
                 ProvidedFrom::Host => Content::OnHost(path.parse()?),
             })
         };
-        let mut artifacts = vec![self.file("ca.crt", Mode::PUBLIC, content(&provided.ca)?)?];
-        let wanted: Vec<(&str, &CertificateSource)> = topology
-            .certificates(member)
-            .into_iter()
-            .map(|(name, _)| {
-                (
-                    name,
-                    if name == "peer" {
-                        provided.peer.as_ref().unwrap_or(&provided.server)
-                    } else {
-                        &provided.server
-                    },
-                )
-            })
-            .collect();
-        for (name, source) in wanted {
-            artifacts.push(self.file(
-                &format!("{name}.crt"),
-                Mode::PUBLIC,
-                content(&source.cert)?,
-            )?);
-            artifacts.push(self.file(
-                &format!("{name}.key"),
-                Mode::PRIVATE,
-                content(&source.key)?,
-            )?);
+        let files = &topology.spec.certificates.files;
+        let mut artifacts = vec![self.file(&files.ca, Mode::PUBLIC, content(&provided.ca)?)?];
+        for (role, _) in topology.certificates(member) {
+            let source = match (role, &provided.peer) {
+                ("peer", Some(peer)) => peer,
+                _ => &provided.server,
+            };
+            let CertificateSource { cert, key } = files.of(role);
+            artifacts.push(self.file(cert, Mode::PUBLIC, content(&source.cert)?)?);
+            artifacts.push(self.file(key, Mode::PRIVATE, content(&source.key)?)?);
         }
         Ok(artifacts)
     }

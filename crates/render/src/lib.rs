@@ -15,8 +15,10 @@
 //! ```
 
 mod artifacts;
+mod connect;
 mod process;
 mod systemd;
 mod template;
 
-pub use template::{RenderError, Renderer};
+pub use connect::{ClientFiles, Program};
+pub use template::{Form, RenderError, Renderer, UnitTemplate};

@@ -4,7 +4,7 @@ use etcdup_core::flag::{FLAGS, FlagSet, Presence, env_name};
 use etcdup_core::topology::{Member, Topology};
 use serde::Serialize;
 
-use crate::template::{RenderError, Renderer, UNIT};
+use crate::template::{RenderError, Renderer};
 
 #[derive(Serialize)]
 struct UnitView<'a> {
@@ -54,7 +54,18 @@ pub(crate) fn unit(
             .iter()
             .any(|home| data.starts_with(home)),
     };
-    let text = renderer.fill(UNIT, &view)?;
+    let variable = |name: &str| match name {
+        "INTERNAL_IP" => Some(member.listen.to_string()),
+        "ETCD_EXEC" => Some(view.exec.clone()),
+        "ETCD_BIN" => Some(etcd.to_string()),
+        "ETCD_USER" => Some(view.user.to_owned()),
+        _ => FLAGS
+            .iter()
+            .find(|row| env_name(row.name) == name)
+            .and_then(|row| flags.get(row.name))
+            .map(str::to_owned),
+    };
+    let text = renderer.fill_unit(&view, variable)?;
     renderer.check(member.name.as_str(), &text, flags)?;
     Ok(text)
 }

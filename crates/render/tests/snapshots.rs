@@ -7,7 +7,7 @@
 
 use etcdup_core::stage::Content;
 use etcdup_core::topology::{ClusterState, Document, resolve};
-use etcdup_render::{RenderError, Renderer};
+use etcdup_render::{RenderError, Renderer, UnitTemplate};
 
 fn rendered(head: &str, template: Option<&str>) -> Result<String, RenderError> {
     let text = format!(
@@ -18,8 +18,12 @@ fn rendered(head: &str, template: Option<&str>) -> Result<String, RenderError> {
         |_| None,
     )
     .unwrap();
-    let artifact =
-        Renderer::new(template)?.start(&topology, &topology.members[0], ClusterState::New)?;
+    let artifact = Renderer::new(
+        template
+            .map(|text| UnitTemplate::of("etcd.service", text))
+            .as_ref(),
+    )?
+    .start(&topology, &topology.members[0], ClusterState::New)?;
     let Content::Text(text) = artifact.content else {
         panic!("a start file is text")
     };

@@ -61,7 +61,13 @@ fn render_findings(
         allow_outage: false,
     };
     match etcdup_planner::Planner::new(topology, goal, Some(&text)) {
-        Ok(_) => Vec::new(),
+        Ok(_) => {
+            let weak = etcdup_deploy::unit_weakness_check();
+            let weaknesses = text.weaknesses().into_iter();
+            weaknesses
+                .map(|why| weak.warning("layout", why).at(at()))
+                .collect()
+        }
         Err(error) => vec![check.error("layout", error.to_string()).at(at())],
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use etcdup_core::certificate::{CertFacts, CertRequest, Usage, print_sans};
+use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage, print_sans};
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::Vault;
@@ -104,7 +104,7 @@ pub(crate) fn issue(
     let vault = Vault::open(&document.spec, base);
     let request = CertRequest {
         name: name.to_owned(),
-        organization,
+        subject: Subject::organization(organization),
         usage: Usage::Client,
         sans: BTreeSet::new(),
         algorithm: document.spec.certificates.algorithm,

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use etcdup_core::stage::{Artifact, Content};
-use etcdup_core::topology::{ClusterState, ResolveError};
-use etcdup_deploy::{DeployError, Session, file_words, unit_template};
+use etcdup_core::topology::ClusterState;
+use etcdup_deploy::{DeployError, file_words, unit_template};
 use etcdup_render::Renderer;
 
 use crate::arguments::Render;
@@ -57,34 +57,11 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::write(path, text)
 }
 
-/// Every file by `MEMBER/NAME`. A host is asked only where a name or address comes from it.
+/// Every file by `MEMBER/NAME`.
 async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> {
-    let (document, path) = context.document()?;
-    let mut errors = etcdup_core::topology::lint(&document.spec);
-    errors.retain(|finding| finding.verdict == etcdup_core::finding::Verdict::Error);
-    if !errors.is_empty() {
-        return Err(DeployError::Blocked(errors));
-    }
-    let (topology, template) = match etcdup_core::topology::resolve(&document.spec, |_| None) {
-        Ok(topology) => {
-            let base = path.parent().unwrap_or(Path::new("."));
-            let template = unit_template(&document.spec, base)?;
-            (topology, template)
-        }
-        Err(error @ (ResolveError::Name { .. } | ResolveError::NoInterface { .. })) => {
-            return Err(error.into());
-        }
-        Err(ResolveError::NeedsHost { .. }) => {
-            let session =
-                Session::with_document(document, &path, context.library_settings(None, None))
-                    .await?;
-            (
-                session.resolved().await?,
-                unit_template(&session.document.spec, &session.base)?,
-            )
-        }
-    };
-    let renderer = Renderer::new(template.as_deref())?;
+    let (topology, base) = context.topology().await?;
+    let template = unit_template(&topology.spec, &base)?;
+    let renderer = Renderer::new(template.as_ref())?;
     let mut files = Vec::new();
     for member in &topology.members {
         for artifact in renderer.artifacts(&topology, member, ClusterState::Existing)? {

@@ -24,8 +24,10 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
     for set in &document.sets {
         anstream::println!("{YELLOW}~{YELLOW:#} --set {set}");
     }
+    // A unit from a template of one's own is shown whole before it is sent.
+    let own_unit = plan.planner.topology.spec.layout.unit_template.is_some();
     for (index, stage) in plan.forecast.stages.iter().enumerate() {
-        stage_lines(index, stage, &plan.seen);
+        stage_lines(index, stage, &plan.seen, own_unit);
     }
     match &plan.forecast.ending {
         Ending::Done if plan.forecast.stages.is_empty() => {
@@ -56,7 +58,7 @@ fn s(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-fn stage_lines(index: usize, stage: &Stage, seen: &Observation) {
+fn stage_lines(index: usize, stage: &Stage, seen: &Observation, whole: bool) {
     anstream::println!("{BOLD}{}. {}{BOLD:#}", index + 1, stage.title);
     match &stage.impact {
         Impact::None => {}
@@ -78,14 +80,16 @@ fn stage_lines(index: usize, stage: &Stage, seen: &Observation) {
         Work::Hosts(tasks) => {
             for (host, steps) in tasks {
                 anstream::println!("   on {host}");
-                steps.iter().for_each(|step| host_step(host, step, seen));
+                steps
+                    .iter()
+                    .for_each(|step| host_step(host, step, seen, whole));
             }
         }
     }
     anstream::println!();
 }
 
-fn host_step(host: &HostId, step: &HostStep, seen: &Observation) {
+fn host_step(host: &HostId, step: &HostStep, seen: &Observation, whole: bool) {
     let (mark, text) = step_words(step);
     let style = match mark {
         "+" => GREEN,
@@ -100,6 +104,15 @@ fn host_step(host: &HostId, step: &HostStep, seen: &Observation) {
         HostStep::File(artifact) if exists(&artifact.path) => {
             anstream::println!("     {YELLOW}~{YELLOW:#} {text}");
             diff(host, artifact, seen);
+        }
+        HostStep::File(Artifact {
+            content: Content::Text(unit),
+            ..
+        }) if whole => {
+            anstream::println!("     {style}{mark}{style:#} {text}");
+            for line in unit.lines() {
+                anstream::println!("         {GREEN}+ {line}{GREEN:#}");
+            }
         }
         _ => anstream::println!("     {style}{mark}{style:#} {text}"),
     }

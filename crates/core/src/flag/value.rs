@@ -135,7 +135,7 @@ impl Row {
 }
 
 /// Nanoseconds of a Go duration.
-fn go_duration(text: &str) -> Option<i128> {
+pub(crate) fn go_duration(text: &str) -> Option<i128> {
     let (negative, mut rest) = text
         .strip_prefix('-')
         .map_or((false, text), |rest| (true, rest));

@@ -77,6 +77,8 @@ pub struct HostFacts {
     pub addresses: Vec<(String, IpAddr)>,
     /// Tools of the host contract that it lacks.
     pub missing_tools: Vec<String>,
+    /// The login user's home directory.
+    pub home: String,
     /// System users that were asked for and exist.
     pub users: Vec<String>,
 }

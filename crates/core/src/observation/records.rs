@@ -114,6 +114,7 @@ impl Reader {
                 };
                 facts.selinux = selinux == "yes";
             }
+            ["home", home] => view.facts.home = text(home)?,
             ["missing", tool] => view.facts.missing_tools.push(tool.to_owned()),
             ["addr", interface, address] => {
                 view.facts

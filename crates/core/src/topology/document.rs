@@ -34,6 +34,13 @@ impl KeyPath {
         Self(vec![Part::Key("member".to_owned()), Part::Index(index)])
     }
 
+    /// The place of an element of this list.
+    #[must_use]
+    pub fn index(mut self, index: usize) -> Self {
+        self.0.push(Part::Index(index));
+        self
+    }
+
     /// The place of a key below this one.
     #[must_use]
     pub fn key(mut self, key: &str) -> Self {

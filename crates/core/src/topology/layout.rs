@@ -93,10 +93,13 @@ impl MemberLayout {
                 Some(data) => data.clone(),
                 None => own(place(&layout.data, "data", "/var/lib/etcd")?)?,
             },
-            unit: if shares {
-                format!("etcd-{name}.service")
-            } else {
-                "etcd.service".to_owned()
+            unit: {
+                let unit = layout.unit.as_ref().map_or("etcd", |unit| unit.as_str());
+                if shares {
+                    format!("{unit}-{name}.service")
+                } else {
+                    format!("{unit}.service")
+                }
             },
             start_file: run.join(&format!("{name}.sh"))?,
             pid_file: run.join(&format!("{name}.pid"))?,

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::document::KeyPath;
 use super::layout::{MemberLayout, Ports, loopback};
-use super::spec::{AddressSpec, HostSpec, MemberSpec, Plane, RuntimeKind, Spec};
+use super::spec::{AddressSpec, HostSpec, MemberSpec, Plane, ProvidedFrom, RuntimeKind, Spec};
 use super::target::{HostId, HostTarget, split_login};
-use crate::certificate::{CertRequest, Usage};
+use crate::certificate::{CertRequest, CfsslRequest, Usage};
 use crate::flag::FlagSet;
 use crate::name::{ClusterToken, MemberName, NameError, UserName};
 use crate::observation::HostFacts;
@@ -42,6 +42,8 @@ pub struct Member {
     pub listen: IpAddr,
     /// More names its certificates are good for.
     pub names: Vec<Address>,
+    /// The login user's home on its host, where the file asks for it.
+    pub home: Option<String>,
     /// Its ports.
     pub ports: Ports,
     /// Where its things lie.
@@ -146,6 +148,17 @@ pub fn resolve<'a>(
                 .map(|(flag, value)| (flag.clone(), value.to_string())),
         );
         let ports = Ports::of(member, &spec.layout);
+        let home = match (needs_home(spec), facts(&host)) {
+            (false, _) => None,
+            (true, Some(facts)) => Some(facts.home.clone()),
+            (true, None) => {
+                return Err(ResolveError::NeedsHost {
+                    host: host.clone(),
+                    what: "the login user's home",
+                    at: KeyPath::root("certificates").key("provided"),
+                });
+            }
+        };
         members.push(Member {
             index,
             name,
@@ -153,6 +166,7 @@ pub fn resolve<'a>(
             address,
             listen,
             names: member.names.clone(),
+            home,
             ports,
             layout,
             flags,
@@ -176,6 +190,20 @@ pub fn resolve<'a>(
         members,
         hosts,
     })
+}
+
+/// Whether provided certificates lie in the login user's home.
+fn needs_home(spec: &Spec) -> bool {
+    let Some(provided) = &spec.certificates.provided else {
+        return false;
+    };
+    let pairs = [Some(&provided.server), provided.peer.as_ref()];
+    let paths = pairs
+        .into_iter()
+        .flatten()
+        .flat_map(|pair| [&pair.cert, &pair.key])
+        .chain([&provided.ca]);
+    provided.from == ProvidedFrom::Host && { paths }.any(|path| path.starts_with("~/"))
 }
 
 /// What a member is called and what it listens on.
@@ -347,24 +375,24 @@ impl Topology {
 
     fn tls_flags(&self, member: &Member, flags: &mut FlagSet) {
         let at = |file: &str| format!("{}/{file}", member.layout.certificates);
-        let security = &self.spec.security;
+        let (security, files) = (&self.spec.security, &self.spec.certificates.files);
         if security.client != Plane::Plain {
-            flags.set("cert-file", at("server.crt"));
-            flags.set("key-file", at("server.key"));
+            flags.set("cert-file", at(&files.server.cert));
+            flags.set("key-file", at(&files.server.key));
         }
         if security.client == Plane::Mutual {
-            flags.set("trusted-ca-file", at("ca.crt"));
+            flags.set("trusted-ca-file", at(&files.ca));
             flags.set("client-cert-auth", "true");
         }
         if security.peer != Plane::Plain {
-            let name = if self.shares_certificate() {
-                "server"
+            let own = if self.shares_certificate() {
+                &files.server
             } else {
-                "peer"
+                &files.peer
             };
-            flags.set("peer-cert-file", at(&format!("{name}.crt")));
-            flags.set("peer-key-file", at(&format!("{name}.key")));
-            flags.set("peer-trusted-ca-file", at("ca.crt"));
+            flags.set("peer-cert-file", at(&own.cert));
+            flags.set("peer-key-file", at(&own.key));
+            flags.set("peer-trusted-ca-file", at(&files.ca));
         }
         if security.peer == Plane::Mutual {
             flags.set("peer-client-cert-auth", "true");
@@ -388,7 +416,7 @@ impl Topology {
         self.spec.security.client != Plane::Plain || self.spec.security.peer != Plane::Plain
     }
 
-    /// The certificates that a member needs, each with the file name it has on the host.
+    /// The certificates that a member needs, by role: `server` and `peer`.
     #[must_use]
     pub fn certificates(&self, member: &Member) -> Vec<(&'static str, CertRequest)> {
         let mut wanted = Vec::new();
@@ -407,7 +435,16 @@ impl Topology {
     }
 
     fn request(&self, member: &Member, usage: Usage) -> CertRequest {
+        let certificates = &self.spec.certificates;
+        let cfssl = certificates.requests.member.as_ref();
         let mut sans: BTreeSet<Address> = member.names.iter().cloned().collect();
+        // What is no name or address was refused when the request was read.
+        sans.extend(
+            cfssl
+                .and_then(|request| request.sans().ok())
+                .into_iter()
+                .flatten(),
+        );
         sans.insert(member.address.clone());
         if !member.listen.is_unspecified() {
             sans.insert(Address::Ip(member.listen));
@@ -417,13 +454,21 @@ impl Topology {
             let here = ["127.0.0.1", "::1", "localhost"];
             sans.extend(here.into_iter().filter_map(|text| text.parse().ok()));
         }
+        let name = cfssl
+            .map(|request| &request.name)
+            .filter(|name| !name.is_empty());
         CertRequest {
-            name: member.name.to_string(),
-            organization: None,
+            name: name.cloned().unwrap_or_else(|| member.name.to_string()),
+            subject: cfssl.map(CfsslRequest::subject).unwrap_or_default(),
             usage,
             sans,
-            algorithm: self.spec.certificates.algorithm,
-            hours: self.spec.certificates.days * 24,
+            algorithm: cfssl
+                .and_then(|request| request.algorithm().ok())
+                .unwrap_or(certificates.algorithm),
+            hours: certificates
+                .requests
+                .hours
+                .unwrap_or(certificates.days * 24),
         }
     }
 }

@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::target::{HostKeyPolicy, Sudo};
+use crate::certificate::Cfssl;
 use crate::flag::FlagValue;
 use crate::name::{ClusterName, ClusterToken, MemberName, UserName};
-use crate::path::HostPath;
+use crate::path::{HostPath, Mode, Owner};
 use crate::url::Address;
 use crate::version::EtcdVersion;
 
@@ -52,6 +53,9 @@ pub struct Spec {
     /// SRV discovery; a later release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<BTreeMap<String, String>>,
+    /// More files for every member's host, such as a CA that other programs there use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub file: Vec<FileSpec>,
     /// The members.
     #[serde(default)]
     pub member: Vec<MemberSpec>,
@@ -134,6 +138,10 @@ pub struct Directory {
     /// The directory, relative to the topology file; it holds etcd and etcdctl.
     #[schemars(with = "String")]
     pub path: Utf8PathBuf,
+    /// More directories to look in, where etcdctl lies apart from etcd.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub also: Vec<Utf8PathBuf>,
 }
 
 /// Binaries that are on the hosts.
@@ -203,6 +211,35 @@ pub struct Certificates {
     /// Certificates that somebody else made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provided: Option<Provided>,
+    /// What the files are called on the hosts.
+    pub files: CertificateFiles,
+    /// cfssl's own files, which say what to issue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cfssl: Option<CfsslFiles>,
+    /// What those files ask for, once they were read.
+    #[serde(skip)]
+    pub requests: Cfssl,
+}
+
+/// cfssl's files, accepted as they are; paths are relative to the topology file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct CfsslFiles {
+    /// The CA's request, `ca-csr.json`: its subject, key and expiry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub authority: Option<Utf8PathBuf>,
+    /// The members' request, such as `kubernetes-csr.json`: subject, key and hosts. Each member's own address is added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub member: Option<Utf8PathBuf>,
+    /// The signing policy, `ca-config.json`: how long certificates are good for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub config: Option<Utf8PathBuf>,
+    /// The policy's profile; needed where it has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 impl Default for Certificates {
@@ -214,6 +251,9 @@ impl Default for Certificates {
             shared: false,
             clients: Vec::new(),
             provided: None,
+            files: CertificateFiles::default(),
+            cfssl: None,
+            requests: Cfssl::default(),
         }
     }
 }
@@ -271,8 +311,68 @@ pub enum ProvidedFrom {
     /// On the operator's machine, relative to the topology file.
     #[default]
     Operator,
-    /// On each host, as absolute paths.
+    /// On each host, as absolute paths, or `~/` for the login user's home.
     Host,
+}
+
+/// What certificates are called on the hosts, below the layout's directory for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct CertificateFiles {
+    /// The CA's certificate.
+    pub ca: String,
+    /// The server's certificate and key.
+    pub server: CertificateSource,
+    /// The peer's certificate and key.
+    pub peer: CertificateSource,
+}
+
+impl Default for CertificateFiles {
+    fn default() -> Self {
+        let pair = |role: &str| CertificateSource {
+            cert: format!("{role}.crt"),
+            key: format!("{role}.key"),
+        };
+        Self {
+            ca: "ca.crt".to_owned(),
+            server: pair("server"),
+            peer: pair("peer"),
+        }
+    }
+}
+
+impl CertificateFiles {
+    /// The files of a role, `server` or `peer`.
+    #[must_use]
+    pub fn of(&self, role: &str) -> &CertificateSource {
+        if role == "peer" {
+            &self.peer
+        } else {
+            &self.server
+        }
+    }
+}
+
+/// A file that is put on every member's host beside what etcd needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FileSpec {
+    /// The file here, relative to the topology file; `{member}` stands for the member's name.
+    pub from: String,
+    /// Where it goes.
+    pub to: HostPath,
+    /// Its mode; `600` when not given.
+    #[serde(default = "private")]
+    #[schemars(with = "String")]
+    pub mode: Mode,
+    /// Its owner, `user:group`; the user that runs etcd when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub owner: Option<Owner>,
+}
+
+fn private() -> Mode {
+    Mode::PRIVATE
 }
 
 /// Certificates that somebody else made. `{member}` in a path stands for the member's name.
@@ -289,9 +389,22 @@ pub struct Provided {
     /// The peer's certificate and key; the server's when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<CertificateSource>,
-    /// The operator's own client certificate and key, here.
+    /// The operator's own client certificate and key, and the CA's certificate where members' lie on hosts: all here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operator: Option<CertificateSource>,
+    pub operator: Option<OperatorSource>,
+}
+
+/// What the operator shows to members, on the operator's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OperatorSource {
+    /// The CA's certificate, here; needed with `from = "host"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The client certificate's file.
+    pub cert: String,
+    /// Its key's file.
+    pub key: String,
 }
 
 /// A certificate and its key.
@@ -323,6 +436,9 @@ pub struct Layout {
     /// Where links to the binaries go; `/usr/local/bin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<HostPath>,
+    /// The unit's name without `.service`, `etcd`; a second cluster on the same hosts needs another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<ClusterName>,
     /// The user that runs etcd.
     pub user: UserName,
     /// The port for clients.
@@ -348,6 +464,7 @@ impl Default for Layout {
             data: None,
             binaries: None,
             links: None,
+            unit: None,
             user,
             client_port: 2379,
             peer_port: 2380,

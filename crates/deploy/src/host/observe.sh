@@ -45,6 +45,8 @@ observe_system() {
     if command -v ip >/dev/null 2>&1; then
         ip -o addr show scope global | awk '{ split($4, a, "/"); print "addr|" $2 "|" a[1] }'
     fi
+    login=${SUDO_USER:-$(id -un)}
+    echo "home|$(b64_of "$(getent passwd "$login" 2>/dev/null | cut -d: -f6)")"
     for user in $users; do
         ! id -u "$user" >/dev/null 2>&1 || echo "user|$user"
     done

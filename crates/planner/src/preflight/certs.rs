@@ -25,17 +25,27 @@ pub(super) const SOURCE_UNREADABLE: Check = Check {
 };
 
 pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
-    let place = if planner.topology.spec.certificates.provided.is_some() {
-        "certificates"
-    } else {
-        "binaries"
+    let extra = |path: &str| {
+        planner
+            .topology
+            .spec
+            .file
+            .iter()
+            .position(|file| file.from == path)
+    };
+    let place = |path: &str| match extra(path) {
+        Some(index) => KeyPath::root("file").index(index).key("from"),
+        None if planner.topology.spec.certificates.provided.is_some() => {
+            KeyPath::root("certificates")
+        }
+        None => KeyPath::root("binaries"),
     };
     for (path, source) in &seen.sources {
         if let Seen::No(unseen) = source {
             findings.push(
                 SOURCE_UNREADABLE
                     .error(path, unseen.why.clone())
-                    .at(KeyPath::root(place)),
+                    .at(place(path)),
             );
         }
     }
@@ -118,17 +128,19 @@ pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn provided_peer<'a>(fresh: &Fresh<'a>) -> Option<&'a CertFacts> {
-    let name = if fresh.planner.topology.shares_certificate() {
-        "server.crt"
+    let topology = &fresh.planner.topology;
+    let role = if topology.shares_certificate() {
+        "server"
     } else {
-        "peer.crt"
+        "peer"
     };
+    let name = &topology.spec.certificates.files.of(role).cert;
     let artifact = fresh
         .planner
         .wanted(fresh.member)
         .certificates
         .iter()
-        .find(|artifact| artifact.path.file_name() == name)?;
+        .find(|artifact| artifact.path.file_name() == *name)?;
     match &artifact.content {
         Content::Provided(source) => fresh.seen.sources.get(source)?.yes()?.certificate.as_ref(),
         Content::OnHost(source) => fresh.host.certificates.get(source)?.yes(),

@@ -1,0 +1,106 @@
+//! `etcdup connect`: what the next program needs, its certificate too.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use etcdup_core::certificate::{CertRequest, Subject, Usage};
+use etcdup_core::topology::{Plane, Topology};
+use etcdup_deploy::{DeployError, Vault, VaultError};
+use etcdup_render::{ClientFiles, Program};
+use jiff::Timestamp;
+
+use crate::arguments::{Connect, ConnectProgram};
+use crate::command::Context;
+use crate::exit;
+use crate::view;
+
+pub(crate) async fn run(context: &Context, arguments: &Connect) -> u8 {
+    let made = async {
+        let (topology, base) = context.topology().await?;
+        let program = program(arguments.program);
+        let files = files(&topology, &base, arguments, program)?;
+        Ok::<_, DeployError>((program.connect(&topology, files.as_ref()), files))
+    };
+    match made.await {
+        Err(error) => context.fail(&error),
+        Ok((text, files)) => {
+            if context.json() {
+                let files = files.map(|files| {
+                    let (cert, key) = files.own.unzip();
+                    serde_json::json!({ "ca": files.ca, "cert": cert, "key": key })
+                });
+                let parts = serde_json::json!({ "text": text, "files": files });
+                view::json::print("connect", &parts);
+            } else {
+                anstream::print!("{text}");
+            }
+            exit::DONE
+        }
+    }
+}
+
+fn program(name: ConnectProgram) -> Program {
+    match name {
+        ConnectProgram::KubeApiserver => Program::KubeApiserver,
+        ConnectProgram::Kubeadm => Program::Kubeadm,
+        ConnectProgram::K3s => Program::K3s,
+        ConnectProgram::Etcdctl => Program::Etcdctl,
+        ConnectProgram::Prometheus => Program::Prometheus,
+    }
+}
+
+/// The files as the program will find them; the client's certificate is issued where it is not there yet.
+fn files(
+    topology: &Topology,
+    base: &Path,
+    arguments: &Connect,
+    program: Program,
+) -> Result<Option<ClientFiles>, DeployError> {
+    let spec = &topology.spec;
+    if spec.security.client == Plane::Plain {
+        return Ok(None);
+    }
+    let vault = Vault::open(spec, base);
+    let name = arguments.name.as_deref().unwrap_or(program.client_name());
+    let name: etcdup_core::name::MemberName = name
+        .parse()
+        .map_err(|_| VaultError::AuthorityName(name.to_owned()))?;
+    let here = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (ca, own) = match &spec.certificates.provided {
+        Some(provided) => {
+            let operator = provided.operator.as_ref();
+            let ca = operator
+                .and_then(|own| own.ca.as_ref())
+                .unwrap_or(&provided.ca);
+            let own = operator.map(|own| (base.join(&own.cert), base.join(&own.key)));
+            (base.join(ca), own)
+        }
+        None => {
+            let request = CertRequest {
+                name: name.to_string(),
+                subject: Subject::default(),
+                usage: Usage::Client,
+                sans: BTreeSet::new(),
+                algorithm: spec.certificates.algorithm,
+                hours: spec.certificates.days * 24,
+            };
+            let pair = vault.keep_client(&request, Timestamp::now())?;
+            (vault.certificate_file(), Some(pair))
+        }
+    };
+    let placed = |path: &Path| match &arguments.directory {
+        Some(directory) => {
+            let file = path.file_name().unwrap_or_default();
+            anstream::eprintln!("copy {} to {directory}", here(path).display());
+            format!("{}/{}", directory.trim_end_matches('/'), file.display())
+        }
+        None => here(path).display().to_string(),
+    };
+    let wants_own = spec.security.client == Plane::Mutual;
+    Ok(Some(ClientFiles {
+        ca: placed(&ca),
+        own: own
+            .filter(|_| wants_own)
+            .map(|(cert, key)| (placed(&cert), placed(&key))),
+    }))
+}
