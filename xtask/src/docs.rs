@@ -60,6 +60,9 @@ fn pages() -> Result<Vec<(PathBuf, String)>, String> {
         "verify",
         "status",
         "pki",
+        "pki show",
+        "pki issue",
+        "connect",
         "reset",
         "explain",
         "schema",
@@ -76,7 +79,7 @@ fn pages() -> Result<Vec<(PathBuf, String)>, String> {
         let _ = write!(
             cli,
             "\n## etcdup {verb}\n\n```text\n{}```\n",
-            run(&[verb, "--help"])?
+            run(&verb.split(' ').chain(["--help"]).collect::<Vec<_>>())?
         );
     }
     Ok(vec![

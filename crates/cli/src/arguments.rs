@@ -106,7 +106,10 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  etcdup status --watch")]
     Status(Status),
     /// Lists certificates, or issues one for a client
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  etcdup pki show\n  etcdup pki issue backup --out . --days 30"
+    )]
     Pki(Pki),
     /// Prints what the next program needs to use the cluster, and writes its client certificate
     #[command(
@@ -120,6 +123,7 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  etcdup explain port-taken")]
     Explain(Explain),
     /// Prints the JSON schema of the topology file, for editors
+    #[command(after_help = "Example:\n  etcdup schema > etcdup.schema.json")]
     Schema,
     /// Lists etcd's flags: releases that have them, who sets them
     #[command(after_help = "Examples:\n  etcdup flags --etcd 3.6.14\n  etcdup flags quota")]
@@ -135,8 +139,15 @@ pub(crate) enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page
-    Man,
+    /// Prints the manual page, or writes one for every command
+    #[command(
+        after_help = "Examples:\n  etcdup man | man -l -\n  etcdup man --out /usr/local/share/man/man1"
+    )]
+    Man {
+        /// The directory to write every command's page to
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -229,6 +240,7 @@ pub(crate) struct Reset {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pki {
     /// Lists certificates: for whom, until when
+    #[command(after_help = "Example:\n  etcdup pki show --output json")]
     Show,
     /// Issues a client certificate for a person or program
     #[command(after_help = "Example:\n  etcdup pki issue backup --out . --days 30")]
@@ -244,6 +256,9 @@ pub(crate) enum Pki {
         /// Where to write NAME.crt and NAME.key; beside the CA when not given
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// Issues another in the place of one that is there
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -72,14 +72,16 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Verb::Schema => return generate::schema(),
         Verb::Flags(flags) => return flags::run(&context, flags),
         Verb::Completions { shell } => return generate::completions(*shell),
-        Verb::Man => return generate::manual(),
+        Verb::Man { out } => return generate::manual(out.as_deref()),
         Verb::Pki(Pki::Issue {
             name,
             organization,
             days,
             out,
+            force,
         }) => {
-            return pki::issue(&context, name, organization.clone(), *days, out.clone());
+            let organization = organization.clone();
+            return pki::issue(&context, name, organization, *days, out.clone(), *force);
         }
         Verb::Render(_)
         | Verb::Plan(_)
@@ -103,19 +105,30 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         }
     };
     let code = runtime.block_on(async {
-        let cancel = context.cancel.clone();
-        tokio::spawn(stop_on_signal(cancel));
-        match verb {
-            Verb::Render(render) => render::run(&context, &render).await,
-            Verb::Plan(plan) => plan::run(&context, &plan).await,
-            Verb::Apply(apply) => apply::run(&context, &apply).await,
-            Verb::Verify => verify::run(&context).await,
-            Verb::Status(status) => status::run(&context, &status).await,
-            Verb::Pki(_) => pki::show(&context).await,
-            Verb::Connect(connect) => connect::run(&context, &connect).await,
-            Verb::Reset(reset) => reset::run(&context, &reset).await,
-            Verb::Serve(serve) => serve::run(&context, &serve).await,
-            _ => exit::DONE,
+        let changes = matches!(verb, Verb::Apply(_) | Verb::Reset(_));
+        tokio::spawn(stop_on_signal(context.cancel.clone(), changes));
+        let looking = async {
+            match &verb {
+                Verb::Render(render) => Some(render::run(&context, render).await),
+                Verb::Plan(plan) => Some(plan::run(&context, plan).await),
+                Verb::Verify => Some(verify::run(&context).await),
+                Verb::Status(status) => Some(status::run(&context, status).await),
+                Verb::Pki(_) => Some(pki::show(&context).await),
+                Verb::Connect(connect) => Some(connect::run(&context, connect).await),
+                _ => None,
+            }
+        };
+        // Who only looks can stop at once; who changes hosts comes to the end of a stage first.
+        let looked = tokio::select! {
+            code = looking => code,
+            () = context.cancel.cancelled() => Some(exit::STOPPED),
+        };
+        match (looked, verb) {
+            (Some(code), _) => code,
+            (None, Verb::Apply(apply)) => apply::run(&context, &apply).await,
+            (None, Verb::Reset(reset)) => reset::run(&context, &reset).await,
+            (None, Verb::Serve(serve)) => serve::run(&context, &serve).await,
+            (None, _) => exit::DONE,
         }
     });
     // A task that still dials must not hold the end up.
@@ -124,7 +137,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
 }
 
 /// The first Ctrl-C finishes the stage; the second drops the links.
-async fn stop_on_signal(cancel: Cancel) {
+async fn stop_on_signal(cancel: Cancel, changes: bool) {
     let kind = tokio::signal::unix::SignalKind::terminate();
     let Ok(mut terminate) = tokio::signal::unix::signal(kind) else {
         return;
@@ -138,7 +151,9 @@ async fn stop_on_signal(cancel: Cancel) {
         if count > 0 {
             std::process::exit(i32::from(exit::STOPPED));
         }
-        anstream::eprintln!("stopping after this stage; once more drops the links");
+        if changes {
+            anstream::eprintln!("stopping after this stage; once more drops the links");
+        }
     }
 }
 
@@ -229,6 +244,12 @@ impl Context {
 
     pub(crate) fn json(&self) -> bool {
         self.settings.output == Output::Json
+    }
+
+    /// The same within a stream of JSON lines.
+    pub(crate) fn fail_line(&self, error: &DeployError) -> u8 {
+        let document = self.document().ok().map(|(document, _)| document);
+        view::error::line(error, document.as_ref())
     }
 
     /// Prints an error, its findings with their places in the file, and says which exit status it means.

@@ -44,7 +44,7 @@ pub struct Finding {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub advice: String,
     /// The place in the topology file that it speaks of.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<KeyPath>,
 }
 

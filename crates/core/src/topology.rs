@@ -4,14 +4,16 @@ mod document;
 mod layout;
 mod lint;
 mod lint_flags;
+mod lint_resolved;
 mod print;
 mod resolve;
 mod spec;
 mod target;
 
-pub use document::{Document, KeyPath, ParseError, Span};
+pub use document::{Document, KeyPath, ParseError, Span, line_column};
 pub use layout::{MemberLayout, Ports};
 pub use lint::{LINTS, lint};
+pub use lint_resolved::lint_resolved;
 pub use print::{Setting, follows, show};
 pub use resolve::{ClusterState, Member, ResolveError, Topology, resolve};
 pub use spec::{

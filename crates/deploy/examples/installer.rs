@@ -6,9 +6,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let file = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "etcdup.toml".to_owned());
+    let file = std::env::args().nth(1).unwrap_or("etcdup.toml".to_owned());
     let (events, mut happening) = unbounded_channel::<Event>();
     tokio::spawn(async move {
         while let Some(event) = happening.recv().await {

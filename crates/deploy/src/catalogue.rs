@@ -61,6 +61,16 @@ fn page(check: &Check) -> Page {
 /// The page about an id.
 #[must_use]
 pub fn explain(id: &str) -> Option<Page> {
+    let hazard = |source: &str| {
+        source
+            .split([' ', ','])
+            .any(|word| word.eq_ignore_ascii_case(id))
+    };
+    let id = if ADVISORIES.iter().any(|row| hazard(row.source)) {
+        "version-hazard"
+    } else {
+        id
+    };
     pages().into_iter().find(|page| page.id == id)
 }
 

@@ -1,7 +1,7 @@
 //! The lease: one operation at a time on a host, by the host's own clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use etcdup_core::event::Body;
@@ -32,6 +32,8 @@ pub(crate) struct Leases {
     renewing: JoinSet<()>,
     /// Cancelled when a lease was lost.
     pub(crate) lost: Cancel,
+    /// The host whose lease that was.
+    lost_on: Arc<OnceLock<HostId>>,
 }
 
 #[derive(Clone)]
@@ -140,6 +142,7 @@ impl Session {
             tasks.spawn(async move { take(holder, &request, &events, &cancel).await });
         }
         let lost = Cancel::new();
+        let lost_on = Arc::<OnceLock<HostId>>::default();
         let mut renewing = JoinSet::new();
         let mut taken = Vec::new();
         let mut refused = None;
@@ -147,7 +150,7 @@ impl Session {
             match joined {
                 Ok(Ok(holder)) => {
                     // Renewed from now on, for another host may be waited for longer than a lease lasts.
-                    renewing.spawn(renew(holder.clone(), lost.clone()));
+                    renewing.spawn(renew(holder.clone(), lost.clone(), Arc::clone(&lost_on)));
                     taken.push(holder);
                 }
                 Ok(Err(error)) => {
@@ -167,6 +170,7 @@ impl Session {
             hosts: taken,
             renewing,
             lost,
+            lost_on,
         };
         let outcome = match refused {
             Some(error) => Err(error),
@@ -187,6 +191,17 @@ impl Leases {
     pub(crate) async fn release(mut self) {
         self.renewing.abort_all();
         release(&self.hosts).await;
+    }
+
+    /// Fails when a lease was lost meanwhile.
+    pub(crate) fn held(&self) -> Result<(), DeployError> {
+        match self.lost_on.get() {
+            Some(host) if self.lost.is_cancelled() => Err(DeployError::LeaseLost {
+                host: host.clone(),
+                why: "it could not be renewed, or somebody else has it".to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Renews at once: asked just before a call that changes the cluster.
@@ -239,7 +254,10 @@ async fn take(
                     since: since.clone(),
                 };
                 let alive = first_seen.as_ref().is_some_and(|first| *first != renewed);
-                if alive || start.elapsed() > WAIT || cancel.is_cancelled() {
+                if cancel.is_cancelled() {
+                    return Err(DeployError::Stopped(format!("waiting for {who}")));
+                }
+                if alive || start.elapsed() > WAIT {
                     return Err(locked);
                 }
                 if first_seen.is_none() {
@@ -269,16 +287,20 @@ async fn take(
 }
 
 /// Renews one host's lease. It is lost when somebody else has it, or when it could not be renewed for as long as it lasts.
-async fn renew(holder: Holder, lost: Cancel) {
+async fn renew(holder: Holder, lost: Cancel, lost_on: Arc<OnceLock<HostId>>) {
     let mut renewed = Instant::now();
     loop {
         tokio::time::sleep(RENEW).await;
         match holder.ask("renew").await {
             Answer::Kept => renewed = Instant::now(),
-            Answer::Held { .. } => lost.cancel(),
+            Answer::Held { .. } => {
+                let _ = lost_on.set(holder.host.clone());
+                lost.cancel();
+            }
             // The link may be busy or dead; the stage's own script looks at the lease before it begins.
             Answer::Taken(_) | Answer::Refused(_) => {
                 if renewed.elapsed() > LASTS {
+                    let _ = lost_on.set(holder.host.clone());
                     lost.cancel();
                 }
             }

@@ -36,7 +36,9 @@ pub use catalogue::{Page, explain, nearest_page, pages};
 pub use documents::{
     file_words, operator_words, plan_document, status_document, step_words, verify_document,
 };
-pub use error::{DeployError, ERRORS, HostFailure, unit_template_check, unit_weakness_check};
+pub use error::{
+    DeployError, ERRORS, HostFailure, chain, unit_template_check, unit_weakness_check,
+};
 pub use events::{Events, Progress};
 pub use observe::unit_template;
 pub use run::{Plan, Verdicts};

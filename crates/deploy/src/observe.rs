@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::finding::Verdict;
 use etcdup_core::observation::{
     CertificateTexts, HostFacts, HostView, Observation, Reach, parse_records,
 };
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::Goal;
-use etcdup_core::topology::{HostId, ResolveError, Spec, Topology, resolve};
+use etcdup_core::topology::{HostId, ResolveError, Spec, Topology, lint_resolved, resolve};
 use etcdup_planner::Planner;
 use etcdup_render::UnitTemplate;
 use etcdup_transport::{DialError, Output, Transport};
@@ -81,7 +82,16 @@ impl Session {
                 Seen::No(why) => unseen.push((host, why)),
             }
         }
-        resolve(&self.document.spec, |host| facts.get(host)).map_err(|error| match &error {
+        let resolved = resolve(&self.document.spec, |host| facts.get(host));
+        if let Ok(topology) = &resolved {
+            // What could not be looked at before any host was asked.
+            let mut errors = lint_resolved(topology);
+            errors.retain(|finding| finding.verdict == Verdict::Error);
+            if !errors.is_empty() {
+                return Err(DeployError::Blocked(errors));
+            }
+        }
+        resolved.map_err(|error| match &error {
             ResolveError::NeedsHost { host, at, .. } => {
                 let why = unseen
                     .iter()

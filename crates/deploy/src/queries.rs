@@ -7,12 +7,14 @@ use std::net::IpAddr;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{Artifact, Content};
-use etcdup_core::topology::{HostId, RuntimeKind, Topology};
+use etcdup_core::topology::{Binaries, Download, HostId, RuntimeKind, Topology};
 use etcdup_core::url::Address;
 use etcdup_planner::Planner;
 
 /// Tools of the host contract.
-const TOOLS: [&str; 14] = [
+const TOOLS: [&str; 16] = [
+    "getent",
+    "find",
     "base64",
     "timeout",
     "mktemp",
@@ -49,6 +51,14 @@ pub(crate) fn queries(
         ask(format_args!("tool|useradd"));
         ask(format_args!("user|{}", topology.user()));
     }
+    if topology.spec.runtime == RuntimeKind::Process {
+        ask(format_args!("tool|setsid"));
+    }
+    if matches!(&topology.spec.binaries, Binaries::Release(release) if release.download == Download::Host)
+    {
+        ask(format_args!("tool|curl"));
+        ask(format_args!("tool|wget"));
+    }
     for member in topology.on_host(host) {
         let (layout, wanted) = (&member.layout, planner.wanted(member));
         ask(format_args!("dir|{}", layout.data));
@@ -72,6 +82,8 @@ pub(crate) fn queries(
             layout.data,
             if measure { "measure" } else { "-" }
         ));
+        ask(format_args!("disk|{}|-", layout.binaries));
+        ask(format_args!("disk|{}|-", layout.state));
         for port in [
             Some(member.ports.client),
             Some(member.ports.peer),

@@ -129,14 +129,20 @@ impl Session {
                 .map(|stage| stage.title.clone())
                 .collect(),
         });
-        let binaries = release::prepare(
+        let architectures = architectures(plan);
+        let preparing = release::prepare(
             &plan.planner.topology.spec,
             &self.base,
             &self.settings.cache,
-            &architectures(plan),
+            &architectures,
             self.settings.progress.as_ref(),
-        )
-        .await?;
+        );
+        let binaries = tokio::select! {
+            prepared = preparing => prepared?,
+            () = self.settings.cancel.cancelled() => {
+                return Err(DeployError::Stopped("nothing: binaries were being downloaded".to_owned()));
+            }
+        };
         let leases = self
             .take_leases(&plan.planner.topology, verb, &plan.writes())
             .await?;
@@ -182,15 +188,7 @@ impl Session {
                 let last = done.last().map_or("nothing", |stage| stage.title.as_str());
                 return Err(DeployError::Stopped(last.to_owned()));
             }
-            if leases.lost.is_cancelled() {
-                let host = leases.epochs.keys().next().cloned();
-                if let Some(host) = host {
-                    return Err(DeployError::LeaseLost {
-                        host,
-                        why: "it could not be renewed, or somebody else has it".to_owned(),
-                    });
-                }
-            }
+            leases.held()?;
             self.one_stage(plan, run, &stage, done.len(), &mut seen)
                 .await?;
             done.push(stage);

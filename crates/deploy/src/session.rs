@@ -204,12 +204,14 @@ async fn one(
                 .arg("-u")
                 .output()
                 .is_ok_and(|output| output.stdout.starts_with(b"0\n"));
-            let shell = if root || *sudo == Sudo::Never {
-                "sh"
-            } else {
-                "sudo -n sh"
-            };
-            Seen::Yes(Arc::new(Local::new(shell)))
+            match sudo {
+                Sudo::Password if !root => match local_sudo(ask).await {
+                    Ok(local) => Seen::Yes(Arc::new(local)),
+                    Err(why) => Seen::no(why),
+                },
+                Sudo::Auto if !root => Seen::Yes(Arc::new(Local::new("sudo -n sh"))),
+                Sudo::Auto | Sudo::Never | Sudo::Password => Seen::Yes(Arc::new(Local::new("sh"))),
+            }
         }
         HostTarget::Ssh(ssh) => match Ssh::connect(&options(ssh, ask, connect)).await {
             Ok(link) => Seen::Yes(Arc::new(link)),
@@ -217,6 +219,21 @@ async fn one(
         },
         HostTarget::Vagrant(_) => Seen::no("Vagrant machines are for a later release"),
     }
+}
+
+async fn local_sudo(ask: Arc<dyn Ask>) -> Result<Local, String> {
+    let question = Question::Sudo {
+        user: std::env::var("USER").unwrap_or_default(),
+        host: "this machine".to_owned(),
+    };
+    let password = tokio::task::spawn_blocking(move || ask.ask(&question))
+        .await
+        .ok()
+        .flatten()
+        .ok_or("sudo needs a password and none was given")?;
+    Local::with_sudo(password)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 fn options(ssh: &SshTarget, ask: Arc<dyn Ask>, connect: Duration) -> SshOptions {

@@ -9,7 +9,7 @@ use etcdup_core::observation::{AuthorityView, SourceFacts};
 use etcdup_core::secret::Secret;
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::{Algorithm, Binaries, Plane, ProvidedFrom, Spec, Topology};
-use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect};
+use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect, public_key_digest};
 use etcdup_verify::Access;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -37,8 +37,11 @@ pub enum VaultError {
     )]
     NoOperatorCa,
     /// There is no authority.
-    #[error("there is no certificate authority at {}", .0.display())]
+    #[error("there is no certificate authority at {}; the first `etcdup apply` makes it", .0.display())]
     NoAuthority(PathBuf),
+    /// The authority's files are there and cannot be used.
+    #[error("the certificate authority cannot be used: {0}")]
+    Broken(String),
 }
 
 /// Holds the authority for a run.
@@ -260,6 +263,8 @@ impl Vault {
                 Ok(meta) if meta.is_file() => Seen::Yes(SourceFacts {
                     sha256: String::new(),
                     certificate: None,
+                    certificates: 0,
+                    public_key: None,
                 }),
                 Ok(_) => Seen::no("it is not a file"),
                 Err(error) => Seen::no(error.to_string()),
@@ -270,6 +275,8 @@ impl Vault {
             Ok(text) => Seen::Yes(SourceFacts {
                 sha256: sha256(text.as_bytes()),
                 certificate: inspect(&text).ok(),
+                certificates: text.matches("-----BEGIN CERTIFICATE-----").count(),
+                public_key: public_key_digest(&Secret::new(text)),
             }),
         }
     }
@@ -351,13 +358,25 @@ impl Vault {
         if let Some(issued) = self.pairs.get(key) {
             return Ok(issued.clone());
         }
-        let authority = self
-            .authority
-            .as_ref()
-            .ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
+        let authority = self.issuer()?;
         let issued = authority.issue(request, now)?;
         self.pairs.insert(key.to_owned(), issued.clone());
         Ok(issued)
+    }
+
+    fn issuer(&self) -> Result<&Authority, VaultError> {
+        match (&self.authority, &self.broken) {
+            (Some(authority), _) => Ok(authority),
+            (None, Some(why)) => Err(VaultError::Broken(why.clone())),
+            (None, None) => Err(VaultError::NoAuthority(self.certificate_file())),
+        }
+    }
+
+    /// How long the CA itself is still good for, in days.
+    #[must_use]
+    pub fn days_left(&self, now: Timestamp) -> Option<i64> {
+        let authority = self.authority.as_ref()?;
+        Some(authority.facts().left(now).as_hours() / 24)
     }
 
     /// Forgets issued pairs: after a stage they live on their hosts alone.
@@ -398,10 +417,7 @@ impl Vault {
         directory: &Path,
         now: Timestamp,
     ) -> Result<(PathBuf, PathBuf), VaultError> {
-        let authority = self
-            .authority
-            .as_ref()
-            .ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
+        let authority = self.issuer()?;
         let (certificate, key) = (
             directory.join(format!("{}.crt", request.name)),
             directory.join(format!("{}.key", request.name)),
@@ -471,10 +487,7 @@ impl Vault {
                 self.provided(&fill(key))?,
             ));
         }
-        let authority = self
-            .authority
-            .as_ref()
-            .ok_or_else(|| VaultError::NoAuthority(self.certificate_file()))?;
+        let authority = self.issuer()?;
         let request = CertRequest {
             name: "etcdup-operator".to_owned(),
             subject: Subject::default(),

@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problem documents.
 
-use etcdup_deploy::DeployError;
+use etcdup_deploy::{DeployError, chain};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -45,20 +45,20 @@ impl From<DeployError> for Problem {
                 let findings = serde_json::to_value(findings).unwrap_or_default();
                 Self {
                     findings,
-                    ..Self::new(StatusCode::CONFLICT, "blocked", error.to_string())
+                    ..Self::new(StatusCode::CONFLICT, "blocked", chain(&error))
                 }
             }
             DeployError::File { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "no-such-cluster", error.to_string())
+                Self::new(StatusCode::NOT_FOUND, "no-such-cluster", chain(&error))
             }
             DeployError::Parse { .. } | DeployError::Resolve(_) | DeployError::Render(_) => {
                 Self::new(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "bad-topology",
-                    error.to_string(),
+                    chain(&error),
                 )
             }
-            _ => Self::new(StatusCode::BAD_GATEWAY, "hosts-failed", error.to_string()),
+            _ => Self::new(StatusCode::BAD_GATEWAY, "hosts-failed", chain(&error)),
         }
     }
 }

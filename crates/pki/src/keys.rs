@@ -2,11 +2,13 @@
 
 use etcdup_core::secret::Secret;
 use etcdup_core::topology::Algorithm;
-use rcgen::{KeyPair, RsaKeySize};
+use rcgen::{KeyPair, PublicKeyData, RsaKeySize};
+use sha2::{Digest, Sha256};
 use x509_parser::pem::Pem;
 use zeroize::Zeroizing;
 
 use crate::authority::PkiError;
+use crate::inspect::{first_certificate, parse};
 
 pub(crate) fn make(algorithm: Algorithm) -> Result<KeyPair, PkiError> {
     let made = match algorithm {
@@ -36,4 +38,16 @@ pub(crate) fn load(pem: &Secret) -> Result<KeyPair, PkiError> {
     Err(PkiError::UnreadableKey(
         "it holds no PEM block PRIVATE KEY".to_owned(),
     ))
+}
+
+/// SHA-256 of the public key of a certificate or a private key, hex; `None` for any other text. A certificate and the key
+/// that belongs to it have the same.
+#[must_use]
+pub fn public_key_digest(pem: &Secret) -> Option<String> {
+    let spki = match first_certificate(pem.reveal()) {
+        Ok(der) => parse(&der).ok()?.public_key().raw.to_vec(),
+        Err(_) => load(pem).ok()?.subject_public_key_info(),
+    };
+    let digest = Sha256::digest(&spki);
+    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }

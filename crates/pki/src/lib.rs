@@ -28,3 +28,4 @@ mod keys;
 
 pub use authority::{Authority, AuthorityRequest, Issued, PkiError};
 pub use inspect::{InspectError, inspect};
+pub use keys::public_key_digest;

@@ -337,7 +337,8 @@ fn lasting(text: &str) -> Vec<&str> {
         .collect()
 }
 
-fn binaries(planner: &Planner, member: &Member, host: &HostView) -> Option<Difference> {
+/// Whether a member's binaries must be installed.
+pub(crate) fn binaries(planner: &Planner, member: &Member, host: &HostView) -> Option<Difference> {
     let etcd = &planner.wanted(member).etcd;
     if matches!(planner.topology.spec.binaries, Binaries::Host(_)) {
         return None;

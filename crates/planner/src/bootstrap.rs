@@ -83,17 +83,18 @@ fn whole(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     }
     let unit = &member.member.layout.unit;
     let has_files = !files.is_empty();
-    frame.append(&mut steps);
-    frame.extend(files);
+    // Binaries come first: one that is not what it should be stops before anything else is changed.
+    steps.append(&mut frame);
+    steps.extend(files);
     if planner.is_systemd() {
         if has_files {
-            frame.push(HostStep::Reload);
+            steps.push(HostStep::Reload);
         }
         if enable || has_files {
-            frame.push(HostStep::Enable(unit.clone()));
+            steps.push(HostStep::Enable(unit.clone()));
         }
     }
-    frame
+    steps
 }
 
 /// The user and the directories, where they are missing or belong to somebody else.

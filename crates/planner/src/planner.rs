@@ -191,6 +191,8 @@ impl Planner {
         let mut findings = Vec::new();
         for member in &self.topology.members {
             let Some(assessment) = crate::assess::assess(self, seen, member, formed) else {
+                let unseen = format!("{} could not be looked at", member.host);
+                findings.push(check.warning(&member.name, unseen));
                 continue;
             };
             for difference in assessment.differences() {

@@ -60,6 +60,15 @@ pub(crate) fn preflight(planner: &Planner, seen: &Observation) -> Vec<Finding> {
         .collect();
     hosts::tools(planner, seen, &mut findings);
     certs::sources(planner, seen, &mut findings);
+    certs::authority(planner, seen, &mut findings);
+    for member in &planner.topology.members {
+        let Some(host) = seen.host(&member.host) else {
+            continue;
+        };
+        if crate::assess::binaries(planner, member, host).is_some() {
+            places::room(member, host, &mut findings);
+        }
+    }
     if fresh.is_empty() {
         return findings;
     }

@@ -60,3 +60,34 @@ impl<T: Transport> Transport for Faulty<T> {
         self.inner.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::Local;
+
+    const ECHO: Script = Script::new("echo", "cat");
+
+    #[tokio::test]
+    async fn a_delay_comes_before_the_script_and_a_cut_after_its_bytes() {
+        let late = Faulty::new(Local::new("sh"), Fault::Delay(Duration::from_millis(50)));
+        let start = Instant::now();
+        let output = late.run(&ECHO, Box::new(&b"hello"[..])).await.unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(50));
+        assert_eq!(output.text(), "hello");
+        let cut = Faulty::new(Local::new("sh"), Fault::CutAfter(2));
+        let output = cut.run(&ECHO, Box::new(&b"hello"[..])).await.unwrap();
+        assert_eq!(output.text(), "he");
+    }
+
+    #[tokio::test]
+    async fn silence_is_told_from_a_refusal() {
+        let silent = Faulty::new(Local::new("sh"), Fault::Silence);
+        let dialled = silent.dial("127.0.0.1", 1).await.err();
+        assert!(matches!(dialled, Some(DialError::Silent(_))));
+        let refused = Local::new("sh").dial("127.0.0.1", 1).await.err();
+        assert!(matches!(refused, Some(DialError::Refused)));
+    }
+}

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use zeroize::Zeroizing;
 
 use crate::script::Script;
 use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError};
@@ -14,9 +15,11 @@ use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportErro
 const DIAL: Duration = Duration::from_secs(2);
 
 /// Runs scripts here, in a shell of choice.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Local {
     program: Vec<String>,
+    /// sudo's password, sent before all else.
+    password: Option<Zeroizing<String>>,
 }
 
 impl Local {
@@ -25,6 +28,42 @@ impl Local {
     pub fn new(shell: &str) -> Self {
         Self {
             program: shell.split_whitespace().map(str::to_owned).collect(),
+            password: None,
+        }
+    }
+
+    /// As root, by sudo with this password.
+    ///
+    /// # Errors
+    /// When sudo refuses: a wrong password must show before any payload, whose lines sudo would read as the next tries.
+    pub async fn with_sudo(password: Zeroizing<String>) -> Result<Self, TransportError> {
+        let refused = |why: String| TransportError::Sudo(why);
+        let mut child = Command::new("sudo")
+            .args(["-k", "-S", "-p", "", "--", "true"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| refused(error.to_string()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            let line = Zeroizing::new(format!("{}\n", password.as_str()));
+            stdin.write_all(line.as_bytes()).await.ok();
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(30), child.wait_with_output()).await;
+        match ended {
+            Ok(Ok(output)) if output.status.success() => Ok(Self {
+                password: Some(password),
+                ..Self::new("sudo -k -S -p= -- sh")
+            }),
+            Ok(Ok(output)) => {
+                let words = String::from_utf8_lossy(&output.stderr);
+                Err(refused(
+                    words.trim().lines().last().unwrap_or("no").to_owned(),
+                ))
+            }
+            Ok(Err(error)) => Err(refused(error.to_string())),
+            Err(_) => Err(refused("no answer within 30 s".to_owned())),
         }
     }
 }
@@ -60,6 +99,10 @@ impl Transport for Local {
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let feed = async {
             if let Some(mut stdin) = stdin {
+                if let Some(password) = &self.password {
+                    let line = Zeroizing::new(format!("{}\n", password.as_str()));
+                    stdin.write_all(line.as_bytes()).await.ok();
+                }
                 let mut buffer = vec![0; 64 * 1024];
                 loop {
                     let read = input

@@ -144,6 +144,8 @@ impl MemberClient {
     pub async fn view(&self) -> Result<MemberView, ClientError> {
         let (status, list, served) = tokio::join!(self.status(), self.members(), self.serve());
         let status = status?;
+        // A learner answers no member list; anybody else's silence must not look like an empty cluster.
+        let listed = if status.is_learner { Vec::new() } else { list? };
         let header = status.header.unwrap_or_default();
         Ok(MemberView {
             id: header.member_id,
@@ -158,7 +160,7 @@ impl MemberClient {
             db_in_use: status.db_size_in_use,
             learner: status.is_learner,
             errors: status.errors,
-            listed: list.unwrap_or_default(),
+            listed,
             served: match served {
                 Ok(took) => Seen::Yes(Served { took }),
                 Err(error) => Seen::no(error.to_string()),

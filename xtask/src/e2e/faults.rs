@@ -106,16 +106,37 @@ fn upload_cut(stage: &Stage) -> Outcome {
 fn one_host_fails(stage: &Stage) -> Outcome {
     let lab = stage.lab(3)?;
     lab.topology(&stage.version, "", 3)?;
+    // Too little room is told before anything changes.
     lab.on(
         2,
         "mkdir -p /opt && chmod 755 /opt && mount -t tmpfs -o size=4m none /opt",
     )?
     .exits(0)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("disk-space")?
+        .says("for binaries in /opt/etcd")?;
+    // What nobody can foresee: a file system that takes no writes any more.
+    lab.on(
+        2,
+        "mount -o remount,size=900m /opt && mount -o remount,ro /opt",
+    )?
+    .exits(0)?;
     let failed = lab.etcdup(&["apply", "--yes"])?.exits(1)?;
     failed
         .says("10.77.0.12: could not unpack etcd")?
-        .says("No space left on device")?
+        .says("Read-only file system")?
         .says("run `etcdup apply` again")?;
+    let machine = lab
+        .etcdup(&["apply", "--yes", "--output", "json"])?
+        .exits(1)?;
+    let last = machine.out.lines().last().unwrap_or_default().to_owned();
+    let value: serde_json::Value =
+        serde_json::from_str(&last).map_err(|error| format!("{error}: {last}"))?;
+    ensure(
+        value["format"] == "etcdup/error/1" && value["hosts"][0]["host"] == "10.77.0.12",
+        format!("the last line names no host: {last}"),
+    )?;
     ensure(
         lab.on(1, "test -x /opt/etcd/v*/etcd && ! pidof etcd")?.code == 0,
         "the others did not finish, or something started",

@@ -10,6 +10,7 @@ use crate::arguments::Apply;
 use crate::command::{Context, verify};
 use crate::exit;
 use crate::view;
+use crate::view::ask::Answer;
 
 pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
     let goal = Goal::Converge {
@@ -31,19 +32,34 @@ pub(crate) async fn converge(
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
-    let (code, verdicts) = with_session(context, &session, goal.clone(), verb, yes, question).await;
+    let ended = with_session(context, &session, goal.clone(), verb, yes, question).await;
     session.close().await;
     drop(session);
-    // What was verified comes after the last event.
+    // What was verified, or what failed, comes after the last event.
     let _ = showing.await;
-    if let Some(verdicts) = verdicts {
-        if context.json() {
-            view::json::line(&etcdup_deploy::verify_document(&verdicts));
-        } else {
-            verify::summary(&verdicts);
+    match ended {
+        Err(error) if context.json() => context.fail_line(&error),
+        Err(error) => context.fail(&error),
+        Ok(End::Code(code)) => code,
+        Ok(End::Verified(verdicts)) => {
+            if context.json() {
+                view::json::line(&etcdup_deploy::verify_document(&verdicts));
+            } else {
+                verify::summary(&verdicts);
+            }
+            if verdicts.worst() == Verdict::Error {
+                exit::FAILED
+            } else {
+                exit::DONE
+            }
         }
     }
-    code
+}
+
+/// How a run ended that did not fail.
+enum End {
+    Code(u8),
+    Verified(Box<Verdicts>),
 }
 
 async fn with_session(
@@ -53,44 +69,38 @@ async fn with_session(
     verb: &str,
     yes: bool,
     question: &str,
-) -> (u8, Option<Verdicts>) {
-    let plan = match session.plan(goal.clone()).await {
-        Ok(plan) => plan,
-        Err(error) => return (context.fail(&error), None),
-    };
+) -> Result<End, DeployError> {
+    let plan = session.plan(goal.clone()).await?;
     if let Some(findings) = plan.forecast.obstacles() {
-        return (context.fail(&DeployError::Blocked(findings.to_vec())), None);
+        return Err(DeployError::Blocked(findings.to_vec()));
     }
     show(context, &plan, session);
     if plan.is_empty() {
-        return (exit::DONE, None);
+        return Ok(End::Code(exit::DONE));
     }
     if !yes {
         if !std::io::stdin().is_terminal() {
             view::error::plain(
                 "the plan needs approval and there is nobody to ask; --yes approves it",
             );
-            return (exit::UNAPPROVED, None);
+            return Ok(End::Code(exit::UNAPPROVED));
         }
         match view::ask::yes(question) {
-            true => {}
-            false => {
+            Answer::Yes => {}
+            Answer::No => {
                 anstream::eprintln!("nothing was changed");
-                return (exit::UNAPPROVED, None);
+                return Ok(End::Code(exit::UNAPPROVED));
+            }
+            Answer::Stop => {
+                return Err(DeployError::Stopped("nothing: it was not begun".to_owned()));
             }
         }
     }
-    if let Err(error) = session.execute(&plan, verb).await {
-        return (context.fail(&error), None);
-    }
+    session.execute(&plan, verb).await?;
     if matches!(goal, Goal::Reset { .. }) {
-        return (exit::DONE, None);
+        return Ok(End::Code(exit::DONE));
     }
-    match session.verify().await {
-        Err(error) => (context.fail(&error), None),
-        Ok(verdicts) if verdicts.worst() == Verdict::Error => (exit::FAILED, Some(verdicts)),
-        Ok(verdicts) => (exit::DONE, Some(verdicts)),
-    }
+    Ok(End::Verified(Box::new(session.verify().await?)))
 }
 
 fn show(context: &Context, plan: &Plan, session: &Session) {

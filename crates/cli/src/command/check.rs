@@ -18,7 +18,10 @@ pub(crate) fn run(context: &Context) -> u8 {
         findings.extend(render_findings(&document, &path));
     }
     if context.json() {
-        view::json::print("check", &serde_json::json!({ "findings": findings }));
+        view::json::print(
+            "check",
+            &serde_json::json!({ "findings": view::json::findings(&findings, Some(&document)) }),
+        );
     } else {
         view::error::findings(&findings, Some(&document));
         let members = document.spec.member.len();
@@ -50,7 +53,7 @@ fn render_findings(
         Ok(None) => return Vec::new(),
         Ok(Some(text)) => text,
         Err(error) => {
-            let evidence = view::error::chain(&error);
+            let evidence = etcdup_deploy::chain(&error);
             return vec![check.error("layout", evidence).at(at())];
         }
     };

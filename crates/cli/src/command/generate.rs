@@ -6,6 +6,7 @@ use clap::CommandFactory;
 
 use crate::arguments::Arguments;
 use crate::exit;
+use crate::view;
 
 pub(crate) fn schema() -> u8 {
     let schema = schemars::schema_for!(etcdup_core::topology::Spec);
@@ -18,7 +19,18 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> u8 {
     print(&String::from_utf8_lossy(&bytes))
 }
 
-pub(crate) fn manual() -> u8 {
+pub(crate) fn manual(out: Option<&std::path::Path>) -> u8 {
+    if let Some(out) = out {
+        let wrote = std::fs::create_dir_all(out)
+            .and_then(|()| clap_mangen::generate_to(Arguments::command(), out));
+        return match wrote {
+            Ok(()) => exit::DONE,
+            Err(error) => {
+                view::error::plain(&format!("{}: {error}", out.display()));
+                exit::FAILED
+            }
+        };
+    }
     let mut bytes = Vec::new();
     match clap_mangen::Man::new(Arguments::command()).render(&mut bytes) {
         Ok(()) => print(&String::from_utf8_lossy(&bytes)),

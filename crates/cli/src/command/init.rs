@@ -9,6 +9,13 @@ use crate::view;
 
 pub(crate) fn run(context: &Context, init: &Init) -> u8 {
     let path = &context.settings.file;
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    if let Some(ending @ ("yaml" | "yml" | "json")) = ending {
+        view::error::plain(&format!(
+            "init writes TOML, and `{ending}` is read as YAML: name a file that ends in .toml"
+        ));
+        return exit::USAGE;
+    }
     if path.exists() && !init.force {
         view::error::plain(&format!(
             "{} is there already; --force overwrites it",
@@ -34,6 +41,10 @@ pub(crate) fn run(context: &Context, init: &Init) -> u8 {
     if let Err(error) = std::fs::write(path, text) {
         view::error::plain(&format!("{}: {error}", path.display()));
         return exit::FAILED;
+    }
+    if context.json() {
+        view::json::print("init", &serde_json::json!({ "wrote": path }));
+        return exit::DONE;
     }
     anstream::println!(
         "wrote {}; edit it, then: etcdup check, etcdup plan, etcdup apply",

@@ -50,12 +50,25 @@ pub(crate) async fn show(context: &Context) -> u8 {
             .filter_map(|(path, facts)| Some((format!("{host}: {path}"), facts.yes()?.clone())));
         found.extend(facts);
     }
+    let unseen: Vec<(String, String)> = seen
+        .hosts
+        .iter()
+        .filter_map(|(host, view)| match view {
+            Seen::No(unseen) => Some((host.to_string(), unseen.to_string())),
+            Seen::Yes(_) => None,
+        })
+        .collect();
     if context.json() {
         let list: Vec<_> = found
             .iter()
             .map(|(place, facts)| serde_json::json!({ "place": place, "certificate": facts }))
             .collect();
-        view::json::print("pki", &serde_json::json!({ "certificates": list }));
+        let unseen: Vec<_> = unseen
+            .iter()
+            .map(|(host, why)| serde_json::json!({ "host": host, "why": why }))
+            .collect();
+        let parts = serde_json::json!({ "certificates": list, "unseen": unseen });
+        view::json::print("pki", &parts);
     } else {
         let rows = found.iter().map(|(place, facts)| {
             let days = facts.left(seen.at).as_hours() / 24;
@@ -73,13 +86,15 @@ pub(crate) async fn show(context: &Context) -> u8 {
             &["place", "for", "issued by", "good for", "until", "left"],
             rows,
         );
-        for (host, view) in &seen.hosts {
-            if let Seen::No(unseen) = view {
-                view::error::plain(&format!("{host}: {unseen}"));
-            }
+        for (host, why) in &unseen {
+            view::error::plain(&format!("{host}: {why}"));
         }
     }
-    exit::DONE
+    if unseen.is_empty() {
+        exit::DONE
+    } else {
+        exit::FAILED
+    }
 }
 
 pub(crate) fn issue(
@@ -88,6 +103,7 @@ pub(crate) fn issue(
     organization: Option<String>,
     days: u32,
     out: Option<PathBuf>,
+    force: bool,
 ) -> u8 {
     let (document, path) = match context.document() {
         Ok(found) => found,
@@ -111,7 +127,24 @@ pub(crate) fn issue(
         hours: days * 24,
     };
     let directory = out.unwrap_or_else(|| vault.directory());
-    match vault.issue_client(&request, &directory, Timestamp::now()) {
+    let there = directory.join(format!("{name}.key"));
+    if there.exists() && !force {
+        view::error::plain(&format!(
+            "{} is there already; --force issues another in its place",
+            there.display()
+        ));
+        return exit::FAILED;
+    }
+    let now = Timestamp::now();
+    if let Some(left) = vault.days_left(now).filter(|left| *left < i64::from(days)) {
+        anstream::eprintln!("the CA itself ends in {left} days, and the certificate with it");
+    }
+    match vault.issue_client(&request, &directory, now) {
+        Ok((certificate, key)) if context.json() => {
+            let parts = serde_json::json!({ "certificate": certificate, "key": key });
+            view::json::print("issued", &parts);
+            exit::DONE
+        }
         Ok((certificate, key)) => {
             anstream::println!("wrote {} and {}", certificate.display(), key.display());
             exit::DONE

@@ -29,7 +29,8 @@ pub(crate) async fn run(context: &Context, arguments: &Plan) -> u8 {
         view::plan::print(&plan, &session.document);
     }
     match plan.forecast.ending {
-        Ending::Blocked(_) | Ending::Circle(_) => exit::BLOCKED,
+        Ending::Blocked(_) => exit::BLOCKED,
+        Ending::Circle(_) => exit::FAILED,
         Ending::Done if arguments.detailed_exitcode && !plan.is_empty() => exit::CHANGES,
         Ending::Done => exit::DONE,
     }

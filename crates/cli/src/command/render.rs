@@ -46,7 +46,12 @@ pub(crate) async fn run(context: &Context, arguments: &Render) -> u8 {
             return exit::FAILED;
         }
     }
-    anstream::println!("wrote {} files below {}", files.len(), out.display());
+    if context.json() {
+        let wrote: Vec<_> = files.iter().map(|(name, _)| out.join(name)).collect();
+        view::json::print("render", &serde_json::json!({ "wrote": wrote }));
+    } else {
+        anstream::println!("wrote {} files below {}", files.len(), out.display());
+    }
     exit::DONE
 }
 

@@ -28,7 +28,12 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
             Err(error) => return context.fail(&error),
         };
         if context.json() {
-            view::json::print("status", &etcdup_deploy::status_document(&planner, &seen));
+            let document = etcdup_deploy::status_document(&planner, &seen);
+            if arguments.watch {
+                view::json::line(&document);
+            } else {
+                view::json::print("status", &document);
+            }
         } else {
             if arguments.watch {
                 // Home and clear, as `watch` does.

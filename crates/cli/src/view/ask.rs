@@ -36,10 +36,21 @@ impl Ask for Person {
     }
 }
 
+/// What a person says to a question that needs a yes.
+pub(crate) enum Answer {
+    /// Yes.
+    Yes,
+    /// Anything else.
+    No,
+    /// Ctrl-C.
+    Stop,
+}
+
 /// A question that needs a yes.
-pub(crate) fn yes(question: &str) -> bool {
-    inquire::Confirm::new(question)
-        .with_default(false)
-        .prompt()
-        .unwrap_or(false)
+pub(crate) fn yes(question: &str) -> Answer {
+    match inquire::Confirm::new(question).with_default(false).prompt() {
+        Ok(true) => Answer::Yes,
+        Err(inquire::InquireError::OperationInterrupted) => Answer::Stop,
+        Ok(false) | Err(_) => Answer::No,
+    }
 }

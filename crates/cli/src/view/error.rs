@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::topology::{Document, Span};
-use etcdup_deploy::{DeployError, HostFailure};
+use etcdup_deploy::{DeployError, HostFailure, chain};
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity,
 };
@@ -21,16 +21,56 @@ pub(crate) fn plain(message: &str) {
 pub(crate) fn deploy(error: &DeployError, document: Option<&Document>, as_json: bool) -> u8 {
     let code = code(error);
     if as_json {
-        let list = match error {
-            DeployError::Blocked(findings) => findings.clone(),
-            _ => Vec::new(),
-        };
-        json::print(
-            "error",
-            &serde_json::json!({ "id": error.id(), "message": chain(error), "exit": code, "findings": list }),
-        );
+        json::print("error", &document_of(error, code, document));
         return code;
     }
+    text(error, document);
+    code
+}
+
+/// The same as one line, for a stream of lines.
+pub(crate) fn line(error: &DeployError, document: Option<&Document>) -> u8 {
+    let code = code(error);
+    let mut value = serde_json::json!({ "format": "etcdup/error/1" });
+    if let (Some(all), serde_json::Value::Object(fields)) =
+        (value.as_object_mut(), document_of(error, code, document))
+    {
+        all.extend(fields);
+    }
+    json::line(&value);
+    code
+}
+
+fn document_of(error: &DeployError, code: u8, document: Option<&Document>) -> serde_json::Value {
+    let mut value = serde_json::json!({ "id": error.id(), "message": chain(error), "exit": code });
+    let more = match error {
+        DeployError::Blocked(findings) => ("findings", json::findings(findings, document)),
+        DeployError::Parse { name, text, error } => {
+            let span = error.span.clone().unwrap_or(0..0);
+            let (line, column) = etcdup_core::topology::line_column(text, &span);
+            let place = serde_json::json!({ "file": name, "line": line, "column": column });
+            ("place", place)
+        }
+        DeployError::Hosts(failures) => {
+            let one = |failure: &HostFailure| {
+                serde_json::json!({
+                    "host": failure.host, "step": failure.step, "why": failure.why, "lines": failure.lines,
+                })
+            };
+            ("hosts", failures.iter().map(one).collect())
+        }
+        DeployError::Gate { console, .. } => ("lines", serde_json::json!(console)),
+        DeployError::PlanChanged { forecast, .. } => {
+            let now: Vec<_> = forecast.stages.iter().map(|stage| &stage.title).collect();
+            ("stages", serde_json::json!(now))
+        }
+        _ => return value,
+    };
+    value[more.0] = more.1;
+    value
+}
+
+fn text(error: &DeployError, document: Option<&Document>) {
     match error {
         DeployError::Parse { name, text, error } => {
             let help = error.help.as_deref();
@@ -84,7 +124,6 @@ pub(crate) fn deploy(error: &DeployError, document: Option<&Document>, as_json: 
         }
         other => plain(&chain(other)),
     }
-    code
 }
 
 fn code(error: &DeployError) -> u8 {
@@ -104,19 +143,6 @@ fn code(error: &DeployError) -> u8 {
         | DeployError::Release(_)
         | DeployError::Vault(_) => exit::FAILED,
     }
-}
-
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Equal causes on many hosts are said once.
@@ -165,7 +191,16 @@ pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) {
         } else {
             format!("{}: {}", finding.subject, finding.evidence)
         };
-        let span = finding.at.as_ref().and_then(|at| document?.find(at));
+        let set = finding.at.as_ref().and_then(|at| document?.set_by(at));
+        let message = match set {
+            Some(set) => format!("{message} (from --set {set})"),
+            None => message,
+        };
+        let span = finding
+            .at
+            .as_ref()
+            .filter(|_| set.is_none())
+            .and_then(|at| document?.find(at));
         let source = document
             .filter(|_| span.is_some())
             .map(|document| (&document.name, &document.text));

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use serde_json::Value;
+use etcdup_core::finding::Finding;
+use etcdup_core::topology::Document;
+use serde_json::{Value, json};
 
 /// Prints one document of this kind.
 pub(crate) fn print(kind: &str, value: &Value) {
@@ -21,4 +23,24 @@ pub(crate) fn print(kind: &str, value: &Value) {
 pub(crate) fn line(value: &impl serde::Serialize) {
     let text = serde_json::to_string(value).unwrap_or_default();
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Findings, each with its place in the file where it has one.
+pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) -> Value {
+    let one = |finding: &Finding| {
+        let mut value = serde_json::to_value(finding).unwrap_or_default();
+        let place = finding
+            .at
+            .as_ref()
+            .and_then(|at| Some((document?, document?.find(at)?, document?.set_by(at))));
+        if let Some((document, span, set)) = place {
+            let (line, column) = document.line_column(&span);
+            value["place"] = match set {
+                Some(set) => json!({ "set": set }),
+                None => json!({ "file": document.name, "line": line, "column": column }),
+            };
+        }
+        value
+    };
+    findings.iter().map(one).collect()
 }

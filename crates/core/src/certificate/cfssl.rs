@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn the_files_of_the_well_known_walk_through_are_accepted_as_they_are() {
         let config: CfsslConfig = serde_json::from_str(
-            r#"{"signing":{"default":{"expiry":"8760h"},"profiles":{"kubernetes":{"usages":["signing","key encipherment","server auth","client auth"],"expiry":"8760h"}}}}"#,
+            r#"{"signing":{"default":{"expiry":"8760h"},
+                "profiles":{"kubernetes":{"usages":["signing","key encipherment","server auth","client auth"],"expiry":"8760h"}}}}"#,
         )
         .unwrap();
         assert_eq!(config.hours(Some("kubernetes")), Ok(8760));
@@ -208,7 +209,8 @@ mod tests {
                 .contains("there are kubernetes")
         );
         let request: CfsslRequest = serde_json::from_str(
-            r#"{"CN":"kubernetes","hosts":["10.32.0.1","127.0.0.1","kubernetes.default"],"key":{"algo":"rsa","size":2048},"names":[{"C":"US","L":"Portland","O":"Kubernetes","OU":"Hard Way","ST":"Oregon"}]}"#,
+            r#"{"CN":"kubernetes","hosts":["10.32.0.1","127.0.0.1","kubernetes.default"],
+                "key":{"algo":"rsa","size":2048},"names":[{"C":"US","L":"Portland","O":"Kubernetes","OU":"Hard Way","ST":"Oregon"}]}"#,
         )
         .unwrap();
         assert_eq!(request.algorithm(), Ok(Algorithm::Rsa2048));

@@ -49,6 +49,12 @@ impl KeyPath {
     }
 }
 
+impl serde::Serialize for KeyPath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, part) in self.0.iter().enumerate() {
@@ -182,9 +188,25 @@ impl Document {
         span
     }
 
+    /// The `--set` that gave this key its value, as it was given.
+    #[must_use]
+    pub fn set_by(&self, path: &KeyPath) -> Option<&str> {
+        self.sets
+            .iter()
+            .rev()
+            .find(|set| {
+                let given = set.split_once('=').and_then(|(set, _)| set.parse().ok());
+                given.is_some_and(|given: KeyPath| path.0.starts_with(&given.0))
+            })
+            .map(String::as_str)
+    }
+
     /// Whether the file itself holds this key, and `--set` has not overruled it.
     #[must_use]
     pub fn says(&self, path: &KeyPath) -> bool {
+        if self.set_by(path).is_some() {
+            return false;
+        }
         let mut node = &self.places;
         for part in &path.0 {
             let next = match (part, node) {
@@ -203,15 +225,21 @@ impl Document {
     /// Line and column of a place, both from 1.
     #[must_use]
     pub fn line_column(&self, span: &Span) -> (usize, usize) {
-        let before = &self.text[..span.start.min(self.text.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .map_or(0, |tail| tail.chars().count())
-            + 1;
-        (line, column)
+        line_column(&self.text, span)
     }
+}
+
+/// Line and column of a place in a text, both from 1.
+#[must_use]
+pub fn line_column(text: &str, span: &Span) -> (usize, usize) {
+    let before = &text[..span.start.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |tail| tail.chars().count())
+        + 1;
+    (line, column)
 }
 
 /// `format` is looked at before the rest, so that a file of a later format says so and nothing else.
@@ -302,7 +330,18 @@ fn with_sets(spec: &Spec, sets: &[String]) -> Result<Spec, ParseError> {
     };
     let mut value = serde_json::to_value(spec).map_err(|error| plain(error.to_string()))?;
     for set in sets {
-        apply_set(&mut value, set).map_err(|error| plain(error.to_string()))?;
+        let mut read = value.clone();
+        apply_set(&mut read, set, set_value).map_err(|error| plain(error.to_string()))?;
+        if Spec::deserialize(read.clone()).is_err() {
+            // A text that looks like a number, such as a token of digits.
+            let mut text = value.clone();
+            let as_text = |text: &str| Value::String(text.to_owned());
+            apply_set(&mut text, set, as_text).map_err(|error| plain(error.to_string()))?;
+            if Spec::deserialize(text.clone()).is_ok() {
+                read = text;
+            }
+        }
+        value = read;
     }
     Spec::deserialize(value).map_err(|error| ParseError {
         message: format!("after --set {}: {error}", sets.join(" --set ")),
@@ -311,7 +350,7 @@ fn with_sets(spec: &Spec, sets: &[String]) -> Result<Spec, ParseError> {
     })
 }
 
-fn apply_set(root: &mut Value, set: &str) -> Result<(), SetError> {
+fn apply_set(root: &mut Value, set: &str, read: impl Fn(&str) -> Value) -> Result<(), SetError> {
     let (path, text) = set
         .split_once('=')
         .ok_or_else(|| SetError::Malformed(set.to_owned()))?;
@@ -333,7 +372,7 @@ fn apply_set(root: &mut Value, set: &str) -> Result<(), SetError> {
             Part::Index(index) => place.get_mut(*index).ok_or_else(|| nowhere(part))?,
         };
     }
-    *place = set_value(text);
+    *place = read(text);
     Ok(())
 }
 

@@ -1,16 +1,20 @@
 //! Checks of the topology that need no host: all at once, each with its place and a way out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::KeyPath;
-use super::layout::Ports;
 use super::lint_flags::{
     FLAG_IN_VERSION, FLAG_OWNED, FLAG_VALUE, TLS_CONTRADICTION, UNKNOWN_FLAG, lint_flags,
 };
-use super::resolve::{Topology, resolve};
-use super::spec::{AddressSpec, Binaries, HostSpec, Plane, RuntimeKind, Spec};
+use super::lint_resolved::{
+    DUPLICATE_ADDRESS, DUPLICATE_NAME, PATH_CLASH, PLAIN_EXPOSED, PORT_CLASH, SYSTEM_PATH,
+    duplicate_name, lint_resolved,
+};
+use super::resolve::resolve;
+use super::spec::{Binaries, HostSpec, RuntimeKind, Spec};
 use crate::advisory::{Weight, advisories};
 use crate::finding::{Check, Finding};
+use crate::path::HostPath;
 use crate::version::{KNOWN_MINORS, NEWEST_PATCHES};
 
 /// Every check of this file and of the flags, for `etcdup explain`.
@@ -30,6 +34,7 @@ pub const LINTS: &[Check] = &[
     SYSTEM_PATH,
     ADDRESS,
     CLIENT_NAME,
+    LIFETIME,
     NOT_YET,
     UNKNOWN_FLAG,
     FLAG_IN_VERSION,
@@ -43,19 +48,6 @@ const NO_MEMBERS: Check = Check {
     title: "the file names no member",
     about: "A cluster has at least one member. Each is a `[[member]]` table with a `host`.",
     advice: "add a [[member]] with a name and a host",
-};
-const DUPLICATE_NAME: Check = Check {
-    id: "duplicate-name",
-    title: "two members have one name",
-    about: "etcd tells members apart by name while a cluster forms; two of one name never do.",
-    advice: "give each member a name of its own",
-};
-const DUPLICATE_ADDRESS: Check = Check {
-    id: "duplicate-address",
-    title: "two members have one URL",
-    about: "Two members with the same address and peer port would be one to their peers. Users have noticed only \
-            after an outage that two hosts were the same (kubespray issue 2111).",
-    advice: "give each member its own address, or its own ports where members share a host",
 };
 const EVEN_MEMBERS: Check = Check {
     id: "even-members",
@@ -71,18 +63,6 @@ const MANY_VOTERS: Check = Check {
             recommends seven at most.",
     advice: "use 3 or 5 members",
 };
-const PORT_CLASH: Check = Check {
-    id: "port-clash",
-    title: "members of one host want one port",
-    about: "Members that share a host also share its ports. Each needs its own client, peer and metrics port.",
-    advice: "set client-port, peer-port and metrics-port for the member",
-};
-const PATH_CLASH: Check = Check {
-    id: "path-clash",
-    title: "members of one host want one directory",
-    about: "Two members in one data directory destroy each other's data.",
-    advice: "leave `data` out, or name a directory for each member",
-};
 const VERSION_HAZARD: Check = Check {
     id: "version-hazard",
     title: "a release with a known hazard",
@@ -97,12 +77,6 @@ const VERSION_UNKNOWN: Check = Check {
             for its flags and hazards are not known.",
     advice: "use a known minor, or a newer etcdup",
 };
-const PLAIN_EXPOSED: Check = Check {
-    id: "plain-exposed",
-    title: "plain HTTP that the network can reach",
-    about: "Whoever reaches a plain client port reads and changes everything in etcd, Kubernetes' secrets too.",
-    advice: "use `mutual`, listen on loopback, or say `allow-plain = true` under [security]",
-};
 const CHECKSUM_FORM: Check = Check {
     id: "checksum-form",
     title: "a checksum that is none",
@@ -115,18 +89,17 @@ const MIRROR_URL: Check = Check {
     about: "A mirror is an http or https URL. A password in it would show in plans, reports and the hosts' process lists.",
     advice: "write https://host/path; let a netrc file or a proxy log in",
 };
-const SYSTEM_PATH: Check = Check {
-    id: "system-path",
-    title: "a directory that belongs to the system",
-    about: "Directories for certificates, data and binaries are created, and their mode and owner are set. On /etc or /usr that \
-            would break the host; inside one another they would be in each other's way.",
-    advice: "name a directory of etcd's own, such as /etc/etcd",
-};
-const ADDRESS: Check = Check {
+pub(super) const ADDRESS: Check = Check {
     id: "address-unusable",
     title: "an address that others cannot use",
     about: "Peers and clients connect to this address. 0.0.0.0 is no place, and loopback leads each host to itself.",
     advice: "name the host's own address, or `address = { interface = \"..\" }`",
+};
+const LIFETIME: Check = Check {
+    id: "certificate-settings",
+    title: "a setting of certificates that cannot be used",
+    about: "Lifetimes are 1 to 36500 days, and every certificate and key has a file name of its own on its host.",
+    advice: "correct the setting, or leave it out",
 };
 const CLIENT_NAME: Check = Check {
     id: "client-name",
@@ -149,16 +122,40 @@ pub fn lint(spec: &Spec) -> Vec<Finding> {
     not_yet(spec, &mut findings);
     versions(spec, &mut findings);
     counts(spec, &mut findings);
-    duplicates(spec, &mut findings);
-    security(spec, &mut findings);
+    duplicate_names(spec, &mut findings);
+    lifetimes(spec, &mut findings);
     checksums(spec, &mut findings);
     names(spec, &mut findings);
     lint_flags(spec, &mut findings);
     if let Ok(topology) = resolve(spec, |_| None) {
-        clashes(&topology, &mut findings);
-        places(&topology, &mut findings);
+        findings.extend(lint_resolved(&topology));
     }
     findings
+}
+
+fn duplicate_names(spec: &Spec, findings: &mut Vec<Finding>) {
+    let mut names = BTreeMap::new();
+    for (index, member) in spec.member.iter().enumerate() {
+        if let Some(name) = &member.name
+            && let Some(first) = names.insert(name.clone(), index)
+        {
+            findings.push(duplicate_name(name, first, index));
+        }
+    }
+    let mut clients = BTreeSet::new();
+    for client in &spec.certificates.clients {
+        if !clients.insert(&client.name) {
+            let at = KeyPath::root("certificates").key("clients");
+            findings.push(
+                CLIENT_NAME
+                    .error(
+                        &client.name,
+                        format!("`{}` stands there twice", client.name),
+                    )
+                    .at(at),
+            );
+        }
+    }
 }
 
 fn not_yet(spec: &Spec, findings: &mut Vec<Finding>) {
@@ -252,73 +249,36 @@ fn counts(spec: &Spec, findings: &mut Vec<Finding>) {
     }
 }
 
-fn duplicates(spec: &Spec, findings: &mut Vec<Finding>) {
-    let mut names = BTreeMap::new();
-    let mut urls = BTreeMap::new();
-    for (index, member) in spec.member.iter().enumerate() {
-        if let Some(name) = &member.name
-            && let Some(first) = names.insert(name.clone(), index)
-        {
-            let evidence = format!("member {} of the file is called `{name}` too", first + 1);
-            findings.push(
-                DUPLICATE_NAME
-                    .error(name, evidence)
-                    .at(KeyPath::member(index).key("name")),
-            );
-        }
-        let (address, key) = match (&member.address, &member.host) {
-            (Some(AddressSpec::Given(address)), _) => (address.to_string(), "address"),
-            (Some(AddressSpec::Interface(_)), _) => continue,
-            (None, HostSpec::Text(text)) => (
-                text.rsplit('@').next().unwrap_or(text).to_ascii_lowercase(),
-                "host",
-            ),
-            (None, HostSpec::Ssh(ssh)) => (ssh.ssh.to_ascii_lowercase(), "host"),
-            (None, HostSpec::Vagrant(machine)) => (machine.vagrant.clone(), "host"),
-        };
-        let port = Ports::of(member, &spec.layout).peer;
-        if let Some(first) = urls.insert((address.clone(), port), index) {
-            let evidence = format!(
-                "member {} of the file has {address}, peer port {port}, too",
-                first + 1
-            );
-            findings.push(
-                DUPLICATE_ADDRESS
-                    .error(&address, evidence)
-                    .at(KeyPath::member(index).key(key)),
-            );
-        }
-    }
-}
-
-fn security(spec: &Spec, findings: &mut Vec<Finding>) {
-    if spec.security.allow_plain {
-        return;
-    }
-    let Ok(topology) = resolve(spec, |_| None) else {
-        return;
-    };
-    let planes = [
-        ("client", spec.security.client),
-        ("peer", spec.security.peer),
+fn lifetimes(spec: &Spec, findings: &mut Vec<Finding>) {
+    let certificates = &spec.certificates;
+    let given = [
+        (certificates.days, KeyPath::root("certificates").key("days")),
+        (
+            certificates.authority.days,
+            KeyPath::root("certificates").key("authority").key("days"),
+        ),
     ];
-    for (plane, _) in planes.into_iter().filter(|(_, kind)| *kind == Plane::Plain) {
-        let exposed: Vec<_> = topology
-            .members
-            .iter()
-            .filter(|member| !member.listen.is_loopback())
-            .map(|m| m.name.to_string())
-            .collect();
-        if !exposed.is_empty() {
-            let evidence = format!(
-                "the {plane} plane of {} is plain HTTP on an address of the network",
-                exposed.join(", ")
-            );
-            findings.push(
-                PLAIN_EXPOSED
-                    .error(plane, evidence)
-                    .at(KeyPath::root("security").key(plane)),
-            );
+    for (days, at) in given {
+        if !(1..=36_500).contains(&days) {
+            let evidence = format!("{days} days are no lifetime: 1 to 36500");
+            findings.push(LIFETIME.error("certificates", evidence).at(at));
+        }
+    }
+    let files = &certificates.files;
+    let names = [
+        &files.ca,
+        &files.server.cert,
+        &files.server.key,
+        &files.peer.cert,
+        &files.peer.key,
+    ];
+    let mut seen = BTreeSet::new();
+    for name in names {
+        let plain = !name.contains('/') && HostPath::try_from(format!("/{name}")).is_ok();
+        if !plain || !seen.insert(name) {
+            let evidence = format!("`{name}` is no file name of its own");
+            let at = KeyPath::root("certificates").key("files");
+            findings.push(LIFETIME.error("certificates", evidence).at(at));
         }
     }
 }
@@ -403,134 +363,6 @@ fn names(spec: &Spec, findings: &mut Vec<Finding>) {
                     .error("host", evidence)
                     .at(KeyPath::member(index).key("host")),
             );
-        }
-    }
-}
-
-/// Directories that are the system's, and those of one member that lie in each other.
-fn places(topology: &Topology, findings: &mut Vec<Finding>) {
-    const SYSTEM: [&str; 24] = [
-        "/bin",
-        "/boot",
-        "/dev",
-        "/etc",
-        "/home",
-        "/lib",
-        "/lib64",
-        "/opt",
-        "/proc",
-        "/root",
-        "/run",
-        "/sbin",
-        "/srv",
-        "/sys",
-        "/tmp",
-        "/usr",
-        "/usr/bin",
-        "/usr/lib",
-        "/usr/local",
-        "/usr/sbin",
-        "/usr/share",
-        "/var",
-        "/var/lib",
-        "/var/tmp",
-    ];
-    let apart = topology.hosts.len() > 1;
-    for member in &topology.members {
-        let at = || KeyPath::member(member.index);
-        let own = [
-            ("certificates", &member.layout.certificates),
-            ("data", &member.layout.data),
-        ];
-        for (what, path) in own {
-            if SYSTEM.contains(&path.as_str()) {
-                let evidence =
-                    format!("{what} of {} in {path}, which is the system's", member.name);
-                findings.push(
-                    SYSTEM_PATH
-                        .error(&member.name, evidence)
-                        .at(KeyPath::root("layout").key(what)),
-                );
-            }
-        }
-        let (certificates, data) = (&member.layout.certificates, &member.layout.data);
-        if certificates.is_within(data) || data.is_within(certificates) {
-            let evidence =
-                format!("certificates in {certificates} and data in {data} lie in each other");
-            findings.push(
-                SYSTEM_PATH
-                    .error(&member.name, evidence)
-                    .at(KeyPath::root("layout").key("data")),
-            );
-        }
-        let nowhere = member.address.ip().is_some_and(|ip| ip.is_unspecified());
-        if nowhere || (apart && member.address.is_loopback()) {
-            let evidence = format!(
-                "{} is not where other hosts find {}",
-                member.address, member.name
-            );
-            findings.push(
-                ADDRESS
-                    .error(&member.name, evidence)
-                    .at(at().key("address")),
-            );
-        }
-    }
-}
-
-fn clashes(topology: &Topology, findings: &mut Vec<Finding>) {
-    for (index, member) in topology.members.iter().enumerate() {
-        let at = || KeyPath::member(member.index);
-        let own = [
-            ("client-port", Some(member.ports.client)),
-            ("peer-port", Some(member.ports.peer)),
-            ("metrics-port", member.ports.metrics),
-        ];
-        if member.ports.client == member.ports.peer {
-            let evidence = format!("clients and peers both want port {}", member.ports.client);
-            findings.push(PORT_CLASH.error(&member.name, evidence).at(at()));
-        }
-        for other in topology.members[..index]
-            .iter()
-            .filter(|other| other.host == member.host)
-        {
-            let taken = [
-                Some(other.ports.client),
-                Some(other.ports.peer),
-                other.ports.metrics,
-            ];
-            let apart = other.listen != member.listen
-                && !other.listen.is_unspecified()
-                && !member.listen.is_unspecified();
-            for (key, port) in own
-                .iter()
-                .filter(|(_, port)| port.is_some() && taken.contains(port))
-            {
-                let loopback_too = *key == "metrics-port" || !member.listen.is_loopback();
-                if apart && !loopback_too {
-                    continue;
-                }
-                let evidence = format!(
-                    "{} wants port {} of {} too",
-                    other.name,
-                    port.unwrap_or_default(),
-                    member.host
-                );
-                findings.push(PORT_CLASH.error(&member.name, evidence).at(at().key(key)));
-            }
-            if member.layout.data.is_within(&other.layout.data)
-                || other.layout.data.is_within(&member.layout.data)
-            {
-                let evidence = format!(
-                    "{} and {} of {} would share {}",
-                    other.name, member.name, member.host, member.layout.data
-                );
-                findings.push(
-                    PATH_CLASH
-                        .error(&member.name, evidence)
-                        .at(at().key("data")),
-                );
-            }
         }
     }
 }

@@ -104,16 +104,12 @@ fn walk(document: &Document, path: &str, value: &Value, settings: &mut Vec<Setti
 }
 
 fn origin(document: &Document, path: &str) -> String {
-    if document
-        .sets
-        .iter()
-        .any(|set| set.split_once('=').is_some_and(|(set, _)| set == path))
-    {
-        return "--set".to_owned();
-    }
     let Ok(path) = path.parse::<KeyPath>() else {
         return "default".to_owned();
     };
+    if document.set_by(&path).is_some() {
+        return "--set".to_owned();
+    }
     match document.find(&path) {
         Some(span) if document.says(&path) => {
             format!("{}:{}", document.name, document.line_column(&span).0)

@@ -89,6 +89,8 @@ settle_binaries() {
     found=$(timeout 20 "$1.part/etcd" --version 2>&1 | awk '/^etcd Version:/ { print $3 }')
     if [ "$found" != "$2" ]; then
         echo "the binary is etcd ${found:-for another machine}, wanted $2 for $(uname -m)"
+        rm -rf "$1.part"
+        rmdir "$(parent_of "$1")" 2>/dev/null
         return 1
     fi
     sync "$1.part"/etcd* || return 1

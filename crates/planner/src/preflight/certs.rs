@@ -2,10 +2,10 @@
 
 use etcdup_core::certificate::{CertFacts, Lookups, accept_peer};
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::Observation;
+use etcdup_core::observation::{Observation, SourceFacts};
 use etcdup_core::seen::Seen;
-use etcdup_core::stage::Content;
-use etcdup_core::topology::{KeyPath, Plane};
+use etcdup_core::stage::{Artifact, Content};
+use etcdup_core::topology::{KeyPath, Member, Plane};
 
 use super::Fresh;
 use crate::planner::Planner;
@@ -50,6 +50,7 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
         }
     }
     for member in &planner.topology.members {
+        pairs(planner, seen, member, findings);
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
@@ -64,6 +65,68 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
                         .at(KeyPath::root("certificates").key("provided")),
                 );
             }
+        }
+    }
+}
+
+/// A CA that has ended, or is not good yet, serves nobody.
+pub(super) fn authority(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
+    let certificates = &planner.topology.spec.certificates;
+    let (facts, at) = match &certificates.provided {
+        Some(provided) => (
+            source(seen, &provided.ca).and_then(|source| source.certificate.as_ref()),
+            KeyPath::root("certificates").key("provided").key("ca"),
+        ),
+        None => (
+            seen.authority.facts(),
+            KeyPath::root("certificates").key("authority"),
+        ),
+    };
+    if let Some(Err(unmet)) = facts.map(|facts| facts.in_time(seen.at)) {
+        let check = &crate::operator::AUTHORITY_BROKEN;
+        findings.push(
+            check
+                .error("authority", format!("its certificate is {unmet}"))
+                .at(at),
+        );
+    }
+}
+
+fn source<'a>(seen: &'a Observation, path: &str) -> Option<&'a SourceFacts> {
+    seen.sources.get(path)?.yes()
+}
+
+/// Provided files that are no certificates, or whose key is another's.
+fn pairs(planner: &Planner, seen: &Observation, member: &Member, findings: &mut Vec<Finding>) {
+    let at = || KeyPath::root("certificates").key("provided");
+    let provided = |artifact: &Artifact| match &artifact.content {
+        Content::Provided(path) => Some((path.clone(), source(seen, path)?.clone())),
+        _ => None,
+    };
+    let files = &planner.topology.spec.certificates.files;
+    let of = |name: &str| {
+        let mut own = planner.wanted(member).certificates.iter();
+        own.find(|artifact| artifact.path.file_name() == name)
+            .and_then(provided)
+    };
+    let mut known = vec![(of(&files.ca), None)];
+    for (role, _) in planner.topology.certificates(member) {
+        let pair = files.of(role);
+        known.push((of(&pair.cert), of(&pair.key)));
+    }
+    for (cert, key) in known {
+        let Some((path, cert)) = cert else { continue };
+        if cert.certificate.is_none() {
+            findings.push(
+                SOURCE_UNREADABLE
+                    .error(&member.name, format!("{path} holds no certificate"))
+                    .at(at()),
+            );
+        } else if let Some((key_path, key)) = key
+            && key.public_key != cert.public_key
+        {
+            let evidence = format!("{key_path} is not the key of {path}");
+            findings.push(SOURCE_UNREADABLE.error(&member.name, evidence).at(at()));
         }
     }
 }
@@ -87,6 +150,41 @@ pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
                 )
                 .at(at()),
         );
+    }
+    let mut refuse = |why: String| {
+        findings.push(CERT_REFUSED.error(&fresh.member.name, why).at(at()));
+    };
+    if !facts.client {
+        refuse(
+            "the peer certificate is not meant for clients: others would refuse the connections it makes, in that one direction"
+                .to_owned(),
+        );
+    }
+    if !facts.server {
+        refuse(
+            "the peer certificate is not meant for servers: others would not connect to it"
+                .to_owned(),
+        );
+    }
+    let provided = topology.spec.certificates.provided.as_ref();
+    // A bundle may hold the issuer in any place, a chain may lead to it: only one and one can be told.
+    let authority = provided
+        .and_then(|provided| source(fresh.seen, &provided.ca))
+        .filter(|source| source.certificates == 1)
+        .and_then(|source| source.certificate.as_ref());
+    if let Some(authority) = authority {
+        let by_key = !facts.issuer_key_id.is_empty() && !authority.key_id.is_empty();
+        let foreign = if by_key {
+            facts.issuer_key_id != authority.key_id
+        } else {
+            facts.issuer != authority.name
+        };
+        if foreign {
+            refuse(format!(
+                "the peer certificate was issued by `{}`, and members trust `{}`",
+                facts.issuer, authority.name
+            ));
+        }
     }
     let Some(from) = fresh
         .member

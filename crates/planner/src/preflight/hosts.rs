@@ -18,8 +18,8 @@ pub(crate) const HOST_UNSEEN: Check = Check {
 pub(super) const HOST_TOOLS: Check = Check {
     id: "host-tools",
     title: "a host lacks tools",
-    about: "A host needs a POSIX shell, coreutils, tar, gzip, flock, awk, sed, grep, od, df and stat; nothing is installed \
-            beside etcd.",
+    about: "A host needs a POSIX shell, coreutils, tar, gzip, flock, awk, sed, grep, find, getent, od, df and stat; curl or \
+            wget where it downloads the release itself. Nothing is installed beside etcd.",
     advice: "install them with the host's package manager",
 };
 pub(super) const HOST_ROOT: Check = Check {
@@ -74,11 +74,17 @@ pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Fi
         };
         let mut add = |finding| findings.push(at_host(planner, host, finding));
         let facts = &view.facts;
-        if !facts.missing_tools.is_empty() {
-            add(HOST_TOOLS.error(
-                host,
-                format!("there is no {}", facts.missing_tools.join(", ")),
-            ));
+        // Either of the two downloads.
+        let lacks = |tool: &str| facts.missing_tools.iter().any(|missing| missing == tool);
+        let download = lacks("curl") && lacks("wget");
+        let missing: Vec<&str> = facts
+            .missing_tools
+            .iter()
+            .map(String::as_str)
+            .filter(|tool| download || !["curl", "wget"].contains(tool))
+            .collect();
+        if !missing.is_empty() {
+            add(HOST_TOOLS.error(host, format!("there is no {}", missing.join(", "))));
         }
         if let Architecture::Other(machine) = &facts.architecture {
             add(HOST_ARCH.error(host, format!("its processor is {machine}")));

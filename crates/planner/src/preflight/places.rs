@@ -1,7 +1,8 @@
 //! Checks of a member's ports, disk and listen address.
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::topology::KeyPath;
+use etcdup_core::observation::HostView;
+use etcdup_core::topology::{KeyPath, Member};
 
 use super::Fresh;
 
@@ -65,6 +66,31 @@ pub(super) fn ports(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// What unpacking a release takes: the archive beside etcdup's own files, etcd and its tools where binaries go.
+const ROOM: [(&str, u64); 2] = [("binaries", 160 << 20), ("what is sent", 80 << 20)];
+
+/// Room for binaries that are to be installed, on hosts of running members too.
+pub(super) fn room(member: &Member, host: &HostView, findings: &mut Vec<Finding>) {
+    let places = [&member.layout.binaries, &member.layout.state];
+    for (path, (what, needed)) in places.into_iter().zip(ROOM) {
+        let Some(disk) = host.disks.get(path).filter(|disk| disk.free < needed) else {
+            continue;
+        };
+        let evidence = format!(
+            "{} MiB are free for {what} in {path} on {} ({}), {} MiB are needed",
+            disk.free >> 20,
+            member.host,
+            disk.device,
+            needed >> 20
+        );
+        findings.push(
+            DISK_SPACE
+                .error(&member.name, evidence)
+                .at(KeyPath::member(member.index)),
+        );
+    }
+}
+
 pub(super) fn disk(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let at = || KeyPath::member(fresh.member.index);
     let Some(disk) = fresh.host.disks.get(&fresh.member.layout.data) else {
@@ -93,6 +119,14 @@ pub(super) fn disk(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
 
 pub(super) fn listen(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let facts = &fresh.host.facts;
+    if facts.addresses.is_empty() && !fresh.member.listen.is_loopback() {
+        let evidence = format!(
+            "{} lists no addresses (it has no `ip`), so {} could not be looked for",
+            fresh.member.host, fresh.member.listen
+        );
+        findings.push(LISTEN_ADDRESS.warning(&fresh.member.name, evidence));
+        return;
+    }
     if facts.addresses.is_empty() || facts.has_address(fresh.member.listen) {
         return;
     }

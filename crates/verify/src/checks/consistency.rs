@@ -104,16 +104,24 @@ pub(super) fn peers(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
 
 pub(super) fn alarms(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut raised = BTreeSet::new();
-    for (_, member) in evidence.answered() {
-        raised.extend(member.alarms.yes().into_iter().flatten().copied());
+    let mut findings = Vec::new();
+    for (name, member) in evidence.answered() {
+        match &member.alarms {
+            Seen::Yes(alarms) => raised.extend(alarms.iter().copied()),
+            Seen::No(unseen) => {
+                findings.push(check.warning(name, format!("could not be read: {unseen}")));
+            }
+        }
     }
-    if raised.is_empty() {
-        return vec![check.pass("cluster", "none")];
+    findings.extend(
+        raised
+            .into_iter()
+            .map(|(id, alarm)| check.error(format!("{id:x}"), alarm)),
+    );
+    if findings.is_empty() {
+        findings.push(check.pass("cluster", "none"));
     }
-    raised
-        .into_iter()
-        .map(|(id, alarm)| check.error(format!("{id:x}"), alarm))
-        .collect()
+    findings
 }
 
 /// etcd's own default.

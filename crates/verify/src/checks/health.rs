@@ -51,7 +51,18 @@ pub(super) fn leader(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
                 .find(|(_, member)| member.view.id == leader)
                 .map(|(name, _)| name.to_string());
             let name = name.unwrap_or_else(|| format!("{leader:x}"));
-            vec![check.pass("cluster", format!("{name} leads"))]
+            let terms: BTreeSet<u64> = evidence
+                .answered()
+                .map(|(_, member)| member.view.term)
+                .collect();
+            match terms.iter().copied().collect::<Vec<_>>()[..] {
+                [term] => vec![check.pass("cluster", format!("{name} leads in term {term}"))],
+                // An election between two answers looks the same.
+                _ => vec![check.warning(
+                    "cluster",
+                    format!("{name} leads, and members are in the terms {terms:?}; verify again"),
+                )],
+            }
         }
         _ => {
             let views = evidence

@@ -28,7 +28,11 @@ pub(super) fn members(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         .map(|member| topology.peer_url(member).to_string())
         .collect();
     let mut findings = Vec::new();
-    for (name, member) in evidence.answered() {
+    // A learner does not answer for the list.
+    let voters = evidence
+        .answered()
+        .filter(|(_, member)| !member.view.learner);
+    for (name, member) in voters {
         let listed: BTreeSet<String> = member
             .view
             .listed
@@ -56,18 +60,18 @@ pub(super) fn members(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn started(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let view = evidence.answered().map(|(_, member)| &member.view).next();
-    let mut findings: Vec<Finding> = view
-        .into_iter()
-        .flat_map(|view| &view.listed)
+    let waiting: BTreeSet<(u64, String)> = evidence
+        .answered()
+        .flat_map(|(_, member)| &member.view.listed)
         .filter(|listed| !listed.started())
-        .map(|listed| {
+        .map(|listed| (listed.id, listed.peer_urls.join(", ")))
+        .collect();
+    let mut findings: Vec<Finding> = waiting
+        .into_iter()
+        .map(|(id, urls)| {
             check.error(
-                format!("{:x}", listed.id),
-                format!(
-                    "the member at {} has never started",
-                    listed.peer_urls.join(", ")
-                ),
+                format!("{id:x}"),
+                format!("the member at {urls} has never started"),
             )
         })
         .collect();
