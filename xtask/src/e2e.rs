@@ -1,6 +1,7 @@
 //! `cargo xtask e2e`: every scenario through the real binary, each on fresh real hosts; a table at the end.
 
 mod bootstrap;
+mod examples;
 mod faults;
 mod operators;
 mod preflight;
@@ -65,6 +66,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         preflight::ALL,
         tools::ALL,
         ways::ALL,
+        examples::ALL,
     ]
     .into_iter()
     .flatten()

@@ -219,6 +219,25 @@ impl CertFacts {
         Ok(())
     }
 
+    /// Whether whoever connects to this address accepts it: Go compares the address or name of the URL with the SANs, a
+    /// wildcard for one label, and takes no notice of the common name.
+    #[must_use]
+    pub fn covers(&self, address: &Address) -> bool {
+        let Address::Name(name) = address else {
+            return self.sans.contains(address);
+        };
+        let exact = |san: &Address| matches!(san, Address::Name(san) if san.as_str().eq_ignore_ascii_case(name.as_str()));
+        // A wildcard is no address, so it is among the odd ones.
+        let parent = name.as_str().split_once('.').map(|(_, parent)| parent);
+        let wildcard = |san: &String| {
+            let domain = san.strip_prefix("*.");
+            domain.is_some_and(|domain| {
+                parent.is_some_and(|parent| parent.eq_ignore_ascii_case(domain))
+            })
+        };
+        self.sans.iter().any(exact) || self.odd_sans.iter().any(wildcard)
+    }
+
     /// Whether less than a third of its life is left.
     #[must_use]
     pub fn is_due(&self, now: Timestamp) -> bool {

@@ -139,6 +139,16 @@ impl Owner {
     }
 }
 
+impl Owner {
+    /// `root:root`.
+    #[must_use]
+    pub fn root() -> Self {
+        #[allow(clippy::expect_used, reason = "a constant that the tests parse")]
+        let root: UserName = "root".parse().expect("`root` is a user name");
+        Self::of(&root)
+    }
+}
+
 impl std::str::FromStr for Owner {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {

@@ -19,7 +19,7 @@ pub use resolve::{ClusterState, Member, ResolveError, Topology, resolve};
 pub use spec::{
     AddressSpec, Algorithm, Archive, Authority, Binaries, CertificateFiles, CertificateSource,
     Certificates, CfsslFiles, ClientCertificate, Directory, Download, FileSpec, HostBinaries,
-    HostSpec, Layout, MemberSpec, OperatorSource, Plane, Provided, ProvidedFrom, Release,
-    RuntimeKind, Security, Spec, Ssh,
+    HostSpec, Layout, MemberSpec, OperatorSource, Plane, Pod, Provided, ProvidedFrom, PullPolicy,
+    Release, RuntimeKind, Security, Spec, Ssh,
 };
 pub use target::{HostId, HostKeyPolicy, HostTarget, SshTarget, Sudo};

@@ -99,6 +99,9 @@ pub fn step_words(step: &HostStep) -> (&'static str, String) {
         HostStep::Disable(unit) => ("-", format!("stop and disable {unit}")),
         HostStep::Spawn { member, .. } => (">", format!("start {member}")),
         HostStep::Kill { .. } => (">", "stop etcd, if it runs".to_owned()),
+        HostStep::Image { image, .. } => ("+", format!("image {image}, from an archive")),
+        HostStep::Pod(artifact) => (">", format!("pod by {}", file_words(artifact))),
+        HostStep::StopPod { manifest, .. } => ("-", format!("pod of {manifest}")),
         HostStep::Keep { path } => ("~", format!("keep {path} as {path}.kept-<time>")),
         HostStep::Remove(path) => ("-", format!("delete {path}")),
     }

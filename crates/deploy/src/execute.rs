@@ -24,7 +24,7 @@ use crate::error::{DeployError, HostFailure};
 use crate::lease::Leases;
 use crate::observe::{header, provided, state_of};
 use crate::queries::queries;
-use crate::release::Binary;
+use crate::release::{self, Binary};
 use crate::scripts::STAGE;
 use crate::session::Session;
 use crate::stage_input::{Body, StageInput};
@@ -78,6 +78,8 @@ fn stopped(topology: &Topology, stage: &Stage) -> Vec<MemberName> {
     let stops = |step: &HostStep, member: &Member| match step {
         HostStep::Restart(unit) | HostStep::Disable(unit) => *unit == member.layout.unit,
         HostStep::Kill { pid_file } => *pid_file == member.layout.pid_file,
+        HostStep::StopPod { manifest, .. } => *manifest == member.layout.manifest,
+        HostStep::Pod(artifact) => artifact.path == member.layout.manifest,
         _ => false,
     };
     let of = |member: &&Member| {
@@ -268,7 +270,26 @@ impl Run<'_> {
         step: &HostStep,
     ) -> Result<(), DeployError> {
         match step {
-            HostStep::File(artifact) => self.pack_file(input, host, artifact).await,
+            HostStep::File(artifact) | HostStep::Pod(artifact) => {
+                self.pack_file(input, host, artifact).await
+            }
+            HostStep::Image { image, archive } => {
+                let architecture = view
+                    .map(|view| view.facts.architecture.to_string())
+                    .unwrap_or_default();
+                let path = self
+                    .session
+                    .base
+                    .join(archive.replace("{arch}", &architecture));
+                let ready = release::ready(&path)?;
+                let body = Body::File {
+                    path: ready.path,
+                    size: ready.size,
+                    sha256: ready.sha256,
+                };
+                input.image(body, image);
+                Ok(())
+            }
             HostStep::Binaries {
                 directory, links, ..
             } => {

@@ -59,17 +59,24 @@ pub(crate) fn queries(
         ask(format_args!("tool|curl"));
         ask(format_args!("tool|wget"));
     }
+    if topology.spec.runtime == RuntimeKind::StaticPod && topology.spec.pod.archive.is_some() {
+        ask(format_args!("image|{}", etcdup_render::image(topology)));
+    }
     for member in topology.on_host(host) {
         let (layout, wanted) = (&member.layout, planner.wanted(member));
         ask(format_args!("dir|{}", layout.data));
         ask(format_args!("dir|{}", layout.certificates));
-        ask(format_args!("bin|{}", wanted.etcd));
+        if topology.spec.runtime != RuntimeKind::StaticPod {
+            ask(format_args!("bin|{}", wanted.etcd));
+        }
         ask(format_args!("text|{}", wanted.settled.path));
         for artifact in &wanted.certificates {
             certificate(artifact, &mut ask);
         }
         if systemd {
             ask(format_args!("member|{}|unit|{}", member.name, layout.unit));
+        } else if topology.spec.runtime == RuntimeKind::StaticPod {
+            ask(format_args!("member|{}|pod|{}", member.name, layout.data));
         } else {
             ask(format_args!(
                 "member|{}|file|{}",
@@ -136,7 +143,11 @@ fn lookups(topology: &Topology, provided: &[CertFacts]) -> (BTreeSet<String>, BT
             topology
                 .members
                 .iter()
-                .filter_map(|member| member.address.ip()),
+                .filter_map(|member| {
+                    // Where a member is called by a name, it connects from the address that it listens on.
+                    let own = Some(member.listen).filter(|ip| !ip.is_unspecified());
+                    member.address.ip().or(own)
+                }),
         );
         for san in provided.iter().flat_map(|facts| &facts.sans) {
             if let Address::Name(name) = san {

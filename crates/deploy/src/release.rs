@@ -107,7 +107,7 @@ pub(crate) async fn prepare(
     Ok(binaries)
 }
 
-fn ready(path: &Path) -> Result<Ready, ReleaseError> {
+pub(crate) fn ready(path: &Path) -> Result<Ready, ReleaseError> {
     let (sha256, size) = digest_file(path).map_err(|source| ReleaseError::File {
         path: path.to_owned(),
         source,

@@ -242,6 +242,10 @@ impl Session {
         let start = Instant::now();
         let mut told = BTreeSet::new();
         loop {
+            let hosts = looked_at_by(gates, seen);
+            if !hosts.is_empty() {
+                self.look(planner, &hosts, false, seen).await;
+            }
             let asked = asked_by(gates, planner);
             if !asked.is_empty() {
                 self.ask_some(&planner.topology, seen, &asked).await;
@@ -275,7 +279,8 @@ impl Session {
             if self.settings.cancel.is_cancelled() {
                 return Err(DeployError::Stopped(format!("waiting: {reason}")));
             }
-            tokio::time::sleep(POLL).await;
+            // Looking at a host costs it a script.
+            tokio::time::sleep(if hosts.is_empty() { POLL } else { POLL * 10 }).await;
         }
     }
 
@@ -283,7 +288,8 @@ impl Session {
     async fn console(&self, planner: &Planner, seen: &Observation, holds: &Holds) -> Vec<String> {
         let (Holds::Serves(name)
         | Holds::QuorumWithout { member: name, .. }
-        | Holds::Follows(name)) = holds;
+        | Holds::Follows(name)
+        | Holds::Renewed { member: name, .. }) = holds;
         let Ok((_, fresh)) = self.observe(planner.goal.clone()).await else {
             return Vec::new();
         };
@@ -352,6 +358,20 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
         .flat_map(|gate| match &gate.holds {
             Holds::Serves(member) => vec![member.clone()],
             Holds::QuorumWithout { .. } | Holds::Follows(_) => all().collect(),
+            // Seen on the host, not asked of the member.
+            Holds::Renewed { .. } => Vec::new(),
+        })
+        .collect()
+}
+
+/// The hosts that gates look at which do not hold yet.
+fn looked_at_by(gates: &[Gate], seen: &Observation) -> Vec<HostId> {
+    gates
+        .iter()
+        .filter(|gate| gate.check(seen).is_err())
+        .filter_map(|gate| match &gate.holds {
+            Holds::Renewed { host, .. } => Some(host.clone()),
+            Holds::Serves(_) | Holds::QuorumWithout { .. } | Holds::Follows(_) => None,
         })
         .collect()
 }

@@ -125,6 +125,16 @@ impl StageInput {
         );
     }
 
+    /// Loads an image from an archive that is here.
+    pub(crate) fn image(&mut self, body: Body, image: &str) {
+        self.commit();
+        let payload = self.payload(body);
+        self.operation(
+            format!("load the image {image}"),
+            &format!("image|{payload}"),
+        );
+    }
+
     /// Has the host download an archive.
     pub(crate) fn fetch(&mut self, url: &str, sum: &str, directory: &HostPath, version: &str) {
         self.commit();
@@ -192,7 +202,17 @@ impl StageInput {
                 self.removed.push(path.clone());
                 self.operation(format!("delete {path}"), &format!("remove|{path}"));
             }
-            HostStep::File(_) | HostStep::Binaries { .. } => {}
+            HostStep::StopPod { manifest, data } => {
+                self.removed.push(manifest.clone());
+                self.operation(
+                    format!("take {manifest} away and wait for its etcd to end"),
+                    &format!("stop_pod|{manifest}|{data}"),
+                );
+            }
+            HostStep::File(_)
+            | HostStep::Pod(_)
+            | HostStep::Image { .. }
+            | HostStep::Binaries { .. } => {}
         }
     }
 

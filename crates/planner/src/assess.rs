@@ -50,6 +50,8 @@ pub struct Assessment<'a> {
     pub host: &'a HostView,
     /// Its process, where one runs.
     pub process: Option<&'a EtcdProcess>,
+    /// What starts it, as it should be.
+    pub start: &'a Artifact,
     /// Whether it serves.
     pub serves: bool,
     /// Whether it answered at all.
@@ -107,6 +109,7 @@ pub(crate) fn assess<'a>(
         member,
         host,
         process,
+        start,
         serves: seen.serves(&member.name),
         answers: seen.member(&member.name).is_some(),
         binaries: binaries(planner, member, host),
@@ -199,7 +202,8 @@ fn file(
             None => None,
         },
     };
-    let is_ca = path.file_name() == planner.topology.spec.certificates.files.ca
+    let is_ca = planner.topology.uses_tls()
+        && path.file_name() == planner.topology.spec.certificates.files.ca
         && path.is_within(&member.layout.certificates);
     match content {
         Some(why) => Some(difference(
@@ -292,16 +296,20 @@ fn start_file(
     if same {
         return place(found, wanted).map(|why| difference(&wanted.path, why, Weight::Quiet));
     }
-    if formed && planner.wanted(member).is_fresh(sum) {
+    if formed && planner.wanted(member).is_fresh(sum) && !planner.is_pod() {
         return Some(difference(
             &wanted.path,
             "still says initial-cluster-state=new",
             Weight::Quiet,
         ));
     }
-    if let (Some(found), Content::Text(wanted_text)) = (&found.text, &wanted.content)
-        && lasting(found) == lasting(wanted_text)
+    if let (Some(text), Content::Text(wanted_text)) = (&found.text, &wanted.content)
+        && lasting(text) == lasting(wanted_text)
     {
+        if planner.is_pod() {
+            // Writing it would restart the pod: it is brought up to date with its next real change.
+            return place(found, wanted).map(|why| difference(&wanted.path, why, Weight::Restart));
+        }
         let why = "differs in what counts at the first start only";
         return Some(difference(&wanted.path, why, Weight::Quiet));
     }
@@ -340,6 +348,11 @@ fn lasting(text: &str) -> Vec<&str> {
 /// Whether a member's binaries must be installed.
 pub(crate) fn binaries(planner: &Planner, member: &Member, host: &HostView) -> Option<Difference> {
     let etcd = &planner.wanted(member).etcd;
+    if planner.is_pod() {
+        let image = etcdup_render::image(&planner.topology);
+        let loads = planner.topology.spec.pod.archive.is_some() && !host.images.contains(&image);
+        return loads.then(|| difference(image, "is not loaded", Weight::Quiet));
+    }
     if matches!(planner.topology.spec.binaries, Binaries::Host(_)) {
         return None;
     }
@@ -370,7 +383,7 @@ fn running(
     let wanted = planner.wanted(member);
     if let Some(process) = process {
         let of_host = matches!(planner.topology.spec.binaries, Binaries::Host(_));
-        if process.exe != wanted.etcd.as_str() && !of_host {
+        if process.exe != wanted.etcd.as_str() && !of_host && !planner.is_pod() {
             found.push(difference(
                 "binary",
                 format!("{} runs, wanted {}", process.exe, wanted.etcd),

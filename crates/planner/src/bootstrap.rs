@@ -68,9 +68,12 @@ fn reason(member: &Assessment<'_>) -> String {
 /// Everything that differs for a member that does not run.
 fn whole(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let mut steps = binaries(planner, member);
+    let manifest = &member.member.layout.manifest;
     let files: Vec<HostStep> = member
         .files
         .iter()
+        // A manifest starts its pod: that is for the stage that starts members.
+        .filter(|(artifact, _)| artifact.path != *manifest)
         .map(|(artifact, _)| HostStep::File((*artifact).clone()))
         .collect();
     let enable = member
@@ -103,7 +106,7 @@ fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let owner = planner.topology.owner();
     let mut steps = Vec::new();
     let user = planner.topology.user();
-    if owner.is_some()
+    if planner.is_systemd()
         && !member
             .host
             .facts
@@ -139,6 +142,15 @@ fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
 fn binaries(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     if member.binaries.is_none() {
         return Vec::new();
+    }
+    if planner.is_pod() {
+        let archive = planner.topology.spec.pod.archive.iter();
+        return archive
+            .map(|archive| HostStep::Image {
+                image: etcdup_render::image(&planner.topology),
+                archive: archive.to_string(),
+            })
+            .collect();
     }
     let source = match &planner.topology.spec.binaries {
         Binaries::Host(_) => return Vec::new(),

@@ -141,6 +141,10 @@ impl Planner {
         &self.wanted[&member.name]
     }
 
+    pub(crate) fn is_pod(&self) -> bool {
+        self.topology.spec.runtime == RuntimeKind::StaticPod
+    }
+
     pub(crate) fn is_systemd(&self) -> bool {
         self.topology.spec.runtime == RuntimeKind::Systemd
     }

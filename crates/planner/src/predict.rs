@@ -146,6 +146,29 @@ impl Planner {
                     stop(host, &mut world.members, member);
                 }
             }
+            HostStep::Image { image, .. } => {
+                host.images.insert(image.clone());
+            }
+            HostStep::Pod(artifact) => {
+                self.file(host, artifact, authority.as_ref(), at);
+                if let Some(member) = self
+                    .topology
+                    .on_host(id)
+                    .find(|member| member.layout.manifest == artifact.path)
+                {
+                    self.run(host, member);
+                }
+            }
+            HostStep::StopPod { manifest, .. } => {
+                host.files.remove(manifest);
+                for member in self
+                    .topology
+                    .on_host(id)
+                    .filter(|member| member.layout.manifest == *manifest)
+                {
+                    stop(host, &mut world.members, member);
+                }
+            }
             HostStep::Keep { path } | HostStep::Remove(path) => {
                 host.files.remove(path);
                 host.data
@@ -217,8 +240,9 @@ impl Planner {
 
     fn run(&self, host: &mut HostView, member: &Member) {
         let wanted = self.wanted(member);
+        let before = host.processes.get(&member.name);
         let process = EtcdProcess {
-            pid: 1,
+            pid: before.map_or(1, |process| process.pid + 1),
             exe: wanted.etcd.to_string(),
             flags: wanted.flags.clone(),
             strays: Vec::new(),

@@ -1,8 +1,9 @@
 //! Starting what does not run, waiting for what runs and does not serve yet, and mending what needs no restart.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use etcdup_core::stage::{Gate, HostStep, Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{Gate, Holds, HostStep, Impact, Stage, StageKey, Work};
 use etcdup_core::topology::HostId;
 
 use crate::assess::{Assessment, Weight};
@@ -53,13 +54,36 @@ pub(crate) fn start(world: &World<'_>) -> Rule {
     })
 }
 
-/// Every member whose host was seen serves: the others cannot be waited for.
+/// Every member whose host was seen serves: the others cannot be waited for. A pod takes longer than a unit: the kubelet
+/// looks now and then, and may have to pull an image.
 pub(crate) fn all_seen(world: &World<'_>) -> Vec<Gate> {
-    world
-        .members
-        .iter()
-        .map(|member| Gate::serves(&member.member.name))
-        .collect()
+    let serves = |member: &Assessment<'_>| {
+        let mut gate = Gate::serves(&member.member.name);
+        if world.planner.is_pod() {
+            gate.within = POD;
+        }
+        gate
+    };
+    world.members.iter().map(serves).collect()
+}
+
+/// How long a pod may take to come up.
+pub(crate) const POD: Duration = Duration::from_secs(240);
+
+/// The gates after a restart: of a pod first of all that it is the new one.
+pub(crate) fn after_restart(world: &World<'_>, member: &Assessment<'_>) -> Vec<Gate> {
+    let renewed = member
+        .process
+        .filter(|_| world.planner.is_pod())
+        .map(|process| Gate {
+            holds: Holds::Renewed {
+                member: member.member.name.clone(),
+                host: member.member.host.clone(),
+                before: process.pid,
+            },
+            within: POD,
+        });
+    renewed.into_iter().chain(all_seen(world)).collect()
 }
 
 /// Waits for members that run as they should and do not serve yet: an election, or a snapshot on its way.
@@ -82,10 +106,7 @@ pub(crate) fn wait(world: &World<'_>) -> Rule {
         impact: Impact::None,
         before: Vec::new(),
         work: Work::Hosts(BTreeMap::new()),
-        settle: waiting
-            .iter()
-            .map(|member| Gate::serves(&member.member.name))
-            .collect(),
+        settle: all_seen(world),
     })
 }
 
@@ -161,8 +182,25 @@ pub(crate) fn restart_steps(planner: &Planner, member: &Assessment<'_>) -> Vec<H
     let mut steps: Vec<HostStep> = member
         .files
         .iter()
+        .filter(|(artifact, _)| !planner.is_pod() || artifact.path != layout.manifest)
         .map(|(artifact, _)| HostStep::File((*artifact).clone()))
         .collect();
+    if planner.is_pod() {
+        let changes = member
+            .files
+            .iter()
+            .any(|(artifact, _)| artifact.path == layout.manifest);
+        let there = member.host.files.contains_key(&layout.manifest);
+        if there && !changes {
+            // The kubelet looks at the file alone: the same once more would change nothing.
+            steps.push(HostStep::StopPod {
+                manifest: layout.manifest.clone(),
+                data: layout.data.clone(),
+            });
+        }
+        steps.push(HostStep::Pod(member.start.clone()));
+        return steps;
+    }
     if planner.is_systemd() {
         if !steps.is_empty() {
             steps.push(HostStep::Reload);

@@ -62,6 +62,14 @@ fn steps(
         {
             steps.push(HostStep::Disable(layout.unit.clone()));
         }
+    } else if planner.is_pod() {
+        let manifest = &layout.manifest;
+        if host.files.contains_key(manifest) || host.processes.contains_key(&member.name) {
+            steps.push(HostStep::StopPod {
+                manifest: manifest.clone(),
+                data: layout.data.clone(),
+            });
+        }
     } else if host.processes.contains_key(&member.name) {
         steps.push(HostStep::Kill {
             pid_file: layout.pid_file.clone(),
@@ -81,6 +89,7 @@ fn steps(
         .certificates
         .iter()
         .chain([&wanted.settled])
+        .filter(|artifact| !planner.is_pod() || artifact.path != layout.manifest)
         .filter(|artifact| host.files.contains_key(&artifact.path));
     steps.extend(files.map(|artifact| HostStep::Remove(artifact.path.clone())));
     if planner.is_systemd() && !steps.is_empty() {

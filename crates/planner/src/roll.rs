@@ -9,7 +9,7 @@ use etcdup_core::stage::{ClusterStep, Gate, Holds, Impact, Stage, StageKey, Work
 
 use crate::assess::Assessment;
 use crate::converge::{Rule, World};
-use crate::repair::{all_seen, restart_steps};
+use crate::repair::{after_restart, restart_steps};
 
 pub(crate) const OUTAGE: Check = Check {
     id: "outage-not-approved",
@@ -151,6 +151,6 @@ pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
         },
         before,
         work: Work::Hosts(BTreeMap::from([(member.member.host.clone(), steps)])),
-        settle: all_seen(world),
+        settle: after_restart(world, member),
     })
 }

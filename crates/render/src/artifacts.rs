@@ -8,7 +8,7 @@ use etcdup_core::topology::{
 };
 
 use crate::template::{RenderError, Renderer};
-use crate::{process, systemd};
+use crate::{process, static_pod, systemd};
 
 impl Renderer {
     /// The files that a member needs on its host, certificates first and the unit or start file last.
@@ -48,7 +48,12 @@ impl Renderer {
                     Some("root:root".parse()?),
                 )
             }
-            RuntimeKind::Process | RuntimeKind::StaticPod => {
+            RuntimeKind::StaticPod => {
+                let text = static_pod::manifest(topology, member, &flags)?;
+                let path = member.layout.manifest.clone();
+                (path, Mode::PRIVATE, text, Some(Owner::root()))
+            }
+            RuntimeKind::Process => {
                 let text = process::start_file(self, topology, member, &flags)?;
                 (member.layout.start_file.clone(), Mode::CLOSED, text, None)
             }

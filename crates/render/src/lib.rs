@@ -17,8 +17,10 @@
 mod artifacts;
 mod connect;
 mod process;
+mod static_pod;
 mod systemd;
 mod template;
 
 pub use connect::{ClientFiles, Program};
+pub use static_pod::image;
 pub use template::{Form, RenderError, Renderer, UnitTemplate};

@@ -1,6 +1,7 @@
 //! `etcdup check`: what can be said without a host.
 
 use etcdup_core::finding::{Verdict, worst};
+use etcdup_core::observation::HostFacts;
 use etcdup_core::topology::lint;
 
 use crate::command::Context;
@@ -57,7 +58,15 @@ fn render_findings(
             return vec![check.error("layout", evidence).at(at())];
         }
     };
-    let Ok(topology) = etcdup_core::topology::resolve(&document.spec, |_| None) else {
+    // What only hosts know does not matter for the template.
+    let somewhere = HostFacts {
+        hostname: "host".to_owned(),
+        home: "/root".to_owned(),
+        ..HostFacts::default()
+    };
+    let topology = etcdup_core::topology::resolve(&document.spec, |_| None)
+        .or_else(|_| etcdup_core::topology::resolve(&document.spec, |_| Some(&somewhere)));
+    let Ok(topology) = topology else {
         return Vec::new();
     };
     let goal = etcdup_core::stage::Goal::Converge {

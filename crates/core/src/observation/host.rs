@@ -1,6 +1,6 @@
 //! A host as its observe script describes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -37,6 +37,8 @@ pub struct HostView {
     pub names: BTreeMap<String, Vec<IpAddr>>,
     /// Names found in reverse for the addresses that were asked for.
     pub reverse: BTreeMap<IpAddr, Vec<String>>,
+    /// The images that were asked for and are there.
+    pub images: BTreeSet<String>,
     /// The last lines of each member's log, where it does not run as it should.
     pub console: BTreeMap<MemberName, Console>,
     /// The host record.

@@ -114,6 +114,9 @@ impl Reader {
                 };
                 facts.selinux = selinux == "yes";
             }
+            ["image", image] => {
+                view.images.insert(text(image)?);
+            }
             ["home", home] => view.facts.home = text(home)?,
             ["missing", tool] => view.facts.missing_tools.push(tool.to_owned()),
             ["addr", interface, address] => {

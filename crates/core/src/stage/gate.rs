@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::name::MemberName;
 use crate::observation::Observation;
+use crate::topology::HostId;
 
 /// Something that must hold within a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,15 @@ pub enum Holds {
     },
     /// Another member leads.
     Follows(MemberName),
+    /// A process of the member runs that is not the one before: the kubelet has seen the new manifest.
+    Renewed {
+        /// The member.
+        member: MemberName,
+        /// Its host.
+        host: HostId,
+        /// The process before.
+        before: u32,
+    },
 }
 
 /// Why a gate does not hold.
@@ -54,6 +64,9 @@ pub enum Reason {
         /// How many make a quorum.
         quorum: usize,
     },
+    /// The old process still runs, or no new one yet.
+    #[error("the new pod of {0} does not run yet")]
+    NotRenewed(MemberName),
     /// It still leads.
     #[error("{0} still leads")]
     StillLeads(MemberName),
@@ -85,6 +98,17 @@ impl Gate {
                 Some(leader) if leader == member => Err(Reason::StillLeads(member.clone())),
                 Some(_) => Ok(()),
             },
+            Holds::Renewed {
+                member,
+                host,
+                before,
+            } => {
+                let process = seen.host(host).and_then(|host| host.processes.get(member));
+                match process {
+                    Some(process) if process.pid != *before => Ok(()),
+                    _ => Err(Reason::NotRenewed(member.clone())),
+                }
+            }
         }
     }
 }
@@ -137,6 +161,7 @@ impl fmt::Display for Holds {
                 write!(f, "the others make a quorum without {member}")
             }
             Holds::Follows(member) => write!(f, "another member than {member} leads"),
+            Holds::Renewed { member, .. } => write!(f, "the new pod of {member} runs"),
         }
     }
 }

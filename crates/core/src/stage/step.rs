@@ -111,6 +111,22 @@ pub enum HostStep {
         /// Where its process id is.
         pid_file: HostPath,
     },
+    /// An image is loaded from an archive of the operator's.
+    Image {
+        /// Its name.
+        image: String,
+        /// The archive here.
+        archive: String,
+    },
+    /// A static pod's manifest lands in the kubelet's directory: the pod starts, or is replaced.
+    Pod(Artifact),
+    /// A static pod's manifest is taken away, and its etcd has ended.
+    StopPod {
+        /// The manifest.
+        manifest: HostPath,
+        /// What tells its etcd from others: the data directory.
+        data: HostPath,
+    },
     /// Data is kept under another name.
     Keep {
         /// The directory.

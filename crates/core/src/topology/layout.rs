@@ -27,6 +27,15 @@ impl Ports {
             metrics: member.metrics_port.or(layout.metrics_port),
         }
     }
+
+    /// With a metrics port for the probes of a static pod, where none is given.
+    #[must_use]
+    pub fn for_probes(self) -> Self {
+        Self {
+            metrics: self.metrics.or(Some(2381)),
+            ..self
+        }
+    }
 }
 
 /// Where a member's things lie on its host. No two members of a host share any of the first group.
@@ -38,6 +47,8 @@ pub struct MemberLayout {
     pub data: HostPath,
     /// Its systemd unit's name.
     pub unit: String,
+    /// Its static pod's manifest.
+    pub manifest: HostPath,
     /// Its start file, where it is no unit.
     pub start_file: HostPath,
     /// The file that holds its process id, where it is no unit.
@@ -84,6 +95,16 @@ impl MemberLayout {
                 Ok(base)
             }
         };
+        let unit = layout.unit.as_ref().map_or("etcd", |unit| unit.as_str());
+        let service = if shares {
+            format!("{unit}-{name}")
+        } else {
+            unit.to_owned()
+        };
+        let pods = match &spec.pod.manifests {
+            Some(directory) => directory.clone(),
+            None => "/etc/kubernetes/manifests".parse()?,
+        };
         let state = place(&None, "etcdup", "/var/lib/etcdup")?;
         let binaries = place(&layout.binaries, "opt", "/opt/etcd")?;
         let run = state.join("run")?;
@@ -93,14 +114,8 @@ impl MemberLayout {
                 Some(data) => data.clone(),
                 None => own(place(&layout.data, "data", "/var/lib/etcd")?)?,
             },
-            unit: {
-                let unit = layout.unit.as_ref().map_or("etcd", |unit| unit.as_str());
-                if shares {
-                    format!("{unit}-{name}.service")
-                } else {
-                    format!("{unit}.service")
-                }
-            },
+            unit: format!("{service}.service"),
+            manifest: pods.join(&format!("{service}.yaml"))?,
             start_file: run.join(&format!("{name}.sh"))?,
             pid_file: run.join(&format!("{name}.pid"))?,
             log_file: run.join(&format!("{name}.log"))?,

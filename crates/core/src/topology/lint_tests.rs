@@ -64,18 +64,18 @@ fn all_mistakes_are_named_at_once_each_with_its_place() {
         ids(&found),
         [
             "duplicate-name",
-            "duplicate-address",
             "flag-owned",
             "flag-value",
-            "unknown-flag"
+            "unknown-flag",
+            "duplicate-address",
         ]
     );
     assert!(
-        found[4]
+        found[3]
             .2
             .contains("[5] did you mean `quota-backend-bytes`?"),
         "{}",
-        found[4].2
+        found[3].2
     );
     assert!(found[0].2.contains("[\"m1\"]"), "{}", found[0].2);
 }

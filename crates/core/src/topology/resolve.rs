@@ -148,6 +148,8 @@ pub fn resolve<'a>(
                 .map(|(flag, value)| (flag.clone(), value.to_string())),
         );
         let ports = Ports::of(member, &spec.layout);
+        let probed = spec.runtime == RuntimeKind::StaticPod && spec.pod.probes;
+        let ports = if probed { ports.for_probes() } else { ports };
         let home = match (needs_home(spec), facts(&host)) {
             (false, _) => None,
             (true, Some(facts)) => Some(facts.home.clone()),
@@ -274,7 +276,12 @@ impl Topology {
     /// Who owns a member's files; `None` where they belong to whoever runs etcdup on the host.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {
-        (self.spec.runtime != RuntimeKind::Process).then(|| Owner::of(&self.spec.layout.user))
+        match self.spec.runtime {
+            RuntimeKind::Systemd => Some(Owner::of(&self.spec.layout.user)),
+            // Images run as root.
+            RuntimeKind::StaticPod => Some(Owner::root()),
+            RuntimeKind::Process => None,
+        }
     }
 
     /// The user that runs etcd.
@@ -356,6 +363,13 @@ impl Topology {
                 "listen-metrics-urls",
                 format!("http://{}", authority(loopback(member.listen), port)),
             );
+        }
+        let pod = &self.spec.pod;
+        if let (RuntimeKind::StaticPod, Some(log)) = (self.spec.runtime, &pod.log) {
+            flags.set("log-outputs", format!("stderr,{log}"));
+            if self.spec.etcd.minor() == 4 {
+                flags.set("logger", "zap");
+            }
         }
         self.tls_flags(member, &mut flags);
         for (flag, value) in &member.flags {

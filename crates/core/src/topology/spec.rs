@@ -1,11 +1,14 @@
 //! The topology file as it is written. Every field of every table is here and nowhere else.
 
 mod certificates;
+mod pod;
 
 pub use certificates::{
     Algorithm, Authority, CertificateFiles, CertificateSource, Certificates, CfsslFiles,
     ClientCertificate, OperatorSource, Provided, ProvidedFrom,
 };
+
+pub use pod::{Pod, PullPolicy};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -53,6 +56,9 @@ pub struct Spec {
     /// Paths, ports and the user on a host.
     #[serde(default)]
     pub layout: Layout,
+    /// How a static pod looks.
+    #[serde(default)]
+    pub pod: Pod,
     /// How hosts are reached by SSH.
     #[serde(default)]
     pub ssh: Ssh,
@@ -74,7 +80,7 @@ pub enum RuntimeKind {
     /// A systemd unit.
     #[default]
     Systemd,
-    /// A static pod of a kubelet; a later release.
+    /// A static pod of a kubelet.
     StaticPod,
     /// A detached process that nothing restarts: for demonstrations and tests.
     Process,

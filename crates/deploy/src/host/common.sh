@@ -50,3 +50,26 @@ read_lease() {
 lease_expired() {
     [ "$l_boot" != "$(boot_id)" ] || [ "$(($(uptime_ms) - l_uptime))" -gt 30000 ]
 }
+
+# The etcd that runs on this data directory, whoever started it: a pod's is seen in /proc as any other.
+etcd_of_data() {
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/exe" 2>/dev/null) in */etcd | */etcd' (deleted)') ;; *) continue ;; esac
+        if {
+            tr '\0' '\n' <"$process/environ" | grep -qxF "ETCD_DATA_DIR=$1" ||
+                tr '\0' '\n' <"$process/cmdline" | sed 's/^--*data-dir=//' | grep -qxF "$1"
+        } 2>/dev/null; then
+            echo "${process#/proc/}"
+            return
+        fi
+    done
+}
+
+# Whichever runs containers here: containerd as the kubelet uses it, or podman.
+has_image() {
+    if command -v ctr >/dev/null 2>&1; then
+        timeout 30 ctr --namespace k8s.io images ls -q 2>/dev/null | grep -qxF "$1"
+    else
+        timeout 30 podman image exists "$1" 2>/dev/null
+    fi
+}

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Answers queries about a host as records, `key|field|field`, free text in base64, closed by `end|COUNT`.
 # It leaves nothing behind; only the measurement of a disk writes a file, and takes it away.
-# Queries, one a line: tool, user, file, dir, bin, text, cert, member, data, disk, port, name, reverse.
+# Queries, one a line: tool, image, user, file, dir, bin, text, cert, member, data, disk, port, name, reverse.
 
 # Numbers the records and closes them, but only after the producer's own last word: a cut answer is never whole.
 closing() { awk '$0 == "complete" { print "end|" n + 0; exit } { print; n++ }'; }
@@ -11,6 +11,7 @@ observe_queries() {
     while IFS='|' read -r kind one two three; do
         case $kind in
         end) break ;;
+        image) ! has_image "$one" || echo "image|$(b64_of "$one")" ;;
         tool) command -v "$one" >/dev/null 2>&1 || echo "missing|$one" ;;
         user) users="$users $one" ;;
         file) files="$files $one" ;;
@@ -121,6 +122,7 @@ observe_members() {
         how=${rest%%|*} where=${rest#*|}
         case $how in
         unit) pid=$(printf '%s\n' "$shown" | awk -F'|' -v u="$where" '$2 == u { print $10 }') ;;
+        pod) pid=$(etcd_of_data "$where") ;;
         *) pid=$(cat "$where" 2>/dev/null) ;;
         esac
         exe=$(readlink "/proc/${pid:-0}/exe" 2>/dev/null) || exe=
@@ -134,9 +136,17 @@ observe_members() {
         case $how/$state_now in
         unit/active/running | unit/inactive/*) ;;
         unit/?*) echo "log|$name|$(timeout 20 journalctl --unit="$where" --lines=12 --no-pager --output=cat 2>/dev/null | b64)" ;;
+        pod/*) [ -n "$exe" ] || pod_log "$name" ;;
         file/*) [ -n "$exe" ] || [ ! -f "${where%.pid}.log" ] || echo "log|$name|$(tail -n 12 "${where%.pid}.log" | b64)" ;;
         esac
     done
+}
+
+# What a pod said last, in the kubelet's own files.
+pod_log() {
+    last=
+    for file in /var/log/pods/*etcd*/etcd/*.log; do [ ! -f "$file" ] || last=$file; done
+    [ -z "$last" ] || echo "log|$1|$(tail -n 12 "$last" | b64)"
 }
 
 is_empty() {

@@ -176,6 +176,29 @@ of_directory() {
     find "$directory/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name '*.kept-*' "$@"
 }
 
+op_image() {
+    if command -v ctr >/dev/null 2>&1; then
+        timeout 300 ctr --namespace k8s.io images import "$1"
+    elif command -v podman >/dev/null 2>&1; then
+        timeout 300 podman load --quiet --input "$1"
+    else
+        echo 'there is neither ctr nor podman to load an image with'
+        return 1
+    fi
+}
+
+# The kubelet ends a pod some seconds after its manifest went.
+op_stop_pod() {
+    rm -f "$1"
+    sync "$(parent_of "$1")"
+    tries=0
+    while [ -n "$(etcd_of_data "$2")" ]; do
+        [ "$tries" -lt 120 ] || { echo "its etcd still runs after two minutes: is there a kubelet?"; return 1; }
+        tries=$((tries + 1))
+        sleep 1
+    done
+}
+
 op_keep() {
     [ -e "$1" ] || return 0
     if stays "$1"; then
@@ -211,7 +234,8 @@ run_operations() {
         [ "$number" != end ] || break
         # In this shell, not a subshell: `pending` must live on. The output goes to a file.
         case $verb in
-        user | dir | commit | binaries | links | fetch | reload | enable | restart | disable | spawn | kill | keep | remove | binary_file | binaries_done)
+        user | dir | commit | binaries | links | fetch | image | reload | enable | restart | disable | spawn | kill | \
+            stop_pod | keep | remove | binary_file | binaries_done)
             "op_$verb" "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1
             ;;
         file) op_file "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1 ;;

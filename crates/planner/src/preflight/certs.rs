@@ -1,6 +1,6 @@
 //! Checks of certificates before anything starts with them.
 
-use etcdup_core::certificate::{CertFacts, Lookups, accept_peer};
+use etcdup_core::certificate::{CertFacts, Lookups, accept_peer, print_sans};
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{Observation, SourceFacts};
 use etcdup_core::seen::Seen;
@@ -134,13 +134,14 @@ fn pairs(planner: &Planner, seen: &Observation, member: &Member, findings: &mut 
 /// Whether every other member would accept this one's provided certificate. What etcdup issues names every address.
 pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let topology = &fresh.planner.topology;
-    let Some(facts) = provided_peer(fresh) else {
+    let at = || KeyPath::root("certificates").key("provided");
+    served(fresh, findings);
+    let Some(facts) = provided_of(fresh, peer_role(fresh)) else {
         return;
     };
     if topology.spec.security.peer == Plane::Plain {
         return;
     }
-    let at = || KeyPath::root("certificates").key("provided");
     if let Err(unmet) = facts.in_time(fresh.seen.at) {
         findings.push(
             CERT_REFUSED
@@ -225,14 +226,43 @@ pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn provided_peer<'a>(fresh: &Fresh<'a>) -> Option<&'a CertFacts> {
+/// Whether whoever connects to a member's URLs would accept the certificate it shows there.
+fn served(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let topology = &fresh.planner.topology;
-    let role = if topology.shares_certificate() {
+    for (role, _) in topology.certificates(fresh.member) {
+        let Some(facts) = provided_of(fresh, role) else {
+            continue;
+        };
+        if facts.covers(&fresh.member.address) {
+            continue;
+        }
+        let url = if role == "peer" {
+            topology.peer_url(fresh.member)
+        } else {
+            topology.client_url(fresh.member)
+        };
+        let evidence = format!(
+            "the {role} certificate is good for {}, so whoever connects to {url} refuses it",
+            print_sans(&facts.sans)
+        );
+        findings.push(
+            CERT_REFUSED
+                .error(&fresh.member.name, evidence)
+                .at(KeyPath::root("certificates").key("provided")),
+        );
+    }
+}
+
+fn peer_role(fresh: &Fresh<'_>) -> &'static str {
+    if fresh.planner.topology.shares_certificate() {
         "server"
     } else {
         "peer"
-    };
-    let name = &topology.spec.certificates.files.of(role).cert;
+    }
+}
+
+fn provided_of<'a>(fresh: &Fresh<'a>, role: &str) -> Option<&'a CertFacts> {
+    let name = &fresh.planner.topology.spec.certificates.files.of(role).cert;
     let artifact = fresh
         .planner
         .wanted(fresh.member)

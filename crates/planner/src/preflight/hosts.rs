@@ -89,11 +89,14 @@ pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Fi
         if let Architecture::Other(machine) = &facts.architecture {
             add(HOST_ARCH.error(host, format!("its processor is {machine}")));
         }
-        if planner.topology.spec.runtime != RuntimeKind::Systemd {
+        if planner.topology.spec.runtime == RuntimeKind::Process {
             continue;
         }
         if facts.uid != 0 {
             add(HOST_ROOT.error(host, format!("scripts run as user {}", facts.uid)));
+        }
+        if planner.topology.spec.runtime != RuntimeKind::Systemd {
+            continue;
         }
         if let Init::Other(init) = &facts.init {
             add(HOST_SYSTEMD.error(host, format!("its first process is `{init}`")));
