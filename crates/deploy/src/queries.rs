@@ -139,16 +139,11 @@ fn lookups(topology: &Topology, provided: &[CertFacts]) -> (BTreeSet<String>, BT
         .collect();
     let mut addresses = BTreeSet::new();
     if topology.spec.certificates.provided.is_some() {
-        addresses.extend(
-            topology
-                .members
-                .iter()
-                .filter_map(|member| {
-                    // Where a member is called by a name, it connects from the address that it listens on.
-                    let own = Some(member.listen).filter(|ip| !ip.is_unspecified());
-                    member.address.ip().or(own)
-                }),
-        );
+        addresses.extend(topology.members.iter().filter_map(|member| {
+            // Where a member is called by a name, it connects from the address that it listens on.
+            let own = Some(member.listen).filter(|ip| !ip.is_unspecified());
+            member.address.ip().or(own)
+        }));
         for san in provided.iter().flat_map(|facts| &facts.sans) {
             if let Address::Name(name) = san {
                 names.insert(name.to_string());

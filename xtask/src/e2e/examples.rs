@@ -440,12 +440,13 @@ fn names_only(stage: &Stage) -> Outcome {
     lab.etcdup(&["verify"])?
         .exits(0)?
         .says("6 connections, both ways")?;
+    // Go reads the hosts file again after five seconds.
     point("10.77.0.99")?;
-    lab.on(3, "systemctl restart --no-block etcd; sleep 4")?
+    lab.on(3, "sleep 6; systemctl restart --no-block etcd; sleep 4")?
         .exits(0)?;
     lab.on(
         1,
-        "journalctl -u etcd -o cat | grep 'rejected connection' | tail -n 1",
+        "journalctl -u etcd -o cat | grep 'rejected connection on peer endpoint' | tail -n 1",
     )?
     .exits(0)?
     .says("10.77.0.13")?;
