@@ -52,6 +52,7 @@ fn pages() -> Result<Vec<(PathBuf, String)>, String> {
     }
     let verbs = [
         "init",
+        "adopt",
         "check",
         "show",
         "render",

@@ -1,9 +1,12 @@
 //! `cargo xtask e2e`: every scenario through the real binary, each on fresh real hosts; a table at the end.
 
+mod adopted;
 mod bootstrap;
 mod examples;
 mod faults;
+mod networks;
 mod operators;
+mod pods;
 mod preflight;
 mod repair;
 mod tools;
@@ -34,6 +37,19 @@ impl Stage {
     /// Boots hosts under another name, for scenarios that need several labs.
     pub(crate) fn named(&self, name: &str, count: u32) -> Result<Lab, String> {
         Lab::up(name, count, &self.etcdup)
+    }
+
+    /// Boots hosts that run static pods, and makes the image they run: its archive.
+    pub(crate) fn pods(&self, count: u32) -> Result<(Lab, String), String> {
+        let output = testbed("image.sh")
+            .arg(&self.version)
+            .output()
+            .map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok((Lab::with_pods("e2e", count, &self.etcdup)?, image))
     }
 
     /// Three members, applied and verified, agreed by etcdctl.
@@ -67,6 +83,9 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         tools::ALL,
         ways::ALL,
         examples::ALL,
+        networks::ALL,
+        pods::ALL,
+        adopted::ALL,
     ]
     .into_iter()
     .flatten()

@@ -84,9 +84,24 @@ impl Said {
 impl Lab {
     /// Boots hosts. `name` is 1 to 8 letters and digits.
     pub(crate) fn up(name: &str, count: u32, etcdup: &Path) -> Result<Self, String> {
+        Self::boot(name, count, etcdup, &[])
+    }
+
+    /// Boots hosts that run static pods.
+    pub(crate) fn with_pods(name: &str, count: u32, etcdup: &Path) -> Result<Self, String> {
+        Self::boot(name, count, etcdup, &[("TESTBED_PODS", "1")])
+    }
+
+    fn boot(
+        name: &str,
+        count: u32,
+        etcdup: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let _ = testbed("hosts.sh").args(["down", name]).output();
         let owner = std::process::id().to_string();
         let output = testbed("hosts.sh")
+            .envs(variables.iter().copied())
             .args(["up", name, &count.to_string(), &owner])
             .output()
             .map_err(|error| error.to_string())?;
@@ -220,6 +235,14 @@ impl Lab {
         let mut command = testbed("hosts.sh");
         command.args(["in", &self.name, &host.to_string(), "sh", "-c", script]);
         Self::run(command)
+    }
+
+    /// Runs a program of a host's container engine, for which a shell from outside is not enough.
+    pub(crate) fn podman(&self, host: u32, arguments: &str) -> Result<Said, String> {
+        self.on(
+            host,
+            &format!("systemd-run --quiet --wait --pipe podman {arguments}"),
+        )
     }
 
     /// Runs a shell command in the lab's network.

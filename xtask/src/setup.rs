@@ -19,6 +19,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("cfssl", "golang-cfssl"),
     ("setsid", "util-linux"),
     ("python3", "python3"),
+    ("dnsmasq", "dnsmasq-base"),
 ];
 
 /// The workspace's root.

@@ -189,7 +189,14 @@ fn scripts(faults: &mut Vec<String>) -> Outcome {
         std::fs::write(file.path(), script.text()).map_err(|error| error.to_string())?;
         shellcheck(file.path(), "sh", script.name, faults)?;
     }
-    for name in ["common.sh", "root.sh", "hosts.sh", "fixtures.sh"] {
+    for name in [
+        "common.sh",
+        "root.sh",
+        "hosts.sh",
+        "fixtures.sh",
+        "image.sh",
+        "kubelet.sh",
+    ] {
         shellcheck(
             &root().join("xtask/testbed").join(name),
             "bash",

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Real hosts (systemd, sshd, own address) in a network namespace of their own.
-#   hosts.sh up NAME N [OWNER_PID]   NAME-1 .. NAME-N at 10.77.0.11 ..; prints the state directory
+#   hosts.sh up NAME N [OWNER_PID]   NAME-1 .. NAME-N at 10.77.0.11, fd77::11 ..; prints the state directory;
+#                                    TESTBED_PODS=1: they run static pods (podman and kubelet.sh)
 #   hosts.sh start|kill NAME I       boot host I (again) / power loss: SIGKILL, disk kept
 #   hosts.sh exec NAME COMMAND..     run a command in the namespace
 #   hosts.sh ssh NAME I [COMMAND..]  root's shell on host I
@@ -38,7 +39,8 @@ start_host() {                                                   # start_host I:
             echo "$name-$i" >"$r/etc/hostname"
             printf "127.0.0.1 localhost\n127.0.1.1 %s\n" "$name-$i" >"$r/etc/hosts"
             tr -d - </proc/sys/kernel/random/uuid >"$r/etc/machine-id"
-            sed -i "s/^Address=.*/Address=$addr\/24/" "$r/etc/systemd/network/10-host0.network"
+            sed -i "s/^Address=.*/Address=$addr\/24\nAddress=fd77::${addr##*.}\/64\nIPv6DuplicateAddressDetection=0/" \
+                "$r/etc/systemd/network/10-host0.network"
             cp "$h/hostkey" "$r/etc/ssh/ssh_host_ed25519_key"; cp "$h/hostkey.pub" "$r/etc/ssh/ssh_host_ed25519_key.pub"
             cat "$h/../key.pub" >"$r/root/.ssh/authorized_keys"
             cp "$h/../key.pub" "$r/home/ops/.ssh/authorized_keys"; chown 1000:1000 "$r/home/ops/.ssh/authorized_keys"
@@ -46,10 +48,15 @@ start_host() {                                                   # start_host I:
         fi
         export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
         ulimit -n "$(ulimit -Hn)"
+        pods=()
+        case $low in */podroot-*)                                # podman has overlays of its own: a plain directory below
+            mkdir -p "$h/containers"
+            pods=(--system-call-filter="@keyring bpf" --bind="$h/containers:/var/lib/containers") ;;
+        esac
         # With --keep-unit a reboot inside is exit code 133: whoever started nspawn starts it again.
         while systemd-nspawn --quiet --boot --directory="$r" --machine="$name-$i" --network-bridge=br0 \
             --register=no --keep-unit --console=pipe --link-journal=no --resolv-conf=off --timezone=off \
-            ${TESTBED_NSPAWN:-} || rc=$?; [ "${rc:-0}" = 133 ]; do rc=0; done
+            "${pods[@]}" ${TESTBED_NSPAWN:-} || rc=$?; [ "${rc:-0}" = 133 ]; do rc=0; done
     ' host "$name" "$i" "$h" "$root" "$cg/h$i" "$(addr "$i")" </dev/null >>"$h/log" 2>&1 9>&- &
     disown                                                       # no 'Killed' from the shell later
 }
@@ -86,7 +93,7 @@ case ${1:-} in
 up)
     init "$2"; count=$3 owner=${4:-$PPID}
     if [ -e "/run/netns/$ns" ] || [ -e "$dir" ]; then die "$name is up already, or left over: hosts.sh down $name"; fi
-    root=$("$here/root.sh")
+    root=$("$here/root.sh" ${TESTBED_PODS:+pod})
     mkdir -p "$dir"
     echo "$owner $(starttime "$owner")" >"$dir/owner"
     echo "$root" >"$dir/lower"
@@ -96,6 +103,7 @@ up)
 link set lo up
 link add br0 address 02:77:00:00:00:01 type bridge
 addr add 10.77.0.1/24 dev br0
+addr add fd77::1/64 dev br0 nodad
 link set br0 up
 E
     # An address that does not answer yet fails after 60 ms, not 3 s: else the first look for sshd blocks for a second.
@@ -115,7 +123,7 @@ E
     for i in $(seq "$count"); do
         mkdir -p "$dir/h$i"
         ssh-keygen -q -t ed25519 -N '' -C "$name-$i" -f "$dir/h$i/hostkey"
-        echo "$(addr "$i") $(cut -d' ' -f1,2 "$dir/h$i/hostkey.pub")" >>"$dir/known_hosts"
+        echo "$(addr "$i"),fd77::$((10 + i)) $(cut -d' ' -f1,2 "$dir/h$i/hostkey.pub")" >>"$dir/known_hosts"
         start_host "$i"; addrs+=("$(addr "$i")")
     done
     wait_ssh "${addrs[@]}"

@@ -1,9 +1,11 @@
 #!/bin/bash
-# root.sh: builds the host root once; prints its path. The cache key is this script's own text.
+# root.sh [pod]: builds the host root once; prints its path. The cache key is this script's own text (and kubelet.sh's).
+# pod: with podman and a stand-in for a kubelet, in podroot-KEY.
 . "$(dirname "$0")/common.sh"
 
-key=$(sha256sum <"$here/root.sh" | cut -c1-12)
-root=$CACHE/root-$key
+variant=${1:-}; [[ $variant =~ ^(pod)?$ ]] || die "no such variant: $variant"
+key=$(cat "$here/root.sh" ${variant:+"$here/kubelet.sh"} | sha256sum | cut -c1-12)
+root=$CACHE/${variant}root-$key
 if [ -d "$root" ]; then echo "$root"; exit 0; fi
 
 mkdir -p "$CACHE/debs"
@@ -22,6 +24,7 @@ mkdir -p "$b/etc/dpkg/dpkg.cfg.d"
 printf '%s\n' force-unsafe-io 'path-exclude=/usr/share/doc/*' 'path-exclude=/usr/share/man/*' \
     'path-exclude=/usr/share/locale/*' 'path-exclude=/usr/share/info/*' >"$b/etc/dpkg/dpkg.cfg.d/testbed"
 packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,sudo,curl,procps,iptables,ca-certificates,fish,tcsh,busybox
+[ -z "$variant" ] || packages+=,podman,runc,netavark,catatonit,chrony   # netavark: the smallest network stack that satisfies dpkg
 debootstrap --variant=minbase --cache-dir="$CACHE/debs" --include="$packages" \
     "$SUITE" "$b" "$uri" >"$CACHE/debootstrap.log" 2>&1 || { tail -20 "$CACHE/debootstrap.log" >&2; die "debootstrap failed"; }
 
@@ -61,6 +64,48 @@ chroot "$b" /bin/bash -euc '
         systemd-networkd-wait-online.service systemd-resolved.service systemd-timesyncd.service \
         systemd-update-utmp.service systemd-update-utmp-runlevel.service remote-fs.target
 '
+if [ -n "$variant" ]; then
+    # This machine has no CAP_SYS_RESOURCE (crun wants it, runc does without), and its cgroup controllers are version 1's.
+    cat >"$b/etc/containers/containers.conf" <<'E'
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+log_driver = "k8s-file"
+pids_limit = 0
+[network]
+network_backend = "netavark"
+[engine]
+cgroup_manager = "systemd"
+events_logger = "none"
+runtime = "runc"
+E
+    cat >"$b/etc/containers/storage.conf" <<'E'
+[storage]
+driver = "overlay"
+runroot = "/run/containers/storage"
+graphroot = "/var/lib/containers/storage"
+E
+    # All hosts share this machine's clock, which none may set: chronyd -x only watches it.
+    mkdir -p "$b/etc/systemd/system/chrony.service.d"
+    printf '[Unit]\nConditionCapability=\n[Service]\nExecStart=\nExecStart=/usr/sbin/chronyd -x -F 0\n' \
+        >"$b/etc/systemd/system/chrony.service.d/testbed.conf"
+    install -m 755 "$here/kubelet.sh" "$b/usr/bin/kubelet"
+    install -d -m 755 "$b/etc/kubernetes/manifests"
+    cat >"$b/etc/systemd/system/kubelet.service" <<'E'
+[Unit]
+After=network.target
+[Service]
+ExecStart=/usr/bin/kubelet
+Restart=always
+RestartSec=1
+[Install]
+WantedBy=multi-user.target
+E
+    chroot "$b" /bin/bash -euc '
+        systemctl -q enable kubelet
+        systemctl -q disable chrony
+        systemctl -q mask podman.service podman.socket podman-auto-update.service podman-auto-update.timer podman-restart.service
+    '
+fi
 rm -rf "$root.part"
 cp -a "$b" "$root.part"
 sync -f "$root.part"

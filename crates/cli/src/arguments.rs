@@ -82,6 +82,11 @@ pub(crate) enum Verb {
         after_help = "Example:\n  etcdup init --target root@10.0.1.10 --target root@10.0.1.11 --target root@10.0.1.12"
     )]
     Init(Init),
+    /// Writes a topology file for a cluster that somebody else made, and plans with it; changes nothing on hosts
+    #[command(
+        after_help = "Example:\n  etcdup adopt --target root@10.0.1.10 --target root@10.0.1.11 --ca ca.pem --cert admin.pem --key admin-key.pem"
+    )]
+    Adopt(Adopt),
     /// Checks the topology file without touching a host
     #[command(after_help = "Example:\n  etcdup check -f prod.toml --output json")]
     Check,
@@ -158,6 +163,25 @@ pub(crate) struct Init {
     /// The version of etcd
     #[arg(long, default_value = etcdup_core::version::SUGGESTED)]
     pub(crate) etcd: String,
+    /// Overwrites a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Adopt {
+    /// The cluster's name
+    #[arg(long, default_value = "prod")]
+    pub(crate) cluster: String,
+    /// The CA's certificate, here: what members' certificates are checked with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<String>,
+    /// A client certificate, here: what is shown to members
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<String>,
+    /// Its key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<String>,
     /// Overwrites a file that is there
     #[arg(long)]
     pub(crate) force: bool,

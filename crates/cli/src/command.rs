@@ -1,5 +1,6 @@
 //! One verb a file; what they share is here: settings, the topology, the session, Ctrl-C.
 
+mod adopt;
 mod apply;
 mod check;
 mod connect;
@@ -90,6 +91,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         | Verb::Status(_)
         | Verb::Pki(_)
         | Verb::Connect(_)
+        | Verb::Adopt(_)
         | Verb::Reset(_)
         | Verb::Serve(_) => {}
     }
@@ -115,6 +117,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
                 Verb::Status(status) => Some(status::run(&context, status).await),
                 Verb::Pki(_) => Some(pki::show(&context).await),
                 Verb::Connect(connect) => Some(connect::run(&context, connect).await),
+                Verb::Adopt(adopt) => Some(adopt::run(&context, adopt).await),
                 _ => None,
             }
         };

@@ -9,7 +9,7 @@ mod wal;
 pub use cluster::{ListedMember, MemberView, Served};
 pub use host::{
     Architecture, Console, DataDir, Disk, EtcdProcess, FileKind, FileView, HostFacts, HostView,
-    Init, Listener, UnitView,
+    Init, Listener, StrangeEtcd, UnitView,
 };
 pub use record::{HostRecord, LeaseView, Operation, RecordedFile};
 pub use records::{CertificateTexts, RecordsError, parse_records};
@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use crate::certificate::CertFacts;
 use crate::name::MemberName;
 use crate::seen::Seen;
-use crate::topology::HostId;
+use crate::topology::{HostId, SrvRecord};
 
 /// All that was seen, and when.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,8 @@ pub struct Observation {
     pub hosts: BTreeMap<HostId, Seen<HostView>>,
     /// The members, as their own client port answers.
     pub members: BTreeMap<MemberName, Seen<MemberView>>,
+    /// SRV records by host and service, as the host's own resolver answers.
+    pub srv: BTreeMap<(HostId, String), Seen<Vec<SrvRecord>>>,
     /// Whether a host reaches an `address:port`, dialled from that host.
     pub reach: BTreeMap<(HostId, String), Reach>,
 }
@@ -108,6 +110,7 @@ impl Observation {
             sources: BTreeMap::new(),
             hosts: BTreeMap::new(),
             members: BTreeMap::new(),
+            srv: BTreeMap::new(),
             reach: BTreeMap::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! The topology: as written in the file ([`Spec`]) and as meant ([`Topology`]).
 
+mod adopt;
 mod document;
 mod layout;
 mod lint;
@@ -8,8 +9,10 @@ mod lint_resolved;
 mod print;
 mod resolve;
 mod spec;
+mod srv;
 mod target;
 
+pub use adopt::{AdoptError, Adoptee, OperatorFiles, adopt};
 pub use document::{Document, KeyPath, ParseError, Span, line_column};
 pub use layout::{MemberLayout, Ports};
 pub use lint::{LINTS, lint};
@@ -18,8 +21,9 @@ pub use print::{Setting, follows, show};
 pub use resolve::{ClusterState, Member, ResolveError, Topology, resolve};
 pub use spec::{
     AddressSpec, Algorithm, Archive, Authority, Binaries, CertificateFiles, CertificateSource,
-    Certificates, CfsslFiles, ClientCertificate, Directory, Download, FileSpec, HostBinaries,
-    HostSpec, Layout, MemberSpec, OperatorSource, Plane, Pod, Provided, ProvidedFrom, PullPolicy,
-    Release, RuntimeKind, Security, Spec, Ssh,
+    Certificates, CfsslFiles, ClientCertificate, Directory, Discovery, Download, FileSpec,
+    HostBinaries, HostSpec, Layout, ListenSpec, MemberSpec, OperatorSource, Plane, Pod, Provided,
+    ProvidedFrom, PullPolicy, Release, RuntimeKind, Security, Spec, Ssh, Time,
 };
+pub use srv::{PeerServices, SrvRecord, peer_records, peer_services, zone_lines};
 pub use target::{HostId, HostKeyPolicy, HostTarget, SshTarget, Sudo};

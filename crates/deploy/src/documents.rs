@@ -93,6 +93,10 @@ pub fn step_words(step: &HostStep) -> (&'static str, String) {
         HostStep::Directory { path, mode, .. } => ("+", format!("directory {path}, mode {mode}")),
         HostStep::File(artifact) => ("+", file_words(artifact)),
         HostStep::Binaries { directory, .. } => ("+", format!("binaries {directory}")),
+        HostStep::TimeSync => (
+            "+",
+            "time synchronisation: chrony, ntp or timesyncd".to_owned(),
+        ),
         HostStep::Reload => (">", "systemd reads its units again".to_owned()),
         HostStep::Enable(unit) => (">", format!("enable {unit}")),
         HostStep::Restart(unit) => (">", format!("(re)start {unit}")),

@@ -15,6 +15,7 @@
 
 mod catalogue;
 mod cfssl;
+mod dns;
 mod documents;
 mod error;
 mod events;
@@ -30,6 +31,7 @@ mod session;
 mod stage_input;
 mod stage_output;
 mod tasks;
+mod vagrant;
 mod vault;
 
 pub use catalogue::{Page, explain, nearest_page, pages};

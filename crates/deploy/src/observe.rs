@@ -12,12 +12,16 @@ use etcdup_core::observation::{
 };
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::Goal;
-use etcdup_core::topology::{HostId, ResolveError, Spec, Topology, lint_resolved, resolve};
+use etcdup_core::topology::{
+    Adoptee, HostId, HostSpec, HostTarget, ResolveError, Spec, Topology, lint_resolved,
+    peer_services, resolve,
+};
 use etcdup_planner::Planner;
 use etcdup_render::UnitTemplate;
 use etcdup_transport::{DialError, Output, Transport};
 use jiff::Timestamp;
 
+use crate::dns;
 use crate::error::DeployError;
 use crate::queries::queries;
 use crate::scripts::OBSERVE;
@@ -54,6 +58,7 @@ impl Session {
         let planner = planner.of_generation(&seen, template.as_ref())?;
         self.ask_members(&planner.topology, &mut seen).await;
         self.try_ways(&planner, &mut seen).await;
+        self.look_up_srv(&planner, &mut seen).await;
         Ok((planner, seen))
     }
 
@@ -97,19 +102,49 @@ impl Session {
                     .iter()
                     .find(|(other, _)| other == host)
                     .map_or("it was not asked", |(_, why)| why.why.as_str());
-                let check = etcdup_planner::PLANNER_CHECKS
-                    .iter()
-                    .flat_map(|checks| checks.iter())
-                    .find(|check| check.id == "host-unseen");
-                match check {
-                    Some(check) => {
-                        DeployError::Blocked(vec![check.error(host, why).at(at.clone())])
-                    }
-                    None => DeployError::Resolve(error),
-                }
+                let check = etcdup_planner::HOST_UNSEEN;
+                DeployError::Blocked(vec![check.error(host, why).at(at.clone())])
             }
             _ => DeployError::Resolve(error),
         })
+    }
+
+    /// Every etcd that runs on the hosts, whoever made it, in the hosts' order in the file.
+    ///
+    /// # Errors
+    /// When a host cannot be looked at.
+    pub async fn strangers(&self) -> Result<Vec<Adoptee>, DeployError> {
+        let work = self.links.keys().map(|host| {
+            let (link, every) = (self.link(host), "every|etcd\nend\n".to_owned());
+            let view = async move { look_at(link, "/var/lib/etcdup", "none", every).await };
+            (host.clone(), view)
+        });
+        let mut seen = side_by_side(work).await;
+        let (mut found, mut unseen) = (Vec::new(), Vec::new());
+        for member in &self.document.spec.member {
+            let host = HostTarget::from_spec(&member.host, &self.document.spec.ssh).id();
+            let target = match &member.host {
+                HostSpec::Text(text) => text.clone(),
+                HostSpec::Ssh(ssh) => ssh.ssh.clone(),
+                HostSpec::Vagrant(machine) => machine.vagrant.clone(),
+            };
+            match seen.remove(&host).map(|view| view.unwrap_or_else(Seen::no)) {
+                Some(Seen::Yes(view)) => found.extend(view.strangers.into_iter().map(|etcd| {
+                    let target = target.clone();
+                    Adoptee { target, etcd }
+                })),
+                Some(Seen::No(why)) => unseen.push((host, why)),
+                None => {}
+            }
+        }
+        if unseen.is_empty() {
+            return Ok(found);
+        }
+        let check = etcdup_planner::HOST_UNSEEN;
+        let findings = unseen
+            .into_iter()
+            .map(|(host, why)| check.error(host, why.why));
+        Err(DeployError::Blocked(findings.collect()))
     }
 
     /// Looks at these hosts, all at once. Disks are measured when asked for, which takes a moment.
@@ -175,6 +210,39 @@ impl Session {
             for (target, reach) in reaches.unwrap_or_default() {
                 seen.reach.insert((host.clone(), target), reach);
             }
+        }
+    }
+}
+
+impl Session {
+    /// Asks the resolver of each host that has a member yet to start for the peers' services.
+    async fn look_up_srv(&self, planner: &Planner, seen: &mut Observation) {
+        let topology = &planner.topology;
+        let Some(services) = peer_services(topology) else {
+            return;
+        };
+        let mut work = Vec::new();
+        for member in &topology.members {
+            let Some(view) = seen.host(&member.host) else {
+                continue;
+            };
+            let Seen::Yes(link) = self.link(&member.host) else {
+                continue;
+            };
+            if view.processes.contains_key(&member.name) {
+                continue;
+            }
+            for service in [&services.own, &services.other] {
+                let (link, resolvers) = (Arc::clone(&link), view.facts.resolvers.clone());
+                let (host, asked) = (member.host.clone(), service.clone());
+                let records = async move { dns::srv(link.as_ref(), &resolvers, &asked).await };
+                work.push(((host, service.clone()), records));
+            }
+        }
+        for (key, records) in side_by_side(work).await {
+            let records = records.and_then(|records| records);
+            seen.srv
+                .insert(key, records.map_or_else(Seen::no, Seen::Yes));
         }
     }
 }

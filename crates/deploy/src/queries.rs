@@ -45,6 +45,9 @@ pub(crate) fn queries(
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{line}");
     };
+    if topology.spec.time.is_some() {
+        ask(format_args!("time|sync"));
+    }
     let systemd = topology.spec.runtime == RuntimeKind::Systemd;
     if systemd {
         ask(format_args!("tool|systemctl"));

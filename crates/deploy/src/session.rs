@@ -18,6 +18,7 @@ use crate::cfssl;
 use crate::error::DeployError;
 use crate::events::{Events, Progress};
 use crate::tasks::side_by_side;
+use crate::vagrant::{self, Machine};
 use crate::vault::Vault;
 
 /// Whether the operator wants to stop: read between stages and while gates wait.
@@ -148,7 +149,7 @@ impl Session {
         let vault = Mutex::new(Vault::open(&document.spec, &base));
         let operation = uuid::Uuid::now_v7().to_string();
         let events = Events::new(operation, settings.events.clone());
-        let links = connect(&document.spec, &settings).await;
+        let links = connect(&document.spec, &base, &settings).await;
         Ok(Self {
             document,
             base,
@@ -174,17 +175,33 @@ impl Session {
     }
 }
 
-async fn connect(spec: &Spec, settings: &Settings) -> Links {
+async fn connect(spec: &Spec, base: &Path, settings: &Settings) -> Links {
     let targets: BTreeMap<HostId, HostTarget> = spec
         .member
         .iter()
         .map(|member| HostTarget::from_spec(&member.host, &spec.ssh))
+        .chain(spec.other_hosts())
         .map(|target| (target.id(), target))
         .collect();
     let ask: Arc<dyn Ask> = Arc::new(AskOnce::new(Arc::clone(&settings.ask)));
+    let named: Vec<String> = targets
+        .values()
+        .filter_map(|target| match target {
+            HostTarget::Vagrant(name) => Some(name.clone()),
+            HostTarget::Local { .. } | HostTarget::Ssh(_) => None,
+        })
+        .collect();
+    let machines = match named.is_empty() {
+        true => BTreeMap::new(),
+        false => vagrant::machines(base, &named).await,
+    };
+    let machines = Arc::new(machines);
     let work = targets.into_iter().map(|(host, target)| {
-        let (ask, timeout) = (Arc::clone(&ask), settings.connect);
-        (host, async move { one(&target, ask, timeout).await })
+        let (ask, machines, timeout) = (Arc::clone(&ask), Arc::clone(&machines), settings.connect);
+        (
+            host,
+            async move { one(&target, &machines, ask, timeout).await },
+        )
     });
     side_by_side(work)
         .await
@@ -195,6 +212,7 @@ async fn connect(spec: &Spec, settings: &Settings) -> Links {
 
 async fn one(
     target: &HostTarget,
+    machines: &BTreeMap<String, Result<Machine, String>>,
     ask: Arc<dyn Ask>,
     connect: Duration,
 ) -> Seen<Arc<dyn Transport>> {
@@ -213,11 +231,38 @@ async fn one(
                 Sudo::Auto | Sudo::Never | Sudo::Password => Seen::Yes(Arc::new(Local::new("sh"))),
             }
         }
-        HostTarget::Ssh(ssh) => match Ssh::connect(&options(ssh, ask, connect)).await {
-            Ok(link) => Seen::Yes(Arc::new(link)),
-            Err(error) => Seen::no(error.to_string()),
+        HostTarget::Ssh(ssh) => link(&options(ssh, ask, connect)).await,
+        HostTarget::Vagrant(name) => match machines.get(name) {
+            Some(Ok(machine)) => link(&of_machine(machine, ask, connect)).await,
+            Some(Err(why)) => Seen::no(why.clone()),
+            None => Seen::no("Vagrant was not asked"),
         },
-        HostTarget::Vagrant(_) => Seen::no("Vagrant machines are for a later release"),
+    }
+}
+
+async fn link(options: &SshOptions) -> Seen<Arc<dyn Transport>> {
+    match Ssh::connect(options).await {
+        Ok(link) => Seen::Yes(Arc::new(link)),
+        Err(error) => Seen::no(error.to_string()),
+    }
+}
+
+/// A machine as Vagrant itself would reach it.
+fn of_machine(machine: &Machine, ask: Arc<dyn Ask>, connect: Duration) -> SshOptions {
+    SshOptions {
+        hop: SshHop {
+            host: machine.host.clone(),
+            user: machine.user.clone(),
+            port: machine.port,
+            key: machine.key.clone(),
+        },
+        jump: Vec::new(),
+        sudo: None,
+        known_hosts: None,
+        unknown_hosts: UnknownHosts::AcceptAny,
+        ask,
+        connect,
+        dial: Duration::from_secs(2),
     }
 }
 

@@ -170,6 +170,7 @@ impl StageInput {
                     &format!("dir|{mode}|{owner}|{path}"),
                 );
             }
+            HostStep::TimeSync => self.operation("set up time synchronisation", "time_sync"),
             HostStep::Reload => self.operation("have systemd read its units", "reload"),
             HostStep::Enable(unit) => {
                 self.operation(format!("enable {unit}"), &format!("enable|{unit}"));

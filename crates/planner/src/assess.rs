@@ -155,6 +155,10 @@ fn file(
     artifact: &Artifact,
 ) -> Option<Difference> {
     let path = &artifact.path;
+    if matches!(&artifact.content, Content::OnHost(source) if source == path) {
+        // It lies there already, and belongs to whoever put it there.
+        return None;
+    }
     let Some(found) = host.files.get(path) else {
         let weight = if matches!(artifact.content, Content::Authority) {
             Weight::Restart
@@ -286,6 +290,14 @@ fn start_file(
     let Some(found) = host.files.get(&wanted.path) else {
         return Some(difference(&wanted.path, "is not there", Weight::Quiet));
     };
+    if planner.topology.spec.layout.keep_unit {
+        let process = host.processes.get(&member.name);
+        let flags = &planner.wanted(member).flags;
+        let keeps = process.is_none_or(|process| process.flags.differences(flags).is_empty());
+        if keeps {
+            return None;
+        }
+    }
     let sum = found.sha256.as_deref().unwrap_or_default();
     let right = planner.wanted(member).sum(&wanted.path);
     let same = if formed {
@@ -335,12 +347,12 @@ fn start_file(
     Some(difference(&wanted.path, why, weight))
 }
 
-/// A start file without its lines of the first start: `--initial-cluster...` or `ETCD_INITIAL_CLUSTER...`.
+/// A start file without its lines of the first start: `--initial-cluster...`, `--discovery-srv...` and their variables.
 fn lasting(text: &str) -> Vec<&str> {
     text.lines()
         .filter(|line| {
             let line = line.to_ascii_lowercase().replace('_', "-");
-            !line.contains("initial-cluster")
+            !line.contains("initial-cluster") && !line.contains("discovery-srv")
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use crate::assess::{Assessment, assess};
 use crate::identity::{Formation, conflicts, formation};
 use crate::planner::Planner;
 use crate::preflight::HOST_UNSEEN;
-use crate::{bootstrap, operator, preflight, repair, roll};
+use crate::{bootstrap, operator, preflight, repair, roll, time};
 
 /// What a rule says.
 pub(crate) enum Rule {
@@ -57,8 +57,9 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
         formation,
         members,
     };
-    let rules: [&dyn Fn() -> Rule; 10] = [
+    let rules: [&dyn Fn() -> Rule; 11] = [
         &|| block(wrong()),
+        &|| time::synchronise(&world),
         &|| operator::authority(&world),
         &|| operator::clients(&world),
         &|| bootstrap::install(&world),

@@ -28,7 +28,9 @@ mod preflight;
 mod repair;
 mod reset;
 mod roll;
+mod time;
 
 pub use assess::{Assessment, Difference, Weight};
 pub use forecast::{Ending, Forecast};
 pub use planner::{PLANNER_CHECKS, Planner, Wanted};
+pub use preflight::HOST_UNSEEN;

@@ -105,6 +105,7 @@ impl Planner {
                     }
                 }
             }
+            HostStep::TimeSync => host.facts.time_service = Some("chrony".to_owned()),
             HostStep::Reload => host
                 .units
                 .values_mut()

@@ -5,14 +5,16 @@ mod certs;
 mod hosts;
 mod names;
 mod places;
+mod srv;
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::topology::Member;
 
+use crate::identity::{Formation, formation};
 use crate::planner::Planner;
 
-pub(crate) use hosts::HOST_UNSEEN;
+pub use hosts::HOST_UNSEEN;
 
 /// Every preflight check.
 pub(crate) const CHECKS: &[Check] = &[
@@ -30,6 +32,7 @@ pub(crate) const CHECKS: &[Check] = &[
     names::NAME_UNRESOLVED,
     names::PEER_UNREACHABLE,
     names::REACH_UNKNOWN,
+    srv::SRV,
     certs::CERT_REFUSED,
     certs::SOURCE_UNREADABLE,
 ];
@@ -72,6 +75,7 @@ pub(crate) fn preflight(planner: &Planner, seen: &Observation) -> Vec<Finding> {
     if fresh.is_empty() {
         return findings;
     }
+    let formed = formation(planner, seen) == Formation::Formed;
     hosts::same_machine(planner, seen, &mut findings);
     hosts::clocks(planner, seen, &mut findings);
     for fresh in &fresh {
@@ -81,6 +85,9 @@ pub(crate) fn preflight(planner: &Planner, seen: &Observation) -> Vec<Finding> {
         names::resolve(fresh, &mut findings);
         names::reach(fresh, &mut findings);
         certs::peers(fresh, &mut findings);
+        if !formed {
+            srv::records(fresh, &mut findings);
+        }
     }
     findings
 }

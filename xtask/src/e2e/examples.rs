@@ -86,7 +86,7 @@ impl Drop for Mirror {
 }
 
 /// Certificates as a person makes them: a CA, and one certificate good for these names, beside the topology file.
-fn by_hand(lab: &Lab, name: &str, sans: &str) -> Outcome {
+pub(super) fn by_hand(lab: &Lab, name: &str, sans: &str) -> Outcome {
     lab.write(
         "make.sh",
         &format!(

@@ -2,7 +2,7 @@
 
 use etcdup_core::finding::{Verdict, worst};
 use etcdup_core::observation::HostFacts;
-use etcdup_core::topology::lint;
+use etcdup_core::topology::{lint, zone_lines};
 
 use crate::command::Context;
 use crate::exit;
@@ -18,13 +18,23 @@ pub(crate) fn run(context: &Context) -> u8 {
         // The template and the files of certificates can be looked at without a host too.
         findings.extend(render_findings(&document, &path));
     }
+    let zone = etcdup_core::topology::resolve(&document.spec, |_| None)
+        .map(|topology| zone_lines(&topology))
+        .unwrap_or_default();
     if context.json() {
         view::json::print(
             "check",
-            &serde_json::json!({ "findings": view::json::findings(&findings, Some(&document)) }),
+            &serde_json::json!({
+                "findings": view::json::findings(&findings, Some(&document)),
+                "records": zone,
+            }),
         );
     } else {
         view::error::findings(&findings, Some(&document));
+        if !zone.is_empty() {
+            anstream::println!("the zone needs these records:");
+            zone.iter().for_each(|line| anstream::println!("  {line}"));
+        }
         let members = document.spec.member.len();
         match worst(&findings) {
             Verdict::Error => {}

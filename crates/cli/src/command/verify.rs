@@ -58,6 +58,13 @@ pub(crate) fn summary(verdicts: &Verdicts) {
             );
         }
         Verdict::Warning => {
+            let warnings: Vec<_> = verdicts
+                .findings
+                .iter()
+                .filter(|finding| finding.verdict == Verdict::Warning)
+                .cloned()
+                .collect();
+            view::error::findings(&warnings, None);
             anstream::println!(
                 "cluster {cluster} serves, {members} members verified, {} warnings: etcdup verify",
                 count(Verdict::Warning)

@@ -1,10 +1,10 @@
 //! The flags of one member, and the two ways etcd takes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{When, lookup};
+use super::{Kind, When, lookup};
 
 /// Flag names and their values in canonical text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,13 +67,25 @@ impl FlagSet {
         names
             .into_iter()
             .filter(|name| lookup(name).is_none_or(|row| row.when == When::Start))
-            .filter(|name| self.0.get(*name) != wanted.0.get(*name))
+            .filter(|name| !equal(name, self.0.get(*name), wanted.0.get(*name)))
             .map(|name| FlagDifference {
                 name: name.clone(),
                 running: self.0.get(name).cloned(),
                 wanted: wanted.0.get(name).cloned(),
             })
             .collect()
+    }
+}
+
+/// Whether two values say the same: URLs may stand in any order.
+fn equal(name: &str, one: Option<&String>, other: Option<&String>) -> bool {
+    let is_list = lookup(name).is_some_and(|row| row.kind == Kind::Urls);
+    match (one, other) {
+        (Some(one), Some(other)) if is_list => {
+            let set = |urls: &str| urls.split(',').map(str::to_owned).collect::<BTreeSet<_>>();
+            set(one) == set(other)
+        }
+        _ => one == other,
     }
 }
 

@@ -27,6 +27,8 @@ pub struct HostView {
     pub units: BTreeMap<String, UnitView>,
     /// The etcd process of each member that runs.
     pub processes: BTreeMap<MemberName, EtcdProcess>,
+    /// Every etcd that runs, where that was asked for.
+    pub strangers: Vec<StrangeEtcd>,
     /// The data directories that were looked for.
     pub data: BTreeMap<HostPath, DataDir>,
     /// The file systems that were looked at, by the path asked for.
@@ -79,6 +81,10 @@ pub struct HostFacts {
     pub addresses: Vec<(String, IpAddr)>,
     /// Tools of the host contract that it lacks.
     pub missing_tools: Vec<String>,
+    /// What keeps the clock right, where that was asked for and runs.
+    pub time_service: Option<String>,
+    /// The resolvers of /etc/resolv.conf.
+    pub resolvers: Vec<IpAddr>,
     /// The login user's home directory.
     pub home: String,
     /// System users that were asked for and exist.
@@ -232,6 +238,27 @@ pub struct EtcdProcess {
     pub flags: FlagSet,
     /// Arguments and `ETCD_*` variables that etcd does not know.
     pub strays: Vec<String>,
+}
+
+/// An etcd that runs on a host, whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StrangeEtcd {
+    /// The process id.
+    pub pid: u32,
+    /// The file it runs, as its own mount namespace has it.
+    pub exe: String,
+    /// Its release.
+    pub version: String,
+    /// The user it runs as.
+    pub user: String,
+    /// The systemd unit that it is part of.
+    pub unit: Option<String>,
+    /// The static pod's manifest that names its data directory.
+    pub manifest: Option<HostPath>,
+    /// The manifest's image.
+    pub image: Option<String>,
+    /// Its flags.
+    pub flags: FlagSet,
 }
 
 /// A data directory.

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::host::{
     Architecture, DataDir, Disk, EtcdProcess, FileKind, FileView, HostView, Init, Listener,
-    UnitView,
+    StrangeEtcd, UnitView,
 };
 use super::record::LeaseView;
 use super::wal::wal_identity;
@@ -117,6 +117,8 @@ impl Reader {
             ["image", image] => {
                 view.images.insert(text(image)?);
             }
+            ["resolver", address] => view.facts.resolvers.extend(address.parse::<IpAddr>().ok()),
+            ["time", service] => view.facts.time_service = Some(service.to_owned()),
             ["home", home] => view.facts.home = text(home)?,
             ["missing", tool] => view.facts.missing_tools.push(tool.to_owned()),
             ["addr", interface, address] => {
@@ -173,14 +175,7 @@ impl Reader {
                 view.units.insert(name.to_owned(), unit);
             }
             ["proc", member, pid, exe, command, environment] => {
-                let words =
-                    |field: &str| Some(text(field)?.lines().map(str::to_owned).collect::<Vec<_>>());
-                let environment = words(environment)?
-                    .iter()
-                    .filter_map(|line| line.split_once('='))
-                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                    .collect();
-                let read = FlagSource::process(&words(command)?, environment);
+                let read = FlagSource::process(&words(command)?, variables(environment)?);
                 let process = EtcdProcess {
                     pid: pid.parse().ok()?,
                     exe: text(exe)?,
@@ -188,6 +183,31 @@ impl Reader {
                     strays: read.strays.into_iter().map(|stray| stray.0).collect(),
                 };
                 view.processes.insert(member.parse().ok()?, process);
+            }
+            [
+                "etcd",
+                pid,
+                user,
+                unit,
+                manifest,
+                exe,
+                command,
+                environment,
+                version,
+                image,
+            ] => {
+                let read = FlagSource::process(&words(command)?, variables(environment)?);
+                let exe = text(exe)?;
+                view.strangers.push(StrangeEtcd {
+                    pid: pid.parse().ok()?,
+                    exe: exe.trim_end_matches(" (deleted)").to_owned(),
+                    version: text(version)?,
+                    user: user.to_owned(),
+                    unit: (!unit.is_empty()).then(|| unit.to_owned()),
+                    manifest: manifest.parse().ok(),
+                    image: Some(text(image)?).filter(|image| !image.is_empty()),
+                    flags: read.flags,
+                });
             }
             ["data", path, kind, head] => {
                 let data = match kind {
@@ -247,6 +267,21 @@ impl Reader {
         }
         Some(())
     }
+}
+
+fn words(field: &str) -> Option<Vec<String>> {
+    Some(text(field)?.lines().map(str::to_owned).collect())
+}
+
+fn variables(field: &str) -> Option<Vec<(String, String)>> {
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    Some(
+        text(field)?
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(owned)
+            .collect(),
+    )
 }
 
 fn text(field: &str) -> Option<String> {

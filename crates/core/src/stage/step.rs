@@ -87,6 +87,8 @@ pub enum HostStep {
         /// Where they come from.
         source: BinarySource,
     },
+    /// What keeps the clock right is enabled and started, or chrony installed.
+    TimeSync,
     /// systemd reads its units again.
     Reload,
     /// The unit starts at boot.

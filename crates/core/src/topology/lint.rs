@@ -11,7 +11,7 @@ use super::lint_resolved::{
     duplicate_name, lint_resolved,
 };
 use super::resolve::resolve;
-use super::spec::{Binaries, HostSpec, RuntimeKind, Spec};
+use super::spec::{Binaries, HostSpec, Spec};
 use crate::advisory::{Weight, advisories};
 use crate::finding::{Check, Finding};
 use crate::path::HostPath;
@@ -166,20 +166,7 @@ fn not_yet(spec: &Spec, findings: &mut Vec<Finding>) {
                 .at(at),
         );
     };
-    if spec.runtime == RuntimeKind::StaticPod {
-        blocked("runtime", "static pods are", KeyPath::root("runtime"));
-    }
-    if spec.discovery.is_some() {
-        blocked("discovery", "SRV discovery is", KeyPath::root("discovery"));
-    }
     for (index, member) in spec.member.iter().enumerate() {
-        if matches!(member.host, HostSpec::Vagrant(_)) {
-            blocked(
-                "host",
-                "Vagrant machines are",
-                KeyPath::member(index).key("host"),
-            );
-        }
         if member.absent {
             blocked(
                 "absent",

@@ -57,6 +57,7 @@ pub fn lint_resolved(topology: &Topology) -> Vec<Finding> {
     security(topology, &mut findings);
     clashes(topology, &mut findings);
     places(topology, &mut findings);
+    discovery(topology, &mut findings);
     findings
 }
 
@@ -101,6 +102,29 @@ fn duplicates(topology: &Topology, findings: &mut Vec<Finding>) {
             );
             break;
         }
+    }
+}
+
+/// SRV records point at names, and certificates are compared with them.
+fn discovery(topology: &Topology, findings: &mut Vec<Finding>) {
+    if topology.spec.discovery.is_none() {
+        return;
+    }
+    for member in topology
+        .members
+        .iter()
+        .filter(|member| member.address.ip().is_some())
+    {
+        let evidence = format!(
+            "{} is known by {}, and SRV records point at names",
+            member.name, member.address
+        );
+        findings.push(
+            ADDRESS
+                .error(&member.name, evidence)
+                .at(KeyPath::member(member.index).key("address"))
+                .advise("give the member `address = \"m1.example.com\"`, a name of the zone"),
+        );
     }
 }
 

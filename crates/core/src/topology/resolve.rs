@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::document::KeyPath;
 use super::layout::{MemberLayout, Ports, loopback};
-use super::spec::{AddressSpec, HostSpec, MemberSpec, Plane, ProvidedFrom, RuntimeKind, Spec};
+use super::spec::{
+    AddressSpec, HostSpec, Interface, ListenSpec, MemberSpec, Plane, ProvidedFrom, RuntimeKind,
+    Spec,
+};
 use super::target::{HostId, HostTarget, split_login};
 use crate::certificate::{CertRequest, CfsslRequest, Usage};
 use crate::flag::FlagSet;
@@ -185,13 +188,24 @@ pub fn resolve<'a>(
                 at: KeyPath::root("cluster"),
             })?,
     };
-    let hosts = ids.into_iter().zip(targets).collect();
+    let mut hosts: BTreeMap<HostId, HostTarget> = ids.into_iter().zip(targets).collect();
+    for target in spec.other_hosts() {
+        hosts.entry(target.id()).or_insert(target);
+    }
     Ok(Topology {
         spec: spec.clone(),
         token,
         members,
         hosts,
     })
+}
+
+impl Spec {
+    /// The hosts that are no members.
+    pub fn other_hosts(&self) -> impl Iterator<Item = HostTarget> {
+        let hosts = self.time.iter().flat_map(|time| &time.hosts);
+        hosts.map(|host| HostTarget::from_spec(host, &self.ssh))
+    }
 }
 
 /// Whether provided certificates lie in the login user's home.
@@ -225,28 +239,33 @@ fn addresses(
         error,
         at: at.clone().key("host"),
     };
+    let of_interface = |interface: &Interface, key: &str| {
+        let at = at.clone().key(key);
+        let facts = facts.ok_or(ResolveError::NeedsHost {
+            host: host.clone(),
+            what: "an interface's address",
+            at: at.clone(),
+        })?;
+        let found = facts.interface_address(&interface.interface);
+        found.ok_or_else(|| ResolveError::NoInterface {
+            host: host.clone(),
+            interface: interface.interface.clone(),
+            found: facts.print_addresses(),
+            at,
+        })
+    };
     let address = match &member.address {
         Some(AddressSpec::Given(address)) => address.clone(),
-        Some(AddressSpec::Interface(interface)) => {
-            let at = at.clone().key("address");
-            let facts = facts.ok_or(ResolveError::NeedsHost {
-                host: host.clone(),
-                what: "an interface's address",
-                at: at.clone(),
-            })?;
-            let found = facts.interface_address(&interface.interface);
-            Address::Ip(found.ok_or_else(|| ResolveError::NoInterface {
-                host: host.clone(),
-                interface: interface.interface.clone(),
-                found: facts.print_addresses(),
-                at,
-            })?)
-        }
+        Some(AddressSpec::Interface(interface)) => Address::Ip(of_interface(interface, "address")?),
         None => host_text.parse().map_err(named)?,
     };
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let listen = member
-        .listen
+    let given = match &member.listen {
+        Some(ListenSpec::Given(ip)) => Some(*ip),
+        Some(ListenSpec::Interface(interface)) => Some(of_interface(interface, "listen")?),
+        None => None,
+    };
+    let listen = given
         .or_else(|| address.ip())
         .or_else(|| host_text.parse().ok())
         .unwrap_or(any);
@@ -331,7 +350,7 @@ impl Topology {
         let client = self.client_scheme();
         let mut listen_client = vec![EtcdUrl::new(client, member.listen, member.ports.client)];
         let wide = member.listen.is_unspecified() || member.listen.is_loopback();
-        if !wide {
+        if !wide && security.loopback {
             let inside = if security.loopback_http {
                 Scheme::Http
             } else {
@@ -355,7 +374,16 @@ impl Topology {
             "initial-advertise-peer-urls",
             self.peer_url(member).to_string(),
         );
-        flags.set("initial-cluster", self.initial_cluster());
+        match (&self.spec.discovery, state) {
+            // Once it has formed the list is known, and no start depends on DNS any more.
+            (Some(discovery), ClusterState::New) => {
+                flags.set("discovery-srv", discovery.srv.as_str());
+                if let Some(name) = &discovery.name {
+                    flags.set("discovery-srv-name", name.as_str());
+                }
+            }
+            _ => flags.set("initial-cluster", self.initial_cluster()),
+        }
         flags.set("initial-cluster-state", state.as_str());
         flags.set("initial-cluster-token", self.token.as_str());
         if let Some(port) = member.ports.metrics {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::target::{HostKeyPolicy, Sudo};
 use crate::flag::FlagValue;
-use crate::name::{ClusterName, ClusterToken, MemberName, UserName};
+use crate::name::{ClusterName, ClusterToken, DnsName, MemberName, UserName};
 use crate::path::{HostPath, Mode, Owner};
 use crate::url::Address;
 use crate::version::EtcdVersion;
@@ -62,15 +62,37 @@ pub struct Spec {
     /// How hosts are reached by SSH.
     #[serde(default)]
     pub ssh: Ssh,
-    /// SRV discovery; a later release.
+    /// How a cluster that forms finds its members by DNS instead of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub discovery: Option<BTreeMap<String, String>>,
+    pub discovery: Option<Discovery>,
+    /// Time synchronisation, set up before anything else where none runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
     /// More files for every member's host, such as a CA that other programs there use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub file: Vec<FileSpec>,
     /// The members.
     #[serde(default)]
     pub member: Vec<MemberSpec>,
+}
+
+/// SRV discovery: members that start for the first time find each other by DNS records, which `etcdup check` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Discovery {
+    /// The domain, such as `example.com`.
+    pub srv: DnsName,
+    /// `--discovery-srv-name`: a suffix of the services' names, for several clusters in one domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ClusterName>,
+}
+
+/// Time synchronisation: a host whose chrony, ntp or systemd-timesyncd does not run has one enabled, or chrony installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Time {
+    /// Hosts that are no members and have their time set right too, such as workers.
+    pub hosts: Vec<HostSpec>,
 }
 
 /// What runs etcd on a host.
@@ -178,17 +200,31 @@ pub enum Plane {
 }
 
 /// How clients and peers are spoken to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Security {
     /// The client plane (2379).
     pub client: Plane,
     /// The peer plane (2380).
     pub peer: Plane,
-    /// Listen for plain HTTP clients on loopback too.
+    /// Listen for clients on loopback too; true when not given.
+    pub loopback: bool,
+    /// Listen there for plain HTTP.
     pub loopback_http: bool,
     /// Says out loud that plain HTTP may be reached from the network.
     pub allow_plain: bool,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            client: Plane::default(),
+            peer: Plane::default(),
+            loopback: true,
+            loopback_http: false,
+            allow_plain: false,
+        }
+    }
 }
 
 /// A file that is put on every member's host beside what etcd needs.
@@ -244,6 +280,9 @@ pub struct Layout {
     /// The port for metrics over plain HTTP on loopback; none when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_port: Option<u16>,
+    /// Units and manifests that are there stay as they are as long as their members run with the file's flags: for clusters
+    /// that somebody else made.
+    pub keep_unit: bool,
     /// A template that replaces the unit's, relative to the topology file.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -265,6 +304,7 @@ impl Default for Layout {
             client_port: 2379,
             peer_port: 2380,
             metrics_port: None,
+            keep_unit: false,
             unit_template: None,
         }
     }
@@ -309,7 +349,7 @@ pub struct MemberSpec {
     pub address: Option<AddressSpec>,
     /// The address to listen on, when `address` is a name or not the host's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listen: Option<IpAddr>,
+    pub listen: Option<ListenSpec>,
     /// More names and addresses that certificates are good for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
@@ -345,7 +385,7 @@ pub enum HostSpec {
     Text(String),
     /// An SSH host with settings of its own.
     Ssh(SshHost),
-    /// A Vagrant machine; a later release.
+    /// A Vagrant machine of the Vagrantfile beside the topology file.
     Vagrant(VagrantHost),
 }
 
@@ -389,6 +429,16 @@ pub struct VagrantHost {
 pub enum AddressSpec {
     /// The address or name itself.
     Given(#[schemars(with = "String")] Address),
+    /// The first global address of this interface.
+    Interface(Interface),
+}
+
+/// An address to listen on, or the interface to read it of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "an address, or `{ interface = \"eth1\" }`")]
+pub enum ListenSpec {
+    /// The address itself.
+    Given(IpAddr),
     /// The first global address of this interface.
     Interface(Interface),
 }

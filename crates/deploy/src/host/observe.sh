@@ -1,13 +1,13 @@
 # shellcheck shell=sh
 # Answers queries about a host as records, `key|field|field`, free text in base64, closed by `end|COUNT`.
 # It leaves nothing behind; only the measurement of a disk writes a file, and takes it away.
-# Queries, one a line: tool, image, user, file, dir, bin, text, cert, member, data, disk, port, name, reverse.
+# Queries, one a line: tool, image, user, file, dir, bin, text, cert, member, data, disk, every, time, port, name, reverse.
 
 # Numbers the records and closes them, but only after the producer's own last word: a cut answer is never whole.
 closing() { awk '$0 == "complete" { print "end|" n + 0; exit } { print; n++ }'; }
 
 observe_queries() {
-    files='' dirs='' bins='' texts='' certs='' members='' datas='' disks='' ports='' names='' reverses='' users=''
+    files='' dirs='' bins='' texts='' certs='' members='' datas='' disks='' every='' time='' ports='' names='' reverses='' users=''
     while IFS='|' read -r kind one two three; do
         case $kind in
         end) break ;;
@@ -22,6 +22,8 @@ observe_queries() {
         member) members="$members $one|$two|$three" ;;
         data) datas="$datas $one" ;;
         disk) disks="$disks $one|$two" ;;
+        every) every=$one ;;
+        time) time=$one ;;
         port) ports="$ports $one|$two" ;;
         name) names="$names $one" ;;
         reverse) reverses="$reverses $one" ;;
@@ -46,6 +48,7 @@ observe_system() {
     if command -v ip >/dev/null 2>&1; then
         ip -o addr show scope global | awk '{ split($4, a, "/"); print "addr|" $2 "|" a[1] }'
     fi
+    sed -n 's/^nameserver[[:space:]]*\([^[:space:]]*\).*/resolver|\1/p' /etc/resolv.conf 2>/dev/null
     login=${SUDO_USER:-$(id -un)}
     echo "home|$(b64_of "$(getent passwd "$login" 2>/dev/null | cut -d: -f6)")"
     for user in $users; do
@@ -156,6 +159,38 @@ is_empty() {
     done
 }
 
+# What may keep a clock right, by the names that distributions give it.
+time_services='chrony chronyd ntpsec ntp ntpd systemd-timesyncd'
+
+observe_time() {
+    [ -n "$time" ] || return 0
+    for service in $time_services; do
+        ! systemctl is-active --quiet "$service" 2>/dev/null || { echo "time|$service"; return; }
+    done
+}
+
+# Every etcd that runs here, with the unit or the manifest that started it: for clusters that somebody else made.
+observe_every() {
+    [ "$every" = etcd ] || return 0
+    for process in /proc/[0-9]*; do
+        exe=$(readlink "$process/exe" 2>/dev/null) || continue
+        case $exe in */etcd | */etcd' (deleted)') ;; *) continue ;; esac
+        command=$(tr '\0' '\n' <"$process/cmdline" 2>/dev/null | b64)
+        variables=$(tr '\0' '\n' <"$process/environ" 2>/dev/null | grep '^ETCD_' | b64)
+        unit=$(sed -n 's|.*/\([^/]*\.service\)$|\1|p' "$process/cgroup" 2>/dev/null | head -n 1)
+        data=$({ tr '\0' '\n' <"$process/environ" | sed -n 's/^ETCD_DATA_DIR=//p'
+            tr '\0' '\n' <"$process/cmdline" | sed -n 's/^--*data-dir=//p'; } 2>/dev/null | head -n 1)
+        manifest='' image=''
+        for file in /etc/kubernetes/manifests/*.yaml; do
+            [ -n "$data" ] && grep -qF -e "$data" "$file" 2>/dev/null || continue
+            grep -qE '(command|args):|ETCD_' "$file" && manifest=$file
+            image=$(sed -n 's/^[- ]*image: *//p' "$file" | head -n 1 | tr -d "\"'")
+        done
+        version=$(timeout 10 "$process/exe" --version 2>/dev/null | awk '/^etcd Version:/ { print $3 }')
+        echo "etcd|${process#/proc/}|$(stat -c %U "$process")|$unit|$manifest|$(b64_of "$exe")|$command|$variables|$(b64_of "$version")|$(b64_of "$image")"
+    done
+}
+
 observe_data() {
     for path in $datas; do
         if [ ! -e "$path" ]; then
@@ -247,6 +282,8 @@ observe() {
         observe_system
         observe_files
         observe_members
+        observe_every
+        observe_time
         observe_data
         observe_disks
         observe_ports

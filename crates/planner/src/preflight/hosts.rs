@@ -8,7 +8,8 @@ use etcdup_core::topology::{HostId, KeyPath, RuntimeKind};
 
 use crate::planner::Planner;
 
-pub(crate) const HOST_UNSEEN: Check = Check {
+/// The check of hosts that could not be looked at.
+pub const HOST_UNSEEN: Check = Check {
     id: "host-unseen",
     title: "a host could not be looked at",
     about: "What is unseen is not touched. No cluster is begun while a host of the file is unseen; one that has formed is \

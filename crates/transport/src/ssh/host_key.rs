@@ -19,6 +19,8 @@ pub enum UnknownHosts {
     Refuse,
     /// Accept it and write its key down.
     AcceptNew,
+    /// Accept any key, as Vagrant does for machines that are made anew all the time.
+    AcceptAny,
 }
 
 /// Why a host's key is not trusted.
@@ -155,7 +157,7 @@ impl KnownHosts {
             }
         }
         match (trusted, changed, self.policy) {
-            (true, _, _) => Ok(()),
+            (true, _, _) | (_, _, UnknownHosts::AcceptAny) => Ok(()),
             (false, Some(changed), _) => Err(changed),
             (false, None, UnknownHosts::AcceptNew) if !known_by_another => self.learn(label, key),
             (false, None, UnknownHosts::AcceptNew | UnknownHosts::Refuse) => {

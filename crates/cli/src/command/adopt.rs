@@ -1,0 +1,76 @@
+//! `etcdup adopt`: a topology file for a cluster that somebody else made, and the plan that follows from it.
+
+use etcdup_core::stage::Goal;
+use etcdup_core::topology::{Document, OperatorFiles, adopt};
+use etcdup_core::version::SUGGESTED;
+use etcdup_deploy::{DeployError, Session};
+
+use crate::arguments::Adopt;
+use crate::command::{Context, init};
+use crate::exit;
+use crate::view;
+
+pub(crate) async fn run(context: &Context, arguments: &Adopt) -> u8 {
+    let path = &context.settings.file;
+    if context.global.target.is_empty() {
+        view::error::plain("name the hosts: etcdup adopt --target root@10.0.1.10 --target ...");
+        return exit::USAGE;
+    }
+    if path.exists() && !arguments.force {
+        view::error::plain(&format!(
+            "{} is there already; --force overwrites it",
+            path.display()
+        ));
+        return exit::FAILED;
+    }
+    match write_and_plan(context, arguments).await {
+        Ok(code) => code,
+        Err(error) => context.fail(&error),
+    }
+}
+
+async fn write_and_plan(context: &Context, arguments: &Adopt) -> Result<u8, DeployError> {
+    let path = &context.settings.file;
+    let settings = || context.library_settings(None, None);
+    let text = init::template(&arguments.cluster, SUGGESTED, &context.global.target);
+    let name = "--target".to_owned();
+    let targets = Document::parse(&name, &text, &context.global.set)
+        .map_err(|error| DeployError::Parse { name, text, error })?;
+    let ssh = targets.spec.ssh.clone();
+    let session = Session::with_document(targets, path, settings()).await?;
+    let found = session.strangers().await;
+    session.close().await;
+    let operator = OperatorFiles {
+        ca: arguments.ca.clone(),
+        cert: arguments.cert.clone(),
+        key: arguments.key.clone(),
+    };
+    let written = adopt(&arguments.cluster, &found?, &ssh, &operator);
+    let text = match written {
+        Ok(text) => text,
+        Err(error) => {
+            view::error::plain(&error.to_string());
+            return Ok(exit::BLOCKED);
+        }
+    };
+    if let Err(source) = std::fs::write(path, &text) {
+        let path = path.clone();
+        return Err(DeployError::File { path, source });
+    }
+    anstream::eprintln!(
+        "wrote {}; this is what `etcdup apply` would do:",
+        path.display()
+    );
+    let document = Session::read(path, &[])?;
+    let session = Session::with_document(document, path, settings()).await?;
+    let goal = Goal::Converge { allow_outage: true };
+    let plan = session.plan(goal).await;
+    session.close().await;
+    let plan = plan?;
+    if context.json() {
+        view::json::print("plan", &etcdup_deploy::plan_document(&plan));
+    } else {
+        view::plan::print(&plan, &session.document);
+    }
+    Ok(exit::DONE)
+}

@@ -1,0 +1,441 @@
+//! From what runs to a topology file that says the same: for clusters that somebody else made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::document::Document;
+use super::spec::Ssh;
+use crate::flag::{FlagSet, Owned, lookup};
+use crate::observation::StrangeEtcd;
+use crate::url::{Address, EtcdUrl, Scheme};
+
+/// An etcd that runs, and the host it runs on as the user named it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adoptee {
+    /// `[user@]host[:port]`, or `local`.
+    pub target: String,
+    /// What runs there.
+    pub etcd: StrangeEtcd,
+}
+
+/// The operator's own files, to speak to members with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperatorFiles {
+    /// The CA's certificate.
+    pub ca: Option<String>,
+    /// The client certificate.
+    pub cert: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+}
+
+/// Why what runs cannot be written down.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdoptError {
+    /// Nothing runs.
+    #[error("no etcd runs on these hosts")]
+    Nothing,
+    /// A flag that is needed is not given.
+    #[error("etcd of {target} runs without --{flag}, which a member of a cluster needs")]
+    Missing {
+        /// The host.
+        target: String,
+        /// The flag.
+        flag: &'static str,
+    },
+    /// A flag is not understood.
+    #[error("etcd of {target}: --{flag}: {why}")]
+    Odd {
+        /// The host.
+        target: String,
+        /// The flag.
+        flag: &'static str,
+        /// What is odd.
+        why: String,
+    },
+    /// Members differ in what a topology says once for all.
+    #[error("members differ in {what}: {found}")]
+    Differ {
+        /// In what.
+        what: &'static str,
+        /// What they have.
+        found: String,
+    },
+    /// What was written is no topology.
+    #[error("what runs cannot be written down: {0}")]
+    Unwritable(String),
+}
+
+/// A topology file, TOML, whose cluster is the one that runs.
+///
+/// # Errors
+/// When members contradict each other, or run in a way that a topology cannot say.
+pub fn adopt(
+    cluster: &str,
+    found: &[Adoptee],
+    ssh: &Ssh,
+    operator: &OperatorFiles,
+) -> Result<String, AdoptError> {
+    let members: Vec<Read> = found.iter().map(read).collect::<Result<_, _>>()?;
+    let first = members.first().ok_or(AdoptError::Nothing)?;
+    let common = common_flags(&members);
+    let mut file = Map::new();
+    file.insert("format".into(), json!(1));
+    file.insert("cluster".into(), json!(cluster));
+    file.insert(
+        "etcd".into(),
+        json!(same("the version", &members, |m| m.version.clone())?),
+    );
+    let token = same("the token", &members, |m| m.token.clone())?;
+    // etcd's own default, when nothing is given.
+    file.insert(
+        "token".into(),
+        json!(token.unwrap_or_else(|| "etcd-cluster".to_owned())),
+    );
+    let runtime = same("what runs them", &members, |m| m.runtime)?;
+    file.insert("runtime".into(), json!(runtime));
+    let home = same("where etcd lies", &members, |m| m.home.clone())?;
+    if let Some(home) = home {
+        file.insert("binaries".into(), json!({ "host": { "directory": home } }));
+    }
+    file.insert(
+        "security".into(),
+        same("security", &members, |m| m.security.clone())?,
+    );
+    if first.tls {
+        let mut provided = same("where certificates lie", &members, |m| m.provided.clone())?;
+        let given = |file: &Option<String>, name: &str| {
+            file.clone().unwrap_or_else(|| format!("operator/{name}"))
+        };
+        provided["operator"] = json!({
+            "ca": given(&operator.ca, "ca.crt"),
+            "cert": given(&operator.cert, "client.crt"),
+            "key": given(&operator.key, "client.key"),
+        });
+        let files = same("what certificates are called", &members, |m| {
+            m.files.clone()
+        })?;
+        file.insert(
+            "certificates".into(),
+            json!({ "provided": provided, "files": files }),
+        );
+    }
+    file.insert(
+        "layout".into(),
+        same("the layout", &members, |m| m.layout.clone())?,
+    );
+    if runtime == "static-pod" {
+        file.insert("pod".into(), same("the pod", &members, |m| m.pod.clone())?);
+    }
+    if !common.is_empty() {
+        file.insert("flags".into(), json!(common));
+    }
+    if *ssh != Ssh::default() {
+        file.insert("ssh".into(), json!(ssh));
+    }
+    let list: Vec<Value> = members.iter().map(|member| member.entry(&common)).collect();
+    file.insert("member".into(), Value::Array(list));
+    let text = toml::to_string(&Value::Object(file))
+        .map_err(|error| AdoptError::Unwritable(error.to_string()))?;
+    Document::parse("etcdup.toml", &text, &[])
+        .map_err(|error| AdoptError::Unwritable(error.to_string()))?;
+    Ok(text)
+}
+
+/// What a member's own flags say.
+struct Read {
+    version: String,
+    token: Option<String>,
+    runtime: &'static str,
+    home: Option<String>,
+    tls: bool,
+    security: Value,
+    provided: Value,
+    files: Value,
+    layout: Value,
+    pod: Value,
+    own: Map<String, Value>,
+    flags: BTreeMap<String, String>,
+}
+
+impl Read {
+    fn entry(&self, common: &BTreeMap<String, String>) -> Value {
+        let mut entry = self.own.clone();
+        let flags: BTreeMap<_, _> = self
+            .flags
+            .iter()
+            .filter(|(name, _)| !common.contains_key(*name))
+            .collect();
+        if !flags.is_empty() {
+            entry.insert("flags".into(), json!(flags));
+        }
+        Value::Object(entry)
+    }
+}
+
+/// The flags that all members have with one value.
+fn common_flags(members: &[Read]) -> BTreeMap<String, String> {
+    let mut common = members
+        .first()
+        .map(|first| first.flags.clone())
+        .unwrap_or_default();
+    common.retain(|name, value| {
+        members
+            .iter()
+            .all(|member| member.flags.get(name) == Some(value))
+    });
+    common
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(
+    what: &'static str,
+    members: &[Read],
+    of: impl Fn(&Read) -> T,
+) -> Result<T, AdoptError> {
+    let mut values: Vec<T> = members.iter().map(of).collect();
+    if values.windows(2).any(|pair| pair[0] != pair[1]) {
+        let found: BTreeSet<String> = values.iter().map(|value| format!("{value:?}")).collect();
+        let found = found.into_iter().collect::<Vec<_>>().join(" and ");
+        return Err(AdoptError::Differ { what, found });
+    }
+    values.pop().ok_or(AdoptError::Nothing)
+}
+
+fn read(found: &Adoptee) -> Result<Read, AdoptError> {
+    let etcd = &found.etcd;
+    let flags = Flags {
+        target: &found.target,
+        flags: &etcd.flags,
+    };
+    let peer = flags.url("initial-advertise-peer-urls")?;
+    let advertised = flags.url("advertise-client-urls")?;
+    let listen_peer = flags.url("listen-peer-urls")?;
+    let listen_client = flags.urls("listen-client-urls")?;
+    let outer = listen_client
+        .iter()
+        .find(|url| url.address == listen_peer.address)
+        .or_else(|| listen_client.iter().find(|url| !url.address.is_loopback()))
+        .or_else(|| listen_client.first())
+        .ok_or(flags.missing("listen-client-urls"))?;
+    let inner = listen_client
+        .iter()
+        .find(|url| url.address.is_loopback() && *url != outer);
+    let client = plane(advertised.scheme, &flags, "client-cert-auth");
+    let peers = plane(peer.scheme, &flags, "peer-client-cert-auth");
+    let runtime = match (&etcd.manifest, &etcd.unit) {
+        (Some(_), _) => "static-pod",
+        (None, Some(_)) => "systemd",
+        (None, None) => "process",
+    };
+    let mut own = Map::new();
+    own.insert("name".into(), json!(flags.need("name")?));
+    own.insert("host".into(), json!(found.target));
+    own.insert("address".into(), json!(peer.address.to_string()));
+    if Some(listen_peer.address.clone()) != Some(peer.address.clone()) {
+        own.insert("listen".into(), json!(listen_peer.address.to_string()));
+    }
+    own.insert("client-port".into(), json!(advertised.port));
+    own.insert("peer-port".into(), json!(peer.port));
+    own.insert("data".into(), json!(flags.need("data-dir")?));
+    if let Some(metrics) = flags.urls("listen-metrics-urls")?.first() {
+        own.insert("metrics-port".into(), json!(metrics.port));
+    }
+    let certificates = Certificates::of(&flags)?;
+    let outside = outer.address.is_loopback() || is_any(&outer.address);
+    Ok(Read {
+        version: etcd.version.clone(),
+        token: etcd.flags.get("initial-cluster-token").map(str::to_owned),
+        runtime,
+        home: (runtime != "static-pod").then(|| parent(&etcd.exe)),
+        tls: client != "plain" || peers != "plain",
+        security: json!({
+            "client": client,
+            "peer": peers,
+            "loopback-http": inner.is_some_and(|url| url.scheme == Scheme::Http) && client != "plain",
+            "loopback": outside || inner.is_some(),
+            "allow-plain": client == "plain" || peers == "plain",
+        }),
+        provided: certificates.provided(),
+        files: certificates.files(),
+        layout: layout(etcd, &certificates),
+        pod: json!({
+            "image": etcd.image,
+            "manifests": etcd.manifest.as_ref().map(|path| parent(path.as_str())),
+            "probes": etcd.flags.get("listen-metrics-urls").is_some(),
+        }),
+        own,
+        flags: remaining(&etcd.flags),
+    })
+}
+
+fn layout(etcd: &StrangeEtcd, certificates: &Certificates) -> Value {
+    let manifest = etcd
+        .manifest
+        .as_ref()
+        .map(|path| path.file_name().trim_end_matches(".yaml"));
+    let unit = etcd
+        .unit
+        .as_deref()
+        .map(|unit| unit.trim_end_matches(".service"));
+    let mut layout = json!({ "user": etcd.user, "keep-unit": true });
+    if let Some(unit) = manifest.or(unit) {
+        layout["unit"] = json!(unit);
+    }
+    if let Some(directory) = &certificates.directory {
+        layout["certificates"] = json!(directory);
+    }
+    layout
+}
+
+fn plane(scheme: Scheme, flags: &Flags<'_>, auth: &str) -> &'static str {
+    match (scheme, flags.flags.get(auth)) {
+        (Scheme::Http, _) => "plain",
+        (Scheme::Https, Some("true")) => "mutual",
+        (Scheme::Https, _) => "tls",
+    }
+}
+
+/// What a topology has no other word for.
+fn remaining(flags: &FlagSet) -> BTreeMap<String, String> {
+    flags
+        .iter()
+        .filter(|(name, _)| lookup(name).is_none_or(|row| row.owned == Owned::User))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn is_any(address: &Address) -> bool {
+    address.ip().is_some_and(|ip| ip.is_unspecified())
+}
+
+fn parent(path: &str) -> String {
+    let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+    if above.is_empty() { "/" } else { above }.to_owned()
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// The files of certificates, by the flags that name them.
+struct Certificates {
+    directory: Option<String>,
+    ca: Option<String>,
+    server: Option<(String, String)>,
+    peer: Option<(String, String)>,
+}
+
+impl Certificates {
+    fn of(flags: &Flags<'_>) -> Result<Self, AdoptError> {
+        let get = |flag: &str| flags.flags.get(flag).map(str::to_owned);
+        let pair = |cert: &str, key: &str| get(cert).zip(get(key));
+        let read = Self {
+            directory: None,
+            ca: get("trusted-ca-file").or_else(|| get("peer-trusted-ca-file")),
+            server: pair("cert-file", "key-file"),
+            peer: pair("peer-cert-file", "peer-key-file"),
+        };
+        let places: BTreeSet<String> = read.all().map(|path| parent(path)).collect();
+        if places.len() > 1 {
+            let places: Vec<String> = places.into_iter().collect();
+            let why = format!(
+                "certificates lie in several directories: {}",
+                places.join(", ")
+            );
+            return Err(flags.odd("cert-file", why));
+        }
+        Ok(Self {
+            directory: places.into_iter().next(),
+            ..read
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &String> {
+        let pairs = [&self.server, &self.peer].into_iter().flatten();
+        self.ca
+            .iter()
+            .chain(pairs.flat_map(|(cert, key)| [cert, key]))
+    }
+
+    /// Both planes may show one certificate.
+    fn shared(&self) -> bool {
+        self.server == self.peer
+    }
+
+    fn provided(&self) -> Value {
+        let pair = |(cert, key): &(String, String)| json!({ "cert": cert, "key": key });
+        let server = self.server.as_ref().or(self.peer.as_ref());
+        let mut provided = json!({
+            "from": "host",
+            "ca": self.ca.clone().unwrap_or_default(),
+            "server": server.map(pair),
+        });
+        if let (Some(peer), false) = (&self.peer, self.shared()) {
+            provided["peer"] = pair(peer);
+        }
+        provided
+    }
+
+    fn files(&self) -> Value {
+        let mut files = Map::new();
+        let pair = |(cert, key): &(String, String)| json!({ "cert": file_name(cert), "key": file_name(key) });
+        if let Some(ca) = &self.ca {
+            files.insert("ca".into(), json!(file_name(ca)));
+        }
+        if let Some(server) = &self.server {
+            files.insert("server".into(), pair(server));
+        }
+        if let (Some(peer), false) = (&self.peer, self.shared()) {
+            files.insert("peer".into(), pair(peer));
+        }
+        Value::Object(files)
+    }
+}
+
+struct Flags<'a> {
+    target: &'a str,
+    flags: &'a FlagSet,
+}
+
+impl Flags<'_> {
+    fn missing(&self, flag: &'static str) -> AdoptError {
+        AdoptError::Missing {
+            target: self.target.to_owned(),
+            flag,
+        }
+    }
+
+    fn odd(&self, flag: &'static str, why: impl ToString) -> AdoptError {
+        AdoptError::Odd {
+            target: self.target.to_owned(),
+            flag,
+            why: why.to_string(),
+        }
+    }
+
+    fn need(&self, flag: &'static str) -> Result<&str, AdoptError> {
+        self.flags.get(flag).ok_or_else(|| self.missing(flag))
+    }
+
+    fn urls(&self, flag: &'static str) -> Result<Vec<EtcdUrl>, AdoptError> {
+        let given = self.flags.get(flag).unwrap_or_default();
+        given
+            .split(',')
+            .filter(|url| !url.is_empty())
+            .map(|url| url.parse().map_err(|error| self.odd(flag, error)))
+            .collect()
+    }
+
+    fn url(&self, flag: &'static str) -> Result<EtcdUrl, AdoptError> {
+        let mut urls = self.urls(flag)?.into_iter();
+        let first = urls.next().ok_or_else(|| self.missing(flag))?;
+        match urls.next() {
+            None => Ok(first),
+            Some(more) => Err(self.odd(
+                flag,
+                format!("{first} and {more}: one URL a member can be said"),
+            )),
+        }
+    }
+}

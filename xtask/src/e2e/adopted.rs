@@ -1,0 +1,268 @@
+//! Clusters that a plain shell script made, with no etcdup in it: written down as a topology file whose plan is empty.
+
+use super::examples::by_hand;
+use super::{Scenario, Stage, ensure};
+use crate::Outcome;
+use crate::lab::{Lab, Said};
+use crate::setup::cache;
+
+pub(super) const ALL: &[Scenario] = &[
+    ("adopt-one-vps", one_vps),
+    ("adopt-lab-node", lab_node),
+    ("adopt-three-controllers", three_controllers),
+    ("adopt-tls-clients-plain-peers", tls_clients_plain_peers),
+    ("adopt-static-pod", static_pod),
+    ("adopt-its-own", its_own),
+];
+
+const FILES: [&str; 6] = [
+    "--ca",
+    "ca.pem",
+    "--cert",
+    "etcd.pem",
+    "--key",
+    "etcd-key.pem",
+];
+
+/// etcd as a person installs it: binaries in /usr/local/bin, files in /etc/etcd, a unit with these flags.
+fn install(stage: &Stage, lab: &Lab, host: u32, flags: &[String]) -> Outcome {
+    let key = lab.state.join("key").display().to_string();
+    let known = lab.state.join("known_hosts").display().to_string();
+    let bin = cache().join("etcd/bin").join(&stage.version);
+    let ssh = format!(
+        "ssh -i {key} -o UserKnownHostsFile={known} root@{}",
+        Lab::address(host)
+    );
+    for program in ["etcd", "etcdctl"] {
+        let from = bin.join(program);
+        lab.inside(&format!(
+            "{ssh} 'cat > /usr/local/bin/{program} && chmod 755 /usr/local/bin/{program}' < {}",
+            from.display()
+        ))?
+        .exits(0)?;
+    }
+    lab.on(host, "mkdir -p /etc/etcd && mkdir -p -m 700 /var/lib/etcd")?
+        .exits(0)?;
+    for file in ["ca.pem", "etcd.pem", "etcd-key.pem"] {
+        if let Ok(text) = lab.read(file) {
+            let put = format!("cat > /etc/etcd/{file} <<'E'\n{text}E\nchmod 600 /etc/etcd/{file}");
+            lab.on(host, &put)?.exits(0)?;
+        }
+    }
+    if flags.is_empty() {
+        return Ok(());
+    }
+    let unit = format!(
+        "[Unit]\nDescription=etcd\n[Service]\nType=notify\nExecStart=/usr/local/bin/etcd \\\n  {}\nRestart=on-failure\nRestartSec=5\n[Install]\nWantedBy=multi-user.target\n",
+        flags.join(" \\\n  ")
+    );
+    let start =
+        "systemctl daemon-reload && systemctl -q enable etcd && systemctl start --no-block etcd";
+    lab.on(
+        host,
+        &format!("cat > /etc/systemd/system/etcd.service <<'E'\n{unit}E\n{start}"),
+    )?
+    .exits(0)
+    .map(|_| ())
+}
+
+fn flags(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// TLS on both planes, one certificate for both, as the walk-throughs have it.
+fn secured(host: u32, name: &str, cluster: &str) -> Vec<String> {
+    let ip = Lab::address(host);
+    flags(&format!(
+        "--name {name} --cert-file=/etc/etcd/etcd.pem --key-file=/etc/etcd/etcd-key.pem --peer-cert-file=/etc/etcd/etcd.pem \
+         --peer-key-file=/etc/etcd/etcd-key.pem --trusted-ca-file=/etc/etcd/ca.pem --peer-trusted-ca-file=/etc/etcd/ca.pem \
+         --peer-client-cert-auth --client-cert-auth --initial-advertise-peer-urls https://{ip}:2380 \
+         --listen-peer-urls https://{ip}:2380 --listen-client-urls https://{ip}:2379,https://127.0.0.1:2379 \
+         --advertise-client-urls https://{ip}:2379 --initial-cluster-token etcd-cluster-0 --initial-cluster {cluster} \
+         --initial-cluster-state new --data-dir=/var/lib/etcd"
+    ))
+}
+
+fn adopt(lab: &Lab, hosts: u32, more: &[&str]) -> Result<Said, String> {
+    let key = format!("ssh.key={}", lab.state.join("key").display());
+    let known = format!(
+        "ssh.known-hosts={}",
+        lab.state.join("known_hosts").display()
+    );
+    let targets: Vec<String> = (1..=hosts)
+        .map(|n| format!("root@{}", Lab::address(n)))
+        .collect();
+    let mut arguments = vec!["adopt", "--set", &key, "--set", &known];
+    for target in &targets {
+        arguments.extend(["--target", target]);
+    }
+    arguments.extend(more);
+    lab.etcdup(&arguments)
+}
+
+fn until_it_serves(lab: &Lab, host: u32) -> Outcome {
+    lab.on(
+        host,
+        "for i in $(seq 100); do systemctl is-active -q etcd && exit; sleep 0.2; done; exit 1",
+    )?
+    .exits(0)
+    .map(|_| ())
+}
+
+/// Verified, and a changed flag rolls: the unit is etcdup's own from then on, the data what it was.
+fn lives_on(lab: &Lab, outage: bool) -> Outcome {
+    lab.etcdup(&["verify"])?.exits(0)?;
+    let text = lab.read("etcdup.toml")?;
+    let (head, members) = text
+        .split_once("[[member]]")
+        .ok_or("no member was written")?;
+    let head = match head.split_once("[flags]\n") {
+        Some((before, after)) => format!("{before}[flags]\nsnapshot-count = 4321\n{after}"),
+        None => format!("{head}[flags]\nsnapshot-count = 4321\n\n"),
+    };
+    lab.write("etcdup.toml", &format!("{head}[[member]]{members}"))?;
+    let mut arguments = vec!["apply", "--yes"];
+    if outage {
+        arguments.push("--allow-outage");
+    }
+    lab.etcdup(&arguments)?.exits(0)?.says("--snapshot-count")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(0)?
+        .says("Nothing to do")
+        .map(|_| ())
+}
+
+fn one_vps(stage: &Stage) -> Outcome {
+    let lab = stage.lab(1)?;
+    by_hand(&lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
+    let cluster = "control-plane-1=https://10.77.0.11:2380";
+    install(stage, &lab, 1, &secured(1, "control-plane-1", cluster))?;
+    until_it_serves(&lab, 1)?;
+    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
+    adopt(&lab, 1, &FILES)?.exits(1)?.says("is there already")?;
+    lives_on(&lab, true)
+}
+
+fn lab_node(stage: &Stage) -> Outcome {
+    let lab = stage.lab(1)?;
+    let plain = flags(
+        "--name controller --initial-advertise-peer-urls http://127.0.0.1:2380 --listen-peer-urls http://127.0.0.1:2380 \
+         --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
+         --initial-cluster-token etcd-cluster-0 --initial-cluster controller=http://127.0.0.1:2380 --initial-cluster-state new \
+         --data-dir=/var/lib/etcd",
+    );
+    install(stage, &lab, 1, &plain)?;
+    until_it_serves(&lab, 1)?;
+    adopt(&lab, 1, &["--cluster", "lab"])?
+        .exits(0)?
+        .says("Nothing to do")?;
+    lives_on(&lab, true)?;
+    lab.on(1, "etcdctl member list")?
+        .exits(0)?
+        .says("controller")
+        .map(|_| ())
+}
+
+fn three_controllers(stage: &Stage) -> Outcome {
+    let lab = stage.lab(3)?;
+    by_hand(
+        &lab,
+        "etcd",
+        "IP:10.77.0.11,IP:10.77.0.12,IP:10.77.0.13,IP:127.0.0.1",
+    )?;
+    let one = |n: u32| format!("controller-{}=https://{}:2380", n - 1, Lab::address(n));
+    let cluster = (1..=3).map(one).collect::<Vec<_>>().join(",");
+    for host in 1..=3 {
+        install(
+            stage,
+            &lab,
+            host,
+            &secured(host, &format!("controller-{}", host - 1), &cluster),
+        )?;
+    }
+    (1..=3).try_for_each(|host| until_it_serves(&lab, host))?;
+    adopt(&lab, 3, &FILES)?.exits(0)?.says("Nothing to do")?;
+    // What differs is told: a member whose flag is another's.
+    lives_on(&lab, false)
+}
+
+/// As on this very machine: TLS for clients, plain peers.
+fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
+    let lab = stage.lab(1)?;
+    by_hand(&lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
+    let mixed = flags(
+        "--name etcd --cert-file=/etc/etcd/etcd.pem --key-file=/etc/etcd/etcd-key.pem --trusted-ca-file=/etc/etcd/ca.pem \
+         --client-cert-auth --initial-advertise-peer-urls http://10.77.0.11:2380 --listen-peer-urls http://10.77.0.11:2380 \
+         --listen-client-urls https://10.77.0.11:2379 --advertise-client-urls https://10.77.0.11:2379 \
+         --initial-cluster etcd=http://10.77.0.11:2380 --data-dir=/var/lib/etcd --quota-backend-bytes=4294967296",
+    );
+    install(stage, &lab, 1, &mixed)?;
+    until_it_serves(&lab, 1)?;
+    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
+    let text = lab.read("etcdup.toml")?;
+    ensure(
+        text.contains("quota-backend-bytes = \"4294967296\"") && text.contains("peer = \"plain\""),
+        text,
+    )?;
+    lives_on(&lab, true)
+}
+
+fn static_pod(stage: &Stage) -> Outcome {
+    let (lab, image) = stage.pods(1)?;
+    by_hand(&lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
+    install(stage, &lab, 1, &[])?;
+    let key = lab.state.join("key").display().to_string();
+    let known = lab.state.join("known_hosts").display().to_string();
+    lab.inside(&format!(
+        "ssh -i {key} -o UserKnownHostsFile={known} root@10.77.0.11 'cat > /root/i.tar && podman load -q -i /root/i.tar' < {image}"
+    ))?
+    .exits(0)?;
+    let command: String = secured(1, "cp1", "cp1=https://10.77.0.11:2380")
+        .join(" ")
+        .replace(" --", "\n--")
+        .lines()
+        .map(|flag| format!("    - {}\n", flag.replacen(' ', "=", 1)))
+        .collect();
+    let manifest = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: etcd\n  namespace: kube-system\nspec:\n  containers:\n  - command:\n    - etcd\n{command}\
+         \x20   - --listen-metrics-urls=http://127.0.0.1:2381\n    - --snapshot-count=10000\n    image: registry.k8s.io/etcd:{}-0\n    name: etcd\n\
+         \x20   volumeMounts:\n    - mountPath: /var/lib/etcd\n      name: etcd-data\n    - mountPath: /etc/etcd\n      name: etcd-certs\n  hostNetwork: true\n  volumes:\n\
+         \x20 - hostPath:\n      path: /etc/etcd\n      type: DirectoryOrCreate\n    name: etcd-certs\n  - hostPath:\n      path: /var/lib/etcd\n      type: DirectoryOrCreate\n    name: etcd-data\n",
+        stage.version
+    );
+    lab.on(1, &format!("cat > /root/m <<'E'\n{manifest}E\nchmod 600 /root/m && mv /root/m /etc/kubernetes/manifests/etcd.yaml"))?
+        .exits(0)?;
+    lab.on(
+        1,
+        "for i in $(seq 100); do pidof etcd && sleep 2 && exit 0; sleep 0.2; done; exit 1",
+    )?
+    .exits(0)?;
+    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
+    lab.edit("snapshot-count = \"10000\"", "snapshot-count = \"4321\"")?;
+    lab.etcdup(&["apply", "--yes", "--allow-outage"])?
+        .exits(0)?
+        .says("the new pod of cp1 runs")?;
+    lab.on(
+        1,
+        "grep snapshot-count=4321 /etc/kubernetes/manifests/etcd.yaml",
+    )?
+    .exits(0)
+    .map(|_| ())
+}
+
+/// A cluster of etcdup's own whose file was lost.
+fn its_own(stage: &Stage) -> Outcome {
+    let lab = stage.three("")?;
+    lab.inside("mv etcdup.toml old.toml")?.exits(0)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    let own = [
+        "--ca",
+        "pki/prod/ca.crt",
+        "--cert",
+        "tester.crt",
+        "--key",
+        "tester.key",
+    ];
+    adopt(&lab, 3, &own)?.exits(0)?.says("Nothing to do")?;
+    lab.etcdup(&["verify"])?.exits(0).map(|_| ())
+}

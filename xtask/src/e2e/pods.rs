@@ -1,0 +1,124 @@
+//! Members as static pods, run by a stand-in for a kubelet.
+
+use super::{Scenario, Stage, ensure};
+use crate::Outcome;
+use crate::lab::Lab;
+
+pub(super) const ALL: &[Scenario] = &[
+    ("static-pods", static_pods),
+    ("static-pod-in-variables", in_variables),
+    ("time-synchronisation", time_synchronisation),
+];
+
+/// Three members in kubeadm's shape from an image archive: formed, changed one at a time, mended, reset.
+fn static_pods(stage: &Stage) -> Outcome {
+    let (lab, image) = stage.pods(3)?;
+    lab.topology(
+        &stage.version,
+        &format!("runtime = \"static-pod\"\npod = {{ archive = \"{image}\" }}"),
+        3,
+    )?;
+    lab.apply()?.says("cluster prod")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    let inside = "exec etcd-etcd etcdctl --cacert /etc/etcd/ca.crt --cert /etc/etcd/server.crt --key /etc/etcd/server.key";
+    let list = lab.podman(1, &format!("{inside} member list"))?.exits(0)?;
+    ensure(list.out.matches(", started, ").count() == 3, list.all())?;
+    let place = lab.on(2, "stat -c '%a %U' /etc/kubernetes/manifests/etcd.yaml /var/lib/etcd; ls -A /etc/kubernetes/manifests")?;
+    ensure(
+        place.out == "600 root\n700 root\netcd.yaml\n",
+        format!("the manifest lies there as {}", place.out),
+    )?;
+    nothing_to_do(&lab)?;
+    // A kubelet that is slow to see a change: gates wait for the new pod, not for the file.
+    for host in 1..=3 {
+        lab.on(
+            host,
+            "echo DELAY=4 > /etc/default/kubelet && systemctl restart kubelet",
+        )?
+        .exits(0)?;
+    }
+    let pids = |lab: &Lab| -> Result<Vec<String>, String> {
+        (1..=3)
+            .map(|n| lab.on(n, "pidof etcd").map(|said| said.out))
+            .collect()
+    };
+    let before = pids(&lab)?;
+    lab.edit("runtime =", "flags = { snapshot-count = 4321 }\nruntime =")?;
+    lab.apply()?
+        .says("move leadership from")?
+        .says("the new pod of m1 runs")?;
+    let after = pids(&lab)?;
+    ensure(
+        before.iter().zip(&after).all(|(old, new)| old != new),
+        format!("not every pod was renewed: {before:?}, {after:?}"),
+    )?;
+    lab.on(3, "tr '\\0' '\\n' < /proc/$(pidof etcd)/cmdline")?
+        .says("--snapshot-count=4321")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    nothing_to_do(&lab)?;
+    // A manifest that somebody took away comes back.
+    lab.on(
+        2,
+        "rm /etc/kubernetes/manifests/etcd.yaml; while pidof etcd; do sleep 0.2; done",
+    )?;
+    lab.apply()?.says("start what does not serve")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["reset", "--yes"])?.exits(0)?;
+    let kept = lab.on(
+        1,
+        "ls -d /var/lib/etcd.kept-*/member && ! pidof etcd && ls -A /etc/kubernetes/manifests",
+    )?;
+    ensure(kept.code == 0, format!("it is not reset:\n{}", kept.all()))
+}
+
+/// Flags as variables, a log file, more mounts, more of one's own merged in.
+fn in_variables(stage: &Stage) -> Outcome {
+    let (lab, image) = stage.pods(1)?;
+    let pod = format!(
+        "runtime = \"static-pod\"\n[pod]\narchive = \"{image}\"\nenvironment = true\nlog = \"/var/log/etcd.log\"\nmounts = [\"/etc/hosts\"]\n\
+         [pod.extra.metadata.labels]\nteam = \"platform\"\n"
+    );
+    lab.topology(&stage.version, &pod, 1)?;
+    lab.etcdup(&["render", "--stdout", "m1/etcd.yaml"])?
+        .exits(0)?
+        .says("ETCD_INITIAL_CLUSTER")?
+        .says("team: platform")?
+        .says("path: /livez")?
+        .says("priorityClassName: system-node-critical")?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
+    lab.on(
+        1,
+        "grep -c 'ready to serve client requests' /var/log/etcd.log",
+    )?
+    .exits(0)?;
+    lab.on(1, "tr '\\0' '\\n' < /proc/$(pidof etcd)/environ")?
+        .says("ETCD_NAME=m1")?;
+    nothing_to_do(&lab)
+}
+
+fn nothing_to_do(lab: &Lab) -> Outcome {
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(0)?
+        .says("Nothing to do")
+        .map(|_| ())
+}
+
+/// Where nothing keeps the clock right it is set up first, on a worker that is no member too.
+fn time_synchronisation(stage: &Stage) -> Outcome {
+    let (lab, _) = stage.pods(2)?;
+    lab.topology(&stage.version, "time = { hosts = [\"10.77.0.12\"] }", 1)?;
+    lab.apply()?
+        .says("set up time synchronisation")?
+        .says("10.77.0.12: nothing keeps its clock right")?;
+    for host in [1, 2] {
+        lab.on(
+            host,
+            "systemctl is-active chrony && systemctl is-enabled chrony",
+        )?
+        .exits(0)?;
+    }
+    let worker = lab.on(2, "test ! -e /opt/etcd && test ! -e /etc/etcd")?;
+    ensure(worker.code == 0, "a worker was given etcd")?;
+    nothing_to_do(&lab)
+}
