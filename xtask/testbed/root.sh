@@ -86,7 +86,7 @@ graphroot = "/var/lib/containers/storage"
 E
     # All hosts share this machine's clock, which none may set: chronyd -x only watches it.
     mkdir -p "$b/etc/systemd/system/chrony.service.d"
-    printf '[Unit]\nConditionCapability=\n[Service]\nExecStart=\nExecStart=/usr/sbin/chronyd -x -F 0\n' \
+    printf '[Unit]\nConditionCapability=\n[Service]\nExecStart=\nExecStart=!/usr/sbin/chronyd -x -F 0\n' \
         >"$b/etc/systemd/system/chrony.service.d/testbed.conf"
     install -m 755 "$here/kubelet.sh" "$b/usr/bin/kubelet"
     install -d -m 755 "$b/etc/kubernetes/manifests"

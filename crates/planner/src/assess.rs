@@ -308,7 +308,10 @@ fn start_file(
     if same {
         return place(found, wanted).map(|why| difference(&wanted.path, why, Weight::Quiet));
     }
-    if formed && planner.wanted(member).is_fresh(sum) && !planner.is_pod() {
+    if formed && planner.wanted(member).is_fresh(sum) {
+        if planner.is_pod() {
+            return None;
+        }
         return Some(difference(
             &wanted.path,
             "still says initial-cluster-state=new",
@@ -320,7 +323,7 @@ fn start_file(
     {
         if planner.is_pod() {
             // Writing it would restart the pod: it is brought up to date with its next real change.
-            return place(found, wanted).map(|why| difference(&wanted.path, why, Weight::Restart));
+            return None;
         }
         let why = "differs in what counts at the first start only";
         return Some(difference(&wanted.path, why, Weight::Quiet));
@@ -349,10 +352,14 @@ fn start_file(
 
 /// A start file without its lines of the first start: `--initial-cluster...`, `--discovery-srv...` and their variables.
 fn lasting(text: &str) -> Vec<&str> {
+    let mut of_first_start = false;
     text.lines()
         .filter(|line| {
-            let line = line.to_ascii_lowercase().replace('_', "-");
-            !line.contains("initial-cluster") && !line.contains("discovery-srv")
+            let low = line.to_ascii_lowercase().replace('_', "-");
+            // A manifest has a variable's value in the line below its name.
+            let value = of_first_start && low.trim_start().starts_with("value:");
+            of_first_start = low.contains("initial-cluster") || low.contains("discovery-srv");
+            !of_first_start && !value
         })
         .collect()
 }

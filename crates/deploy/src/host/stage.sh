@@ -131,7 +131,7 @@ op_fetch() {
 op_time_sync() {
     for service in $time_services; do
         case $(timeout 20 systemctl is-enabled "$service" 2>/dev/null) in
-        enabled | disabled | static | enabled-runtime | alias) ;;
+        enabled | disabled | static) ;;
         *) continue ;;
         esac
         # A unit whose conditions do not hold starts without a word and does not run.
