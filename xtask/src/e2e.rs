@@ -4,6 +4,7 @@ mod adopted;
 mod bootstrap;
 mod examples;
 mod faults;
+mod machines;
 mod networks;
 mod operators;
 mod pods;
@@ -86,6 +87,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         networks::ALL,
         pods::ALL,
         adopted::ALL,
+        machines::ALL,
     ]
     .into_iter()
     .flatten()

@@ -10,6 +10,9 @@ use tokio::process::Command;
 /// How long a call of Vagrant may take.
 const CALL: Duration = Duration::from_secs(120);
 
+/// How often a machine that another call holds is asked for.
+const LOCKED: u32 = 4;
+
 /// Where a machine's sshd is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Machine {
@@ -88,7 +91,17 @@ fn complaint(name: &str, states: &BTreeMap<String, String>) -> String {
 async fn ssh_config(directory: &Path, names: &[String]) -> Result<Result<String, String>, String> {
     let mut arguments = vec!["ssh-config"];
     arguments.extend(names.iter().map(String::as_str));
-    call(directory, &arguments).await
+    let mut tries = 0;
+    loop {
+        let answer = call(directory, &arguments).await?;
+        tries += 1;
+        // Another call of Vagrant's holds a machine for a moment.
+        let locked = matches!(&answer, Err(words) if words.contains("it is locked"));
+        if !locked || tries == LOCKED {
+            return Ok(answer);
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
 }
 
 /// Standard output, or what Vagrant complains of; the outer error means that Vagrant itself cannot be used.
@@ -116,7 +129,7 @@ async fn call(directory: &Path, arguments: &[&str]) -> Result<Result<String, Str
     let words = String::from_utf8_lossy(&output.stderr);
     let words: Vec<&str> = words.split_whitespace().collect();
     let words = words.join(" ");
-    if words.contains("Vagrantfile") && words.contains("vagrant init") {
+    if words.contains("Vagrant environment or target machine is required") {
         return Err(format!(
             "there is no Vagrantfile in {}",
             directory.display()

@@ -106,6 +106,8 @@ fn stopped(planner: &Planner, stage: &Stage) -> BTreeSet<MemberName> {
     let of = |step: &HostStep, member: &etcdup_core::topology::Member| match step {
         HostStep::Restart(unit) | HostStep::Disable(unit) => member.layout.unit == *unit,
         HostStep::Kill { pid_file } => member.layout.pid_file == *pid_file,
+        HostStep::StopPod { manifest, .. } => member.layout.manifest == *manifest,
+        HostStep::Pod(artifact) => member.layout.manifest == artifact.path,
         _ => false,
     };
     planner
@@ -170,12 +172,14 @@ proptest! {
     fn it_ends_and_never_spends_the_quorum(
         members in 1_usize..8,
         plain in any::<bool>(),
+        pods in any::<bool>(),
         born in any::<bool>(),
         troubles in proptest::collection::vec((any::<Index>(), trouble()), 0..6),
         failures in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 8), 0..6),
     ) {
         let head = if plain { "security = { client = \"plain\", peer = \"plain\", allow-plain = true }" } else { "" };
-        let planner = worlds::planner(worlds::topology(members, head));
+        let runtime = if pods { "runtime = \"static-pod\"\n" } else { "" };
+        let planner = worlds::planner(worlds::topology(members, &format!("{runtime}{head}")));
         let mut seen = worlds::bare(&planner);
         if born {
             seen = run(&planner, seen, &[])?;
@@ -193,9 +197,11 @@ proptest! {
     #[test]
     fn a_forecast_has_no_circle(
         members in 1_usize..6,
+        pods in any::<bool>(),
         troubles in proptest::collection::vec((any::<Index>(), trouble()), 0..8),
     ) {
-        let planner = worlds::planner(worlds::topology(members, ""));
+        let runtime = if pods { "runtime = \"static-pod\"" } else { "" };
+        let planner = worlds::planner(worlds::topology(members, runtime));
         let mut seen = run(&planner, worlds::bare(&planner), &[])?;
         for (at, trouble) in &troubles {
             befall(&planner, &mut seen, *at, trouble);
