@@ -196,6 +196,9 @@ fn scripts(faults: &mut Vec<String>) -> Outcome {
         "fixtures.sh",
         "image.sh",
         "kubelet.sh",
+        "vagrant/common.sh",
+        "vagrant/setup.sh",
+        "vagrant/bed.sh",
     ] {
         shellcheck(
             &root().join("xtask/testbed").join(name),

@@ -301,3 +301,39 @@ async fn download(
     partial.persist(kept).map_err(|error| refuse(error.error))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use etcdup_core::topology::Document;
+
+    use super::*;
+
+    /// The archive of the host's own architecture is taken: an amd64 binary on arm is what etcdadm's issue 221 tells of.
+    #[tokio::test]
+    async fn each_architecture_gets_its_own_archive() {
+        let place = tempfile::tempdir().unwrap();
+        for architecture in ["amd64", "arm64"] {
+            std::fs::write(
+                place.path().join(format!("etcd-{architecture}.tgz")),
+                architecture,
+            )
+            .unwrap();
+        }
+        let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\nbinaries = { archive = { path = \"etcd-{arch}.tgz\" } }\n\
+                    [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n";
+        let spec = Document::parse("etcdup.toml", text, &[]).unwrap().spec;
+        let both = [Architecture::Amd64, Architecture::Arm64];
+        let ready = prepare(&spec, place.path(), place.path(), &both, None)
+            .await
+            .unwrap();
+        for architecture in ["amd64", "arm64"] {
+            let Some(Binary::Archive(archive)) = ready.get(architecture) else {
+                panic!("nothing for {architecture}");
+            };
+            assert!(
+                archive.path.ends_with(format!("etcd-{architecture}.tgz")),
+                "{archive:?}"
+            );
+        }
+    }
+}

@@ -15,6 +15,7 @@ use crate::identity::{Formation, formation};
 use crate::planner::Planner;
 
 pub use hosts::HOST_UNSEEN;
+pub(crate) use names::unresolved;
 
 /// Every preflight check.
 pub(crate) const CHECKS: &[Check] = &[

@@ -9,6 +9,7 @@ use etcdup_core::stage::{ClusterStep, Gate, Holds, Impact, Stage, StageKey, Work
 
 use crate::assess::Assessment;
 use crate::converge::{Rule, World};
+use crate::preflight::unresolved;
 use crate::repair::{after_restart, restart_steps};
 
 pub(crate) const OUTAGE: Check = Check {
@@ -108,6 +109,10 @@ pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
     let name = &member.member.name;
     if !can_be_spared(world, name) {
         return Rule::Pass;
+    }
+    let unresolved = unresolved(world.planner, member.member, member.host);
+    if !unresolved.is_empty() {
+        return Rule::Block(unresolved);
     }
     let voters: Vec<MemberName> = world
         .planner

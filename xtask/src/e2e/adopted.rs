@@ -227,7 +227,8 @@ fn static_pod(stage: &Stage) -> Outcome {
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: etcd\n  namespace: kube-system\nspec:\n  containers:\n  - command:\n    - etcd\n{command}\
          \x20   - --listen-metrics-urls=http://127.0.0.1:2381\n    - --snapshot-count=10000\n    image: registry.k8s.io/etcd:{}-0\n    name: etcd\n\
          \x20   volumeMounts:\n    - mountPath: /var/lib/etcd\n      name: etcd-data\n    - mountPath: /etc/etcd\n      name: etcd-certs\n  hostNetwork: true\n  volumes:\n\
-         \x20 - hostPath:\n      path: /etc/etcd\n      type: DirectoryOrCreate\n    name: etcd-certs\n  - hostPath:\n      path: /var/lib/etcd\n      type: DirectoryOrCreate\n    name: etcd-data\n",
+         \x20 - hostPath:\n      path: /etc/etcd\n      type: DirectoryOrCreate\n    name: etcd-certs\n\
+         \x20 - hostPath:\n      path: /var/lib/etcd\n      type: DirectoryOrCreate\n    name: etcd-data\n",
         stage.version
     );
     lab.on(1, &format!("cat > /root/m <<'E'\n{manifest}E\nchmod 600 /root/m && mv /root/m /etc/kubernetes/manifests/etcd.yaml"))?

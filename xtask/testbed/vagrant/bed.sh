@@ -10,7 +10,8 @@ ns=vagbed-$name dir=$RUN/$name
 # Never 'ip netns exec': it mounts a /sys without the cgroups.
 inbed() {
     nsenter --net="/run/netns/$ns" env -C "${VAGBED_CWD:-$dir/project}" HOME="$dir/home" VAGRANT_HOME="$dir/home/.vagrant.d" \
-        PATH="$dir/bin:$PATH" VAGBED_NAME="$name" MASTER_NODE_COUNT="$(cat "$dir/count" 2>/dev/null || echo 3)" WORKER_NODE_COUNT="${WORKER_NODE_COUNT:-1}" VAGRANT_DEFAULT_PROVIDER=docker \
+        PATH="$dir/bin:$PATH" VAGBED_NAME="$name" MASTER_NODE_COUNT="$(cat "$dir/count" 2>/dev/null || echo 3)" \
+        WORKER_NODE_COUNT="${WORKER_NODE_COUNT:-1}" VAGRANT_DEFAULT_PROVIDER=docker \
         VAGRANT_CHECKPOINT_DISABLE=1 VAGRANT_BOX_UPDATE_CHECK_DISABLE=1 "$@"
 }
 

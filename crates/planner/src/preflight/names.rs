@@ -1,11 +1,12 @@
 //! Checks of names and of the way from host to host.
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::Reach;
-use etcdup_core::topology::KeyPath;
+use etcdup_core::observation::{HostView, Reach};
+use etcdup_core::topology::{KeyPath, Member};
 use etcdup_core::url::Address;
 
 use super::Fresh;
+use crate::planner::Planner;
 
 pub(super) const NAME_UNRESOLVED: Check = Check {
     id: "name-unresolved",
@@ -30,30 +31,26 @@ pub(super) const REACH_UNKNOWN: Check = Check {
 };
 
 pub(super) fn resolve(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
-    for other in &fresh.planner.topology.members {
+    findings.extend(unresolved(fresh.planner, fresh.member, fresh.host));
+}
+
+/// The names of members that this member's host does not resolve: looked at before any start or restart.
+pub(crate) fn unresolved(planner: &Planner, member: &Member, host: &HostView) -> Vec<Finding> {
+    let one = |other: &Member| {
         let Address::Name(name) = &other.address else {
-            continue;
+            return None;
         };
-        if name.as_str() == "localhost" {
-            continue;
+        if name.as_str() == "localhost" || !host.names.get(name.as_str())?.is_empty() {
+            return None;
         }
-        if fresh
-            .host
-            .names
-            .get(name.as_str())
-            .is_some_and(Vec::is_empty)
-        {
-            let evidence = format!(
-                "{} does not resolve `{name}`, the address of {}",
-                fresh.member.host, other.name
-            );
-            findings.push(
-                NAME_UNRESOLVED
-                    .error(&fresh.member.name, evidence)
-                    .at(KeyPath::member(other.index).key("address")),
-            );
-        }
-    }
+        let evidence = format!(
+            "{} does not resolve `{name}`, the address of {}",
+            member.host, other.name
+        );
+        let at = KeyPath::member(other.index).key("address");
+        Some(NAME_UNRESOLVED.error(&member.name, evidence).at(at))
+    };
+    planner.topology.members.iter().filter_map(one).collect()
 }
 
 pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
