@@ -255,6 +255,14 @@ impl Lab {
         self.etcdup(&["apply", "--yes"])?.exits(0)
     }
 
+    /// A finished world plans nothing.
+    pub(crate) fn nothing_to_do(&self) -> Result<(), String> {
+        self.etcdup(&["apply", "--yes"])?
+            .exits(0)?
+            .says("Nothing to do")
+            .map(|_| ())
+    }
+
     /// Asks a real etcdctl, with a certificate issued for it where the cluster uses TLS: every endpoint is healthy and
     /// the member list has as many members.
     pub(crate) fn etcdctl_agrees(&self, endpoints: &str, members: usize) -> Result<(), String> {

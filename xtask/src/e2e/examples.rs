@@ -123,13 +123,6 @@ fn put(lab: &Lab, host: u32, file: &str, to: &str) -> Outcome {
     .map(|_| ())
 }
 
-fn nothing_to_do(lab: &Lab) -> Outcome {
-    lab.etcdup(&["apply", "--yes"])?
-        .exits(0)?
-        .says("Nothing to do")
-        .map(|_| ())
-}
-
 fn one_vps(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
     example(stage, &lab, "one-vps", &[("10.0.0.4", "10.77.0.11")])?;
@@ -168,7 +161,7 @@ fn one_vps(stage: &Stage) -> Outcome {
     lab.on(1, "tr '\\0' ' ' < /proc/$(pidof etcd)/cmdline")?
         .says("--initial-cluster-token etcd-cluster-k8s")?
         .says("https://127.0.0.1:2379")?;
-    nothing_to_do(&lab)?;
+    lab.nothing_to_do()?;
     // A variable that envsubst would silently leave empty.
     lab.write(
         "etcd.service.tpl",
@@ -211,7 +204,7 @@ fn lab_node(stage: &Stage) -> Outcome {
         modes.out == "644\n600\n700\n",
         format!("modes are {}", modes.out),
     )?;
-    nothing_to_do(&lab)?;
+    lab.nothing_to_do()?;
     // A file that is changed there is drift, mended without a restart.
     lab.on(1, "echo more >> /etc/etcd/ca.crt")?.exits(0)?;
     let before = lab.on(1, "pidof etcd")?.out;
@@ -261,7 +254,7 @@ fn three_controllers(stage: &Stage) -> Outcome {
     lab.etcdup(&["verify", "--output", "json"])?
         .exits(0)?
         .says("refused by 3 members")?;
-    nothing_to_do(&lab)?;
+    lab.nothing_to_do()?;
     // As advised: another file, on the same hosts made bare again.
     lab.etcdup(&["reset", "--yes", "--wipe"])?.exits(0)?;
     lab.etcdup(&["-f", "separate.toml", "apply", "--yes"])?

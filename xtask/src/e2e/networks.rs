@@ -124,10 +124,7 @@ fn srv_discovery(stage: &Stage) -> Outcome {
     )?;
     ensure(list.out.matches(", started, m").count() == 3, list.all())?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.etcdup(&["apply", "--yes"])?
-        .exits(0)?
-        .says("Nothing to do")
-        .map(|_| ())
+    lab.nothing_to_do()
 }
 
 /// Members on IPv6 alone, one of them spelled in another way: it is one address, spelled in one way everywhere.
@@ -149,9 +146,7 @@ fn ipv6_members(stage: &Stage) -> Outcome {
     lab.etcdup(&["verify"])?
         .exits(0)?
         .says("6 connections, both ways")?;
-    lab.etcdup(&["apply", "--yes"])?
-        .exits(0)?
-        .says("Nothing to do")?;
+    lab.nothing_to_do()?;
     // The same member twice, under two spellings.
     lab.edit(
         "host = \"fd77::11\"",
@@ -183,8 +178,5 @@ fn dual_stack_members(stage: &Stage) -> Outcome {
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     lab.etcdctl_agrees("https://[fd77::11]:2379,https://[fd77::13]:2379", 3)?;
-    lab.etcdup(&["apply", "--yes"])?
-        .exits(0)?
-        .says("Nothing to do")
-        .map(|_| ())
+    lab.nothing_to_do()
 }

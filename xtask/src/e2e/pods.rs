@@ -28,7 +28,7 @@ fn static_pods(stage: &Stage) -> Outcome {
         place.out == "600 root\n700 root\netcd.yaml\n",
         format!("the manifest lies there as {}", place.out),
     )?;
-    nothing_to_do(&lab)?;
+    lab.nothing_to_do()?;
     // A kubelet that is slow to see a change: gates wait for the new pod, not for the file.
     for host in 1..=3 {
         lab.on(
@@ -55,7 +55,7 @@ fn static_pods(stage: &Stage) -> Outcome {
     lab.on(3, "tr '\\0' '\\n' < /proc/$(pidof etcd)/cmdline")?
         .says("--snapshot-count=4321")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    nothing_to_do(&lab)?;
+    lab.nothing_to_do()?;
     // A manifest that somebody took away comes back.
     lab.on(
         2,
@@ -94,14 +94,7 @@ fn in_variables(stage: &Stage) -> Outcome {
     .exits(0)?;
     lab.on(1, "tr '\\0' '\\n' < /proc/$(pidof etcd)/environ")?
         .says("ETCD_NAME=m1")?;
-    nothing_to_do(&lab)
-}
-
-fn nothing_to_do(lab: &Lab) -> Outcome {
-    lab.etcdup(&["apply", "--yes"])?
-        .exits(0)?
-        .says("Nothing to do")
-        .map(|_| ())
+    lab.nothing_to_do()
 }
 
 /// Where nothing keeps the clock right it is set up first, on a worker that is no member too.
@@ -120,5 +113,5 @@ fn time_synchronisation(stage: &Stage) -> Outcome {
     }
     let worker = lab.on(2, "test ! -e /opt/etcd && test ! -e /etc/etcd")?;
     ensure(worker.code == 0, "a worker was given etcd")?;
-    nothing_to_do(&lab)
+    lab.nothing_to_do()
 }

@@ -71,10 +71,7 @@ fn flags_roll_leader_last(stage: &Stage) -> Outcome {
     let running = lab.on(2, "tr '\\0' '\\n' < /proc/$(pidof etcd)/cmdline")?;
     running.says("--snapshot-count=4321")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.etcdup(&["apply", "--yes"])?
-        .exits(0)?
-        .says("Nothing to do")
-        .map(|_| ())
+    lab.nothing_to_do()
 }
 
 fn etcdctl_put() -> Result<String, String> {
@@ -128,10 +125,7 @@ fn drift_by_hand(stage: &Stage) -> Outcome {
         "the key's mode is still wrong",
     )?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.etcdup(&["apply", "--yes"])?
-        .exits(0)?
-        .says("Nothing to do")
-        .map(|_| ())
+    lab.nothing_to_do()
 }
 
 /// From one patch of 3.5 to the next: new binaries beside the old, one member at a time.

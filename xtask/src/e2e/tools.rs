@@ -42,9 +42,7 @@ fn process_runtime_here(stage: &Stage) -> Outcome {
             .collect::<Vec<_>>()
             .join(",");
         lab.etcdctl_agrees(&endpoints, 3)?;
-        lab.etcdup(&["apply", "--yes"])?
-            .exits(0)?
-            .says("Nothing to do")?;
+        lab.nothing_to_do()?;
         lab.edit("runtime =", "flags = { snapshot-count = 777 }\nruntime =")?;
         lab.apply()?.says("restart m2")?;
         lab.etcdctl_agrees(&endpoints, 3)

@@ -1,6 +1,6 @@
 //! `etcdup verify`.
 
-use etcdup_core::finding::Verdict;
+use etcdup_core::finding::{Finding, Verdict};
 use etcdup_deploy::Verdicts;
 
 use crate::command::Context;
@@ -33,41 +33,30 @@ pub(crate) async fn run(context: &Context) -> u8 {
 
 /// One line that says how the cluster stands.
 pub(crate) fn summary(verdicts: &Verdicts) {
-    let count = |verdict: Verdict| {
-        verdicts
-            .findings
-            .iter()
+    let of = |verdict: Verdict| -> Vec<Finding> {
+        let findings = verdicts.findings.iter();
+        findings
             .filter(|finding| finding.verdict == verdict)
-            .count()
+            .cloned()
+            .collect()
     };
+    let (errors, warnings) = (of(Verdict::Error), of(Verdict::Warning));
     let members = verdicts.planner.topology.members.len();
     let cluster = &verdicts.planner.topology.spec.cluster;
     match verdicts.worst() {
         Verdict::Error => {
-            let errors: Vec<_> = verdicts
-                .findings
-                .iter()
-                .filter(|finding| finding.verdict == Verdict::Error)
-                .cloned()
-                .collect();
             view::error::findings(&errors, None);
             anstream::println!(
                 "cluster {cluster} is NOT well: {} errors, {} warnings",
-                count(Verdict::Error),
-                count(Verdict::Warning)
+                errors.len(),
+                warnings.len()
             );
         }
         Verdict::Warning => {
-            let warnings: Vec<_> = verdicts
-                .findings
-                .iter()
-                .filter(|finding| finding.verdict == Verdict::Warning)
-                .cloned()
-                .collect();
             view::error::findings(&warnings, None);
             anstream::println!(
                 "cluster {cluster} serves, {members} members verified, {} warnings: etcdup verify",
-                count(Verdict::Warning)
+                warnings.len()
             );
         }
         Verdict::Pass => {
