@@ -96,10 +96,14 @@ async fn open(call: &Call) -> Result<Session, Problem> {
         )
     };
     call.cluster.parse::<ClusterName>().map_err(|_| unknown())?;
-    let path = topology_files(call)?
+    let mut named = topology_files(call)?
         .into_iter()
-        .find(|(name, _)| *name == call.cluster)
-        .map(|(_, path)| path)
-        .ok_or_else(unknown)?;
+        .filter(|(name, _)| *name == call.cluster)
+        .map(|(_, path)| path);
+    let path = named.next().ok_or_else(unknown)?;
+    if let Some(other) = named.next() {
+        let both = format!("{} and {} have one name", path.display(), other.display());
+        return Err(Problem::new(StatusCode::CONFLICT, "ambiguous-name", both));
+    }
     Ok(Session::open(&path, &[], call.options.settings.clone()).await?)
 }

@@ -33,4 +33,4 @@ mod time;
 pub use assess::{Assessment, Difference, Weight};
 pub use forecast::{Ending, Forecast};
 pub use planner::{PLANNER_CHECKS, Planner, Wanted};
-pub use preflight::HOST_UNSEEN;
+pub use preflight::{HOST_UNSEEN, SOURCE_UNREADABLE};

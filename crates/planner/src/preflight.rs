@@ -14,6 +14,7 @@ use etcdup_core::topology::Member;
 use crate::identity::{Formation, formation};
 use crate::planner::Planner;
 
+pub use certs::SOURCE_UNREADABLE;
 pub use hosts::HOST_UNSEEN;
 pub(crate) use names::unresolved;
 

@@ -1,8 +1,14 @@
 //! `etcdup check`: what can be said without a host.
 
-use etcdup_core::finding::{Verdict, worst};
+use std::path::Path;
+
+use etcdup_core::finding::{Finding, Verdict, worst};
 use etcdup_core::observation::HostFacts;
-use etcdup_core::topology::{lint, zone_lines};
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::Goal;
+use etcdup_core::topology::{Document, KeyPath, lint, resolve, zone_lines};
+use etcdup_deploy::Vault;
+use etcdup_planner::{Planner, SOURCE_UNREADABLE};
 
 use crate::command::Context;
 use crate::exit;
@@ -15,10 +21,9 @@ pub(crate) fn run(context: &Context) -> u8 {
     };
     let mut findings = lint(&document.spec);
     if worst(&findings) < Verdict::Error {
-        // The template and the files of certificates can be looked at without a host too.
-        findings.extend(render_findings(&document, &path));
+        findings.extend(local_findings(&document, &path));
     }
-    let zone = etcdup_core::topology::resolve(&document.spec, |_| None)
+    let zone = resolve(&document.spec, |_| None)
         .map(|topology| zone_lines(&topology))
         .unwrap_or_default();
     if context.json() {
@@ -53,43 +58,48 @@ pub(crate) fn run(context: &Context) -> u8 {
     }
 }
 
-fn render_findings(
-    document: &etcdup_core::topology::Document,
-    path: &std::path::Path,
-) -> Vec<etcdup_core::finding::Finding> {
-    let check = etcdup_deploy::unit_template_check();
-    let base = path.parent().unwrap_or(std::path::Path::new("."));
-    let at = || etcdup_core::topology::KeyPath::root("layout").key("unit-template");
-    let text = match etcdup_deploy::unit_template(&document.spec, base) {
-        Ok(None) => return Vec::new(),
-        Ok(Some(text)) => text,
-        Err(error) => {
-            let evidence = etcdup_deploy::chain(&error);
-            return vec![check.error("layout", evidence).at(at())];
-        }
-    };
-    // What only hosts know does not matter for the template.
+/// What can be looked at here: the template of a unit, and files that the topology names.
+fn local_findings(document: &Document, path: &Path) -> Vec<Finding> {
+    let base = path.parent().unwrap_or(Path::new("."));
+    let mut findings = Vec::new();
+    // What only hosts know does not matter for these.
     let somewhere = HostFacts {
         hostname: "host".to_owned(),
         home: "/root".to_owned(),
         ..HostFacts::default()
     };
-    let topology = etcdup_core::topology::resolve(&document.spec, |_| None)
-        .or_else(|_| etcdup_core::topology::resolve(&document.spec, |_| Some(&somewhere)));
-    let Ok(topology) = topology else {
-        return Vec::new();
+    let topology = resolve(&document.spec, |_| None)
+        .or_else(|_| resolve(&document.spec, |_| Some(&somewhere)));
+    let sources = Vault::open(&document.spec, base).sources(topology.as_ref().ok());
+    for (file, source) in sources {
+        if let Seen::No(unseen) = source {
+            findings.push(SOURCE_UNREADABLE.error(file, unseen.why));
+        }
+    }
+    let check = etcdup_deploy::unit_template_check();
+    let at = || KeyPath::root("layout").key("unit-template");
+    let template = match etcdup_deploy::unit_template(&document.spec, base) {
+        Ok(Some(template)) => template,
+        Ok(None) => return findings,
+        Err(error) => {
+            let evidence = etcdup_deploy::chain(&error);
+            findings.push(check.error("layout", evidence).at(at()));
+            return findings;
+        }
     };
-    let goal = etcdup_core::stage::Goal::Converge {
+    let Ok(topology) = topology else {
+        return findings;
+    };
+    let goal = Goal::Converge {
         allow_outage: false,
     };
-    match etcdup_planner::Planner::new(topology, goal, Some(&text)) {
+    match Planner::new(topology, goal, Some(&template)) {
         Ok(_) => {
             let weak = etcdup_deploy::unit_weakness_check();
-            let weaknesses = text.weaknesses().into_iter();
-            weaknesses
-                .map(|why| weak.warning("layout", why).at(at()))
-                .collect()
+            let weaknesses = template.weaknesses().into_iter();
+            findings.extend(weaknesses.map(|why| weak.warning("layout", why).at(at())));
         }
-        Err(error) => vec![check.error("layout", error.to_string()).at(at())],
+        Err(error) => findings.push(check.error("layout", error.to_string()).at(at())),
     }
+    findings
 }

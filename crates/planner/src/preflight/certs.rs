@@ -17,7 +17,8 @@ pub(super) const CERT_REFUSED: Check = Check {
             leaves `endpoint health` green and costs redundancy unnoticed; \"bad certificate\" is all the log says.",
     advice: "issue a certificate that names the address, or a name that resolves to it",
 };
-pub(super) const SOURCE_UNREADABLE: Check = Check {
+/// The check of files that the topology names.
+pub const SOURCE_UNREADABLE: Check = Check {
     id: "source-unreadable",
     title: "a file that the topology names cannot be used",
     about: "A provided certificate, key, archive or directory is not where the file says, or is not what it should be.",
