@@ -173,6 +173,9 @@ pub(crate) struct Adopt {
     /// The cluster's name
     #[arg(long, default_value = "prod")]
     pub(crate) cluster: String,
+    /// Only the etcds on this data directory, where hosts run several
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<String>,
     /// The CA's certificate, here: what members' certificates are checked with
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<String>,

@@ -12,7 +12,7 @@ mod spec;
 mod srv;
 mod target;
 
-pub use adopt::{AdoptError, Adoptee, OperatorFiles, adopt};
+pub use adopt::{AdoptError, Adoptee, OperatorFiles, Select, adopt};
 pub use document::{Document, KeyPath, ParseError, Span, line_column};
 pub use layout::{MemberLayout, Ports};
 pub use lint::{LINTS, lint};

@@ -105,6 +105,9 @@ pub fn step_words(step: &HostStep) -> (&'static str, String) {
         HostStep::Kill { .. } => (">", "stop etcd, if it runs".to_owned()),
         HostStep::Image { image, .. } => ("+", format!("image {image}, from an archive")),
         HostStep::Pod(artifact) => (">", format!("pod by {}", file_words(artifact))),
+        HostStep::BouncePod { manifest, .. } => {
+            (">", format!("pod of {manifest}, made anew as it is"))
+        }
         HostStep::StopPod { manifest, .. } => ("-", format!("pod of {manifest}")),
         HostStep::Keep { path } => ("~", format!("keep {path} as {path}.kept-<time>")),
         HostStep::Remove(path) => ("-", format!("delete {path}")),

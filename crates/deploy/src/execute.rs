@@ -78,7 +78,9 @@ fn stopped(topology: &Topology, stage: &Stage) -> Vec<MemberName> {
     let stops = |step: &HostStep, member: &Member| match step {
         HostStep::Restart(unit) | HostStep::Disable(unit) => *unit == member.layout.unit,
         HostStep::Kill { pid_file } => *pid_file == member.layout.pid_file,
-        HostStep::StopPod { manifest, .. } => *manifest == member.layout.manifest,
+        HostStep::StopPod { manifest, .. } | HostStep::BouncePod { manifest, .. } => {
+            *manifest == member.layout.manifest
+        }
         HostStep::Pod(artifact) => artifact.path == member.layout.manifest,
         _ => false,
     };

@@ -79,7 +79,10 @@ pub(crate) fn queries(
         if systemd {
             ask(format_args!("member|{}|unit|{}", member.name, layout.unit));
         } else if topology.spec.runtime == RuntimeKind::StaticPod {
-            ask(format_args!("member|{}|pod|{}", member.name, layout.data));
+            ask(format_args!(
+                "member|{}|pod|{}|{}",
+                member.name, layout.data, layout.manifest
+            ));
         } else {
             ask(format_args!(
                 "member|{}|file|{}",

@@ -203,6 +203,10 @@ impl StageInput {
                 self.removed.push(path.clone());
                 self.operation(format!("delete {path}"), &format!("remove|{path}"));
             }
+            HostStep::BouncePod { manifest, data } => self.operation(
+                format!("have the pod of {manifest} made anew"),
+                &format!("bounce_pod|{manifest}|{data}"),
+            ),
             HostStep::StopPod { manifest, data } => {
                 self.removed.push(manifest.clone());
                 self.operation(

@@ -31,6 +31,11 @@ pub enum VaultError {
     /// The files of this name are the CA's own.
     #[error("a client cannot be called `{0}`: that is the name of the CA's own files")]
     AuthorityName(String),
+    /// Certificates were provided, and none for a client.
+    #[error(
+        "certificates.provided.operator is needed: a client shows a certificate, and none was provided for one"
+    )]
+    NoOperator,
     /// Members' certificates lie on hosts, and the operator has none to check them with.
     #[error(
         "certificates.provided.operator.ca is needed: with from = \"host\" the CA's certificate is not here otherwise"

@@ -421,6 +421,11 @@ fn running(
             found.push(difference(format!("--{}", flag.name), why, Weight::Restart));
         }
     }
+    if process.is_some_and(|process| process.outdated) {
+        let manifest = &member.layout.manifest;
+        let why = "is newer than the pod that runs: the kubelet has not taken it up";
+        found.push(difference(manifest, why, Weight::Restart));
+    }
     for stray in process.iter().flat_map(|process| &process.strays) {
         let why =
             "is in its environment or command and etcd does not know it: misspelt, so silently off";

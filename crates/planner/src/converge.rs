@@ -4,6 +4,7 @@ use etcdup_core::finding::{Check, Finding, Verdict};
 use etcdup_core::observation::Observation;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Next, Stage};
+use etcdup_core::topology::HostId;
 
 use crate::assess::{Assessment, assess};
 use crate::identity::{Formation, conflicts, formation};
@@ -40,7 +41,11 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
             .collect()
     };
     // Nothing begins without all hosts; a cluster that has formed is looked after where most of them answer.
-    let few = (planner.topology.hosts.len() - unseen.len()) * 2 <= planner.topology.hosts.len();
+    let of_members = |host: &&HostId| planner.topology.on_host(host).next().is_some();
+    let all = planner.topology.hosts.keys().filter(of_members).count();
+    let answer = planner.topology.hosts.keys().filter(of_members);
+    let answer = answer.filter(|host| seen.host(host).is_some()).count();
+    let few = answer * 2 <= all;
     if !unseen.is_empty() && (few || !formed) {
         // Whatever else is known to be wrong is told in the same breath.
         return Next::Blocked(unseen.into_iter().chain(wrong()).collect());

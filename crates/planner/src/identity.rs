@@ -1,14 +1,23 @@
 //! Whose data is on a host: etcd's own arithmetic of member and cluster IDs, and what follows from it.
 
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::flag::FlagSource;
 use etcdup_core::name::ClusterToken;
-use etcdup_core::observation::{DataDir, Observation};
-use etcdup_core::topology::{KeyPath, Topology};
+use etcdup_core::observation::{DataDir, HostView, Observation};
+use etcdup_core::topology::{KeyPath, Member, RuntimeKind, Topology};
 use sha1::{Digest, Sha1};
 
 use crate::planner::Planner;
 
-pub(crate) const CHECKS: &[Check] = &[FOREIGN_DATA, OTHER_CLUSTER, LOST_DATA, NOT_LISTED, UNWANTED];
+pub(crate) const CHECKS: &[Check] = &[
+    FOREIGN_UNIT,
+    OTHER_RUNTIME,
+    FOREIGN_DATA,
+    OTHER_CLUSTER,
+    LOST_DATA,
+    NOT_LISTED,
+    UNWANTED,
+];
 
 const FOREIGN_DATA: Check = Check {
     id: "data-foreign",
@@ -36,6 +45,21 @@ const NOT_LISTED: Check = Check {
     title: "the cluster does not know a member of the file",
     about: "The cluster has formed and its member list lacks a member of the file. Adding members is for a later release.",
     advice: "take the member out of the file, or add it with etcdctl",
+};
+const FOREIGN_UNIT: Check = Check {
+    id: "unit-of-another",
+    title: "the unit or manifest there is another's",
+    about: "A unit or manifest of the name that this member would have starts an etcd on another data directory: a second cluster on the \
+            same hosts needs names of its own, or it would replace the first.",
+    advice: "set layout.unit, layout.certificates and layout.data for this cluster",
+};
+const OTHER_RUNTIME: Check = Check {
+    id: "started-by-another",
+    title: "the member runs, and something else started it",
+    about: "An etcd runs on the member's data directory, and the unit or manifest that the file means is not there: the runtime, the unit's \
+            name or the manifests' directory was changed in the file. Starting another beside it would have two etcds on one \
+            data directory.",
+    advice: "stop it by hand, or say in the file what runs it",
 };
 const UNWANTED: Check = Check {
     id: "member-not-in-file",
@@ -130,7 +154,7 @@ pub(crate) enum Formation {
 /// Where the cluster stands, by what its members say and what their start files still say.
 pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
     let members = &planner.topology.members;
-    let data = |member: &etcdup_core::topology::Member| {
+    let data = |member: &Member| {
         seen.host(&member.host)
             .and_then(|host| host.data.get(&member.layout.data))
             .cloned()
@@ -158,7 +182,7 @@ pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
     if born.is_empty() {
         return Formation::Unborn;
     }
-    let still_new = |member: &&etcdup_core::topology::Member| {
+    let still_new = |member: &&Member| {
         let path = &planner.wanted(member).settled.path;
         let sum = seen
             .host(&member.host)
@@ -188,6 +212,7 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
+        started_by_others(planner, member, host, &mut findings);
         let lost = match host.data.get(&member.layout.data) {
             Some(DataDir::Foreign) => {
                 let evidence = format!(
@@ -263,6 +288,41 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A unit or manifest in our place that is for other data, and a process that none of ours started.
+fn started_by_others(
+    planner: &Planner,
+    member: &Member,
+    host: &HostView,
+    findings: &mut Vec<Finding>,
+) {
+    let start = &planner.wanted(member).settled.path;
+    let at = || KeyPath::member(member.index);
+    let file = host.files.get(start);
+    let text = file.and_then(|file| file.text.as_deref());
+    let read = text.map(|text| match planner.topology.spec.runtime {
+        RuntimeKind::StaticPod => FlagSource::manifest(text).unwrap_or_default(),
+        RuntimeKind::Systemd | RuntimeKind::Process => FlagSource::unit(text),
+    });
+    let data = read.as_ref().and_then(|read| read.flags.get("data-dir"));
+    if let Some(data) = data.filter(|data| *data != member.layout.data.as_str()) {
+        let evidence = format!("{start} on {} starts an etcd on {data}", member.host);
+        findings.push(FOREIGN_UNIT.error(&member.name, evidence).at(at()));
+    }
+    // One that we wrote and that somebody took away a moment ago comes back as any other file.
+    let ours = host
+        .record
+        .as_ref()
+        .is_some_and(|record| record.files.contains_key(start));
+    let runs = host.processes.get(&member.name).filter(|_| !ours);
+    if let (None, Some(process)) = (file, runs.filter(|_| planner.is_pod())) {
+        let evidence = format!(
+            "process {} of {} is an etcd on {}, and {start} is not there",
+            process.pid, member.host, member.layout.data
+        );
+        findings.push(OTHER_RUNTIME.error(&member.name, evidence).at(at()));
+    }
 }
 
 /// The cluster that data must belong to: the one that serves, else the one this file would make, where any data is of

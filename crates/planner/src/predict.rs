@@ -160,6 +160,15 @@ impl Planner {
                     self.run(host, member);
                 }
             }
+            HostStep::BouncePod { manifest, .. } => {
+                if let Some(member) = self
+                    .topology
+                    .on_host(id)
+                    .find(|member| member.layout.manifest == *manifest)
+                {
+                    self.run(host, member);
+                }
+            }
             HostStep::StopPod { manifest, .. } => {
                 host.files.remove(manifest);
                 for member in self
@@ -246,6 +255,7 @@ impl Planner {
             pid: before.map_or(1, |process| process.pid + 1),
             exe: wanted.etcd.to_string(),
             flags: wanted.flags.clone(),
+            outdated: false,
             strays: Vec::new(),
         };
         host.processes.insert(member.name.clone(), process);

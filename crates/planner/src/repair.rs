@@ -10,6 +10,7 @@ use crate::assess::{Assessment, Weight};
 use crate::converge::{Rule, World};
 use crate::identity::Formation;
 use crate::planner::Planner;
+use crate::preflight::unresolved;
 
 /// Starts every member that does not run, all at once and without waiting on one another: etcd is ready only after it
 /// has joined a quorum, so starting one after the other dead-locks (etcd issue 13526). A voter that does not serve may be
@@ -26,7 +27,13 @@ pub(crate) fn start(world: &World<'_>) -> Rule {
         let reason = match (member.process, wrong) {
             (None, _) => "does not run".to_owned(),
             // It answered that no quorum confirms its reads. One that was merely not seen may well serve others.
-            (Some(_), Some(wrong)) if member.answers => format!("does not serve, and {wrong}"),
+            (Some(_), Some(wrong)) if member.answers => {
+                let names = unresolved(world.planner, member.member, member.host);
+                if !names.is_empty() {
+                    return Rule::Block(names);
+                }
+                format!("does not serve, and {wrong}")
+            }
             (Some(_), _) => continue,
         };
         why.push(format!("{name}: {reason}"));
@@ -193,12 +200,13 @@ pub(crate) fn restart_steps(planner: &Planner, member: &Assessment<'_>) -> Vec<H
         let there = member.host.files.contains_key(&layout.manifest);
         if there && !changes {
             // The kubelet looks at the file alone: the same once more would change nothing.
-            steps.push(HostStep::StopPod {
+            steps.push(HostStep::BouncePod {
                 manifest: layout.manifest.clone(),
                 data: layout.data.clone(),
             });
+        } else {
+            steps.push(HostStep::Pod(member.start.clone()));
         }
-        steps.push(HostStep::Pod(member.start.clone()));
         return steps;
     }
     if planner.is_systemd() {

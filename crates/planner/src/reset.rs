@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::observation::{DataDir, HostView, Observation};
-use etcdup_core::stage::{HostStep, Impact, Next, Stage, StageKey, Work};
+use etcdup_core::stage::{Content, HostStep, Impact, Next, Stage, StageKey, Work};
 use etcdup_core::topology::{HostId, Member};
 
 use crate::converge::unseen_hosts;
@@ -90,6 +90,8 @@ fn steps(
         .iter()
         .chain([&wanted.settled])
         .filter(|artifact| !planner.is_pod() || artifact.path != layout.manifest)
+        // What lay there before is somebody else's, and may be the only one there is.
+        .filter(|artifact| !matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path))
         .filter(|artifact| host.files.contains_key(&artifact.path));
     steps.extend(files.map(|artifact| HostStep::Remove(artifact.path.clone())));
     if planner.is_systemd() && !steps.is_empty() {

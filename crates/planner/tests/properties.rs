@@ -52,7 +52,14 @@ fn befall(planner: &Planner, seen: &mut Observation, at: Index, trouble: &Troubl
         .collect();
     match trouble {
         Trouble::FileGone(index) if !ours.is_empty() => {
-            host.files.remove(&ours[index.index(ours.len())]);
+            let gone = &ours[index.index(ours.len())];
+            host.files.remove(gone);
+            if *gone == member.layout.manifest {
+                // The kubelet ends the pod whose manifest is gone.
+                host.processes.remove(&member.name);
+                seen.members
+                    .insert(member.name.clone(), Seen::no("stopped"));
+            }
         }
         Trouble::FileChanged(index) if !ours.is_empty() => {
             if let Some(file) = host.files.get_mut(&ours[index.index(ours.len())]) {
@@ -106,7 +113,9 @@ fn stopped(planner: &Planner, stage: &Stage) -> BTreeSet<MemberName> {
     let of = |step: &HostStep, member: &etcdup_core::topology::Member| match step {
         HostStep::Restart(unit) | HostStep::Disable(unit) => member.layout.unit == *unit,
         HostStep::Kill { pid_file } => member.layout.pid_file == *pid_file,
-        HostStep::StopPod { manifest, .. } => member.layout.manifest == *manifest,
+        HostStep::StopPod { manifest, .. } | HostStep::BouncePod { manifest, .. } => {
+            member.layout.manifest == *manifest
+        }
         HostStep::Pod(artifact) => member.layout.manifest == artifact.path,
         _ => false,
     };

@@ -86,9 +86,19 @@ impl Program {
 fn flags(first: (&str, &str), files: Option<&ClientFiles>, names: [&str; 3], end: char) -> String {
     let mut text = format!("{}={}{end}", first.0, first.1);
     for (name, value) in names.into_iter().zip(paths(files)) {
-        text.push_str(&format!("{name}={value}{end}"));
+        text.push_str(&format!("{name}={}{end}", quoted(value)));
     }
     text
+}
+
+/// A word that a shell takes as it is.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 fn paths(files: Option<&ClientFiles>) -> Vec<&str> {

@@ -145,7 +145,12 @@ fn probes(container: &mut Value, version: &EtcdVersion, port: u16) {
         _ => true,
     };
     let probe = |path: &str, failures: u32, period: u32, delay: u32| {
-        let path = if newer { path } else { "/health" };
+        // Older releases have one path for all: without these it would ask a quorum, and fail with the alarm NOSPACE.
+        let path = if newer {
+            path
+        } else {
+            "/health?exclude=NOSPACE&serializable=true"
+        };
         json!({
             "failureThreshold": failures,
             "httpGet": { "host": "127.0.0.1", "path": path, "port": "probe-port", "scheme": "HTTP" },

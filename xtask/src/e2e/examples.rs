@@ -8,6 +8,7 @@ use crate::lab::{Lab, Said, archive};
 use crate::setup::{cache, newest_of, root};
 
 pub(super) const ALL: &[Scenario] = &[
+    ("example-three-hosts", three_hosts),
     ("example-one-vps", one_vps),
     ("example-lab-node", lab_node),
     ("example-three-controllers", three_controllers),
@@ -121,6 +122,18 @@ fn put(lab: &Lab, host: u32, file: &str, to: &str) -> Outcome {
     )?
     .exits(0)
     .map(|_| ())
+}
+
+fn three_hosts(stage: &Stage) -> Outcome {
+    let lab = stage.lab(3)?;
+    let places = [
+        ("10.0.1.10", "10.77.0.11"),
+        ("\"10.0.1.11", "\"10.77.0.12"),
+        ("\"10.0.1.12", "\"10.77.0.13"),
+    ];
+    example(stage, &lab, "three-hosts", &places)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 
 fn one_vps(stage: &Stage) -> Outcome {
@@ -362,6 +375,12 @@ fn two_clusters(stage: &Stage) -> Outcome {
             "not all are healthy",
         )?;
     }
+    // A second cluster that forgets to name its unit would replace the first.
+    lab.inside("sed '/^unit = /d; /^certificates = /d' events.toml > clash.toml")?
+        .exits(0)?;
+    lab.etcdup(&["-f", "clash.toml", "plan"])?
+        .exits(4)?
+        .says("unit-of-another")?;
     // What programs are told, and that a scrape with it works.
     lab.etcdup(&[
         "-f",

@@ -1,7 +1,7 @@
 //! `etcdup adopt`: a topology file for a cluster that somebody else made, and the plan that follows from it.
 
 use etcdup_core::stage::Goal;
-use etcdup_core::topology::{Document, OperatorFiles, adopt};
+use etcdup_core::topology::{Document, OperatorFiles, Select, adopt};
 use etcdup_core::version::SUGGESTED;
 use etcdup_deploy::{DeployError, Session};
 
@@ -45,7 +45,17 @@ async fn write_and_plan(context: &Context, arguments: &Adopt) -> Result<u8, Depl
         cert: arguments.cert.clone(),
         key: arguments.key.clone(),
     };
-    let written = adopt(&arguments.cluster, &found?, &ssh, &operator);
+    let select = Select {
+        data: arguments.data.clone(),
+    };
+    let found = found?;
+    for target in &context.global.target {
+        if !found.iter().any(|one| one.target == *target) {
+            view::error::plain(&format!("no etcd runs on {target}"));
+            return Ok(exit::BLOCKED);
+        }
+    }
+    let written = adopt(&arguments.cluster, &found, &select, &ssh, &operator);
     let text = match written {
         Ok(text) => text,
         Err(error) => {

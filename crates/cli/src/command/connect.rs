@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use etcdup_core::certificate::{CertRequest, Subject, Usage};
-use etcdup_core::topology::{Plane, Topology};
+use etcdup_core::topology::{Plane, ProvidedFrom, Topology};
 use etcdup_deploy::{DeployError, Vault, VaultError};
 use etcdup_render::{ClientFiles, Program};
 use jiff::Timestamp;
@@ -69,10 +69,23 @@ fn files(
     let (ca, own) = match &spec.certificates.provided {
         Some(provided) => {
             let operator = provided.operator.as_ref();
+            let mutual = spec.security.client == Plane::Mutual;
+            let lacks_ca =
+                provided.from == ProvidedFrom::Host && operator.is_none_or(|own| own.ca.is_none());
+            // One certificate for all, as the well-known walk-through has it, is the client's too.
+            let shared = Some(&provided.server).filter(|server| {
+                provided.from == ProvidedFrom::Operator && !server.cert.contains("{member}")
+            });
+            if lacks_ca || (mutual && operator.is_none() && shared.is_none()) {
+                return Err(VaultError::NoOperator.into());
+            }
             let ca = operator
                 .and_then(|own| own.ca.as_ref())
                 .unwrap_or(&provided.ca);
-            let own = operator.map(|own| (base.join(&own.cert), base.join(&own.key)));
+            let own = operator
+                .map(|own| (&own.cert, &own.key))
+                .or(shared.map(|server| (&server.cert, &server.key)))
+                .map(|(cert, key)| (base.join(cert), base.join(key)));
             (base.join(ca), own)
         }
         None => {

@@ -236,6 +236,8 @@ pub struct EtcdProcess {
     pub exe: String,
     /// Its flags, from arguments and environment.
     pub flags: FlagSet,
+    /// Whether its manifest was written after it began: the kubelet has not seen it yet.
+    pub outdated: bool,
     /// Arguments and `ETCD_*` variables that etcd does not know.
     pub strays: Vec<String>,
 }
@@ -257,6 +259,8 @@ pub struct StrangeEtcd {
     pub manifest: Option<HostPath>,
     /// The manifest's image.
     pub image: Option<String>,
+    /// The manifest's text.
+    pub text: Option<String>,
     /// Its flags.
     pub flags: FlagSet,
 }

@@ -174,12 +174,13 @@ impl Reader {
                 };
                 view.units.insert(name.to_owned(), unit);
             }
-            ["proc", member, pid, exe, command, environment] => {
+            ["proc", member, pid, exe, command, environment, age] => {
                 let read = FlagSource::process(&words(command)?, variables(environment)?);
                 let process = EtcdProcess {
                     pid: pid.parse().ok()?,
                     exe: text(exe)?,
                     flags: read.flags,
+                    outdated: age == "outdated",
                     strays: read.strays.into_iter().map(|stray| stray.0).collect(),
                 };
                 view.processes.insert(member.parse().ok()?, process);
@@ -195,6 +196,7 @@ impl Reader {
                 environment,
                 version,
                 image,
+                manifest_text,
             ] => {
                 let read = FlagSource::process(&words(command)?, variables(environment)?);
                 let exe = text(exe)?;
@@ -206,6 +208,7 @@ impl Reader {
                     unit: (!unit.is_empty()).then(|| unit.to_owned()),
                     manifest: manifest.parse().ok(),
                     image: Some(text(image)?).filter(|image| !image.is_empty()),
+                    text: Some(text(manifest_text)?).filter(|text| !text.is_empty()),
                     flags: read.flags,
                 });
             }

@@ -122,6 +122,13 @@ pub enum HostStep {
     },
     /// A static pod's manifest lands in the kubelet's directory: the pod starts, or is replaced.
     Pod(Artifact),
+    /// A static pod's manifest, as it is, is taken away until its etcd has ended, and put back.
+    BouncePod {
+        /// The manifest.
+        manifest: HostPath,
+        /// What tells its etcd from others: the data directory.
+        data: HostPath,
+    },
     /// A static pod's manifest is taken away, and its etcd has ended.
     StopPod {
         /// The manifest.

@@ -9,6 +9,7 @@ use super::spec::Ssh;
 use crate::flag::{FlagSet, Owned, lookup};
 use crate::observation::StrangeEtcd;
 use crate::url::{Address, EtcdUrl, Scheme};
+use crate::version::EtcdVersion;
 
 /// An etcd that runs, and the host it runs on as the user named it.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,13 @@ pub struct OperatorFiles {
     pub cert: Option<String>,
     /// Its key.
     pub key: Option<String>,
+}
+
+/// Which of the etcds of the hosts make the cluster, where they are several.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Select {
+    /// Only those on this data directory.
+    pub data: Option<String>,
 }
 
 /// Why what runs cannot be written down.
@@ -54,6 +62,14 @@ pub enum AdoptError {
         /// What is odd.
         why: String,
     },
+    /// Its release cannot be known without running what others may have put there.
+    #[error(
+        "the release of the etcd of {target} is not known: its file is not root's own, and no image's tag says it"
+    )]
+    Release {
+        /// The host.
+        target: String,
+    },
     /// Members differ in what a topology says once for all.
     #[error("members differ in {what}: {found}")]
     Differ {
@@ -74,10 +90,19 @@ pub enum AdoptError {
 pub fn adopt(
     cluster: &str,
     found: &[Adoptee],
+    select: &Select,
     ssh: &Ssh,
     operator: &OperatorFiles,
 ) -> Result<String, AdoptError> {
-    let members: Vec<Read> = found.iter().map(read).collect::<Result<_, _>>()?;
+    let wanted = |found: &&Adoptee| {
+        let data = found.etcd.flags.get("data-dir");
+        select.data.is_none() || select.data.as_deref() == data
+    };
+    let members: Vec<Read> = found
+        .iter()
+        .filter(wanted)
+        .map(read)
+        .collect::<Result<_, _>>()?;
     let first = members.first().ok_or(AdoptError::Nothing)?;
     let common = common_flags(&members);
     let mut file = Map::new();
@@ -244,7 +269,7 @@ fn read(found: &Adoptee) -> Result<Read, AdoptError> {
     let certificates = Certificates::of(&flags)?;
     let outside = outer.address.is_loopback() || is_any(&outer.address);
     Ok(Read {
-        version: etcd.version.clone(),
+        version: version(found)?,
         token: etcd.flags.get("initial-cluster-token").map(str::to_owned),
         runtime,
         home: (runtime != "static-pod").then(|| parent(&etcd.exe)),
@@ -259,14 +284,33 @@ fn read(found: &Adoptee) -> Result<Read, AdoptError> {
         provided: certificates.provided(),
         files: certificates.files(),
         layout: layout(etcd, &certificates),
-        pod: json!({
-            "image": etcd.image,
-            "manifests": etcd.manifest.as_ref().map(|path| parent(path.as_str())),
-            "probes": etcd.flags.get("listen-metrics-urls").is_some(),
-        }),
+        pod: pod(&flags, etcd)?,
         own,
-        flags: remaining(&etcd.flags),
+        flags: remaining(&etcd.flags, runtime == "static-pod"),
     })
+}
+
+/// The release: as the binary says, or as the image's tag has it.
+fn version(found: &Adoptee) -> Result<String, AdoptError> {
+    if !found.etcd.version.is_empty() {
+        return Ok(found.etcd.version.clone());
+    }
+    let tag = found
+        .etcd
+        .image
+        .as_deref()
+        .and_then(|image| image.rsplit_once(':'));
+    let bare = tag.map(|(_, tag)| {
+        tag.trim_start_matches('v')
+            .split('-')
+            .next()
+            .unwrap_or_default()
+    });
+    bare.filter(|bare| bare.parse::<EtcdVersion>().is_ok())
+        .map(str::to_owned)
+        .ok_or_else(|| AdoptError::Release {
+            target: found.target.clone(),
+        })
 }
 
 fn layout(etcd: &StrangeEtcd, certificates: &Certificates) -> Value {
@@ -288,6 +332,65 @@ fn layout(etcd: &StrangeEtcd, certificates: &Certificates) -> Value {
     layout
 }
 
+/// What the manifest says beside the flags.
+fn pod(flags: &Flags<'_>, etcd: &StrangeEtcd) -> Result<Value, AdoptError> {
+    let (Some(path), Some(text)) = (&etcd.manifest, &etcd.text) else {
+        return Ok(Value::Null);
+    };
+    let manifest: Value =
+        serde_saphyr::from_str(text).map_err(|error| flags.odd("data-dir", error))?;
+    let container = &manifest["spec"]["containers"][0];
+    let named = |list: &Value, name: &Value| -> Option<Value> {
+        list.as_array()?
+            .iter()
+            .find(|entry| entry["name"] == *name)
+            .cloned()
+    };
+    let log = flags.flags.get("log-outputs").and_then(|outputs| {
+        outputs
+            .split(',')
+            .find(|output| output.starts_with('/'))
+            .map(str::to_owned)
+    });
+    let own = [
+        etcd.flags.get("data-dir").map(str::to_owned),
+        etcd.flags
+            .get("cert-file")
+            .or(etcd.flags.get("peer-cert-file"))
+            .map(parent),
+        log.clone(),
+    ];
+    let mut mounts = Vec::new();
+    for mount in container["volumeMounts"].as_array().into_iter().flatten() {
+        let inside = mount["mountPath"].as_str().unwrap_or_default().to_owned();
+        let volume = named(&manifest["spec"]["volumes"], &mount["name"]).unwrap_or_default();
+        let outside = volume["hostPath"]["path"].as_str().unwrap_or_default();
+        if outside.trim_end_matches('/') != inside.trim_end_matches('/') {
+            let why = format!(
+                "the manifest mounts {outside} of the host at {inside}: one path on both sides can be said"
+            );
+            return Err(flags.odd("data-dir", why));
+        }
+        if !own.contains(&Some(inside.clone())) {
+            mounts.push(inside);
+        }
+    }
+    let mut pod = json!({
+        "image": etcd.image,
+        "manifests": parent(path.as_str()),
+        "probes": !container["livenessProbe"].is_null(),
+        "environment": !container["env"].is_null(),
+        "mounts": mounts,
+    });
+    if let Some(log) = log {
+        pod["log"] = json!(log);
+    }
+    if let Some(policy) = container["imagePullPolicy"].as_str() {
+        pod["pull-policy"] = json!(policy);
+    }
+    Ok(pod)
+}
+
 fn plane(scheme: Scheme, flags: &Flags<'_>, auth: &str) -> &'static str {
     match (scheme, flags.flags.get(auth)) {
         (Scheme::Http, _) => "plain",
@@ -297,10 +400,11 @@ fn plane(scheme: Scheme, flags: &Flags<'_>, auth: &str) -> &'static str {
 }
 
 /// What a topology has no other word for.
-fn remaining(flags: &FlagSet) -> BTreeMap<String, String> {
+fn remaining(flags: &FlagSet, pod: bool) -> BTreeMap<String, String> {
     flags
         .iter()
         .filter(|(name, _)| lookup(name).is_none_or(|row| row.owned == Owned::User))
+        .filter(|(name, value)| !(pod && *name == "log-outputs" && value.contains('/')))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
 }

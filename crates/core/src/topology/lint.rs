@@ -251,6 +251,21 @@ fn lifetimes(spec: &Spec, findings: &mut Vec<Finding>) {
             findings.push(LIFETIME.error("certificates", evidence).at(at));
         }
     }
+    for pair in certificates
+        .provided
+        .iter()
+        .flat_map(|provided| [Some(&provided.server), provided.peer.as_ref()])
+        .flatten()
+    {
+        if pair.cert == pair.key {
+            let evidence = format!(
+                "`{}` is named as certificate and as key: a certificate is for everybody to read",
+                pair.cert
+            );
+            let at = KeyPath::root("certificates").key("provided");
+            findings.push(LIFETIME.error("certificates", evidence).at(at));
+        }
+    }
     let files = &certificates.files;
     let names = [
         &files.ca,

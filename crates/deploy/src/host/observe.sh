@@ -81,8 +81,9 @@ observe_files() {
     for path in $texts; do
         [ ! -f "$path" ] || echo "text|$path|$(b64 <"$path")"
     done
+    # Nothing but certificates leaves: a file may hold a key beside one.
     for path in $certs; do
-        [ ! -f "$path" ] || echo "cert|$path|$(b64 <"$path")"
+        [ ! -f "$path" ] || echo "cert|$path|$(sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p' "$path" | b64)"
     done
 }
 
@@ -122,7 +123,9 @@ observe_members() {
     fi
     for entry in $members; do
         name=${entry%%|*} rest=${entry#*|}
-        how=${rest%%|*} where=${rest#*|}
+        how=${rest%%|*} where=${rest#*|} after=
+        # A pod's data directory, then its manifest.
+        [ "$how" != pod ] || after=${where#*|} where=${where%%|*}
         case $how in
         unit) pid=$(printf '%s\n' "$shown" | awk -F'|' -v u="$where" '$2 == u { print $10 }') ;;
         pod) pid=$(etcd_of_data "$where") ;;
@@ -133,7 +136,9 @@ observe_members() {
         file=${exe% (deleted)}
         if [ "${file##*/}" = etcd ]; then
             pids="$pids $name"
-            echo "proc|$name|$pid|$(b64_of "$exe")|$(tr '\0' '\n' <"/proc/$pid/cmdline" | b64)|$(tr '\0' '\n' <"/proc/$pid/environ" | grep '^ETCD_' | b64)"
+            command=$(tr '\0' '\n' <"/proc/$pid/cmdline" | b64)
+            variables=$(tr '\0' '\n' <"/proc/$pid/environ" | grep '^ETCD_' | b64)
+            echo "proc|$name|$pid|$(b64_of "$exe")|$command|$variables|$(age_of "$how" "$pid" "$after")"
         fi
         state_now=$(printf '%s\n' "$shown" | awk -F'|' -v u="$where" '$2 == u { print $4 "/" $5 }')
         case $how/$state_now in
@@ -143,6 +148,17 @@ observe_members() {
         file/*) [ -n "$exe" ] || [ ! -f "${where%.pid}.log" ] || echo "log|$name|$(tail -n 12 "${where%.pid}.log" | b64)" ;;
         esac
     done
+}
+
+# A pod that began before its manifest was written is not the one that the manifest means.
+age_of() {
+    [ "$1" = pod ] || return 0
+    written=$(stat -c %Y "$3" 2>/dev/null) || return 0
+    began=$(stat -c %Y "/proc/$2" 2>/dev/null) || return 0
+    ticks=$(sed 's/.*) //' "/proc/$2/stat" 2>/dev/null | cut -d' ' -f20)
+    booted=$(awk '$1 == "btime" { print $2 }' /proc/stat)
+    [ -z "$ticks" ] || began=$((booted + ticks / 100))
+    [ "$((began + 1))" -ge "$written" ] || echo outdated
 }
 
 # What a pod said last, in the kubelet's own files.
@@ -169,6 +185,17 @@ observe_time() {
     done
 }
 
+# Whether this process runs a file of this host's own that only root may change: nothing else is run as root just to ask for
+# its version, least of all what a container brought along.
+is_hosts_own() {
+    [ "$(stat -L -c '%d:%i' "$1" 2>/dev/null)" = "$(stat -L -c '%d:%i' "$2" 2>/dev/null)" ] || return 1
+    case $(stat -L -c '%U %a' "$2" 2>/dev/null) in
+    'root '*[2367]? | 'root '*[2367]) return 1 ;;
+    'root '*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
 # Every etcd that runs here, with the unit or the manifest that started it: for clusters that somebody else made.
 observe_every() {
     [ "$every" = etcd ] || return 0
@@ -186,8 +213,9 @@ observe_every() {
             grep -qE '(command|args):|ETCD_' "$file" && manifest=$file
             image=$(sed -n 's/^[- ]*image: *//p' "$file" | head -n 1 | tr -d "\"'")
         done
-        version=$(timeout 10 "$process/exe" --version 2>/dev/null | awk '/^etcd Version:/ { print $3 }')
-        echo "etcd|${process#/proc/}|$(stat -c %U "$process")|$unit|$manifest|$(b64_of "$exe")|$command|$variables|$(b64_of "$version")|$(b64_of "$image")"
+        version=''
+        ! is_hosts_own "$process/exe" "$exe" || version=$(timeout 10 "$exe" --version 2>/dev/null | awk '/^etcd Version:/ { print $3 }')
+        echo "etcd|${process#/proc/}|$(stat -c %U "$process")|$unit|$manifest|$(b64_of "$exe")|$command|$variables|$(b64_of "$version")|$(b64_of "$image")|$([ -z "$manifest" ] || b64 <"$manifest")"
     done
 }
 

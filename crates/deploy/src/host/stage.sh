@@ -210,6 +210,53 @@ op_image() {
     fi
 }
 
+# The kubelet ends a pod some seconds after its manifest went. Where it does not, the manifest is put back: nothing is lost.
+op_stop_pod() {
+    aside=$(staged_name "$1")
+    [ ! -f "$1" ] || mv -f "$1" "$aside" || return 1
+    tries=0
+    while [ -n "$(etcd_of_data "$2")" ]; do
+        if [ "$tries" -ge 120 ]; then
+            [ ! -f "$aside" ] || mv -f "$aside" "$1"
+            echo 'its etcd still runs after two minutes: is there a kubelet?'
+            return 1
+        fi
+        tries=$((tries + 1))
+        sleep 1
+    done
+    rm -f "$aside"
+    sync "$(parent_of "$1")"
+}
+
+op_bounce_pod() {
+    copy=$work/manifest
+    cp -p "$1" "$copy" && op_stop_pod "$1" "$2" || return 1
+    new=$(staged_name "$1")
+    cp -p "$copy" "$new" && sync "$new" && mv -f "$new" "$1" && sync "$(parent_of "$1")"
+}
+
+# A link or a mount point stays where it is: what is in it is moved or deleted.
+stays() {
+    [ -L "$1" ] || [ "$(stat -c %d "$1")" != "$(stat -c %d "$(parent_of "$1")")" ]
+}
+
+of_directory() {
+    directory=$1
+    shift
+    find "$directory/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name '*.kept-*' "$@"
+}
+
+op_image() {
+    if command -v ctr >/dev/null 2>&1; then
+        timeout 300 ctr --namespace k8s.io images import "$1"
+    elif command -v podman >/dev/null 2>&1; then
+        timeout 300 podman load --quiet --input "$1"
+    else
+        echo 'there is neither ctr nor podman to load an image with'
+        return 1
+    fi
+}
+
 # The kubelet ends a pod some seconds after its manifest went.
 op_stop_pod() {
     rm -f "$1"
@@ -258,7 +305,7 @@ run_operations() {
         # In this shell, not a subshell: `pending` must live on. The output goes to a file.
         case $verb in
         user | dir | commit | binaries | links | fetch | image | time_sync | reload | enable | restart | disable | spawn | kill | \
-            stop_pod | keep | remove | binary_file | binaries_done)
+            stop_pod | bounce_pod | keep | remove | binary_file | binaries_done)
             "op_$verb" "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1
             ;;
         file) op_file "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1 ;;

@@ -146,6 +146,18 @@ pub(super) fn clocks(planner: &Planner, seen: &Observation, findings: &mut Vec<F
             apart as f64 / 1000.0,
             first.0
         );
-        findings.push(at_host(planner, last.0, CLOCKS.error(last.0, evidence)));
+        // Where time is to be set right first, that comes before; it is measured again after.
+        let without = |host: &HostId| {
+            let view = seen.host(host);
+            view.is_some_and(|view| view.facts.time_service.is_none())
+        };
+        let mended =
+            planner.topology.spec.time.is_some() && [first.0, last.0].into_iter().any(without);
+        let finding = if mended {
+            CLOCKS.warning(last.0, evidence)
+        } else {
+            CLOCKS.error(last.0, evidence)
+        };
+        findings.push(at_host(planner, last.0, finding));
     }
 }

@@ -73,16 +73,6 @@ pub(super) fn records(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
         }
         Seen::Yes(_) | Seen::No(_) => {}
     }
-    let own_name = fresh.member.address.to_string();
-    let resolves = fresh.host.names.get(&own_name);
-    if resolves.is_some_and(|ips| !ips.is_empty() && !ips.contains(&fresh.member.listen))
-        && !fresh.member.listen.is_unspecified()
-    {
-        refuse(format!(
-            "{host} finds {own_name} elsewhere than at {}: it would not find itself among the records",
-            fresh.member.listen
-        ));
-    }
 }
 
 /// What is wrong with the records found, in words.
@@ -101,6 +91,9 @@ fn compare(wanted: &[SrvRecord], found: &[SrvRecord]) -> Vec<String> {
             Some(other) if [other.priority, other.weight].contains(&record.port) => format!(
                 "`{other}` has its fields in the wrong order; it is priority, weight, port, target: `{record}`"
             ),
+            Some(other) if other.port == record.port => {
+                format!("`{other}` is spelled in another way; wanted `{record}`")
+            }
             Some(other) => format!("`{other}` has another port; wanted `{record}`"),
             None => format!("`{record}` is missing"),
         });
