@@ -215,7 +215,8 @@ observe_every() {
         done
         version=''
         ! is_hosts_own "$process/exe" "$exe" || version=$(timeout 10 "$exe" --version 2>/dev/null | awk '/^etcd Version:/ { print $3 }')
-        echo "etcd|${process#/proc/}|$(stat -c %U "$process")|$unit|$manifest|$(b64_of "$exe")|$command|$variables|$(b64_of "$version")|$(b64_of "$image")|$([ -z "$manifest" ] || b64 <"$manifest")"
+        seen="$(b64_of "$exe")|$command|$variables|$(b64_of "$version")|$(b64_of "$image")"
+        echo "etcd|${process#/proc/}|$(stat -c %U "$process")|$unit|$manifest|$seen|$([ -z "$manifest" ] || b64 <"$manifest")"
     done
 }
 
