@@ -245,6 +245,18 @@ impl Lab {
         )
     }
 
+    /// Sends a file to a host by plain ssh, into what this command reads.
+    pub(crate) fn send(&self, host: u32, from: &Path, command: &str) -> Result<(), String> {
+        let said = self.inside(&format!(
+            "ssh -i {} -o UserKnownHostsFile={} root@{} '{command}' < {}",
+            self.state.join("key").display(),
+            self.state.join("known_hosts").display(),
+            Self::address(host),
+            from.display()
+        ))?;
+        said.exits(0).map(|_| ())
+    }
+
     /// Runs a shell command in the lab's network.
     pub(crate) fn inside(&self, script: &str) -> Result<Said, String> {
         Self::run(self.command("sh", &["-c", script]))

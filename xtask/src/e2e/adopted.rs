@@ -1,5 +1,7 @@
 //! Clusters that a plain shell script made, with no etcdup in it: written down as a topology file whose plan is empty.
 
+use std::path::Path;
+
 use super::examples::by_hand;
 use super::{Scenario, Stage, ensure};
 use crate::Outcome;
@@ -12,6 +14,8 @@ pub(super) const ALL: &[Scenario] = &[
     ("adopt-three-controllers", three_controllers),
     ("adopt-tls-clients-plain-peers", tls_clients_plain_peers),
     ("adopt-static-pod", static_pod),
+    ("adopt-pod-in-variables", static_pod_in_variables),
+    ("adopt-this-machine", here),
     ("adopt-its-own", its_own),
 ];
 
@@ -26,20 +30,10 @@ const FILES: [&str; 6] = [
 
 /// etcd as a person installs it: binaries in /usr/local/bin, files in /etc/etcd, a unit with these flags.
 fn install(stage: &Stage, lab: &Lab, host: u32, flags: &[String]) -> Outcome {
-    let key = lab.state.join("key").display().to_string();
-    let known = lab.state.join("known_hosts").display().to_string();
     let bin = cache().join("etcd/bin").join(&stage.version);
-    let ssh = format!(
-        "ssh -i {key} -o UserKnownHostsFile={known} root@{}",
-        Lab::address(host)
-    );
     for program in ["etcd", "etcdctl"] {
-        let from = bin.join(program);
-        lab.inside(&format!(
-            "{ssh} 'cat > /usr/local/bin/{program} && chmod 755 /usr/local/bin/{program}' < {}",
-            from.display()
-        ))?
-        .exits(0)?;
+        let put = format!("cat > /usr/local/bin/{program} && chmod 755 /usr/local/bin/{program}");
+        lab.send(host, &bin.join(program), &put)?;
     }
     lab.on(host, "mkdir -p /etc/etcd && mkdir -p -m 700 /var/lib/etcd")?
         .exits(0)?;
@@ -205,47 +199,151 @@ fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
 }
 
 fn static_pod(stage: &Stage) -> Outcome {
-    let (lab, image) = stage.pods(1)?;
-    by_hand(&lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
-    install(stage, &lab, 1, &[])?;
-    let key = lab.state.join("key").display().to_string();
-    let known = lab.state.join("known_hosts").display().to_string();
-    lab.inside(&format!(
-        "ssh -i {key} -o UserKnownHostsFile={known} root@10.77.0.11 'cat > /root/i.tar && podman load -q -i /root/i.tar' < {image}"
-    ))?
-    .exits(0)?;
-    let command: String = secured(1, "cp1", "cp1=https://10.77.0.11:2380")
-        .join(" ")
-        .replace(" --", "\n--")
-        .lines()
-        .map(|flag| format!("    - {}\n", flag.replacen(' ', "=", 1)))
+    let lab = stage.pods(1)?;
+    let arguments: String = pod_flags()
+        .iter()
+        .map(|(flag, value)| format!("    - --{flag}={value}\n"))
         .collect();
+    run_pod(
+        stage,
+        &lab,
+        &format!("  - command:\n    - etcd\n{arguments}"),
+        "",
+        "",
+    )?;
+    let lab = lab.0;
+    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
+    changed_pod(&lab, "snapshot-count=4321").map(|_| ())
+}
+
+/// As the Vagrant walk-through has it: flags as variables, a log in a file, the host's own table of names.
+fn static_pod_in_variables(stage: &Stage) -> Outcome {
+    let lab = stage.pods(1)?;
+    let variables: String = pod_flags()
+        .iter()
+        .map(|(flag, value)| (flag.to_uppercase().replace('-', "_"), value))
+        .map(|(name, value)| format!("    - name: ETCD_{name}\n      value: \"{value}\"\n"))
+        .collect();
+    let log = "    - name: ETCD_LOG_OUTPUTS\n      value: \"stderr,/var/log/etcd.log\"\n";
+    let container = format!("  - command:\n    - etcd\n    env:\n{variables}{log}");
+    let mounts = "    - mountPath: /var/log/etcd.log\n      name: log\n    - mountPath: /etc/hosts\n      name: hosts\n";
+    let volumes = "  - hostPath:\n      path: /var/log/etcd.log\n      type: FileOrCreate\n    name: log\n\
+                   \x20 - hostPath:\n      path: /etc/hosts\n    name: hosts\n";
+    run_pod(stage, &lab, &container, mounts, volumes)?;
+    let lab = lab.0;
+    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
+    let manifest = changed_pod(&lab, "ETCD_SNAPSHOT_COUNT")?;
+    // What was there beside the flags is there still.
+    manifest
+        .says("path: /etc/hosts")?
+        .says("path: /var/log/etcd.log")
+        .map(|_| ())
+}
+
+/// What kubeadm gives an etcd, roughly.
+fn pod_flags() -> Vec<(&'static str, &'static str)> {
+    let tls = [
+        ("cert-file", "/etc/etcd/etcd.pem"),
+        ("client-cert-auth", "true"),
+        ("key-file", "/etc/etcd/etcd-key.pem"),
+        ("peer-cert-file", "/etc/etcd/etcd.pem"),
+        ("peer-client-cert-auth", "true"),
+        ("peer-key-file", "/etc/etcd/etcd-key.pem"),
+        ("peer-trusted-ca-file", "/etc/etcd/ca.pem"),
+        ("trusted-ca-file", "/etc/etcd/ca.pem"),
+    ];
+    let rest = [
+        ("advertise-client-urls", "https://10.77.0.11:2379"),
+        ("data-dir", "/var/lib/etcd"),
+        ("initial-advertise-peer-urls", "https://10.77.0.11:2380"),
+        ("initial-cluster", "cp1=https://10.77.0.11:2380"),
+        (
+            "listen-client-urls",
+            "https://127.0.0.1:2379,https://10.77.0.11:2379",
+        ),
+        ("listen-metrics-urls", "http://127.0.0.1:2381"),
+        ("listen-peer-urls", "https://10.77.0.11:2380"),
+        ("name", "cp1"),
+        ("snapshot-count", "10000"),
+    ];
+    tls.into_iter().chain(rest).collect()
+}
+
+/// A pod with this container, made by hand.
+fn run_pod(
+    stage: &Stage,
+    pods: &(Lab, String),
+    container: &str,
+    mounts: &str,
+    volumes: &str,
+) -> Outcome {
+    let (lab, image) = pods;
+    by_hand(lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
+    install(stage, lab, 1, &[])?;
+    lab.send(
+        1,
+        Path::new(image),
+        "cat > /root/i.tar && podman load -q -i /root/i.tar",
+    )?;
     let manifest = format!(
-        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: etcd\n  namespace: kube-system\nspec:\n  containers:\n  - command:\n    - etcd\n{command}\
-         \x20   - --listen-metrics-urls=http://127.0.0.1:2381\n    - --snapshot-count=10000\n    image: registry.k8s.io/etcd:{}-0\n    name: etcd\n\
-         \x20   volumeMounts:\n    - mountPath: /var/lib/etcd\n      name: etcd-data\n    - mountPath: /etc/etcd\n      name: etcd-certs\n  hostNetwork: true\n  volumes:\n\
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: etcd\n  namespace: kube-system\nspec:\n  containers:\n{container}\
+         \x20   image: registry.k8s.io/etcd:{}-0\n    name: etcd\n    volumeMounts:\n    - mountPath: /var/lib/etcd\n      name: etcd-data\n\
+         \x20   - mountPath: /etc/etcd\n      name: etcd-certs\n{mounts}  hostNetwork: true\n  volumes:\n\
          \x20 - hostPath:\n      path: /etc/etcd\n      type: DirectoryOrCreate\n    name: etcd-certs\n\
-         \x20 - hostPath:\n      path: /var/lib/etcd\n      type: DirectoryOrCreate\n    name: etcd-data\n",
+         \x20 - hostPath:\n      path: /var/lib/etcd\n      type: DirectoryOrCreate\n    name: etcd-data\n{volumes}",
         stage.version
     );
-    lab.on(1, &format!("cat > /root/m <<'E'\n{manifest}E\nchmod 600 /root/m && mv /root/m /etc/kubernetes/manifests/etcd.yaml"))?
+    let place = "chmod 600 /root/m && mv /root/m /etc/kubernetes/manifests/etcd.yaml";
+    lab.on(1, &format!("cat > /root/m <<'E'\n{manifest}E\n{place}"))?
         .exits(0)?;
     lab.on(
         1,
         "for i in $(seq 100); do pidof etcd && sleep 2 && exit 0; sleep 0.2; done; exit 1",
     )?
-    .exits(0)?;
-    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
+    .exits(0)
+    .map(|_| ())
+}
+
+/// A flag is changed: the new pod runs with it. Its manifest.
+fn changed_pod(lab: &Lab, shows: &str) -> Result<Said, String> {
     lab.edit("snapshot-count = \"10000\"", "snapshot-count = \"4321\"")?;
     lab.etcdup(&["apply", "--yes", "--allow-outage"])?
         .exits(0)?
         .says("the new pod of cp1 runs")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    lab.on(1, "cat /etc/kubernetes/manifests/etcd.yaml")?
+        .exits(0)?
+        .says("4321")?
+        .says(shows)
+}
+
+/// On this very machine: etcdup runs on the host itself.
+fn here(stage: &Stage) -> Outcome {
+    let lab = stage.lab(1)?;
+    by_hand(&lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
+    install(
+        stage,
+        &lab,
+        1,
+        &secured(1, "etcd", "etcd=https://10.77.0.11:2380"),
+    )?;
+    until_it_serves(&lab, 1)?;
+    lab.send(
+        1,
+        &stage.etcdup,
+        "cat > /usr/bin/etcdup && chmod 755 /usr/bin/etcdup",
+    )?;
+    let files = "--ca /etc/etcd/ca.pem --cert /etc/etcd/etcd.pem --key /etc/etcd/etcd-key.pem";
     lab.on(
         1,
-        "grep snapshot-count=4321 /etc/kubernetes/manifests/etcd.yaml",
+        &format!("cd /root && HOME=/root etcdup adopt --target local {files}"),
     )?
-    .exits(0)
-    .map(|_| ())
+    .exits(0)?
+    .says("Nothing to do")?;
+    lab.on(1, "cd /root && HOME=/root etcdup verify")?
+        .exits(0)
+        .map(|_| ())
 }
 
 /// A cluster of etcdup's own whose file was lost.
