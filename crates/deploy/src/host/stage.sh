@@ -294,7 +294,7 @@ note_binaries() {
         [ "$kind" = bin ] && [ -f "$path" ] || continue
         now_stat=$(stat -c '%s %Y %i' "$path")
         [ -z "$(noted_sum "$path" "$now_stat")" ] || continue
-        echo "$path $(sha256sum "$path" | cut -d' ' -f1) $now_stat" >>"$state/sums"
+        echo "$path $(nice -n 19 sha256sum "$path" | cut -d' ' -f1) $now_stat" >>"$state/sums"
     done <"$work/queries"
 }
 
