@@ -144,14 +144,20 @@ async fn anonymous(
         authority: authority.clone(),
         client: None,
     };
-    let client = match MemberClient::new(endpoint, &nobody, Arc::clone(dial)) {
-        Ok(client) => client,
-        Err(error) => return Anonymous::Unproven(error.to_string()),
-    };
-    match client.serve().await {
-        Ok(_) => Anonymous::Served,
-        // The member's TLS says so with an alert, or hangs up on the first read.
-        Err(error @ ClientError::Connect(_)) => Anonymous::Refused(error.to_string()),
-        Err(error) => Anonymous::Unproven(error.to_string()),
+    let mut unproven = String::new();
+    // The member may hang up in the middle of our request, which reads like a call that we gave up: asked once more, it
+    // says what it means.
+    for _ in 0..2 {
+        let client = match MemberClient::new(endpoint, &nobody, Arc::clone(dial)) {
+            Ok(client) => client,
+            Err(error) => return Anonymous::Unproven(error.to_string()),
+        };
+        match client.serve().await {
+            Ok(_) => return Anonymous::Served,
+            // The member's TLS says so with an alert, or hangs up on the first read.
+            Err(error @ ClientError::Connect(_)) => return Anonymous::Refused(error.to_string()),
+            Err(error) => unproven = error.to_string(),
+        }
     }
+    Anonymous::Unproven(unproven)
 }
