@@ -220,8 +220,11 @@ impl Session {
             })?;
         run.execute(stage, seen, allowed).await?;
         self.wait(&plan.planner, &stage.settle, seen).await?;
-        if let (Work::Hosts(tasks), false) = (&stage.work, stage.settle.is_empty()) {
-            // The script looked before what it started had come up.
+        let sets_clocks = |steps: &Vec<HostStep>| steps.contains(&HostStep::TimeSync);
+        if let Work::Hosts(tasks) = &stage.work
+            && (!stage.settle.is_empty() || tasks.values().any(sets_clocks))
+        {
+            // The script looked before what it started had come up, and before clocks were set.
             let hosts: Vec<HostId> = tasks.keys().cloned().collect();
             self.look(&plan.planner, &hosts, false, seen).await;
         }
