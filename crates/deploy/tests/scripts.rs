@@ -232,3 +232,22 @@ fn a_cut_observation_is_never_whole() {
         }
     }
 }
+
+/// A shell takes the last of two functions of one name, so a mended one above an old one is never run.
+#[test]
+fn no_function_stands_twice_in_a_script() {
+    for script in [&OBSERVE, &STAGE, &LEASE] {
+        let mut names = std::collections::BTreeSet::new();
+        for line in script.text().lines() {
+            let Some((name, _)) = line.split_once("() ") else {
+                continue;
+            };
+            let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            assert!(
+                !is_name || names.insert(name),
+                "{}: {name} stands twice",
+                script.name
+            );
+        }
+    }
+}

@@ -235,40 +235,6 @@ op_bounce_pod() {
     cp -p "$copy" "$new" && sync "$new" && mv -f "$new" "$1" && sync "$(parent_of "$1")"
 }
 
-# A link or a mount point stays where it is: what is in it is moved or deleted.
-stays() {
-    [ -L "$1" ] || [ "$(stat -c %d "$1")" != "$(stat -c %d "$(parent_of "$1")")" ]
-}
-
-of_directory() {
-    directory=$1
-    shift
-    find "$directory/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name '*.kept-*' "$@"
-}
-
-op_image() {
-    if command -v ctr >/dev/null 2>&1; then
-        timeout 300 ctr --namespace k8s.io images import "$1"
-    elif command -v podman >/dev/null 2>&1; then
-        timeout 300 podman load --quiet --input "$1"
-    else
-        echo 'there is neither ctr nor podman to load an image with'
-        return 1
-    fi
-}
-
-# The kubelet ends a pod some seconds after its manifest went.
-op_stop_pod() {
-    rm -f "$1"
-    sync "$(parent_of "$1")"
-    tries=0
-    while [ -n "$(etcd_of_data "$2")" ]; do
-        [ "$tries" -lt 120 ] || { echo "its etcd still runs after two minutes: is there a kubelet?"; return 1; }
-        tries=$((tries + 1))
-        sleep 1
-    done
-}
-
 op_keep() {
     [ -e "$1" ] || return 0
     if stays "$1"; then
