@@ -3,7 +3,7 @@
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::flag::FlagSource;
 use etcdup_core::name::ClusterToken;
-use etcdup_core::observation::{DataDir, HostView, Observation};
+use etcdup_core::observation::{DataDir, HostView, ListedMember, Observation};
 use etcdup_core::topology::{KeyPath, Member, RuntimeKind, Topology};
 use sha1::{Digest, Sha1};
 
@@ -165,14 +165,15 @@ pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
         .filter_map(etcdup_core::seen::Seen::yes)
         .filter(|view| view.served.yes().is_some());
     if let Some(view) = listed.next() {
-        return if view
-            .listed
-            .iter()
-            .all(etcdup_core::observation::ListedMember::started)
-        {
-            Formation::Formed
-        } else {
+        // Named and never started: the bootstrap went on without it. One that was added has no name, and a cluster whose ID
+        // is not the computed one was grown or adopted: neither is a bootstrap that is under way.
+        let mut listed = view.listed.iter();
+        let missed = listed.any(|listed| !listed.started() && !listed.added());
+        let added = view.listed.iter().any(ListedMember::added);
+        return if missed && !added && view.cluster == cluster_id(&planner.topology) {
             Formation::Forming
+        } else {
+            Formation::Formed
         };
     }
     let born = members

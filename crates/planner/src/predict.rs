@@ -317,14 +317,14 @@ impl Planner {
             .iter()
             .map(|member| ListedMember {
                 id: id_of(world, member),
-                // A member that never started is announced, without a name.
-                name: if has_started(member) {
-                    member.name.to_string()
-                } else {
-                    String::new()
-                },
+                name: member.name.to_string(),
                 peer_urls: vec![self.topology.peer_url(member).to_string()],
-                client_urls: vec![self.topology.client_url(member).to_string()],
+                // Only a member that runs publishes its client URLs; a bootstrap knows every name beforehand.
+                client_urls: if has_started(member) {
+                    vec![self.topology.client_url(member).to_string()]
+                } else {
+                    Vec::new()
+                },
                 learner: false,
             })
             .collect();

@@ -51,7 +51,7 @@ pub struct Served {
 pub struct ListedMember {
     /// Its ID.
     pub id: u64,
-    /// Its name; empty until it has started for the first time.
+    /// Its name; empty for a member that was added and never started.
     pub name: String,
     /// Its peer URLs.
     pub peer_urls: Vec<String>,
@@ -63,8 +63,18 @@ pub struct ListedMember {
 
 impl ListedMember {
     /// Whether it has ever started.
+    ///
+    /// Only a member that runs publishes its client URLs, so etcd itself asks for them (`isMemberBootstrapped`). The name
+    /// tells nothing: a bootstrap knows every name beforehand.
     #[must_use]
     pub fn started(&self) -> bool {
-        !self.name.is_empty()
+        !self.client_urls.is_empty()
+    }
+
+    /// Whether it was added to a running cluster and never started: etcdctl prints `unstarted`. It may start as
+    /// `existing` only.
+    #[must_use]
+    pub fn added(&self) -> bool {
+        self.name.is_empty() && !self.started()
     }
 }
