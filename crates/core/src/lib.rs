@@ -29,6 +29,7 @@ pub mod flag;
 pub mod name;
 pub mod observation;
 pub mod path;
+pub mod route;
 pub mod secret;
 pub mod seen;
 pub mod stage;

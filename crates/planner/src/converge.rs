@@ -10,7 +10,7 @@ use crate::assess::{Assessment, assess};
 use crate::identity::{Formation, conflicts, formation};
 use crate::planner::Planner;
 use crate::preflight::HOST_UNSEEN;
-use crate::{bootstrap, operator, preflight, repair, roll, time};
+use crate::{bootstrap, operator, preflight, repair, roll, time, transition, trust};
 
 /// What a rule says.
 pub(crate) enum Rule {
@@ -37,6 +37,8 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, allow_outage: bool) ->
     let wrong = || -> Vec<Finding> {
         conflicts(planner, seen)
             .into_iter()
+            .chain(transition::conflicts(planner, seen))
+            .chain(trust::conflicts(planner, seen))
             .chain(errors(preflight::preflight(planner, seen)))
             .collect()
     };

@@ -29,6 +29,8 @@ mod repair;
 mod reset;
 mod roll;
 mod time;
+mod transition;
+mod trust;
 
 pub use assess::{Assessment, Difference, Weight};
 pub use forecast::{Ending, Forecast};

@@ -44,6 +44,8 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     preflight::CHECKS,
     crate::identity::CHECKS,
     crate::assess::CHECKS,
+    crate::trust::CHECKS,
+    crate::transition::CHECKS,
     &[
         crate::operator::AUTHORITY_BROKEN,
         crate::operator::AUTHORITY_WITHOUT_KEY,

@@ -1,0 +1,101 @@
+//! Changes that one stage after another cannot make safely: refused until they can be taken in steps.
+
+use std::path::Path;
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::flag::FlagSet;
+use etcdup_core::observation::{HostView, Observation};
+use etcdup_core::route::may_follow;
+use etcdup_core::topology::{KeyPath, Member};
+use etcdup_core::version::EtcdVersion;
+
+use crate::planner::Planner;
+
+pub(crate) const CHECKS: &[Check] = &[VERSION_CHANGE, SECURITY_CHANGE];
+
+const VERSION_CHANGE: Check = Check {
+    id: "version-change",
+    title: "the running version cannot be replaced by this one",
+    about: "etcd supports one minor version at a time, upwards: a data directory that a newer minor has written does not start \
+            on an older one (\"cluster cannot be downgraded\"), and a skipped minor panics at replay. Neither is drift, so \
+            nothing is restarted for it.",
+    advice: "set `etcd` back to the running version, or to the newest patch of the next minor; between 3.5 and 3.6 go to \
+             3.5.32 or later first. To go back to an older minor, restore a snapshot that was taken on it",
+};
+const SECURITY_CHANGE: Check = Check {
+    id: "security-change",
+    title: "the transport security of a running cluster cannot be changed yet",
+    about: "Turning TLS or client certificates on or off while a cluster runs takes several steps: members that speak TLS and \
+            members that do not refuse each other, and clients are locked out. It is refused as a whole, since half of it would \
+            make every member unreachable.",
+    advice: "set `security` back to what runs",
+};
+
+/// What stands in the way of going on from what runs.
+pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for member in &planner.topology.members {
+        let Some(host) = seen.host(&member.host) else {
+            continue;
+        };
+        let at = || KeyPath::member(member.index);
+        let wanted = &planner.topology.spec.etcd;
+        if let Some(running) = version_of(seen, member, host)
+            && let Err(why) = may_follow(&running, wanted)
+        {
+            let finding = VERSION_CHANGE.error(&member.name, why.to_string());
+            findings.push(finding.at(KeyPath::root("etcd")));
+        }
+        // What runs is certain; the file of a stopped member may take its flags from anywhere.
+        let Some(process) = host.processes.get(&member.name) else {
+            continue;
+        };
+        for (side, prefix) in [("client", ""), ("peer", "peer-")] {
+            let found = security(&process.flags, prefix);
+            let target = security(&planner.wanted(member).flags, prefix);
+            if found != target {
+                let evidence = format!(
+                    "{side} connections of {} use {found}, wanted {target}",
+                    member.name
+                );
+                findings.push(SECURITY_CHANGE.error(&member.name, evidence).at(at()));
+            }
+        }
+    }
+    findings
+}
+
+/// The version that a member runs: by its own answer, or by the path of its binary.
+pub(crate) fn version_of(
+    seen: &Observation,
+    member: &Member,
+    host: &HostView,
+) -> Option<EtcdVersion> {
+    let answered = seen.member(&member.name);
+    if let Some(version) = answered.and_then(|view| view.version.parse().ok()) {
+        return Some(version);
+    }
+    let exe = host
+        .processes
+        .get(&member.name)
+        .map(|process| process.exe.as_str());
+    let of_path = |exe: &str| {
+        let exe = exe.trim_end_matches(" (deleted)");
+        let directory = Path::new(exe).parent()?.file_name()?.to_str()?;
+        directory.strip_prefix('v')?.parse::<EtcdVersion>().ok()
+    };
+    exe.and_then(of_path)
+}
+
+/// How connections are secured, by the flags of a member.
+fn security(flags: &FlagSet, prefix: &str) -> &'static str {
+    let set = |name: &str| flags.get(&format!("{prefix}{name}"));
+    let on = |name: &str| set(name) == Some("true");
+    if set("cert-file").is_none() && !on("auto-tls") {
+        "plain HTTP"
+    } else if on("client-cert-auth") || set("trusted-ca-file").is_some() {
+        "mutual TLS"
+    } else {
+        "TLS"
+    }
+}

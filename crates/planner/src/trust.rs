@@ -1,0 +1,185 @@
+//! What certificates are trusted by: the CA of a running cluster is never replaced because a file is missing here.
+
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::observation::{AuthorityView, DataDir, HostView, Observation};
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::{Artifact, Content, Part};
+use etcdup_core::topology::{KeyPath, Member};
+
+use crate::planner::Planner;
+
+pub(crate) const CHECKS: &[Check] = &[CA_MISSING, CA_OTHER];
+
+const CA_MISSING: Check = Check {
+    id: "ca-missing",
+    title: "the cluster's CA is not on this machine",
+    about: "Hosts hold a CA certificate, member data or a running member, and this machine has no CA for the cluster. A new CA \
+            would replace what every member and client trusts: no connection would be accepted any more. A new CA is made \
+            only for a cluster that has never run.",
+    advice: "copy the `pki/<cluster>` directory from the machine where the cluster was set up, or name the CA's files with \
+             certificates.authority.cert and .key (or .key-command)",
+};
+const CA_OTHER: Check = Check {
+    id: "ca-mismatch",
+    title: "the hosts trust another CA than this machine has",
+    about: "Members and clients accept only certificates of the CA that they started with. Writing another CA, or certificates \
+            of another CA, cuts off every member and client. Changing the CA of a cluster takes several steps (trust both, \
+            reissue, drop the old one) and is not supported yet.",
+    advice: "use the CA that the cluster was set up with: copy its `pki/<cluster>` directory here, or name its files under \
+             [certificates]",
+};
+/// What stands in the way of using the CA that is here, or of making one.
+pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+    let topology = &planner.topology;
+    if !topology.uses_tls() {
+        return Vec::new();
+    }
+    let provided = topology.spec.certificates.provided.is_some();
+    match &seen.authority {
+        AuthorityView::Absent => missing(planner, seen).into_iter().collect(),
+        AuthorityView::Usable(facts) | AuthorityView::WithoutKey(facts) => {
+            mismatches(planner, seen, |_| Some(facts.clone()))
+        }
+        AuthorityView::Unneeded if provided => {
+            mismatches(planner, seen, |ca| provided_ca(planner, seen, ca))
+        }
+        AuthorityView::Unneeded | AuthorityView::Broken(_) => Vec::new(),
+    }
+}
+
+/// The members whose hosts were seen, with the artifact of their CA certificate.
+fn with_ca<'a>(
+    planner: &'a Planner,
+    seen: &'a Observation,
+) -> impl Iterator<Item = (&'a Member, &'a HostView, &'a Artifact)> {
+    planner.topology.members.iter().filter_map(|member| {
+        let host = seen.host(&member.host)?;
+        Some((member, host, ca_artifact(planner, member)?))
+    })
+}
+
+/// The artifact that is a member's CA certificate.
+pub(crate) fn ca_artifact<'a>(planner: &'a Planner, member: &Member) -> Option<&'a Artifact> {
+    let name = &planner.topology.spec.certificates.files.ca;
+    let certificates = &planner.wanted(member).certificates;
+    certificates.iter().find(|artifact| {
+        artifact.path.file_name() == *name && artifact.path.is_within(&member.layout.certificates)
+    })
+}
+
+/// There is no CA here: whether anything on the hosts says that the cluster has one.
+fn missing(planner: &Planner, seen: &Observation) -> Option<Finding> {
+    let mut evidence = Vec::new();
+    for (member, host, ca) in with_ca(planner, seen) {
+        let data = host.data.get(&member.layout.data);
+        let found = match host.certificates.get(&ca.path) {
+            Some(Seen::Yes(facts)) => Some(format!(
+                "{} has the certificate of `{}`",
+                member.host, facts.name
+            )),
+            _ if host.files.contains_key(&ca.path) => {
+                Some(format!("{} has {}", member.host, ca.path))
+            }
+            _ if host.processes.contains_key(&member.name) => {
+                Some(format!("{} runs {}", member.host, member.name))
+            }
+            _ if matches!(data, Some(DataDir::Member(_))) => {
+                Some(format!("{} has data of {}", member.host, member.name))
+            }
+            _ => None,
+        };
+        evidence.extend(found);
+    }
+    if evidence.is_empty() {
+        return None;
+    }
+    let evidence = format!("there is no CA here, but {}", evidence.join(", "));
+    let at = KeyPath::root("certificates").key("authority");
+    Some(CA_MISSING.error("ca", evidence).at(at))
+}
+
+/// Members whose CA certificate, or whose own certificate's issuer, is not the CA that this machine would use.
+fn mismatches(
+    planner: &Planner,
+    seen: &Observation,
+    wanted: impl Fn(&Artifact) -> Option<CertFacts>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (member, host, ca) in with_ca(planner, seen) {
+        if matches!(&ca.content, Content::OnHost(source) if *source == ca.path) {
+            continue;
+        }
+        let Some(wanted) = wanted(ca) else { continue };
+        let found = host.certificates.get(&ca.path).and_then(Seen::yes);
+        let other = match found {
+            Some(found) => !same_ca(found, &wanted),
+            None => issued_by_another(planner, member, host, &wanted),
+        };
+        if other {
+            let name = found.map_or("another CA", |found| found.name.as_str());
+            let evidence = format!(
+                "{} on {} is of `{name}` (key {}), and the CA here is `{}` (key {})",
+                ca.path,
+                member.host,
+                short(found.map_or("", |found| &found.key_id)),
+                wanted.name,
+                short(&wanted.key_id),
+            );
+            let at = KeyPath::root("certificates");
+            findings.push(CA_OTHER.error(&member.name, evidence).at(at));
+        }
+    }
+    findings
+}
+
+fn short(key_id: &str) -> &str {
+    if key_id.is_empty() {
+        "unknown"
+    } else {
+        key_id.get(..12).unwrap_or(key_id)
+    }
+}
+
+/// Whether two CA certificates are of one key: a renewed certificate of the same CA still verifies what it issued.
+fn same_ca(found: &CertFacts, wanted: &CertFacts) -> bool {
+    found.fingerprint == wanted.fingerprint
+        || (!wanted.key_id.is_empty() && found.key_id == wanted.key_id && found.name == wanted.name)
+}
+
+/// The CA's certificate is missing on the host: then its members' own certificates tell who the CA is.
+fn issued_by_another(
+    planner: &Planner,
+    member: &Member,
+    host: &HostView,
+    wanted: &CertFacts,
+) -> bool {
+    if wanted.key_id.is_empty() {
+        return false;
+    }
+    let issued = |artifact: &&Artifact| {
+        matches!(
+            artifact.content,
+            Content::Issued {
+                part: Part::Certificate,
+                ..
+            }
+        )
+    };
+    let certificates = planner.wanted(member).certificates.iter().filter(issued);
+    let found = certificates.filter_map(|artifact| host.certificates.get(&artifact.path)?.yes());
+    found
+        .into_iter()
+        .any(|facts| !facts.issuer_key_id.is_empty() && facts.issuer_key_id != wanted.key_id)
+}
+
+fn provided_ca(planner: &Planner, seen: &Observation, ca: &Artifact) -> Option<CertFacts> {
+    let source = match &ca.content {
+        Content::Provided(source) => source.as_str(),
+        Content::Text(_) | Content::Authority | Content::Issued { .. } | Content::OnHost(_) => {
+            return None;
+        }
+    };
+    debug_assert!(planner.topology.spec.certificates.provided.is_some());
+    seen.sources.get(source)?.yes()?.certificate.clone()
+}
