@@ -6,6 +6,8 @@ out=${1:-$CACHE/etcd}
 suites='bookworm trixie sid'
 max_age=${TESTBED_ETCD_MAX_AGE:-7}              # days before sid is looked at again
 
+# The first command on a machine that has no fixtures yet may well be this one.
+mkdir -p "$CACHE"
 exec 9>"$CACHE/etcd.lock"; flock 9
 if [ -f "$out/versions" ] && [ -n "$(find "$out/versions" -mtime "-$max_age")" ]; then cat "$out/versions"; exit 0; fi
 
