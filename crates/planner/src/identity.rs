@@ -167,8 +167,14 @@ pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
     if let Some(view) = listed.next() {
         // Named and never started: the bootstrap went on without it. One that was added has no name, and a cluster whose ID
         // is not the computed one was grown or adopted: neither is a bootstrap that is under way.
+        // One that answers has started, though the list of a member that lags behind may not have its client URLs yet.
+        let answers = |id: u64| {
+            let mut views = seen.members.values();
+            views.any(|view| view.yes().is_some_and(|view| view.id == id))
+        };
         let mut listed = view.listed.iter();
-        let missed = listed.any(|listed| !listed.started() && !listed.added());
+        let missed =
+            listed.any(|listed| !listed.started() && !listed.added() && !answers(listed.id));
         let added = view.listed.iter().any(ListedMember::added);
         return if missed && !added && view.cluster == cluster_id(&planner.topology) {
             Formation::Forming

@@ -218,6 +218,24 @@ fn a_bootstrap_that_one_member_missed_is_finished() {
     }
 }
 
+/// A member's own list may lag behind the start of another: what answers has started, and the bootstrap is over.
+#[test]
+fn a_member_that_answers_has_started_whatever_a_list_says() {
+    let (planner, mut seen) = bootstrapped("");
+    let first = planner.topology.members[0].clone();
+    view(&mut seen, &first).listed[2].client_urls.clear();
+    assert_eq!(planner.next(&seen), Next::Done);
+    let unit = first.layout.unit_file().unwrap();
+    assert!(host(&mut seen, &first).files.contains_key(&unit));
+    let fresh = worlds::planner(worlds::topology(3, ""));
+    assert!(
+        fresh
+            .drift(&seen)
+            .iter()
+            .all(|finding| finding.id == "drift" && finding.subject == "cluster")
+    );
+}
+
 /// S1, F2: a member that `etcdctl member add` announced has no name, and may start as `existing` only.
 #[test]
 fn an_added_member_never_starts_as_new() {
