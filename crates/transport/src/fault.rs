@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 
 use crate::script::Script;
-use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError};
+use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError, Watch};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,19 +34,21 @@ impl<T> Faulty<T> {
 
 #[async_trait]
 impl<T: Transport> Transport for Faulty<T> {
-    async fn run(
+    async fn run_watched(
         &self,
         script: &'static Script,
         input: Input<'_>,
+        watch: Watch<'_>,
     ) -> Result<Output, TransportError> {
-        match self.fault {
-            Fault::CutAfter(left) => self.inner.run(script, Box::new(input.take(left))).await,
+        let input: Input<'_> = match self.fault {
+            Fault::CutAfter(left) => Box::new(input.take(left)),
             Fault::Delay(delay) => {
                 tokio::time::sleep(delay).await;
-                self.inner.run(script, input).await
+                input
             }
-            Fault::Silence => self.inner.run(script, input).await,
-        }
+            Fault::Silence => input,
+        };
+        self.inner.run_watched(script, input, watch).await
     }
 
     async fn dial(&self, address: &str, port: u16) -> Result<BoxIo, DialError> {

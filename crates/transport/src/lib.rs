@@ -28,4 +28,4 @@ pub use local::Local;
 pub use meter::Metered;
 pub use script::Script;
 pub use ssh::{Ask, Question, Ssh, SshError, SshHop, SshOptions, SudoUse, UnknownHosts};
-pub use transport::{BoxIo, DialError, Input, Io, Output, Transport, TransportError};
+pub use transport::{BoxIo, DialError, Input, Io, Output, Transport, TransportError, Watch};

@@ -10,7 +10,9 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use crate::script::Script;
-use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError};
+use crate::transport::{
+    BoxIo, DialError, Input, OUTPUT_LIMIT, Output, Transport, TransportError, Watch,
+};
 
 const DIAL: Duration = Duration::from_secs(2);
 
@@ -32,11 +34,28 @@ impl Local {
         }
     }
 
+    /// Whether sudo works here without a password.
+    pub async fn sudo_is_free() -> bool {
+        let tried = Command::new("sudo")
+            .args(["-k", "-n", "--", "true"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .status();
+        let ended = tokio::time::timeout(Duration::from_secs(30), tried).await;
+        matches!(ended, Ok(Ok(status)) if status.success())
+    }
+
     /// As root, by sudo with this password.
     ///
     /// # Errors
     /// When sudo refuses: a wrong password must show before any payload, whose lines sudo would read as the next tries.
     pub async fn with_sudo(password: Zeroizing<String>) -> Result<Self, TransportError> {
+        // Where sudo asks for nothing, the password would stay on standard input and become the script's first line.
+        if Self::sudo_is_free().await {
+            return Ok(Self::new("sudo -n sh"));
+        }
         let refused = |why: String| TransportError::Sudo(why);
         let mut child = Command::new("sudo")
             .args(["-k", "-S", "-p", "", "--", "true"])
@@ -70,10 +89,11 @@ impl Local {
 
 #[async_trait]
 impl Transport for Local {
-    async fn run(
+    async fn run_watched(
         &self,
         script: &'static Script,
         mut input: Input<'_>,
+        watch: Watch<'_>,
     ) -> Result<Output, TransportError> {
         let start = |source| TransportError::Start {
             program: self.program.join(" "),
@@ -109,7 +129,7 @@ impl Transport for Local {
                         .read(&mut buffer)
                         .await
                         .map_err(TransportError::Input)?;
-                    // A script that stops reading is no fault of ours: its own words tell.
+                    // A script that stops reading has its reasons: its stderr explains why.
                     if read == 0 || stdin.write_all(&buffer[..read]).await.is_err() {
                         break;
                     }
@@ -121,10 +141,14 @@ impl Transport for Local {
             let mut output = Output::default();
             let (mut out, mut err) = (stdout, stderr);
             let read_out = async {
-                if let Some(out) = &mut out {
-                    out.read_to_end(&mut output.stdout).await.ok()
-                } else {
-                    None
+                let Some(out) = &mut out else { return };
+                let mut buffer = vec![0; 16 * 1024];
+                while let Ok(read @ 1..) = out.read(&mut buffer).await {
+                    watch(&buffer[..read]);
+                    output.stdout.extend_from_slice(&buffer[..read]);
+                    if output.stdout.len() > OUTPUT_LIMIT {
+                        return;
+                    }
                 }
             };
             let read_err = async {
@@ -137,7 +161,7 @@ impl Transport for Local {
             tokio::join!(read_out, read_err);
             output
         };
-        // A script here hears of no dead link, so it has its time as a whole.
+        // No keepalive here, so limit the total run time.
         let limit = script.idle + Duration::from_secs(60);
         let ended = tokio::time::timeout(limit, async { tokio::join!(feed, collect) }).await;
         let silent = TransportError::Silent {
@@ -145,6 +169,11 @@ impl Transport for Local {
             seconds: limit.as_secs(),
         };
         let (fed, mut output) = ended.map_err(|_| silent)?;
+        if output.stdout.len() > OUTPUT_LIMIT {
+            return Err(TransportError::TooMuch {
+                script: script.name,
+            });
+        }
         let status = child.wait().await.map_err(start)?;
         fed?;
         output.status = status.code().and_then(|code| u32::try_from(code).ok());

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use self::client::{Client, Shared};
 use crate::script::Script;
-use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError};
+use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError, Watch};
 
 /// How to become root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub enum SshError {
     #[error(transparent)]
     HostKey(#[from] host_key::HostKeyError),
     /// No way to log in worked.
-    #[error("{user}@{host} refuses to log us in; tried {tried}")]
+    #[error("SSH authentication failed for {user}@{host} (tried {tried})")]
     Auth {
         /// The login user.
         user: String,
@@ -82,10 +82,20 @@ pub enum SshError {
         tried: String,
     },
     /// The jump hosts' list is not one.
-    #[error("`{0}` is no jump host: write [user@]host[:port], several joined with commas")]
+    #[error("invalid jump host `{0}`: write [user@]host[:port], several joined with commas")]
     Jump(String),
+    /// The user's ssh configuration reaches the host through a program, which etcdup does not run.
+    #[error(
+        "{host} is reached through a ProxyCommand in the SSH configuration (`{command}`), which etcdup does not run"
+    )]
+    ProxyCommand {
+        /// The host.
+        host: String,
+        /// The command.
+        command: String,
+    },
     /// The link was lost: what a running script did is unknown.
-    #[error("the link was lost: {0}")]
+    #[error("connection lost: {0}")]
     Lost(String),
     /// The protocol failed.
     #[error("ssh: {0}")]
@@ -156,7 +166,11 @@ impl Ssh {
             dialling: Mutex::new(()),
             dial: options.dial,
         };
-        if sudo == SudoUse::Password {
+        // Where sudo asks for nothing, the password would stay on standard input and become the script's first line.
+        if sudo == SudoUse::Password && ssh.sudo_is_free().await? {
+            ssh.sudo = SudoUse::Free;
+        }
+        if ssh.sudo == SudoUse::Password {
             let question = Question::Sudo {
                 user: hop.user.clone(),
                 host: hop.host.clone(),
@@ -175,6 +189,18 @@ impl Ssh {
         Ok(ssh)
     }
 
+    async fn sudo_is_free(&self) -> Result<bool, TransportError> {
+        let output = exec::exec(
+            &self.handle,
+            "sudo -k -n -- true",
+            Box::new(&b""[..]),
+            ("sudo", Duration::from_secs(30)),
+            &|_| {},
+        )
+        .await?;
+        Ok(output.status == Some(0))
+    }
+
     /// A wrong password must show before any payload: sudo would read the payload's lines as the next tries.
     async fn check_password(&self, password: &Zeroizing<String>) -> Result<(), TransportError> {
         let line = Zeroizing::new(format!("{}\n", password.as_str()));
@@ -182,7 +208,8 @@ impl Ssh {
             &self.handle,
             "sudo -k -S -p '' -- true",
             Box::new(line.as_bytes()),
-            Duration::from_secs(30),
+            ("sudo", Duration::from_secs(30)),
+            &|_| {},
         )
         .await?;
         if output.status == Some(0) {
@@ -204,10 +231,11 @@ impl Ssh {
 
 #[async_trait]
 impl Transport for Ssh {
-    async fn run(
+    async fn run_watched(
         &self,
         script: &'static Script,
         input: Input<'_>,
+        watch: Watch<'_>,
     ) -> Result<Output, TransportError> {
         let _permit = self
             .sessions
@@ -224,16 +252,8 @@ impl Transport for Ssh {
             }
             None => input,
         };
-        let ran = exec::exec(&self.handle, &self.command(script), input, script.idle).await;
-        let output = match ran {
-            Err(TransportError::Silent { seconds, .. }) => {
-                return Err(TransportError::Silent {
-                    script: script.name,
-                    seconds,
-                });
-            }
-            other => other?,
-        };
+        let limits = (script.name, script.idle);
+        let output = exec::exec(&self.handle, &self.command(script), input, limits, watch).await?;
         if self.sudo == SudoUse::Free
             && output.status == Some(1)
             && output.complaint().starts_with("sudo:")
@@ -258,7 +278,7 @@ impl Transport for Ssh {
         });
         match tokio::time::timeout(self.dial, receiver).await {
             Err(_) => Err(DialError::Silent(self.dial.as_secs())),
-            Ok(Err(_)) => Err(DialError::Other("the link was lost".to_owned())),
+            Ok(Err(_)) => Err(DialError::Other("connection lost".to_owned())),
             Ok(Ok(Ok(stream))) => Ok(Box::new(stream)),
             Ok(Ok(Err(russh::Error::ChannelOpenFailure(failure)))) => {
                 Err(self.failure(&failure).await)
@@ -299,6 +319,6 @@ impl Ssh {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        DialError::Other("the host does not say why".to_owned())
+        DialError::Other("no reason given".to_owned())
     }
 }

@@ -61,15 +61,21 @@ pub enum TransportError {
         source: io::Error,
     },
     /// What the script was to read could not be read here.
-    #[error("cannot read what was to be sent")]
+    #[error("cannot read script input")]
     Input(#[source] io::Error),
     /// The script was silent for too long.
-    #[error("no sign of life from `{script}` for {seconds} s")]
+    #[error("script `{script}` produced no output for {seconds} s")]
     Silent {
         /// The script.
         script: &'static str,
         /// For so long.
         seconds: u64,
+    },
+    /// The script prints without end.
+    #[error("`{script}` printed more than {} MiB", OUTPUT_LIMIT >> 20)]
+    TooMuch {
+        /// The script.
+        script: &'static str,
     },
     /// sudo wants a password, or does not take the one it was given.
     #[error("sudo: {0}")]
@@ -89,14 +95,21 @@ pub enum DialError {
     #[error("no answer within {0} s")]
     Silent(u64),
     /// The host may not forward connections.
-    #[error("the host's sshd forwards no connections (AllowTcpForwarding)")]
+    #[error("the host's sshd does not allow TCP forwarding (AllowTcpForwarding)")]
     Forbidden,
     /// Anything else, in the system's words.
     #[error("{0}")]
     Other(String),
 }
 
-/// A way to a host.
+/// Called with each piece of a script's standard output as it arrives.
+pub type Watch<'a> = &'a (dyn Fn(&[u8]) + Send + Sync);
+
+/// How much standard output a script may print, in bytes: a host that answers without end must not fill the operator's
+/// memory. The largest honest answer, of a host with many members, is below one MiB.
+pub(crate) const OUTPUT_LIMIT: usize = 64 << 20;
+
+/// A connection to a host.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Runs a script with this input and waits for its end.
@@ -104,6 +117,16 @@ pub trait Transport: Send + Sync {
         &self,
         script: &'static Script,
         input: Input<'_>,
+    ) -> Result<Output, TransportError> {
+        self.run_watched(script, input, &|_| {}).await
+    }
+
+    /// Runs a script as [`Transport::run`] does, and shows its standard output while it runs.
+    async fn run_watched(
+        &self,
+        script: &'static Script,
+        input: Input<'_>,
+        watch: Watch<'_>,
     ) -> Result<Output, TransportError>;
 
     /// Connects to an address as the host sees it.

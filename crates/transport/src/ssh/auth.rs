@@ -95,10 +95,10 @@ pub(super) async fn log_in(
         }
     }
     if tried.is_empty() {
-        tried.push("nothing: there is no agent and none of the key files exists".to_owned());
+        tried.push("no SSH agent and no key file found".to_owned());
     }
     if let Some(gone) = shared.gone() {
-        tried.push(format!("then it hung up: {gone}"));
+        tried.push(format!("connection closed: {gone}"));
     }
     Err(SshError::Auth {
         user: hop.user.clone(),
@@ -189,6 +189,12 @@ async fn with_file(
     tried: &mut Vec<String>,
 ) -> Result<Option<AuthResult>, SshError> {
     let shown = file.display().to_string();
+    if is_readable_by_others(file) {
+        tracing::warn!(
+            file = shown,
+            "private key is readable by other users; ssh would ignore it (chmod 600)"
+        );
+    }
     let Ok(pem) = std::fs::read_to_string(file).map(Zeroizing::new) else {
         if hop.own_key {
             tried.push(format!("{shown} (cannot be read)"));
@@ -225,6 +231,11 @@ async fn with_file(
     tried.push(shown);
     let key = PrivateKeyWithHashAlg::new(Arc::new(*key), hash);
     Ok(Some(handle.authenticate_publickey(&hop.user, key).await?))
+}
+
+fn is_readable_by_others(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
 }
 
 enum Loaded {

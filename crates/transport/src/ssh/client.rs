@@ -91,6 +91,12 @@ type Opened = (
 /// Opens the connection to the last hop, through all before it.
 pub(super) async fn open(options: &SshOptions) -> Result<Opened, SshError> {
     let last = Resolved::of(&options.hop, &options.jump).await;
+    if let Some(command) = &last.proxy_command {
+        return Err(SshError::ProxyCommand {
+            host: last.host.clone(),
+            command: command.clone(),
+        });
+    }
     let mut hops = Vec::new();
     for jump in &last.jump {
         let hop = SshHop::parse(jump).ok_or_else(|| SshError::Jump(jump.clone()))?;

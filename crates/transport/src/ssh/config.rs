@@ -59,6 +59,8 @@ pub(super) struct Resolved {
     pub(super) known_hosts: Vec<PathBuf>,
     /// The name that known_hosts has the host under (HostKeyAlias).
     alias: Option<String>,
+    /// The program that the user's configuration reaches the host through (ProxyCommand).
+    pub(super) proxy_command: Option<String>,
     pub(super) jump: Vec<String>,
 }
 
@@ -121,6 +123,9 @@ impl Resolved {
             identities_only: one("identitiesonly").is_some_and(|value| value == "yes"),
             known_hosts,
             alias: one("hostkeyalias").filter(|alias| alias != "none"),
+            // A jump host given in the topology takes the place of the user's own way.
+            proxy_command: one("proxycommand")
+                .filter(|command| jump.is_empty() && command != "none"),
             jump: if jump.is_empty() {
                 proxy_jump
                     .map(|jump| jump.split(',').map(str::to_owned).collect())

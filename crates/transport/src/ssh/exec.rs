@@ -1,5 +1,6 @@
 //! One command on one channel, its input streamed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use tokio::io::AsyncReadExt;
 
 use super::SshError;
 use super::client::Client;
-use crate::transport::{Input, Output, TransportError};
+use crate::transport::{Input, OUTPUT_LIMIT, Output, TransportError, Watch};
 
 /// sshd refuses an eleventh session; others of ours end soon.
 const OPEN_TRIES: u32 = 20;
@@ -34,7 +35,8 @@ pub(super) async fn exec(
     handle: &Handle<Client>,
     command: &str,
     mut input: Input<'_>,
-    idle: Duration,
+    (name, idle): (&'static str, Duration),
+    watch: Watch<'_>,
 ) -> Result<Output, TransportError> {
     let (mut reader, writer) = open(handle).await?.split();
     let guard = CloseOnDrop(Some(writer));
@@ -42,6 +44,8 @@ pub(super) async fn exec(
         return Err(SshError::Lost("closed".to_owned()).into());
     };
     writer.exec(true, command).await.map_err(SshError::from)?;
+    // A long upload is one future, silent until its end: what counts as life is each piece that was sent.
+    let sent = AtomicU64::new(0);
     let feed = async {
         let mut buffer = vec![0; 32 * 1024];
         loop {
@@ -56,6 +60,7 @@ pub(super) async fn exec(
                 .data_bytes(Bytes::copy_from_slice(&buffer[..read]))
                 .await
                 .map_err(SshError::from)?;
+            sent.fetch_add(1, Ordering::Relaxed);
         }
         writer.eof().await.map_err(SshError::from)?;
         Ok::<(), TransportError>(())
@@ -63,6 +68,7 @@ pub(super) async fn exec(
     tokio::pin!(feed);
     let mut feeding = true;
     let mut output = Output::default();
+    let mut sent_before = 0;
     loop {
         tokio::select! {
             fed = &mut feed, if feeding => {
@@ -70,19 +76,29 @@ pub(super) async fn exec(
                 fed?;
             }
             () = tokio::time::sleep(idle) => {
-                return Err(TransportError::Silent { script: "command", seconds: idle.as_secs() });
+                let sent = sent.load(Ordering::Relaxed);
+                if sent == sent_before {
+                    return Err(TransportError::Silent { script: name, seconds: idle.as_secs() });
+                }
+                sent_before = sent;
             }
             message = reader.wait() => match message {
-                Some(ChannelMsg::Data { data }) => output.stdout.extend_from_slice(&data),
+                Some(ChannelMsg::Data { data }) => {
+                    watch(&data);
+                    output.stdout.extend_from_slice(&data);
+                    if output.stdout.len() > OUTPUT_LIMIT {
+                        return Err(TransportError::TooMuch { script: name });
+                    }
+                }
                 Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
                     if output.stderr.len() < COMPLAINTS {
                         output.stderr.extend_from_slice(&data);
                     }
                 }
                 Some(ChannelMsg::ExitStatus { exit_status }) => output.status = Some(exit_status),
-                Some(ChannelMsg::Failure) => return Err(SshError::Protocol("the host refuses to run commands".to_owned()).into()),
+                Some(ChannelMsg::Failure) => return Err(SshError::Protocol("command execution refused".to_owned()).into()),
                 Some(ChannelMsg::Close) => return Ok(output),
-                None => return Err(SshError::Lost("the host hung up".to_owned()).into()),
+                None => return Err(SshError::Lost("connection closed".to_owned()).into()),
                 Some(_) => {}
             },
         }
@@ -99,6 +115,6 @@ async fn open(handle: &Handle<Client>) -> Result<russh::Channel<Msg>, SshError> 
         }
     }
     Err(SshError::Protocol(
-        "the host opens no more sessions on this connection".to_owned(),
+        "session limit reached (MaxSessions)".to_owned(),
     ))
 }
