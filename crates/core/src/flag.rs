@@ -1,11 +1,13 @@
 //! etcd's flags: which exist when, who may set them, and how they are written and read back.
 
 mod effective;
+mod limits;
 mod set;
 mod table;
 mod value;
 
 pub use effective::{FlagSource, ReadBack, Stray};
+pub use limits::{LIMITS, Limits, Word};
 pub use set::{FlagSet, env_name};
 pub use table::{FLAGS, SUCCESSORS};
 pub(crate) use value::go_duration;
@@ -116,24 +118,14 @@ impl Row {
     /// Whether this release has the flag. An unknown newer patch counts as the newest known one.
     #[must_use]
     pub fn presence(&self, version: &EtcdVersion) -> Presence {
-        let Some(column) = version.column() else {
-            return Presence::Absent;
-        };
-        let cell = self.cell(column);
-        let (cell, deprecated) = cell
-            .strip_suffix('!')
-            .map_or((cell, false), |cell| (cell, true));
-        let there = match cell.strip_suffix('+') {
-            Some(first) => first
-                .parse::<u64>()
-                .is_ok_and(|first| version.patch() >= first),
-            None => cell == "all",
-        };
-        match (there, deprecated) {
-            (false, _) => Presence::Absent,
-            (true, false) => Presence::Present,
-            (true, true) => Presence::Deprecated,
-        }
+        presence_of(self.releases, version)
+    }
+
+    /// Which values of its kind the flag takes.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let found = LIMITS.iter().find(|(name, _)| *name == self.name);
+        found.map_or(Limits::Any, |(_, limits)| *limits)
     }
 
     /// What the flag became where it no longer exists.
@@ -143,6 +135,28 @@ impl Row {
             .iter()
             .find(|(name, _)| *name == self.name)
             .map(|(_, successor)| *successor)
+    }
+}
+
+/// Whether a release is among those that a row's cells name.
+fn presence_of(releases: &str, version: &EtcdVersion) -> Presence {
+    let Some(column) = version.column() else {
+        return Presence::Absent;
+    };
+    let cell = releases.split_whitespace().nth(column).unwrap_or("-");
+    let (cell, deprecated) = cell
+        .strip_suffix('!')
+        .map_or((cell, false), |cell| (cell, true));
+    let there = match cell.strip_suffix('+') {
+        Some(first) => first
+            .parse::<u64>()
+            .is_ok_and(|first| version.patch() >= first),
+        None => cell == "all",
+    };
+    match (there, deprecated) {
+        (false, _) => Presence::Absent,
+        (true, false) => Presence::Present,
+        (true, true) => Presence::Deprecated,
     }
 }
 

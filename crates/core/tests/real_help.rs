@@ -21,7 +21,7 @@ fn binaries() -> Vec<(EtcdVersion, PathBuf)> {
         );
         return Vec::new();
     };
-    let found: Vec<_> = std::fs::read_dir(PathBuf::from(fixtures).join("bin"))
+    let mut found: Vec<_> = std::fs::read_dir(PathBuf::from(fixtures).join("bin"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| {
@@ -32,6 +32,19 @@ fn binaries() -> Vec<(EtcdVersion, PathBuf)> {
         })
         .collect();
     assert!(found.len() >= 3, "fixtures hold {} binaries", found.len());
+    // Releases that no package brings: `vX.Y.Z/etcd`.
+    let further = std::env::var("ETCDUP_RELEASES").ok();
+    let further = further.and_then(|place| std::fs::read_dir(place).ok());
+    found.extend(further.into_iter().flatten().filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let version = path
+            .file_name()?
+            .to_str()?
+            .strip_prefix('v')?
+            .parse()
+            .ok()?;
+        Some((version, path.join("etcd")))
+    }));
     found
 }
 
@@ -63,7 +76,11 @@ fn every_flag_of_a_real_help_is_in_the_table_for_that_patch() {
             "{version}: the help names {} flags only",
             flags.len()
         );
-        for name in flags {
+        // 3.7's help still lists two flags that it refuses: "flag provided but not defined".
+        let gone = |name: &String| {
+            version.minor() == 7 && ["discovery", "discovery-proxy"].contains(&name.as_str())
+        };
+        for name in flags.into_iter().filter(|name| !gone(name)) {
             let row =
                 lookup(&name).unwrap_or_else(|| panic!("{version}: --{name} is not in the table"));
             assert_ne!(

@@ -110,6 +110,13 @@ fn one(spec: &Spec, row: &Row, value: &FlagValue) -> Option<Finding> {
     if let Err(error) = row.canonical(&value.to_string()) {
         return Some(FLAG_VALUE.error(name, error.to_string()));
     }
+    if let Err(wanted) = row.limits().check(&value.to_string(), &spec.etcd) {
+        let evidence = format!(
+            "`{value}` is not {wanted}; etcd {} refuses to start with it",
+            spec.etcd
+        );
+        return Some(FLAG_VALUE.error(name, evidence));
+    }
     let plain = |plane: Plane| plane == Plane::Plain;
     let idle = match name {
         "cipher-suites" | "tls-min-version" | "tls-max-version" => {
