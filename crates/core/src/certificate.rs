@@ -354,7 +354,7 @@ pub fn accept_peer(facts: &CertFacts, from: IpAddr, lookups: &Lookups) -> Result
 #[must_use]
 pub fn print_sans(sans: &BTreeSet<Address>) -> String {
     if sans.is_empty() {
-        return "no name at all".to_owned();
+        return "no SANs".to_owned();
     }
     sans.iter()
         .map(ToString::to_string)

@@ -83,6 +83,10 @@ impl Mode {
     pub const PUBLIC: Mode = Mode(0o644);
     /// `rwxr-xr-x`: programs and open directories.
     pub const PROGRAM: Mode = Mode(0o755);
+    /// `rw-r-----`: private keys that a service's group reads and only root writes.
+    pub const GROUP: Mode = Mode(0o640);
+    /// `rwxr-x---`: a directory that a service's group reads and only root writes.
+    pub const GROUP_DIRECTORY: Mode = Mode(0o750);
     /// `rwx------`: a directory for its owner alone.
     pub const CLOSED: Mode = Mode(0o700);
 }
@@ -140,6 +144,15 @@ impl Owner {
 }
 
 impl Owner {
+    /// `root`, with the group of a service's user: it reads, and only root writes.
+    #[must_use]
+    pub fn root_for(user: &UserName) -> Self {
+        Self {
+            user: Self::root().user,
+            group: user.clone(),
+        }
+    }
+
     /// `root:root`.
     #[must_use]
     pub fn root() -> Self {

@@ -15,7 +15,7 @@ pub struct EtcdVersion(semver::Version);
 pub const KNOWN_MINORS: [u64; 4] = [4, 5, 6, 7];
 
 /// The newest patch of each known minor when the tables were made.
-pub const NEWEST_PATCHES: [u64; 4] = [45, 33, 14, 2];
+pub const NEWEST_PATCHES: [u64; 4] = [45, 33, 16, 3];
 
 /// What a new topology starts with: the newest patch of the minor that Kubernetes runs most.
 pub const SUGGESTED: &str = "3.5.33";
@@ -70,7 +70,13 @@ impl std::str::FromStr for EtcdVersion {
             Err(_) => Err(NameError::new(
                 "etcd version",
                 text,
-                "is not of the form 3.5.30",
+                match bare {
+                    "3.4" => "is not of the form 3.5.30; the newest known patch is 3.4.45",
+                    "3.5" => "is not of the form 3.5.30; the newest known patch is 3.5.33",
+                    "3.6" => "is not of the form 3.5.30; the newest known patch is 3.6.16",
+                    "3.7" => "is not of the form 3.5.30; the newest known patch is 3.7.3",
+                    _ => "is not of the form 3.5.30",
+                },
             )),
         }
     }
@@ -119,6 +125,18 @@ mod tests {
     fn an_incomplete_or_private_version_is_refused() {
         for bad in ["3.5", "3.5.0-rc.1", "latest", ""] {
             assert!(bad.parse::<EtcdVersion>().is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    /// The hint is text, the table is numbers: neither is changed without the other.
+    #[test]
+    fn a_minor_alone_is_answered_with_its_newest_patch() {
+        for (minor, patch) in KNOWN_MINORS.iter().zip(NEWEST_PATCHES) {
+            let error = format!("3.{minor}").parse::<EtcdVersion>().unwrap_err();
+            assert!(
+                error.to_string().contains(&format!("3.{minor}.{patch}")),
+                "{error}"
+            );
         }
     }
 }

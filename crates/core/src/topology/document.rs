@@ -98,7 +98,7 @@ pub enum SetError {
     #[error("`--set {0}` is not of the form path=value, such as member[0].address=10.0.0.5")]
     Malformed(String),
     /// The path leads through something that holds no such part.
-    #[error("`--set {path}` leads nowhere: there is no `{part}`")]
+    #[error("`--set {path}` does not exist: no such key: `{part}`")]
     Nowhere {
         /// The path as given.
         path: String,
@@ -250,24 +250,51 @@ fn check_format(name: &str, text: &str, yaml: bool) -> Result<(), ParseError> {
         toml::from_str(text).ok()
     };
     let Some(value) = value else { return Ok(()) };
-    let problem = match value.get("format") {
+    let line = if yaml { "format: 1" } else { "format = 1" };
+    let (message, help) = match value.get("format") {
         Some(format) if format == 1 => return Ok(()),
-        Some(format) => format!("{name} is of format {format}; this etcdup reads format 1"),
-        None => format!("{name} does not say `format`"),
+        Some(format) => (
+            format!("{name} has format {format}; this etcdup reads format 1"),
+            "use the etcdup release that wrote the file".to_owned(),
+        ),
+        // TOML is one long text to a YAML reader.
+        None if yaml && value.is_string() => (
+            format!("{name} looks like TOML, and is read as YAML because of its extension"),
+            "rename the file so that it ends in .toml".to_owned(),
+        ),
+        None if text.trim().is_empty() => (
+            format!("{name} is empty"),
+            "`etcdup init --force` writes a commented topology to start from".to_owned(),
+        ),
+        None => (
+            format!("{name} lacks the key `format`"),
+            format!("add the line `{line}` at the top of the file"),
+        ),
     };
+    // A key, not the first place where the word happens to be.
     let span = text
-        .find("format")
-        .map(|start| start..start + "format".len());
+        .lines()
+        .scan(0, |offset, line| {
+            let start = *offset;
+            *offset += line.len() + 1;
+            Some((start, line))
+        })
+        .find(|(_, line)| {
+            line.trim_start_matches(['"', '{', ' '])
+                .starts_with("format")
+        })
+        .filter(|_| value.get("format").is_some())
+        .map(|(start, line)| start..start + line.len());
     Err(ParseError {
-        message: problem,
+        message,
         span,
-        help: Some("write `format = 1`, or use a newer etcdup".to_owned()),
+        help: Some(help),
     })
 }
 
 fn parse_toml(text: &str) -> Result<(Spec, Node), ParseError> {
     let error = |error: toml::de::Error| ParseError {
-        message: error.message().trim().replace('\n', "; "),
+        message: plain_words(&error.message().trim().replace('\n', "; ")),
         span: error.span(),
         help: help_for(error.message()),
     };
@@ -297,9 +324,42 @@ fn first_line(text: &str) -> String {
 }
 
 fn help_for(message: &str) -> Option<String> {
-    message.contains("unknown field").then(|| {
-        "`etcdup schema` prints every key there is; `etcdup init` a commented start".to_owned()
+    if message.contains("duplicate entry") || message.contains("duplicate mapping key") {
+        return Some("remove one of the two; only one value can be meant".to_owned());
+    }
+    let rest = message.split_once("unknown field `")?.1;
+    let (found, expected) = rest.split_once('`')?;
+    // serde lists the keys that there are, each in backquotes.
+    let near = expected
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|key| (strsim::jaro_winkler(key, found), key))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    Some(match (found, near) {
+        ("members", _) => "write [[member]], once for each member".to_owned(),
+        (_, Some((_, key))) => format!("did you mean `{key}`?"),
+        (_, None) => {
+            "`etcdup schema` prints all keys; `etcdup init` writes a commented topology".to_owned()
+        }
     })
+}
+
+/// A library's message without its advice to programmers, and with ranges that a reader knows.
+fn plain_words(message: &str) -> String {
+    let message = message
+        .split(", set DuplicateKeyPolicy")
+        .next()
+        .unwrap_or_default();
+    let message = message
+        .split("; set DuplicateKeyPolicy")
+        .next()
+        .unwrap_or_default();
+    message
+        .replace("expected u16", "expected a number from 0 to 65535")
+        .replace("expected u32", "expected a number from 0 to 4294967295")
+        .replace("expected i64", "expected a whole number")
 }
 
 fn place_of(text: &str, at: &serde_saphyr::Location) -> Span {

@@ -98,7 +98,7 @@ fn a_set_that_leads_nowhere_says_so() {
             .message
     };
     assert!(
-        error("member[9].name=x").contains("no `[9]`"),
+        error("member[9].name=x").contains("no such key: `[9]`"),
         "{}",
         error("member[9].name=x")
     );
@@ -111,6 +111,9 @@ fn a_fault_of_shape_has_a_place_and_a_help() {
     let text = TOML.replace("name = \"m1\"", "nmae = \"m1\"");
     let error = Document::parse("etcdup.toml", &text, &[]).unwrap_err();
     assert_eq!(&text[error.span.unwrap()], "nmae");
+    assert!(error.help.unwrap().contains("`name`"));
+    let text = TOML.replace("name = \"m1\"", "colour = \"m1\"");
+    let error = Document::parse("etcdup.toml", &text, &[]).unwrap_err();
     assert!(error.help.unwrap().contains("etcdup schema"));
 }
 
@@ -119,6 +122,6 @@ fn another_format_is_refused_before_anything_else() {
     let error = Document::parse("etcdup.toml", "format = 2\nnew-key = 1\n", &[]).unwrap_err();
     assert_eq!(
         error.message,
-        "etcdup.toml is of format 2; this etcdup reads format 1"
+        "etcdup.toml has format 2; this etcdup reads format 1"
     );
 }

@@ -12,7 +12,7 @@ use super::lint_resolved::{
 };
 use super::resolve::resolve;
 use super::spec::{Binaries, HostSpec, Spec};
-use crate::advisory::{Weight, advisories};
+use crate::advisory::{Advisory, Weight, advisories};
 use crate::finding::{Check, Finding};
 use crate::path::HostPath;
 use crate::version::{KNOWN_MINORS, NEWEST_PATCHES};
@@ -193,17 +193,35 @@ fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
         );
         findings.push(VERSION_UNKNOWN.warning(&spec.etcd, evidence).at(at()));
     }
-    for advisory in advisories(&spec.etcd) {
-        let evidence = format!("{}: {} ({})", spec.etcd, advisory.what, advisory.source);
-        let advice = match advisory.fixed {
-            u64::MAX => "use a newer minor".to_owned(),
-            fixed => format!("use 3.{}.{fixed} or later", advisory.minor),
-        };
-        let finding = match advisory.weight {
-            Weight::Refuse => VERSION_HAZARD.error(&spec.etcd, evidence),
-            Weight::Warn => VERSION_HAZARD.warning(&spec.etcd, evidence),
-        };
-        findings.push(finding.at(at()).advise(advice));
+    let (refused, warned): (Vec<&Advisory>, Vec<&Advisory>) =
+        advisories(&spec.etcd).partition(|advisory| advisory.weight == Weight::Refuse);
+    // All at once: a box for each would drown what matters.
+    if let Some(evidence) = known_issues(spec, &refused) {
+        let finding = VERSION_HAZARD.error(&spec.etcd, evidence);
+        findings.push(finding.at(at()).advise(way_out(&refused)));
+    } else if let Some(evidence) = known_issues(spec, &warned) {
+        let finding = VERSION_HAZARD.warning(&spec.etcd, evidence);
+        findings.push(finding.at(at()).advise(way_out(&warned)));
+    }
+}
+
+/// The known issues of a release in one line.
+fn known_issues(spec: &Spec, advisories: &[&Advisory]) -> Option<String> {
+    let what: Vec<String> = advisories
+        .iter()
+        .map(|advisory| format!("{} ({})", advisory.what, advisory.source))
+        .collect();
+    (!what.is_empty()).then(|| format!("{} has known issues: {}", spec.etcd, what.join("; ")))
+}
+
+/// The first release without any of them.
+fn way_out(advisories: &[&Advisory]) -> String {
+    let fixed = advisories
+        .iter()
+        .filter(|advisory| advisory.fixed != u64::MAX);
+    match fixed.max_by_key(|advisory| advisory.fixed) {
+        Some(last) => format!("use 3.{}.{} or later", last.minor, last.fixed),
+        None => "use a newer minor".to_owned(),
     }
 }
 
@@ -327,9 +345,18 @@ fn names(spec: &Spec, findings: &mut Vec<Finding>) {
             let at = KeyPath::root("binaries").key("release").key("mirror");
             findings.push(
                 MIRROR_URL
-                    .error("mirror", "it is no http or https URL without a login")
+                    .error("mirror", "it is not an http or https URL without a login")
                     .at(at),
             );
+        } else if mirror.starts_with("http://") && release.sha256.is_empty() && !is_loopback(mirror)
+        {
+            let at = KeyPath::root("binaries").key("release").key("mirror");
+            let evidence = format!(
+                "{mirror} is plain HTTP, and the checksums would come from there too: anyone in between could replace etcd"
+            );
+            findings.push(MIRROR_URL.error("mirror", evidence).at(at).advise(
+                "use https, or give the archives' checksums under [binaries.release.sha256]",
+            ));
         }
     }
     for client in spec
@@ -358,6 +385,16 @@ fn names(spec: &Spec, findings: &mut Vec<Finding>) {
         let port = bare
             .rsplit_once(':')
             .filter(|(left, _)| !left.contains(':') || left.ends_with(']'));
+        let scoped = bare.contains('%');
+        let twice = host.matches('@').count() > 1;
+        // Four numbers that are no address are a slip, not a name.
+        let name = bare.split(':').next().unwrap_or_default();
+        let numbers = name.split('.').count() == 4
+            && name
+                .split('.')
+                .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit()))
+            && name.parse::<std::net::Ipv4Addr>().is_err();
+        let bad = bad || scoped || twice || numbers;
         if bad || port.is_some_and(|(_, port)| port.parse::<u16>().is_err()) {
             let evidence = format!("`{host}` is not `local` or [user@]host[:port]");
             findings.push(
@@ -367,6 +404,15 @@ fn names(spec: &Spec, findings: &mut Vec<Finding>) {
             );
         }
     }
+}
+
+/// A mirror on the machine that downloads has no network in between.
+fn is_loopback(mirror: &str) -> bool {
+    let host = mirror.trim_start_matches("http://");
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| {
+        host.strip_prefix(own)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+    })
 }
 
 #[cfg(test)]

@@ -191,7 +191,15 @@ fn what_would_break_a_host_or_leak_a_password_is_refused() {
     };
     assert_eq!(mirror("https://user:s3cret@mirror"), ["mirror-url"]);
     assert_eq!(mirror("https://a|b"), ["mirror-url"]);
-    assert_eq!(mirror("http://10.0.0.1:8000/etcd"), Vec::<&str>::new());
+    // Without a checksum of one's own, plain HTTP would bring archive and checksum by the same hand.
+    assert_eq!(mirror("http://10.0.0.1:8000/etcd"), ["mirror-url"]);
+    assert_eq!(mirror("http://127.0.0.1:8000/etcd"), Vec::<&str>::new());
+    assert_eq!(mirror("https://mirror/etcd"), Vec::<&str>::new());
+    for host in ["root@@x", "10.0.0.999", "fe80::1%eth0"] {
+        let member = format!("[[member]]\nname = \"m1\"\nhost = \"{host}\"\n");
+        let found = ids(&findings("", &member));
+        assert!(!found.is_empty(), "{host} was accepted");
+    }
     let clients = "certificates = { clients = [{ name = \"ca\" }] }";
     assert_eq!(ids(&findings(clients, &three())), ["client-name"]);
 }

@@ -14,7 +14,7 @@ use crate::certificate::{CertRequest, CfsslRequest, Usage};
 use crate::flag::FlagSet;
 use crate::name::{ClusterToken, MemberName, NameError, UserName};
 use crate::observation::HostFacts;
-use crate::path::Owner;
+use crate::path::{Mode, Owner};
 use crate::url::{Address, EtcdUrl, Scheme, join_urls};
 
 /// The topology as meant: every name, address, path and flag is concrete.
@@ -303,6 +303,34 @@ impl Topology {
         }
     }
 
+    /// Who owns a member's certificates and keys: root, so that the user that runs etcd cannot put another file, or a link,
+    /// where root writes; its group reads them.
+    #[must_use]
+    pub fn certificate_owner(&self) -> Option<Owner> {
+        match self.spec.runtime {
+            RuntimeKind::Systemd => Some(Owner::root_for(&self.spec.layout.user)),
+            RuntimeKind::StaticPod | RuntimeKind::Process => self.owner(),
+        }
+    }
+
+    /// The mode of a member's private keys.
+    #[must_use]
+    pub fn key_mode(&self) -> Mode {
+        match self.spec.runtime {
+            RuntimeKind::Systemd => Mode::GROUP,
+            RuntimeKind::StaticPod | RuntimeKind::Process => Mode::PRIVATE,
+        }
+    }
+
+    /// The mode of the directory of a member's certificates.
+    #[must_use]
+    pub fn certificate_directory_mode(&self) -> Mode {
+        match self.spec.runtime {
+            RuntimeKind::Systemd => Mode::GROUP_DIRECTORY,
+            RuntimeKind::StaticPod | RuntimeKind::Process => Mode::PROGRAM,
+        }
+    }
+
     /// The user that runs etcd.
     #[must_use]
     pub fn user(&self) -> &UserName {
@@ -397,6 +425,22 @@ impl Topology {
             flags.set("log-outputs", format!("stderr,{log}"));
             if self.spec.etcd.minor() == 4 {
                 flags.set("logger", "zap");
+            }
+        }
+        // What kubeadm writes for etcd beside the above; a manifest that is kept as it is keeps its own.
+        if self.spec.runtime == RuntimeKind::StaticPod && !self.spec.layout.keep_unit {
+            let minor = self.spec.etcd.minor();
+            flags.set("snapshot-count", "10000");
+            match minor {
+                0..=4 => {}
+                5 => {
+                    flags.set("experimental-initial-corrupt-check", "true");
+                    flags.set("experimental-watch-progress-notify-interval", "5s");
+                }
+                _ => {
+                    flags.set("feature-gates", "InitialCorruptCheck=true");
+                    flags.set("watch-progress-notify-interval", "5s");
+                }
             }
         }
         self.tls_flags(member, &mut flags);
