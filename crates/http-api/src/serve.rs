@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::problem::Problem;
@@ -36,6 +37,8 @@ pub struct Options {
 pub enum ServeError {
     /// The address may be reached from the network.
     NotLoopback(SocketAddr),
+    /// The directory of topology files is missing, or is no directory.
+    Directory(PathBuf),
     /// The address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
 }
@@ -47,6 +50,9 @@ impl std::fmt::Display for ServeError {
                 f,
                 "{address} can be reached from the network; this release serves loopback only"
             ),
+            ServeError::Directory(path) => {
+                write!(f, "{} is not a directory", path.display())
+            }
             ServeError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
         }
     }
@@ -66,11 +72,15 @@ pub async fn serve(
     if !options.listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(options.listen));
     }
+    if !options.directory.is_dir() {
+        return Err(ServeError::Directory(options.directory));
+    }
     let failed = |error| ServeError::Listen(options.listen, error);
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     bound(listener.local_addr().map_err(failed)?);
     let options = Arc::new(options);
     let tasks = TaskTracker::new();
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => break,
@@ -82,6 +92,7 @@ pub async fn serve(
             continue;
         };
         let (options, cancel) = (Arc::clone(&options), cancel.clone());
+        let turns = Arc::clone(&turns);
         tasks.spawn(async move {
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder
@@ -89,8 +100,8 @@ pub async fn serve(
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(10));
             let service = service_fn(move |request| {
-                let options = Arc::clone(&options);
-                async move { Ok::<_, Infallible>(answer(&options, &request).await) }
+                let (options, turns) = (Arc::clone(&options), Arc::clone(&turns));
+                async move { Ok::<_, Infallible>(answer(&options, &turns, &request).await) }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
@@ -125,20 +136,47 @@ fn is_local(request: &Request<Incoming>) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-async fn answer(options: &Arc<Options>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+/// A page of another site can still send requests blindly, and each would log in to hosts with the operator's agent: browsers
+/// say where a request comes from.
+fn is_cross_site(request: &Request<Incoming>) -> bool {
+    let value = |name: &str| {
+        let value = request.headers().get(name);
+        value.and_then(|value| value.to_str().ok())
+    };
+    let fetched =
+        value("sec-fetch-site").is_some_and(|site| !["same-origin", "none"].contains(&site));
+    let own = |origin: &str| {
+        value("host").is_some_and(|host| origin.strip_prefix("http://") == Some(host))
+    };
+    fetched || value("origin").is_some_and(|origin| !own(origin))
+}
+
+/// How many requests that ask hosts may be under way: each opens a connection to every host of a cluster.
+const AT_ONCE: usize = 4;
+
+async fn answer(
+    options: &Arc<Options>,
+    turns: &Arc<Semaphore>,
+    request: &Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let id = uuid::Uuid::now_v7().to_string();
     let path = request.uri().path().to_owned();
-    let found = if is_local(request) {
-        find(request.method(), &path)
+    let refuse = |kind: &'static str, why: &'static str| {
+        Err(Problem::new(http::StatusCode::FORBIDDEN, kind, why))
+    };
+    let found = if !is_local(request) {
+        refuse("foreign-host", "this server answers to loopback names only")
+    } else if is_cross_site(request) {
+        refuse(
+            "foreign-origin",
+            "requests from pages of other sites are refused",
+        )
     } else {
-        Err(Problem::new(
-            http::StatusCode::FORBIDDEN,
-            "foreign-host",
-            "this server answers to loopback names only",
-        ))
+        find(request.method(), &path)
     };
     let answered = match found {
         Ok((route, cluster)) => {
+            let _turn = turns.acquire().await;
             (route.handler)(Call {
                 options: Arc::clone(options),
                 cluster,
