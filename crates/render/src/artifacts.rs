@@ -73,7 +73,8 @@ fn certificates(topology: &Topology, member: &Member) -> Result<Vec<Artifact>, R
     }
     let place = Place {
         directory: &member.layout.certificates,
-        owner: topology.owner(),
+        owner: topology.certificate_owner(),
+        key_mode: topology.key_mode(),
     };
     if let Some(provided) = &topology.spec.certificates.provided {
         return place.provided(topology, member, provided);
@@ -83,7 +84,7 @@ fn certificates(topology: &Topology, member: &Member) -> Result<Vec<Artifact>, R
     for (role, request) in topology.certificates(member) {
         let CertificateSource { cert, key } = files.of(role);
         artifacts.push(place.file(cert, Mode::PUBLIC, issued(&request, Part::Certificate))?);
-        artifacts.push(place.file(key, Mode::PRIVATE, issued(&request, Part::Key))?);
+        artifacts.push(place.file(key, place.key_mode, issued(&request, Part::Key))?);
     }
     Ok(artifacts)
 }
@@ -108,6 +109,7 @@ fn issued(request: &CertRequest, part: Part) -> Content {
 struct Place<'a> {
     directory: &'a HostPath,
     owner: Option<Owner>,
+    key_mode: Mode,
 }
 
 impl Place<'_> {
@@ -146,7 +148,7 @@ impl Place<'_> {
             };
             let CertificateSource { cert, key } = files.of(role);
             artifacts.push(self.file(cert, Mode::PUBLIC, content(&source.cert)?)?);
-            artifacts.push(self.file(key, Mode::PRIVATE, content(&source.key)?)?);
+            artifacts.push(self.file(key, self.key_mode, content(&source.key)?)?);
         }
         Ok(artifacts)
     }

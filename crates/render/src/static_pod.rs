@@ -118,11 +118,9 @@ fn volumes(topology: &Topology, member: &Member) -> Vec<Volume> {
         path: path.clone(),
         kind,
     };
-    let mut volumes = vec![volume(
-        "etcd-data",
-        &member.layout.data,
-        "DirectoryOrCreate",
-    )];
+    // Not `DirectoryOrCreate`, as kubeadm has it: a data directory that is missing must keep the pod from starting, or etcd
+    // would come up empty under the old member's ID.
+    let mut volumes = vec![volume("etcd-data", &member.layout.data, "Directory")];
     if topology.uses_tls() {
         let certificates = &member.layout.certificates;
         volumes.push(volume("etcd-certs", certificates, "DirectoryOrCreate"));

@@ -1,6 +1,6 @@
 //! The systemd unit of a member.
 
-use etcdup_core::flag::{FLAGS, FlagSet, Presence, env_name};
+use etcdup_core::flag::{FLAGS, FlagSet, env_name};
 use etcdup_core::topology::{Member, Topology};
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ pub(crate) fn unit(
         data,
         exec: format!("{etcd} \\\n    {}", arguments.join(" \\\n    ")),
         flags: arguments,
-        unset: unset(topology),
+        unset: unset(),
         protect_home: !["/home/", "/root/"]
             .iter()
             .any(|home| data.starts_with(home)),
@@ -71,10 +71,10 @@ pub(crate) fn unit(
 }
 
 /// Every variable that could reach etcd from systemd's own environment: proxies, and one for each flag.
-fn unset(topology: &Topology) -> Vec<String> {
+/// Every variable of every release: were it only those of one, a new version would change pages of the unit.
+fn unset() -> Vec<String> {
     let flags = FLAGS
         .iter()
-        .filter(|row| row.presence(&topology.spec.etcd) != Presence::Absent)
         .map(|row| env_name(row.name))
         .collect::<Vec<_>>();
     std::iter::once(PROXIES.join(" "))
