@@ -19,13 +19,59 @@ pub enum Seen<T> {
 pub struct Unseen {
     /// The reason, such as `connection refused`.
     pub why: String,
+    /// What kind of reason that is, where it decides anything.
+    #[serde(skip)]
+    pub cause: Cause,
+}
+
+/// A kind of reason for which something was not seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// Any other.
+    #[default]
+    Other,
+    /// etcd's own authentication refused the question: the member runs, and etcdup has no etcd user that may ask.
+    Denied,
+    /// Nothing answers at the host's address, or its name does not resolve.
+    Unreachable,
+    /// The host's key is not known, or is another one.
+    HostKey,
+    /// The host refuses the login.
+    Login,
+    /// The login works, and sudo does not.
+    Sudo,
+}
+
+/// Nothing asked for, nothing there.
+impl<T> Default for Seen<Option<T>> {
+    fn default() -> Self {
+        Seen::Yes(None)
+    }
 }
 
 impl<T> Seen<T> {
     /// Not seen, for this reason.
     #[must_use]
     pub fn no(why: impl Into<String>) -> Self {
-        Seen::No(Unseen { why: why.into() })
+        Seen::No(Unseen {
+            why: why.into(),
+            cause: Cause::Other,
+        })
+    }
+
+    /// Not seen, since etcd's own authentication refused the question.
+    #[must_use]
+    pub fn denied(why: impl Into<String>) -> Self {
+        Self::no_for(Cause::Denied, why)
+    }
+
+    /// Not seen, for this reason of this kind.
+    #[must_use]
+    pub fn no_for(cause: Cause, why: impl Into<String>) -> Self {
+        Seen::No(Unseen {
+            why: why.into(),
+            cause,
+        })
     }
 
     /// What was seen.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::Observation;
+use etcdup_core::observation::{ListedMember, Observation};
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::Topology;
 
@@ -27,6 +27,27 @@ pub struct Evidence<'a> {
 }
 
 impl<'a> Evidence<'a> {
+    /// What the file calls a listed member, else its own name, else its ID.
+    pub(crate) fn name_of(&self, listed: &ListedMember) -> String {
+        let named = self.topology.members.iter().find(|member| {
+            let url = self.topology.peer_url(member).to_string();
+            listed.peer_urls.contains(&url)
+        });
+        match named {
+            Some(member) => member.name.to_string(),
+            None if listed.name.is_empty() => format!("{:x}", listed.id),
+            None => listed.name.clone(),
+        }
+    }
+
+    /// What the file calls the member of an ID.
+    pub(crate) fn name_of_id(&self, id: u64) -> String {
+        let listed = self
+            .answered()
+            .find_map(|(_, member)| member.view.listed.iter().find(|listed| listed.id == id));
+        listed.map_or_else(|| format!("{id:x}"), |listed| self.name_of(listed))
+    }
+
     /// The members that answered.
     pub(crate) fn answered(&self) -> impl Iterator<Item = (&MemberName, &MemberEvidence)> {
         self.members
@@ -43,7 +64,7 @@ struct Row {
     find: fn(&Check, &Evidence<'_>) -> Vec<Finding>,
 }
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 15] = [
     Row {
         check: membership::MEMBERS,
         asks: true,
@@ -108,6 +129,11 @@ const ROWS: [Row; 14] = [
         check: hosts::CLOCKS,
         asks: false,
         find: hosts::clocks,
+    },
+    Row {
+        check: hosts::DISK,
+        asks: false,
+        find: hosts::disk,
     },
     Row {
         check: access::ANONYMOUS,

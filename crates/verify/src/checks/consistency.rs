@@ -67,12 +67,7 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
 
 pub(super) fn peers(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let id_of = |id: u64| {
-        evidence
-            .answered()
-            .find(|(_, member)| member.view.id == id)
-            .map_or_else(|| format!("{id:x}"), |(name, _)| name.to_string())
-    };
+    let answers = |id: u64| evidence.answered().any(|(_, member)| member.view.id == id);
     let mut pairs = 0;
     for (name, member) in evidence.answered() {
         let others = member
@@ -87,10 +82,16 @@ pub(super) fn peers(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
                 for other in others {
                     pairs += 1;
                     if peers.get(&other.id).copied().unwrap_or(0) < 1 {
-                        findings.push(check.error(
-                            name,
-                            format!("has no active connection with {}", id_of(other.id)),
-                        ));
+                        let known = evidence.name_of(other);
+                        let why = format!("has no active connection with {known}");
+                        // A member that is down refuses nobody: no certificate is to blame.
+                        findings.push(if answers(other.id) {
+                            check.error(name, why)
+                        } else {
+                            check
+                                .error(name, format!("{why}, which does not answer"))
+                                .advise(format!("start {known} first: `etcdup apply`"))
+                        });
                     }
                 }
             }
@@ -116,7 +117,7 @@ pub(super) fn alarms(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     findings.extend(
         raised
             .into_iter()
-            .map(|(id, alarm)| check.error(format!("{id:x}"), alarm)),
+            .map(|(id, alarm)| check.error(evidence.name_of_id(id), alarm)),
     );
     if findings.is_empty() {
         findings.push(check.pass("cluster", "none"));

@@ -18,6 +18,45 @@ pub(super) const CLOCKS: Check = Check {
     advice: "set up chrony, ntp or systemd-timesyncd on every host",
 };
 
+pub(super) const DISK: Check = Check {
+    id: "disk-free",
+    title: "there is free space for the data",
+    about: "A member that cannot write its log ends, and a full disk stops all members on it at once. Below 1 GiB is a warning, \
+            below 64 MiB, the size of one log segment, an error.",
+    advice: "free space on that disk, or move the data directory to a larger one",
+};
+
+/// One segment of the log: etcd allocates the next one before it is needed.
+const SEGMENT: u64 = 64 << 20;
+
+pub(super) fn disk(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for member in &evidence.topology.members {
+        let Some(host) = evidence.seen.host(&member.host) else {
+            continue;
+        };
+        let Some(disk) = host.disks.get(&member.layout.data) else {
+            continue;
+        };
+        let words = format!(
+            "{} MiB are free for {} on {} ({})",
+            disk.free >> 20,
+            member.layout.data,
+            member.host,
+            disk.device
+        );
+        if disk.free < SEGMENT {
+            findings.push(check.error(&member.name, words));
+        } else if disk.free < 1 << 30 {
+            findings.push(check.warning(&member.name, words));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(check.pass("cluster", "more than 1 GiB for every member"));
+    }
+    findings
+}
+
 pub(super) fn certificates(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let now = evidence.seen.at;
     let mut findings = Vec::new();
@@ -73,6 +112,14 @@ pub(super) fn clocks(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     let apart = last.0 - first.0;
+    // A slow answer makes the measurement worthless, and what is not known must not pass.
+    if first.1 + last.1 > 1000 {
+        let words = format!(
+            "not known: hosts took {} ms to answer",
+            2 * first.1.max(last.1)
+        );
+        return vec![check.warning("cluster", words)];
+    }
     let words = format!("{apart} ms apart, give or take {} ms", first.1 + last.1);
     vec![if apart > 1000 + first.1 + last.1 {
         check.error("cluster", words)
