@@ -12,11 +12,13 @@ pub(crate) fn run(stop: bool) -> Outcome {
     let directory = root().join("target/demo");
     let etcdup = binary(false)?;
     if stop {
-        carry_out(
-            Command::new(&etcdup)
-                .current_dir(&directory)
-                .args(["reset", "--yes", "--wipe"]),
-        )?;
+        carry_out(Command::new(&etcdup).current_dir(&directory).args([
+            "reset",
+            "--yes",
+            "--wipe",
+            "--confirm",
+            "demo",
+        ]))?;
         return std::fs::remove_dir_all(&directory)
             .map_err(|error| format!("{}: {error}", directory.display()));
     }
@@ -47,7 +49,7 @@ pub(crate) fn run(stop: bool) -> Outcome {
     let at = directory.display();
     println!("\nThe cluster is in {at}. Use it:");
     println!("  cd {at}");
-    println!("  export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={ENDPOINTS}");
+    println!("  export ETCDCTL_ENDPOINTS={ENDPOINTS}");
     println!("  export ETCDCTL_CACERT=pki/demo/ca.crt ETCDCTL_CERT=demo.crt ETCDCTL_KEY=demo.key");
     println!("  run/bin/etcdctl put hello world");
     println!(

@@ -64,6 +64,7 @@ fn pages() -> Result<Vec<(PathBuf, String)>, String> {
         "pki show",
         "pki issue",
         "connect",
+        "env",
         "reset",
         "explain",
         "schema",

@@ -115,6 +115,38 @@ pub(crate) fn versions() -> Result<Vec<String>, String> {
         .collect())
 }
 
+/// A further release of etcd: `vX.Y.Z/{etcd,etcdctl,etcdutl}` below `ETCDUP_RELEASES`.
+pub(crate) struct Release {
+    /// Its version.
+    pub(crate) version: String,
+    /// The directory of its programs.
+    pub(crate) directory: PathBuf,
+}
+
+/// The releases in `ETCDUP_RELEASES`, lowest first; none where it is not set.
+pub(crate) fn releases() -> Vec<Release> {
+    let Some(place) = std::env::var_os("ETCDUP_RELEASES") else {
+        return Vec::new();
+    };
+    let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+    let mut found: Vec<Release> = entries
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.strip_prefix('v')?.to_owned();
+            let directory = entry.path();
+            directory
+                .join("etcd")
+                .exists()
+                .then_some(Release { version, directory })
+        })
+        .collect();
+    let numbers = |release: &Release| -> Vec<u64> {
+        let parts = release.version.split('.');
+        parts.filter_map(|part| part.parse().ok()).collect()
+    };
+    found.sort_by_key(numbers);
+    found
+}
+
 /// The newest version of a minor.
 pub(crate) fn newest_of(minor: &str) -> Result<String, String> {
     let versions = versions()?;
@@ -134,7 +166,8 @@ pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
     let mut command = Command::new("cargo");
     command
         .current_dir(root())
-        .args(["build", "--quiet", "--package", "etcdup"]);
+        // Not quietly: a first build takes minutes, and whoever waits wants to see that it goes on.
+        .args(["build", "--package", "etcdup"]);
     if release {
         command.arg("--release");
     }
@@ -144,4 +177,16 @@ pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
     Ok(target
         .join(if release { "release" } else { "debug" })
         .join("etcdup"))
+}
+
+/// The checksum of a release in the test mirror, as `[binaries.release]` takes it: over plain HTTP it must be given.
+pub(crate) fn release_sum(version: &str) -> Result<String, String> {
+    let directory = cache().join("etcd/mirror").join(format!("v{version}"));
+    let path = directory.join("SHA256SUMS");
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let line = text.lines().find(|line| line.contains("linux-amd64"));
+    let sum = line.and_then(|line| line.split_whitespace().next());
+    let sum = sum.ok_or_else(|| format!("{} has no line for linux-amd64", path.display()))?;
+    Ok(format!("sha256 = {{ amd64 = \"{sum}\" }}"))
 }

@@ -63,10 +63,15 @@ start_host() {                                                   # start_host I:
 
 wait_ssh() {                                                     # wait_ssh I..: until sshd's banner is there
     # shellcheck disable=SC2016
-    # Each try has 0.1 s: a SYN lost while the host comes up is sent again only after a second.
-    inns timeout 30 bash -c '
+    # A try has 0.1 s at first, since a SYN lost while the host comes up is sent again only after a second; and more later, since
+    # on a loaded machine starting a shell may take longer than that.
+    inns timeout 120 bash -c '
+        n=0
         for a; do
-            until timeout 0.1 bash -c "exec 3<>/dev/tcp/$a/22 && read -r b <&3 && [[ \$b == SSH-* ]]" 2>/dev/null; do sleep 0.01; done
+            banner="exec 3<>/dev/tcp/$a/22 && read -r b <&3 && [[ \$b == SSH-* ]]"
+            until timeout "$((n / 50)).$((1 + n % 50 / 10))" bash -c "$banner" 2>/dev/null; do
+                n=$((n + 1)); [ "$n" -lt 250 ] || n=250; sleep 0.01
+            done
         done' _ "$@" || { tail -n 15 "$dir"/h*/log >&2; die "$name: not every host answers on port 22"; }
 }
 

@@ -118,9 +118,12 @@ pub(crate) enum Verb {
     Pki(Pki),
     /// Prints what the next program needs to use the cluster, and writes its client certificate
     #[command(
-        after_help = "Examples:\n  eval \"$(etcdup connect etcdctl)\" && etcdctl member list\n  etcdup connect kubeadm --directory /etc/kubernetes/pki/etcd"
+        after_help = "Examples:\n  etcdup connect kube-apiserver\n  etcdup connect kubeadm --directory /etc/kubernetes/pki/etcd"
     )]
     Connect(Connect),
+    /// Print the environment that etcdctl needs, as shell exports
+    #[command(after_help = "Example:\n  eval \"$(etcdup env)\" && etcdctl member list")]
+    Env(Env),
     /// Stops and disables the cluster; its data is kept by rename
     #[command(after_help = "Example:\n  etcdup reset --yes")]
     Reset(Reset),
@@ -248,20 +251,42 @@ pub(crate) enum ConnectProgram {
     Kubeadm,
     /// Flags of k3s server
     K3s,
-    /// Variables for etcdctl
+    /// Variables for etcdctl: that is `etcdup env`
+    #[value(skip)]
     Etcdctl,
     /// A scrape job
     Prometheus,
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Env {
+    /// Common name and file name of the certificate [default: etcdctl]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Reset {
-    /// Does not ask
+    /// Skip the confirmation prompt
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// DELETES data instead of keeping it
+    /// Delete the data instead of moving it aside
     #[arg(long)]
     pub(crate) wipe: bool,
+    /// Cluster name, typed to confirm `--wipe` in a script (`--yes` alone is not enough)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    /// Also reset data of this cluster ID (hex), which neither the file nor the host record knows
+    #[arg(long, value_name = "ID", value_parser = cluster_id)]
+    pub(crate) cluster_id: Option<u64>,
+}
+
+fn cluster_id(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|_| {
+        format!(
+            "`{text}` is not a cluster ID: write it as `etcdctl endpoint status` prints it, in hex"
+        )
+    })
 }
 
 #[derive(Debug, Subcommand)]

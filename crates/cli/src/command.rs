@@ -57,6 +57,12 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
+    // `init` and `adopt` write a file for these hosts; everything else reads either the one or the other.
+    let writes = matches!(verb, Verb::Init(_) | Verb::Adopt(_));
+    if global.file.is_some() && !global.target.is_empty() && !writes {
+        view::error::plain("--file and --target exclude each other: the hosts are in the file");
+        return exit::USAGE;
+    }
     listen_to_tracing(global.verbose);
     let context = Context {
         global,
@@ -91,6 +97,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         | Verb::Status(_)
         | Verb::Pki(_)
         | Verb::Connect(_)
+        | Verb::Env(_)
         | Verb::Adopt(_)
         | Verb::Reset(_)
         | Verb::Serve(_) => {}
@@ -102,7 +109,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            view::error::plain(&format!("cannot start: {error}"));
+            view::error::plain(&format!("cannot start the async runtime: {error}"));
             return exit::FAILED;
         }
     };
@@ -117,6 +124,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
                 Verb::Status(status) => Some(status::run(&context, status).await),
                 Verb::Pki(_) => Some(pki::show(&context).await),
                 Verb::Connect(connect) => Some(connect::run(&context, connect).await),
+                Verb::Env(env) => Some(connect::env(&context, env).await),
                 Verb::Adopt(adopt) => Some(adopt::run(&context, adopt).await),
                 _ => None,
             }
@@ -155,7 +163,7 @@ async fn stop_on_signal(cancel: Cancel, changes: bool) {
             std::process::exit(i32::from(exit::STOPPED));
         }
         if changes {
-            anstream::eprintln!("stopping after this stage; once more drops the links");
+            anstream::eprintln!("stopping after the current stage; press Ctrl-C again to abort");
         }
     }
 }
@@ -163,7 +171,7 @@ async fn stop_on_signal(cancel: Cancel, changes: bool) {
 fn listen_to_tracing(verbose: u8) {
     let level = match verbose {
         0 => return,
-        1 => "etcdup=debug,etcdup_deploy=debug,etcdup_transport=debug,info",
+        1 => "etcdup=debug,etcdup_deploy=debug,etcdup_transport=debug,etcdup_verify=debug,warn",
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::new(level);

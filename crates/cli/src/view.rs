@@ -8,6 +8,44 @@ pub(crate) mod progress;
 pub(crate) mod table;
 pub(crate) mod verdicts;
 
+/// Writes to standard output. A reader that has gone (`| head`) is no failure; any other error ends the program with its
+/// reason, since what was asked for did not arrive.
+pub(crate) fn write(text: &str) {
+    use std::io::Write;
+    let mut out = anstream::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        error::plain(&format!("cannot write to standard output: {error}"));
+        std::process::exit(i32::from(crate::exit::FAILED));
+    }
+}
+
+/// A text that comes from a host, without what a terminal would obey: escape sequences in a log line must stay text.
+pub(crate) fn harmless(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() && c != '\n' && c != '\t' {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Writes one line to standard output.
+macro_rules! outln {
+    () => { $crate::view::write("\n") };
+    ($($part:tt)*) => { $crate::view::write(&format!("{}\n", format_args!($($part)*))) };
+}
+pub(crate) use outln;
+
+/// `1 member`, `2 members`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{s}")
+}
+
 /// Paragraphs in lines of at most 100 characters; lines that begin with a blank are left as they are.
 pub(crate) fn wrap(text: &str) -> String {
     let mut wrapped = String::new();

@@ -26,6 +26,7 @@ pub mod certificate;
 pub mod event;
 pub mod finding;
 pub mod flag;
+pub mod membership;
 pub mod name;
 pub mod observation;
 pub mod path;

@@ -8,10 +8,10 @@ mod wal;
 
 pub use cluster::{ListedMember, MemberView, Served};
 pub use host::{
-    Architecture, Console, DataDir, Disk, EtcdProcess, FileKind, FileView, HostFacts, HostView,
-    Init, Listener, StrangeEtcd, UnitView,
+    Architecture, Console, DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostFacts,
+    HostView, Init, Listener, StrangeEtcd, UnitView,
 };
-pub use record::{HostRecord, LeaseView, Operation, RecordedFile};
+pub use record::{HostRecord, LeaseView, Operation, Origin, RecordedFile, RecordedMember};
 pub use records::{CertificateTexts, RecordsError, parse_records};
 pub use wal::{DataIdentity, wal_identity};
 
@@ -97,6 +97,8 @@ pub struct SourceFacts {
     pub certificates: usize,
     /// SHA-256 of the public key, hex, where it is a certificate or a private key: those of a pair are equal.
     pub public_key: Option<String>,
+    /// The version of etcd in it, where it is a binary or an archive and that could be found out.
+    pub version: Option<String>,
 }
 
 impl Observation {
@@ -132,6 +134,15 @@ impl Observation {
     pub fn serves(&self, name: &MemberName) -> bool {
         self.member(name)
             .is_some_and(|member| member.served.yes().is_some())
+    }
+
+    /// Whether a member counts towards a quorum: a linearizable read went through it, or it follows a leader. A member that
+    /// refuses reads because of an alarm still votes, so stopping it costs a vote.
+    #[must_use]
+    pub fn is_healthy_voter(&self, name: &MemberName) -> bool {
+        self.member(name).is_some_and(|member| {
+            !member.learner && (member.served.yes().is_some() || member.leader != 0)
+        })
     }
 
     /// The member that others follow, where all who answer agree.

@@ -1,18 +1,20 @@
 //! What to do, as data: stages of host steps or one call to the cluster, with the gates before and after.
 
+mod approval;
 mod gate;
 mod step;
 
+pub use approval::{Approval, Beyond, Scope};
 pub use gate::{Gate, Holds, Reason};
-pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, OperatorStep, Part};
+pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, Noted, OperatorStep, Part};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::name::MemberName;
-use crate::topology::HostId;
+use crate::topology::{HostId, Member};
 
 /// What tells one stage from another: `install`, `start`, `roll:m2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -58,6 +60,28 @@ pub struct Stage {
     pub settle: Vec<Gate>,
 }
 
+impl Stage {
+    /// The members that this stage stops, if only for a moment.
+    #[must_use]
+    pub fn stops(&self, members: &[Member]) -> BTreeSet<MemberName> {
+        let Work::Hosts(tasks) = &self.work else {
+            return BTreeSet::new();
+        };
+        let stops = |member: &&Member| {
+            let steps = tasks.get(&member.host);
+            steps.is_some_and(|steps| steps.iter().any(|step| step.stops(member)))
+        };
+        let stopped = members.iter().filter(stops);
+        stopped.map(|member| member.name.clone()).collect()
+    }
+
+    /// Whether this stage changes nothing and only waits for its gates.
+    #[must_use]
+    pub fn only_waits(&self) -> bool {
+        matches!(&self.work, Work::Hosts(tasks) if tasks.is_empty())
+    }
+}
+
 /// What a stage does to the cluster's service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -91,8 +115,10 @@ pub enum Goal {
     },
     /// The cluster is stopped and disabled, its data kept by rename or deleted.
     Reset {
-        /// Delete data instead of keeping it.
+        /// Delete data instead of moving it aside.
         wipe: bool,
+        /// A cluster ID that the operator typed: data of it is this cluster's too.
+        cluster_id: Option<u64>,
     },
 }
 

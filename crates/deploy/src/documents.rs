@@ -4,7 +4,7 @@
 use etcdup_core::certificate::print_sans;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{
-    Artifact, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work,
+    Artifact, BinarySource, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work,
 };
 use etcdup_planner::{Ending, Planner};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ pub fn verify_document(verdicts: &Verdicts) -> Value {
 pub fn operator_words(step: &OperatorStep) -> String {
     match step {
         OperatorStep::MakeAuthority => {
-            "a certificate authority; its key stays here, mode 0600".to_owned()
+            "create the CA (its key stays on this machine, mode 0600)".to_owned()
         }
         OperatorStep::IssueClient(request) => format!("a client certificate for {}", request.name),
     }
@@ -92,24 +92,42 @@ pub fn step_words(step: &HostStep) -> (&'static str, String) {
         HostStep::User { name, .. } => ("+", format!("user {name}")),
         HostStep::Directory { path, mode, .. } => ("+", format!("directory {path}, mode {mode}")),
         HostStep::File(artifact) => ("+", file_words(artifact)),
-        HostStep::Binaries { directory, .. } => ("+", format!("binaries {directory}")),
+        HostStep::Binaries {
+            directory, source, ..
+        } => {
+            let from = match source {
+                BinarySource::Push => "from an archive, sent from this machine",
+                BinarySource::Directory => "from a directory, sent from this machine",
+                BinarySource::Fetch => "downloaded by the host",
+            };
+            ("+", format!("binaries {directory}, {from}"))
+        }
+        HostStep::Links { directory, links } => {
+            ("~", format!("links {links}/etcd* -> {directory}"))
+        }
         HostStep::TimeSync => (
             "+",
-            "time synchronisation: chrony, ntp or timesyncd".to_owned(),
+            "time synchronization: chrony, ntp or systemd-timesyncd".to_owned(),
         ),
-        HostStep::Reload => (">", "systemd reads its units again".to_owned()),
+        HostStep::Reload => (">", "systemctl daemon-reload".to_owned()),
         HostStep::Enable(unit) => (">", format!("enable {unit}")),
-        HostStep::Restart(unit) => (">", format!("(re)start {unit}")),
+        HostStep::Restart(unit) => (">", format!("restart {unit}")),
         HostStep::Disable(unit) => ("-", format!("stop and disable {unit}")),
         HostStep::Spawn { member, .. } => (">", format!("start {member}")),
-        HostStep::Kill { .. } => (">", "stop etcd, if it runs".to_owned()),
+        HostStep::Kill { .. } => (">", "stop etcd".to_owned()),
         HostStep::Image { image, .. } => ("+", format!("image {image}, from an archive")),
-        HostStep::Pod(artifact) => (">", format!("pod by {}", file_words(artifact))),
-        HostStep::BouncePod { manifest, .. } => {
-            (">", format!("pod of {manifest}, made anew as it is"))
-        }
-        HostStep::StopPod { manifest, .. } => ("-", format!("pod of {manifest}")),
-        HostStep::Keep { path } => ("~", format!("keep {path} as {path}.kept-<time>")),
+        HostStep::Pod(artifact) => (">", format!("create pod from {}", file_words(artifact))),
+        HostStep::BouncePod { manifest, .. } => (">", format!("recreate pod from {manifest}")),
+        HostStep::StopPod { manifest, .. } => ("-", format!("remove pod {manifest}")),
+        HostStep::Note(noted) => (
+            "~",
+            format!(
+                "host record: {} is member {:x} of cluster {:x}",
+                noted.member, noted.id, noted.cluster
+            ),
+        ),
+        HostStep::Forget => ("-", "host record: forget the cluster".to_owned()),
+        HostStep::Keep { path } => ("~", format!("move {path} to {path}.kept-<time>")),
         HostStep::Remove(path) => ("-", format!("delete {path}")),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::stage::StageKey;
+use etcdup_core::stage::{Beyond, StageKey};
 use etcdup_core::topology::{HostId, ParseError, ResolveError};
 use etcdup_planner::Forecast;
 use etcdup_render::RenderError;
@@ -39,21 +39,23 @@ pub enum DeployError {
     #[error(transparent)]
     Render(#[from] RenderError),
     /// Findings stand in the way; nothing was changed since they were found.
-    #[error("{} {} in the way", .0.len(), if .0.len() == 1 { "thing stands" } else { "things stand" })]
+    #[error("blocked by {} finding{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Blocked(Vec<Finding>),
     /// What is to be done next is not in the plan that was approved.
-    #[error("the plan changed: `{key}` was not in it")]
+    #[error("the plan changed: stage `{key}`: {beyond}")]
     PlanChanged {
-        /// The stage that was not foreseen.
+        /// The stage that was not approved.
         key: StageKey,
+        /// How it goes beyond what was approved.
+        beyond: Beyond,
         /// The new plan.
         forecast: Box<Forecast>,
     },
     /// A stage would run again although it ran without its effect.
-    #[error("`{0}` ran and did not have its effect; run again to try once more")]
+    #[error("stage `{0}` completed but its effect was not observed; run again to retry")]
     NoEffect(StageKey),
     /// Another operation holds the lease.
-    #[error("{host} is held by {who}: {verb}, since {since}")]
+    #[error("{host} is locked by {who} ({verb}, since {since})")]
     Locked {
         /// The host.
         host: HostId,
@@ -73,7 +75,7 @@ pub enum DeployError {
         why: String,
     },
     /// Most hosts do not answer.
-    #[error("{answer} of {all} hosts answer: not the majority that a change needs")]
+    #[error("only {answer} of {all} hosts of members are reachable; changes need a majority")]
     FewHosts {
         /// How many answer.
         answer: usize,
@@ -81,10 +83,10 @@ pub enum DeployError {
         all: usize,
     },
     /// Hosts failed; the others finished their part of the stage.
-    #[error("{} of the stage's hosts failed", .0.len())]
+    #[error("{} host{} failed", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Hosts(Vec<HostFailure>),
     /// A gate did not hold in time.
-    #[error("{holds} did not come true within {seconds} s: {why}")]
+    #[error("timed out after {seconds} s waiting until {holds}: {why}")]
     Gate {
         /// What was to hold.
         holds: String,
@@ -110,8 +112,15 @@ pub enum DeployError {
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// The operator stopped it.
-    #[error("stopped after `{0}`; run again to go on")]
-    Stopped(String),
+    #[error("{}", stopped(.0.as_deref()))]
+    Stopped(Option<String>),
+}
+
+fn stopped(done: Option<&str>) -> String {
+    done.map_or_else(
+        || "stopped before any change".to_owned(),
+        |done| format!("stopped after {done}; run the command again to continue"),
+    )
 }
 
 /// How a host failed within a stage.
@@ -209,7 +218,7 @@ const GATE: Check = Check {
     id: "gate-not-reached",
     title: "something did not come true in time",
     about: "After a stage a gate proves it: a read goes through each member that was started. The member's last log lines are shown.",
-    advice: "look at the member's log: journalctl -u etcd",
+    advice: "look at the member's log: its unit's journal; for a static pod also at the kubelet's (journalctl -u kubelet)",
 };
 const CLUSTER_CALL: Check = Check {
     id: "cluster-call-failed",

@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcdup_core::event::HostState;
+use etcdup_core::membership::Electorate;
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{HostRecord, HostView, Observation, Operation, RecordedFile};
+use etcdup_core::observation::{
+    HostRecord, HostView, Observation, Operation, Origin, RecordedFile, RecordedMember,
+};
 use etcdup_core::path::HostPath;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{
-    Artifact, ClusterStep, Content, Gate, Goal, Holds, HostStep, Impact, OperatorStep, Part,
-    Reason, Stage, Work,
+    Artifact, ClusterStep, Content, Goal, HostStep, Impact, OperatorStep, Part, Reason, Stage, Work,
 };
-use etcdup_core::topology::{HostId, Member, Topology};
+use etcdup_core::topology::{HostId, Topology};
 use etcdup_planner::Planner;
 use etcdup_transport::{Metered, Transport};
 use jiff::Timestamp;
@@ -48,53 +50,18 @@ pub(crate) fn permit(
     if matches!(stage.impact, Impact::Outage(_)) {
         return Ok(Permit(()));
     }
-    let voters: Vec<MemberName> = topology
-        .members
-        .iter()
-        .map(|member| member.name.clone())
-        .collect();
-    for member in stopped(topology, stage)
-        .into_iter()
-        .filter(|member| seen.serves(member))
-    {
-        let within = std::time::Duration::ZERO;
-        Gate {
-            holds: Holds::QuorumWithout {
-                member,
-                voters: voters.clone(),
-            },
-            within,
-        }
-        .check(seen)?;
+    // Judged together: each alone may be spared where two at once may not.
+    let mut stop = stage.stops(&topology.members);
+    stop.retain(|member| seen.is_healthy_voter(member));
+    if !stop.is_empty() {
+        let members: Vec<MemberName> = topology
+            .members
+            .iter()
+            .map(|member| member.name.clone())
+            .collect();
+        Electorate::of(seen, &members).spare(&stop)?;
     }
     Ok(Permit(()))
-}
-
-/// The members that a stage stops, if only for a moment.
-fn stopped(topology: &Topology, stage: &Stage) -> Vec<MemberName> {
-    let Work::Hosts(tasks) = &stage.work else {
-        return Vec::new();
-    };
-    let stops = |step: &HostStep, member: &Member| match step {
-        HostStep::Restart(unit) | HostStep::Disable(unit) => *unit == member.layout.unit,
-        HostStep::Kill { pid_file } => *pid_file == member.layout.pid_file,
-        HostStep::StopPod { manifest, .. } | HostStep::BouncePod { manifest, .. } => {
-            *manifest == member.layout.manifest
-        }
-        HostStep::Pod(artifact) => artifact.path == member.layout.manifest,
-        _ => false,
-    };
-    let of = |member: &&Member| {
-        tasks
-            .get(&member.host)
-            .is_some_and(|steps| steps.iter().any(|step| stops(step, member)))
-    };
-    topology
-        .members
-        .iter()
-        .filter(of)
-        .map(|member| member.name.clone())
-        .collect()
 }
 
 /// What a run holds while it carries out stages.
@@ -153,7 +120,7 @@ impl Run<'_> {
         let leader = topology
             .member(from)
             .ok_or_else(|| failed("no such member".to_owned()))?;
-        let heir = seen
+        let transferee = seen
             .member(to)
             .ok_or_else(|| failed(format!("{to} does not answer")))?;
         let client = self
@@ -162,7 +129,7 @@ impl Run<'_> {
             .await
             .map_err(failed)?;
         client
-            .move_leader(heir.id)
+            .move_leader(transferee.id)
             .await
             .map_err(|error| failed(error.to_string()))
     }
@@ -198,13 +165,14 @@ impl Run<'_> {
                 let state = state_of(&self.planner.topology, host);
                 let cluster = self.planner.topology.spec.cluster.as_str();
                 let header = header(&state, cluster, self.session.events.operation(), epoch);
-                let queries = queries(self.planner, host, &provided(seen), false);
+                let queries = queries(self.planner, host, &provided(self.planner, seen), false);
                 let (host, events) = (host.clone(), self.session.events.clone());
                 let progress = self.session.settings.progress.clone();
                 let key = host.clone();
                 let ran = async move {
-                    events.host(&host, "working", HostState::Working);
-                    let ran = run_stage(link, input, header, queries, &host, progress).await;
+                    events.host(&host, "sending", HostState::Working);
+                    let ran =
+                        run_stage(link, input, header, queries, &host, (progress, &events)).await;
                     let (what, state) = match &ran {
                         Ok(_) => ("done".to_owned(), HostState::Done),
                         Err(failed) => (
@@ -323,6 +291,10 @@ impl Run<'_> {
                 }
                 Ok(())
             }
+            HostStep::Note(noted) => {
+                input.mark(noted, self.session.events.operation());
+                Ok(())
+            }
             other => {
                 let suffix = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
                 input.step(other, &suffix);
@@ -375,13 +347,44 @@ impl Run<'_> {
         stage: &Stage,
     ) -> Result<(), DeployError> {
         let topology = &self.planner.topology;
-        let mut record = view
-            .and_then(|view| view.record.clone())
-            .unwrap_or_default();
+        let mut record = view.and_then(HostView::record).cloned().unwrap_or_default();
         record.format = "etcdup/record/1".to_owned();
         record.generation += 1;
         if matches!(self.planner.goal, Goal::Reset { .. }) {
             record.resets += 1;
+            // What was known of the old cluster must not keep the next one from being bootstrapped.
+            record.cluster = None;
+            record.members.clear();
+            record.begun = None;
+        }
+        record.origin.get_or_insert_with(|| Origin {
+            who: self.session.settings.who.clone(),
+            at: Timestamp::now().to_string(),
+            directory: std::path::absolute(&self.session.base)
+                .unwrap_or_else(|_| self.session.base.clone())
+                .display()
+                .to_string(),
+        });
+        if stage.key.as_str() == "bootstrap" {
+            record.begun = Some(self.planner.generation());
+        }
+        let steps = match &stage.work {
+            Work::Hosts(tasks) => tasks.get(host).map_or(&[][..], Vec::as_slice),
+            Work::Cluster(_) | Work::Operator(_) => &[],
+        };
+        for step in steps {
+            if let HostStep::Note(noted) = step {
+                record.cluster = Some(format!("{:x}", noted.cluster));
+                let member = RecordedMember {
+                    id: format!("{:x}", noted.id),
+                    mark: noted
+                        .mark
+                        .clone()
+                        .unwrap_or_else(|| self.session.events.operation().to_owned()),
+                    version: noted.version.clone(),
+                };
+                record.members.insert(noted.member.clone(), member);
+            }
         }
         record.spec = sha256(
             serde_json::to_string(&topology.spec)
@@ -455,7 +458,7 @@ async fn run_stage(
     header: String,
     queries: String,
     host: &HostId,
-    progress: Option<crate::events::Progress>,
+    (progress, events): (Option<crate::events::Progress>, &crate::events::Events),
 ) -> Result<HostView, Failed> {
     let failure = |step: &str, why: String, lines: Vec<String>| HostFailure {
         host: host.clone(),
@@ -469,7 +472,25 @@ async fn run_stage(
     let (reader, writing) = input.stream(header, queries);
     let count = Arc::new(AtomicU64::new(0));
     let metered = Metered::new(reader, Arc::clone(&count));
-    let running = link.run(&STAGE, Box::new(metered));
+    // The script reports each operation as it ends: what comes next is what it works on now.
+    let reported = std::sync::Mutex::new((String::new(), 0_usize));
+    let watch = |piece: &[u8]| {
+        let Ok(mut reported) = reported.lock() else {
+            return;
+        };
+        reported.0.push_str(&String::from_utf8_lossy(piece));
+        while let Some(end) = reported.0.find('\n') {
+            let line: String = reported.0.drain(..=end).collect();
+            if line.starts_with("@ok|") {
+                reported.1 += 1;
+                if let Some(title) = titles.get(reported.1) {
+                    events.host(host, title.clone(), HostState::Working);
+                }
+            }
+        }
+    };
+    let began = std::time::Instant::now();
+    let running = link.run_watched(&STAGE, Box::new(metered), &watch);
     tokio::pin!(running);
     let ran = loop {
         tokio::select! {
@@ -481,6 +502,7 @@ async fn run_stage(
             }
         }
     };
+    tracing::debug!(%host, script = "stage", elapsed_ms = began.elapsed().as_millis(), "ran");
     let written = writing.await;
     let output = match ran {
         Ok(output) => output,

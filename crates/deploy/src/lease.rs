@@ -10,10 +10,11 @@ use etcdup_core::topology::{HostId, Topology};
 use etcdup_transport::Transport;
 use tokio::task::JoinSet;
 
+use crate::alive::has_died;
 use crate::error::DeployError;
 use crate::observe::{header, refusal, state_of};
 use crate::scripts::LEASE;
-use crate::session::{Cancel, Session};
+use crate::session::{Cancel, Session, Settings};
 
 /// How often a lease is renewed. It runs out after 30 s of the host's uptime.
 const RENEW: Duration = Duration::from_secs(10);
@@ -23,6 +24,10 @@ const LASTS: Duration = Duration::from_secs(30);
 
 /// How long a holder that does not renew is waited out, and a little more.
 const WAIT: Duration = Duration::from_secs(33);
+
+/// How long a dead operator's last script is waited for: it may be unpacking binaries, and stops members only under limits
+/// of its own, the longest of which is two minutes.
+const SCRIPT: Duration = Duration::from_secs(150);
 
 /// Leases on all hosts of a run, renewed until they are released.
 pub(crate) struct Leases {
@@ -49,7 +54,12 @@ struct Holder {
 enum Answer {
     Taken(u64),
     Kept,
+    /// The last script of the holder before still runs.
+    Busy {
+        who: String,
+    },
     Held {
+        operation: String,
         who: String,
         verb: String,
         since: String,
@@ -80,7 +90,11 @@ impl Holder {
                 .parse()
                 .map_or_else(|_| Answer::Refused(text.clone()), Answer::Taken),
             ["@lease", "kept" | "released"] => Answer::Kept,
-            ["@lease", "held", _, verb, _, who, since, renewed] => Answer::Held {
+            ["@lease", "busy", who] => Answer::Busy {
+                who: who.to_owned(),
+            },
+            ["@lease", "held", operation, verb, _, who, since, renewed] => Answer::Held {
+                operation: operation.to_owned(),
                 who: who.to_owned(),
                 verb: verb.to_owned(),
                 since: since.to_owned(),
@@ -122,11 +136,19 @@ impl Session {
                 }),
             }
         }
-        if holders.len() * 2 <= topology.hosts.len() {
-            return Err(DeployError::FewHosts {
-                answer: holders.len(),
-                all: topology.hosts.len(),
-            });
+        // Hosts of members alone count: a worker whose clock is kept right has no say in who may change the cluster.
+        let of_members = |host: &HostId| topology.on_host(host).next().is_some();
+        let all = topology
+            .hosts
+            .keys()
+            .filter(|host| of_members(host))
+            .count();
+        let answer = holders
+            .iter()
+            .filter(|holder| of_members(&holder.host))
+            .count();
+        if answer * 2 <= all {
+            return Err(DeployError::FewHosts { answer, all });
         }
         let since = jiff::Timestamp::now()
             .strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -134,12 +156,9 @@ impl Session {
         let request = format!("take|{verb}|{}|{since}", self.settings.who);
         let mut tasks = JoinSet::new();
         for holder in holders {
-            let (request, events, cancel) = (
-                request.clone(),
-                self.events.clone(),
-                self.settings.cancel.clone(),
-            );
-            tasks.spawn(async move { take(holder, &request, &events, &cancel).await });
+            let (request, events, settings) =
+                (request.clone(), self.events.clone(), self.settings.clone());
+            tasks.spawn(async move { take(holder, request, &events, &settings).await });
         }
         let lost = Cancel::new();
         let lost_on = Arc::<OnceLock<HostId>>::default();
@@ -215,7 +234,7 @@ impl Leases {
                         why: format!("{who} took it"),
                     });
                 }
-                Answer::Taken(_) | Answer::Refused(_) => {
+                Answer::Taken(_) | Answer::Busy { .. } | Answer::Refused(_) => {
                     return Err(DeployError::LeaseLost {
                         host: holder.host.clone(),
                         why: "it cannot be renewed".to_owned(),
@@ -229,23 +248,33 @@ impl Leases {
 
 async fn take(
     mut holder: Holder,
-    request: &str,
+    mut request: String,
     events: &crate::events::Events,
-    cancel: &Cancel,
+    settings: &Settings,
 ) -> Result<Holder, DeployError> {
+    let cancel = &settings.cancel;
     let start = Instant::now();
     let mut first_seen: Option<String> = None;
     loop {
-        match holder.ask(request).await {
+        match holder.ask(&request).await {
             Answer::Taken(epoch) => {
                 holder.epoch = epoch;
                 return Ok(holder);
+            }
+            // Our own process of before, which was killed: nothing of it can come any more but its last script, which the
+            // host itself waits for.
+            Answer::Held { operation, .. }
+                if first_seen.is_none() && has_died(&settings.cache, &operation) =>
+            {
+                first_seen = Some(String::new());
+                request = format!("{request}|{operation}");
             }
             Answer::Held {
                 who,
                 verb,
                 since,
                 renewed,
+                ..
             } => {
                 let locked = DeployError::Locked {
                     host: holder.host.clone(),
@@ -255,7 +284,8 @@ async fn take(
                 };
                 let alive = first_seen.as_ref().is_some_and(|first| *first != renewed);
                 if cancel.is_cancelled() {
-                    return Err(DeployError::Stopped(format!("waiting for {who}")));
+                    tracing::debug!(who, "stopped while waiting for a lease");
+                    return Err(DeployError::Stopped(None));
                 }
                 if alive || start.elapsed() > WAIT {
                     return Err(locked);
@@ -270,10 +300,26 @@ async fn take(
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            Answer::Busy { who } => {
+                if cancel.is_cancelled() {
+                    tracing::debug!(who, "stopped while waiting for a lease");
+                    return Err(DeployError::Stopped(None));
+                }
+                if start.elapsed() > SCRIPT {
+                    return Err(DeployError::LeaseLost {
+                        host: holder.host.clone(),
+                        why: format!(
+                            "a script of {who} has been running there for {} s",
+                            SCRIPT.as_secs()
+                        ),
+                    });
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
             Answer::Kept => {
                 return Err(DeployError::LeaseLost {
                     host: holder.host.clone(),
-                    why: "an odd answer".to_owned(),
+                    why: "unexpected reply".to_owned(),
                 });
             }
             Answer::Refused(why) => {
@@ -298,7 +344,7 @@ async fn renew(holder: Holder, lost: Cancel, lost_on: Arc<OnceLock<HostId>>) {
                 lost.cancel();
             }
             // The link may be busy or dead; the stage's own script looks at the lease before it begins.
-            Answer::Taken(_) | Answer::Refused(_) => {
+            Answer::Taken(_) | Answer::Busy { .. } | Answer::Refused(_) => {
                 if renewed.elapsed() > LASTS {
                     let _ = lost_on.set(holder.host.clone());
                     lost.cancel();

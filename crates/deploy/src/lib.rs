@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod alive;
 mod catalogue;
 mod cfssl;
 mod dns;
@@ -20,6 +21,7 @@ mod documents;
 mod error;
 mod events;
 mod execute;
+mod files;
 mod lease;
 mod members;
 mod observe;
@@ -33,6 +35,7 @@ mod stage_output;
 mod tasks;
 mod vagrant;
 mod vault;
+mod vault_error;
 
 pub use catalogue::{Page, explain, nearest_page, pages};
 pub use documents::{
@@ -46,6 +49,7 @@ pub use observe::unit_template;
 pub use run::{Plan, Verdicts};
 pub use scripts::{LEASE, OBSERVE, STAGE};
 pub use session::{Cancel, Session, Settings};
-pub use vault::{Vault, VaultError};
+pub use vault::{OperatorPair, Vault, VaultError};
 
+pub use etcdup_pki::inspect;
 pub use etcdup_transport::{Ask, Question};

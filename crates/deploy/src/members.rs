@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,10 @@ use etcdup_verify::{Access, Asked, BoxIo, Dial, Endpoint, MemberClient};
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 
+use crate::error::DeployError;
 use crate::session::Session;
 use crate::tasks::side_by_side;
+use crate::vault::OperatorPair;
 
 /// Dials a member's client port from its own host, so the port may be closed to the operator.
 struct ThroughHost {
@@ -34,7 +37,16 @@ const DIRECT: Duration = Duration::from_secs(2);
 #[async_trait]
 impl Dial for ThroughHost {
     async fn dial(&self) -> io::Result<BoxIo> {
-        match self.link.dial(&self.address, self.port).await {
+        let start = std::time::Instant::now();
+        let dialed = self.link.dial(&self.address, self.port).await;
+        tracing::debug!(
+            address = self.address,
+            port = self.port,
+            elapsed_ms = start.elapsed().as_millis(),
+            ok = dialed.is_ok(),
+            "dialed"
+        );
+        match dialed {
             Ok(stream) => Ok(Box::new(stream)),
             // Its sshd forwards nothing: the port may be open to us all the same.
             Err(forbidden @ DialError::Forbidden) => {
@@ -61,6 +73,15 @@ impl Session {
             .await
             .access(Timestamp::now())
             .map_err(|error| error.to_string())
+    }
+
+    /// Writes what a client of the cluster needs into a directory.
+    ///
+    /// # Errors
+    /// When no certificate can be had.
+    pub async fn client_files(&self, directory: &Path) -> Result<OperatorPair, DeployError> {
+        let files = self.vault.lock().await.client_files(directory);
+        Ok(files?)
     }
 
     /// The way to a member's client port.
@@ -116,12 +137,13 @@ impl Session {
             seen.host(&member.host)
                 .is_some_and(|view| view.processes.contains_key(&member.name))
         };
-        self.askable(topology, runs)
+        self.askable(topology, Some(seen), runs)
     }
 
     fn askable(
         &self,
         topology: &Topology,
+        seen: Option<&Observation>,
         wanted: impl Fn(&Member) -> bool,
     ) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
         let mut asked = Vec::new();
@@ -132,7 +154,7 @@ impl Session {
                     asked.push((member.name.clone(), endpoint, dial));
                 }
                 (false, _) => {
-                    unseen.insert(member.name.clone(), "it does not run".to_owned());
+                    unseen.insert(member.name.clone(), why_not_running(seen, member));
                 }
                 (true, Seen::No(why)) => {
                     unseen.insert(member.name.clone(), why.why);
@@ -158,7 +180,7 @@ impl Session {
         seen: &mut Observation,
         wanted: &BTreeSet<MemberName>,
     ) {
-        let (asked, _) = self.askable(topology, |member| wanted.contains(&member.name));
+        let (asked, _) = self.askable(topology, None, |member| wanted.contains(&member.name));
         self.ask(asked, seen).await;
     }
 
@@ -180,10 +202,68 @@ impl Session {
         for (name, view) in side_by_side(work).await {
             let view = match view {
                 Ok(Ok(view)) => Seen::Yes(view),
-                Ok(Err(error)) => Seen::no(error.to_string()),
+                Ok(Err(error)) => error.into_seen(),
                 Err(died) => Seen::no(died),
             };
             seen.members.insert(name, view);
         }
+    }
+}
+
+/// Why a member was not asked: it does not run, in its last words, or that cannot be known.
+fn why_not_running(seen: Option<&Observation>, member: &Member) -> String {
+    let host = seen.and_then(|seen| seen.hosts.get(&member.host));
+    let view = match host {
+        None => return "it was not queried".to_owned(),
+        Some(Seen::No(unseen)) => return format!("not known: {}: {unseen}", member.host),
+        Some(Seen::Yes(view)) => view,
+    };
+    if view.facts.uid != 0 && view.listeners.contains_key(&member.ports.peer) {
+        return format!(
+            "not known: another user runs it, and scripts on {} run as user {}",
+            member.host, view.facts.uid
+        );
+    }
+    let unit = view.units.get(&member.layout.unit);
+    let looping = unit.filter(|unit| unit.sub == "auto-restart" || unit.restarts > 2);
+    let console = view.console.get(&member.name);
+    let cause = console.and_then(|lines| last_words(lines));
+    match (looping, cause) {
+        (Some(unit), Some(cause)) => {
+            format!("crash loop ({} restarts): {cause}", unit.restarts)
+        }
+        (Some(unit), None) => format!("crash loop ({} restarts)", unit.restarts),
+        (None, Some(cause)) => format!("it does not run: {cause}"),
+        (None, None) => "it does not run".to_owned(),
+    }
+}
+
+/// The line of a log that says why etcd ended: a panic's own line, else the last error.
+fn last_words(lines: &[String]) -> Option<String> {
+    let has =
+        |words: &'static [&str]| move |line: &&String| words.iter().any(|word| line.contains(word));
+    let line = lines
+        .iter()
+        .rev()
+        .find(has(&[
+            "panic:",
+            "\"level\":\"panic\"",
+            "\"level\":\"fatal\"",
+        ]))
+        .or_else(|| {
+            lines
+                .iter()
+                .rev()
+                .find(has(&["\"level\":\"error\"", "rror"]))
+        })?;
+    let parsed = serde_json::from_str::<serde_json::Value>(line).ok();
+    let field = |name: &str| {
+        let value = parsed.as_ref()?.get(name)?.as_str()?;
+        Some(value.to_owned())
+    };
+    match (field("msg"), field("error")) {
+        (Some(message), Some(error)) => Some(format!("{message}: {error}")),
+        (Some(message), None) => Some(message),
+        _ => Some(line.trim().chars().take(200).collect()),
     }
 }

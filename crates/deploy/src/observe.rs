@@ -11,11 +11,12 @@ use etcdup_core::observation::{
     CertificateTexts, HostFacts, HostView, Observation, Reach, parse_records,
 };
 use etcdup_core::seen::Seen;
-use etcdup_core::stage::Goal;
+use etcdup_core::stage::{Content, Goal};
 use etcdup_core::topology::{
     Adoptee, HostId, HostSpec, HostTarget, ResolveError, Spec, Topology, lint_resolved,
     peer_services, resolve,
 };
+use etcdup_core::url::Address;
 use etcdup_planner::Planner;
 use etcdup_render::UnitTemplate;
 use etcdup_transport::{DialError, Output, Transport};
@@ -25,7 +26,7 @@ use crate::dns;
 use crate::error::DeployError;
 use crate::queries::queries;
 use crate::scripts::OBSERVE;
-use crate::session::Session;
+use crate::session::{Session, cause};
 use crate::tasks::side_by_side;
 
 /// The first line of every script's input.
@@ -74,7 +75,8 @@ impl Session {
         let work = self.links.keys().map(|host| {
             let link = self.link(host);
             let nothing = "end\n".to_owned();
-            let view = async move { look_at(link, "/var/lib/etcdup", "none", nothing).await };
+            let id = host.clone();
+            let view = async move { look_at(&id, link, "/var/lib/etcdup", "none", nothing).await };
             (host.clone(), view)
         });
         let mut facts: BTreeMap<HostId, HostFacts> = BTreeMap::new();
@@ -116,7 +118,8 @@ impl Session {
     pub async fn strangers(&self) -> Result<Vec<Adoptee>, DeployError> {
         let work = self.links.keys().map(|host| {
             let (link, every) = (self.link(host), "every|etcd\nend\n".to_owned());
-            let view = async move { look_at(link, "/var/lib/etcdup", "none", every).await };
+            let id = host.clone();
+            let view = async move { look_at(&id, link, "/var/lib/etcdup", "none", every).await };
             (host.clone(), view)
         });
         let mut seen = side_by_side(work).await;
@@ -159,9 +162,10 @@ impl Session {
             .iter()
             .map(|host| {
                 let (link, state) = (self.link(host), state_of(&planner.topology, host));
-                let text = queries(planner, host, &provided(seen), measure);
+                let text = queries(planner, host, &provided(planner, seen), measure);
                 let cluster = planner.topology.spec.cluster.to_string();
-                let view = async move { look_at(link, &state, &cluster, text).await };
+                let id = host.clone();
+                let view = async move { look_at(&id, link, &state, &cluster, text).await };
                 (host.clone(), view)
             })
             .collect();
@@ -272,13 +276,30 @@ pub fn unit_template(spec: &Spec, base: &Path) -> Result<Option<UnitTemplate>, D
         .map_err(|source| DeployError::File { path: full, source })
 }
 
-/// What provided certificates say: their names are looked up on hosts.
-pub(crate) fn provided(seen: &Observation) -> Vec<CertFacts> {
-    seen.sources
-        .values()
-        .filter_map(Seen::yes)
-        .filter_map(|source| source.certificate.clone())
-        .collect()
+/// What provided certificates say whose members peers would accept only after a look-up: one that has the address its member
+/// connects from is accepted as it is, and a dead resolver must not cost its time.
+pub(crate) fn provided(planner: &Planner, seen: &Observation) -> Vec<CertFacts> {
+    let mut found = Vec::new();
+    for member in &planner.topology.members {
+        let own = Some(member.listen).filter(|ip| !ip.is_unspecified());
+        let from = member.address.ip().or(own);
+        let facts = planner
+            .wanted(member)
+            .certificates
+            .iter()
+            .filter_map(|artifact| match &artifact.content {
+                Content::Provided(source) => seen.sources.get(source)?.yes()?.certificate.as_ref(),
+                Content::Text(_)
+                | Content::Authority
+                | Content::Issued { .. }
+                | Content::OnHost(_) => None,
+            })
+            .filter(|facts| !facts.authority);
+        let covered =
+            |facts: &&CertFacts| from.is_some_and(|ip| facts.sans.contains(&Address::Ip(ip)));
+        found.extend(facts.filter(|facts| !covered(facts)).cloned());
+    }
+    found
 }
 
 /// etcdup's own directory on a host.
@@ -290,6 +311,7 @@ pub(crate) fn state_of(topology: &Topology, host: &HostId) -> String {
 }
 
 async fn look_at(
+    host: &HostId,
     link: Seen<Arc<dyn Transport>>,
     state: &str,
     cluster: &str,
@@ -301,8 +323,10 @@ async fn look_at(
     };
     let start = Instant::now();
     let input = std::io::Cursor::new(header(state, cluster, "-", 0) + &queries);
-    match link.run(&OBSERVE, Box::new(input)).await {
-        Err(error) => Seen::no(error.to_string()),
+    let ran = link.run(&OBSERVE, Box::new(input)).await;
+    tracing::debug!(%host, script = "observe", elapsed_ms = start.elapsed().as_millis(), ok = ran.is_ok(), "ran");
+    match ran {
+        Err(error) => Seen::no_for(cause(&error), error.to_string()),
         Ok(output) => {
             let text = output.text();
             match text

@@ -7,12 +7,14 @@ use std::net::IpAddr;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{Artifact, Content};
-use etcdup_core::topology::{Binaries, Download, HostId, RuntimeKind, Topology};
+use etcdup_core::topology::{Binaries, Download, HostId, ProvidedFrom, RuntimeKind, Topology};
 use etcdup_core::url::Address;
 use etcdup_planner::Planner;
 
 /// Tools of the host contract.
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 18] = [
+    "cmp",
+    "touch",
     "getent",
     "find",
     "base64",
@@ -72,6 +74,10 @@ pub(crate) fn queries(
         if topology.spec.runtime != RuntimeKind::StaticPod {
             ask(format_args!("bin|{}", wanted.etcd));
         }
+        if let Some(links) = &layout.links {
+            ask(format_args!("link|{links}/etcd"));
+            ask(format_args!("link|{links}/etcdctl"));
+        }
         ask(format_args!("text|{}", wanted.settled.path));
         for artifact in &wanted.certificates {
             certificate(artifact, &mut ask);
@@ -85,8 +91,8 @@ pub(crate) fn queries(
             ));
         } else {
             ask(format_args!(
-                "member|{}|file|{}",
-                member.name, layout.pid_file
+                "member|{}|file|{}|{}",
+                member.name, layout.pid_file, layout.data
             ));
         }
         ask(format_args!("data|{}", layout.data));
@@ -144,7 +150,13 @@ fn lookups(topology: &Topology, provided: &[CertFacts]) -> (BTreeSet<String>, BT
         })
         .collect();
     let mut addresses = BTreeSet::new();
-    if topology.spec.certificates.provided.is_some() {
+    let on_hosts = topology
+        .spec
+        .certificates
+        .provided
+        .as_ref()
+        .is_some_and(|provided| provided.from == ProvidedFrom::Host);
+    if on_hosts || !provided.is_empty() {
         addresses.extend(topology.members.iter().filter_map(|member| {
             // Where a member is called by a name, it connects from the address that it listens on.
             let own = Some(member.listen).filter(|ip| !ip.is_unspecified());

@@ -26,7 +26,7 @@ pub enum ReleaseError {
         why: String,
     },
     /// The mirror names no checksum for the archive.
-    #[error("{url} names no SHA-256 for {file}; give it under [binaries.release.sha256]")]
+    #[error("{url} has no SHA-256 for {file}; set it under [binaries.release.sha256]")]
     NoSum {
         /// The list.
         url: String,
@@ -44,7 +44,7 @@ pub enum ReleaseError {
         found: String,
     },
     /// A file cannot be read or written.
-    #[error("cannot use {}", path.display())]
+    #[error("cannot read or write {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -206,6 +206,8 @@ fn client(url: &str) -> Result<reqwest::Client, ReleaseError> {
         .user_agent(concat!("etcdup/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(std::time::Duration::from_secs(10))
         .read_timeout(std::time::Duration::from_secs(30))
+        // An https mirror must not send the download to a place that anyone in between can answer for.
+        .https_only(url.starts_with("https://"))
         .build()
         .map_err(|error| ReleaseError::Download {
             url: url.to_owned(),
@@ -300,6 +302,32 @@ async fn download(
     compare(kept, expected, &found)?;
     partial.persist(kept).map_err(|error| refuse(error.error))?;
     Ok(())
+}
+
+/// The version of etcd in a binary or an archive, found out before anyone approves a plan with it. None where this machine
+/// cannot run the binary, which is no fault: the host says so when it installs it.
+pub(crate) fn etcd_version(path: &Path) -> Option<String> {
+    if path.file_name()? == "etcd" {
+        let output = std::process::Command::new("timeout")
+            .arg("5")
+            .arg(path)
+            .arg("--version")
+            .env_clear()
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = text
+            .lines()
+            .find_map(|line| line.strip_prefix("etcd Version: "));
+        return version.map(|version| version.trim().to_owned());
+    }
+    // Upstream's archives hold one directory, `etcd-vX.Y.Z-linux-ARCH`.
+    let file = std::fs::File::open(path).ok()?;
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
+    let first = archive.entries().ok()?.next()?.ok()?;
+    let name = first.path().ok()?.to_string_lossy().into_owned();
+    let version = name.strip_prefix("etcd-v")?.split('-').next()?;
+    Some(version.to_owned())
 }
 
 #[cfg(test)]

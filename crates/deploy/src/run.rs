@@ -8,7 +8,7 @@ use etcdup_core::finding::{Finding, Verdict, worst};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{Architecture, Observation};
 use etcdup_core::seen::Seen;
-use etcdup_core::stage::{Gate, Goal, Holds, HostStep, Next, Stage, Work};
+use etcdup_core::stage::{Approval, Gate, Goal, Holds, HostStep, Next, Stage, Work};
 use etcdup_core::topology::HostId;
 use etcdup_planner::{Ending, Forecast, Planner};
 use etcdup_verify::{Evidence, gather, judge};
@@ -89,13 +89,24 @@ impl Session {
     /// When anything stands in the way; the state of the hosts is then whole, and the next run goes on from it.
     pub async fn execute(&self, plan: &Plan, verb: &str) -> Result<(), DeployError> {
         let start = Instant::now();
+        // Always first, whatever comes: a consumer that joins later knows from it what the operation is.
+        self.events.send(Body::Started {
+            format: EVENT_FORMAT,
+            verb: verb.to_owned(),
+            stages: plan
+                .forecast
+                .stages
+                .iter()
+                .map(|stage| stage.title.clone())
+                .collect(),
+        });
         let ran = self.execute_plan(plan, verb).await;
         self.events.send(match &ran {
             Ok(()) => Body::Done {
                 elapsed_ms: millis(start.elapsed()),
             },
-            Err(DeployError::Stopped(stage)) => Body::Stopped {
-                message: format!("stopped after `{stage}`"),
+            Err(error @ DeployError::Stopped(_)) => Body::Stopped {
+                message: error.to_string(),
             },
             Err(DeployError::Blocked(findings)) => Body::Failed {
                 message: "blocked".to_owned(),
@@ -119,16 +130,6 @@ impl Session {
         if plan.is_empty() {
             return Ok(());
         }
-        self.events.send(Body::Started {
-            format: EVENT_FORMAT,
-            verb: verb.to_owned(),
-            stages: plan
-                .forecast
-                .stages
-                .iter()
-                .map(|stage| stage.title.clone())
-                .collect(),
-        });
         let architectures = architectures(plan);
         let preparing = release::prepare(
             &plan.planner.topology.spec,
@@ -140,7 +141,7 @@ impl Session {
         let binaries = tokio::select! {
             prepared = preparing => prepared?,
             () = self.settings.cancel.cancelled() => {
-                return Err(DeployError::Stopped("nothing: binaries were being downloaded".to_owned()));
+                return Err(DeployError::Stopped(None));
             }
         };
         let leases = self
@@ -166,6 +167,8 @@ impl Session {
         self.look(planner, &hosts, false, &mut seen).await;
         self.ask_members(&planner.topology, &mut seen).await;
         seen.at = jiff::Timestamp::now();
+        let members = &planner.topology.members;
+        let approval = Approval::of(&plan.forecast.stages, members);
         let mut done: Vec<Stage> = Vec::new();
         loop {
             let stage = match planner.next(&seen) {
@@ -174,23 +177,36 @@ impl Session {
                 Next::Blocked(findings) => return Err(DeployError::Blocked(findings)),
                 Next::Stage(stage) => *stage,
             };
-            if !plan.forecast.holds(&stage.key) {
+            if let Err(beyond) = approval.covers(&stage, members) {
                 let forecast = Box::new(planner.forecast(&seen));
                 return Err(DeployError::PlanChanged {
                     key: stage.key,
+                    beyond,
                     forecast,
                 });
             }
-            if done.iter().any(|earlier| earlier.key == stage.key) {
+            // The same work again would be a loop. Waiting again is not, as long as something happened in between.
+            let same = |earlier: &&Stage| earlier.key == stage.key && earlier.work == stage.work;
+            let repeats = if stage.only_waits() {
+                done.last().filter(same).is_some()
+            } else {
+                done.iter().any(|earlier| same(&earlier))
+            };
+            if repeats || done.len() > 4 * plan.forecast.stages.len() + 8 {
                 return Err(DeployError::NoEffect(stage.key));
             }
             if self.settings.cancel.is_cancelled() {
-                let last = done.last().map_or("nothing", |stage| stage.title.as_str());
-                return Err(DeployError::Stopped(last.to_owned()));
+                let last = done.last().map(|stage| format!("stage `{}`", stage.title));
+                return Err(DeployError::Stopped(last));
             }
             leases.held()?;
-            self.one_stage(plan, run, &stage, done.len(), &mut seen)
-                .await?;
+            if !stage.stops(members).is_empty() {
+                // Asked of the hosts, not of our own clock: this process may have been suspended.
+                leases.check().await?;
+            }
+            let index = plan.forecast.position(&stage.key);
+            let index = index.unwrap_or(plan.forecast.stages.len());
+            self.one_stage(plan, run, &stage, index, &mut seen).await?;
             done.push(stage);
         }
     }
@@ -211,6 +227,12 @@ impl Session {
             title,
         });
         self.wait(&plan.planner, &stage.before, seen).await?;
+        let topology = &plan.planner.topology;
+        if stage.before.is_empty() && !stage.stops(&topology.members).is_empty() {
+            // What is known may be as old as the last upload; whether a member can be spared is asked just before.
+            let all = topology.members.iter().map(|member| member.name.clone());
+            self.ask_some(topology, seen, &all.collect()).await;
+        }
         let allowed =
             permit(&plan.planner.topology, stage, seen).map_err(|reason| DeployError::Gate {
                 holds: "the gates before the stage".to_owned(),
@@ -244,6 +266,7 @@ impl Session {
     ) -> Result<(), DeployError> {
         let start = Instant::now();
         let mut told = BTreeSet::new();
+        let mut looked = Instant::now();
         loop {
             let hosts = looked_at_by(gates, seen);
             if !hosts.is_empty() {
@@ -258,6 +281,7 @@ impl Session {
                 match gate.check(seen) {
                     Ok(()) => {
                         if told.insert(index) {
+                            tracing::debug!(gate = %gate.holds, elapsed_ms = start.elapsed().as_millis(), "holds");
                             self.events.send(Body::Gate {
                                 holds: gate.holds.to_string(),
                                 why: String::new(),
@@ -272,15 +296,20 @@ impl Session {
             };
             if start.elapsed() > gate.within {
                 let console = self.console(planner, seen, &gate.holds).await;
-                return Err(DeployError::Gate {
-                    holds: gate.holds.to_string(),
-                    seconds: gate.within.as_secs(),
-                    why: reason.to_string(),
-                    console,
-                });
+                return Err(not_reached(&open, start.elapsed(), console));
+            }
+            // A pod may take minutes, and the kubelet knows within seconds that it never will.
+            if gate.within > PATIENCE && looked.elapsed() > LOOK {
+                looked = Instant::now();
+                let hosts = hosts_of(&open, planner);
+                self.look(planner, &hosts, false, seen).await;
+                if let Some(console) = hopeless(&open, planner, seen) {
+                    return Err(not_reached(&open, start.elapsed(), console));
+                }
             }
             if self.settings.cancel.is_cancelled() {
-                return Err(DeployError::Stopped(format!("waiting: {reason}")));
+                let waiting = format!("the steps of a stage, waiting because {reason}");
+                return Err(DeployError::Stopped(Some(waiting)));
             }
             // Looking at a host costs it a script.
             tokio::time::sleep(if hosts.is_empty() { POLL } else { POLL * 10 }).await;
@@ -289,10 +318,16 @@ impl Session {
 
     /// The last lines of the log of the member that a gate is about.
     async fn console(&self, planner: &Planner, seen: &Observation, holds: &Holds) -> Vec<String> {
-        let (Holds::Serves(name)
-        | Holds::QuorumWithout { member: name, .. }
-        | Holds::Follows(name)
-        | Holds::Renewed { member: name, .. }) = holds;
+        let name = match holds {
+            Holds::Serves(name)
+            | Holds::Follows(name)
+            | Holds::Listens { member: name, .. }
+            | Holds::Renewed { member: name, .. } => name,
+            Holds::QuorumWithout { stop, .. } => match stop.first() {
+                Some(name) => name,
+                None => return Vec::new(),
+            },
+        };
         let Ok((_, fresh)) = self.observe(planner.goal.clone()).await else {
             return Vec::new();
         };
@@ -347,6 +382,79 @@ impl Session {
     }
 }
 
+/// Gates that are waited for longer than this are of pods, whose hosts are observed meanwhile.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a pod's host is observed while its gate is waited for: often enough to end soon after the kubelet gives up on an
+/// image, seldom enough to cost nothing.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What the kubelet says of a pod that will not start however long it is waited for.
+const HOPELESS: [&str; 6] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "hostPath type check failed",
+];
+
+/// The error of gates that did not hold, all of them: each names a member of its own.
+fn not_reached(
+    open: &[(&Gate, etcdup_core::stage::Reason)],
+    waited: Duration,
+    console: Vec<String>,
+) -> DeployError {
+    let holds: Vec<String> = open
+        .iter()
+        .map(|(gate, _)| gate.holds.to_string())
+        .collect();
+    let why: Vec<String> = open.iter().map(|(_, reason)| reason.to_string()).collect();
+    DeployError::Gate {
+        holds: holds.join(", "),
+        seconds: waited.as_secs(),
+        why: why.join("; "),
+        console,
+    }
+}
+
+/// The member that an open gate waits for.
+fn waits_for(gate: &Gate) -> Option<&MemberName> {
+    match &gate.holds {
+        Holds::Serves(name) | Holds::Renewed { member: name, .. } => Some(name),
+        Holds::Listens { .. } | Holds::QuorumWithout { .. } | Holds::Follows(_) => None,
+    }
+}
+
+fn hosts_of(open: &[(&Gate, etcdup_core::stage::Reason)], planner: &Planner) -> Vec<HostId> {
+    let members = open.iter().filter_map(|(gate, _)| waits_for(gate));
+    let hosts: BTreeSet<HostId> = members
+        .filter_map(|name| Some(planner.topology.member(name)?.host.clone()))
+        .collect();
+    hosts.into_iter().collect()
+}
+
+/// The log of a member that is waited for in vain.
+fn hopeless(
+    open: &[(&Gate, etcdup_core::stage::Reason)],
+    planner: &Planner,
+    seen: &Observation,
+) -> Option<Vec<String>> {
+    let members = open.iter().filter_map(|(gate, _)| waits_for(gate));
+    let mut consoles = members.filter_map(|name| {
+        let host = seen.host(&planner.topology.member(name)?.host)?;
+        if host.processes.contains_key(name) {
+            return None;
+        }
+        host.console.get(name)
+    });
+    let found = consoles.find(|lines| {
+        let mut lines = lines.iter();
+        lines.any(|line| HOPELESS.iter().any(|word| line.contains(word)))
+    });
+    found.cloned()
+}
+
 /// The members that gates ask.
 fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
     let all = || {
@@ -362,7 +470,7 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
             Holds::Serves(member) => vec![member.clone()],
             Holds::QuorumWithout { .. } | Holds::Follows(_) => all().collect(),
             // Seen on the host, not asked of the member.
-            Holds::Renewed { .. } => Vec::new(),
+            Holds::Renewed { .. } | Holds::Listens { .. } => Vec::new(),
         })
         .collect()
 }
@@ -373,7 +481,7 @@ fn looked_at_by(gates: &[Gate], seen: &Observation) -> Vec<HostId> {
         .iter()
         .filter(|gate| gate.check(seen).is_err())
         .filter_map(|gate| match &gate.holds {
-            Holds::Renewed { host, .. } => Some(host.clone()),
+            Holds::Renewed { host, .. } | Holds::Listens { host, .. } => Some(host.clone()),
             Holds::Serves(_) | Holds::QuorumWithout { .. } | Holds::Follows(_) => None,
         })
         .collect()

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcdup_core::event::Event;
-use etcdup_core::seen::Seen;
+use etcdup_core::seen::{Cause, Seen};
 use etcdup_core::topology::{Document, HostId, HostKeyPolicy, HostTarget, Spec, SshTarget, Sudo};
 use etcdup_transport::{
-    Ask, Local, Question, Ssh, SshHop, SshOptions, SudoUse, Transport, UnknownHosts,
+    Ask, Local, Question, Ssh, SshError, SshHop, SshOptions, SudoUse, Transport, TransportError,
+    UnknownHosts,
 };
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+use crate::alive::Alive;
 use crate::cfssl;
 use crate::error::DeployError;
 use crate::events::{Events, Progress};
@@ -69,8 +71,23 @@ impl Default for Settings {
             progress: None,
             cancel: Cancel::new(),
             cache: home.join(".cache/etcdup"),
-            who: format!("{user}@{machine}").replace(['|', '\n', ' '], "_"),
+            // It goes into records of fields, and is printed by shells: nothing but what a name needs.
+            who: format!("{user}@{machine}").replace(
+                |c: char| !(c.is_ascii_alphanumeric() || "@._-".contains(c)),
+                "_",
+            ),
             connect: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Settings {
+    /// The same without anyone to ask for passwords.
+    #[must_use]
+    pub fn unattended(self) -> Self {
+        Self {
+            ask: Arc::new(Nobody),
+            ..self
         }
     }
 }
@@ -97,6 +114,8 @@ pub struct Session {
     pub events: Events,
     pub(crate) links: Links,
     pub(crate) vault: Mutex<Vault>,
+    /// Held for as long as the operation runs.
+    _alive: Option<Alive>,
 }
 
 impl Session {
@@ -148,6 +167,7 @@ impl Session {
         let base = directory_of(path).to_owned();
         let vault = Mutex::new(Vault::open(&document.spec, &base));
         let operation = uuid::Uuid::now_v7().to_string();
+        let alive = Alive::mark(&settings.cache, &operation);
         let events = Events::new(operation, settings.events.clone());
         let links = connect(&document.spec, &base, &settings).await;
         Ok(Self {
@@ -157,6 +177,7 @@ impl Session {
             events,
             links,
             vault,
+            _alive: alive,
         })
     }
 
@@ -243,7 +264,27 @@ async fn one(
 async fn link(options: &SshOptions) -> Seen<Arc<dyn Transport>> {
     match Ssh::connect(options).await {
         Ok(link) => Seen::Yes(Arc::new(link)),
-        Err(error) => Seen::no(error.to_string()),
+        Err(error) => Seen::no_for(cause(&error), error.to_string()),
+    }
+}
+
+/// The kind of a reason for which a host cannot be reached.
+pub(crate) fn cause(error: &TransportError) -> Cause {
+    match error {
+        TransportError::Sudo(_) => Cause::Sudo,
+        TransportError::Ssh(SshError::Auth { .. }) => Cause::Login,
+        TransportError::Ssh(SshError::HostKey(_)) => Cause::HostKey,
+        TransportError::Ssh(SshError::Connect { .. }) => Cause::Unreachable,
+        TransportError::Ssh(
+            SshError::Jump(_)
+            | SshError::ProxyCommand { .. }
+            | SshError::Lost(_)
+            | SshError::Protocol(_),
+        )
+        | TransportError::Start { .. }
+        | TransportError::Input(_)
+        | TransportError::Silent { .. }
+        | TransportError::TooMuch { .. } => Cause::Other,
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use etcdup_core::path::{HostPath, Owner};
-use etcdup_core::stage::HostStep;
+use etcdup_core::stage::{HostStep, Noted};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use zeroize::Zeroizing;
@@ -152,6 +152,18 @@ impl StageInput {
         );
     }
 
+    /// Marks a member's data directory; the record itself is written at the end of every stage.
+    pub(crate) fn mark(&mut self, noted: &Noted, mark: &str) {
+        self.commit();
+        if noted.mark.is_some() {
+            return;
+        }
+        self.operation(
+            format!("record {}", noted.member),
+            &format!("mark|{}|{mark}", noted.data),
+        );
+    }
+
     /// Adds a step that needs no bytes. Files and binaries have their own ways.
     pub(crate) fn step(&mut self, step: &HostStep, suffix: &str) {
         self.commit();
@@ -170,8 +182,8 @@ impl StageInput {
                     &format!("dir|{mode}|{owner}|{path}"),
                 );
             }
-            HostStep::TimeSync => self.operation("set up time synchronisation", "time_sync"),
-            HostStep::Reload => self.operation("have systemd read its units", "reload"),
+            HostStep::TimeSync => self.operation("set up time synchronization", "time_sync"),
+            HostStep::Reload => self.operation("systemctl daemon-reload", "reload"),
             HostStep::Enable(unit) => {
                 self.operation(format!("enable {unit}"), &format!("enable|{unit}"));
             }
@@ -186,16 +198,20 @@ impl StageInput {
                 start_file,
                 pid_file,
                 log_file,
+                data,
             } => {
                 self.operation(
                     format!("start {member}"),
-                    &format!("spawn|{start_file}|{pid_file}|{log_file}"),
+                    &format!("spawn|{start_file}|{pid_file}|{log_file}|{data}"),
                 );
             }
-            HostStep::Kill { pid_file } => self.operation("stop etcd", &format!("kill|{pid_file}")),
+            HostStep::Kill { pid_file, data } => {
+                self.operation("stop etcd", &format!("kill|{pid_file}|{data}"));
+            }
+            HostStep::Links { directory, links } => self.links(directory, links),
             HostStep::Keep { path } => {
                 self.operation(
-                    format!("keep {path} as {path}.kept-{suffix}"),
+                    format!("move {path} to {path}.kept-{suffix}"),
                     &format!("keep|{path}|{path}.kept-{suffix}"),
                 );
             }
@@ -203,18 +219,27 @@ impl StageInput {
                 self.removed.push(path.clone());
                 self.operation(format!("delete {path}"), &format!("remove|{path}"));
             }
-            HostStep::BouncePod { manifest, data } => self.operation(
-                format!("have the pod of {manifest} made anew"),
-                &format!("bounce_pod|{manifest}|{data}"),
+            HostStep::BouncePod {
+                manifest,
+                data,
+                ended,
+            } => self.operation(
+                format!("recreate the pod of {manifest}"),
+                &format!(
+                    "bounce_pod|{manifest}|{data}|{}",
+                    if *ended { "ended" } else { "runs" }
+                ),
             ),
             HostStep::StopPod { manifest, data } => {
                 self.removed.push(manifest.clone());
                 self.operation(
-                    format!("take {manifest} away and wait for its etcd to end"),
+                    format!("remove {manifest} and wait for its etcd to exit"),
                     &format!("stop_pod|{manifest}|{data}"),
                 );
             }
             HostStep::File(_)
+            | HostStep::Note(_)
+            | HostStep::Forget
             | HostStep::Pod(_)
             | HostStep::Image { .. }
             | HostStep::Binaries { .. } => {}

@@ -1,7 +1,6 @@
 //! Keys and certificates: opened here, issued here, streamed to where they belong, wiped after.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage};
@@ -14,39 +13,18 @@ use etcdup_verify::Access;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-/// Why keys or certificates cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum VaultError {
-    /// A file cannot be read or written.
-    #[error("cannot use {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A certificate cannot be made.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
-    /// The files of this name are the CA's own.
-    #[error("a client cannot be called `{0}`: that is the name of the CA's own files")]
-    AuthorityName(String),
-    /// Certificates were provided, and none for a client.
-    #[error(
-        "certificates.provided.operator is needed: a client shows a certificate, and none was provided for one"
-    )]
-    NoOperator,
-    /// Members' certificates lie on hosts, and the operator has none to check them with.
-    #[error(
-        "certificates.provided.operator.ca is needed: with from = \"host\" the CA's certificate is not here otherwise"
-    )]
-    NoOperatorCa,
-    /// There is no authority.
-    #[error("there is no certificate authority at {}; the first `etcdup apply` makes it", .0.display())]
-    NoAuthority(PathBuf),
-    /// The authority's files are there and cannot be used.
-    #[error("the certificate authority cannot be used: {0}")]
-    Broken(String),
+pub use crate::vault_error::VaultError;
+
+use crate::files::{write, write_new};
+use crate::release::etcd_version;
+
+/// Files of a client that may ask members, on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorPair {
+    /// The CA's certificate.
+    pub ca: PathBuf,
+    /// The client's certificate and key, where members require one.
+    pub own: Option<(PathBuf, PathBuf)>,
 }
 
 /// Holds the authority for a run.
@@ -122,7 +100,7 @@ impl Vault {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return if self.names_a_key() {
                     Err(format!(
-                        "{} is not there, though the file names its key",
+                        "{} is missing, although the topology names its key",
                         path.display()
                     ))
                 } else {
@@ -209,6 +187,23 @@ impl Vault {
             .collect()
     }
 
+    /// Certificates of clients that were issued beside the CA, by file name.
+    #[must_use]
+    pub fn issued(&self) -> Vec<(String, CertFacts)> {
+        let entries = std::fs::read_dir(self.directory()).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut found: Vec<(String, CertFacts)> = paths
+            .filter(|path| path.extension().is_some_and(|ending| ending == "crt"))
+            .filter_map(|path| {
+                let facts = inspect(&std::fs::read_to_string(&path).ok()?).ok()?;
+                let name = path.file_name()?.to_string_lossy().into_owned();
+                (!facts.authority).then_some((name, facts))
+            })
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    }
+
     /// Files here that the topology names: provided certificates, and a directory's or archive's binaries.
     #[must_use]
     pub fn sources(&self, topology: Option<&Topology>) -> BTreeMap<String, Seen<SourceFacts>> {
@@ -270,6 +265,7 @@ impl Vault {
                     certificate: None,
                     certificates: 0,
                     public_key: None,
+                    version: etcd_version(&full),
                 }),
                 Ok(_) => Seen::no("it is not a file"),
                 Err(error) => Seen::no(error.to_string()),
@@ -282,6 +278,7 @@ impl Vault {
                 certificate: inspect(&text).ok(),
                 certificates: text.matches("-----BEGIN CERTIFICATE-----").count(),
                 public_key: public_key_digest(&Secret::new(text)),
+                version: None,
             }),
         }
     }
@@ -323,6 +320,7 @@ impl Vault {
             .ok()
             .map(Secret::new);
         let authority = Authority::make_as(&wanted, now, left.as_ref())?;
+        self.keep_out_of_git()?;
         if let (Some(key), None) = (authority.key(), &left) {
             write_new(&self.key_file(), key.reveal(), 0o600)?;
         }
@@ -331,11 +329,27 @@ impl Vault {
         Ok(())
     }
 
+    /// Keys must not be committed by a habit of `git add .`: the directory of all clusters' CAs ignores itself.
+    fn keep_out_of_git(&self) -> Result<(), VaultError> {
+        let path = self.base.join("pki").join(".gitignore");
+        if path.exists() {
+            return Ok(());
+        }
+        write(
+            &path,
+            "# Private keys of certificate authorities and clients.\n*\n",
+            0o644,
+        )
+    }
+
     /// The CA's certificate, of our own authority or the provided one.
     ///
     /// # Errors
     /// When there is none.
     pub fn ca(&self) -> Result<String, VaultError> {
+        if let Some(why) = &self.broken {
+            return Err(VaultError::Broken(why.clone()));
+        }
         match (&self.authority, &self.spec.certificates.provided) {
             (Some(authority), _) => Ok(authority.certificate().to_owned()),
             (None, Some(provided)) => {
@@ -473,6 +487,48 @@ impl Vault {
         Ok(Access::Tls { authority, client })
     }
 
+    /// A client certificate of this CA that is still valid, beside the CA: where its key is not here none can be issued, and
+    /// looking at the cluster needs no more than one that exists.
+    fn existing_pair(&self, now: Timestamp) -> Option<(String, Secret)> {
+        let issuer = self.authority.as_ref()?.facts();
+        let entries = std::fs::read_dir(self.directory()).ok()?;
+        let mut names: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|ending| ending == "crt"))
+            .collect();
+        names.sort();
+        names.into_iter().find_map(|path| {
+            let certificate = std::fs::read_to_string(&path).ok()?;
+            let facts = inspect(&certificate).ok()?;
+            let ours = facts.client && !facts.authority && facts.issuer_key_id == issuer.key_id;
+            let key = std::fs::read_to_string(path.with_extension("key")).ok()?;
+            (ours && facts.in_time(now).is_ok()).then(|| (certificate, Secret::new(key)))
+        })
+    }
+
+    /// Writes what a client needs into a directory: the CA's certificate, and the operator's own pair where members require
+    /// one.
+    ///
+    /// # Errors
+    /// As [`Vault::access`], and when files cannot be written.
+    pub fn client_files(&mut self, directory: &Path) -> Result<OperatorPair, VaultError> {
+        let ca = directory.join("ca.crt");
+        write(&ca, &self.ca()?, 0o644)?;
+        let own = match self.access(Timestamp::now())? {
+            Access::Tls {
+                client: Some((certificate, key)),
+                ..
+            } => {
+                let (cert, private) = (directory.join("client.crt"), directory.join("client.key"));
+                write(&private, key.reveal(), 0o600)?;
+                write(&cert, &certificate, 0o644)?;
+                Some((cert, private))
+            }
+            Access::Tls { client: None, .. } | Access::Plain => None,
+        };
+        Ok(OperatorPair { ca, own })
+    }
+
     fn operator_pair(&self, now: Timestamp) -> Result<(String, Secret), VaultError> {
         if let Some(provided) = &self.spec.certificates.provided {
             let (cert, key) = match &provided.operator {
@@ -493,6 +549,11 @@ impl Vault {
             ));
         }
         let authority = self.issuer()?;
+        if authority.key().is_none()
+            && let Some(pair) = self.existing_pair(now)
+        {
+            return Ok(pair);
+        }
         let request = CertRequest {
             name: "etcdup-operator".to_owned(),
             subject: Subject::default(),
@@ -511,35 +572,4 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), VaultError> {
-    if path.exists() {
-        let source = std::io::Error::new(
-            std::io::ErrorKind::AlreadyExists,
-            "it is there already, and is not overwritten",
-        );
-        return Err(VaultError::File {
-            path: path.to_owned(),
-            source,
-        });
-    }
-    write(path, text, mode)
-}
-
-/// Written beside its name and renamed, so that a cut-off run leaves nothing half.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), VaultError> {
-    let refuse = |source| VaultError::File {
-        path: path.to_owned(),
-        source,
-    };
-    let parent = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(refuse)?;
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(refuse)?;
-    file.write_all(text.as_bytes()).map_err(refuse)?;
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
-    std::fs::set_permissions(file.path(), permissions).map_err(refuse)?;
-    file.as_file().sync_all().map_err(refuse)?;
-    file.persist(path).map_err(|error| refuse(error.error))?;
-    Ok(())
 }

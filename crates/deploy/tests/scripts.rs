@@ -5,56 +5,13 @@
     reason = "tests say what they expect"
 )]
 
-use std::fmt::Write;
+mod common;
+
 use std::path::Path;
 
+use common::{header, leased, run, runtime, shells, stage_of};
 use etcdup_deploy::{LEASE, OBSERVE, STAGE};
-use etcdup_transport::{Fault, Faulty, Local, Output, Script, Transport};
-use sha2::{Digest, Sha256};
-
-/// The shells that are here. `cargo xtask test` installs all three.
-fn shells() -> Vec<&'static str> {
-    let there = |shell: &&str| {
-        let program = shell.split(' ').next().unwrap_or_default();
-        std::process::Command::new(program)
-            .arg("--help")
-            .output()
-            .is_ok()
-    };
-    let found: Vec<_> = ["dash", "bash", "busybox sh"]
-        .into_iter()
-        .filter(there)
-        .collect();
-    assert!(!found.is_empty());
-    found
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-fn run(shell: &str, script: &'static Script, input: &[u8]) -> Output {
-    runtime()
-        .block_on(Local::new(shell).run(script, Box::new(input)))
-        .unwrap()
-}
-
-fn header(state: &Path, operation: &str, epoch: u64) -> String {
-    format!("etcdup|1|{}|prod|{operation}|{epoch}|0\n", state.display())
-}
-
-/// Takes the lease, so that stages are ours to run.
-fn leased(shell: &str, state: &Path) {
-    let input = header(state, "op", 0) + "take|test|me@here|now\n";
-    assert!(
-        run(shell, &LEASE, input.as_bytes())
-            .text()
-            .contains("@lease|taken|1")
-    );
-}
+use etcdup_transport::{Fault, Faulty, Local, Transport};
 
 /// A stage that writes two files and makes a directory.
 fn stage(state: &Path, target: &Path) -> Vec<u8> {
@@ -62,30 +19,8 @@ fn stage(state: &Path, target: &Path) -> Vec<u8> {
     let operations = format!(
         "0|dir|755|-|{target}/d\n1|file|f/0|600|-|{target}/d/one\n2|file|f/1|644|-|{target}/d/two\n3|commit\nend\n"
     );
-    let files: [(&str, &[u8]); 4] = [
-        ("ops", operations.as_bytes()),
-        ("queries", b"end\n"),
-        ("f/0", b"first\n"),
-        ("f/1", b"second | 'quoted' $x\n"),
-    ];
-    let mut sums = String::new();
-    for (name, bytes) in files {
-        let sum: String = Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        writeln!(sums, "{sum}  {name}").unwrap();
-    }
-    sums.push_str("end\n");
-    let mut archive = tar::Builder::new(header(state, "op", 1).into_bytes());
-    let all = std::iter::once(("sums", sums.as_bytes())).chain(files);
-    for (name, bytes) in all {
-        let mut entry = tar::Header::new_ustar();
-        entry.set_size(bytes.len() as u64);
-        entry.set_mode(0o600);
-        archive.append_data(&mut entry, name, bytes).unwrap();
-    }
-    archive.into_inner().unwrap()
+    let files: [(&str, &[u8]); 2] = [("f/0", b"first\n"), ("f/1", b"second | 'quoted' $x\n")];
+    stage_of(state, &operations, &files)
 }
 
 #[test]

@@ -58,7 +58,23 @@ impl From<DeployError> for Problem {
                     chain(&error),
                 )
             }
-            _ => Self::new(StatusCode::BAD_GATEWAY, "hosts-failed", chain(&error)),
+            DeployError::Locked { .. } => Self::new(StatusCode::CONFLICT, "locked", chain(&error)),
+            DeployError::PlanChanged { .. } => {
+                Self::new(StatusCode::CONFLICT, "plan-changed", chain(&error))
+            }
+            DeployError::Stopped(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", chain(&error))
+            }
+            DeployError::NoEffect(_)
+            | DeployError::LeaseLost { .. }
+            | DeployError::FewHosts { .. }
+            | DeployError::Hosts(_)
+            | DeployError::Gate { .. }
+            | DeployError::Cluster { .. }
+            | DeployError::Release(_)
+            | DeployError::Vault(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, "hosts-failed", chain(&error))
+            }
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use etcdup_core::certificate::CertRequest;
 use etcdup_core::finding::Check;
-use etcdup_core::observation::{EtcdProcess, FileKind, FileView, HostView, Observation};
+use etcdup_core::observation::{DataDir, EtcdProcess, FileKind, FileView, HostView, Observation};
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::{Binaries, Member};
 
+use crate::identity::{Formation, Start, start_of};
 use crate::planner::Planner;
+use crate::trust::ca_artifact;
 
 pub(crate) const CHECKS: &[Check] = &[DRIFT];
 
@@ -22,10 +24,12 @@ pub(crate) const DRIFT: Check = Check {
 /// What mending a difference costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
-    /// Nothing that etcdup can mend: it is said, and no stage comes of it.
+    /// Nothing that etcdup can fix: it is reported, and no stage comes of it.
     Told,
     /// Nothing that a client sees: certificates are read again at each handshake, modes and owners at each open.
     Quiet,
+    /// A restart that ends the bootstrap: until then no one relies on the cluster.
+    Settle,
     /// A restart of the member.
     Restart,
 }
@@ -52,10 +56,14 @@ pub struct Assessment<'a> {
     pub process: Option<&'a EtcdProcess>,
     /// What starts it, as it should be.
     pub start: &'a Artifact,
+    /// How it may start.
+    pub(crate) starts: Start,
     /// Whether it serves.
     pub serves: bool,
     /// Whether it answered at all.
     pub answers: bool,
+    /// Whether it counts towards a quorum: it serves, or follows a leader.
+    pub(crate) votes: bool,
     /// Whether its binaries must be installed.
     pub binaries: Option<Difference>,
     /// Files that must be written.
@@ -76,17 +84,31 @@ impl Assessment<'_> {
     /// The reasons for a restart.
     pub fn restart_reasons(&self) -> impl Iterator<Item = &Difference> {
         self.differences()
-            .filter(|difference| difference.weight == Weight::Restart)
+            .filter(|difference| difference.weight >= Weight::Settle)
+    }
+
+    /// Whether its data directory has data of an etcd member.
+    pub(crate) fn has_data(&self) -> bool {
+        let data = self.host.data.get(&self.member.layout.data);
+        matches!(data, Some(DataDir::Member(_)))
+    }
+
+    /// Whether it must restart for nothing but to end the bootstrap.
+    pub(crate) fn only_settles(&self) -> bool {
+        self.differences()
+            .all(|difference| difference.weight != Weight::Restart)
     }
 }
 
-/// How a member stands; `None` when its host was not seen. `formed` says whether the cluster has formed.
+/// How a member stands; `None` when its host was not seen.
 pub(crate) fn assess<'a>(
     planner: &'a Planner,
     seen: &'a Observation,
     member: &'a Member,
-    formed: bool,
+    formation: Formation,
 ) -> Option<Assessment<'a>> {
+    let starts = start_of(planner, seen, formation, member);
+    let formed = starts == Start::Existing;
     let host = seen.host(&member.host)?;
     let wanted = planner.wanted(member);
     let process = host.processes.get(&member.name);
@@ -110,8 +132,10 @@ pub(crate) fn assess<'a>(
         host,
         process,
         start,
+        starts,
         serves: seen.serves(&member.name),
         answers: seen.member(&member.name).is_some(),
+        votes: seen.is_healthy_voter(&member.name),
         binaries: binaries(planner, member, host),
         files,
         running: running(planner, member, host, process),
@@ -139,7 +163,7 @@ fn place(file: &FileView, artifact: &Artifact) -> Option<String> {
         (Some(wanted), found) => {
             let found = found
                 .as_ref()
-                .map_or_else(|| "somebody else".to_owned(), ToString::to_string);
+                .map_or_else(|| "another user".to_owned(), ToString::to_string);
             Some(format!("belongs to {found}, wanted {wanted}"))
         }
         (None, _) => None,
@@ -165,11 +189,12 @@ fn file(
         } else {
             Weight::Quiet
         };
-        return Some(difference(path, "is not there", weight));
+        return Some(difference(path, "is missing", weight));
     };
+    let is_ca = ca_artifact(planner, member).is_some_and(|ca| ca.path == *path);
     let content = match &artifact.content {
         Content::Text(_) => (found.sha256.as_deref() != planner.wanted(member).sum(path))
-            .then(|| "has other content".to_owned()),
+            .then(|| "differs from the rendered file".to_owned()),
         Content::Authority => authority(seen, host, artifact),
         Content::Issued {
             request,
@@ -180,13 +205,15 @@ fn file(
                     .authority
                     .facts()
                     .map_or("", |facts| facts.key_id.as_str());
-                facts
-                    .meets(request, issuer, seen.at)
-                    .err()
-                    .map(|unmet| format!("is {unmet}"))
+                // One that would do and is not the one that was issued belongs to another key.
+                let unmet = facts.meets(request, issuer, seen.at).err();
+                unmet.map_or_else(
+                    || recorded(host, artifact, found),
+                    |unmet| Some(format!("is {unmet}")),
+                )
             }
             Some(etcdup_core::seen::Seen::No(unseen)) => Some(format!("cannot be read: {unseen}")),
-            None => Some("is no certificate".to_owned()),
+            None => Some("is not a certificate".to_owned()),
         },
         Content::Issued {
             part: Part::Key, ..
@@ -206,9 +233,13 @@ fn file(
             None => None,
         },
     };
-    let is_ca = planner.topology.uses_tls()
-        && path.file_name() == planner.topology.spec.certificates.files.ca
-        && path.is_within(&member.layout.certificates);
+    let process = host.processes.get(&member.name);
+    let missed = process.and_then(|process| Some((process.since?, found.modified?)));
+    // A second is as exact as either time is.
+    if is_ca && content.is_none() && missed.is_some_and(|(since, modified)| modified > since + 1) {
+        let why = "is newer than the running etcd, which reads it only when it starts";
+        return Some(difference(path, why, Weight::Restart));
+    }
     match content {
         Some(why) => Some(difference(
             path,
@@ -236,15 +267,15 @@ fn authority(seen: &Observation, host: &HostView, artifact: &Artifact) -> Option
             "is the certificate of `{}`, another CA",
             found.name
         )),
-        None => Some("is no certificate".to_owned()),
+        None => Some("is not a certificate".to_owned()),
     }
 }
 
 /// A key is compared with the digest in the host record; without a record it is taken as it is.
 fn recorded(host: &HostView, artifact: &Artifact, found: &FileView) -> Option<String> {
-    let record = host.record.as_ref()?.files.get(&artifact.path)?;
+    let record = host.record()?.files.get(&artifact.path)?;
     (found.sha256.as_deref() != Some(&record.sha256))
-        .then(|| "was changed by somebody else".to_owned())
+        .then(|| "was modified outside etcdup".to_owned())
 }
 
 /// A certificate and its key are made together, so when one is made anew the other is too. A file that only has a wrong
@@ -261,7 +292,7 @@ fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artifact, Differ
                 artifact,
                 difference(
                     &artifact.path,
-                    "is made together with its pair",
+                    "is reissued with its key pair",
                     Weight::Quiet,
                 ),
             ));
@@ -288,7 +319,7 @@ fn start_file(
     formed: bool,
 ) -> Option<Difference> {
     let Some(found) = host.files.get(&wanted.path) else {
-        return Some(difference(&wanted.path, "is not there", Weight::Quiet));
+        return Some(difference(&wanted.path, "is missing", Weight::Quiet));
     };
     if planner.topology.spec.layout.keep_unit {
         let process = host.processes.get(&member.name);
@@ -300,23 +331,26 @@ fn start_file(
     }
     let sum = found.sha256.as_deref().unwrap_or_default();
     let right = planner.wanted(member).sum(&wanted.path);
+    // Until the bootstrap has ended both files are right for a member with data: etcd ignores the state once it has any.
+    let has_data = matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_)));
     let same = if formed {
         Some(sum) == right
     } else {
-        planner.wanted(member).is_fresh(sum)
+        planner.wanted(member).is_fresh(sum) || has_data && Some(sum) == right
     };
     if same {
         return place(found, wanted).map(|why| difference(&wanted.path, why, Weight::Quiet));
     }
     if formed && planner.wanted(member).is_fresh(sum) {
-        if planner.is_pod() {
-            return None;
-        }
-        return Some(difference(
-            &wanted.path,
-            "still says initial-cluster-state=new",
-            Weight::Quiet,
-        ));
+        // The kubelet restarts a pod whose manifest changes. It is worth that: until then an emptied directory would come up
+        // as a new cluster (kubespray issue 13261).
+        let weight = if planner.is_pod() {
+            Weight::Settle
+        } else {
+            Weight::Quiet
+        };
+        let why = "still has initial-cluster-state=new";
+        return Some(difference(&wanted.path, why, weight));
     }
     if let (Some(text), Content::Text(wanted_text)) = (&found.text, &wanted.content)
         && lasting(text) == lasting(wanted_text)
@@ -325,12 +359,11 @@ fn start_file(
             // Writing it would restart the pod: it is brought up to date with its next real change.
             return None;
         }
-        let why = "differs in what counts at the first start only";
+        let why = "differs only in bootstrap flags";
         return Some(difference(&wanted.path, why, Weight::Quiet));
     }
     let ours = host
-        .record
-        .as_ref()
+        .record()
         .and_then(|record| record.files.get(&wanted.path));
     let by_hand = ours.is_some_and(|ours| ours.sha256 != sum);
     let unread = host
@@ -338,9 +371,9 @@ fn start_file(
         .get(&member.layout.unit)
         .is_some_and(|unit| unit.needs_reload);
     let why = if by_hand {
-        "was changed by hand"
+        "was modified outside etcdup"
     } else {
-        "has other content"
+        "differs from the rendered file"
     };
     let weight = if by_hand && unread || !host.processes.contains_key(&member.name) {
         Weight::Quiet
@@ -376,16 +409,13 @@ pub(crate) fn binaries(planner: &Planner, member: &Member, host: &HostView) -> O
         return None;
     }
     let Some(found) = host.files.get(etcd) else {
-        return Some(difference(etcd, "is not there", Weight::Quiet));
+        return Some(difference(etcd, "is missing", Weight::Quiet));
     };
-    let record = host
-        .record
-        .as_ref()
-        .and_then(|record| record.files.get(etcd));
+    let record = host.record().and_then(|record| record.files.get(etcd));
     if record.is_some_and(|record| Some(record.sha256.as_str()) != found.sha256.as_deref()) {
         return Some(difference(
             etcd,
-            "was changed by somebody else",
+            "was modified outside etcdup",
             Weight::Restart,
         ));
     }
@@ -423,12 +453,15 @@ fn running(
     }
     if process.is_some_and(|process| process.outdated) {
         let manifest = &member.layout.manifest;
-        let why = "is newer than the pod that runs: the kubelet has not taken it up";
+        let why = "is newer than the running pod: the kubelet has not applied it";
         found.push(difference(manifest, why, Weight::Restart));
     }
+    if !planner.is_pod() {
+        found.extend(links(member, host));
+    }
+    found.extend(drop_ins(member, host));
     for stray in process.iter().flat_map(|process| &process.strays) {
-        let why =
-            "is in its environment or command and etcd does not know it: misspelt, so silently off";
+        let why = "is not an etcd flag or variable and has no effect";
         found.push(difference(stray, why, Weight::Told));
     }
     let enabled = host
@@ -438,9 +471,51 @@ fn running(
     if planner.is_systemd() && !enabled {
         found.push(difference(
             &member.layout.unit,
-            "does not start at boot",
+            "is not enabled at boot",
             Weight::Quiet,
         ));
     }
     found
+}
+
+/// The programs that are linked to from a directory on PATH and that every release has.
+pub(crate) const LINKED: [&str; 2] = ["etcd", "etcdctl"];
+
+/// Links to binaries that lead to another version, or are missing.
+fn links(member: &Member, host: &HostView) -> Vec<Difference> {
+    let Some(links) = &member.layout.links else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for name in LINKED {
+        let (Ok(link), Ok(target)) = (links.join(name), member.layout.binaries.join(name)) else {
+            continue;
+        };
+        match host.files.get(&link).map(|file| &file.kind) {
+            Some(FileKind::Link(to)) if *to == target.as_str() => {}
+            Some(FileKind::Link(to)) => {
+                let why = format!("links to {to}, wanted {target}");
+                found.push(difference(&link, why, Weight::Quiet));
+            }
+            Some(FileKind::File | FileKind::Directory | FileKind::Other) => {
+                let why = "was not installed by etcdup, so it stays as it is";
+                found.push(difference(&link, why, Weight::Told));
+            }
+            None => found.push(difference(&link, "is missing", Weight::Quiet)),
+        }
+    }
+    found
+}
+
+/// Directives of a drop-in that override what the unit says: etcdup leaves them, and says so.
+fn drop_ins(member: &Member, host: &HostView) -> Vec<Difference> {
+    let unit = host.units.get(&member.layout.unit);
+    let drop_ins = unit.into_iter().flat_map(|unit| &unit.drop_ins);
+    let directives = drop_ins.filter(|drop_in| !drop_in.directives.is_empty());
+    directives
+        .map(|drop_in| {
+            let why = format!("overrides the unit: {}", drop_in.directives.join(", "));
+            difference(&drop_in.path, why, Weight::Told)
+        })
+        .collect()
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::path::Mode;
-use etcdup_core::stage::{BinarySource, HostStep, Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{
+    Artifact, BinarySource, Content, HostStep, Impact, Stage, StageKey, Work,
+};
 use etcdup_core::topology::{Binaries, Download, HostId, Member};
 
 use crate::assess::Assessment;
@@ -35,7 +37,7 @@ pub(crate) fn install(world: &World<'_>) -> Rule {
     }
     let title = match world.formation {
         Formation::Unborn => "install etcd",
-        Formation::Forming | Formation::Formed => "install what is missing",
+        Formation::Forming | Formation::Formed => "install missing components",
     };
     Rule::Do(Stage {
         key: StageKey::new("install", None),
@@ -100,7 +102,7 @@ fn whole(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     steps
 }
 
-/// The user and the directories, where they are missing or belong to somebody else.
+/// The user and the directories, where they are missing or owned by another user.
 fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let layout = &member.member.layout;
     let owner = planner.topology.owner();
@@ -119,11 +121,19 @@ fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
             home: layout.data.clone(),
         });
     }
-    let mut wanted = vec![(&layout.data, Mode::CLOSED)];
-    if planner.topology.uses_tls() {
-        wanted.push((&layout.certificates, Mode::PROGRAM));
+    let mut wanted = vec![(&layout.data, Mode::CLOSED, owner)];
+    // Files that are on the host already, at their own place, are in a directory that etcdup did not make and does not own.
+    let in_place = |artifact: &Artifact| matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path);
+    let certificates = &planner.wanted(member.member).certificates;
+    if planner.topology.uses_tls() && !certificates.iter().all(in_place) {
+        let mode = planner.topology.certificate_directory_mode();
+        wanted.push((
+            &layout.certificates,
+            mode,
+            planner.topology.certificate_owner(),
+        ));
     }
-    for (path, mode) in wanted {
+    for (path, mode, owner) in wanted {
         let right =
             member.host.files.get(path).is_some_and(|found| {
                 found.mode == mode && (owner.is_none() || found.owner == owner)

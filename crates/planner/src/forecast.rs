@@ -1,7 +1,5 @@
 //! The plan that a person reads: `next` unfolded over `predict`.
 
-use std::collections::BTreeSet;
-
 use etcdup_core::finding::Finding;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Next, Stage, StageKey};
@@ -38,15 +36,18 @@ impl Forecast {
         let Ending::Blocked(findings) = &self.ending else {
             return None;
         };
-        let away = [HOST_UNSEEN.id, RESTART_WAITS.id];
-        let bearable = findings.iter().all(|finding| away.contains(&finding.id));
+        // What comes before them is right to do whether or not they are ever resolved.
+        let bearable = findings.iter().all(|finding| {
+            [HOST_UNSEEN.id, RESTART_WAITS.id].contains(&finding.id)
+                || crate::converge::DISPUTED.contains(&finding.id)
+        });
         (self.stages.is_empty() || !bearable).then_some(findings)
     }
 
-    /// Whether a stage of this key was foreseen, and with that approved.
+    /// The position of a stage in the plan.
     #[must_use]
-    pub fn holds(&self, key: &StageKey) -> bool {
-        self.stages.iter().any(|stage| stage.key == *key)
+    pub fn position(&self, key: &StageKey) -> Option<usize> {
+        self.stages.iter().position(|stage| stage.key == *key)
     }
 }
 
@@ -56,7 +57,6 @@ impl Planner {
     pub fn forecast(&self, seen: &Observation) -> Forecast {
         let mut world = seen.clone();
         let mut stages: Vec<Stage> = Vec::new();
-        let mut keys = BTreeSet::new();
         loop {
             match self.next(&world) {
                 Next::Done => {
@@ -72,7 +72,10 @@ impl Planner {
                     };
                 }
                 Next::Stage(stage) => {
-                    if !keys.insert(stage.key.clone()) {
+                    // The same stage may come again with other work; the same work again would go on without end.
+                    let same =
+                        |earlier: &Stage| earlier.key == stage.key && earlier.work == stage.work;
+                    if stages.iter().any(same) {
                         return Forecast {
                             stages,
                             ending: Ending::Circle(stage.key),

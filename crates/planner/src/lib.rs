@@ -18,9 +18,12 @@
 
 mod assess;
 mod bootstrap;
+mod conflict;
 mod converge;
 mod forecast;
+mod generation;
 mod identity;
+mod note;
 mod operator;
 mod planner;
 mod predict;

@@ -25,6 +25,22 @@ pub(crate) const AUTHORITY_WITHOUT_KEY: Check = Check {
     advice: "set key, key-env or key-command under [certificates.authority]",
 };
 
+/// Whether anything of this stage of the plan is dated by the operator's clock.
+pub(crate) fn clock(world: &World<'_>) -> Rule {
+    let issues = world.members.iter().flat_map(|member| &member.files);
+    let members = issues
+        .into_iter()
+        .any(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
+    let makes = matches!(world.seen.authority, AuthorityView::Absent);
+    if !members && !makes && due_clients(world).is_empty() {
+        return Rule::Pass;
+    }
+    match crate::trust::operator_clock(world.planner, world.seen) {
+        Some(finding) => Rule::Block(vec![finding]),
+        None => Rule::Pass,
+    }
+}
+
 pub(crate) fn authority(world: &World<'_>) -> Rule {
     let at = || KeyPath::root("certificates").key("authority");
     match &world.seen.authority {
@@ -53,9 +69,9 @@ pub(crate) fn authority(world: &World<'_>) -> Rule {
         }
         AuthorityView::Absent => Rule::Do(Stage {
             key: StageKey::new("authority", None),
-            title: "make the certificate authority".to_owned(),
+            title: "create the certificate authority (CA)".to_owned(),
             why: vec![format!(
-                "cluster {} has none yet",
+                "cluster {} has no CA: there is none on this machine and none on its hosts",
                 world.planner.topology.spec.cluster
             )],
             impact: Impact::None,
@@ -66,32 +82,40 @@ pub(crate) fn authority(world: &World<'_>) -> Rule {
     }
 }
 
-pub(crate) fn clients(world: &World<'_>) -> Rule {
+/// The certificates of named clients that must be issued, each with its reason.
+fn due_clients(world: &World<'_>) -> Vec<(CertRequest, String)> {
     let AuthorityView::Usable(authority) = &world.seen.authority else {
-        return Rule::Pass;
+        return Vec::new();
     };
-    let mut why = Vec::new();
-    let mut steps = Vec::new();
-    for request in client_requests(&world.planner.topology) {
+    let due = |request: CertRequest| {
         let unmet = match world.seen.clients.get(&request.name) {
             Some(Seen::Yes(facts)) => facts
                 .meets(&request, &authority.key_id, world.seen.at)
                 .err()
                 .map(|unmet| format!("is {unmet}")),
             Some(Seen::No(unseen)) => Some(unseen.why.clone()),
-            None => Some("is not there".to_owned()),
+            None => Some("is missing".to_owned()),
         };
-        if let Some(unmet) = unmet {
-            why.push(format!("the certificate of {} {unmet}", request.name));
-            steps.push(OperatorStep::IssueClient(request));
-        }
+        unmet.map(|unmet| (request, unmet))
+    };
+    client_requests(&world.planner.topology)
+        .filter_map(due)
+        .collect()
+}
+
+pub(crate) fn clients(world: &World<'_>) -> Rule {
+    let mut why = Vec::new();
+    let mut steps = Vec::new();
+    for (request, unmet) in due_clients(world) {
+        why.push(format!("the certificate of {} {unmet}", request.name));
+        steps.push(OperatorStep::IssueClient(request));
     }
     if steps.is_empty() {
         return Rule::Pass;
     }
     Rule::Do(Stage {
         key: StageKey::new("clients", None),
-        title: "issue certificates of clients".to_owned(),
+        title: "issue client certificates".to_owned(),
         why,
         impact: Impact::None,
         before: Vec::new(),

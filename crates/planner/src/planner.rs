@@ -20,6 +20,7 @@ pub struct Planner {
     pub topology: Topology,
     /// What the run is for.
     pub goal: Goal,
+    generation: u64,
     wanted: BTreeMap<MemberName, Wanted>,
 }
 
@@ -42,10 +43,11 @@ pub struct Wanted {
 /// Every check of the planner, for `etcdup explain`.
 pub const PLANNER_CHECKS: &[&[Check]] = &[
     preflight::CHECKS,
-    crate::identity::CHECKS,
+    crate::conflict::CHECKS,
     crate::assess::CHECKS,
     crate::trust::CHECKS,
     crate::transition::CHECKS,
+    reset::CHECKS,
     &[
         crate::operator::AUTHORITY_BROKEN,
         crate::operator::AUTHORITY_WITHOUT_KEY,
@@ -97,6 +99,7 @@ impl Planner {
         Ok(Self {
             topology,
             goal,
+            generation: 0,
             wanted,
         })
     }
@@ -111,15 +114,19 @@ impl Planner {
         seen: &Observation,
         unit_template: Option<&UnitTemplate>,
     ) -> Result<Self, RenderError> {
-        let token = crate::identity::token(&self.topology, seen);
+        let (generation, token) = crate::generation::generation(&self.topology, seen);
         if token == self.topology.token {
-            return Ok(self);
+            return Ok(Self { generation, ..self });
         }
         let topology = Topology {
             token,
             ..self.topology
         };
-        Self::new(topology, self.goal, unit_template)
+        let planner = Self::new(topology, self.goal, unit_template)?;
+        Ok(Self {
+            generation,
+            ..planner
+        })
     }
 
     /// What to do next.
@@ -127,7 +134,7 @@ impl Planner {
     pub fn next(&self, seen: &Observation) -> Next {
         match &self.goal {
             Goal::Converge { allow_outage } => converge::next(self, seen, *allow_outage),
-            Goal::Reset { wipe } => reset::next(self, seen, *wipe),
+            Goal::Reset { wipe, cluster_id } => reset::next(self, seen, *wipe, *cluster_id),
         }
     }
 
@@ -141,6 +148,12 @@ impl Planner {
     #[must_use]
     pub fn wanted(&self, member: &Member) -> &Wanted {
         &self.wanted[&member.name]
+    }
+
+    /// The generation of the token: host records note it when a bootstrap starts.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(crate) fn is_pod(&self) -> bool {
@@ -193,11 +206,11 @@ impl Planner {
     #[must_use]
     pub fn drift(&self, seen: &Observation) -> Vec<etcdup_core::finding::Finding> {
         let check = crate::assess::DRIFT;
-        let formed = crate::identity::formation(self, seen) == crate::identity::Formation::Formed;
+        let formation = crate::identity::formation(self, seen);
         let mut findings = Vec::new();
         for member in &self.topology.members {
-            let Some(assessment) = crate::assess::assess(self, seen, member, formed) else {
-                let unseen = format!("{} could not be looked at", member.host);
+            let Some(assessment) = crate::assess::assess(self, seen, member, formation) else {
+                let unseen = format!("not known: {} could not be observed", member.host);
                 findings.push(check.warning(&member.name, unseen));
                 continue;
             };
@@ -209,7 +222,7 @@ impl Planner {
             }
         }
         if findings.is_empty() {
-            findings.push(check.pass("cluster", "hosts are as the file says"));
+            findings.push(check.pass("cluster", "hosts match the topology file"));
         }
         findings
     }

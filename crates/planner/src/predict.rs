@@ -6,9 +6,10 @@ use std::time::Duration;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
-    AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostView, ListedMember,
-    MemberView, Observation, Served, UnitView,
+    AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView,
+    ListedMember, Listener, MemberView, Observation, RecordedMember, Served, UnitView,
 };
+use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{
     Artifact, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work,
@@ -16,7 +17,8 @@ use etcdup_core::stage::{
 use etcdup_core::topology::{HostId, Member};
 use jiff::SignedDuration;
 
-use crate::identity::cluster_id;
+use crate::assess::LINKED;
+use crate::generation::{cluster_id, member_id};
 use crate::planner::Planner;
 
 impl Planner {
@@ -30,6 +32,12 @@ impl Planner {
                 .for_each(|step| operator_step(&mut world, step)),
             Work::Hosts(tasks) => {
                 for (host, steps) in tasks {
+                    // Every stage that changes a host writes its record.
+                    if let Some(Seen::Yes(view)) = world.hosts.get_mut(host)
+                        && view.record == Seen::Yes(None)
+                    {
+                        view.record = Seen::Yes(Some(HostRecord::default()));
+                    }
                     for step in steps {
                         self.host_step(&mut world, host, step);
                     }
@@ -69,6 +77,7 @@ impl Planner {
                     size: 0,
                     sha256: None,
                     text: None,
+                    modified: Some(at.as_second()),
                 };
                 host.files.insert(path.clone(), view);
                 host.data.entry(path.clone()).and_modify(|data| {
@@ -83,7 +92,12 @@ impl Planner {
                     file.sha256 = Some(source.sha256);
                 }
             }
-            HostStep::Binaries { directory, .. } => {
+            HostStep::Binaries {
+                directory, links, ..
+            } => {
+                if let Some(links) = links {
+                    link(host, directory, links);
+                }
                 for member in self
                     .topology
                     .members
@@ -98,13 +112,15 @@ impl Planner {
                         size: 0,
                         sha256: None,
                         text: None,
+                        modified: Some(at.as_second()),
                     };
                     host.files.insert(etcd.clone(), view);
-                    if let Some(record) = &mut host.record {
+                    if let Some(record) = host.record_mut() {
                         record.files.remove(etcd);
                     }
                 }
             }
+            HostStep::Links { directory, links } => link(host, directory, links),
             HostStep::TimeSync => host.facts.time_service = Some("chrony".to_owned()),
             HostStep::Reload => host
                 .units
@@ -118,7 +134,7 @@ impl Planner {
                     .on_host(id)
                     .find(|member| member.layout.unit == *unit)
                 {
-                    self.run(host, member);
+                    self.run(host, member, at);
                 }
             }
             HostStep::Disable(unit) => {
@@ -135,10 +151,10 @@ impl Planner {
             }
             HostStep::Spawn { member, .. } => {
                 if let Some(member) = self.topology.member(member) {
-                    self.run(host, member);
+                    self.run(host, member, at);
                 }
             }
-            HostStep::Kill { pid_file } => {
+            HostStep::Kill { pid_file, .. } => {
                 for member in self
                     .topology
                     .on_host(id)
@@ -157,7 +173,7 @@ impl Planner {
                     .on_host(id)
                     .find(|member| member.layout.manifest == artifact.path)
                 {
-                    self.run(host, member);
+                    self.run(host, member, at);
                 }
             }
             HostStep::BouncePod { manifest, .. } => {
@@ -166,7 +182,7 @@ impl Planner {
                     .on_host(id)
                     .find(|member| member.layout.manifest == *manifest)
                 {
-                    self.run(host, member);
+                    self.run(host, member, at);
                 }
             }
             HostStep::StopPod { manifest, .. } => {
@@ -177,6 +193,25 @@ impl Planner {
                     .filter(|member| member.layout.manifest == *manifest)
                 {
                     stop(host, &mut world.members, member);
+                }
+            }
+            HostStep::Note(noted) => {
+                let known = RecordedMember {
+                    id: format!("{:x}", noted.id),
+                    mark: noted.mark.clone().unwrap_or_else(|| "new".to_owned()),
+                    version: noted.version.clone(),
+                };
+                host.marks.insert(noted.data.clone(), known.mark.clone());
+                if let Some(record) = host.record_mut() {
+                    record.cluster = Some(format!("{:x}", noted.cluster));
+                    record.members.insert(noted.member.clone(), known);
+                }
+            }
+            HostStep::Forget => {
+                if let Some(record) = host.record_mut() {
+                    record.cluster = None;
+                    record.members.clear();
+                    record.begun = None;
                 }
             }
             HostStep::Keep { path } | HostStep::Remove(path) => {
@@ -219,9 +254,10 @@ impl Planner {
             size: 0,
             sha256,
             text: None,
+            modified: Some(at.as_second()),
         };
         host.files.insert(artifact.path.clone(), view);
-        if let Some(record) = &mut host.record {
+        if let Some(record) = host.record_mut() {
             record.files.remove(&artifact.path);
         }
         match &artifact.content {
@@ -248,7 +284,7 @@ impl Planner {
         }
     }
 
-    fn run(&self, host: &mut HostView, member: &Member) {
+    fn run(&self, host: &mut HostView, member: &Member, at: jiff::Timestamp) {
         let wanted = self.wanted(member);
         let before = host.processes.get(&member.name);
         let process = EtcdProcess {
@@ -256,8 +292,15 @@ impl Planner {
             exe: wanted.etcd.to_string(),
             flags: wanted.flags.clone(),
             outdated: false,
+            since: Some(at.as_second()),
             strays: Vec::new(),
         };
+        let port = member.ports.peer;
+        let listener = Listener {
+            pid: Some(process.pid),
+            program: "etcd".to_owned(),
+        };
+        host.listeners.insert(port, listener);
         host.processes.insert(member.name.clone(), process);
         let data = host
             .data
@@ -265,7 +308,7 @@ impl Planner {
             .or_insert(DataDir::Absent);
         if matches!(data, DataDir::Absent | DataDir::Empty) {
             *data = DataDir::Member(DataIdentity {
-                member: position(member),
+                member: member_id(&self.topology, member, &self.topology.token),
                 cluster: cluster_id(&self.topology),
             });
         }
@@ -293,9 +336,10 @@ impl Planner {
             .find_map(|member| world.member(&member.name))
             .cloned();
         let id_of = |world: &Observation, member: &Member| {
-            world
-                .member(&member.name)
-                .map_or(position(member), |view| view.id)
+            world.member(&member.name).map_or_else(
+                || member_id(&self.topology, member, &self.topology.token),
+                |view| view.id,
+            )
         };
         let leader = world
             .leader()
@@ -361,11 +405,33 @@ fn stop(
     member: &Member,
 ) {
     host.processes.remove(&member.name);
+    host.listeners.remove(&member.ports.peer);
     members.insert(member.name.clone(), Seen::no("stopped"));
 }
 
-fn position(member: &Member) -> u64 {
-    u64::try_from(member.index).unwrap_or(0) + 1
+/// Links to binaries; what is no link stays.
+fn link(host: &mut HostView, directory: &HostPath, links: &HostPath) {
+    for name in LINKED {
+        let (Ok(link), Ok(target)) = (links.join(name), directory.join(name)) else {
+            continue;
+        };
+        let kept = host
+            .files
+            .get(&link)
+            .is_some_and(|found| !matches!(found.kind, FileKind::Link(_)));
+        if !kept {
+            let view = FileView {
+                kind: FileKind::Link(target.to_string()),
+                mode: Mode::PROGRAM,
+                owner: None,
+                size: 0,
+                sha256: None,
+                text: None,
+                modified: None,
+            };
+            host.files.insert(link, view);
+        }
+    }
 }
 
 fn unit_view<'a>(host: &'a mut HostView, unit: &str) -> &'a mut UnitView {
@@ -379,6 +445,7 @@ fn unit_view<'a>(host: &'a mut HostView, unit: &str) -> &'a mut UnitView {
             result: "success".to_owned(),
             restarts: 0,
             needs_reload: false,
+            drop_ins: Vec::new(),
         })
 }
 

@@ -1,19 +1,43 @@
-//! Taking a cluster down: stopped, disabled, its data kept by rename, or deleted when that was asked for.
+//! Taking a cluster down: stopped, disabled, its data moved aside, or deleted when that was asked for. What it touches is
+//! proven to be this cluster's first.
 
 use std::collections::BTreeMap;
 
+use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{DataDir, HostView, Observation};
+use etcdup_core::path::HostPath;
+use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Content, HostStep, Impact, Next, Stage, StageKey, Work};
-use etcdup_core::topology::{HostId, Member};
+use etcdup_core::topology::{HostId, KeyPath, Member};
 
+use crate::conflict::started_by_others;
 use crate::converge::unseen_hosts;
-use crate::identity::reference;
+use crate::identity::{is_ours, read_flags};
 use crate::planner::Planner;
 
-pub(crate) fn next(planner: &Planner, seen: &Observation, wipe: bool) -> Next {
+pub(crate) const CHECKS: &[Check] = &[RESET_OF_ANOTHER];
+
+const RESET_OF_ANOTHER: Check = Check {
+    id: "reset-of-another",
+    title: "what is there belongs to another cluster",
+    about: "`etcdup reset` stops members and moves or deletes their data. The data or the running etcd at this member's place is \
+            not known to be this cluster's: neither the ID that this file makes, nor the one in the host record.",
+    advice: "use the topology file of that cluster; if it really is this one, run again with --cluster-id ID",
+};
+
+pub(crate) fn next(
+    planner: &Planner,
+    seen: &Observation,
+    wipe: bool,
+    cluster_id: Option<u64>,
+) -> Next {
     let unseen = unseen_hosts(planner, seen);
     if !unseen.is_empty() {
         return Next::Blocked(unseen);
+    }
+    let foreign = foreign(planner, seen, cluster_id);
+    if !foreign.is_empty() {
+        return Next::Blocked(foreign);
     }
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
@@ -21,9 +45,9 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, wipe: bool) -> Next {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        let steps = steps(planner, member, host, reference(planner, seen), wipe);
+        let steps = steps(planner, member, host, wipe);
         if !steps.is_empty() {
-            why.push(format!("{}: is on {}", member.name, member.host));
+            why.push(format!("{} on {}", member.name, member.host));
             tasks.entry(member.host.clone()).or_default().extend(steps);
         }
     }
@@ -31,28 +55,97 @@ pub(crate) fn next(planner: &Planner, seen: &Observation, wipe: bool) -> Next {
         return Next::Done;
     }
     let fate = if wipe {
-        "its data DELETED"
+        "DELETING its data"
     } else {
-        "its data kept by rename"
+        "moving its data aside"
     };
     Next::Stage(Box::new(Stage {
         key: StageKey::new("reset", None),
         title: format!("stop and disable every member, {fate}"),
         why,
-        impact: Impact::Outage("the cluster ends".to_owned()),
+        impact: Impact::Outage("the cluster is shut down".to_owned()),
         before: Vec::new(),
         work: Work::Hosts(tasks),
         settle: Vec::new(),
     }))
 }
 
-fn steps(
+/// What is at a member's place and is not known to be this cluster's.
+fn foreign(planner: &Planner, seen: &Observation, typed: Option<u64>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let ours =
+        |host: &HostView, cluster: u64| typed == Some(cluster) || is_ours(planner, host, cluster);
+    for member in &planner.topology.members {
+        let Some(host) = seen.host(&member.host) else {
+            continue;
+        };
+        let at = || KeyPath::member(member.index);
+        started_by_others(planner, member, host, &mut findings);
+        let mut refuse = |cluster: u64, what: String| {
+            let evidence =
+                format!("{what} of cluster {cluster:x}, which is not known to be this one");
+            findings.push(RESET_OF_ANOTHER.error(&member.name, evidence).at(at()));
+        };
+        // What it answers is surer than what is on the disk, which may have been swapped under it.
+        let answered = seen.member(&member.name).map(|view| view.cluster);
+        if let Some(cluster) = answered.filter(|cluster| !ours(host, *cluster)) {
+            refuse(cluster, format!("the etcd at {} is", member.host));
+            continue;
+        }
+        if let Some(DataDir::Member(data)) = host.data.get(&member.layout.data)
+            && !ours(host, data.cluster)
+        {
+            refuse(
+                data.cluster,
+                format!("{} on {} is", member.layout.data, member.host),
+            );
+            continue;
+        }
+        // Its data may be anywhere, and it may answer to another CA: what is not proven ours is not stopped.
+        let start = &planner.wanted(member).settled.path;
+        let there = host.files.contains_key(start) || host.processes.contains_key(&member.name);
+        if there && !is_proven(planner, seen, member, host, typed) {
+            let evidence = format!(
+                "{start} on {}, or the etcd that it started, is not known to be of this cluster",
+                member.host
+            );
+            findings.push(RESET_OF_ANOTHER.error(&member.name, evidence).at(at()));
+        }
+    }
+    for (host, observed) in &seen.hosts {
+        if let Some(Seen::No(unseen)) = observed.yes().map(|host| &host.record) {
+            let evidence = format!("the host record on {host} cannot be read: {unseen}");
+            findings.push(RESET_OF_ANOTHER.error(host, evidence));
+        }
+    }
+    findings
+}
+
+/// Whether a member's unit, manifest or process is proven to be this cluster's: we wrote what starts it, it is on our data
+/// directory, our data is there, or it answers as our cluster.
+fn is_proven(
     planner: &Planner,
+    seen: &Observation,
     member: &Member,
     host: &HostView,
-    reference: Option<u64>,
-    wipe: bool,
-) -> Vec<HostStep> {
+    typed: Option<u64>,
+) -> bool {
+    let ours = |cluster: u64| typed == Some(cluster) || is_ours(planner, host, cluster);
+    let data = &member.layout.data;
+    let process = host.processes.get(&member.name);
+    let runs_on = process.and_then(|process| process.flags.get("data-dir"));
+    let answers = seen.member(&member.name).map(|view| view.cluster);
+    let on_disk = match host.data.get(data) {
+        Some(DataDir::Member(found)) => ours(found.cluster),
+        _ => false,
+    };
+    is_written_by_us(planner, member, host, &planner.wanted(member).settled.path)
+        || runs_on == Some(data.as_str())
+        || answers.is_some_and(ours)
+        || on_disk
+}
+
+fn steps(planner: &Planner, member: &Member, host: &HostView, wipe: bool) -> Vec<HostStep> {
     let layout = &member.layout;
     let wanted = planner.wanted(member);
     let mut steps = Vec::new();
@@ -73,14 +166,12 @@ fn steps(
     } else if host.processes.contains_key(&member.name) {
         steps.push(HostStep::Kill {
             pid_file: layout.pid_file.clone(),
+            data: layout.data.clone(),
         });
     }
     match host.data.get(&layout.data) {
         None | Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) => {}
-        // Data of another cluster is never deleted, only kept out of the way.
-        Some(DataDir::Member(data)) if wipe && Some(data.cluster) == reference => {
-            steps.push(HostStep::Remove(layout.data.clone()));
-        }
+        Some(DataDir::Member(_)) if wipe => steps.push(HostStep::Remove(layout.data.clone())),
         Some(DataDir::Member(_)) => steps.push(HostStep::Keep {
             path: layout.data.clone(),
         }),
@@ -90,12 +181,41 @@ fn steps(
         .iter()
         .chain([&wanted.settled])
         .filter(|artifact| !planner.is_pod() || artifact.path != layout.manifest)
-        // What lay there before is somebody else's, and may be the only one there is.
+        // What was there before may be the only one there is.
         .filter(|artifact| !matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path))
-        .filter(|artifact| host.files.contains_key(&artifact.path));
+        .filter(|artifact| is_written_by_us(planner, member, host, &artifact.path));
     steps.extend(files.map(|artifact| HostStep::Remove(artifact.path.clone())));
     if planner.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);
     }
+    // A reset that was cut off may have left nothing but what the record remembers, which would keep the next cluster from
+    // being bootstrapped.
+    let remembers = host.record().is_some_and(|record| {
+        record.cluster.is_some() || !record.members.is_empty() || record.begun.is_some()
+    });
+    if steps.is_empty() && remembers {
+        steps.push(HostStep::Forget);
+    }
     steps
+}
+
+/// Whether a file still is what etcdup wrote: by the digest in the host record, or because it is the very file that would
+/// be rendered.
+fn is_written_by_us(planner: &Planner, member: &Member, host: &HostView, path: &HostPath) -> bool {
+    let Some(found) = host.files.get(path) else {
+        return false;
+    };
+    let wanted = planner.wanted(member);
+    let sum = found.sha256.as_deref();
+    let recorded = host.record().and_then(|record| record.files.get(path));
+    if recorded.is_some_and(|recorded| Some(recorded.sha256.as_str()) == sum) {
+        return true;
+    }
+    let rendered = sum.is_some_and(|sum| wanted.sum(path) == Some(sum) || wanted.is_fresh(sum));
+    // A unit that was edited by hand is still ours to remove if it starts our data: left behind it would start at boot.
+    let starts_ours = wanted.settled.path == *path
+        && found.text.as_deref().is_some_and(|text| {
+            read_flags(planner, text).get("data-dir") == Some(member.layout.data.as_str())
+        });
+    rendered || starts_ours
 }

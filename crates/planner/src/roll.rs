@@ -1,9 +1,10 @@
 //! Restarting members that must, one at a time: followers first, the leader last after it has handed over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::membership::Electorate;
 use etcdup_core::name::MemberName;
 use etcdup_core::stage::{ClusterStep, Gate, Holds, Impact, Stage, StageKey, Work};
 
@@ -16,8 +17,8 @@ pub(crate) const OUTAGE: Check = Check {
     id: "outage-not-approved",
     title: "a restart takes the cluster out of service",
     about: "With one or two voters no quorum is left while one restarts, so clients are not served for about a second. \
-            That needs your word.",
-    advice: "run again with --allow-outage when clients can bear it",
+            This needs explicit approval.",
+    advice: "run again with --allow-outage when clients can tolerate it",
 };
 
 pub(crate) const RESTART_WAITS: Check = Check {
@@ -40,14 +41,26 @@ fn due<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Assessment<'a>> {
     due
 }
 
-/// Whether those that serve make a quorum without this member. With one or two voters none ever does: that is an outage,
-/// and needs a word.
-fn can_be_spared(world: &World<'_>, name: &MemberName) -> bool {
-    let members = &world.planner.topology.members;
-    let others = members
-        .iter()
-        .filter(|other| other.name != *name && world.seen.serves(&other.name));
-    members.len() < 3 || others.count() >= world.planner.topology.quorum()
+/// Whether a quorum of the cluster's voters stays healthy without this member.
+pub(crate) fn can_be_spared(world: &World<'_>, name: &MemberName) -> bool {
+    electorate(world)
+        .spare(&BTreeSet::from([name.clone()]))
+        .is_ok()
+}
+
+/// Whether it may restart: with one or two voters every restart is an outage, which is asked about.
+fn may_restart(world: &World<'_>, name: &MemberName) -> bool {
+    electorate(world).len() < 3 || can_be_spared(world, name)
+}
+
+fn electorate(world: &World<'_>) -> Electorate {
+    Electorate::of(world.seen, &names(world))
+}
+
+/// The members of the file, which stand in for the cluster's list if no member gives one.
+fn names(world: &World<'_>) -> Vec<MemberName> {
+    let members = world.planner.topology.members.iter();
+    members.map(|member| member.name.clone()).collect()
 }
 
 /// Members that must restart and cannot be spared.
@@ -58,7 +71,7 @@ pub(crate) fn waiting(world: &World<'_>) -> Vec<Finding> {
             let name = &member.member.name;
             let reason = member.restart_reasons().next()?;
             let evidence = format!(
-                "{} {}; without {name} there is no quorum",
+                "{name} must restart ({} {}), and the other healthy members are no quorum without it",
                 reason.what, reason.why
             );
             Some(RESTART_WAITS.error(name, evidence))
@@ -72,20 +85,22 @@ pub(crate) fn move_leader(world: &World<'_>) -> Rule {
     let (Some(first), Some(leader)) = (due.first(), world.seen.leader()) else {
         return Rule::Pass;
     };
-    let few = world.planner.topology.members.len() < 3;
+    // With fewer than three voters the other one cannot keep a quorum alone, so leadership has nowhere to stay.
+    let few = electorate(world).len() < 3;
     if first.member.name != *leader || few || !can_be_spared(world, leader) {
         return Rule::Pass;
     }
-    let Some(heir) = world
+    let Some(transferee) = world
         .members
         .iter()
         .find(|member| member.serves && member.member.name != *leader)
     else {
         return Rule::Pass;
     };
-    let to = heir.member.name.clone();
+    let to = transferee.member.name.clone();
     Rule::Do(Stage {
-        key: StageKey::new("move-leader", Some(leader)),
+        // Who leads when it comes to that is not known while planning, and does not matter to anyone who approves it.
+        key: StageKey::new("move-leader", None),
         title: format!("move leadership from {leader} to {to}"),
         why: vec![format!("{leader}: leads and must restart")],
         impact: Impact::None,
@@ -107,26 +122,19 @@ pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
         return Rule::Pass;
     };
     let name = &member.member.name;
-    if !can_be_spared(world, name) {
+    if !may_restart(world, name) {
         return Rule::Pass;
     }
     let unresolved = unresolved(world.planner, member.member, member.host);
     if !unresolved.is_empty() {
         return Rule::Block(unresolved);
     }
-    let voters: Vec<MemberName> = world
-        .planner
-        .topology
-        .members
-        .iter()
-        .map(|member| member.name.clone())
-        .collect();
-    let outage = voters.len() < 3;
-    if outage && !allow_outage {
-        let evidence = format!(
-            "{name} must restart, and with {} voters no quorum is left meanwhile",
-            voters.len()
-        );
+    let voters = electorate(world).len();
+    let outage = voters < 3;
+    // A bootstrap that has not ended is not in use yet, so its last restart needs no further approval.
+    if outage && !allow_outage && !member.only_settles() {
+        let evidence =
+            format!("{name} must restart, and with {voters} voters no quorum is left meanwhile");
         return Rule::Block(vec![OUTAGE.error(name, evidence)]);
     }
     let steps = restart_steps(world.planner, member);
@@ -134,8 +142,8 @@ pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
         Vec::new()
     } else {
         let holds = Holds::QuorumWithout {
-            member: name.clone(),
-            voters: voters.clone(),
+            stop: BTreeSet::from([name.clone()]),
+            members: names(world),
         };
         vec![Gate {
             holds,

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::flag::FlagSet;
-use etcdup_core::observation::{HostView, Observation};
+use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::route::may_follow;
 use etcdup_core::topology::{KeyPath, Member};
 use etcdup_core::version::EtcdVersion;
 
+use crate::identity::read_flags;
 use crate::planner::Planner;
 
 pub(crate) const CHECKS: &[Check] = &[VERSION_CHANGE, SECURITY_CHANGE];
@@ -46,16 +47,15 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
             let finding = VERSION_CHANGE.error(&member.name, why.to_string());
             findings.push(finding.at(KeyPath::root("etcd")));
         }
-        // What runs is certain; the file of a stopped member may take its flags from anywhere.
-        let Some(process) = host.processes.get(&member.name) else {
+        let Some((now, since)) = running_flags(planner, member, host) else {
             continue;
         };
         for (side, prefix) in [("client", ""), ("peer", "peer-")] {
-            let found = security(&process.flags, prefix);
+            let found = security(&now, prefix);
             let target = security(&planner.wanted(member).flags, prefix);
             if found != target {
                 let evidence = format!(
-                    "{side} connections of {} use {found}, wanted {target}",
+                    "{side} connections of {} {since} {found}, wanted {target}",
                     member.name
                 );
                 findings.push(SECURITY_CHANGE.error(&member.name, evidence).at(at()));
@@ -65,7 +65,7 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// The version that a member runs: by its own answer, or by the path of its binary.
+/// The version that a member runs, or ran last: by its own answer, by the path of its binary, or by the host record.
 pub(crate) fn version_of(
     seen: &Observation,
     member: &Member,
@@ -84,7 +84,34 @@ pub(crate) fn version_of(
         let directory = Path::new(exe).parent()?.file_name()?.to_str()?;
         directory.strip_prefix('v')?.parse::<EtcdVersion>().ok()
     };
-    exe.and_then(of_path)
+    if let Some(version) = exe.and_then(of_path) {
+        return Some(version);
+    }
+    // Without data there is nothing that an older release could fail to read.
+    if !matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_))) {
+        return None;
+    }
+    let recorded = host.record()?.members.get(&member.name)?;
+    recorded.version.parse().ok()
+}
+
+/// The flags that a member runs with, or would start with on data that it has.
+fn running_flags(
+    planner: &Planner,
+    member: &Member,
+    host: &HostView,
+) -> Option<(FlagSet, &'static str)> {
+    if let Some(process) = host.processes.get(&member.name) {
+        return Some((process.flags.clone(), "use"));
+    }
+    let data = host.data.get(&member.layout.data);
+    if !matches!(data, Some(DataDir::Member(_))) {
+        return None;
+    }
+    let file = host.files.get(&planner.wanted(member).settled.path)?;
+    let flags = read_flags(planner, file.text.as_deref()?);
+    // A file without any flag is not one that starts etcd, and tells nothing of how it ran.
+    (!flags.is_empty()).then_some((flags, "used"))
 }
 
 /// How connections are secured, by the flags of a member.

@@ -3,13 +3,14 @@
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{AuthorityView, DataDir, HostView, Observation};
+use etcdup_core::path::HostPath;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::{KeyPath, Member};
 
 use crate::planner::Planner;
 
-pub(crate) const CHECKS: &[Check] = &[CA_MISSING, CA_OTHER];
+pub(crate) const CHECKS: &[Check] = &[CA_MISSING, CA_OTHER, OPERATOR_CLOCK];
 
 const CA_MISSING: Check = Check {
     id: "ca-missing",
@@ -29,6 +30,18 @@ const CA_OTHER: Check = Check {
     advice: "use the CA that the cluster was set up with: copy its `pki/<cluster>` directory here, or name its files under \
              [certificates]",
 };
+const OPERATOR_CLOCK: Check = Check {
+    id: "clock-operator",
+    title: "this machine's clock differs from the hosts' clocks",
+    about: "Certificates are dated by the machine that issues them. More than five minutes off, they are not valid yet, or are \
+            renewed too early or too late, on every host at once. A laptop whose hardware clock keeps local time is hours off.",
+    advice: "set this machine's clock (chrony, ntp or systemd-timesyncd), then run again",
+};
+
+/// How far the operator's clock may be from the hosts' before nothing is issued: certificates are valid from an hour before
+/// they are issued, so minutes do no harm, and Kerberos and most CAs draw the line here too.
+const CLOCK_LIMIT_MS: i64 = 5 * 60 * 1000;
+
 /// What stands in the way of using the CA that is here, or of making one.
 pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
     let topology = &planner.topology;
@@ -61,6 +74,10 @@ fn with_ca<'a>(
 
 /// The artifact that is a member's CA certificate.
 pub(crate) fn ca_artifact<'a>(planner: &'a Planner, member: &Member) -> Option<&'a Artifact> {
+    // Without TLS etcd reads no CA, whatever a file beside its others is called.
+    if !planner.topology.uses_tls() {
+        return None;
+    }
     let name = &planner.topology.spec.certificates.files.ca;
     let certificates = &planner.wanted(member).certificates;
     certificates.iter().find(|artifact| {
@@ -94,9 +111,27 @@ fn missing(planner: &Planner, seen: &Observation) -> Option<Finding> {
     if evidence.is_empty() {
         return None;
     }
-    let evidence = format!("there is no CA here, but {}", evidence.join(", "));
+    let origin = origin(planner, seen).map_or(String::new(), |origin| {
+        format!("; the cluster was set up by {origin}")
+    });
+    let evidence = format!("there is no CA here, but {}{origin}", evidence.join(", "));
     let at = KeyPath::root("certificates").key("authority");
     Some(CA_MISSING.error("ca", evidence).at(at))
+}
+
+/// Who set the cluster up, and where: the CA was made there.
+fn origin(planner: &Planner, seen: &Observation) -> Option<String> {
+    let hosts = planner.topology.hosts.keys().filter_map(|id| seen.host(id));
+    let records = hosts.filter_map(HostView::record);
+    let mut origins: Vec<_> = records
+        .filter_map(|record| record.origin.as_ref())
+        .collect();
+    origins.sort_by(|a, b| a.at.cmp(&b.at));
+    let first = origins.first()?;
+    Some(format!(
+        "{} in {} ({})",
+        first.who, first.directory, first.at
+    ))
 }
 
 /// Members whose CA certificate, or whose own certificate's issuer, is not the CA that this machine would use.
@@ -118,8 +153,11 @@ fn mismatches(
         };
         if other {
             let name = found.map_or("another CA", |found| found.name.as_str());
+            let origin = origin(planner, seen).map_or(String::new(), |origin| {
+                format!("; it was set up by {origin}")
+            });
             let evidence = format!(
-                "{} on {} is of `{name}` (key {}), and the CA here is `{}` (key {})",
+                "{} on {} is of `{name}` (key {}), and the CA here is `{}` (key {}){origin}",
                 ca.path,
                 member.host,
                 short(found.map_or("", |found| &found.key_id)),
@@ -154,9 +192,6 @@ fn issued_by_another(
     host: &HostView,
     wanted: &CertFacts,
 ) -> bool {
-    if wanted.key_id.is_empty() {
-        return false;
-    }
     let issued = |artifact: &&Artifact| {
         matches!(
             artifact.content,
@@ -168,9 +203,14 @@ fn issued_by_another(
     };
     let certificates = planner.wanted(member).certificates.iter().filter(issued);
     let found = certificates.filter_map(|artifact| host.certificates.get(&artifact.path)?.yes());
-    found
-        .into_iter()
-        .any(|facts| !facts.issuer_key_id.is_empty() && facts.issuer_key_id != wanted.key_id)
+    // A certificate made by openssl may have no key IDs: then names are all there is to compare.
+    found.into_iter().any(|facts| {
+        if facts.issuer_key_id.is_empty() || wanted.key_id.is_empty() {
+            facts.issuer != wanted.name
+        } else {
+            facts.issuer_key_id != wanted.key_id
+        }
+    })
 }
 
 fn provided_ca(planner: &Planner, seen: &Observation, ca: &Artifact) -> Option<CertFacts> {
@@ -182,4 +222,35 @@ fn provided_ca(planner: &Planner, seen: &Observation, ca: &Artifact) -> Option<C
     };
     debug_assert!(planner.topology.spec.certificates.provided.is_some());
     seen.sources.get(source)?.yes()?.certificate.clone()
+}
+
+/// Refuses to issue anything by a clock that the hosts do not share.
+pub(crate) fn operator_clock(planner: &Planner, seen: &Observation) -> Option<Finding> {
+    let hosts = planner.topology.hosts.keys().filter_map(|id| seen.host(id));
+    let facts = hosts.map(|host| &host.facts);
+    // A host whose clock could not be measured better than the limit tells nothing.
+    let sure = facts.filter(|facts| facts.clock_error_ms < CLOCK_LIMIT_MS);
+    let mut ahead: Vec<i64> = sure.map(|facts| facts.clock_ahead_ms).collect();
+    ahead.sort_unstable();
+    let median = *ahead.get(ahead.len() / 2)?;
+    if median.abs() <= CLOCK_LIMIT_MS {
+        return None;
+    }
+    let (side, seconds) = if median < 0 {
+        ("ahead of", -median / 1000)
+    } else {
+        ("behind", median / 1000)
+    };
+    let evidence = format!(
+        "this machine is {seconds} s {side} the hosts, and certificates would be issued by its clock"
+    );
+    Some(OPERATOR_CLOCK.error("operator", evidence))
+}
+
+/// Whether a member's certificate on its host keeps it from being reached at all, so that a new one cannot make it worse.
+pub(crate) fn is_cut_off(seen: &Observation, host: &HostView, path: &HostPath) -> bool {
+    match host.certificates.get(path) {
+        Some(Seen::Yes(facts)) => facts.in_time(seen.at).is_err(),
+        Some(Seen::No(_)) | None => true,
+    }
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::seen::Seen;
-use etcdup_core::stage::{HostStep, Next, Stage, Work};
+use etcdup_core::stage::{Next, Stage, Work};
 use etcdup_planner::{Ending, Planner};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -57,6 +57,7 @@ fn befall(planner: &Planner, seen: &mut Observation, at: Index, trouble: &Troubl
             if *gone == member.layout.manifest {
                 // The kubelet ends the pod whose manifest is gone.
                 host.processes.remove(&member.name);
+                host.listeners.clear();
                 seen.members
                     .insert(member.name.clone(), Seen::no("stopped"));
             }
@@ -70,6 +71,7 @@ fn befall(planner: &Planner, seen: &mut Observation, at: Index, trouble: &Troubl
         Trouble::FileGone(_) | Trouble::FileChanged(_) => {}
         Trouble::Stopped => {
             host.processes.remove(&member.name);
+            host.listeners.clear();
             seen.members
                 .insert(member.name.clone(), Seen::no("stopped"));
         }
@@ -107,29 +109,7 @@ fn partly(stage: &Stage, works: &[bool]) -> Stage {
 
 /// The members that a stage stops.
 fn stopped(planner: &Planner, stage: &Stage) -> BTreeSet<MemberName> {
-    let Work::Hosts(tasks) = &stage.work else {
-        return BTreeSet::new();
-    };
-    let of = |step: &HostStep, member: &etcdup_core::topology::Member| match step {
-        HostStep::Restart(unit) | HostStep::Disable(unit) => member.layout.unit == *unit,
-        HostStep::Kill { pid_file } => member.layout.pid_file == *pid_file,
-        HostStep::StopPod { manifest, .. } | HostStep::BouncePod { manifest, .. } => {
-            member.layout.manifest == *manifest
-        }
-        HostStep::Pod(artifact) => member.layout.manifest == artifact.path,
-        _ => false,
-    };
-    planner
-        .topology
-        .members
-        .iter()
-        .filter(|member| {
-            tasks
-                .get(&member.host)
-                .is_some_and(|steps| steps.iter().any(|step| of(step, member)))
-        })
-        .map(|member| member.name.clone())
-        .collect()
+    stage.stops(&planner.topology.members)
 }
 
 fn serving(seen: &Observation) -> BTreeSet<MemberName> {

@@ -5,82 +5,17 @@
     reason = "tests say what they expect"
 )]
 
+mod scripted;
 mod worlds;
 
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::finding::Finding;
-use etcdup_core::observation::{
-    AuthorityView, DataDir, HostView, ListedMember, MemberView, Observation,
-};
+use etcdup_core::observation::{AuthorityView, DataDir, ListedMember, Observation};
 use etcdup_core::seen::Seen;
-use etcdup_core::stage::{HostStep, Next, Stage, Work};
-use etcdup_core::topology::Member;
-use etcdup_planner::Planner;
-
-/// A cluster of three that was bootstrapped by this very planner, its files and all.
-fn bootstrapped(head: &str) -> (Planner, Observation) {
-    let planner = worlds::planner(worlds::topology(3, head));
-    let seen = carry_out(&planner, worlds::bare(&planner));
-    (planner, seen)
-}
-
-fn carry_out(planner: &Planner, mut seen: Observation) -> Observation {
-    for _ in 0..30 {
-        match planner.next(&seen) {
-            Next::Stage(stage) => seen = planner.predict(&seen, &stage),
-            Next::Done => return seen,
-            Next::Blocked(findings) => panic!("blocked: {findings:?}"),
-        }
-    }
-    panic!("it does not end");
-}
-
-fn host<'a>(seen: &'a mut Observation, member: &Member) -> &'a mut HostView {
-    seen.hosts
-        .get_mut(&member.host)
-        .and_then(Seen::yes_mut)
-        .unwrap()
-}
-
-fn view<'a>(seen: &'a mut Observation, member: &Member) -> &'a mut MemberView {
-    seen.members
-        .get_mut(&member.name)
-        .and_then(Seen::yes_mut)
-        .unwrap()
-}
-
-fn halt(planner: &Planner, seen: &mut Observation, index: usize) {
-    let member = &planner.topology.members[index];
-    let host = host(seen, member);
-    host.processes.clear();
-    seen.members
-        .insert(member.name.clone(), Seen::no("it does not run"));
-}
-
-fn blocked(planner: &Planner, seen: &Observation) -> Vec<Finding> {
-    match planner.next(seen) {
-        Next::Blocked(findings) => findings,
-        Next::Stage(stage) => panic!("`{}` instead of a finding", stage.key),
-        Next::Done => panic!("done instead of a finding"),
-    }
-}
-
-fn ids(findings: &[Finding]) -> Vec<&str> {
-    findings.iter().map(|finding| finding.id).collect()
-}
-
-fn stage(planner: &Planner, seen: &Observation) -> Stage {
-    match planner.next(seen) {
-        Next::Stage(stage) => *stage,
-        other => panic!("{other:?} instead of a stage"),
-    }
-}
-
-const RUNTIMES: [&str; 3] = [
-    "runtime = \"systemd\"",
-    "runtime = \"static-pod\"",
-    "runtime = \"process\"",
-];
+use etcdup_core::stage::{Goal, HostStep, Next, Work};
+use etcdup_planner::{Ending, Planner};
+use scripted::{
+    RUNTIMES, blocked, blocked_after_start, bootstrapped, carry_out, halt, host, ids, stage, view,
+};
 
 /// B1, U1: a checkout without `pki/` must not replace what every member trusts.
 #[test]
@@ -124,60 +59,209 @@ fn another_ca_is_never_written_over_a_running_cluster() {
     assert!(matches!(planner.next(&seen), Next::Stage(_)));
 }
 
-/// S6, F3, U2: a downgrade and a skipped minor are refused, whether members run or not; a patch is rolled.
+/// B1 (3): certificates of running members are replaced one member at a time, each proven before the next.
 #[test]
-fn a_version_that_cannot_follow_is_never_drift() {
-    let (planner, seen) = bootstrapped("");
-    let with = |version: &str| {
-        let mut topology = planner.topology.clone();
-        topology.spec.etcd = version.parse().unwrap();
-        let text = toml_of(version);
-        let document = etcdup_core::topology::Document::parse("t", &text, &[]).unwrap();
-        let topology = etcdup_core::topology::resolve(&document.spec, |_| None).unwrap_or(topology);
-        worlds::planner(topology)
-    };
-    for (version, refused) in [
-        ("3.4.45", true),
-        ("3.7.1", true),
-        ("3.5.32", false),
-        ("3.6.14", false),
-    ] {
-        let other = with(version);
-        match (refused, other.next(&seen)) {
-            (true, Next::Blocked(found)) => assert_eq!(ids(&found), ["version-change"; 3]),
-            (false, Next::Stage(_)) => {}
-            (_, next) => panic!("{version}: {next:?}"),
+fn certificates_are_renewed_one_member_at_a_time() {
+    let (planner, mut seen) = bootstrapped("");
+    seen.at += jiff::SignedDuration::from_hours(24 * 300);
+    let forecast = planner.forecast(&seen);
+    let keys: Vec<_> = forecast
+        .stages
+        .iter()
+        .map(|stage| stage.key.as_str())
+        .collect();
+    assert_eq!(keys, ["renew:m1", "renew:m2", "renew:m3"]);
+    for stage in &forecast.stages {
+        assert_eq!(stage.settle.len(), 3, "{} proves all members", stage.key);
+    }
+    // One that does not answer may be renewed while the others are a quorum; where two do not answer, only the one that does.
+    for name in ["m1", "m2"] {
+        let name = name.parse().unwrap();
+        seen.members.insert(name, Seen::no("no answer within 5 s"));
+    }
+    assert_eq!(stage(&planner, &seen).key.as_str(), "renew:m3");
+}
+
+/// B2: all disks gone is not a first start, whatever the runtime: the record, or the start file, remembers.
+#[test]
+fn all_data_gone_is_never_a_first_start() {
+    for head in RUNTIMES {
+        for forget_record in [false, true] {
+            let (planner, mut seen) = bootstrapped(head);
+            for index in 0..3 {
+                halt(&planner, &mut seen, index);
+                let member = &planner.topology.members[index];
+                let host = host(&mut seen, member);
+                host.data
+                    .insert(member.layout.data.clone(), DataDir::Absent);
+                if forget_record {
+                    host.record = Seen::Yes(None);
+                }
+            }
+            let found = blocked(&planner, &seen);
+            assert_eq!(
+                ids(&found),
+                ["member-lost-data"; 3],
+                "{head}, {forget_record}"
+            );
         }
     }
 }
 
-fn toml_of(version: &str) -> String {
-    let members: String = (1..=3)
-        .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
-        .collect();
-    format!("format = 1\ncluster = \"prod\"\netcd = \"{version}\"\n{members}")
+/// B2: a record that cannot be read is not the same as none.
+#[test]
+fn an_unreadable_record_is_unknown_and_not_absent() {
+    let (planner, mut seen) = bootstrapped("");
+    let member = planner.topology.members[0].clone();
+    host(&mut seen, &member).record = Seen::no("expected value at line 1 column 1");
+    assert_eq!(ids(&blocked(&planner, &seen)), ["record-unreadable"]);
 }
 
-/// F8: a file that turns TLS on, off, or mutual over a running cluster is refused before anything is written.
+/// B3: a lost disk beside members with data is never started as new, with pods neither.
 #[test]
-fn the_transport_security_of_a_running_cluster_is_not_changed() {
-    let plain = "security = { client = \"plain\", peer = \"plain\", allow-plain = true }";
-    for (from, to) in [
-        (plain, ""),
-        ("", plain),
-        ("security = { client = \"tls\" }", ""),
-    ] {
-        let (_, mut seen) = bootstrapped(from);
-        let other = worlds::planner(worlds::topology(3, to));
-        for member in other.topology.members.clone() {
-            seen.members
-                .insert(member.name, Seen::no("access follows the file"));
+fn a_lost_disk_is_not_started_when_no_member_serves() {
+    for head in RUNTIMES {
+        for lost in [vec![2], vec![1, 2]] {
+            let (planner, mut seen) = bootstrapped(head);
+            for index in 0..3 {
+                halt(&planner, &mut seen, index);
+            }
+            for index in &lost {
+                let member = &planner.topology.members[*index];
+                let data = member.layout.data.clone();
+                host(&mut seen, member).data.insert(data, DataDir::Empty);
+            }
+            let found = blocked_after_start(&planner, &seen);
+            assert_eq!(ids(&found), vec!["member-lost-data"; lost.len()], "{head}");
         }
-        let found = blocked(&other, &seen);
-        assert!(
-            ids(&found).contains(&"security-change"),
-            "{from} to {to}: {found:?}"
+    }
+}
+
+/// B3: a pod's manifest says `existing` before the run ends, one pod at a time.
+#[test]
+fn pods_are_settled_one_by_one_after_the_bootstrap() {
+    let planner = worlds::planner(worlds::topology(3, "runtime = \"static-pod\""));
+    let forecast = planner.forecast(&worlds::bare(&planner));
+    let keys: Vec<_> = forecast
+        .stages
+        .iter()
+        .map(|stage| stage.key.as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "authority",
+            "install",
+            "bootstrap",
+            "refresh-files",
+            "roll:m2",
+            "roll:m3",
+            "move-leader",
+            "roll:m1"
+        ]
+    );
+    assert_eq!(forecast.ending, Ending::Done);
+}
+
+/// K1: the kubelet, or `Restart=always`, refills an emptied directory within seconds: it looks like data and is not.
+#[test]
+fn a_refilled_data_directory_counts_as_lost() {
+    let (planner, mut seen) = bootstrapped("");
+    let member = planner.topology.members[2].clone();
+    host(&mut seen, &member).marks.clear();
+    assert_eq!(ids(&blocked(&planner, &seen)), ["member-lost-data"]);
+}
+
+/// B4: two directories with one member ID are two processes with one vote.
+#[test]
+fn a_copied_data_directory_is_not_started() {
+    let (planner, mut seen) = bootstrapped("");
+    let members = planner.topology.members.clone();
+    let copied = host(&mut seen, &members[0]).data[&members[0].layout.data].clone();
+    for index in 0..3 {
+        halt(&planner, &mut seen, index);
+    }
+    let target = host(&mut seen, &members[2]);
+    target.data.insert(members[2].layout.data.clone(), copied);
+    let found = blocked_after_start(&planner, &seen);
+    assert_eq!(ids(&found), ["data-other-member"]);
+    assert!(
+        found[0].evidence.contains("a copy of m1"),
+        "{}",
+        found[0].evidence
+    );
+}
+
+/// B5: members that follow a leader vote, whatever keeps their reads from being answered (etcd's auth, an alarm): a flag that
+/// differs never restarts them together.
+#[test]
+fn members_that_follow_a_leader_are_not_restarted_together() {
+    let (planner, mut seen) = bootstrapped("");
+    for member in planner.topology.members.clone() {
+        view(&mut seen, &member).served = Seen::no("etcdserver: corrupt cluster");
+        let processes = &mut host(&mut seen, &member).processes;
+        let process = processes.values_mut().next().unwrap();
+        process.flags.set("snapshot-count", "1");
+    }
+    let next = stage(&planner, &seen);
+    assert_eq!(next.key.as_str(), "wait");
+    assert!(next.stops(&planner.topology.members).is_empty());
+}
+
+/// B5: without a leader anywhere, all of them may be restarted together; while one still follows, one at a time.
+#[test]
+fn only_a_cluster_without_a_quorum_is_restarted_as_a_whole() {
+    let (planner, mut seen) = bootstrapped("");
+    for member in planner.topology.members.clone() {
+        let view = view(&mut seen, &member);
+        view.served = Seen::no("request timed out");
+        view.leader = 0;
+        let processes = &mut host(&mut seen, &member).processes;
+        let process = processes.values_mut().next().unwrap();
+        process.flags.set("snapshot-count", "1");
+    }
+    let members = &planner.topology.members;
+    assert_eq!(stage(&planner, &seen).stops(members).len(), 3);
+    let leader = view(&mut seen, &members[0].clone()).id;
+    view(&mut seen, &members[0].clone()).leader = leader;
+    assert_eq!(stage(&planner, &seen).stops(members).len(), 1);
+}
+
+/// B6: a second file with the same layout must not take the first file's cluster down.
+#[test]
+fn reset_refuses_what_belongs_to_another_cluster() {
+    for head in RUNTIMES {
+        let (_, mut seen) = bootstrapped(head);
+        let text = format!("token = \"other\"\n{head}");
+        let goal = Goal::Reset {
+            wipe: true,
+            cluster_id: None,
+        };
+        let other = Planner::new(worlds::topology(3, &text), goal, None).unwrap();
+        for member in &other.topology.members {
+            host(&mut seen, member).record = Seen::Yes(None);
+        }
+        assert_eq!(
+            ids(&blocked(&other, &seen)),
+            ["reset-of-another"; 3],
+            "{head}"
         );
+        let id = view(&mut seen, &other.topology.members[0].clone()).cluster;
+        let goal = Goal::Reset {
+            wipe: true,
+            cluster_id: Some(id),
+        };
+        let typed = Planner::new(worlds::topology(3, &text), goal, None).unwrap();
+        let Work::Hosts(tasks) = stage(&typed, &seen).work else {
+            panic!("no host work")
+        };
+        let removed = tasks.values().flatten().filter_map(|step| match step {
+            HostStep::Remove(path) => Some(path.to_string()),
+            _ => None,
+        });
+        // Files that no record calls ours may be the only ones there are.
+        let certificates: Vec<_> = removed.filter(|path| path.ends_with(".key")).collect();
+        assert!(certificates.is_empty(), "{certificates:?}");
     }
 }
 
@@ -186,7 +270,7 @@ fn missed(head: &str) -> (Planner, Observation) {
     let planner = worlds::planner(worlds::topology(3, head));
     let mut seen = worlds::bare(&planner);
     while let Next::Stage(mut next) = planner.next(&seen) {
-        let last = next.key.as_str() == "start";
+        let last = next.key.as_str() == "bootstrap";
         if let (true, Work::Hosts(tasks)) = (last, &mut next.work) {
             tasks.remove(&planner.topology.members[2].host);
         }
@@ -208,11 +292,20 @@ fn a_bootstrap_that_one_member_missed_is_finished() {
             .unwrap()
             .listed;
         assert!(!listed[2].name.is_empty() && !listed[2].started());
+        let next = stage(&planner, &seen);
         assert_eq!(
-            stage(&planner, &seen).title,
-            "finish the bootstrap",
-            "{head}"
+            next.key.as_str(),
+            "note",
+            "writes may be acknowledged by now"
         );
+        let seen = planner.predict(&seen, &next);
+        let forecast = planner.forecast(&seen);
+        let keys: Vec<_> = forecast
+            .stages
+            .iter()
+            .map(|stage| stage.key.as_str())
+            .collect();
+        assert!(keys.contains(&"finish-bootstrap"), "{head}: {keys:?}");
         let done = carry_out(&planner, seen);
         assert!(done.serves(&planner.topology.members[2].name));
     }
@@ -225,15 +318,22 @@ fn a_member_that_answers_has_started_whatever_a_list_says() {
     let first = planner.topology.members[0].clone();
     view(&mut seen, &first).listed[2].client_urls.clear();
     assert_eq!(planner.next(&seen), Next::Done);
-    let unit = first.layout.unit_file().unwrap();
-    assert!(host(&mut seen, &first).files.contains_key(&unit));
-    let fresh = worlds::planner(worlds::topology(3, ""));
-    assert!(
-        fresh
-            .drift(&seen)
-            .iter()
-            .all(|finding| finding.id == "drift" && finding.subject == "cluster")
-    );
+}
+
+/// B7 and B3 together: the same half-born cluster, wholly down, with one of the two disks lost.
+#[test]
+fn a_disk_lost_in_a_half_finished_bootstrap_is_not_started_as_new() {
+    let (planner, mut seen) = missed("");
+    let note = stage(&planner, &seen);
+    seen = planner.predict(&seen, &note);
+    for index in 0..2 {
+        halt(&planner, &mut seen, index);
+    }
+    let member = planner.topology.members[1].clone();
+    let data = member.layout.data.clone();
+    host(&mut seen, &member).data.insert(data, DataDir::Absent);
+    let found = blocked(&planner, &seen);
+    assert!(ids(&found).contains(&"member-lost-data"), "{found:?}");
 }
 
 /// S1, F2: a member that `etcdctl member add` announced has no name, and may start as `existing` only.
@@ -277,4 +377,133 @@ fn an_added_member_never_starts_as_new() {
             "{head}"
         );
     }
+}
+
+/// S3: a laptop whose clock is hours off renews nothing.
+#[test]
+fn nothing_is_issued_by_a_clock_that_the_hosts_do_not_share() {
+    let (planner, mut seen) = bootstrapped("");
+    seen.at += jiff::SignedDuration::from_hours(24 * 300);
+    for member in planner.topology.members.clone() {
+        host(&mut seen, &member).facts.clock_ahead_ms = -300 * 24 * 3_600_000;
+    }
+    assert_eq!(ids(&blocked(&planner, &seen)), ["clock-operator"]);
+}
+
+/// S5: a valid certificate that is not the one that was issued belongs to another key.
+#[test]
+fn a_certificate_that_is_not_the_issued_one_is_replaced_with_its_key() {
+    let (planner, mut seen) = bootstrapped("");
+    let member = planner.topology.members[0].clone();
+    let path = member.layout.certificates.join("server.crt").unwrap();
+    let host = host(&mut seen, &member);
+    let recorded = etcdup_core::observation::RecordedFile {
+        sha256: "issued".into(),
+    };
+    host.record_mut()
+        .unwrap()
+        .files
+        .insert(path.clone(), recorded);
+    host.files.get_mut(&path).unwrap().sha256 = Some("other".into());
+    let next = stage(&planner, &seen);
+    assert_eq!(next.key.as_str(), "renew:m1");
+    let Work::Hosts(tasks) = next.work else {
+        panic!()
+    };
+    assert_eq!(tasks[&member.host].len(), 2, "both parts of the pair");
+}
+
+/// S6, F3, U2: a downgrade and a skipped minor are refused, whether members run or not; a patch is rolled.
+#[test]
+fn a_version_that_cannot_follow_is_never_drift() {
+    let (planner, mut seen) = bootstrapped("");
+    let with = |version: &str| {
+        let mut topology = planner.topology.clone();
+        topology.spec.etcd = version.parse().unwrap();
+        let text = toml_of(version);
+        let document = etcdup_core::topology::Document::parse("t", &text, &[]).unwrap();
+        let topology = etcdup_core::topology::resolve(&document.spec, |_| None).unwrap_or(topology);
+        worlds::planner(topology)
+    };
+    for (version, refused) in [
+        ("3.4.45", true),
+        ("3.7.1", true),
+        ("3.5.32", false),
+        ("3.6.14", false),
+    ] {
+        let other = with(version);
+        match (refused, other.next(&seen)) {
+            (true, Next::Blocked(found)) => assert_eq!(ids(&found), ["version-change"; 3]),
+            (false, Next::Stage(_)) => {}
+            (_, next) => panic!("{version}: {next:?}"),
+        }
+    }
+    for index in 0..3 {
+        halt(&planner, &mut seen, index);
+    }
+    assert_eq!(ids(&blocked(&with("3.4.45"), &seen)), ["version-change"; 3]);
+}
+
+fn toml_of(version: &str) -> String {
+    let members: String = (1..=3)
+        .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
+        .collect();
+    format!("format = 1\ncluster = \"prod\"\netcd = \"{version}\"\n{members}")
+}
+
+/// F5: etcd reads CA files only when it starts, so one that is newer than the process is not applied.
+#[test]
+fn a_ca_file_newer_than_the_process_is_not_applied() {
+    let (planner, mut seen) = bootstrapped("");
+    let member = planner.topology.members[1].clone();
+    let path = member.layout.certificates.join("ca.crt").unwrap();
+    let host = host(&mut seen, &member);
+    let file = host.files.get_mut(&path).unwrap();
+    file.modified = file.modified.map(|modified| modified + 60);
+    assert_eq!(stage(&planner, &seen).key.as_str(), "roll:m2");
+}
+
+/// F8: a file that turns TLS on, off, or mutual over a running cluster is refused before anything is written.
+#[test]
+fn the_transport_security_of_a_running_cluster_is_not_changed() {
+    let plain = "security = { client = \"plain\", peer = \"plain\", allow-plain = true }";
+    for (from, to) in [
+        (plain, ""),
+        ("", plain),
+        ("security = { client = \"tls\" }", ""),
+    ] {
+        let (_, mut seen) = bootstrapped(from);
+        let other = worlds::planner(worlds::topology(3, to));
+        for member in other.topology.members.clone() {
+            seen.members
+                .insert(member.name, Seen::no("access follows the file"));
+        }
+        let found = blocked(&other, &seen);
+        assert!(
+            ids(&found).contains(&"security-change"),
+            "{from} to {to}: {found:?}"
+        );
+    }
+}
+
+/// Equal machine-ids are what cloned images have; only the same boot is the same machine.
+#[test]
+fn cloned_images_are_only_a_warning() {
+    let planner = worlds::planner(worlds::topology(3, ""));
+    let mut seen = worlds::bare(&planner);
+    for (index, member) in planner.topology.members.clone().iter().enumerate() {
+        let facts = &mut host(&mut seen, member).facts;
+        facts.machine_id = "clone".into();
+        facts.boot_id = format!("boot-{index}");
+    }
+    assert_eq!(planner.forecast(&seen).ending, Ending::Done);
+    let warnings = planner.preflight(&seen);
+    let same = warnings
+        .iter()
+        .filter(|finding| finding.id == "same-machine");
+    assert_eq!(same.count(), 2);
+    host(&mut seen, &planner.topology.members[1].clone())
+        .facts
+        .boot_id = "boot-0".into();
+    assert!(ids(&blocked(&planner, &seen)).contains(&"same-machine"));
 }

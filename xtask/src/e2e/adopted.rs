@@ -129,8 +129,8 @@ fn one_vps(stage: &Stage) -> Outcome {
     let cluster = "control-plane-1=https://10.77.0.11:2380";
     install(stage, &lab, 1, &secured(1, "control-plane-1", cluster))?;
     until_it_serves(&lab, 1)?;
-    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
-    adopt(&lab, 1, &FILES)?.exits(1)?.says("is there already")?;
+    adopt(&lab, 1, &FILES)?.exits(0)?.says("No changes")?;
+    adopt(&lab, 1, &FILES)?.exits(1)?.says("already exists")?;
     lives_on(&lab, true)
 }
 
@@ -146,7 +146,7 @@ fn lab_node(stage: &Stage) -> Outcome {
     until_it_serves(&lab, 1)?;
     adopt(&lab, 1, &["--cluster", "lab"])?
         .exits(0)?
-        .says("Nothing to do")?;
+        .says("No changes")?;
     lives_on(&lab, true)?;
     lab.on(1, "etcdctl member list")?
         .exits(0)?
@@ -172,7 +172,7 @@ fn three_controllers(stage: &Stage) -> Outcome {
         )?;
     }
     (1..=3).try_for_each(|host| until_it_serves(&lab, host))?;
-    adopt(&lab, 3, &FILES)?.exits(0)?.says("Nothing to do")?;
+    adopt(&lab, 3, &FILES)?.exits(0)?.says("No changes")?;
     // What differs is told: a member whose flag is another's.
     lives_on(&lab, false)
 }
@@ -189,7 +189,7 @@ fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
     );
     install(stage, &lab, 1, &mixed)?;
     until_it_serves(&lab, 1)?;
-    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
+    adopt(&lab, 1, &FILES)?.exits(0)?.says("No changes")?;
     let text = lab.read("etcdup.toml")?;
     ensure(
         text.contains("quota-backend-bytes = \"4294967296\"") && text.contains("peer = \"plain\""),
@@ -212,7 +212,7 @@ fn static_pod(stage: &Stage) -> Outcome {
         "",
     )?;
     let lab = lab.0;
-    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
+    adopt(&lab, 1, &FILES)?.exits(0)?.says("No changes")?;
     changed_pod(&lab, "snapshot-count=4321").map(|_| ())
 }
 
@@ -231,7 +231,7 @@ fn static_pod_in_variables(stage: &Stage) -> Outcome {
                    \x20 - hostPath:\n      path: /etc/hosts\n    name: hosts\n";
     run_pod(stage, &lab, &container, mounts, volumes)?;
     let lab = lab.0;
-    adopt(&lab, 1, &FILES)?.exits(0)?.says("Nothing to do")?;
+    adopt(&lab, 1, &FILES)?.exits(0)?.says("No changes")?;
     let manifest = changed_pod(&lab, "ETCD_SNAPSHOT_COUNT")?;
     // What was there beside the flags is there still.
     manifest
@@ -309,7 +309,7 @@ fn changed_pod(lab: &Lab, shows: &str) -> Result<Said, String> {
     lab.edit("snapshot-count = \"10000\"", "snapshot-count = \"4321\"")?;
     lab.etcdup(&["apply", "--yes", "--allow-outage"])?
         .exits(0)?
-        .says("the new pod of cp1 runs")?;
+        .says("new pod of cp1 is running")?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()?;
     lab.on(1, "cat /etc/kubernetes/manifests/etcd.yaml")?
@@ -340,7 +340,7 @@ fn here(stage: &Stage) -> Outcome {
         &format!("cd /root && HOME=/root etcdup adopt --target local {files}"),
     )?
     .exits(0)?
-    .says("Nothing to do")?;
+    .says("No changes")?;
     lab.on(1, "cd /root && HOME=/root etcdup verify")?
         .exits(0)
         .map(|_| ())
@@ -359,6 +359,6 @@ fn its_own(stage: &Stage) -> Outcome {
         "--key",
         "tester.key",
     ];
-    adopt(&lab, 3, &own)?.exits(0)?.says("Nothing to do")?;
+    adopt(&lab, 3, &own)?.exits(0)?.says("No changes")?;
     lab.etcdup(&["verify"])?.exits(0).map(|_| ())
 }

@@ -22,7 +22,7 @@ pub(super) const ALL: &[Scenario] = &[
 fn one_member(stage: &Stage) -> Outcome {
     let lab = stage.lab(1)?;
     lab.topology(&stage.version, "", 1)?;
-    lab.apply()?.says("is well: 1 members")?;
+    lab.apply()?.says("is healthy")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)
 }
 
@@ -32,7 +32,7 @@ fn three_members(stage: &Stage) -> Outcome {
     let mut lab = stage.three("")?;
     let second = lab
         .etcdup(&["apply", "--yes"])
-        .and_then(|said| said.exits(0)?.says("Nothing to do"));
+        .and_then(|said| said.exits(0)?.says("No changes"));
     stage.keeping(&mut lab, second)?;
     lab.etcdup(&["plan", "--detailed-exitcode"])?.exits(0)?;
     let lease = lab.on(1, "test ! -e /var/lib/etcdup/lease")?;
@@ -53,8 +53,8 @@ fn three_members(stage: &Stage) -> Outcome {
         format!("systemd-analyze security says {figure}"),
     )?;
     for (path, mode) in [
-        ("/etc/etcd/peer.key", "600 etcd:etcd"),
-        ("/etc/etcd/server.key", "600 etcd:etcd"),
+        ("/etc/etcd/peer.key", "640 root:etcd"),
+        ("/etc/etcd/server.key", "640 root:etcd"),
         ("/var/lib/etcd", "700 etcd:etcd"),
     ] {
         let found = lab.on(2, &format!("stat -c '%a %U:%G' {path}"))?;
@@ -76,7 +76,7 @@ fn five_members(stage: &Stage) -> Outcome {
     let lab = stage.lab(5)?;
     lab.topology(&stage.version, "", 5)?;
     lab.apply()?
-        .says("is well: 5 members")
+        .says("5 members")
         .or_else(|_| lab.etcdup(&["verify"])?.exits(0))?;
     lab.etcdctl_agrees(&Lab::endpoints(5), 5)
 }
@@ -229,7 +229,8 @@ fn release_from_a_mirror(stage: &Stage) -> Outcome {
     let _ = server.wait();
     outcome?;
     // The server is gone: the cache serves the next cluster.
-    lab.etcdup(&["reset", "--yes", "--wipe"])?.exits(0)?;
+    lab.etcdup(&["reset", "--yes", "--wipe", "--confirm", "prod"])?
+        .exits(0)?;
     lab.on(1, "rm -rf /opt/etcd")?;
     lab.edit("download = \"host\"", "download = \"operator\"")?;
     lab.apply().map(|_| ())
@@ -244,18 +245,22 @@ fn from_mirror(stage: &Stage, lab: &Lab) -> Outcome {
         .find(|line| line.starts_with("binaries"))
         .unwrap_or_default()
         .to_owned();
-    lab.edit(
-        &line,
-        "binaries = { release = { mirror = \"http://10.77.0.1:8000\", download = \"operator\" } }",
-    )?;
+    // Over plain HTTP the checksum cannot come from the mirror itself.
+    let bare =
+        "binaries = { release = { mirror = \"http://10.77.0.1:8000\", download = \"operator\" } }";
+    lab.edit(&line, bare)?;
+    lab.etcdup(&["check"])?.exits(4)?.says("mirror-url")?;
+    let sum = crate::setup::release_sum(&stage.version)?;
+    let right = format!(
+        "binaries = {{ release = {{ mirror = \"http://10.77.0.1:8000\", download = \"operator\", {sum} }} }}"
+    );
+    lab.edit(bare, &right)?;
     // A wrong checksum stops before anything changed.
     let wrong = format!(
         "binaries = {{ release = {{ mirror = \"http://10.77.0.1:8000\", sha256 = {{ amd64 = \"{}\" }} }} }}",
         "0".repeat(64)
     );
-    let right =
-        "binaries = { release = { mirror = \"http://10.77.0.1:8000\", download = \"operator\" } }";
-    lab.edit(right, &wrong)?;
+    lab.edit(&right, &wrong)?;
     lab.etcdup(&["apply", "--yes"])?
         .exits(1)?
         .says("expected 0000")?;
@@ -265,9 +270,10 @@ fn from_mirror(stage: &Stage, lab: &Lab) -> Outcome {
             == 0,
         "something changed before the checksum was known",
     )?;
-    lab.edit(&wrong, right)?;
+    lab.edit(&wrong, &right)?;
     lab.apply()?;
-    lab.etcdup(&["reset", "--yes", "--wipe"])?.exits(0)?;
+    lab.etcdup(&["reset", "--yes", "--wipe", "--confirm", "prod"])?
+        .exits(0)?;
     lab.on(1, "rm -rf /opt/etcd")?;
     lab.edit("download = \"operator\"", "download = \"host\"")?;
     lab.apply()?;

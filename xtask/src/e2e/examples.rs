@@ -141,7 +141,10 @@ fn one_vps(stage: &Stage) -> Outcome {
     example(stage, &lab, "one-vps", &[("10.0.0.4", "10.77.0.11")])?;
     lab.edit(
         "download = \"host\"",
-        "download = \"host\"\nmirror = \"http://10.77.0.1:8000\"",
+        &format!(
+            "download = \"host\"\nmirror = \"http://10.77.0.1:8000\"\n{}",
+            crate::setup::release_sum(&stage.version)?
+        ),
     )?;
     let _mirror = Mirror::serve(&lab)?;
     by_hand(&lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
@@ -162,7 +165,7 @@ fn one_vps(stage: &Stage) -> Outcome {
         1,
         "stat -c %a /etc/etcd/etcd-key.pem && stat -c %a /var/lib/etcd",
     )?;
-    ensure(key.out == "600\n700\n", format!("modes are {}", key.out))?;
+    ensure(key.out == "640\n700\n", format!("modes are {}", key.out))?;
     let files = ["ca.pem", "etcd.pem", "etcd-key.pem"];
     let url = "https://10.77.0.11:2379";
     etcdctl(&lab, url, files, "member list")?
@@ -269,7 +272,8 @@ fn three_controllers(stage: &Stage) -> Outcome {
         .says("refused by 3 members")?;
     lab.nothing_to_do()?;
     // As advised: another file, on the same hosts made bare again.
-    lab.etcdup(&["reset", "--yes", "--wipe"])?.exits(0)?;
+    lab.etcdup(&["reset", "--yes", "--wipe", "--confirm", "kubernetes"])?
+        .exits(0)?;
     lab.etcdup(&["-f", "separate.toml", "apply", "--yes"])?
         .exits(0)?;
     let own = "pki/kubernetes/kube-apiserver-etcd-client";
@@ -295,7 +299,10 @@ fn this_machine(stage: &Stage) -> Outcome {
         .unwrap_or_default();
     lab.edit(
         binaries,
-        "binaries = { release = { mirror = \"http://10.77.0.1:8000\" } }",
+        &format!(
+            "binaries = {{ release = {{ mirror = \"http://10.77.0.1:8000\", {} }} }}",
+            crate::setup::release_sum(&stage.version)?
+        ),
     )?;
     let _mirror = Mirror::serve(&lab)?;
     for file in [
@@ -312,13 +319,9 @@ fn this_machine(stage: &Stage) -> Outcome {
         "cat > /usr/bin/etcdup && chmod 755 /usr/bin/etcdup",
     )?;
     let here = |command: &str| lab.on(1, &format!("cd /root/k && HOME=/root {command}"));
-    here("etcdup apply --yes")?
-        .exits(0)?
-        .says("is well: 1 members")?;
-    here("etcdup apply --yes")?
-        .exits(0)?
-        .says("Nothing to do")?;
-    here("eval \"$(etcdup connect etcdctl)\" && etcdctl member list")?
+    here("etcdup apply --yes")?.exits(0)?.says("is healthy")?;
+    here("etcdup apply --yes")?.exits(0)?.says("No changes")?;
+    here("eval \"$(etcdup env)\" && etcdctl member list")?
         .exits(0)?
         .says("controller, http://127.0.0.1:2380, https://127.0.0.1:2379")?;
     let places = here(
@@ -353,9 +356,9 @@ fn two_clusters(stage: &Stage) -> Outcome {
     ] {
         lab.etcdup(&["-f", file, "apply", "--yes"])?
             .exits(0)?
-            .says("Nothing to do")?;
+            .says("No changes")?;
         let connect = lab
-            .etcdup(&["-f", file, "connect", "etcdctl"])?
+            .etcdup(&["-f", file, "env"])?
             .exits(0)?
             .says(&format!(":{port}"))?;
         let tool = cache()

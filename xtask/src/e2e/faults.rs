@@ -53,7 +53,7 @@ fn killed_at(stage: &Stage, point: u32, after: Duration) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     let third = lab.etcdup(&["apply", "--yes"])?.exits(0)?;
     third
-        .says("Nothing to do")
+        .says("No changes")
         .map(|_| ())
         .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
     let left = lab.on(
@@ -124,7 +124,7 @@ fn one_host_fails(stage: &Stage) -> Outcome {
     .exits(0)?;
     let failed = lab.etcdup(&["apply", "--yes"])?.exits(1)?;
     failed
-        .says("10.77.0.12: could not unpack etcd")?
+        .says("10.77.0.12: unpack etcd")?
         .says("Read-only file system")?
         .says("run `etcdup apply` again")?;
     let machine = lab
@@ -169,7 +169,7 @@ fn stopped_by_ctrl_c(stage: &Stage) -> Outcome {
         output.status.code() == Some(130),
         format!("it ended with {}:\n{said}", output.status),
     )?;
-    ensure(said.contains("run again to go on"), said)?;
+    ensure(said.contains("run the command again to continue"), said)?;
     ensure(
         lab.on(1, "test ! -e /var/lib/etcdup/lease && ! pidof etcd")?
             .code

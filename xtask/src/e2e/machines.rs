@@ -126,7 +126,7 @@ fn static_pods(stage: &Stage) -> Outcome {
         .says("ETCD_LISTEN_PEER_URLS=https://192.168.56.11:2380")?;
     bed.run(&[&etcdup, "apply", "--yes"])?
         .exits(0)?
-        .says("Nothing to do")?;
+        .says("No changes")?;
     ensure(
         cache().join("vagbed").exists(),
         "the machines' image is not cached",

@@ -61,7 +61,7 @@ fn static_pods(stage: &Stage) -> Outcome {
         2,
         "rm /etc/kubernetes/manifests/etcd.yaml; while pidof etcd; do sleep 0.2; done",
     )?;
-    lab.apply()?.says("start what does not serve")?;
+    lab.apply()?.says("start unhealthy members")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     lab.etcdup(&["reset", "--yes"])?.exits(0)?;
     let kept = lab.on(

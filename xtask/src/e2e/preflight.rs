@@ -195,7 +195,7 @@ fn name_does_not_resolve(stage: &Stage) -> Outcome {
         lab.on(host, "echo 10.77.0.13 m3.lab >> /etc/hosts")?;
     }
     lab.apply()?;
-    lab.etcdup(&["status"])?
+    lab.etcdup(&["env"])?
         .exits(0)?
         .says("https://m3.lab:2379")?;
     // One deleted record would stop a restart: it is noticed before.
@@ -226,6 +226,8 @@ fn data_of_another_cluster(stage: &Stage) -> Outcome {
         "od -An -v -tx1 -N 56 /var/lib/etcd/member/wal/*.wal | head -n 1",
     )?;
     ensure(!id.out.is_empty(), "there is no WAL")?;
+    // The host record would know the cluster by its ID, whatever the file says of its token.
+    lab.on(1, "rm /var/lib/etcdup/prod.json")?.exits(0)?;
     lab.edit("etcd = \"", "token = \"another\"\netcd = \"")?;
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
@@ -253,7 +255,7 @@ fn wrong_checksum(stage: &Stage) -> Outcome {
         .says("nothing was changed")?;
     let changed = lab.on(1, "test ! -e /opt/etcd && test ! -e /etc/etcd")?;
     ensure(changed.code == 0, "something changed")?;
-    // An archive of another version is noticed on the host, before it is put in place.
+    // An archive of another version is noticed before anyone is asked to approve it.
     let other = crate::setup::versions()?
         .into_iter()
         .find(|version| *version != stage.version)
@@ -263,8 +265,8 @@ fn wrong_checksum(stage: &Stage) -> Outcome {
         &crate::lab::archive(&stage.version).display().to_string(),
         &crate::lab::archive(&other).display().to_string(),
     )?;
-    lab.etcdup(&["apply", "--yes"])?.exits(1)?.says(&format!(
-        "the binary is etcd {other}, wanted {}",
+    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says(&format!(
+        "is etcd {other}, and the file wants {}",
         stage.version
     ))?;
     let changed = lab.on(

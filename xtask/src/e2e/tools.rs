@@ -47,7 +47,7 @@ fn process_runtime_here(stage: &Stage) -> Outcome {
         lab.apply()?.says("restart m2")?;
         lab.etcdctl_agrees(&endpoints, 3)
     })();
-    let reset = lab.etcdup(&["reset", "--yes", "--wipe"])?;
+    let reset = lab.etcdup(&["reset", "--yes", "--wipe", "--confirm", "prod"])?;
     outcome?;
     reset.exits(0)?;
     let left = lab.inside(&format!("pgrep -f {}", root.display()))?;
@@ -157,7 +157,7 @@ fn mistakes_at_the_keyboard(stage: &Stage) -> Outcome {
         .says("can lose committed transactions")?;
     lab.etcdup(&["check", "--set", "member[7].name=x"])?
         .exits(64)?
-        .says("leads nowhere")?;
+        .says("does not exist")?;
     lab.etcdup(&["explain", "port-taken"])?
         .exits(0)?
         .says("etcd would fail with")?;

@@ -77,7 +77,7 @@ fn no_forwarding(stage: &Stage) -> Outcome {
     }
     lab.apply()?
         .says("reach-unknown")?
-        .says("forwards no connections")?
+        .says("does not allow TCP forwarding")?
         .says("cluster prod")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
@@ -113,7 +113,7 @@ fn binaries_from_elsewhere(stage: &Stage) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     lab.etcdup(&["-f", "etcdup.yaml", "apply", "--yes"])?
         .exits(0)?
-        .says("Nothing to do")?;
+        .says("No changes")?;
     lab.write(
         "etcdup.yaml",
         &yaml.replace("member:\n- name", "member:\n- nmae"),
@@ -134,7 +134,7 @@ fn data_on_a_disk_of_its_own(stage: &Stage) -> Outcome {
         .exits(0)?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(2), 2)?;
-    lab.etcdup(&["plan"])?.exits(0)?.says("Nothing to do")?;
+    lab.etcdup(&["plan"])?.exits(0)?.says("No changes")?;
     lab.etcdup(&["reset", "--yes"])?.exits(0)?;
     lab.on(
         1,
@@ -164,7 +164,7 @@ fn data_on_a_disk_of_its_own(stage: &Stage) -> Outcome {
 /// A certificate with less than a third of its life left is made anew, without a restart.
 fn renewal_in_the_last_third(stage: &Stage) -> Outcome {
     let lab = stage.three("")?;
-    lab.etcdup(&["plan"])?.exits(0)?.says("Nothing to do")?;
+    lab.etcdup(&["plan"])?.exits(0)?.says("No changes")?;
     lab.on(2, "cat /etc/etcd/server.key")?;
     let key = lab.on(2, "cat /etc/etcd/server.key")?.out;
     lab.write("server.key", &key)?;

@@ -18,10 +18,25 @@ pub(crate) async fn run(context: &Context, arguments: &Adopt) -> u8 {
     }
     if path.exists() && !arguments.force {
         view::error::plain(&format!(
-            "{} is there already; --force overwrites it",
+            "{} already exists; use --force to replace it",
             path.display()
         ));
         return exit::FAILED;
+    }
+    // What the plan will be made with must be readable, or every member looks as if it did not serve.
+    let files = [&arguments.ca, &arguments.cert, &arguments.key];
+    for file in files.into_iter().flatten() {
+        let path = path
+            .parent()
+            .map_or_else(|| file.into(), |base| base.join(file));
+        if let Err(error) = std::fs::read(&path) {
+            view::error::plain(&format!("cannot read {}: {error}", path.display()));
+            return exit::USAGE;
+        }
+    }
+    if arguments.cert.is_some() != arguments.key.is_some() {
+        view::error::plain("--cert and --key belong together: give both or neither");
+        return exit::USAGE;
     }
     match write_and_plan(context, arguments).await {
         Ok(code) => code,

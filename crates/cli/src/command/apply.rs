@@ -16,23 +16,34 @@ pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
     let goal = Goal::Converge {
         allow_outage: arguments.allow_outage,
     };
-    converge(context, goal, "apply", arguments.yes, "Apply this plan?").await
+    let approve = Approve::Question {
+        yes: arguments.yes,
+        question: |_| "Apply this plan?".to_owned(),
+    };
+    converge(context, goal, "apply", approve).await
 }
 
-/// The way of every verb that changes hosts.
-pub(crate) async fn converge(
-    context: &Context,
-    goal: Goal,
-    verb: &str,
-    yes: bool,
-    question: &str,
-) -> u8 {
+/// How a plan is approved.
+pub(crate) enum Approve {
+    /// By a yes, unless it was given already.
+    Question {
+        /// It was given on the command line.
+        yes: bool,
+        /// The question, for the cluster's name.
+        question: fn(&str) -> String,
+    },
+    /// By the cluster's name, typed at the prompt or given on the command line.
+    Name(Option<String>),
+}
+
+/// Runs any verb that changes hosts: plan, approval, execution, verification.
+pub(crate) async fn converge(context: &Context, goal: Goal, verb: &str, approve: Approve) -> u8 {
     let (progress, events, showing) = view::progress::start(context.json());
     let session = match context.session(Some(events), progress).await {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
-    let ended = with_session(context, &session, goal.clone(), verb, yes, question).await;
+    let ended = with_session(context, &session, goal.clone(), verb, &approve).await;
     session.close().await;
     drop(session);
     // What was verified, or what failed, comes after the last event.
@@ -46,6 +57,9 @@ pub(crate) async fn converge(
                 view::json::line(&etcdup_deploy::verify_document(&verdicts));
             } else {
                 verify::summary(&verdicts);
+                if verdicts.worst() != Verdict::Error {
+                    anstream::eprintln!("use it: eval \"$(etcdup env)\"");
+                }
             }
             if verdicts.worst() == Verdict::Error {
                 exit::FAILED
@@ -67,8 +81,7 @@ async fn with_session(
     session: &Session,
     goal: Goal,
     verb: &str,
-    yes: bool,
-    question: &str,
+    approve: &Approve,
 ) -> Result<End, DeployError> {
     let plan = session.plan(goal.clone()).await?;
     if let Some(findings) = plan.forecast.obstacles() {
@@ -78,29 +91,72 @@ async fn with_session(
     if plan.is_empty() {
         return Ok(End::Code(exit::DONE));
     }
-    if !yes {
-        if !std::io::stdin().is_terminal() {
-            view::error::plain(
-                "the plan needs approval and there is nobody to ask; --yes approves it",
-            );
-            return Ok(End::Code(exit::UNAPPROVED));
-        }
-        match view::ask::yes(question) {
-            Answer::Yes => {}
-            Answer::No => {
-                anstream::eprintln!("nothing was changed");
-                return Ok(End::Code(exit::UNAPPROVED));
-            }
-            Answer::Stop => {
-                return Err(DeployError::Stopped("nothing: it was not begun".to_owned()));
-            }
-        }
+    let cluster = session.document.spec.cluster.as_str();
+    if let Some(code) = ask(approve, cluster)? {
+        return Ok(End::Code(code));
     }
     session.execute(&plan, verb).await?;
-    if matches!(goal, Goal::Reset { .. }) {
+    if let Goal::Reset { wipe, .. } = goal {
+        closing(&plan, wipe, cluster);
         return Ok(End::Code(exit::DONE));
     }
     Ok(End::Verified(Box::new(session.verify().await?)))
+}
+
+/// What a reset left behind, and where.
+fn closing(plan: &Plan, wipe: bool, cluster: &str) {
+    if wipe {
+        anstream::eprintln!("cluster {cluster} is stopped and its data is deleted");
+        return;
+    }
+    let members = &plan.planner.topology.members;
+    let kept: Vec<String> = members
+        .iter()
+        .map(|member| format!("{}:{}.kept-*", member.host, member.layout.data))
+        .collect();
+    anstream::eprintln!(
+        "cluster {cluster} is stopped; its data was moved to {}",
+        kept.join(", ")
+    );
+}
+
+/// Asks for approval; an exit code where there is none.
+fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
+    let refuse = |why: String| {
+        view::error::plain(&why);
+        Ok(Some(exit::UNAPPROVED))
+    };
+    let terminal = std::io::stdin().is_terminal();
+    let answer = match approve {
+        Approve::Question { yes: true, .. } => return Ok(None),
+        Approve::Name(Some(typed)) if typed == cluster => return Ok(None),
+        Approve::Name(Some(typed)) => {
+            return refuse(format!(
+                "--confirm {typed} is not the cluster's name, `{cluster}`"
+            ));
+        }
+        Approve::Question { .. } if !terminal => {
+            return refuse("stdin is not a terminal; use --yes to approve the plan".to_owned());
+        }
+        Approve::Name(None) if !terminal => {
+            return refuse(format!(
+                "stdin is not a terminal; use --confirm {cluster} to approve deleting the data"
+            ));
+        }
+        Approve::Question { question, .. } => view::ask::yes(&question(cluster)),
+        Approve::Name(None) => view::ask::name(
+            &format!("This DELETES the data of cluster {cluster}. Type its name to go on:"),
+            cluster,
+        ),
+    };
+    match answer {
+        Answer::Yes => Ok(None),
+        Answer::No => {
+            anstream::eprintln!("nothing was changed");
+            Ok(Some(exit::UNAPPROVED))
+        }
+        Answer::Stop => Err(DeployError::Stopped(None)),
+    }
 }
 
 fn show(context: &Context, plan: &Plan, session: &Session) {

@@ -1,5 +1,6 @@
 //! `etcdup check`: what can be said without a host.
 
+use crate::view::{count, outln};
 use std::path::Path;
 
 use etcdup_core::finding::{Finding, Verdict, worst};
@@ -37,16 +38,16 @@ pub(crate) fn run(context: &Context) -> u8 {
     } else {
         view::error::findings(&findings, Some(&document));
         if !zone.is_empty() {
-            anstream::println!("the zone needs these records:");
-            zone.iter().for_each(|line| anstream::println!("  {line}"));
+            outln!("DNS records required:");
+            zone.iter().for_each(|line| outln!("  {line}"));
         }
         let members = document.spec.member.len();
         match worst(&findings) {
             Verdict::Error => {}
-            Verdict::Warning | Verdict::Pass => anstream::println!(
-                "{} is well: {members} member{}, etcd {}",
+            Verdict::Warning | Verdict::Pass => outln!(
+                "{} is valid: {}, etcd {}",
                 path.display(),
-                if members == 1 { "" } else { "s" },
+                count(members, "member"),
                 document.spec.etcd
             ),
         }

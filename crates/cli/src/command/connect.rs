@@ -9,7 +9,7 @@ use etcdup_deploy::{DeployError, Vault, VaultError};
 use etcdup_render::{ClientFiles, Program};
 use jiff::Timestamp;
 
-use crate::arguments::{Connect, ConnectProgram};
+use crate::arguments::{Connect, ConnectProgram, Env};
 use crate::command::Context;
 use crate::exit;
 use crate::view;
@@ -32,11 +32,21 @@ pub(crate) async fn run(context: &Context, arguments: &Connect) -> u8 {
                 let parts = serde_json::json!({ "text": text, "files": files });
                 view::json::print("connect", &parts);
             } else {
-                anstream::print!("{text}");
+                view::write(&text);
             }
             exit::DONE
         }
     }
+}
+
+/// `etcdup env`: the exports that etcdctl reads.
+pub(crate) async fn env(context: &Context, arguments: &Env) -> u8 {
+    let connect = Connect {
+        program: ConnectProgram::Etcdctl,
+        name: arguments.name.clone(),
+        directory: None,
+    };
+    run(context, &connect).await
 }
 
 fn program(name: ConnectProgram) -> Program {

@@ -1,5 +1,6 @@
 //! `etcdup explain`.
 
+use crate::view::outln;
 use etcdup_deploy::{explain, nearest_page, pages};
 
 use crate::arguments::Explain;
@@ -35,14 +36,14 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
             exit::DONE
         }
         Some(page) => {
-            anstream::println!("{}: {}\n\n{}", page.id, page.title, view::wrap(&page.text));
+            outln!("{}: {}\n\n{}", page.id, page.title, view::wrap(&page.text));
             exit::DONE
         }
         None => {
             let near = nearest_page(id)
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             view::error::plain(&format!(
-                "there is no `{id}`{near}\n  `etcdup explain` lists what there is"
+                "unknown ID `{id}`{near}\n  `etcdup explain` lists all IDs"
             ));
             exit::USAGE
         }

@@ -14,6 +14,13 @@ pub(crate) fn run(context: &Context, arguments: &Flags) -> u8 {
             view::error::plain(&error.to_string());
             return exit::USAGE;
         }
+        Some(Ok(version)) if version.column().is_none() => {
+            let known = KNOWN_MINORS.map(|minor| format!("3.{minor}")).join(", ");
+            view::error::plain(&format!(
+                "etcd {version} is not known; flags are known of {known}"
+            ));
+            return exit::USAGE;
+        }
         Some(Ok(version)) => Some(version),
         None => None,
     };
@@ -32,7 +39,7 @@ pub(crate) fn run(context: &Context, arguments: &Flags) -> u8 {
         })
         .collect();
     if rows.is_empty() {
-        view::error::plain("no flag's name holds that; `etcdup flags` lists all");
+        view::error::plain("no flag matches; `etcdup flags` lists all");
         return exit::USAGE;
     }
     if context.json() {

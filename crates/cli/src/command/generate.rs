@@ -1,12 +1,10 @@
 //! `etcdup schema`, `completions`, `man`.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 
 use crate::arguments::Arguments;
 use crate::exit;
-use crate::view;
+use crate::view::{self, outln};
 
 pub(crate) fn schema() -> u8 {
     let schema = schemars::schema_for!(etcdup_core::topology::Spec);
@@ -38,8 +36,7 @@ pub(crate) fn manual(out: Option<&std::path::Path>) -> u8 {
     }
 }
 
-/// A reader that has gone (`| head`) is no failure.
 fn print(text: &str) -> u8 {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    outln!("{text}");
     exit::DONE
 }

@@ -1,5 +1,6 @@
 //! `etcdup init`.
 
+use crate::view::outln;
 use std::fmt::Write;
 
 use crate::arguments::Init;
@@ -12,13 +13,13 @@ pub(crate) fn run(context: &Context, init: &Init) -> u8 {
     let ending = path.extension().and_then(|ending| ending.to_str());
     if let Some(ending @ ("yaml" | "yml" | "json")) = ending {
         view::error::plain(&format!(
-            "init writes TOML, and `{ending}` is read as YAML: name a file that ends in .toml"
+            "init writes TOML only; use a file name ending in .toml, not .{ending}"
         ));
         return exit::USAGE;
     }
     if path.exists() && !init.force {
         view::error::plain(&format!(
-            "{} is there already; --force overwrites it",
+            "{} already exists; use --force to replace it",
             path.display()
         ));
         return exit::FAILED;
@@ -34,11 +35,27 @@ pub(crate) fn run(context: &Context, init: &Init) -> u8 {
         &context.global.target
     };
     let text = template(&init.cluster, &init.etcd, targets);
-    if let Err(error) = etcdup_core::topology::Document::parse("etcdup.toml", &text, &[]) {
-        view::error::plain(&error.to_string());
+    let document = match etcdup_core::topology::Document::parse("etcdup.toml", &text, &[]) {
+        Ok(document) => document,
+        Err(error) => {
+            view::error::plain(&error.to_string());
+            return exit::USAGE;
+        }
+    };
+    // A file that `check` refuses is no start.
+    let mut errors = etcdup_core::topology::lint(&document.spec);
+    errors.retain(|finding| finding.verdict == etcdup_core::finding::Verdict::Error);
+    if !errors.is_empty() {
+        view::error::findings(&errors, None);
         return exit::USAGE;
     }
-    if let Err(error) = std::fs::write(path, text) {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let written = parent
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(path, text));
+    if let Err(error) = written {
         view::error::plain(&format!("{}: {error}", path.display()));
         return exit::FAILED;
     }
@@ -46,7 +63,7 @@ pub(crate) fn run(context: &Context, init: &Init) -> u8 {
         view::json::print("init", &serde_json::json!({ "wrote": path }));
         return exit::DONE;
     }
-    anstream::println!(
+    outln!(
         "wrote {}; edit it, then: etcdup check, etcdup plan, etcdup apply",
         path.display()
     );

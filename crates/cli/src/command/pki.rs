@@ -1,5 +1,6 @@
 //! `etcdup pki`.
 
+use crate::view::outln;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,18 @@ pub(crate) async fn show(context: &Context) -> u8 {
             Some((format!("here: client {name}"), facts.yes()?.clone()))
         }),
     );
+    // What `connect`, `env` and `pki issue` wrote beside the CA.
+    let beside = Vault::open(&session.document.spec, &session.base).issued();
+    let known: BTreeSet<String> = found
+        .iter()
+        .map(|(_, facts)| facts.fingerprint.clone())
+        .collect();
+    found.extend(
+        beside
+            .into_iter()
+            .filter(|(_, facts)| !known.contains(&facts.fingerprint))
+            .map(|(name, facts)| (format!("here: {name}"), facts)),
+    );
     for (host, view) in seen
         .hosts
         .iter()
@@ -77,13 +90,25 @@ pub(crate) async fn show(context: &Context) -> u8 {
                 place.clone(),
                 facts.name.clone(),
                 facts.issuer.clone(),
-                print_sans(&facts.sans),
+                // A CA and a client have none, which is as it should be.
+                if facts.sans.is_empty() {
+                    "-".to_owned()
+                } else {
+                    print_sans(&facts.sans)
+                },
                 until,
                 format!("{days} days"),
             ]
         });
         view::table::print(
-            &["place", "for", "issued by", "good for", "until", "left"],
+            &[
+                "location",
+                "subject",
+                "issuer",
+                "SANs",
+                "expires",
+                "remaining",
+            ],
             rows,
         );
         for (host, why) in &unseen {
@@ -146,7 +171,7 @@ pub(crate) fn issue(
             exit::DONE
         }
         Ok((certificate, key)) => {
-            anstream::println!("wrote {} and {}", certificate.display(), key.display());
+            outln!("wrote {} and {}", certificate.display(), key.display());
             exit::DONE
         }
         Err(error) => context.fail(&error.into()),

@@ -1,5 +1,6 @@
 //! `etcdup render`: every file, without touching a host.
 
+use crate::view::outln;
 use std::path::Path;
 
 use etcdup_core::stage::{Artifact, Content};
@@ -50,7 +51,7 @@ pub(crate) async fn run(context: &Context, arguments: &Render) -> u8 {
         let wrote: Vec<_> = files.iter().map(|(name, _)| out.join(name)).collect();
         view::json::print("render", &serde_json::json!({ "wrote": wrote }));
     } else {
-        anstream::println!("wrote {} files below {}", files.len(), out.display());
+        outln!("wrote {} files below {}", files.len(), out.display());
     }
     exit::DONE
 }

@@ -3,16 +3,22 @@
 use etcdup_core::stage::Goal;
 
 use crate::arguments::Reset;
+use crate::command::apply::Approve;
 use crate::command::{Context, apply};
 
 pub(crate) async fn run(context: &Context, arguments: &Reset) -> u8 {
     let goal = Goal::Reset {
         wipe: arguments.wipe,
+        cluster_id: arguments.cluster_id,
     };
-    let question = if arguments.wipe {
-        "Stop the cluster and DELETE its data?"
+    // Deleted data does not come back, so a habit of typing `y`, or `--yes` in a script, must not be enough.
+    let approve = if arguments.wipe {
+        Approve::Name(arguments.confirm.clone())
     } else {
-        "Stop the cluster?"
+        Approve::Question {
+            yes: arguments.yes,
+            question: |cluster| format!("Stop cluster {cluster} and move its data aside?"),
+        }
     };
-    apply::converge(context, goal, "reset", arguments.yes, question).await
+    apply::converge(context, goal, "reset", approve).await
 }

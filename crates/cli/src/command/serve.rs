@@ -9,7 +9,8 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
     let options = etcdup_http_api::Options {
         directory: arguments.directory.clone(),
         listen: arguments.listen,
-        settings: context.library_settings(None, None),
+        // A server has no one at its terminal: a host that needs a password is reported, not asked about.
+        settings: context.library_settings(None, None).unattended(),
     };
     let bound = |address: std::net::SocketAddr| {
         anstream::eprintln!("listening on http://{address}; Ctrl-C stops");

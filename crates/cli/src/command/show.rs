@@ -1,5 +1,6 @@
 //! `etcdup show`: the tool's settings, the topology's values, and what follows from them.
 
+use crate::view::outln;
 use etcdup_core::topology::{ResolveError, Setting, follows, resolve, show};
 
 use crate::command::Context;
@@ -34,7 +35,7 @@ pub(crate) fn run(context: &Context) -> u8 {
     table("the tool's settings", tool);
     table("the topology", topology);
     match asks {
-        Some(host) => anstream::println!(
+        Some(host) => outln!(
             "what follows is known once {host} was asked: a name or an address comes from it"
         ),
         None => table("what follows", follows),
@@ -43,10 +44,10 @@ pub(crate) fn run(context: &Context) -> u8 {
 }
 
 fn table(title: &str, settings: Vec<Setting>) {
-    anstream::println!("# {title}");
+    outln!("# {title}");
     let rows = settings
         .into_iter()
         .map(|setting| vec![setting.path, setting.value, setting.origin]);
     view::table::print(&["key", "value", "from"], rows);
-    anstream::println!();
+    outln!();
 }

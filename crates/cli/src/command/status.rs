@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use etcdup_core::membership::Electorate;
 use etcdup_core::observation::Observation;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::Goal;
-use etcdup_planner::Planner;
+use etcdup_planner::{Ending, Planner};
 
 use crate::arguments::Status;
 use crate::command::Context;
 use crate::exit;
-use crate::view;
+use crate::view::{self, count, outln};
 
 pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
     let session = match context.session(None, None).await {
@@ -40,10 +41,10 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
                 anstream::print!("\x1b[H\x1b[2J");
             }
             let head = [
-                "member", "host", "endpoint", "id", "version", "db size", "role", "term", "index",
-                "health",
+                "member", "host", "id", "version", "db size", "role", "term", "index", "health",
             ];
             view::table::print(&head, rows(&planner, &seen));
+            outln!("{}", summary(&planner, &seen));
         }
         let healthy = planner
             .topology
@@ -61,10 +62,44 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
     }
 }
 
+/// The cluster in one line: how it stands, and what to do next.
+fn summary(planner: &Planner, seen: &Observation) -> String {
+    let names: Vec<_> = planner
+        .topology
+        .members
+        .iter()
+        .map(|member| member.name.clone())
+        .collect();
+    let electorate = Electorate::of(seen, &names);
+    let (healthy, all) = (electorate.healthy(), electorate.len());
+    let cluster = &planner.topology.spec.cluster;
+    let quorum = if healthy >= electorate.quorum() {
+        "has quorum"
+    } else {
+        "has NO quorum"
+    };
+    let leader = seen.leader().map_or_else(
+        || "no leader".to_owned(),
+        |leader| format!("leader {leader}"),
+    );
+    let forecast = planner.forecast(seen);
+    let next = match (&forecast.ending, forecast.stages.len()) {
+        (Ending::Blocked(findings), 0) => {
+            let first = findings.first().map_or("", |finding| finding.id);
+            format!("next: `etcdup plan` ({first})")
+        }
+        (_, 0) => "no changes pending".to_owned(),
+        (_, stages) => format!("next: `etcdup apply` ({})", count(stages, "stage")),
+    };
+    format!(
+        "cluster {cluster} {quorum}: {healthy} of {} healthy, {leader}; {next}",
+        count(all, "voter")
+    )
+}
+
 fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item = Vec<String>> + 'a {
     planner.topology.members.iter().map(move |member| {
-        let endpoint = planner.topology.client_url(member).to_string();
-        let mut row = vec![member.name.to_string(), member.host.to_string(), endpoint];
+        let mut row = vec![member.name.to_string(), member.host.to_string()];
         match seen.members.get(&member.name) {
             Some(Seen::Yes(view)) => {
                 let role = if view.id == view.leader {
@@ -92,7 +127,7 @@ fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item =
             }
             Some(Seen::No(unseen)) => {
                 row.extend(vec!["-".to_owned(); 6]);
-                row.push(unseen.why.clone());
+                row.push(view::harmless(&unseen.why));
             }
             None => row.extend(vec!["-".to_owned(); 7]),
         }

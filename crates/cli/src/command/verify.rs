@@ -1,5 +1,6 @@
 //! `etcdup verify`.
 
+use crate::view::{count, outln};
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_deploy::Verdicts;
 
@@ -46,21 +47,25 @@ pub(crate) fn summary(verdicts: &Verdicts) {
     match verdicts.worst() {
         Verdict::Error => {
             view::error::findings(&errors, None);
-            anstream::println!(
-                "cluster {cluster} is NOT well: {} errors, {} warnings",
-                errors.len(),
-                warnings.len()
+            outln!(
+                "cluster {cluster} is unhealthy: {}, {}",
+                count(errors.len(), "error"),
+                count(warnings.len(), "warning")
             );
         }
         Verdict::Warning => {
             view::error::findings(&warnings, None);
-            anstream::println!(
-                "cluster {cluster} serves, {members} members verified, {} warnings: etcdup verify",
-                warnings.len()
+            outln!(
+                "cluster {cluster} is healthy with {} ({}); run `etcdup verify` for details",
+                count(warnings.len(), "warning"),
+                count(members, "member")
             );
         }
         Verdict::Pass => {
-            anstream::println!("cluster {cluster} is well: {members} members, verified");
+            outln!(
+                "cluster {cluster} is healthy: {} verified",
+                count(members, "member")
+            );
         }
     }
 }

@@ -15,12 +15,14 @@ impl Ask for Person {
         let (variable, prompt) = match question {
             Question::Sudo { user, host } => (
                 Some(SUDO_PASSWORD),
-                format!("Password of {user} for sudo (first asked by {host})"),
+                format!(
+                    "sudo password for {user} (asked by {host}, used for every host with this user)"
+                ),
             ),
             Question::Passphrase { file } => {
-                (Some(SSH_PASSPHRASE), format!("Passphrase of {file}"))
+                (Some(SSH_PASSPHRASE), format!("Passphrase for {file}"))
             }
-            Question::Password { user, host } => (None, format!("Password of {user}@{host}")),
+            Question::Password { user, host } => (None, format!("Password for {user}@{host}")),
         };
         if let Some(answer) = variable.and_then(|variable| std::env::var(variable).ok()) {
             return Some(Zeroizing::new(answer));
@@ -52,5 +54,14 @@ pub(crate) fn yes(question: &str) -> Answer {
         Ok(true) => Answer::Yes,
         Err(inquire::InquireError::OperationInterrupted) => Answer::Stop,
         Ok(false) | Err(_) => Answer::No,
+    }
+}
+
+/// A question that only the right name answers.
+pub(crate) fn name(question: &str, name: &str) -> Answer {
+    match inquire::Text::new(question).prompt() {
+        Ok(typed) if typed.trim() == name => Answer::Yes,
+        Err(inquire::InquireError::OperationInterrupted) => Answer::Stop,
+        Ok(_) | Err(_) => Answer::No,
     }
 }

@@ -9,12 +9,12 @@ use miette::{
 };
 
 use crate::exit;
-use crate::view::json;
+use crate::view::{harmless, json};
 
 /// `error:` in red, then the message.
 pub(crate) fn plain(message: &str) {
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    anstream::eprintln!("{red}error:{red:#} {message}");
+    anstream::eprintln!("{red}error:{red:#} {}", harmless(message));
 }
 
 /// Prints an error and says which exit status it means.
@@ -85,7 +85,7 @@ fn text(error: &DeployError, document: Option<&Document>) {
         }
         DeployError::Blocked(list) => {
             findings(list, document);
-            plain("this stands in the way; mend it and run again");
+            plain("fix the errors above and run again");
         }
         DeployError::Resolve(resolve) => {
             let span = document.and_then(|document| document.find(resolve.at()));
@@ -102,25 +102,29 @@ fn text(error: &DeployError, document: Option<&Document>) {
         DeployError::Hosts(failures) => hosts(failures),
         DeployError::File { .. } => {
             plain(&chain(error));
-            anstream::eprintln!("  --file names another; `etcdup init` writes a commented start");
+            anstream::eprintln!(
+                "  use --file to name another file, or `etcdup init` to create one"
+            );
         }
         DeployError::Gate { console, .. } => {
             plain(&chain(error));
             lines(console);
             anstream::eprintln!(
-                "  run `etcdup apply` again once that is mended: it goes on from here"
+                "  fix the cause, then run `etcdup apply` again; it resumes from this point"
             );
         }
         DeployError::PlanChanged { forecast, .. } => {
             plain(&chain(error));
             for stage in &forecast.stages {
-                anstream::eprintln!("  now: {}", stage.title);
+                anstream::eprintln!("  new plan: {}", stage.title);
             }
             anstream::eprintln!("  run `etcdup plan` to see it, then `etcdup apply`");
         }
         DeployError::Locked { .. } => {
             plain(&chain(error));
-            anstream::eprintln!("  nothing was changed; run again when they are done");
+            anstream::eprintln!(
+                "  nothing was changed; retry when the other operation has finished"
+            );
         }
         other => plain(&chain(other)),
     }
@@ -145,7 +149,7 @@ fn code(error: &DeployError) -> u8 {
     }
 }
 
-/// Equal causes on many hosts are said once.
+/// Equal causes on many hosts are reported once.
 fn hosts(failures: &[HostFailure]) {
     let mut told: Vec<(&str, &str)> = Vec::new();
     for failure in failures {
@@ -160,7 +164,7 @@ fn hosts(failures: &[HostFailure]) {
             .map(|other| other.host.as_str())
             .collect();
         plain(&format!(
-            "{}: could not {}: {}",
+            "{}: {}: {}",
             same.join(", "),
             failure.step,
             failure.why
@@ -168,13 +172,13 @@ fn hosts(failures: &[HostFailure]) {
         lines(&failure.lines);
     }
     anstream::eprintln!(
-        "  the other hosts finished this stage and nothing new was started; mend it and run `etcdup apply` again"
+        "  other hosts completed this stage; no further stage was started. Fix the cause, then run `etcdup apply` again"
     );
 }
 
 fn lines(lines: &[String]) {
     for line in lines {
-        anstream::eprintln!("  | {line}");
+        anstream::eprintln!("  | {}", harmless(line));
     }
 }
 
@@ -216,6 +220,13 @@ pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) {
     }
 }
 
+/// The terminal's width as the user says it, between what a message needs and what is easy to read.
+fn width() -> usize {
+    let columns = std::env::var("COLUMNS").ok();
+    let columns = columns.and_then(|columns| columns.parse().ok());
+    columns.unwrap_or(100).clamp(60, 110)
+}
+
 fn report(
     message: &str,
     verdict: Verdict,
@@ -224,7 +235,7 @@ fn report(
     source: Option<(&String, &String)>,
     span: Option<Span>,
 ) {
-    let mut diagnostic = MietteDiagnostic::new(message);
+    let mut diagnostic = MietteDiagnostic::new(harmless(message));
     diagnostic.severity = Some(if verdict == Verdict::Warning {
         Severity::Warning
     } else {
@@ -240,7 +251,7 @@ fn report(
         _ => GraphicalTheme::unicode(),
     };
     let handler = GraphicalReportHandler::new_themed(theme)
-        .with_width(110)
+        .with_width(width())
         .with_links(false);
     let mut text = String::new();
     let report = miette::Report::new(diagnostic);

@@ -1,7 +1,6 @@
 //! Data for programs. The first field names the format.
 
-use std::io::Write;
-
+use crate::view::outln;
 use etcdup_core::finding::Finding;
 use etcdup_core::topology::Document;
 use serde_json::{Value, json};
@@ -15,14 +14,13 @@ pub(crate) fn print(kind: &str, value: &Value) {
         document.extend(fields.clone());
     }
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    // A reader that has gone (`| head`) is no failure.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    outln!("{text}");
 }
 
 /// Prints one line.
 pub(crate) fn line(value: &impl serde::Serialize) {
     let text = serde_json::to_string(value).unwrap_or_default();
-    let _ = writeln!(std::io::stdout(), "{text}");
+    outln!("{text}");
 }
 
 /// Findings, each with its place in the file where it has one.

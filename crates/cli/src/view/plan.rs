@@ -1,96 +1,159 @@
 //! The plan as a person reads it: stages, reasons, what each host does, diffs, outages by name. Never a secret.
 
+use crate::view::outln;
+use std::collections::BTreeSet;
+
 use anstyle::{AnsiColor, Style};
+use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, Impact, Stage, Work};
+use etcdup_core::stage::{Artifact, ClusterStep, Content, Goal, HostStep, Impact, Stage, Work};
 use etcdup_core::topology::{Document, HostId};
 use etcdup_deploy::{Plan, operator_words, step_words};
 use etcdup_planner::Ending;
 use similar::{ChangeTag, TextDiff};
 
-use crate::view;
+use crate::view::{self, count};
 
-const fn colour(colour: AnsiColor) -> Style {
-    Style::new().fg_color(Some(anstyle::Color::Ansi(colour)))
+const fn color(color: AnsiColor) -> Style {
+    Style::new().fg_color(Some(anstyle::Color::Ansi(color)))
 }
-const GREEN: Style = colour(AnsiColor::Green);
-const YELLOW: Style = colour(AnsiColor::Yellow);
-const RED: Style = colour(AnsiColor::Red);
+const GREEN: Style = color(AnsiColor::Green);
+const YELLOW: Style = color(AnsiColor::Yellow);
+const RED: Style = color(AnsiColor::Red);
 const BOLD: Style = Style::new().bold();
 
 /// Prints a plan.
 pub(crate) fn print(plan: &Plan, document: &Document) {
     view::error::findings(&plan.warnings, Some(document));
     for set in &document.sets {
-        anstream::println!("{YELLOW}~{YELLOW:#} --set {set}");
+        outln!("{YELLOW}~{YELLOW:#} --set {set}");
     }
-    // A unit from a template of one's own is shown whole before it is sent.
+    // A custom unit is shown in full before it is sent.
     let own_unit = plan.planner.topology.spec.layout.unit_template.is_some();
     for (index, stage) in plan.forecast.stages.iter().enumerate() {
         stage_lines(index, stage, &plan.seen, own_unit);
     }
     match &plan.forecast.ending {
-        Ending::Done if plan.forecast.stages.is_empty() => {
-            anstream::println!("Nothing to do: the cluster is as {} says.", document.name);
-        }
+        Ending::Done if plan.forecast.stages.is_empty() => match plan.planner.goal {
+            Goal::Converge { .. } => outln!("No changes: the cluster matches {}.", document.name),
+            Goal::Reset { .. } => outln!(
+                "Nothing to reset: no member of cluster {} is on its hosts.",
+                document.spec.cluster
+            ),
+        },
         Ending::Done => {
-            let hosts = plan.planner.topology.hosts.len();
-            let stages = plan.forecast.stages.len();
-            anstream::println!(
-                "{BOLD}Plan:{BOLD:#} {stages} stage{} on {hosts} host{}, then verify.",
-                s(stages),
-                s(hosts)
-            );
+            outln!("{BOLD}Plan:{BOLD:#} {}.", headline(plan));
         }
         Ending::Blocked(findings) => {
             view::error::findings(findings, Some(document));
             if !plan.forecast.stages.is_empty() {
-                anstream::println!("After these stages the above stands in the way.");
+                outln!("The plan is blocked after these stages; see above.");
             }
         }
         Ending::Circle(key) => view::error::plain(&format!(
-            "the plan goes in a circle at `{key}`: please report this"
+            "internal error: stage `{key}` repeats; please report this"
         )),
     }
 }
 
-fn s(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
+/// The plan in one line: what changes, how many stages, hosts and restarts, and whether service is interrupted.
+fn headline(plan: &Plan) -> String {
+    let stages = &plan.forecast.stages;
+    let members = &plan.planner.topology.members;
+    let hosts: BTreeSet<&HostId> = stages
+        .iter()
+        .filter_map(|stage| match &stage.work {
+            Work::Hosts(tasks) => Some(tasks.keys()),
+            Work::Cluster(_) | Work::Operator(_) => None,
+        })
+        .flatten()
+        .collect();
+    let runs = |name: &MemberName| {
+        let member = plan.planner.topology.member(name);
+        member.is_some_and(|member| {
+            let host = plan.seen.host(&member.host);
+            host.is_some_and(|host| host.processes.contains_key(name))
+        })
+    };
+    let restarts = stages
+        .iter()
+        .flat_map(|stage| stage.stops(members))
+        .filter(|name| runs(name))
+        .count();
+    let outage = stages
+        .iter()
+        .any(|stage| matches!(stage.impact, Impact::Outage(_)));
+    let mut parts = Vec::new();
+    let wanted = plan.planner.topology.spec.etcd.to_string();
+    let running: BTreeSet<&str> = plan
+        .seen
+        .members
+        .values()
+        .filter_map(|view| Some(view.yes()?.version.as_str()))
+        .filter(|version| *version != wanted)
+        .collect();
+    if !running.is_empty() && restarts > 0 {
+        let running: Vec<&str> = running.into_iter().collect();
+        parts.push(format!("etcd {} -> {wanted}", running.join(", ")));
+    }
+    parts.push(format!(
+        "{} on {}",
+        count(stages.len(), "stage"),
+        count(hosts.len(), "host")
+    ));
+    if restarts > 0 {
+        parts.push(count(restarts, "restart"));
+    }
+    parts.push(if outage { "OUTAGE" } else { "no outage" }.to_owned());
+    let last = match plan.planner.goal {
+        Goal::Converge { .. } => "; then verify",
+        Goal::Reset { .. } => "",
+    };
+    format!("{}{last}", parts.join(", "))
 }
 
 fn stage_lines(index: usize, stage: &Stage, seen: &Observation, whole: bool) {
-    anstream::println!("{BOLD}{}. {}{BOLD:#}", index + 1, stage.title);
+    outln!("{BOLD}{}. {}{BOLD:#}", index + 1, stage.title);
     match &stage.impact {
         Impact::None => {}
         Impact::Restart(member) => {
-            anstream::println!("   {YELLOW}{member} restarts while the others serve{YELLOW:#}");
+            outln!("   {YELLOW}{member} restarts; the other members stay available{YELLOW:#}");
         }
-        Impact::Outage(what) => anstream::println!("   {RED}OUTAGE: {what}{RED:#}"),
+        Impact::Outage(what) => outln!("   {RED}OUTAGE: {what}{RED:#}"),
     }
     for why in &stage.why {
-        anstream::println!("   because {why}");
+        outln!("   because {why}");
     }
     match &stage.work {
         Work::Operator(steps) => steps.iter().for_each(|step| {
-            anstream::println!("   {GREEN}+{GREEN:#} here: {}", operator_words(step));
+            outln!("   {GREEN}+{GREEN:#} locally: {}", operator_words(step));
         }),
         Work::Cluster(ClusterStep::MoveLeader { from, to }) => {
-            anstream::println!("   {YELLOW}~{YELLOW:#} leader: {from} -> {to}");
+            outln!("   {YELLOW}~{YELLOW:#} leader: {from} -> {to}");
         }
         Work::Hosts(tasks) => {
             for (host, steps) in tasks {
-                anstream::println!("   on {host}");
+                outln!("   on {host}");
                 steps
                     .iter()
                     .for_each(|step| host_step(host, step, seen, whole));
             }
         }
     }
-    anstream::println!();
+    outln!();
 }
 
 fn host_step(host: &HostId, step: &HostStep, seen: &Observation, whole: bool) {
     let (mark, text) = step_words(step);
+    // What does not run yet is started, and there is nothing to stop.
+    let runs = seen
+        .host(host)
+        .is_some_and(|view| !view.processes.is_empty());
+    let text = match step {
+        HostStep::Kill { .. } if !runs => return,
+        HostStep::Restart(unit) if !runs => format!("start {unit}"),
+        _ => text,
+    };
     let style = match mark {
         "+" => GREEN,
         "-" => RED,
@@ -101,20 +164,20 @@ fn host_step(host: &HostId, step: &HostStep, seen: &Observation, whole: bool) {
             .is_some_and(|view| view.files.contains_key(path))
     };
     match step {
-        HostStep::File(artifact) if exists(&artifact.path) => {
-            anstream::println!("     {YELLOW}~{YELLOW:#} {text}");
+        HostStep::File(artifact) | HostStep::Pod(artifact) if exists(&artifact.path) => {
+            outln!("     {YELLOW}~{YELLOW:#} {text}");
             diff(host, artifact, seen);
         }
         HostStep::File(Artifact {
             content: Content::Text(unit),
             ..
         }) if whole => {
-            anstream::println!("     {style}{mark}{style:#} {text}");
+            outln!("     {style}{mark}{style:#} {text}");
             for line in unit.lines() {
-                anstream::println!("         {GREEN}+ {line}{GREEN:#}");
+                outln!("         {GREEN}+ {line}{GREEN:#}");
             }
         }
-        _ => anstream::println!("     {style}{mark}{style:#} {text}"),
+        _ => outln!("     {style}{mark}{style:#} {text}"),
     }
 }
 
@@ -133,8 +196,8 @@ fn diff(host: &HostId, artifact: &Artifact, seen: &Observation) {
         let line = change.value().trim_end();
         match change.tag() {
             ChangeTag::Equal => {}
-            ChangeTag::Delete => anstream::println!("         {RED}- {line}{RED:#}"),
-            ChangeTag::Insert => anstream::println!("         {GREEN}+ {line}{GREEN:#}"),
+            ChangeTag::Delete => outln!("         {RED}- {line}{RED:#}"),
+            ChangeTag::Insert => outln!("         {GREEN}+ {line}{GREEN:#}"),
         }
     }
 }

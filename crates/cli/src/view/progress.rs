@@ -34,7 +34,8 @@ pub(crate) fn start(as_json: bool) -> (Option<Progress>, UnboundedSender<Event>,
 
 fn plain(body: &Body) {
     match body {
-        Body::Started { .. } | Body::Failed { .. } => {}
+        // How it ended is printed as the command's own result.
+        Body::Started { .. } | Body::Failed { .. } | Body::Stopped { .. } => {}
         Body::Waiting { holder } => anstream::eprintln!("{holder}"),
         Body::StageStarted { index, title, .. } => anstream::eprintln!("{}. {title}", index + 1),
         Body::Host { host, what, state } => {
@@ -46,8 +47,7 @@ fn plain(body: &Body) {
         Body::StageDone { elapsed_ms, .. } => {
             anstream::eprintln!("   done in {}", seconds(*elapsed_ms));
         }
-        Body::Done { elapsed_ms } => anstream::eprintln!("all done in {}", seconds(*elapsed_ms)),
-        Body::Stopped { message } => anstream::eprintln!("{message}"),
+        Body::Done { elapsed_ms } => anstream::eprintln!("completed in {}", seconds(*elapsed_ms)),
     }
 }
 
@@ -84,11 +84,12 @@ impl Screen {
 
     fn bytes(&self, what: &str, done: u64, total: u64) {
         if let Some(bar) = self.line(what) {
-            bar.set_message(if total > 0 {
-                format!("{} of {} MiB", done >> 20, total >> 20)
-            } else {
-                format!("{} MiB", done >> 20)
-            });
+            // A stage of a few files has no bytes worth counting, and once all are sent the host works on them.
+            if total >= 1 << 20 && done < total {
+                bar.set_message(format!("{} of {} MiB", done >> 20, total >> 20));
+            } else if total == 0 {
+                bar.set_message(format!("{} MiB", done >> 20));
+            }
         }
     }
 
@@ -130,13 +131,9 @@ impl Screen {
             }
             Body::Done { elapsed_ms } => {
                 self.clear();
-                self.say(&format!("all done in {}", seconds(*elapsed_ms)));
+                self.say(&format!("completed in {}", seconds(*elapsed_ms)));
             }
-            Body::Failed { .. } => self.clear(),
-            Body::Stopped { message } => {
-                self.clear();
-                self.say(message);
-            }
+            Body::Failed { .. } | Body::Stopped { .. } => self.clear(),
         }
     }
 }

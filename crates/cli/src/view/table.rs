@@ -1,7 +1,6 @@
 //! Tables.
 
-use std::io::Write;
-
+use crate::view::outln;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
@@ -19,6 +18,5 @@ pub(crate) fn print(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
         .lines()
         .map(|line| line.trim_end().trim_start_matches(' ').to_owned())
         .collect();
-    // A reader that has gone (`| head`) is no failure.
-    let _ = writeln!(std::io::stdout(), "{}", text.join("\n"));
+    outln!("{}", text.join("\n"));
 }

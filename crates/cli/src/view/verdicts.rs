@@ -1,5 +1,6 @@
 //! What `verify` found, a line a finding.
 
+use crate::view::outln;
 use anstyle::{AnsiColor, Style};
 use etcdup_core::finding::{Finding, Verdict};
 
@@ -23,7 +24,7 @@ pub(crate) fn print(findings: &[Finding]) {
             Verdict::Error => (AnsiColor::Red, "FAIL"),
         };
         let style = Style::new().fg_color(Some(colour.into()));
-        anstream::println!(
+        outln!(
             "{style}{mark}{style:#}  {:width$}  {:subjects$}  {}",
             finding.id,
             finding.subject,

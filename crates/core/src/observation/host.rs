@@ -43,10 +43,26 @@ pub struct HostView {
     pub images: BTreeSet<String>,
     /// The last lines of each member's log, where it does not run as it should.
     pub console: BTreeMap<MemberName, Console>,
-    /// The host record.
-    pub record: Option<HostRecord>,
+    /// The host record; that it cannot be read is something else than that there is none.
+    pub record: Seen<Option<HostRecord>>,
+    /// The marks found in data directories, by directory.
+    pub marks: BTreeMap<HostPath, String>,
     /// The lease on this host, where somebody holds one.
     pub lease: Option<LeaseView>,
+}
+
+impl HostView {
+    /// The host record, where there is one that can be read.
+    #[must_use]
+    pub fn record(&self) -> Option<&HostRecord> {
+        self.record.yes()?.as_ref()
+    }
+
+    /// The host record, to change it.
+    #[must_use]
+    pub fn record_mut(&mut self) -> Option<&mut HostRecord> {
+        self.record.yes_mut()?.as_mut()
+    }
 }
 
 /// The last lines of a log.
@@ -206,6 +222,8 @@ pub struct FileView {
     pub sha256: Option<String>,
     /// Its text, where that was asked for.
     pub text: Option<String>,
+    /// When its content last changed, in seconds since 1970 by the host's clock.
+    pub modified: Option<i64>,
 }
 
 /// A systemd unit.
@@ -225,6 +243,17 @@ pub struct UnitView {
     pub restarts: u32,
     /// Whether its file changed since systemd read it.
     pub needs_reload: bool,
+    /// Its drop-ins.
+    pub drop_ins: Vec<DropIn>,
+}
+
+/// A file that changes a unit from beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DropIn {
+    /// Where it is.
+    pub path: String,
+    /// The directives in it, such as `ExecStart=...`.
+    pub directives: Vec<String>,
 }
 
 /// A running etcd: the same for every runtime, for it is read from /proc.
@@ -238,6 +267,8 @@ pub struct EtcdProcess {
     pub flags: FlagSet,
     /// Whether its manifest was written after it began: the kubelet has not seen it yet.
     pub outdated: bool,
+    /// When it started, in seconds since 1970 by the host's clock.
+    pub since: Option<i64>,
     /// Arguments and `ETCD_*` variables that etcd does not know.
     pub strays: Vec<String>,
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::MemberName;
 use crate::path::HostPath;
 
-/// `<state>/<cluster>.json`: a hint, never a truth. Deleting it costs a rehash, no more.
+/// `<state>/<cluster>.json`: what no other place on the host remembers. That a cluster was bootstrapped must outlive its
+/// data, or a lost disk would look like a first start. A record that cannot be read is unknown, never absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
     /// `etcdup/record/1`.
@@ -18,10 +20,60 @@ pub struct HostRecord {
     pub resets: u64,
     /// SHA-256 of the topology that was applied last.
     pub spec: String,
+    /// Who made the first change on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// The generation whose bootstrap was started. A later bootstrap without any data takes the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<u64>,
+    /// The cluster's ID, in hex, once a quorum was seen healthy. From then on no member of it is ever started as new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The members on this host that were seen healthy.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<MemberName, RecordedMember>,
     /// What was written, by path.
     pub files: BTreeMap<HostPath, RecordedFile>,
     /// The last operations, oldest first; at most twenty.
     pub history: Vec<Operation>,
+}
+
+/// Who made the first change on a host, and from where: that is where the cluster's CA was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Who, `user@machine`.
+    pub who: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The directory of the topology file.
+    pub directory: String,
+}
+
+/// A member that was seen healthy on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedMember {
+    /// Its ID, in hex.
+    pub id: String,
+    /// The mark that was left in its data directory, which a directory that was refilled cannot have.
+    pub mark: String,
+    /// The version it ran.
+    pub version: String,
+}
+
+impl HostRecord {
+    /// The cluster's ID, once it was seen healthy.
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<u64> {
+        u64::from_str_radix(self.cluster.as_deref()?, 16).ok()
+    }
+}
+
+impl RecordedMember {
+    /// The member's ID.
+    #[must_use]
+    pub fn id(&self) -> Option<u64> {
+        u64::from_str_radix(&self.id, 16).ok()
+    }
 }
 
 /// A file that etcdup wrote.

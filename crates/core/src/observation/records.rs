@@ -7,13 +7,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::host::{
-    Architecture, DataDir, Disk, EtcdProcess, FileKind, FileView, HostView, Init, Listener,
+    Architecture, DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostView, Init, Listener,
     StrangeEtcd, UnitView,
 };
 use super::record::LeaseView;
 use super::wal::wal_identity;
 use crate::flag::FlagSource;
 use crate::path::HostPath;
+use crate::seen::Seen;
 
 /// An answer that is not whole or not understood. The host counts as unseen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,12 +128,12 @@ impl Reader {
                     .push((interface.to_owned(), address.parse().ok()?));
             }
             ["user", user] => view.facts.users.push(user.to_owned()),
-            ["file", path, kind, mode, owner, size, sum] => {
+            ["file", path, kind, mode, owner, size, sum, modified] => {
                 let file = FileView {
                     kind: match kind {
                         "file" => FileKind::File,
                         "dir" => FileKind::Directory,
-                        "link" => FileKind::Link(text(sum)?),
+                        "link" => FileKind::Link(text(sum)?.trim_end().to_owned()),
                         _ => FileKind::Other,
                     },
                     mode: mode.parse().ok()?,
@@ -140,6 +141,7 @@ impl Reader {
                     size: size.parse().ok()?,
                     sha256: (kind == "file" && sum != "-").then(|| sum.to_owned()),
                     text: None,
+                    modified: modified.parse().ok(),
                 };
                 view.files.insert(path.parse().ok()?, file);
             }
@@ -162,25 +164,37 @@ impl Reader {
                 result,
                 restarts,
                 reload,
+                drop_ins,
             ] => {
                 let unit = UnitView {
                     load: load.to_owned(),
                     active: active.to_owned(),
                     sub: sub.to_owned(),
-                    enabled: enabled == "enabled",
+                    // Units that something else pulls in have words of their own.
+                    enabled: [
+                        "enabled",
+                        "enabled-runtime",
+                        "static",
+                        "alias",
+                        "indirect",
+                        "generated",
+                    ]
+                    .contains(&enabled),
                     result: result.to_owned(),
                     restarts: restarts.parse().unwrap_or(0),
                     needs_reload: reload == "yes",
+                    drop_ins: read_drop_ins(&text(drop_ins)?),
                 };
                 view.units.insert(name.to_owned(), unit);
             }
-            ["proc", member, pid, exe, command, environment, age] => {
+            ["proc", member, pid, exe, command, environment, age, since] => {
                 let read = FlagSource::process(&words(command)?, variables(environment)?);
                 let process = EtcdProcess {
                     pid: pid.parse().ok()?,
                     exe: text(exe)?,
                     flags: read.flags,
                     outdated: age == "outdated",
+                    since: since.parse().ok(),
                     strays: read.strays.into_iter().map(|stray| stray.0).collect(),
                 };
                 view.processes.insert(member.parse().ok()?, process);
@@ -225,7 +239,7 @@ impl Reader {
             }
             ["disk", path, free_kib, device, fsync] => {
                 let disk = Disk {
-                    free: free_kib.parse::<u64>().ok()? * 1024,
+                    free: free_kib.parse::<u64>().ok()?.saturating_mul(1024),
                     device: text(device)?,
                     fsync_us: fsync.parse().ok(),
                 };
@@ -255,7 +269,16 @@ impl Reader {
                     text(lines)?.lines().map(str::to_owned).collect(),
                 );
             }
-            ["record", content] => view.record = serde_json::from_str(&text(content)?).ok(),
+            ["record", content] => {
+                view.record = match serde_json::from_str(&text(content)?) {
+                    Ok(record) => Seen::Yes(Some(record)),
+                    Err(error) => Seen::no(error.to_string()),
+                };
+            }
+            ["mark", path, mark] => {
+                view.marks
+                    .insert(path.parse().ok()?, text(mark)?.trim().to_owned());
+            }
             ["lease", state, operation, verb, epoch, who, since] => {
                 view.lease = Some(LeaseView {
                     operation: operation.to_owned(),
@@ -270,6 +293,22 @@ impl Reader {
         }
         Some(())
     }
+}
+
+/// A line starting with `#` names a drop-in, those below it are its directives.
+fn read_drop_ins(text: &str) -> Vec<DropIn> {
+    let mut found: Vec<DropIn> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match (line.strip_prefix("# "), found.last_mut()) {
+            (Some(path), _) => found.push(DropIn {
+                path: path.to_owned(),
+                directives: Vec::new(),
+            }),
+            (None, Some(last)) => last.directives.push(line.to_owned()),
+            (None, None) => {}
+        }
+    }
+    found
 }
 
 fn words(field: &str) -> Option<Vec<String>> {
@@ -308,8 +347,9 @@ mod tests {
 
     #[test]
     fn a_whole_answer_is_read() {
-        let answer =
-            format!("{SYS}file|/etc/etcd|dir|755|etcd:etcd|4096|-\nport|2379|12|ZXRjZA==\nend|3\n");
+        let answer = format!(
+            "{SYS}file|/etc/etcd|dir|755|etcd:etcd|4096|-|1700000000\nport|2379|12|ZXRjZA==\nend|3\n"
+        );
         let (view, _) = parse_records(&answer).unwrap();
         assert_eq!(view.facts.hostname, "host");
         assert_eq!(view.listeners[&2379].program, "etcd");

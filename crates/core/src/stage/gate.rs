@@ -1,10 +1,12 @@
 //! What must hold before or after a stage.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use crate::membership::{Electorate, NotSpared};
 use crate::name::MemberName;
-use crate::observation::Observation;
+use crate::observation::{MemberView, Observation};
 use crate::topology::HostId;
 
 /// Something that must hold within a time.
@@ -21,12 +23,21 @@ pub struct Gate {
 pub enum Holds {
     /// A linearizable read goes through this member.
     Serves(MemberName),
-    /// Without this member, the voters that serve still make a quorum of this many voters.
+    /// While these members are stopped together, a quorum of the cluster's voters stays healthy.
     QuorumWithout {
-        /// The member that may stop.
+        /// The members that may stop.
+        stop: BTreeSet<MemberName>,
+        /// The members of the topology, which stand in for the cluster's list if no member gives one.
+        members: Vec<MemberName>,
+    },
+    /// The member's etcd runs and listens on its peer port.
+    Listens {
+        /// The member.
         member: MemberName,
-        /// All voters.
-        voters: Vec<MemberName>,
+        /// Its host.
+        host: HostId,
+        /// Its peer port.
+        port: u16,
     },
     /// Another member leads.
     Follows(MemberName),
@@ -45,27 +56,31 @@ pub enum Holds {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// The member did not answer, or its read did not go through.
-    #[error("{member} does not serve: {why}")]
+    #[error("{member} is unhealthy: {why}")]
     NotServing {
         /// The member.
         member: MemberName,
         /// What it said.
         why: String,
     },
-    /// Stopping the member would cost the quorum.
-    #[error("without {member} {healthy} of {voters} voters serve; a quorum is {quorum}")]
-    QuorumLost {
-        /// The member that was to stop.
+    /// Another member answers under this one's address: its data was copied from there.
+    #[error("{member} answers as {other} (member {id:x}): its data directory is a copy")]
+    AnotherMember {
+        /// The member that was asked.
         member: MemberName,
-        /// Others that serve.
-        healthy: usize,
-        /// All voters.
-        voters: usize,
-        /// How many make a quorum.
-        quorum: usize,
+        /// Who answered.
+        other: String,
+        /// The ID that it answered with.
+        id: u64,
     },
+    /// Stopping the members would cost the quorum.
+    #[error(transparent)]
+    QuorumLost(#[from] NotSpared),
+    /// It does not listen on its peer port.
+    #[error("{0} does not listen on its peer port yet")]
+    NotListening(MemberName),
     /// The old process still runs, or no new one yet.
-    #[error("the new pod of {0} does not run yet")]
+    #[error("the new pod of {0} is not running yet")]
     NotRenewed(MemberName),
     /// It still leads.
     #[error("{0} still leads")]
@@ -92,7 +107,18 @@ impl Gate {
     pub fn check(&self, seen: &Observation) -> Result<(), Reason> {
         match &self.holds {
             Holds::Serves(member) => serves(seen, member),
-            Holds::QuorumWithout { member, voters } => quorum_without(seen, member, voters),
+            Holds::QuorumWithout { stop, members } => {
+                Ok(Electorate::of(seen, members).spare(stop)?)
+            }
+            Holds::Listens { member, host, port } => {
+                let view = seen.host(host);
+                let runs = view.is_some_and(|view| view.processes.contains_key(member));
+                if runs && view.is_some_and(|view| view.listeners.contains_key(port)) {
+                    Ok(())
+                } else {
+                    Err(Reason::NotListening(member.clone()))
+                }
+            }
             Holds::Follows(member) => match seen.leader() {
                 None => Err(Reason::NoLeader),
                 Some(leader) if leader == member => Err(Reason::StillLeads(member.clone())),
@@ -125,43 +151,39 @@ fn serves(seen: &Observation, member: &MemberName) -> Result<(), Reason> {
         None => not("it was not asked"),
         Some(Seen::No(unseen)) => not(&unseen.why),
         Some(Seen::Yes(view)) => match &view.served {
-            Seen::Yes(_) => Ok(()),
+            Seen::Yes(_) => own_identity(seen, member, view),
             Seen::No(unseen) => not(&unseen.why),
         },
     }
 }
 
-/// Whether the voters that serve, this one left out, still make a quorum. What was not seen does not serve.
-fn quorum_without(
-    seen: &Observation,
-    member: &MemberName,
-    voters: &[MemberName],
-) -> Result<(), Reason> {
-    let quorum = voters.len() / 2 + 1;
-    let healthy = voters
-        .iter()
-        .filter(|voter| *voter != member && seen.serves(voter))
-        .count();
-    if healthy >= quorum {
-        return Ok(());
+/// Two members that answer with one ID run on copies of one data directory, whatever else is healthy.
+fn own_identity(seen: &Observation, member: &MemberName, view: &MemberView) -> Result<(), Reason> {
+    let others = seen.members.iter().filter(|(name, _)| *name != member);
+    let same = others
+        .filter_map(|(name, other)| Some((name, other.yes()?)))
+        .find(|(_, other)| other.id == view.id && other.cluster == view.cluster);
+    match same {
+        None => Ok(()),
+        Some((other, _)) => Err(Reason::AnotherMember {
+            member: member.clone(),
+            other: other.to_string(),
+            id: view.id,
+        }),
     }
-    Err(Reason::QuorumLost {
-        member: member.clone(),
-        healthy,
-        voters: voters.len(),
-        quorum,
-    })
 }
 
 impl fmt::Display for Holds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Holds::Serves(member) => write!(f, "{member} serves"),
-            Holds::QuorumWithout { member, .. } => {
-                write!(f, "the others make a quorum without {member}")
+            Holds::Serves(member) => write!(f, "{member} is healthy"),
+            Holds::QuorumWithout { stop, .. } => {
+                let names: Vec<&str> = stop.iter().map(MemberName::as_str).collect();
+                write!(f, "quorum holds without {}", names.join(", "))
             }
-            Holds::Follows(member) => write!(f, "another member than {member} leads"),
-            Holds::Renewed { member, .. } => write!(f, "the new pod of {member} runs"),
+            Holds::Listens { member, .. } => write!(f, "{member} listens on its peer port"),
+            Holds::Follows(member) => write!(f, "leadership moved away from {member}"),
+            Holds::Renewed { member, .. } => write!(f, "new pod of {member} is running"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::certificate::CertRequest;
 use crate::name::{MemberName, UserName};
 use crate::path::{HostPath, Mode, Owner};
+use crate::topology::Member;
 
 /// A file that should be on a host.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +88,13 @@ pub enum HostStep {
         /// Where they come from.
         source: BinarySource,
     },
+    /// Links to the binaries of a version. What is no link stays as it is.
+    Links {
+        /// The directory of the binaries.
+        directory: HostPath,
+        /// Where links go.
+        links: HostPath,
+    },
     /// What keeps the clock right is enabled and started, or chrony installed.
     TimeSync,
     /// systemd reads its units again.
@@ -107,11 +115,15 @@ pub enum HostStep {
         pid_file: HostPath,
         /// Where its output goes.
         log_file: HostPath,
+        /// What tells its etcd from others: the data directory.
+        data: HostPath,
     },
     /// A detached process ends.
     Kill {
         /// Where its process id is.
         pid_file: HostPath,
+        /// What tells its etcd from others: the data directory.
+        data: HostPath,
     },
     /// An image is loaded from an archive of the operator's.
     Image {
@@ -128,6 +140,8 @@ pub enum HostStep {
         manifest: HostPath,
         /// What tells its etcd from others: the data directory.
         data: HostPath,
+        /// Whether its etcd has ended: then the kubelet is given time to start it by itself first.
+        ended: bool,
     },
     /// A static pod's manifest is taken away, and its etcd has ended.
     StopPod {
@@ -136,6 +150,11 @@ pub enum HostStep {
         /// What tells its etcd from others: the data directory.
         data: HostPath,
     },
+    /// The host record notes that the cluster was bootstrapped and that this member is healthy, and its data directory is
+    /// marked.
+    Note(Noted),
+    /// The host record forgets the cluster; nothing else is left of it on the host.
+    Forget,
     /// Data is kept under another name.
     Keep {
         /// The directory.
@@ -143,6 +162,63 @@ pub enum HostStep {
     },
     /// A file or directory is deleted.
     Remove(HostPath),
+}
+
+/// What the host record keeps of a member that was seen healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// The member.
+    pub member: MemberName,
+    /// Its ID.
+    pub id: u64,
+    /// The cluster's ID.
+    pub cluster: u64,
+    /// The version it runs.
+    pub version: String,
+    /// Its data directory, which is marked.
+    pub data: HostPath,
+    /// The mark that is there already: it stays, since a mark and a record that are not written together must not make a
+    /// healthy member look like a lost one.
+    pub mark: Option<String>,
+}
+
+impl HostStep {
+    /// Whether this step stops the member, if only for a moment.
+    ///
+    /// Exhaustive on purpose: the quorum is checked again for exactly these steps, so a new step does not compile before
+    /// this question is answered.
+    #[must_use]
+    pub fn stops(&self, member: &Member) -> bool {
+        let layout = &member.layout;
+        match self {
+            Self::Restart(unit) | Self::Disable(unit) => *unit == layout.unit,
+            Self::Kill { pid_file, .. } => *pid_file == layout.pid_file,
+            Self::StopPod { manifest, .. } | Self::BouncePod { manifest, .. } => {
+                *manifest == layout.manifest
+            }
+            Self::Pod(artifact) => artifact.path == layout.manifest,
+            // A data directory that goes away under a running member stops it too.
+            Self::Keep { path } | Self::Remove(path) => layout.data.is_within(path),
+            Self::User { .. }
+            | Self::Directory { .. }
+            | Self::File(_)
+            | Self::Binaries { .. }
+            | Self::Links { .. }
+            | Self::TimeSync
+            | Self::Reload
+            | Self::Enable(_)
+            | Self::Spawn { .. }
+            | Self::Image { .. }
+            | Self::Note(_)
+            | Self::Forget => false,
+        }
+    }
+
+    /// Whether this step deletes or moves data or files.
+    #[must_use]
+    pub fn destroys(&self) -> bool {
+        matches!(self, Self::Keep { .. } | Self::Remove(_))
+    }
 }
 
 /// One step on the operator's own machine.

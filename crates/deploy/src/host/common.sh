@@ -9,6 +9,9 @@ umask 077
 # A login shell may have printed before; what counts begins here.
 echo '@etcdup'
 
+# Not `echo`: dash's reads `\c`, `\n` and `\t` in what it prints, and names of users may hold a backslash.
+say() { printf '%s\n' "$1"; }
+
 b64() { base64 | tr -d '\n'; }
 b64_of() { printf '%s' "$1" | b64; }
 
@@ -19,7 +22,7 @@ read_header() {
 
 uptime_ms() {
     read -r up _ </proc/uptime
-    echo "${up%.*}$(printf '%.2s' "${up#*.}00")0"
+    say "${up%.*}$(printf '%.2s' "${up#*.}00")0"
 }
 
 boot_id() { cat /proc/sys/kernel/random/boot_id; }
@@ -27,13 +30,19 @@ boot_id() { cat /proc/sys/kernel/random/boot_id; }
 # The directory above: `/data` lies in `/`.
 parent_of() {
     above=${1%/*}
-    echo "${above:-/}"
+    say "${above:-/}"
 }
 
 # Directories that are missing above something of ours are for everybody to pass.
 make_parents() { (umask 022 && mkdir -p "$1"); }
 
-refused() { echo "@refused|$(b64_of "$1")"; }
+# The newest of these files; nothing where there is none.
+newest() {
+    # shellcheck disable=SC2012
+    ls -t -- "$@" 2>/dev/null | head -n 1
+}
+
+refused() { say "@refused|$(b64_of "$1")"; }
 
 # A directory of etcdup's own: another user's link or directory in its place is refused.
 own_directory() {
@@ -44,25 +53,49 @@ own_directory() {
 read_lease() {
     [ -f "$state/lease" ] || return 1
     IFS='|' read -r l_operation l_verb l_epoch l_who l_since l_boot l_uptime <"$state/lease" || return 1
-    [ -n "$l_uptime" ]
+    # A file that is not of our making holds nothing, and must not end the script that reads it.
+    case ${l_epoch:-x}${l_uptime:-x} in *[!0-9]*) l_operation='' l_epoch=0; return 1 ;; esac
 }
 
 lease_expired() {
     [ "$l_boot" != "$(boot_id)" ] || [ "$(($(uptime_ms) - l_uptime))" -gt 30000 ]
 }
 
-# The etcd that runs on this data directory, whoever started it: a pod's is seen in /proc as any other.
+# Whether this process is an etcd: a replaced file is still what runs, and its name says so.
+is_etcd() {
+    case $(readlink "/proc/${1:-0}/exe" 2>/dev/null) in */etcd | */etcd' (deleted)') ;; *) return 1 ;; esac
+}
+
+# Whether this process is the etcd of this data directory: a process ID alone may have been given to another one since.
+runs_on() {
+    is_etcd "$1" || return 1
+    # Anyone can run a program of that name with that variable: it must be root's, or of the user whose data it is.
+    whose=$(stat -c %u "/proc/$1" 2>/dev/null) || return 1
+    [ "$whose" = 0 ] || [ "$whose" = "$(stat -L -c %u "$2" 2>/dev/null || say "$whose")" ] || return 1
+    {
+        tr '\0' '\n' <"/proc/$1/environ" | grep -qxF "ETCD_DATA_DIR=$2" ||
+            tr '\0' '\n' <"/proc/$1/cmdline" | sed 's/^--*data-dir=//' | grep -qxF "$2"
+    } 2>/dev/null
+}
+
+# The etcd that runs on this data directory, no matter what started it: a pod's is in /proc as any other.
 etcd_of_data() {
     for process in /proc/[0-9]*; do
-        case $(readlink "$process/exe" 2>/dev/null) in */etcd | */etcd' (deleted)') ;; *) continue ;; esac
-        if {
-            tr '\0' '\n' <"$process/environ" | grep -qxF "ETCD_DATA_DIR=$1" ||
-                tr '\0' '\n' <"$process/cmdline" | sed 's/^--*data-dir=//' | grep -qxF "$1"
-        } 2>/dev/null; then
-            echo "${process#/proc/}"
-            return
-        fi
+        ! runs_on "${process#/proc/}" "$1" || { say "${process#/proc/}"; return; }
     done
+}
+
+# Runs a command inside a fresh directory of root's below another one, which may belong to another user: `in_fresh DIR NAME
+# COMMAND...`. Whatever that user puts in the way, the command's working directory is the one made here, in which nobody else
+# writes, so relative names are safe. Opening a file by a name in the user's directory is not: shells' `set -C` is O_EXCL for
+# ordinary files only, and follows a link to a device.
+in_fresh() {
+    (
+        cd -P "$1/" && above=$(pwd -P) && name=$2 && shift 2 || exit 1
+        [ -d "$name" ] || mkdir -m 700 "$name" || exit 1
+        cd -P "$name" && [ "$(pwd -P)" = "${above%/}/$name" ] && [ -O . ] || exit 1
+        "$@"
+    )
 }
 
 # Whichever runs containers here: containerd as the kubelet uses it, or podman.

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
-# Takes, renews or gives back the lease on a host. The request is the second line: `take|VERB|WHO|SINCE`, `renew` or
-# `release`. The answer is `@lease|taken|EPOCH`, `@lease|kept`, `@lease|released`, or
-# `@lease|held|OPERATION|VERB|EPOCH|WHO|SINCE|RENEWED` when it is somebody else's.
+# Takes, renews or releases the lease on a host. The request is the second line: `take|VERB|WHO|SINCE|DEAD`, `renew` or
+# `release`; DEAD is an operation that the operator knows to have ended without releasing. The answer is
+# `@lease|taken|EPOCH`, `@lease|kept`, `@lease|released`, `@lease|busy|WHO` while the last script of the holder before still
+# runs, or `@lease|held|OPERATION|VERB|EPOCH|WHO|SINCE|RENEWED` when another operation holds it.
 
 write_lease() {
     printf '%s\n' "$1|$(boot_id)|$(uptime_ms)" >"$state/.lease.new" && mv -f "$state/.lease.new" "$state/lease"
@@ -9,25 +10,28 @@ write_lease() {
 
 main() {
     read_header || { refused 'the input has no header'; exit 65; }
-    IFS='|' read -r request verb who since
-    own_directory "$state" || { refused "cannot make $state, or it belongs to somebody else"; exit 65; }
+    IFS='|' read -r request verb who since dead || { refused 'the request is cut off'; exit 65; }
+    own_directory "$state" || { refused "cannot make $state, or it is owned by another user"; exit 65; }
     exec 9>"$state/lease.lock"
     timeout 10 flock 9 || { refused 'the lease is locked'; exit 65; }
     l_operation='' l_epoch=0
-    if read_lease && [ "$l_operation" != "$operation" ] && ! lease_expired; then
-        echo "@lease|held|$l_operation|$l_verb|$l_epoch|$l_who|$l_since|$l_uptime"
+    if read_lease && [ "$l_operation" != "$operation" ] && [ "$l_operation" != "${dead:-none}" ] && ! lease_expired; then
+        say "@lease|held|$l_operation|$l_verb|$l_epoch|$l_who|$l_since|$l_uptime"
         exit 0
     fi
     case $request in
     take)
+        # A dead operator's last script ends before its successor writes anywhere, on this host or on another.
+        exec 8>"$state/stage.lock"
+        flock -n 8 || { say "@lease|busy|${l_who:-another operation}"; exit 0; }
         next=$((l_epoch + 1))
-        write_lease "$operation|$verb|$next|$who|$since" && echo "@lease|taken|$next"
+        write_lease "$operation|$verb|$next|$who|$since" && say "@lease|taken|$next"
         ;;
     renew)
         if [ "$l_operation|$l_epoch" = "$operation|$epoch" ]; then
             write_lease "$l_operation|$l_verb|$l_epoch|$l_who|$l_since" && echo '@lease|kept'
         else
-            echo "@lease|held|$l_operation|${l_verb:-}|$l_epoch|${l_who:-}|${l_since:-}|${l_uptime:-}"
+            say "@lease|held|$l_operation|${l_verb:-}|$l_epoch|${l_who:-}|${l_since:-}|${l_uptime:-}"
         fi
         ;;
     release)

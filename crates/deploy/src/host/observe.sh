@@ -1,21 +1,23 @@
 # shellcheck shell=sh
 # Answers queries about a host as records, `key|field|field`, free text in base64, closed by `end|COUNT`.
 # It leaves nothing behind; only the measurement of a disk writes a file, and takes it away.
-# Queries, one a line: tool, image, user, file, dir, bin, text, cert, member, data, disk, every, time, port, name, reverse.
+# Queries, one a line: tool, image, user, file, dir, link, bin, text, cert, member, data, disk, every, time, port, name,
+# reverse.
 
 # Numbers the records and closes them, but only after the producer's own last word: a cut answer is never whole.
 closing() { awk '$0 == "complete" { print "end|" n + 0; exit } { print; n++ }'; }
 
 observe_queries() {
-    files='' dirs='' bins='' texts='' certs='' members='' datas='' disks='' every='' time='' ports='' names='' reverses='' users=''
+    files='' dirs='' links='' bins='' texts='' certs='' members='' datas='' disks='' every='' time='' ports='' names='' reverses='' users=''
     while IFS='|' read -r kind one two three; do
         case $kind in
         end) break ;;
-        image) ! has_image "$one" || echo "image|$(b64_of "$one")" ;;
-        tool) command -v "$one" >/dev/null 2>&1 || echo "missing|$one" ;;
+        image) ! has_image "$one" || say "image|$(b64_of "$one")" ;;
+        tool) command -v "$one" >/dev/null 2>&1 || say "missing|$one" ;;
         user) users="$users $one" ;;
         file) files="$files $one" ;;
         dir) dirs="$dirs $one" ;;
+        link) links="$links $one" ;;
         bin) bins="$bins $one" ;;
         text) texts="$texts $one" files="$files $one" ;;
         cert) certs="$certs $one" files="$files $one" ;;
@@ -44,46 +46,56 @@ observe_system() {
     esac
     selinux=no
     [ ! -e /sys/fs/selinux/enforce ] || selinux=yes
-    echo "sys|$machine|$(boot_id)|$(uptime_ms)|$((clock - now))|$(uname -m)|$(id -u)|$(b64_of "$hostname")|$(b64_of "$system")|$init|$selinux"
+    say "sys|$machine|$(boot_id)|$(uptime_ms)|$((clock - now))|$(uname -m)|$(id -u)|$(b64_of "$hostname")|$(b64_of "$system")|$init|$selinux"
     if command -v ip >/dev/null 2>&1; then
         ip -o addr show scope global | awk '{ split($4, a, "/"); print "addr|" $2 "|" a[1] }'
     fi
     sed -n 's/^nameserver[[:space:]]*\([^[:space:]]*\).*/resolver|\1/p' /etc/resolv.conf 2>/dev/null
     login=${SUDO_USER:-$(id -un)}
-    echo "home|$(b64_of "$(getent passwd "$login" 2>/dev/null | cut -d: -f6)")"
+    say "home|$(b64_of "$(getent passwd "$login" 2>/dev/null | cut -d: -f6)")"
     for user in $users; do
-        ! id -u "$user" >/dev/null 2>&1 || echo "user|$user"
+        ! id -u "$user" >/dev/null 2>&1 || say "user|$user"
     done
 }
 
 observe_files() {
     # A directory may be a link to a larger disk.
     for path in $dirs; do
-        [ ! -d "$path" ] || stat -L -c 'file|%n|dir|%a|%U:%G|%s|-' "$path"
+        [ ! -d "$path" ] || stat -L -c 'file|%n|dir|%a|%U:%G|%s|-|%Y' "$path"
+    done
+    for path in $links; do
+        if [ -L "$path" ]; then
+            say "file|$path|link|777|-|0|$(readlink "$path" | b64)|-"
+        elif [ -e "$path" ]; then
+            stat -c 'file|%n|other|%a|%U:%G|%s|-|%Y' "$path"
+        fi
     done
     [ -z "$files$bins" ] || {
         # shellcheck disable=SC2086
         {
-            sha256sum $files 2>/dev/null | sed 's/^\\//; s/^/sum|/'
+            # Not what would be waited for without end, such as a pipe.
+            ordinary=''
+            for path in $files; do [ ! -f "$path" ] || ordinary="$ordinary $path"; done
+            [ -z "$ordinary" ] || timeout 60 sha256sum $ordinary 2>/dev/null | sed 's/^\\//; s/^/sum|/'
             binary_sums
-            stat -c 'stat|%n|%F|%a|%U:%G|%s' $files $bins 2>/dev/null
+            stat -c 'stat|%n|%F|%a|%U:%G|%s|%Y' $files $bins 2>/dev/null
         } | awk -F'|' '
             $1 == "sum" { split($2, s, "  "); sum[s[2]] = s[1]; next }
             seen[$2]++ { next }
-            $3 ~ /^regular/ { print "file|" $2 "|file|" $4 "|" $5 "|" $6 "|" sum[$2]; next }
-            $3 == "directory" { print "file|" $2 "|dir|" $4 "|" $5 "|" $6 "|-"; next }
+            $3 ~ /^regular/ { print "file|" $2 "|file|" $4 "|" $5 "|" $6 "|" sum[$2] "|" $7; next }
+            $3 == "directory" { print "file|" $2 "|dir|" $4 "|" $5 "|" $6 "|-|" $7; next }
             $3 == "symbolic link" { next }
-            { print "file|" $2 "|other|" $4 "|" $5 "|" $6 "|-" }'
+            { print "file|" $2 "|other|" $4 "|" $5 "|" $6 "|-|" $7 }'
         for path in $files $bins; do
-            [ ! -L "$path" ] || echo "file|$path|link|777|-|0|$(readlink "$path" | b64)"
+            [ ! -L "$path" ] || say "file|$path|link|777|-|0|$(readlink "$path" | b64)|-"
         done
     }
     for path in $texts; do
-        [ ! -f "$path" ] || echo "text|$path|$(b64 <"$path")"
+        [ ! -f "$path" ] || say "text|$path|$(b64 <"$path")"
     done
     # Nothing but certificates leaves: a file may hold a key beside one.
     for path in $certs; do
-        [ ! -f "$path" ] || echo "cert|$path|$(sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p' "$path" | b64)"
+        [ ! -f "$path" ] || say "cert|$path|$(sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p' "$path" | b64)"
     done
 }
 
@@ -97,7 +109,15 @@ binary_sums() {
         now_stat=$(stat -c '%s %Y %i' "$path" 2>/dev/null) || continue
         known=$(noted_sum "$path" "$now_stat")
         [ -n "$known" ] || [ "${hash_unknown:-yes}" = no ] || known=$(sha256sum "$path" | cut -d' ' -f1)
-        echo "sum|${known:--}  $path"
+        say "sum|${known:--}  $path"
+    done
+}
+
+# What changes a unit from beside it: the path of each drop-in, then its directives.
+drop_ins_of() {
+    for drop_in in $1; do
+        say "# $drop_in"
+        sed '/^[[:space:]]*\([#;]\|$\)/d' "$drop_in" 2>/dev/null
     done
 }
 
@@ -111,25 +131,32 @@ observe_members() {
     shown=''
     if [ -n "$units" ] && command -v systemctl >/dev/null 2>&1; then
         # shellcheck disable=SC2086
-        shown=$(timeout 20 systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,Result,NRestarts,NeedDaemonReload,MainPID $units 2>/dev/null |
+        shown=$(timeout 20 systemctl show --property=Id,LoadState,ActiveState,SubState,UnitFileState,Result,NRestarts,NeedDaemonReload,MainPID,DropInPaths $units 2>/dev/null |
             awk -F= '
                 function out() {
                     if (v["Id"] != "") print "unit|" v["Id"] "|" v["LoadState"] "|" v["ActiveState"] "|" v["SubState"] "|" \
-                        v["UnitFileState"] "|" v["Result"] "|" v["NRestarts"] "|" v["NeedDaemonReload"] "|" v["MainPID"]
+                        v["UnitFileState"] "|" v["Result"] "|" v["NRestarts"] "|" v["NeedDaemonReload"] "|" v["MainPID"] "|" \
+                        v["DropInPaths"]
                     split("", v)
                 }
                 /^$/ { out(); next } { v[$1] = $2 } END { out() }')
-        printf '%s\n' "$shown" | sed '/^$/d; s/|[0-9]*$//'
+        printf '%s\n' "$shown" | while IFS='|' read -r kind id load active sub enabled result restarts reload pid drop_ins; do
+            [ -z "$kind" ] || say "unit|$id|$load|$active|$sub|$enabled|$result|$restarts|$reload|$(drop_ins_of "$drop_ins" | b64)"
+        done
     fi
     for entry in $members; do
         name=${entry%%|*} rest=${entry#*|}
         how=${rest%%|*} where=${rest#*|} after=
-        # A pod's data directory, then its manifest.
-        [ "$how" != pod ] || after=${where#*|} where=${where%%|*}
+        # A pod's data directory, then its manifest; a process's pid file, then its data directory.
+        [ "$how" = unit ] || { after=${where#*|} where=${where%%|*}; }
         case $how in
         unit) pid=$(printf '%s\n' "$shown" | awk -F'|' -v u="$where" '$2 == u { print $10 }') ;;
         pod) pid=$(etcd_of_data "$where") ;;
-        *) pid=$(cat "$where" 2>/dev/null) ;;
+        *)
+            pid=$(cat "$where" 2>/dev/null)
+            # After a reboot the pid file may hold the process ID of another member.
+            runs_on "${pid:-0}" "$after" || pid=
+            ;;
         esac
         exe=$(readlink "/proc/${pid:-0}/exe" 2>/dev/null) || exe=
         # A replaced file is still what runs, and says so by its name: `/opt/.../etcd (deleted)`.
@@ -138,40 +165,57 @@ observe_members() {
             pids="$pids $name"
             command=$(tr '\0' '\n' <"/proc/$pid/cmdline" | b64)
             variables=$(tr '\0' '\n' <"/proc/$pid/environ" | grep '^ETCD_' | b64)
-            echo "proc|$name|$pid|$(b64_of "$exe")|$command|$variables|$(age_of "$how" "$pid" "$after")"
+            began=$(began_of "$pid")
+            say "proc|$name|$pid|$(b64_of "$exe")|$command|$variables|$(age_of "$how" "$began" "$after")|$began"
         fi
         state_now=$(printf '%s\n' "$shown" | awk -F'|' -v u="$where" '$2 == u { print $4 "/" $5 }')
         case $how/$state_now in
         unit/active/running | unit/inactive/*) ;;
-        unit/?*) echo "log|$name|$(timeout 20 journalctl --unit="$where" --lines=12 --no-pager --output=cat 2>/dev/null | b64)" ;;
-        pod/*) [ -n "$exe" ] || pod_log "$name" ;;
-        file/*) [ -n "$exe" ] || [ ! -f "${where%.pid}.log" ] || echo "log|$name|$(tail -n 12 "${where%.pid}.log" | b64)" ;;
+        unit/?*) say "log|$name|$(timeout 20 journalctl --unit="$where" --lines=12 --no-pager --output=cat 2>/dev/null | b64)" ;;
+        pod/*) [ -n "$exe" ] || pod_log "$name" "$after" ;;
+        file/*) [ -n "$exe" ] || [ ! -f "${where%.pid}.log" ] || say "log|$name|$(tail -n 12 "${where%.pid}.log" | b64)" ;;
         esac
     done
 }
 
+# When a process began, in seconds since 1970.
+began_of() {
+    ticks=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20)
+    booted=$(awk '$1 == "btime" { print $2 }' /proc/stat)
+    [ -z "$ticks" ] || say "$((booted + ticks / 100))"
+}
+
 # A pod that began before its manifest was written is not the one that the manifest means.
 age_of() {
-    [ "$1" = pod ] || return 0
+    [ "$1" = pod ] && [ -n "$2" ] || return 0
     written=$(stat -c %Y "$3" 2>/dev/null) || return 0
-    began=$(stat -c %Y "/proc/$2" 2>/dev/null) || return 0
-    ticks=$(sed 's/.*) //' "/proc/$2/stat" 2>/dev/null | cut -d' ' -f20)
-    booted=$(awk '$1 == "btime" { print $2 }' /proc/stat)
-    [ -z "$ticks" ] || began=$((booted + ticks / 100))
-    [ "$((began + 1))" -ge "$written" ] || echo outdated
+    [ "$(($2 + 1))" -ge "$written" ] || say outdated
 }
 
-# What a pod said last, in the kubelet's own files.
+# What a pod printed last, in the kubelet's own files; where it never came to that, what the kubelet says of it: an image
+# that cannot be pulled is known within seconds.
 pod_log() {
-    last=
-    for file in /var/log/pods/*etcd*/etcd/*.log; do [ ! -f "$file" ] || last=$file; done
-    [ -z "$last" ] || echo "log|$1|$(tail -n 12 "$last" | b64)"
+    last=$(newest /var/log/pods/*etcd*/etcd/*.log)
+    pod=${2##*/}
+    lines=$({
+        timeout 20 journalctl --unit=kubelet --lines=400 --no-pager --output=cat 2>/dev/null |
+            grep -F -e "${pod%.yaml}" | grep -iE 'err|fail|back-off' | tail -n 4
+        # A panic's own line comes before its stack.
+        [ -z "$last" ] || { grep -hE 'panic|fatal' "$last" | tail -n 3; tail -n 12 "$last"; }
+    } | b64)
+    [ -z "$lines" ] || say "log|$1|$lines"
 }
 
+# What is nothing of etcd's and nothing of anyone's.
+is_leftover() {
+    case ${1##*/} in lost+found | *.kept-* | .etcdup-fsync.*) return 0 ;; *) return 1 ;; esac
+}
+
+# Every name counts, a link that leads nowhere too: its disk may only be missing.
 is_empty() {
-    for inside in "$1"/* "$1"/.[!.]*; do
-        case $inside in */lost+found | *.kept-* | */.etcdup-fsync.*) continue ;; esac
-        [ ! -e "$inside" ] || return 1
+    [ -d "$1" ] || return 1
+    for inside in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        { [ ! -e "$inside" ] && [ ! -L "$inside" ]; } || is_leftover "$inside" || return 1
     done
 }
 
@@ -181,7 +225,7 @@ time_services='chrony chronyd ntpsec ntp ntpd systemd-timesyncd'
 observe_time() {
     [ -n "$time" ] || return 0
     for service in $time_services; do
-        ! systemctl is-active --quiet "$service" 2>/dev/null || { echo "time|$service"; return; }
+        ! systemctl is-active --quiet "$service" 2>/dev/null || { say "time|$service"; return; }
     done
 }
 
@@ -196,7 +240,7 @@ is_hosts_own() {
     esac
 }
 
-# Every etcd that runs here, with the unit or the manifest that started it: for clusters that somebody else made.
+# Every etcd that runs here, with the unit or the manifest that started it: for clusters that were made by other means.
 observe_every() {
     [ "$every" = etcd ] || return 0
     for process in /proc/[0-9]*; do
@@ -216,23 +260,42 @@ observe_every() {
         version=''
         ! is_hosts_own "$process/exe" "$exe" || version=$(timeout 10 "$exe" --version 2>/dev/null | awk '/^etcd Version:/ { print $3 }')
         seen="$(b64_of "$exe")|$command|$variables|$(b64_of "$version")|$(b64_of "$image")"
-        echo "etcd|${process#/proc/}|$(stat -c %U "$process")|$unit|$manifest|$seen|$([ -z "$manifest" ] || b64 <"$manifest")"
+        say "etcd|${process#/proc/}|$(stat -c %U "$process")|$unit|$manifest|$seen|$([ -z "$manifest" ] || b64 <"$manifest")"
     done
+}
+
+# A first start that failed leaves a database behind, with no member in it, and never wrote a log: etcd starts on it as on an
+# empty directory. Its size says nothing, since it is allocated beforehand; a real one names members with their peer URLs.
+never_joined() {
+    db=$1/member/snap/db
+    [ -f "$db" ] && [ ! -L "$1/member" ] && [ ! -e "$1/member/.etcdup-mark" ] || return 1
+    for inside in "$1"/* "$1"/.[!.]* "$1"/..?* "$1"/member/* "$1"/member/.[!.]* "$1"/member/snap/* "$1"/member/snap/.[!.]* \
+        "$1"/member/wal/* "$1"/member/wal/.[!.]*; do
+        { [ -e "$inside" ] || [ -L "$inside" ]; } || continue
+        case ${inside#"$1"} in
+        /member | /member/snap | /member/wal | /member/snap/db) ;;
+        *) is_leftover "$inside" || return 1 ;;
+        esac
+    done
+    ! timeout 60 grep -qa peerURLs "$db"
 }
 
 observe_data() {
     for path in $datas; do
         if [ ! -e "$path" ]; then
-            echo "data|$path|absent|"
-        elif is_empty "$path"; then
-            echo "data|$path|empty|"
+            say "data|$path|absent|"
+        elif is_empty "$path" || never_joined "$path"; then
+            say "data|$path|empty|"
         else
             head=''
             for segment in "$path"/member/wal/*.wal; do
                 [ ! -f "$segment" ] || head=$(od -An -v -tx1 -N 64 "$segment" | tr -d ' \n')
                 break
             done
-            if [ -n "$head" ]; then echo "data|$path|member|$head"; else echo "data|$path|foreign|"; fi
+            if [ -n "$head" ]; then say "data|$path|member|$head"; else say "data|$path|foreign|"; fi
+            # A mark is a short line; anything else in its place is not read as root.
+            mark=$path/member/.etcdup-mark
+            [ ! -f "$mark" ] || [ -L "$mark" ] || say "mark|$path|$(timeout 5 head -c 64 "$mark" | b64)"
         fi
     done
 }
@@ -240,7 +303,7 @@ observe_data() {
 nearest_directory() {
     near=$1
     while [ ! -d "$near" ]; do near=${near%/*}; [ -n "$near" ] || near=/; done
-    echo "$near"
+    say "$near"
 }
 
 observe_disks() {
@@ -248,60 +311,64 @@ observe_disks() {
         path=${entry%%|*} near=$(nearest_directory "${entry%%|*}")
         fsync='-'
         { [ "${entry#*|}" = measure ] && [ ! -e "$path/member" ]; } && fsync=$(measure_fsync "$near")
-        df -Pk "$near" | awk 'NR == 2 { print $4, $1 }' | {
+        df -Pk "$near" | awk 'NR == 2 { print $(NF - 2), $1 }' | {
             read -r free device
-            echo "disk|$path|$free|$(b64_of "$device")|$fsync"
+            say "disk|$path|$free|$(b64_of "$device")|$fsync"
         }
     done
 }
 
 # The mean of fifty writes of 4 KiB, each waited for, in microseconds.
 measure_fsync() {
-    probe=$(mktemp "$1/.etcdup-fsync.XXXXXX" 2>/dev/null) || { echo '-'; return; }
-    find "$1" -maxdepth 1 -name '.etcdup-fsync.*' -mmin +5 -exec rm -f {} + 2>/dev/null
+    find "$1" -maxdepth 1 -name '.etcdup-fsync.*' -mmin +5 -exec rm -rf {} + 2>/dev/null
+    in_fresh "$1" ".etcdup-fsync.$$" fsync_time 2>/dev/null || say '-'
+    rm -rf "$1/.etcdup-fsync.$$"
+}
+
+fsync_time() {
     start=$(date +%s%N)
-    timeout 10 dd if=/dev/zero of="$probe" bs=4096 count=50 oflag=dsync 2>/dev/null
+    timeout 10 dd if=/dev/zero of=probe bs=4096 count=50 oflag=dsync || return 1
     ended=$(date +%s%N)
-    rm -f "$probe"
     case $start in
-    *[!0-9]*) echo '-' ;;
-    *) echo "$(((ended - start) / 50000))" ;;
+    *[!0-9]*) return 1 ;;
+    *) say "$(((ended - start) / 50000))" ;;
     esac
 }
 
 observe_ports() {
-    wanted=''
-    for entry in $ports; do
-        case " $pids " in *" ${entry#*|} "*) ;; *) wanted="$wanted ${entry%%|*}" ;; esac
-    done
-    [ -n "$wanted" ] || return 0
+    [ -n "$ports" ] || return 0
     listening=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { n = split($2, a, ":"); print a[n], $10 }')
-    for port in $wanted; do
+    for entry in $ports; do
+        port=${entry%%|*}
         hex=$(printf '%04X' "$port")
         inode=$(printf '%s\n' "$listening" | awk -v h="$hex" '$1 == h { print $2; exit }')
         [ -n "$inode" ] || continue
+        # Of a member that runs it is enough to know that it listens: looking for the owner reads every process.
+        case " $pids " in *" ${entry#*|} "*) say "port|$port|-|$(b64_of etcd)"; continue ;; esac
         # shellcheck disable=SC2012
         pid=$(ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v s="socket:[$inode]" '/^\/proc\// { split($1, p, "/") } $NF == s { print p[3]; exit }')
         program=$(cat "/proc/${pid:-0}/comm" 2>/dev/null) || program=
-        echo "port|$port|${pid:--}|$(b64_of "$program")"
+        say "port|$port|${pid:--}|$(b64_of "$program")"
     done
 }
 
 observe_names() {
+    # All at once: a resolver that is dead costs its time only once.
     for name in $names; do
-        echo "name|$name|$(timeout 10 getent ahosts "$name" 2>/dev/null | awk '!seen[$1]++ { printf "%s ", $1 }')"
+        say "name|$name|$(timeout 5 getent ahosts "$name" 2>/dev/null | awk '!seen[$1]++ { printf "%s ", $1 }')" &
     done
     for address in $reverses; do
-        echo "reverse|$address|$(timeout 10 getent hosts "$address" 2>/dev/null | awk '{ for (i = 2; i <= NF; i++) printf "%s ", $i }')"
+        say "reverse|$address|$(timeout 5 getent hosts "$address" 2>/dev/null | awk '{ for (i = 2; i <= NF; i++) printf "%s ", $i }')" &
     done
+    wait
 }
 
 observe_own() {
-    [ ! -f "$state/$cluster.json" ] || echo "record|$(b64 <"$state/$cluster.json")"
+    [ ! -f "$state/$cluster.json" ] || say "record|$(b64 <"$state/$cluster.json")"
     if read_lease; then
         held=held
         ! lease_expired || held=expired
-        echo "lease|$held|$l_operation|$l_verb|$l_epoch|$l_who|$l_since"
+        say "lease|$held|$l_operation|$l_verb|$l_epoch|$l_who|$l_since"
     fi
 }
 

@@ -5,9 +5,11 @@
 # Once the input is complete the script runs to its end, even when the link dies.
 
 unpack() {
-    own_directory "$state" || refuse "cannot make $state, or it belongs to somebody else"
+    own_directory "$state" || refuse "cannot make $state, or it is owned by another user"
     work=$(mktemp -d "$state/in.XXXXXX") || refuse "cannot write below $state"
     trap 'rm -rf "$work"' EXIT
+    # Without this dash and busybox leave what was unpacked so far, keys among it, when the link dies.
+    trap 'exit 129' HUP PIPE INT TERM
     tar -xf - -C "$work" 2>/dev/null || refuse 'the input was cut off'
     [ "$(tail -n 1 "$work/sums" 2>/dev/null)" = end ] || refuse 'the input was cut off'
     sed '$d' "$work/sums" >"$work/sums.list"
@@ -20,23 +22,32 @@ refuse() {
     exit 65
 }
 
-# Nobody else's script runs on this host, and the lease is ours: then a dead operator's last script ends before the
+# No other script runs on this host, and the lease is ours: then a dead operator's last script ends before the
 # successor's first write.
 hold_stage_lock() {
     exec 9>"$state/stage.lock"
     timeout 120 flock 9 || refuse 'another stage has been running on this host for two minutes'
     read_lease || refuse 'the lease on this host is gone'
-    [ "$l_operation|$l_epoch" = "$operation|$epoch" ] || refuse "the lease on this host belongs to $l_who"
+    [ "$l_operation|$l_epoch" = "$operation|$epoch" ] || refuse "the lease on this host is held by $l_who"
+    # An operator that was asleep may still hold the lease here and have lost others meanwhile.
+    ! lease_expired || refuse 'the lease on this host has expired'
+
     # A script that was cut off left its input behind, keys among it: whoever holds the lock sweeps.
     for left in "$state"/in.*; do
         [ "$left" = "$work" ] || rm -rf "$left"
     done
 }
 
+# Follows a link: a data directory may be one to a larger disk, in a directory that only root writes.
 set_owner() { [ "$1" = - ] || chown "$1" "$2"; }
 
 op_user() {
-    id -u "$1" >/dev/null 2>&1 || useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
+    ! id -u "$1" >/dev/null 2>&1 || return 0
+    # A group of that name without a user is what an uninstalled package leaves.
+    group=--user-group
+    ! getent group "$1" >/dev/null 2>&1 || group="--gid $1"
+    # shellcheck disable=SC2086
+    useradd --system $group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
 }
 
 op_dir() {
@@ -44,28 +55,39 @@ op_dir() {
 }
 
 # Written beside its target under a dot name, since a kubelet runs every other name in its directory.
-staged_name() { echo "${1%/*}/.${1##*/}.etcdup"; }
+staged_name() { say "${1%/*}/.${1##*/}.etcdup"; }
+
+# Where files wait until they are put in place: a directory of root's beside them, under a dot name.
+waiting=.etcdup-new
 
 op_file() {
     make_parents "$(parent_of "$4")" || return 1
-    new=$(staged_name "$4")
-    rm -f "$new"
-    : >"$new" && set_owner "$3" "$new" && chmod "$2" "$new" && cat "$1" >"$new" || return 1
+    in_fresh "$(parent_of "$4")" "$waiting" new_file "$1" "$2" "$3" "${4##*/}" || return 1
     pending="$pending $4"
 }
 
+new_file() {
+    rm -f "$4" && : >"$4" && set_owner "$3" "$4" && chmod "$2" "$4" && cat "$1" >"$4" || return 1
+    # The same content keeps its time: etcd reads some files only when it starts, and a newer one asks for a restart.
+    [ ! -f "../$4" ] || ! cmp -s "$1" "../$4" || touch -r "../$4" "$4"
+    sync "$4"
+}
+
 op_commit() {
-    news='' dirs=''
-    for path in $pending; do news="$news $(staged_name "$path")"; done
-    # shellcheck disable=SC2086
-    sync $news || return 1
+    dirs=''
     for path in $pending; do
-        mv -f "$(staged_name "$path")" "$path" || return 1
+        in_fresh "$(parent_of "$path")" "$waiting" mv -fT "${path##*/}" "../${path##*/}" || return 1
         dirs="$dirs $(parent_of "$path")"
         [ "$selinux" = no ] || restorecon "$path" || return 1
     done
     # shellcheck disable=SC2086
     sync $dirs
+    drop_waiting
+}
+
+# Takes away what waits and was not put in place: keys among it, after an operation that failed.
+drop_waiting() {
+    for path in $pending; do rm -rf "$(parent_of "$path")/${waiting:?}"; done
     pending=''
 }
 
@@ -79,6 +101,8 @@ op_binaries() {
 }
 
 op_binary_file() {
+    # The first of them starts over: a run that was cut off may have left others.
+    [ "$3" != etcd ] || rm -rf "$2.part"
     make_parents "$2.part" && cat "$1" >"$2.part/$3"
 }
 
@@ -88,7 +112,7 @@ settle_binaries() {
     chmod 755 "$1.part"/etcd* || return 1
     found=$(timeout 20 "$1.part/etcd" --version 2>&1 | awk '/^etcd Version:/ { print $3 }')
     if [ "$found" != "$2" ]; then
-        echo "the binary is etcd ${found:-for another machine}, wanted $2 for $(uname -m)"
+        echo "the binary is etcd ${found:-that does not run on this architecture}, wanted $2 for $(uname -m)"
         rm -rf "$1.part"
         rmdir "$(parent_of "$1")" 2>/dev/null
         return 1
@@ -106,10 +130,14 @@ settle_binaries() {
     sync "$1" "$(parent_of "$1")"
 }
 
+# What is no link was put there by another hand, and stays.
 op_links() {
     make_parents "$2" || return 1
     for binary in "$1"/etcd "$1"/etcdctl "$1"/etcdutl; do
-        [ ! -f "$binary" ] || { ln -s "$binary" "$2/.${binary##*/}.etcdup" && mv -f "$2/.${binary##*/}.etcdup" "$2/${binary##*/}"; } || return 1
+        link=$2/${binary##*/}
+        [ -f "$binary" ] || continue
+        [ -L "$link" ] || [ ! -e "$link" ] || continue
+        ln -sfn "$binary" "$2/.${binary##*/}.etcdup" && mv -fT "$2/.${binary##*/}.etcdup" "$link" || return 1
     done
 }
 
@@ -163,34 +191,43 @@ op_disable() {
     [ ! -e "/etc/systemd/system/$1" ] || timeout 60 systemctl --quiet disable "$1"
 }
 
-# A process id may have been given to another program since: what counts is what it runs.
-runs_etcd() {
-    case $(readlink "/proc/${1:-0}/exe" 2>/dev/null) in */etcd | */etcd' (deleted)') ;; *) return 1 ;; esac
-}
-
 op_spawn() {
-    ! runs_etcd "$(cat "$2" 2>/dev/null)" || return 0
+    ! runs_on "$(cat "$2" 2>/dev/null)" "$4" || return 0
     # A detached etcd must not keep the stage's lock: descriptor 9 is closed for it.
     setsid sh "$1" >>"$3" 2>&1 </dev/null 8<&- 9>&- &
-    echo "$!" >"$2"
+    say "$!" >"$2"
 }
 
+# A process that has ended and was not reaped yet still takes signals; what it ran can no longer be read.
 op_kill() {
     running=$(cat "$1" 2>/dev/null) || return 0
-    runs_etcd "$running" || { rm -f "$1"; return 0; }
+    runs_on "$running" "$2" || { rm -f "$1"; return 0; }
     kill "$running" 2>/dev/null
-    tries=0
-    while kill -0 "$running" 2>/dev/null; do
-        [ "$tries" -lt 300 ] || kill -KILL "$running" 2>/dev/null
-        tries=$((tries + 1))
+    began=$(uptime_ms)
+    while is_etcd "$running"; do
+        [ "$(($(uptime_ms) - began))" -lt 30000 ] || kill -KILL "$running" 2>/dev/null
+        [ "$(($(uptime_ms) - began))" -lt 60000 ] || { echo "process $running does not end"; return 1; }
         sleep 0.1 2>/dev/null || sleep 1
     done
     rm -f "$1"
 }
 
+# Marks a data directory, where a directory that is emptied and filled again by etcd has no mark: inside `member`, which is
+# what people delete. Written as any file in a directory that another user owns.
+op_mark() {
+    [ -d "$1/member" ] && [ ! -L "$1/member" ] || { echo "$1/member is missing"; return 1; }
+    in_fresh "$1/member" .etcdup-new new_mark "$2" && rm -rf "$1/member/.etcdup-new"
+}
+
+new_mark() {
+    say "$1" >mark && chmod 644 mark && sync mark && mv -fT mark ../.etcdup-mark && sync ..
+}
+
 # A link or a mount point stays where it is: what is in it is moved or deleted.
 stays() {
-    [ -L "$1" ] || [ "$(stat -c %d "$1")" != "$(stat -c %d "$(parent_of "$1")")" ]
+    [ ! -L "$1" ] && [ "$(stat -c %d "$1")" = "$(stat -c %d "$(parent_of "$1")")" ] || return 0
+    # A bind mount of the same device.
+    real=$(cd -P "$1" && pwd -P) && awk -v p="$real" '$5 == p { f = 1 } END { exit !f }' /proc/self/mountinfo
 }
 
 of_directory() {
@@ -218,7 +255,7 @@ op_stop_pod() {
     while [ -n "$(etcd_of_data "$2")" ]; do
         if [ "$tries" -ge 120 ]; then
             [ ! -f "$aside" ] || mv -f "$aside" "$1"
-            echo 'its etcd still runs after two minutes: is there a kubelet?'
+            echo 'its etcd still runs after 2 min; is the kubelet running?'
             return 1
         fi
         tries=$((tries + 1))
@@ -228,7 +265,14 @@ op_stop_pod() {
     sync "$(parent_of "$1")"
 }
 
+# A kubelet restarts an etcd that has ended within seconds, and backs off only after several failures.
 op_bounce_pod() {
+    tries=0
+    while [ "$3" = ended ] && [ "$tries" -lt 15 ]; do
+        [ -z "$(etcd_of_data "$2")" ] || return 0
+        tries=$((tries + 1))
+        sleep 1
+    done
     copy=$work/manifest
     cp -p "$1" "$copy" && op_stop_pod "$1" "$2" || return 1
     new=$(staged_name "$1")
@@ -238,11 +282,15 @@ op_bounce_pod() {
 op_keep() {
     [ -e "$1" ] || return 0
     if stays "$1"; then
-        aside=$1/${2##*/}
-        mkdir "$aside" && of_directory "$1" -exec mv {} "$aside/" \; && sync "$1" "$aside"
+        # What is in it is moved into a directory of root's: its owner could put a link in the place of any other.
+        in_fresh "$1" "${2##*/}" keep_all "$(stat -L -c %u:%g "$1")" && sync "$1"
     else
         mv "$1" "$2" && sync "$(parent_of "$1")"
     fi
+}
+
+keep_all() {
+    find .. -mindepth 1 -maxdepth 1 ! -name lost+found ! -name '*.kept-*' -exec mv -t . {} + && sync . && chown "$1" .
 }
 
 op_remove() {
@@ -260,7 +308,7 @@ note_binaries() {
         [ "$kind" = bin ] && [ -f "$path" ] || continue
         now_stat=$(stat -c '%s %Y %i' "$path")
         [ -z "$(noted_sum "$path" "$now_stat")" ] || continue
-        echo "$path $(nice -n 19 sha256sum "$path" | cut -d' ' -f1) $now_stat" >>"$state/sums"
+        say "$path $(nice -n 19 sha256sum "$path" | cut -d' ' -f1) $now_stat" >>"$state/sums"
     done <"$work/queries"
 }
 
@@ -271,7 +319,7 @@ run_operations() {
         # In this shell, not a subshell: `pending` must live on. The output goes to a file.
         case $verb in
         user | dir | commit | binaries | links | fetch | image | time_sync | reload | enable | restart | disable | spawn | kill | \
-            stop_pod | bounce_pod | keep | remove | binary_file | binaries_done)
+            stop_pod | bounce_pod | mark | keep | remove | binary_file | binaries_done)
             "op_$verb" "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1
             ;;
         file) op_file "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1 ;;
@@ -279,18 +327,20 @@ run_operations() {
         esac
         status=$?
         if [ "$status" -ne 0 ]; then
-            echo "@fail|$number|$status|$(tail -n 12 "$work/said" | b64)" || :
+            say "@fail|$number|$status|$(tail -n 12 "$work/said" | b64)" || :
+            [ "$verb" != file ] || pending="$pending $d"
+            drop_waiting
             return 1
         fi
-        echo "@ok|$number" || :
+        say "@ok|$number" || :
     done 8<"$work/ops"
 }
 
 # `f/N` is a file of the input; anything else is itself.
 payload() {
     case $1 in
-    f/*) echo "$work/$1" ;;
-    *) echo "$1" ;;
+    f/*) say "$work/$1" ;;
+    *) say "$1" ;;
     esac
 }
 

@@ -50,6 +50,14 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
             );
         }
     }
+    let wanted = planner.topology.spec.etcd.to_string();
+    for (path, source) in &seen.sources {
+        let version = source.yes().and_then(|source| source.version.as_ref());
+        if let Some(version) = version.filter(|version| **version != wanted) {
+            let evidence = format!("{path} is etcd {version}, and the file wants {wanted}");
+            findings.push(SOURCE_UNREADABLE.error(path, evidence).at(place(path)));
+        }
+    }
     for member in &planner.topology.members {
         pairs(planner, seen, member, findings);
         let Some(host) = seen.host(&member.host) else {

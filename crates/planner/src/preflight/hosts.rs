@@ -44,9 +44,10 @@ pub(super) const HOST_ARCH: Check = Check {
 pub(super) const SAME_MACHINE: Check = Check {
     id: "same-machine",
     title: "two hosts are one machine",
-    about: "Two hosts of the file have the same machine-id: one machine under two addresses, or a cloned image. Losing it \
-            would cost two members at once (kubespray issue 2111).",
-    advice: "name another host, or give the clone an id of its own with systemd-machine-id-setup",
+    about: "Two hosts of the file have the same machine-id. With the same boot ID they are one machine under two addresses, and \
+            losing it would cost two members at once (kubespray issue 2111). With different boot IDs they were cloned from one \
+            image, which is only a warning.",
+    advice: "name another host, or give the clone its own id with systemd-machine-id-setup",
 };
 pub(super) const CLOCKS: Check = Check {
     id: "clock-apart",
@@ -55,6 +56,9 @@ pub(super) const CLOCKS: Check = Check {
             cannot be compared.",
     advice: "set up chrony, ntp or systemd-timesyncd on every host",
 };
+
+/// How far clocks may be apart, and how exact a measurement must be to count.
+const CLOCK_LIMIT_MS: i64 = 1000;
 
 fn at_host(planner: &Planner, host: &HostId, finding: Finding) -> Finding {
     match planner
@@ -105,20 +109,31 @@ pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Fi
     }
 }
 
+/// Equal machine-ids alone are what every cloned image has; the same boot as well is one machine.
 pub(super) fn same_machine(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
-    let mut machines: BTreeMap<&str, &HostId> = BTreeMap::new();
+    let mut machines: BTreeMap<&str, (&HostId, &str)> = BTreeMap::new();
     for host in planner.topology.hosts.keys() {
         let Some(view) = seen.host(host) else {
             continue;
         };
-        let id = view.facts.machine_id.as_str();
+        let (id, boot) = (view.facts.machine_id.as_str(), view.facts.boot_id.as_str());
         if id.is_empty() {
             continue;
         }
-        if let Some(first) = machines.insert(id, host) {
-            let finding = SAME_MACHINE.error(host, format!("{first} has the same machine-id {id}"));
-            findings.push(at_host(planner, host, finding));
-        }
+        let Some((first, same)) = machines.insert(id, (host, boot)) else {
+            continue;
+        };
+        let finding = if same == boot {
+            let evidence =
+                format!("{first} has the same machine-id {id} and the same boot ID {boot}");
+            SAME_MACHINE.error(host, evidence)
+        } else {
+            let evidence = format!(
+                "{first} has the same machine-id {id}; it was booted separately, so it is another machine cloned from one image"
+            );
+            SAME_MACHINE.warning(host, evidence)
+        };
+        findings.push(at_host(planner, host, finding));
     }
 }
 
@@ -133,6 +148,17 @@ pub(super) fn clocks(planner: &Planner, seen: &Observation, findings: &mut Vec<F
                 .map(|view| (host, view.facts.clock_ahead_ms, view.facts.clock_error_ms))
         })
         .collect();
+    // A slow answer makes the measurement worthless: then nothing is known, which must not pass for "equal".
+    let (clocks, unsure): (Vec<_>, Vec<_>) = clocks
+        .into_iter()
+        .partition(|(_, _, error)| *error <= CLOCK_LIMIT_MS);
+    for (host, _, error) in unsure {
+        let evidence = format!(
+            "not known: the host took {:.1} s to answer, so its clock cannot be compared",
+            error as f64 / 500.0
+        );
+        findings.push(at_host(planner, host, CLOCKS.warning(host, evidence)));
+    }
     let (Some(first), Some(last)) = (
         clocks.iter().min_by_key(|clock| clock.1),
         clocks.iter().max_by_key(|clock| clock.1),
@@ -140,7 +166,7 @@ pub(super) fn clocks(planner: &Planner, seen: &Observation, findings: &mut Vec<F
         return;
     };
     let apart = last.1 - first.1;
-    if apart > 1000 + first.2 + last.2 {
+    if apart > CLOCK_LIMIT_MS + first.2 + last.2 {
         let evidence = format!(
             "its clock is {:.1} s ahead of that of {}",
             apart as f64 / 1000.0,

@@ -77,7 +77,7 @@ pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
             }
             Some(Reach::Forbidden) => {
                 unknown = Some(format!(
-                    "the sshd of {} forwards no connections",
+                    "the sshd of {} does not allow TCP forwarding",
                     fresh.member.host
                 ));
             }

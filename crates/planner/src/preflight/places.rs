@@ -1,7 +1,7 @@
 //! Checks of a member's ports, disk and listen address.
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::HostView;
+use etcdup_core::observation::{DataDir, HostView};
 use etcdup_core::topology::{KeyPath, Member};
 
 use super::Fresh;
@@ -34,6 +34,8 @@ pub(super) const LISTEN_ADDRESS: Check = Check {
 };
 
 const GIB: u64 = 1 << 30;
+/// A segment of etcd's log.
+const SEGMENT: u64 = 64 << 20;
 
 pub(super) fn ports(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let ports = fresh.member.ports;
@@ -96,13 +98,21 @@ pub(super) fn disk(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let Some(disk) = fresh.host.disks.get(&fresh.member.layout.data) else {
         return;
     };
-    if disk.free < GIB {
+    // A member that has its data needs no more than the next segment of its log to start.
+    let data = fresh.host.data.get(&fresh.member.layout.data);
+    let needed = if matches!(data, Some(DataDir::Member(_))) {
+        SEGMENT
+    } else {
+        GIB
+    };
+    if disk.free < needed {
         let evidence = format!(
-            "{} MiB are free for {} on {} ({})",
+            "{} MiB are free for {} on {} ({}), {} MiB are needed",
             disk.free >> 20,
             fresh.member.layout.data,
             fresh.member.host,
-            disk.device
+            disk.device,
+            needed >> 20
         );
         findings.push(DISK_SPACE.error(&fresh.member.name, evidence).at(at()));
     }

@@ -1,0 +1,223 @@
+//! Who votes, and who can be spared: the one place that counts a quorum.
+//!
+//! Voters are those of the cluster's own member list, for a file may name fewer or more members than the cluster has. Only
+//! where no member answers, so that there is no list, the names of the file stand in for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::name::MemberName;
+use crate::observation::Observation;
+use crate::seen::Seen;
+
+/// The voters of a cluster, each with the name that the topology has for it, if it has one, and whether it is healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Electorate {
+    voters: Vec<Voter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Voter {
+    name: Option<MemberName>,
+    healthy: bool,
+}
+
+/// Why members cannot be spared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "stopping {} would leave {healthy} of {voters} voters healthy; quorum is {quorum}",
+    names(.stop)
+)]
+pub struct NotSpared {
+    /// The members that were to stop.
+    pub stop: BTreeSet<MemberName>,
+    /// How many voters would stay healthy.
+    pub healthy: usize,
+    /// How many voters there are.
+    pub voters: usize,
+    /// How many make a quorum.
+    pub quorum: usize,
+}
+
+fn names(members: &BTreeSet<MemberName>) -> String {
+    let names: Vec<&str> = members.iter().map(MemberName::as_str).collect();
+    names.join(", ")
+}
+
+impl Electorate {
+    /// The voters as the members that answer list them, else the members of the topology. What was not observed counts as
+    /// unhealthy, and so does a member that follows another leader than the rest: one that was split off with
+    /// `--force-new-cluster` keeps its IDs, leads itself, and votes with nobody.
+    ///
+    /// A list that a quorum confirmed is preferred; of several the longest one decides, since a member that lags behind may not
+    /// know of the newest voters yet.
+    #[must_use]
+    pub fn of(seen: &Observation, members: &[MemberName]) -> Self {
+        let answers: BTreeMap<u64, &MemberName> = seen
+            .members
+            .iter()
+            .filter_map(|(name, view)| Some((view.yes()?.id, name)))
+            .collect();
+        let list = seen
+            .members
+            .values()
+            .filter_map(Seen::yes)
+            .filter(|view| !view.listed.is_empty())
+            .max_by_key(|view| (view.served.yes().is_some(), view.listed.len()));
+        let voters = match list {
+            None => members
+                .iter()
+                .map(|name| Voter {
+                    healthy: seen.is_healthy_voter(name),
+                    name: Some(name.clone()),
+                })
+                .collect(),
+            Some(list) => {
+                let agrees = |name: &MemberName| {
+                    seen.member(name).is_some_and(|view| {
+                        view.cluster == list.cluster && view.leader == list.leader
+                    })
+                };
+                let voters = list.listed.iter().filter(|listed| !listed.learner);
+                voters
+                    .map(|listed| match answers.get(&listed.id) {
+                        Some(name) => Voter {
+                            healthy: seen.is_healthy_voter(name) && agrees(name),
+                            name: Some((*name).clone()),
+                        },
+                        None => Voter {
+                            name: members
+                                .iter()
+                                .find(|name| name.as_str() == listed.name)
+                                .cloned(),
+                            healthy: false,
+                        },
+                    })
+                    .collect()
+            }
+        };
+        Self { voters }
+    }
+
+    /// How many voters there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.voters.len()
+    }
+
+    /// Returns whether there are no voters.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.voters.is_empty()
+    }
+
+    /// How many voters make a quorum.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.voters.len() / 2 + 1
+    }
+
+    /// How many voters are healthy.
+    #[must_use]
+    pub fn healthy(&self) -> usize {
+        self.voters.iter().filter(|voter| voter.healthy).count()
+    }
+
+    /// Whether a quorum of healthy voters is left while all these members are stopped together.
+    ///
+    /// # Errors
+    /// How many would be left, and how many are needed.
+    pub fn spare(&self, stop: &BTreeSet<MemberName>) -> Result<(), NotSpared> {
+        let stays = |voter: &&Voter| {
+            voter.healthy && !voter.name.as_ref().is_some_and(|name| stop.contains(name))
+        };
+        let healthy = self.voters.iter().filter(stays).count();
+        if healthy >= self.quorum() {
+            return Ok(());
+        }
+        Err(NotSpared {
+            stop: stop.clone(),
+            healthy,
+            voters: self.len(),
+            quorum: self.quorum(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{ListedMember, MemberView, Served};
+
+    fn name(text: &str) -> MemberName {
+        text.parse().unwrap()
+    }
+
+    fn view(id: u64, listed: &[ListedMember]) -> MemberView {
+        MemberView {
+            id,
+            cluster: 1,
+            leader: 1,
+            version: "3.5.33".into(),
+            term: 2,
+            raft_index: 1,
+            applied_index: 1,
+            revision: 1,
+            db_size: 0,
+            db_in_use: 0,
+            learner: false,
+            errors: Vec::new(),
+            listed: listed.to_vec(),
+            served: Seen::Yes(Served {
+                took: std::time::Duration::ZERO,
+            }),
+        }
+    }
+
+    fn listed(id: u64) -> ListedMember {
+        ListedMember {
+            id,
+            name: format!("m{id}"),
+            peer_urls: Vec::new(),
+            client_urls: vec!["http://x".into()],
+            learner: false,
+        }
+    }
+
+    fn world(in_list: u64, answering: u64) -> Observation {
+        let list: Vec<_> = (1..=in_list).map(listed).collect();
+        let mut seen = Observation::new(jiff::Timestamp::UNIX_EPOCH);
+        for id in 1..=answering {
+            let own = name(&format!("m{id}"));
+            seen.members.insert(own, Seen::Yes(view(id, &list)));
+        }
+        seen
+    }
+
+    /// A file of three over a cluster of five of which two are dead: "2 of 3" would pass, "2 of 5" must not.
+    #[test]
+    fn the_clusters_own_list_counts_and_not_the_files() {
+        let file = [name("m1"), name("m2"), name("m3")];
+        let electorate = Electorate::of(&world(5, 3), &file);
+        let stop = BTreeSet::from([name("m3")]);
+        let refused = electorate.spare(&stop).unwrap_err();
+        assert_eq!((refused.healthy, refused.voters, refused.quorum), (2, 5, 3));
+    }
+
+    #[test]
+    fn members_are_judged_together_and_not_one_by_one() {
+        let file: Vec<_> = (1..=3).map(|id| name(&format!("m{id}"))).collect();
+        let electorate = Electorate::of(&world(3, 3), &file);
+        for one in &file {
+            assert!(electorate.spare(&BTreeSet::from([one.clone()])).is_ok());
+        }
+        let two = BTreeSet::from([name("m1"), name("m2")]);
+        assert!(electorate.spare(&two).is_err());
+    }
+
+    #[test]
+    fn without_any_list_the_file_stands_in_and_nobody_is_healthy() {
+        let seen = Observation::new(jiff::Timestamp::UNIX_EPOCH);
+        let electorate = Electorate::of(&seen, &[name("m1")]);
+        assert_eq!((electorate.len(), electorate.healthy()), (1, 0));
+    }
+}

@@ -1,0 +1,185 @@
+//! What an operator approved, and whether a stage stays within it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Impact, Stage, StageKey, Work};
+use crate::name::MemberName;
+use crate::topology::{HostId, Member};
+
+/// How far a stage reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The hosts that it writes to.
+    pub hosts: BTreeSet<HostId>,
+    /// The members that it stops, if only for a moment.
+    pub stops: BTreeSet<MemberName>,
+    /// Whether the cluster does not serve meanwhile.
+    pub outage: bool,
+    /// Whether it deletes or moves data or files.
+    pub destroys: bool,
+}
+
+/// The stages of a plan that was approved, each with its scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Approval(BTreeMap<StageKey, Scope>);
+
+/// How a stage goes beyond what was approved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Beyond {
+    /// The stage was not in the plan.
+    #[error("it was not in the plan")]
+    Stage,
+    /// It would write to further hosts.
+    #[error("it would change {0} too")]
+    Host(HostId),
+    /// It would stop further members.
+    #[error("it would stop {0} too")]
+    Member(MemberName),
+    /// It would take the cluster out of service.
+    #[error("it would interrupt service")]
+    Outage,
+    /// It would delete or move data or files.
+    #[error("it would delete or move files")]
+    Destroys,
+}
+
+impl Scope {
+    /// How far a stage reaches.
+    #[must_use]
+    pub fn of(stage: &Stage, members: &[Member]) -> Self {
+        let tasks = match &stage.work {
+            Work::Hosts(tasks) => Some(tasks),
+            Work::Cluster(_) | Work::Operator(_) => None,
+        };
+        let steps = || tasks.into_iter().flat_map(BTreeMap::values).flatten();
+        Self {
+            hosts: tasks
+                .into_iter()
+                .flat_map(BTreeMap::keys)
+                .cloned()
+                .collect(),
+            stops: stage.stops(members),
+            outage: matches!(stage.impact, Impact::Outage(_)),
+            destroys: steps().any(super::HostStep::destroys),
+        }
+    }
+
+    fn extend(&mut self, other: Scope) {
+        self.hosts.extend(other.hosts);
+        self.stops.extend(other.stops);
+        self.outage |= other.outage;
+        self.destroys |= other.destroys;
+    }
+}
+
+impl Approval {
+    /// Approves these stages and no more.
+    #[must_use]
+    pub fn of<'a>(stages: impl IntoIterator<Item = &'a Stage>, members: &[Member]) -> Self {
+        let mut approved: BTreeMap<StageKey, Scope> = BTreeMap::new();
+        for stage in stages {
+            let scope = Scope::of(stage, members);
+            // A stage that comes twice was approved as far as either reaches.
+            match approved.get_mut(&stage.key) {
+                Some(known) => known.extend(scope),
+                None => {
+                    approved.insert(stage.key.clone(), scope);
+                }
+            }
+        }
+        Self(approved)
+    }
+
+    /// Whether a stage stays within what was approved. One that only waits needs no approval.
+    ///
+    /// # Errors
+    /// How it goes beyond.
+    pub fn covers(&self, stage: &Stage, members: &[Member]) -> Result<(), Beyond> {
+        if stage.only_waits() {
+            return Ok(());
+        }
+        let approved = self.0.get(&stage.key).ok_or(Beyond::Stage)?;
+        let wanted = Scope::of(stage, members);
+        if let Some(host) = wanted.hosts.difference(&approved.hosts).next() {
+            return Err(Beyond::Host(host.clone()));
+        }
+        if let Some(member) = wanted.stops.difference(&approved.stops).next() {
+            return Err(Beyond::Member(member.clone()));
+        }
+        if wanted.outage && !approved.outage {
+            return Err(Beyond::Outage);
+        }
+        if wanted.destroys && !approved.destroys {
+            return Err(Beyond::Destroys);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::HostStep;
+    use crate::topology::{Document, resolve};
+
+    fn members() -> Vec<Member> {
+        let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n\
+                    [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n[[member]]\nname = \"m2\"\nhost = \"10.0.0.2\"\n";
+        let document = Document::parse("etcdup.toml", text, &[]).unwrap();
+        resolve(&document.spec, |_| None).unwrap().members
+    }
+
+    fn stage(key: &str, work: &[(&str, HostStep)]) -> Stage {
+        let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
+        for (host, step) in work {
+            tasks
+                .entry(HostId::new(*host))
+                .or_default()
+                .push(step.clone());
+        }
+        Stage {
+            key: StageKey::new(key, None),
+            title: String::new(),
+            why: vec!["because".into()],
+            impact: Impact::None,
+            before: Vec::new(),
+            work: Work::Hosts(tasks),
+            settle: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_stage_of_the_same_name_that_reaches_further_is_not_covered() {
+        let members = members();
+        let approved = stage("start", &[("10.0.0.1", HostStep::Reload)]);
+        let approval = Approval::of([&approved], &members);
+        assert_eq!(approval.covers(&approved, &members), Ok(()));
+        let other = stage("install", &[("10.0.0.1", HostStep::Reload)]);
+        assert_eq!(approval.covers(&other, &members), Err(Beyond::Stage));
+        let host = stage("start", &[("10.0.0.2", HostStep::Reload)]);
+        assert!(matches!(
+            approval.covers(&host, &members),
+            Err(Beyond::Host(_))
+        ));
+        let restart = HostStep::Restart("etcd.service".into());
+        let stops = stage("start", &[("10.0.0.1", restart)]);
+        assert!(matches!(
+            approval.covers(&stops, &members),
+            Err(Beyond::Member(_))
+        ));
+        let delete = HostStep::Remove("/tmp/x".parse().unwrap());
+        let destroys = stage("start", &[("10.0.0.1", delete)]);
+        assert_eq!(approval.covers(&destroys, &members), Err(Beyond::Destroys));
+        let outage = Stage {
+            impact: Impact::Outage("down".into()),
+            ..approved.clone()
+        };
+        assert_eq!(approval.covers(&outage, &members), Err(Beyond::Outage));
+    }
+
+    #[test]
+    fn waiting_needs_no_approval() {
+        let approval = Approval::default();
+        assert_eq!(approval.covers(&stage("wait", &[]), &members()), Ok(()));
+    }
+}

@@ -1,0 +1,40 @@
+//! Why keys or certificates are unavailable.
+
+use std::path::PathBuf;
+
+use etcdup_pki::PkiError;
+
+/// Why keys or certificates cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// A file cannot be read or written.
+    #[error("cannot read or write {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A certificate cannot be made.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The files of this name are the CA's own.
+    #[error("client name `{0}` is reserved for the CA's files")]
+    AuthorityName(String),
+    /// Certificates were provided, and none for a client.
+    #[error(
+        "certificates.provided.operator is needed: a client shows a certificate, and none was provided for one"
+    )]
+    NoOperator,
+    /// Members' certificates lie on hosts, and the operator has none to check them with.
+    #[error(
+        "certificates.provided.operator.ca is needed: with from = \"host\" the CA's certificate is not here otherwise"
+    )]
+    NoOperatorCa,
+    /// There is no authority.
+    #[error("no CA at {}: copy it from the machine where the cluster was set up; for a new cluster the first `etcdup apply` creates it", .0.display())]
+    NoAuthority(PathBuf),
+    /// The authority's files are there and cannot be used.
+    #[error("the certificate authority cannot be used: {0}")]
+    Broken(String),
+}

@@ -1,0 +1,526 @@
+//! What stands in the way of touching a cluster: data, records, processes and member lists that do not fit the file.
+
+use std::collections::BTreeSet;
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::observation::{
+    DataDir, DataIdentity, HostView, MemberView, Observation, RecordedMember,
+};
+use etcdup_core::path::Mode;
+use etcdup_core::seen::{Cause, Seen};
+use etcdup_core::topology::{KeyPath, Member};
+
+use crate::generation::{cluster_id, member_id, recorded_cluster};
+use crate::identity::{Formation, data_of, formation, has_started, read_flags, reference, serving};
+use crate::planner::Planner;
+
+pub(crate) const CHECKS: &[Check] = &[
+    RECORD_UNREADABLE,
+    FOREIGN_UNIT,
+    OTHER_RUNTIME,
+    FOREIGN_DATA,
+    OTHER_CLUSTER,
+    OTHER_MEMBER,
+    LOST_DATA,
+    NOT_LISTED,
+    UNWANTED,
+    AUTH_DENIED,
+    DATA_ELSEWHERE,
+    SPLIT,
+    RESTORED,
+    NOT_MOUNTED,
+];
+
+const DATA_ELSEWHERE: Check = Check {
+    id: "data-elsewhere",
+    title: "a running member uses another data directory",
+    about: "The member's etcd runs on another data directory than the topology names. Restarting it would put it on whatever is at \
+            the named place: an old copy there would forget what the member voted for and acknowledged.",
+    advice: "set `data` to the directory that the member runs on",
+};
+const SPLIT: Check = Check {
+    id: "cluster-split",
+    title: "members that answer do not agree on their cluster",
+    about: "Two members serve reads, follow different leaders and list different members. One was split off, by \
+            `--force-new-cluster` or by a restored snapshot, and kept its IDs: counting it as a voter would spend the quorum of the \
+            others.",
+    advice: "stop the member that was split off, remove it from the cluster, and add it again",
+};
+const RESTORED: Check = Check {
+    id: "cluster-restored",
+    title: "the data is of a restored cluster",
+    about: "Every member has data, all of one cluster, and none of it is what the host records know. That is what a snapshot that \
+            was restored by hand on all members looks like.",
+    advice: "if it was restored, move /var/lib/etcdup/<cluster>.json aside on every host and run again; if it was restored with \
+             another token, set `token` to that",
+};
+const NOT_MOUNTED: Check = Check {
+    id: "data-not-mounted",
+    title: "the data directory is not the one that was prepared",
+    about: "A bootstrap was started on this host before, no member has data, and the data directory has lost the owner and mode that \
+            it was given: most likely its disk is not mounted. A new bootstrap would make an empty cluster over the mount point.",
+    advice: "mount the disk; if there never was any data, run `etcdup reset` first",
+};
+
+const AUTH_DENIED: Check = Check {
+    id: "etcd-auth-denied",
+    title: "etcd's own authentication refuses etcdup",
+    about: "The cluster has authentication turned on (`etcdctl auth enable`), and etcdup connects with a client certificate that \
+            no etcd user belongs to. A member that cannot be asked is never changed, so nothing can be applied.",
+    advice: "with client = \"mutual\", let the operator's certificate in: `etcdctl user add etcdup-operator --no-password`, then \
+             `etcdctl user grant-role etcdup-operator root`; otherwise turn authentication off while applying",
+};
+
+const RECORD_UNREADABLE: Check = Check {
+    id: "record-unreadable",
+    title: "the host record cannot be read",
+    about: "The host record keeps what no other place remembers: that the cluster was bootstrapped, and the IDs of its members. \
+            One that cannot be read is not the same as none, so nothing is changed on its word.",
+    advice: "restore the file, or move it aside if you know that the member's data is intact",
+};
+const OTHER_MEMBER: Check = Check {
+    id: "data-other-member",
+    title: "the data directory belongs to another member",
+    about: "The first bytes of a WAL hold the IDs of the member and its cluster. A directory that was copied from another member, \
+            or whose disk was swapped, would put two processes under one raft ID: both vote and acknowledge, and the healthy one \
+            panics (\"tocommit is out of range\").",
+    advice: "move the copy away and bring back the member's own data; without it, the member must be removed and added again",
+};
+
+const FOREIGN_DATA: Check = Check {
+    id: "data-foreign",
+    title: "the data directory holds something else",
+    about: "The directory is not empty and holds no etcd member. etcd would start in it, and the other files would be in \
+            its way or be lost.",
+    advice: "move the directory away, or name another with `data`",
+};
+const OTHER_CLUSTER: Check = Check {
+    id: "data-other-cluster",
+    title: "the data directory belongs to another cluster",
+    about: "The first bytes of a WAL hold the IDs of the member and its cluster. etcd refuses to mix clusters with \"cluster \
+            ID mismatch\" or \"already bootstrapped\" (etcd issues 10897, 11410, 12361).",
+    advice: "set `token` to the value the data was created with, or move the directory away",
+};
+const LOST_DATA: Check = Check {
+    id: "member-lost-data",
+    title: "a member has lost its data",
+    about: "The member has started before, and its data directory is missing, empty, or was refilled by etcd itself. Starting it \
+            as the old member makes etcd panic (\"tocommit is out of range\") or lose acknowledged writes: it must be removed from \
+            the cluster and added again. An older copy of its data is no way back either, since it has forgotten what it voted for.",
+    advice: "mount its disk again if it is only missing; otherwise remove the member with `etcdctl member remove`, add it with \
+             `etcdctl member add`, and run `etcdup apply`",
+};
+const NOT_LISTED: Check = Check {
+    id: "member-not-listed",
+    title: "the cluster does not know a member of the file",
+    about: "The cluster has formed and its member list lacks a member of the file. Adding members is not supported yet.",
+    advice: "take the member out of the file, or add it with `etcdctl member add`; `etcdup apply` then starts it",
+};
+const FOREIGN_UNIT: Check = Check {
+    id: "unit-of-another",
+    title: "the unit or manifest there is another's",
+    about: "A unit or manifest of the name that this member would have starts an etcd on another data directory: a second cluster on the \
+            same hosts needs names of its own, or it would replace the first.",
+    advice: "set layout.unit, layout.certificates and layout.data for this cluster",
+};
+const OTHER_RUNTIME: Check = Check {
+    id: "started-by-another",
+    title: "the member runs, and something else started it",
+    about: "An etcd runs on the member's data directory, and the unit or manifest that the file means is not there: the runtime, the unit's \
+            name or the manifests' directory was changed in the file. Starting another beside it would have two etcds on one \
+            data directory.",
+    advice: "stop it by hand, or say in the file what runs it",
+};
+const UNWANTED: Check = Check {
+    id: "member-not-in-file",
+    title: "the cluster has a member that the file does not name",
+    about: "The cluster's member list has a member that the file does not name. Removing members is not supported yet.",
+    advice: "add the member to the file, or remove it with `etcdctl member remove`",
+};
+
+/// What stands in the way in data directories, records and member lists.
+pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let formation = formation(planner, seen);
+    let reference = reference(planner, seen);
+    let view = serving(seen);
+    for (host, observed) in &seen.hosts {
+        let record = observed.yes().map(|host| &host.record);
+        if let Some(Seen::No(unseen)) = record {
+            let evidence = format!(
+                "the host record of {} on {host}: {unseen}",
+                planner.topology.spec.cluster
+            );
+            findings.push(RECORD_UNREADABLE.error(host, evidence));
+        }
+    }
+    findings.extend(split(seen));
+    let restored = restored(planner, seen);
+    let is_restored = restored.is_some();
+    findings.extend(restored);
+    for member in &planner.topology.members {
+        let at = || KeyPath::member(member.index);
+        let Some(host) = seen.host(&member.host) else {
+            continue;
+        };
+        started_by_others(planner, member, host, &mut findings);
+        if formation == Formation::Unborn
+            && let Some(evidence) = not_mounted(planner, member, host)
+        {
+            findings.push(NOT_MOUNTED.error(&member.name, evidence).at(at()));
+            continue;
+        }
+        if is_restored {
+            continue;
+        }
+        if let Some(Seen::No(unseen)) = seen.members.get(&member.name)
+            && unseen.cause == Cause::Denied
+        {
+            findings.push(AUTH_DENIED.error(&member.name, unseen.why.clone()).at(at()));
+            continue;
+        }
+        let data = host.data.get(&member.layout.data);
+        if matches!(data, Some(DataDir::Foreign)) {
+            let evidence = format!(
+                "{} on {} contains files that are not etcd data",
+                member.layout.data, member.host
+            );
+            findings.push(FOREIGN_DATA.error(&member.name, evidence).at(at()));
+            continue;
+        }
+        if let Some(DataDir::Member(found)) = data
+            && let Some(finding) = foreign(planner, seen, member, *found, reference)
+        {
+            findings.push(finding.at(at()));
+            continue;
+        }
+        if let Some(evidence) = lost(planner, seen, formation, member, host) {
+            findings.push(LOST_DATA.error(&member.name, evidence).at(at()));
+            continue;
+        }
+        let url = planner.topology.peer_url(member).to_string();
+        let listed = |view: &MemberView| {
+            let mut listed = view.listed.iter();
+            listed.any(|listed| listed.peer_urls.contains(&url))
+        };
+        if view.is_some_and(|view| !listed(view)) {
+            let evidence = format!("the cluster lists no member with the peer URL {url}");
+            findings.push(NOT_LISTED.error(&member.name, evidence).at(at()));
+        }
+    }
+    let ours: Vec<String> = planner
+        .topology
+        .members
+        .iter()
+        .map(|member| planner.topology.peer_url(member).to_string())
+        .collect();
+    for listed in view.into_iter().flat_map(|view| &view.listed) {
+        if !listed.peer_urls.iter().any(|url| ours.contains(url)) {
+            let name = if listed.name.is_empty() {
+                "(unstarted)"
+            } else {
+                &listed.name
+            };
+            let urls = listed.peer_urls.join(", ");
+            let evidence = format!(
+                "the cluster lists member {name} (ID {:x}, peer URL {urls}); no member of the file has that URL",
+                listed.id
+            );
+            findings.push(UNWANTED.error(name, evidence));
+        }
+    }
+    findings
+}
+
+/// Two members that serve, and are not of one cluster any more.
+fn split(seen: &Observation) -> Option<Finding> {
+    let ids = |view: &MemberView| {
+        let ids: BTreeSet<u64> = view.listed.iter().map(|listed| listed.id).collect();
+        ids
+    };
+    let serves = |view: &&MemberView| view.served.yes().is_some() && view.leader != 0;
+    let known = serving(seen).filter(serves)?;
+    let views = seen
+        .members
+        .iter()
+        .filter_map(|(name, view)| Some((name, view.yes()?)));
+    // Another leader alone is an election; another list alone is a list that lags behind.
+    let mut others = views
+        .filter(|(_, view)| serves(view) && view.leader != known.leader && ids(view) != ids(known));
+    let (name, view) = others.next()?;
+    let evidence = format!(
+        "{name} follows leader {:x} among {} members; the others follow {:x} among {}",
+        view.leader,
+        view.listed.len(),
+        known.leader,
+        known.listed.len()
+    );
+    Some(SPLIT.error(name, evidence))
+}
+
+/// Every member has data, all of one cluster, and the records know none of it.
+fn restored(planner: &Planner, seen: &Observation) -> Option<Finding> {
+    let recorded = recorded_cluster(&planner.topology, seen)?;
+    let mut clusters = BTreeSet::new();
+    let mut known = false;
+    for member in &planner.topology.members {
+        let host = seen.host(&member.host)?;
+        let DataDir::Member(data) = host.data.get(&member.layout.data)? else {
+            return None;
+        };
+        clusters.insert(data.cluster);
+        let entry = host
+            .record()
+            .and_then(|record| record.members.get(&member.name));
+        let mark = host.marks.get(&member.layout.data);
+        known |= data.cluster == recorded && entry.is_none_or(|entry| mark == Some(&entry.mark));
+    }
+    if known || clusters.len() != 1 {
+        return None;
+    }
+    let found = clusters.first()?;
+    let evidence = format!(
+        "all {} members have data of cluster {found:x} that was put there since; the host records know cluster {recorded:x}",
+        planner.topology.members.len()
+    );
+    Some(RESTORED.error("cluster", evidence))
+}
+
+/// A bootstrap was started on this host, and its data directory is not as it was prepared then.
+fn not_mounted(planner: &Planner, member: &Member, host: &HostView) -> Option<String> {
+    host.record()?.begun?;
+    let path = &member.layout.data;
+    let found = host.files.get(path);
+    let owner = planner.topology.owner();
+    let same = found.is_some_and(|found| {
+        found.mode == Mode::CLOSED && (owner.is_none() || found.owner == owner)
+    });
+    (!same).then(|| {
+        let is = found.map_or("is missing".to_owned(), |found| {
+            format!("has mode {}", found.mode)
+        });
+        format!(
+            "{path} on {} {is}, and was prepared with mode {}",
+            member.host,
+            Mode::CLOSED
+        )
+    })
+}
+
+/// Data of another cluster, or of another member of this one.
+fn foreign(
+    planner: &Planner,
+    seen: &Observation,
+    member: &Member,
+    found: DataIdentity,
+    reference: Option<u64>,
+) -> Option<Finding> {
+    let path = &member.layout.data;
+    if Some(found.cluster) != reference {
+        let evidence = format!(
+            "{path} on {} is member {:x} of cluster {:x}; this cluster is {:x}",
+            member.host,
+            found.member,
+            found.cluster,
+            reference.unwrap_or_default()
+        );
+        return Some(OTHER_CLUSTER.error(&member.name, evidence));
+    }
+    let is = format!("{path} on {} is member {:x}", member.host, found.member);
+    if let Some(listed) = listed_id(planner, seen, member) {
+        // The cluster says who the member is: anything else is a copy, or of a former membership.
+        if listed == found.member {
+            return None;
+        }
+        let evidence = match owner_of(planner, seen, member, found) {
+            Some(other) => format!(
+                "{is}, a copy of {other}; {} is member {listed:x}",
+                member.name
+            ),
+            None => format!("{is}; {} is member {listed:x}", member.name),
+        };
+        return Some(OTHER_MEMBER.error(&member.name, evidence));
+    }
+    let expected = expected_id(planner, seen, member, found);
+    if expected == Some(found.member) {
+        return None;
+    }
+    // Another member's ID is a copy. An ID that nobody else has may be of a membership that is newer than the record.
+    if let Some(other) = owner_of(planner, seen, member, found) {
+        let evidence = format!("{is}, a copy of {other}");
+        return Some(OTHER_MEMBER.error(&member.name, evidence));
+    }
+    let away = planner
+        .topology
+        .members
+        .iter()
+        .find(|other| seen.host(&other.host).is_none());
+    away.filter(|_| expected.is_none()).map(|other| {
+        let evidence = format!(
+            "{is}, and whether that is {} cannot be known while {} is unreachable",
+            member.name, other.host
+        );
+        OTHER_MEMBER
+            .error(&member.name, evidence)
+            .advise(format!("bring {} back, then run again", other.host))
+    })
+}
+
+/// The other member that an ID belongs to: by its data, by any readable host record, or as computed at bootstrap.
+fn owner_of(
+    planner: &Planner,
+    seen: &Observation,
+    member: &Member,
+    found: DataIdentity,
+) -> Option<String> {
+    let topology = &planner.topology;
+    let computed = found.cluster == cluster_id(topology);
+    let others = || {
+        topology
+            .members
+            .iter()
+            .filter(|other| other.name != member.name)
+    };
+    let by_data = others().find(
+        |other| matches!(data_of(seen, other), Some(DataDir::Member(data)) if *data == found),
+    );
+    let by_bootstrap = || {
+        others()
+            .find(|other| computed && member_id(topology, other, &topology.token) == found.member)
+    };
+    if let Some(other) = by_data.or_else(by_bootstrap) {
+        return Some(other.name.to_string());
+    }
+    let records = seen.hosts.values().filter_map(|host| host.yes()?.record());
+    let recorded = records.flat_map(|record| &record.members);
+    let mut recorded =
+        recorded.filter(|(name, known)| **name != member.name && known.id() == Some(found.member));
+    recorded.next().map(|(name, _)| name.to_string())
+}
+
+/// The ID that the cluster's own list has for a member.
+fn listed_id(planner: &Planner, seen: &Observation, member: &Member) -> Option<u64> {
+    let url = planner.topology.peer_url(member).to_string();
+    let mut listed = serving(seen)?.listed.iter();
+    Some(listed.find(|listed| listed.peer_urls.contains(&url))?.id)
+}
+
+/// The ID that a member's data must have, where no member serves: by the host record, or as computed at bootstrap.
+fn expected_id(
+    planner: &Planner,
+    seen: &Observation,
+    member: &Member,
+    found: DataIdentity,
+) -> Option<u64> {
+    let topology = &planner.topology;
+    let record = seen.host(&member.host).and_then(HostView::record);
+    let recorded = record
+        .and_then(|record| record.members.get(&member.name))
+        .and_then(RecordedMember::id);
+    let computed = found.cluster == cluster_id(topology);
+    recorded.or_else(|| computed.then(|| member_id(topology, member, &topology.token)))
+}
+
+/// Why a member counts as having lost its data.
+fn lost(
+    planner: &Planner,
+    seen: &Observation,
+    formation: Formation,
+    member: &Member,
+    host: &HostView,
+) -> Option<String> {
+    let path = &member.layout.data;
+    let url = planner.topology.peer_url(member).to_string();
+    let view = serving(seen);
+    let listed = view.map(|view| {
+        let mut listed = view.listed.iter();
+        listed.find(|listed| listed.peer_urls.contains(&url))
+    });
+    let replaced = |recorded: &&RecordedMember| {
+        let id = listed.flatten().map(|listed| listed.id);
+        id.is_some() && id != recorded.id()
+    };
+    // Removed and added again since: the record is of a former membership.
+    let recorded = host
+        .record()
+        .and_then(|record| record.members.get(&member.name))
+        .filter(|recorded| !replaced(recorded));
+    if matches!(host.data.get(path), Some(DataDir::Member(_))) {
+        // The kubelet and systemd restart etcd on an emptied directory within seconds, so that it looks like data again.
+        let recorded = recorded?;
+        let mark = host.marks.get(path);
+        // Mark and record are not written in one step. A member that serves under its recorded ID on marked data is not lost.
+        let healthy = seen
+            .member(&member.name)
+            .is_some_and(|view| view.served.yes().is_some() && Some(view.id) == recorded.id());
+        return (mark != Some(&recorded.mark) && !(healthy && mark.is_some())).then(|| {
+            format!(
+                "{path} on {} is not the directory that member {} ran on: it was emptied and filled again",
+                member.host, recorded.id
+            )
+        });
+    }
+    if let Some(recorded) = recorded {
+        return Some(format!(
+            "member {} was healthy on this host, and {path} on {} is empty or missing",
+            recorded.id, member.host
+        ));
+    }
+    if let Some(listed) = listed {
+        let listed = listed?;
+        return has_started(seen, listed).then(|| {
+            format!(
+                "member {:x} has started before, and {path} on {} is empty or missing",
+                listed.id, member.host
+            )
+        });
+    }
+    (formation == Formation::Formed).then(|| {
+        format!(
+            "the cluster was bootstrapped before, and {path} on {} is empty or missing",
+            member.host
+        )
+    })
+}
+
+/// A unit or manifest in our place that is for other data, and a process that none of ours started.
+pub(crate) fn started_by_others(
+    planner: &Planner,
+    member: &Member,
+    host: &HostView,
+    findings: &mut Vec<Finding>,
+) {
+    let start = &planner.wanted(member).settled.path;
+    let at = || KeyPath::member(member.index);
+    let file = host.files.get(start);
+    let text = file.and_then(|file| file.text.as_deref());
+    let read = text.map(|text| read_flags(planner, text));
+    let data = read.as_ref().and_then(|flags| flags.get("data-dir"));
+    if let Some(data) = data.filter(|data| *data != member.layout.data.as_str()) {
+        let evidence = format!("{start} on {} starts an etcd on {data}", member.host);
+        findings.push(FOREIGN_UNIT.error(&member.name, evidence).at(at()));
+    }
+    // Flags may come from anywhere (an EnvironmentFile, a drop-in): what runs is certain. A restart would put the member on
+    // whatever lies at the file's place, such as an old copy.
+    let running = host.processes.get(&member.name);
+    let elsewhere = running.and_then(|process| process.flags.get("data-dir"));
+    if let Some(data) = elsewhere.filter(|data| *data != member.layout.data.as_str()) {
+        let evidence = format!(
+            "{} runs on {data}, and the topology names {}",
+            member.name, member.layout.data
+        );
+        findings.push(DATA_ELSEWHERE.error(&member.name, evidence).at(at()));
+    }
+    // One that we wrote and that was taken away a moment ago comes back as any other file.
+    let ours = host
+        .record()
+        .is_some_and(|record| record.files.contains_key(start));
+    let runs = host.processes.get(&member.name).filter(|_| !ours);
+    if let (None, Some(process)) = (file, runs.filter(|_| planner.is_pod())) {
+        let evidence = format!(
+            "process {} of {} is an etcd on {}, and {start} is missing",
+            process.pid, member.host, member.layout.data
+        );
+        findings.push(OTHER_RUNTIME.error(&member.name, evidence).at(at()));
+    }
+}

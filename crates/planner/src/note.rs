@@ -1,0 +1,76 @@
+//! What host records keep of healthy members, so that a lost disk is never taken for a first start.
+
+use std::collections::BTreeMap;
+
+use etcdup_core::stage::{HostStep, Impact, Noted, Stage, StageKey, Work};
+use etcdup_core::topology::HostId;
+
+use crate::assess::Assessment;
+use crate::converge::{Rule, World};
+use crate::identity::Formation;
+
+/// The step that notes a member on its host, where the record there does not have it yet.
+///
+/// Only where etcdup keeps a record already: a cluster that was adopted and never changed is left as it is.
+pub(crate) fn step(world: &World<'_>, member: &Assessment<'_>) -> Option<HostStep> {
+    let record = member.host.record()?;
+    let name = &member.member.name;
+    let view = world.seen.member(name).filter(|_| member.serves)?;
+    let known = record.members.get(name);
+    let mark = member.host.marks.get(&member.member.layout.data);
+    let same = record.cluster_id() == Some(view.cluster)
+        && known.is_some_and(|known| {
+            known.id() == Some(view.id)
+                && known.version == view.version
+                && mark.is_none_or(|mark| *mark == known.mark)
+        });
+    if same {
+        return None;
+    }
+    Some(HostStep::Note(Noted {
+        member: name.clone(),
+        id: view.id,
+        cluster: view.cluster,
+        version: view.version.clone(),
+        data: member.member.layout.data.clone(),
+        mark: mark.cloned(),
+    }))
+}
+
+/// A quorum is healthy and a member missed the bootstrap: what is known is noted before anything else is done, since from
+/// now on writes may be acknowledged that only these members have.
+pub(crate) fn of_forming(world: &World<'_>) -> Rule {
+    if world.formation != Formation::Forming {
+        return Rule::Pass;
+    }
+    let mut why = Vec::new();
+    let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
+    for member in &world.members {
+        let Some(step) = step(world, member) else {
+            continue;
+        };
+        why.push(reason(member));
+        let host = member.member.host.clone();
+        tasks.entry(host).or_default().push(step);
+    }
+    if tasks.is_empty() {
+        return Rule::Pass;
+    }
+    Rule::Do(Stage {
+        key: StageKey::new("note", None),
+        title: "record the members that are healthy".to_owned(),
+        why,
+        impact: Impact::None,
+        before: Vec::new(),
+        work: Work::Hosts(tasks),
+        settle: Vec::new(),
+    })
+}
+
+/// Why a member is noted.
+pub(crate) fn reason(member: &Assessment<'_>) -> String {
+    let name = &member.member.name;
+    format!(
+        "{name}: its host does not record yet that it is healthy, by member ID and data directory"
+    )
+}

@@ -1,0 +1,92 @@
+//! Worlds that a planner itself brought about, and ways to look at what it does in them.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test file uses what it needs, and says what it expects"
+)]
+
+use etcdup_core::finding::Finding;
+use etcdup_core::observation::{HostView, MemberView, Observation};
+use etcdup_core::seen::Seen;
+use etcdup_core::stage::{Next, Stage};
+use etcdup_core::topology::Member;
+use etcdup_planner::Planner;
+
+use crate::worlds;
+
+/// A cluster of three that was bootstrapped by this very planner, its host records and all.
+pub(crate) fn bootstrapped(head: &str) -> (Planner, Observation) {
+    let planner = worlds::planner(worlds::topology(3, head));
+    let seen = carry_out(&planner, worlds::bare(&planner));
+    (planner, seen)
+}
+
+pub(crate) fn carry_out(planner: &Planner, mut seen: Observation) -> Observation {
+    for _ in 0..30 {
+        match planner.next(&seen) {
+            Next::Stage(stage) => seen = planner.predict(&seen, &stage),
+            Next::Done => return seen,
+            Next::Blocked(findings) => panic!("blocked: {findings:?}"),
+        }
+    }
+    panic!("it does not end");
+}
+
+pub(crate) fn host<'a>(seen: &'a mut Observation, member: &Member) -> &'a mut HostView {
+    seen.hosts
+        .get_mut(&member.host)
+        .and_then(Seen::yes_mut)
+        .unwrap()
+}
+
+pub(crate) fn view<'a>(seen: &'a mut Observation, member: &Member) -> &'a mut MemberView {
+    seen.members
+        .get_mut(&member.name)
+        .and_then(Seen::yes_mut)
+        .unwrap()
+}
+
+pub(crate) fn halt(planner: &Planner, seen: &mut Observation, index: usize) {
+    let member = &planner.topology.members[index];
+    let host = host(seen, member);
+    host.processes.clear();
+    host.listeners.clear();
+    seen.members
+        .insert(member.name.clone(), Seen::no("it does not run"));
+}
+
+pub(crate) fn blocked(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+    match planner.next(seen) {
+        Next::Blocked(findings) => findings,
+        Next::Stage(stage) => panic!("`{}` instead of a finding", stage.key),
+        Next::Done => panic!("done instead of a finding"),
+    }
+}
+
+pub(crate) fn ids(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().map(|finding| finding.id).collect()
+}
+
+pub(crate) fn stage(planner: &Planner, seen: &Observation) -> Stage {
+    match planner.next(seen) {
+        Next::Stage(stage) => *stage,
+        other => panic!("{other:?} instead of a stage"),
+    }
+}
+
+pub(crate) const RUNTIMES: [&str; 3] = [
+    "runtime = \"systemd\"",
+    "runtime = \"static-pod\"",
+    "runtime = \"process\"",
+];
+
+/// The findings that are left once the members whose data is intact have been started, where those are a quorum.
+pub(crate) fn blocked_after_start(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+    match planner.next(seen) {
+        Next::Stage(stage) if stage.key.as_str() == "start-quorum" => {
+            blocked(planner, &planner.predict(seen, &stage))
+        }
+        _ => blocked(planner, seen),
+    }
+}

@@ -1,0 +1,193 @@
+//! What may cost a cluster or its data, tried on real hosts: each was found there, or by a reader who looked for it.
+
+use crate::Outcome;
+use crate::e2e::{Scenario, Stage, ensure};
+use crate::lab::Lab;
+
+pub(crate) const ALL: &[Scenario] = &[
+    ("nothing-of-a-live-cluster-is-taken", nothing_is_taken),
+    ("lost-and-copied-data", lost_and_copied_data),
+    ("added-by-etcdctl", added_by_etcdctl),
+    ("missed-bootstrap", missed_bootstrap),
+    ("etcd-auth", etcd_auth),
+];
+
+/// A checkout without `pki/`, another CA, another cluster's file, a downgrade and a jump: all refused, nothing written.
+fn nothing_is_taken(stage: &Stage) -> Outcome {
+    let lab = stage.three("")?;
+    let sums = "sha256sum /etc/etcd/* /etc/systemd/system/etcd.service | sort";
+    let before = lab.on(1, sums)?.out;
+    let pids = lab.on(1, "pidof etcd")?.out;
+    let refused = |arguments: &[&str], id: &str| -> Outcome {
+        lab.etcdup(arguments)?.exits(4)?.says(id).map(|_| ())
+    };
+    lab.inside("cat pki/.gitignore")?.exits(0)?.says("*")?;
+    lab.inside("mv pki pki.away")?.exits(0)?;
+    refused(&["apply", "--yes"], "ca-missing")?;
+    lab.inside(
+        "mkdir -p pki/prod && cd pki/prod && openssl genrsa -traditional -out ca.key 2048 && \
+         openssl req -x509 -new -key ca.key -days 30 -subj /CN=other -out ca.crt && chmod 600 ca.key",
+    )?
+    .exits(0)?;
+    refused(&["apply", "--yes"], "ca-mismatch")?;
+    // Without the key: what needs no issuing is still looked after, with a client certificate that exists.
+    lab.inside("rm -rf pki && mv pki.away pki")?.exits(0)?;
+    lab.etcdup(&["env"])?.exits(0)?;
+    lab.inside("mv pki/prod/ca.key ca.key.away")?.exits(0)?;
+    lab.etcdup(&["plan"])?.exits(0)?.says("No changes")?;
+    lab.inside("mv ca.key.away pki/prod/ca.key")?.exits(0)?;
+    refused(
+        &["apply", "--yes", "--set", "etcd=3.4.45"],
+        "version-change",
+    )?;
+    refused(&["apply", "--yes", "--set", "etcd=3.7.1"], "version-change")?;
+    refused(
+        &["apply", "--yes", "--set", "security.client=tls"],
+        "security-change",
+    )?;
+    let text = lab.read("etcdup.toml")?;
+    let other = text.replace("cluster = \"prod\"", "cluster = \"other\"");
+    lab.write("other.toml", &other)?;
+    refused(
+        &["-f", "other.toml", "reset", "--wipe", "--confirm", "other"],
+        "reset-of-another",
+    )?;
+    lab.etcdup(&["reset", "--wipe", "--yes"])?
+        .exits(3)?
+        .says("--confirm prod")?;
+    lab.etcdup(&["reset", "--wipe", "--confirm", "pord"])?
+        .exits(3)?;
+    ensure(lab.on(1, sums)?.out == before, "files were changed")?;
+    ensure(lab.on(1, "pidof etcd")?.out == pids, "m1 was restarted")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)
+}
+
+/// A disk emptied under a running unit, a disk copied from another member, and all disks gone: none is started.
+fn lost_and_copied_data(stage: &Stage) -> Outcome {
+    let lab = stage.three("")?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "acknowledged", "yes"])?
+        .exits(0)?;
+    // systemd restarts etcd on the emptied directory, which then looks like data.
+    lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd/member; systemctl start --no-block etcd; sleep 4")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("member-lost-data")?
+        .says("emptied and filled again")?;
+    lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd/member")?;
+    let out = lab.work.path().join("m1.tar");
+    lab.on(1, "systemctl stop etcd")?;
+    lab.inside(&format!(
+        "ssh -i {key} -o UserKnownHostsFile={known} root@10.77.0.11 tar -C /var/lib/etcd -cf - member > {out}",
+        key = lab.state.join("key").display(),
+        known = lab.state.join("known_hosts").display(),
+        out = out.display(),
+    ))?
+    .exits(0)?;
+    lab.send(3, &out, "tar -C /var/lib/etcd -xf -")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("data-other-member")?
+        .says("a copy of m1")?;
+    ensure(lab.on(3, "pidof etcd")?.code != 0, "the copy was started")?;
+    for host in 1..=3 {
+        lab.on(
+            host,
+            "systemctl stop etcd; mv /var/lib/etcd/member /var/lib/etcd.away",
+        )?;
+    }
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("member-lost-data")?;
+    ensure(lab.on(1, "pidof etcd")?.code != 0, "a new cluster was made")?;
+    // The disks that are still whole come back: two of three, and what was acknowledged is there.
+    for host in 1..=2 {
+        lab.on(
+            host,
+            "mv /var/lib/etcd.away /var/lib/etcd/member; systemctl start --no-block etcd",
+        )?;
+    }
+    lab.inside("sleep 4")?;
+    lab.etcdctl(&Lab::endpoints(2), &["get", "acknowledged"])?
+        .exits(0)?
+        .says("yes")
+        .map(|_| ())
+}
+
+/// A member that was removed and added again by etcdctl starts as `existing` and joins.
+fn added_by_etcdctl(stage: &Stage) -> Outcome {
+    let lab = stage.three("")?;
+    lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd/member")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("etcdctl member add")?;
+    let list = lab
+        .etcdctl(&Lab::endpoints(2), &["member", "list"])?
+        .exits(0)?;
+    let line = list.out.lines().find(|line| line.contains(", m3,"));
+    let id = line
+        .and_then(|line| line.split(',').next())
+        .ok_or_else(|| list.all())?
+        .to_owned();
+    lab.etcdctl(&Lab::endpoints(2), &["member", "remove", &id])?
+        .exits(0)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("member-not-listed")?;
+    // etcd refuses an addition until peers have been connected for five seconds.
+    lab.inside("sleep 6")?;
+    let add = ["member", "add", "m3", "--peer-urls=https://10.77.0.13:2380"];
+    lab.etcdctl(&Lab::endpoints(2), &add)?.exits(0)?;
+    lab.apply()?;
+    let unit = lab.on(3, "cat /etc/systemd/system/etcd.service")?;
+    unit.says("--initial-cluster-state=existing")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()
+}
+
+/// One of three cannot start at the bootstrap. Once it can, the next run finishes it.
+fn missed_bootstrap(stage: &Stage) -> Outcome {
+    let lab = stage.lab(3)?;
+    lab.topology(&stage.version, "", 3)?;
+    let drop_in = "/etc/systemd/system/etcd.service.d/broken.conf";
+    lab.on(3, &format!("mkdir -p /etc/systemd/system/etcd.service.d; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {drop_in}"))?
+        .exits(0)?;
+    lab.etcdup(&["apply", "--yes"])?.exits(1)?.says("m3")?;
+    lab.etcdctl(&Lab::endpoints(2), &["put", "early", "yes"])?
+        .exits(0)?;
+    // The drop-in is named, since nothing else explains why the unit does not do what it says.
+    lab.etcdup(&["verify"])?
+        .exits(1)?
+        .says("broken.conf")?
+        .says("ExecStart=/bin/false")?;
+    lab.on(3, &format!("rm {drop_in}; systemctl daemon-reload"))?
+        .exits(0)?;
+    lab.apply()?.says("finish the bootstrap")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdctl(&Lab::endpoints(3), &["get", "early"])?
+        .exits(0)?
+        .says("yes")?;
+    lab.nothing_to_do()
+}
+
+/// etcd's own authentication is on, and etcdup has no user: members are healthy, and none is restarted.
+fn etcd_auth(stage: &Stage) -> Outcome {
+    let lab = stage.three("security = { client = \"tls\" }")?;
+    let pids = |lab: &Lab| -> Result<Vec<String>, String> {
+        (1..=3)
+            .map(|host| lab.on(host, "pidof etcd").map(|said| said.out))
+            .collect()
+    };
+    let before = pids(&lab)?;
+    for arguments in [
+        &["user", "add", "root:secret"][..],
+        &["user", "grant-role", "root", "root"],
+        &["auth", "enable"],
+    ] {
+        lab.etcdctl(&Lab::endpoints(3), arguments)?.exits(0)?;
+    }
+    lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("etcd-auth-denied")?;
+    ensure(pids(&lab)? == before, "members were restarted")
+}
