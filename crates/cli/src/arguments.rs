@@ -124,6 +124,17 @@ pub(crate) enum Verb {
     /// Print the environment that etcdctl needs, as shell exports
     #[command(after_help = "Example:\n  eval \"$(etcdup env)\" && etcdctl member list")]
     Env(Env),
+    /// Run etcdctl against the cluster, through its hosts if the client ports are closed to this machine
+    #[command(
+        after_help = "Examples:\n  etcdup etcdctl -- member list -w table\n  etcdup etcdctl -- get --prefix / --keys-only"
+    )]
+    Etcdctl(Etcdctl),
+    /// Show the log of a member
+    #[command(after_help = "Examples:\n  etcdup logs m1\n  etcdup logs m1 --follow")]
+    Logs(Logs),
+    /// Open a shell on a member's host, or run one command there
+    #[command(after_help = "Examples:\n  etcdup ssh m1\n  etcdup ssh m1 -- systemctl status etcd")]
+    Ssh(Ssh),
     /// Stops and disables the cluster; its data is kept by rename
     #[command(after_help = "Example:\n  etcdup reset --yes")]
     Reset(Reset),
@@ -263,6 +274,44 @@ pub(crate) struct Env {
     /// Common name and file name of the certificate [default: etcdctl]
     #[arg(long)]
     pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Etcdctl {
+    /// Arguments for etcdctl, after `--`
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    pub(crate) arguments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Member name
+    #[arg(value_name = "MEMBER")]
+    pub(crate) member: String,
+    /// Number of last lines to show
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub(crate) lines: u32,
+    /// Keep printing new lines until interrupted
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ssh {
+    /// Member name
+    #[arg(value_name = "MEMBER")]
+    pub(crate) member: String,
+    /// Command to run instead of a shell, after `--`
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,16 +4,19 @@ mod adopt;
 mod apply;
 mod check;
 mod connect;
+mod etcdctl;
 mod explain;
 mod flags;
 mod generate;
 mod init;
+mod logs;
 mod pki;
 mod plan;
 mod render;
 mod reset;
 mod serve;
 mod show;
+mod ssh;
 mod status;
 mod verify;
 
@@ -23,7 +26,7 @@ use std::time::Duration;
 
 use etcdup_core::event::Event;
 use etcdup_core::finding::Verdict;
-use etcdup_core::topology::{Document, ResolveError, Topology, lint, resolve};
+use etcdup_core::topology::{Document, Member, ResolveError, Topology, lint, resolve};
 use etcdup_core::version::SUGGESTED;
 use etcdup_deploy::{Cancel, DeployError, Progress, Session, Settings};
 use tokio::sync::mpsc::UnboundedSender;
@@ -98,6 +101,9 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         | Verb::Pki(_)
         | Verb::Connect(_)
         | Verb::Env(_)
+        | Verb::Etcdctl(_)
+        | Verb::Logs(_)
+        | Verb::Ssh(_)
         | Verb::Adopt(_)
         | Verb::Reset(_)
         | Verb::Serve(_) => {}
@@ -125,6 +131,9 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
                 Verb::Pki(_) => Some(pki::show(&context).await),
                 Verb::Connect(connect) => Some(connect::run(&context, connect).await),
                 Verb::Env(env) => Some(connect::env(&context, env).await),
+                Verb::Etcdctl(etcdctl) => Some(etcdctl::run(&context, etcdctl).await),
+                Verb::Logs(logs) => Some(logs::run(&context, logs).await),
+                Verb::Ssh(ssh) => Some(ssh::run(&context, ssh).await),
                 Verb::Adopt(adopt) => Some(adopt::run(&context, adopt).await),
                 _ => None,
             }
@@ -179,6 +188,26 @@ fn listen_to_tracing(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .try_init();
+}
+
+/// The member of this name; reports and returns none where the topology has no such member.
+pub(crate) fn member_of<'a>(topology: &'a Topology, name: &str) -> Option<&'a Member> {
+    let member = topology
+        .members
+        .iter()
+        .find(|member| member.name.as_str() == name);
+    if member.is_none() {
+        let names: Vec<&str> = topology
+            .members
+            .iter()
+            .map(|member| member.name.as_str())
+            .collect();
+        view::error::plain(&format!(
+            "no member `{name}`; the topology has {}",
+            names.join(", ")
+        ));
+    }
+    member
 }
 
 impl Context {

@@ -218,7 +218,7 @@ const GATE: Check = Check {
     id: "gate-not-reached",
     title: "something did not come true in time",
     about: "After a stage a gate proves it: a read goes through each member that was started. The member's last log lines are shown.",
-    advice: "look at the member's log: its unit's journal; for a static pod also at the kubelet's (journalctl -u kubelet)",
+    advice: "look at the member's log: `etcdup logs MEMBER`; for a static pod also at the kubelet's (journalctl -u kubelet)",
 };
 const CLUSTER_CALL: Check = Check {
     id: "cluster-call-failed",

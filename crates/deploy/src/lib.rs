@@ -22,7 +22,9 @@ mod error;
 mod events;
 mod execute;
 mod files;
+mod forward;
 mod lease;
+mod logs;
 mod members;
 mod observe;
 mod queries;
@@ -45,9 +47,11 @@ pub use error::{
     DeployError, ERRORS, HostFailure, chain, unit_template_check, unit_weakness_check,
 };
 pub use events::{Events, Progress};
+pub use forward::{Forwards, Reached};
+pub use logs::LogRange;
 pub use observe::unit_template;
 pub use run::{Plan, Verdicts};
-pub use scripts::{LEASE, OBSERVE, STAGE};
+pub use scripts::{LEASE, LOGS, OBSERVE, STAGE};
 pub use session::{Cancel, Session, Settings};
 pub use vault::{OperatorPair, Vault, VaultError};
 

@@ -34,3 +34,10 @@ pub static LEASE: Script = Script::new(
     ),
 )
 .silent_for(Duration::from_secs(15));
+
+/// Prints a member's log. A log may have nothing new to say for as long as anyone follows it.
+pub static LOGS: Script = Script::new(
+    "logs",
+    concat!(include_str!("host/common.sh"), include_str!("host/logs.sh")),
+)
+.silent_for(Duration::from_secs(30 * 24 * 3600));

@@ -10,7 +10,7 @@ mod common;
 use std::path::Path;
 
 use common::{header, leased, run, runtime, shells, stage_of};
-use etcdup_deploy::{LEASE, OBSERVE, STAGE};
+use etcdup_deploy::{LEASE, LOGS, OBSERVE, STAGE};
 use etcdup_transport::{Fault, Faulty, Local, Transport};
 
 /// A stage that writes two files and makes a directory.
@@ -171,7 +171,7 @@ fn a_cut_observation_is_never_whole() {
 /// A shell takes the last of two functions of one name, so a mended one above an old one is never run.
 #[test]
 fn no_function_stands_twice_in_a_script() {
-    for script in [&OBSERVE, &STAGE, &LEASE] {
+    for script in [&OBSERVE, &STAGE, &LEASE, &LOGS] {
         let mut names = std::collections::BTreeSet::new();
         for line in script.text().lines() {
             let Some((name, _)) = line.split_once("() ") else {

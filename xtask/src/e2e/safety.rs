@@ -10,6 +10,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("added-by-etcdctl", added_by_etcdctl),
     ("missed-bootstrap", missed_bootstrap),
     ("etcd-auth", etcd_auth),
+    ("operators-tools", operators_tools),
 ];
 
 /// A checkout without `pki/`, another CA, another cluster's file, a downgrade and a jump: all refused, nothing written.
@@ -190,4 +191,39 @@ fn etcd_auth(stage: &Stage) -> Outcome {
         .exits(4)?
         .says("etcd-auth-denied")?;
     ensure(pids(&lab)? == before, "members were restarted")
+}
+
+/// `etcdctl`, `env`, `logs` and `ssh` go where the topology says, with client ports closed to this machine.
+fn operators_tools(stage: &Stage) -> Outcome {
+    let lab = stage.three("")?;
+    for host in 1..=3 {
+        let close = "iptables -I INPUT -p tcp --dport 2379 -s 10.77.0.1 -j DROP";
+        lab.on(host, close)?.exits(0)?;
+    }
+    let list = lab.etcdup(&["etcdctl", "--", "member", "list"])?.exits(0)?;
+    ensure(list.out.matches(", started, m").count() == 3, list.all())?;
+    let health = ["etcdctl", "--", "endpoint", "health"];
+    lab.etcdup(&health)?.exits(0)?.says("is healthy")?;
+    lab.etcdup(&["etcdctl", "--", "get", "nothing", "--no-such-flag"])?
+        .exits(1)?;
+    let left = lab.inside("ls /tmp | grep -c client.key")?;
+    ensure(left.out.trim() == "0", "the client's key was left behind")?;
+    lab.etcdup(&["env"])?
+        .exits(0)?
+        .says("export ETCDCTL_ENDPOINTS=https://10.77.0.11:2379")?
+        .never_says("ETCDCTL_API")?;
+    lab.etcdup(&["logs", "m2", "--lines", "2000"])?
+        .exits(0)?
+        .says("ready to serve client requests")?;
+    lab.etcdup(&["ssh", "m2", "--", "hostname"])?
+        .exits(0)?
+        .says("e2e-2")?;
+    lab.etcdup(&["logs", "m9"])?
+        .exits(64)?
+        .says("the topology has m1, m2, m3")?;
+    lab.etcdup(&["status"])?
+        .exits(0)?
+        .says("has quorum: 3 of 3 voters healthy")?
+        .says("no changes pending")
+        .map(|_| ())
 }

@@ -58,7 +58,9 @@ pub(crate) async fn converge(context: &Context, goal: Goal, verb: &str, approve:
             } else {
                 verify::summary(&verdicts);
                 if verdicts.worst() != Verdict::Error {
-                    anstream::eprintln!("use it: eval \"$(etcdup env)\"");
+                    anstream::eprintln!(
+                        "use it: etcdup etcdctl -- member list, or eval \"$(etcdup env)\""
+                    );
                 }
             }
             if verdicts.worst() == Verdict::Error {

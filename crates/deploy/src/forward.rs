@@ -1,0 +1,114 @@
+//! Local ports that lead to members' client ports through their hosts, for programs that cannot reach those themselves.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcdup_core::name::MemberName;
+use etcdup_core::seen::Seen;
+use etcdup_core::topology::{Member, Topology};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::session::Session;
+
+/// How long a direct connection may take before the port counts as closed to this machine.
+const DIRECT: Duration = Duration::from_secs(1);
+
+/// Where a member's client port is reached from this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The member.
+    pub member: MemberName,
+    /// `address:port`, for a URL.
+    pub authority: String,
+    /// Whether that is a local port which leads there through the member's host.
+    pub forwarded: bool,
+}
+
+/// Local ports that stay open for as long as this lives.
+pub struct Forwards {
+    /// Every member that is reached, in the file's order.
+    pub reached: Vec<Reached>,
+    /// Members that are not, and why.
+    pub unreached: Vec<(MemberName, String)>,
+    _tasks: JoinSet<()>,
+}
+
+impl Session {
+    /// Opens ways to every member's client port: directly where this machine reaches it, else through the member's host.
+    ///
+    /// A member that neither leads to is reported in the answer, since the others may be all that a caller needs.
+    pub async fn reach_clients(&self, topology: &Topology) -> Forwards {
+        let mut forwards = Forwards {
+            reached: Vec::new(),
+            unreached: Vec::new(),
+            _tasks: JoinSet::new(),
+        };
+        for member in &topology.members {
+            let authority = topology.client_url(member).authority();
+            if is_open(member).await {
+                forwards.reached.push(Reached {
+                    member: member.name.clone(),
+                    authority,
+                    forwarded: false,
+                });
+                continue;
+            }
+            match self.forward(topology, member, &mut forwards._tasks).await {
+                Ok(address) => forwards.reached.push(Reached {
+                    member: member.name.clone(),
+                    authority: address.to_string(),
+                    forwarded: true,
+                }),
+                Err(why) => forwards.unreached.push((member.name.clone(), why)),
+            }
+        }
+        forwards
+    }
+
+    async fn forward(
+        &self,
+        topology: &Topology,
+        member: &Member,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<SocketAddr, String> {
+        let dial = match self.way(topology, member) {
+            Seen::Yes((_, dial)) => dial,
+            Seen::No(unseen) => return Err(unseen.why),
+        };
+        // Tried once before anything waits on it: etcdctl's own message would name only a local port.
+        drop(dial.dial().await.map_err(|error| error.to_string())?);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(|error| error.to_string())?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        tasks.spawn(async move {
+            while let Ok((mut local, _)) = listener.accept().await {
+                let dial = Arc::clone(&dial);
+                tokio::spawn(async move {
+                    if let Ok(mut far) = dial.dial().await {
+                        let _ = tokio::io::copy_bidirectional(&mut local, &mut far).await;
+                    }
+                });
+            }
+        });
+        Ok(address)
+    }
+}
+
+/// Whether this machine reaches a member's client port by itself.
+async fn is_open(member: &Member) -> bool {
+    let address = member.address.to_string();
+    let host = address.trim_matches(['[', ']']).to_owned();
+    // A loopback address of a member is the host's own, and only by chance also this machine's.
+    if host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    {
+        return member.host.as_str() == "local";
+    }
+    let dialed = TcpStream::connect((host.as_str(), member.ports.client));
+    matches!(tokio::time::timeout(DIRECT, dialed).await, Ok(Ok(_)))
+}
