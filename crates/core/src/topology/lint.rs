@@ -402,6 +402,14 @@ fn names(spec: &Spec, findings: &mut Vec<Finding>) {
                     .error("host", evidence)
                     .at(KeyPath::member(index).key("host")),
             );
+        } else if let Some((_, etcd @ ("2379" | "2380"))) = port {
+            let evidence = format!("{etcd} is a port of etcd's, and this one is for SSH");
+            findings.push(
+                ADDRESS
+                    .warning("host", evidence)
+                    .at(KeyPath::member(index).key("host"))
+                    .advise("leave the port out; etcd's own are `client-port` and `peer-port`"),
+            );
         }
     }
 }

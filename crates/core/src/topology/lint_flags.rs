@@ -68,6 +68,9 @@ fn table(
     }
 }
 
+/// In bytes (server/storage/quota.go, `maxQuotaBytes`): etcd starts with more, and warns.
+const MOST_ADVISED_QUOTA: u64 = 8 << 30;
+
 fn unknown(spec: &Spec, name: &str) -> Finding {
     let bare = name
         .trim_start_matches('-')
@@ -116,6 +119,12 @@ fn one(spec: &Spec, row: &Row, value: &FlagValue) -> Option<Finding> {
             spec.etcd
         );
         return Some(FLAG_VALUE.error(name, evidence));
+    }
+    // Starting and recovering take longer with every byte.
+    let quota = value.to_string().parse::<u64>();
+    if name == "quota-backend-bytes" && quota.is_ok_and(|bytes| bytes > MOST_ADVISED_QUOTA) {
+        let evidence = format!("{value} bytes is more than the 8 GiB that etcd recommends at most");
+        return Some(FLAG_VALUE.warning(name, evidence));
     }
     let plain = |plane: Plane| plane == Plane::Plain;
     let idle = match name {

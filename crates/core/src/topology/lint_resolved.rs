@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::document::KeyPath;
 use super::lint::ADDRESS;
-use super::resolve::Topology;
+use super::resolve::{Member, Topology};
 use super::spec::Plane;
+use super::target::HostTarget;
 use crate::finding::{Check, Finding};
 use crate::name::MemberName;
 use crate::path::HostPath;
@@ -239,6 +240,17 @@ fn places(topology: &Topology, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Where the sshd of a member's host listens. A port of etcd's is a slip in the host, which has its own finding.
+fn ssh_port(topology: &Topology, member: &Member) -> Option<u16> {
+    let host = &topology.spec.member.get(member.index)?.host;
+    match HostTarget::from_spec(host, &topology.spec.ssh) {
+        HostTarget::Ssh(ssh) => {
+            Some(ssh.port.unwrap_or(22)).filter(|port| !matches!(port, 2379 | 2380))
+        }
+        HostTarget::Local { .. } | HostTarget::Vagrant(_) => None,
+    }
+}
+
 fn clashes(topology: &Topology, findings: &mut Vec<Finding>) {
     for (index, member) in topology.members.iter().enumerate() {
         let at = || KeyPath::member(member.index);
@@ -254,6 +266,9 @@ fn clashes(topology: &Topology, findings: &mut Vec<Finding>) {
         for (position, (key, port)) in given.iter().enumerate() {
             if *port == 0 {
                 let evidence = format!("{key} is 0, which is no port");
+                findings.push(PORT_CLASH.error(&member.name, evidence).at(at().key(key)));
+            } else if Some(*port) == ssh_port(topology, member) {
+                let evidence = format!("{key} is {port}, where its host's sshd listens");
                 findings.push(PORT_CLASH.error(&member.name, evidence).at(at().key(key)));
             } else if let Some((other, _)) =
                 given[..position].iter().find(|(_, other)| other == port)

@@ -219,3 +219,23 @@ fn addresses_that_lead_nowhere_are_refused() {
     assert!(ids(&findings("", &member("a", "-oProxyCommand=x", ""))).contains(&"address-unusable"));
     assert!(ids(&findings("", &member("a", "h:99999", ""))).contains(&"address-unusable"));
 }
+
+/// The port of etcd where the one of SSH belongs, and the other way round.
+#[test]
+fn ports_of_the_other_program_are_noticed() {
+    let found = findings("", &member("m1", "10.0.0.1:2379", ""));
+    assert_eq!(ids(&found), ["address-unusable"], "{found:?}");
+    assert_eq!(found[0].1, Verdict::Warning);
+    let found = findings("", &member("m1", "10.0.0.1", "client-port = 22"));
+    assert_eq!(ids(&found), ["port-clash"], "{found:?}");
+}
+
+/// etcd starts with a large quota, and its own documentation advises against it.
+#[test]
+fn a_quota_beyond_what_etcd_advises_is_a_warning() {
+    let head = |bytes: u64| format!("[flags]\nquota-backend-bytes = {bytes}");
+    assert_eq!(findings(&head(8 << 30), &three()), []);
+    let found = findings(&head((8 << 30) + 1), &three());
+    assert_eq!(ids(&found), ["flag-value"]);
+    assert_eq!(found[0].1, Verdict::Warning);
+}
