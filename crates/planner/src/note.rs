@@ -70,7 +70,5 @@ pub(crate) fn of_forming(world: &World<'_>) -> Rule {
 /// Why a member is noted.
 pub(crate) fn reason(member: &Assessment<'_>) -> String {
     let name = &member.member.name;
-    format!(
-        "{name}: its host does not record yet that it is healthy, by member ID and data directory"
-    )
+    format!("{name}: its host has no record yet of its member ID and data directory")
 }
