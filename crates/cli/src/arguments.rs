@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, value_parser};
 
 /// One file says what an etcd cluster should be; `etcdup apply` makes it so on real hosts and proves it.
 #[derive(Debug, Parser)]
@@ -12,6 +12,29 @@ pub(crate) struct Arguments {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+/// The commands that read no topology: their help does not offer to name one.
+const WITHOUT_TOPOLOGY: [&str; 5] = ["explain", "schema", "flags", "completions", "man"];
+
+/// The whole command line.
+pub(crate) fn command() -> clap::Command {
+    let hidden = || {
+        [
+            Arg::new("file")
+                .short('f')
+                .long("file")
+                .value_parser(value_parser!(PathBuf)),
+            Arg::new("set").long("set").action(ArgAction::Append),
+            Arg::new("target").long("target").action(ArgAction::Append),
+        ]
+        .map(|argument| argument.hide(true))
+    };
+    let mut command = Arguments::command();
+    for verb in WITHOUT_TOPOLOGY {
+        command = command.mut_subcommand(verb, |command| command.args(hidden()));
+    }
+    command
 }
 
 const EXAMPLES: &str = "\

@@ -8,10 +8,13 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 fn main() -> ExitCode {
-    let arguments = match arguments::Arguments::try_parse() {
+    let read = arguments::command()
+        .try_get_matches()
+        .and_then(|matches| arguments::Arguments::from_arg_matches(&matches));
+    let arguments = match read {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no mistakes; everything else is misuse.

@@ -46,7 +46,7 @@ fn static_pods(stage: &Stage) -> Outcome {
     lab.edit("runtime =", "flags = { snapshot-count = 4321 }\nruntime =")?;
     lab.apply()?
         .says("move leadership from")?
-        .says("the new pod of m1 runs")?;
+        .says("new pod of m1 is running")?;
     let after = pids(&lab)?;
     ensure(
         before.iter().zip(&after).all(|(old, new)| old != new),

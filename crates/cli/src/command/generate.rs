@@ -1,8 +1,5 @@
 //! `etcdup schema`, `completions`, `man`.
-
-use clap::CommandFactory;
-
-use crate::arguments::Arguments;
+use crate::arguments;
 use crate::exit;
 use crate::view::{self, outln};
 
@@ -13,14 +10,14 @@ pub(crate) fn schema() -> u8 {
 
 pub(crate) fn completions(shell: clap_complete::Shell) -> u8 {
     let mut bytes = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "etcdup", &mut bytes);
+    clap_complete::generate(shell, &mut arguments::command(), "etcdup", &mut bytes);
     print(&String::from_utf8_lossy(&bytes))
 }
 
 pub(crate) fn manual(out: Option<&std::path::Path>) -> u8 {
     if let Some(out) = out {
         let wrote = std::fs::create_dir_all(out)
-            .and_then(|()| clap_mangen::generate_to(Arguments::command(), out));
+            .and_then(|()| clap_mangen::generate_to(arguments::command(), out));
         return match wrote {
             Ok(()) => exit::DONE,
             Err(error) => {
@@ -30,7 +27,7 @@ pub(crate) fn manual(out: Option<&std::path::Path>) -> u8 {
         };
     }
     let mut bytes = Vec::new();
-    match clap_mangen::Man::new(Arguments::command()).render(&mut bytes) {
+    match clap_mangen::Man::new(arguments::command()).render(&mut bytes) {
         Ok(()) => print(&String::from_utf8_lossy(&bytes)),
         Err(_) => exit::FAILED,
     }

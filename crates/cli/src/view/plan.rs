@@ -1,7 +1,7 @@
 //! The plan as a person reads it: stages, reasons, what each host does, diffs, outages by name. Never a secret.
 
 use crate::view::outln;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anstyle::{AnsiColor, Style};
 use etcdup_core::name::MemberName;
@@ -132,18 +132,42 @@ fn stage_lines(index: usize, stage: &Stage, seen: &Observation, whole: bool) {
             outln!("   {YELLOW}~{YELLOW:#} leader: {from} -> {to}");
         }
         Work::Hosts(tasks) => {
-            for (host, steps) in tasks {
-                outln!("   on {host}");
-                steps
-                    .iter()
-                    .for_each(|step| host_step(host, step, seen, whole));
+            for (hosts, lines) in folded(tasks, seen, whole) {
+                outln!("   on {}", hosts.join(", "));
+                lines.iter().for_each(|line| outln!("     {line}"));
             }
         }
     }
     outln!();
 }
 
-fn host_step(host: &HostId, step: &HostStep, seen: &Observation, whole: bool) {
+/// What each host does, with hosts that do the very same in one: a change of nine members is read once, not nine times.
+fn folded(
+    tasks: &BTreeMap<HostId, Vec<HostStep>>,
+    seen: &Observation,
+    whole: bool,
+) -> Vec<(Vec<String>, Vec<String>)> {
+    let mut groups: Vec<(Vec<String>, Vec<String>)> = Vec::new();
+    for (host, steps) in tasks {
+        let mut lines = Vec::new();
+        for step in steps {
+            host_step(host, step, seen, whole, &mut lines);
+        }
+        match groups.iter_mut().find(|(_, known)| *known == lines) {
+            Some((hosts, _)) => hosts.push(host.to_string()),
+            None => groups.push((vec![host.to_string()], lines)),
+        }
+    }
+    groups
+}
+
+fn host_step(
+    host: &HostId,
+    step: &HostStep,
+    seen: &Observation,
+    whole: bool,
+    lines: &mut Vec<String>,
+) {
     let (mark, text) = step_words(step);
     // What does not run yet is started, and there is nothing to stop.
     let runs = seen
@@ -165,23 +189,22 @@ fn host_step(host: &HostId, step: &HostStep, seen: &Observation, whole: bool) {
     };
     match step {
         HostStep::File(artifact) | HostStep::Pod(artifact) if exists(&artifact.path) => {
-            outln!("     {YELLOW}~{YELLOW:#} {text}");
-            diff(host, artifact, seen);
+            lines.push(format!("{YELLOW}~{YELLOW:#} {text}"));
+            diff(host, artifact, seen, lines);
         }
         HostStep::File(Artifact {
             content: Content::Text(unit),
             ..
         }) if whole => {
-            outln!("     {style}{mark}{style:#} {text}");
-            for line in unit.lines() {
-                outln!("         {GREEN}+ {line}{GREEN:#}");
-            }
+            lines.push(format!("{style}{mark}{style:#} {text}"));
+            let unit = unit.lines();
+            lines.extend(unit.map(|line| format!("    {GREEN}+ {line}{GREEN:#}")));
         }
-        _ => outln!("     {style}{mark}{style:#} {text}"),
+        _ => lines.push(format!("{style}{mark}{style:#} {text}")),
     }
 }
 
-fn diff(host: &HostId, artifact: &Artifact, seen: &Observation) {
+fn diff(host: &HostId, artifact: &Artifact, seen: &Observation, lines: &mut Vec<String>) {
     let Content::Text(new) = &artifact.content else {
         return;
     };
@@ -196,8 +219,8 @@ fn diff(host: &HostId, artifact: &Artifact, seen: &Observation) {
         let line = change.value().trim_end();
         match change.tag() {
             ChangeTag::Equal => {}
-            ChangeTag::Delete => outln!("         {RED}- {line}{RED:#}"),
-            ChangeTag::Insert => outln!("         {GREEN}+ {line}{GREEN:#}"),
+            ChangeTag::Delete => lines.push(format!("    {RED}- {line}{RED:#}")),
+            ChangeTag::Insert => lines.push(format!("    {GREEN}+ {line}{GREEN:#}")),
         }
     }
 }
