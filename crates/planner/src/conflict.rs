@@ -460,7 +460,15 @@ fn lost(
             )
         });
     }
-    if let Some(recorded) = recorded {
+    // Removed from the list since: what is left to do is to add it, and that it is not listed has its own finding.
+    let removed = |recorded: &&RecordedMember| {
+        view.is_some_and(|view| {
+            view.listed
+                .iter()
+                .all(|listed| Some(listed.id) != recorded.id())
+        })
+    };
+    if let Some(recorded) = recorded.filter(|recorded| !removed(recorded)) {
         return Some(format!(
             "member {} was healthy on this host, and {path} on {} is empty or missing",
             recorded.id, member.host

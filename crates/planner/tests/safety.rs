@@ -379,6 +379,27 @@ fn an_added_member_never_starts_as_new() {
     }
 }
 
+/// Removed with etcdctl, as the advice about lost data says: what is missing now is to add it, not to remove it again.
+#[test]
+fn a_removed_member_is_to_be_added_whatever_its_host_remembers() {
+    for head in RUNTIMES {
+        let (planner, mut seen) = bootstrapped(head);
+        let members = planner.topology.members.clone();
+        halt(&planner, &mut seen, 2);
+        let data = members[2].layout.data.clone();
+        host(&mut seen, &members[2])
+            .data
+            .insert(data, DataDir::Absent);
+        let found = blocked(&planner, &seen);
+        assert_eq!(ids(&found), ["member-lost-data"], "{head}");
+        for member in &members[..2] {
+            view(&mut seen, member).listed.truncate(2);
+        }
+        let found = blocked(&planner, &seen);
+        assert_eq!(ids(&found), ["member-not-listed"], "{head}");
+    }
+}
+
 /// S3: a laptop whose clock is hours off renews nothing.
 #[test]
 fn nothing_is_issued_by_a_clock_that_the_hosts_do_not_share() {
