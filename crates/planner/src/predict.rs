@@ -314,6 +314,23 @@ impl Planner {
         }
     }
 
+    /// Data that was just made belongs to the member as the cluster lists it.
+    fn name_new_data(&self, world: &mut Observation, member: &Member, id: u64, cluster: u64) {
+        let made = DataIdentity {
+            member: member_id(&self.topology, member, &self.topology.token),
+            cluster: cluster_id(&self.topology),
+        };
+        if let Some(Seen::Yes(host)) = world.hosts.get_mut(&member.host)
+            && let Some(data) = host.data.get_mut(&member.layout.data)
+            && *data == DataDir::Member(made)
+        {
+            *data = DataDir::Member(DataIdentity {
+                member: id,
+                cluster,
+            });
+        }
+    }
+
     /// Members that run serve once a quorum of them runs; after a stage with gates all of them do.
     fn serve(&self, world: &mut Observation, settled: bool) {
         let running: Vec<&Member> = self
@@ -335,11 +352,16 @@ impl Planner {
             .iter()
             .find_map(|member| world.member(&member.name))
             .cloned();
+        let by_list = |member: &Member| {
+            let url = self.topology.peer_url(member).to_string();
+            let mut listed = known.iter().flat_map(|view| &view.listed);
+            listed.find(|listed| listed.peer_urls.contains(&url))
+        };
+        // A member that was added has the ID that the cluster gave it; at a bootstrap each is made of URLs and token.
         let id_of = |world: &Observation, member: &Member| {
-            world.member(&member.name).map_or_else(
-                || member_id(&self.topology, member, &self.topology.token),
-                |view| view.id,
-            )
+            let view = world.member(&member.name).map(|view| view.id);
+            view.or_else(|| by_list(member).map(|listed| listed.id))
+                .unwrap_or_else(|| member_id(&self.topology, member, &self.topology.token))
         };
         let leader = world
             .leader()
@@ -376,6 +398,7 @@ impl Planner {
             .as_ref()
             .map_or_else(|| cluster_id(&self.topology), |view| view.cluster);
         for member in &running {
+            self.name_new_data(world, member, id_of(world, member), cluster);
             let view = MemberView {
                 id: id_of(world, member),
                 cluster,
