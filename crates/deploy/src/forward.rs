@@ -1,6 +1,7 @@
 //! Local ports that lead to members' client ports through their hosts, for programs that cannot reach those themselves.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use etcdup_core::topology::{Member, Topology};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::error::DeployError;
+use crate::release;
 use crate::session::Session;
 
 /// How long a direct connection may take before the port counts as closed to this machine.
@@ -65,6 +68,19 @@ impl Session {
             }
         }
         forwards
+    }
+
+    /// etcdctl of the topology's own binaries for this machine; taken out of an archive it lands in `into`.
+    ///
+    /// # Errors
+    /// When the binaries cannot be read or downloaded, or their checksum differs.
+    pub async fn etcdctl(
+        &self,
+        topology: &Topology,
+        into: &Path,
+    ) -> Result<Option<PathBuf>, DeployError> {
+        let cache = &self.settings.cache;
+        Ok(release::etcdctl(&topology.spec, &self.base, cache, into).await?)
     }
 
     async fn forward(

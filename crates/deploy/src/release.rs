@@ -304,6 +304,58 @@ async fn download(
     Ok(())
 }
 
+/// etcdctl of these binaries for this machine, taken out of an archive into `into` where it is in one. None where hosts bring
+/// their own, or the directory has none.
+pub(crate) async fn etcdctl(
+    spec: &Spec,
+    base: &Path,
+    cache: &Path,
+    into: &Path,
+) -> Result<Option<PathBuf>, ReleaseError> {
+    let mut spec = spec.clone();
+    if let Binaries::Release(release) = &mut spec.binaries {
+        // Whoever downloads for hosts, this one is needed here.
+        release.download = Download::Operator;
+    }
+    let own = match std::env::consts::ARCH {
+        "x86_64" => Architecture::Amd64,
+        "aarch64" => Architecture::Arm64,
+        other => Architecture::Other(other.to_owned()),
+    };
+    let binaries = prepare(&spec, base, cache, &[own], None).await?;
+    match binaries.into_values().next() {
+        Some(Binary::Files(files)) => Ok(files
+            .into_iter()
+            .find_map(|(name, file)| (name == "etcdctl").then_some(file.path))),
+        Some(Binary::Archive(archive)) => {
+            let to = into.join("etcdctl");
+            let found = unpack_one(&archive.path, "etcdctl", &to);
+            let found = found.map_err(|source| ReleaseError::File {
+                path: archive.path,
+                source,
+            })?;
+            Ok(found.then_some(to))
+        }
+        Some(Binary::Fetch { .. }) | None => Ok(None),
+    }
+}
+
+/// Takes one program out of an archive; says whether it holds that one.
+fn unpack_one(archive: &Path, name: &str, to: &Path) -> std::io::Result<bool> {
+    let file = std::fs::File::open(archive)?;
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.path()?.file_name().is_some_and(|file| file == name) {
+            std::io::copy(&mut entry, &mut std::fs::File::create_new(to)?)?;
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+            std::fs::set_permissions(to, mode)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The version of etcd in a binary or an archive, found out before anyone approves a plan with it. None where this machine
 /// cannot run the binary, which is no fault: the host says so when it installs it.
 pub(crate) fn etcd_version(path: &Path) -> Option<String> {

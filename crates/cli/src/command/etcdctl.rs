@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use etcdup_core::topology::{Binaries, Plane, Topology};
+use etcdup_core::topology::{Plane, Topology};
 use etcdup_core::url::Address;
 use etcdup_deploy::{DeployError, Session};
 
@@ -17,7 +17,7 @@ pub(crate) async fn run(context: &Context, arguments: &Etcdctl) -> u8 {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
-    let ended = call(context, &session, arguments).await;
+    let ended = call(&session, arguments).await;
     session.close().await;
     match ended {
         Ok(code) => code,
@@ -25,15 +25,15 @@ pub(crate) async fn run(context: &Context, arguments: &Etcdctl) -> u8 {
     }
 }
 
-async fn call(
-    context: &Context,
-    session: &Session,
-    arguments: &Etcdctl,
-) -> Result<u8, DeployError> {
+async fn call(session: &Session, arguments: &Etcdctl) -> Result<u8, DeployError> {
     let topology = session.resolved().await?;
-    let Some(program) = program(context, session, &topology) else {
+    let directory = tempfile::tempdir().map_err(|source| DeployError::File {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let Some(program) = program(session, &topology, directory.path()).await? else {
         view::error::plain(
-            "there is no etcdctl on PATH, in the cache of releases, or in [binaries]; install one (package etcd-client)",
+            "there is no etcdctl on PATH and none in [binaries]; install one (package etcd-client)",
         );
         return Ok(exit::FAILED);
     };
@@ -56,10 +56,6 @@ async fn call(
     command
         .env_remove("ETCDCTL_API")
         .env("ETCDCTL_ENDPOINTS", endpoints.join(","));
-    let directory = tempfile::tempdir().map_err(|source| DeployError::File {
-        path: std::env::temp_dir(),
-        source,
-    })?;
     if topology.spec.security.client != Plane::Plain {
         if forwards.reached.iter().any(|reached| reached.forwarded)
             && let Some(why) = lacks_loopback(session, &topology)
@@ -107,24 +103,20 @@ fn lacks_loopback(session: &Session, topology: &Topology) -> Option<String> {
     ))
 }
 
-/// The operator's own etcdctl, else one that the topology's binaries hold.
-fn program(context: &Context, session: &Session, topology: &Topology) -> Option<PathBuf> {
+/// The operator's own etcdctl, else the one of the topology's binaries.
+async fn program(
+    session: &Session,
+    topology: &Topology,
+    directory: &Path,
+) -> Result<Option<PathBuf>, DeployError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|directory| directory.join("etcdctl"));
-    let named = match &topology.spec.binaries {
-        Binaries::Directory(directory) => {
-            let places = std::iter::once(&directory.path).chain(&directory.also);
-            places
-                .map(|place| session.base.join(place).join("etcdctl"))
-                .collect()
-        }
-        Binaries::Release(_) | Binaries::Archive(_) | Binaries::Host(_) => Vec::new(),
-    };
-    let settings = context.library_settings(None, None);
-    let release = topology.spec.etcd.to_string();
-    let cached = settings.cache.join(format!("v{release}")).join("etcdctl");
-    let mut places = on_path.chain(named).chain([cached]);
-    places.find(|place| is_program(place))
+    let own = std::env::split_paths(&path)
+        .map(|directory| directory.join("etcdctl"))
+        .find(|place| is_program(place));
+    match own {
+        Some(own) => Ok(Some(own)),
+        None => session.etcdctl(topology, directory).await,
+    }
 }
 
 fn is_program(path: &Path) -> bool {
