@@ -168,6 +168,7 @@ mod tests {
             errors: Vec::new(),
             listed: listed.to_vec(),
             served: Seen::Yes(Served {
+                denied: false,
                 took: std::time::Duration::ZERO,
             }),
         }

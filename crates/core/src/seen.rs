@@ -40,6 +40,8 @@ pub enum Cause {
     Login,
     /// The login works, and sudo does not.
     Sudo,
+    /// It was not asked: nothing is known of it, neither good nor bad.
+    NotAsked,
 }
 
 /// Nothing asked for, nothing there.
@@ -89,6 +91,19 @@ impl<T> Seen<T> {
         match self {
             Seen::Yes(value) => Some(value),
             Seen::No(_) => None,
+        }
+    }
+}
+
+impl Unseen {
+    /// Whether nothing is known, where the other causes say that what was asked for is not well.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        match self.cause {
+            Cause::Other | Cause::Denied => false,
+            Cause::Unreachable | Cause::HostKey | Cause::Login | Cause::Sudo | Cause::NotAsked => {
+                true
+            }
         }
     }
 }

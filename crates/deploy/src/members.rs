@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
-use etcdup_core::seen::Seen;
+use etcdup_core::seen::{Cause, Seen, Unseen};
 use etcdup_core::topology::{Member, Topology};
 use etcdup_transport::{DialError, Transport};
 use etcdup_verify::{Access, Asked, BoxIo, Dial, Endpoint, MemberClient};
@@ -132,7 +132,7 @@ impl Session {
         &self,
         topology: &Topology,
         seen: &Observation,
-    ) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
+    ) -> (Vec<Asked>, BTreeMap<MemberName, Unseen>) {
         let runs = |member: &Member| {
             seen.host(&member.host)
                 .is_some_and(|view| view.processes.contains_key(&member.name))
@@ -145,7 +145,7 @@ impl Session {
         topology: &Topology,
         seen: Option<&Observation>,
         wanted: impl Fn(&Member) -> bool,
-    ) -> (Vec<Asked>, BTreeMap<MemberName, String>) {
+    ) -> (Vec<Asked>, BTreeMap<MemberName, Unseen>) {
         let mut asked = Vec::new();
         let mut unseen = BTreeMap::new();
         for member in &topology.members {
@@ -157,7 +157,7 @@ impl Session {
                     unseen.insert(member.name.clone(), why_not_running(seen, member));
                 }
                 (true, Seen::No(why)) => {
-                    unseen.insert(member.name.clone(), why.why);
+                    unseen.insert(member.name.clone(), why);
                 }
             }
         }
@@ -168,7 +168,7 @@ impl Session {
     pub(crate) async fn ask_members(&self, topology: &Topology, seen: &mut Observation) {
         let (asked, unseen) = self.running(topology, seen);
         for (name, why) in unseen {
-            seen.members.insert(name, Seen::no(why));
+            seen.members.insert(name, Seen::No(why));
         }
         self.ask(asked, seen).await;
     }
@@ -189,7 +189,9 @@ impl Session {
             Ok(access) => access,
             Err(why) => {
                 for (name, ..) in asked {
-                    seen.members.insert(name, Seen::no(why.clone()));
+                    let why = format!("not known: {why}");
+                    let unseen = Seen::no_for(Cause::NotAsked, why);
+                    seen.members.insert(name, unseen);
                 }
                 return;
             }
@@ -211,30 +213,38 @@ impl Session {
 }
 
 /// Why a member was not asked: it does not run, in its last words, or that cannot be known.
-fn why_not_running(seen: Option<&Observation>, member: &Member) -> String {
+fn why_not_running(seen: Option<&Observation>, member: &Member) -> Unseen {
+    let unknown = |why: String| Unseen {
+        why: format!("not known: {why}"),
+        cause: Cause::NotAsked,
+    };
     let host = seen.and_then(|seen| seen.hosts.get(&member.host));
     let view = match host {
-        None => return "it was not queried".to_owned(),
-        Some(Seen::No(unseen)) => return format!("not known: {}: {unseen}", member.host),
+        None => return unknown("it was not asked".to_owned()),
+        Some(Seen::No(unseen)) => return unknown(format!("{}: {unseen}", member.host)),
         Some(Seen::Yes(view)) => view,
     };
     if view.facts.uid != 0 && view.listeners.contains_key(&member.ports.peer) {
-        return format!(
-            "not known: another user runs it, and scripts on {} run as user {}",
+        return unknown(format!(
+            "another user runs it, and scripts on {} run as user {}",
             member.host, view.facts.uid
-        );
+        ));
     }
     let unit = view.units.get(&member.layout.unit);
     let looping = unit.filter(|unit| unit.sub == "auto-restart" || unit.restarts > 2);
     let console = view.console.get(&member.name);
     let cause = console.and_then(|lines| last_words(lines));
-    match (looping, cause) {
+    let why = match (looping, cause) {
         (Some(unit), Some(cause)) => {
             format!("crash loop ({} restarts): {cause}", unit.restarts)
         }
         (Some(unit), None) => format!("crash loop ({} restarts)", unit.restarts),
         (None, Some(cause)) => format!("it does not run: {cause}"),
         (None, None) => "it does not run".to_owned(),
+    };
+    Unseen {
+        why,
+        cause: Cause::Other,
     }
 }
 

@@ -7,7 +7,7 @@ use etcdup_core::event::{Body, EVENT_FORMAT};
 use etcdup_core::finding::{Finding, Verdict, worst};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{Architecture, Observation};
-use etcdup_core::seen::Seen;
+use etcdup_core::seen::{Cause, Seen};
 use etcdup_core::stage::{Approval, Gate, Goal, Holds, HostStep, Next, Stage, Work};
 use etcdup_core::topology::HostId;
 use etcdup_planner::{Ending, Forecast, Planner};
@@ -364,10 +364,15 @@ impl Session {
             Ok(access) => gather(asked, &access, demands).await,
             Err(why) => asked
                 .into_iter()
-                .map(|(name, ..)| (name, Seen::no(why.clone())))
+                .map(|(name, ..)| {
+                    (
+                        name,
+                        Seen::no_for(Cause::NotAsked, format!("not known: {why}")),
+                    )
+                })
                 .collect(),
         };
-        members.extend(unseen.into_iter().map(|(name, why)| (name, Seen::no(why))));
+        members.extend(unseen.into_iter().map(|(name, why)| (name, Seen::No(why))));
         let drift = planner.drift(&seen);
         let findings = {
             let evidence = Evidence {

@@ -32,7 +32,7 @@ pub enum VaultError {
     )]
     NoOperatorCa,
     /// There is no authority.
-    #[error("no CA at {}: copy it from the machine where the cluster was set up; for a new cluster the first `etcdup apply` creates it", .0.display())]
+    #[error("no CA at {}; copy it from the machine where the cluster was set up", .0.display())]
     NoAuthority(PathBuf),
     /// The authority's files are there and cannot be used.
     #[error("the certificate authority cannot be used: {0}")]

@@ -182,6 +182,6 @@ fn advice(cause: Cause) -> Option<&'static str> {
         Cause::Sudo => Some(
             "set sudo = \"password\" under [ssh] to be asked for the password, or let the user run sudo without one",
         ),
-        Cause::Denied | Cause::Other => None,
+        Cause::Denied | Cause::NotAsked | Cause::Other => None,
     }
 }

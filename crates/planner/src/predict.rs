@@ -415,6 +415,10 @@ impl Planner {
                 listed: listed.clone(),
                 served: Seen::Yes(Served {
                     took: Duration::ZERO,
+                    denied: known
+                        .as_ref()
+                        .and_then(|view| view.served.yes())
+                        .is_some_and(|served| served.denied),
                 }),
             };
             world.members.insert(member.name.clone(), Seen::Yes(view));

@@ -90,6 +90,14 @@ pub(crate) fn move_leader(world: &World<'_>) -> Rule {
     if first.member.name != *leader || few || !can_be_spared(world, leader) {
         return Rule::Pass;
     }
+    // Who may not move it restarts the leader as it is: an election follows, and a move that is refused would end the roll here.
+    let view = world.seen.member(leader);
+    if view
+        .and_then(|view| view.served.yes())
+        .is_some_and(|served| served.denied)
+    {
+        return Rule::Pass;
+    }
     let Some(transferee) = world
         .members
         .iter()

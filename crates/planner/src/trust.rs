@@ -1,5 +1,7 @@
 //! What certificates are trusted by: the CA of a running cluster is never replaced because a file is missing here.
 
+use std::collections::BTreeMap;
+
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{AuthorityView, DataDir, HostView, Observation};
@@ -87,26 +89,25 @@ pub(crate) fn ca_artifact<'a>(planner: &'a Planner, member: &Member) -> Option<&
 
 /// There is no CA here: whether anything on the hosts says that the cluster has one.
 fn missing(planner: &Planner, seen: &Observation) -> Option<Finding> {
-    let mut evidence = Vec::new();
+    // Hosts by what they have: three times the same words say no more than once.
+    let mut evidence: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (member, host, ca) in with_ca(planner, seen) {
         let data = host.data.get(&member.layout.data);
         let found = match host.certificates.get(&ca.path) {
-            Some(Seen::Yes(facts)) => Some(format!(
-                "{} has the certificate of `{}`",
-                member.host, facts.name
-            )),
-            _ if host.files.contains_key(&ca.path) => {
-                Some(format!("{} has {}", member.host, ca.path))
-            }
+            Some(Seen::Yes(facts)) => Some(format!("the certificate of `{}`", facts.name)),
+            _ if host.files.contains_key(&ca.path) => Some(ca.path.to_string()),
             _ if host.processes.contains_key(&member.name) => {
-                Some(format!("{} runs {}", member.host, member.name))
+                Some(format!("{} running", member.name))
             }
             _ if matches!(data, Some(DataDir::Member(_))) => {
-                Some(format!("{} has data of {}", member.host, member.name))
+                Some(format!("data of {}", member.name))
             }
             _ => None,
         };
-        evidence.extend(found);
+        if let Some(found) = found {
+            let hosts = evidence.entry(found).or_default();
+            hosts.push(member.host.to_string());
+        }
     }
     if evidence.is_empty() {
         return None;
@@ -114,7 +115,14 @@ fn missing(planner: &Planner, seen: &Observation) -> Option<Finding> {
     let origin = origin(planner, seen).map_or(String::new(), |origin| {
         format!("; the cluster was set up by {origin}")
     });
-    let evidence = format!("there is no CA here, but {}{origin}", evidence.join(", "));
+    let evidence: Vec<String> = evidence
+        .iter()
+        .map(|(found, hosts)| {
+            let have = if hosts.len() == 1 { "has" } else { "have" };
+            format!("{} {have} {found}", hosts.join(", "))
+        })
+        .collect();
+    let evidence = format!("there is no CA here, but {}{origin}", evidence.join("; "));
     let at = KeyPath::root("certificates").key("authority");
     Some(CA_MISSING.error("ca", evidence).at(at))
 }
@@ -129,8 +137,10 @@ fn origin(planner: &Planner, seen: &Observation) -> Option<String> {
     origins.sort_by(|a, b| a.at.cmp(&b.at));
     let first = origins.first()?;
     Some(format!(
-        "{} in {} ({})",
-        first.who, first.directory, first.at
+        "{} in {} on {}",
+        first.who,
+        first.directory,
+        first.at.split('T').next().unwrap_or_default()
     ))
 }
 

@@ -529,3 +529,27 @@ fn cloned_images_are_only_a_warning() {
         .boot_id = "boot-0".into();
     assert!(ids(&blocked(&planner, &seen)).contains(&"same-machine"));
 }
+
+/// B5: where etcd's authentication lets nobody move leadership, the leader restarts as it is instead of failing there.
+#[test]
+fn leadership_is_not_moved_by_one_who_may_not() {
+    let (planner, mut seen) = bootstrapped("flags = { snapshot-count = 4321 }");
+    let keys = |seen: &Observation| -> Vec<String> {
+        let stages = planner.forecast(seen).stages;
+        stages.iter().map(|stage| stage.key.to_string()).collect()
+    };
+    let members = planner.topology.members.clone();
+    for member in &members {
+        let process = host(&mut seen, member).processes.get_mut(&member.name);
+        process.unwrap().flags.set("snapshot-count", "1");
+    }
+    assert!(keys(&seen).contains(&"move-leader".to_owned()));
+    for member in &members {
+        if let Seen::Yes(served) = &mut view(&mut seen, member).served {
+            served.denied = true;
+        }
+    }
+    let keys = keys(&seen);
+    assert!(!keys.contains(&"move-leader".to_owned()), "{keys:?}");
+    assert_eq!(keys.len(), 3, "{keys:?}");
+}

@@ -143,7 +143,8 @@ impl MemberClient {
             }
             _ => {
                 let words = status.message().trim_start_matches("etcdserver: ");
-                if DENIED.contains(&words) {
+                // Some calls answer in the words of etcd's auth store, such as `auth: user not found`.
+                if DENIED.contains(&words) || words.starts_with("auth: ") {
                     ClientError::Denied(words.to_owned())
                 } else {
                     ClientError::Refused(words.to_owned())
@@ -157,7 +158,20 @@ impl MemberClient {
     /// # Errors
     /// When the member does not answer its own status; a failed read is part of the view.
     pub async fn view(&self) -> Result<MemberView, ClientError> {
+        let begun = std::time::Instant::now();
         let (status, served) = tokio::join!(self.status(), self.serve());
+        let served = match served {
+            Ok(took) => Ok(Served {
+                took,
+                denied: false,
+            }),
+            // The read index went through before etcd asked who we are: `etcdctl endpoint health` counts it too.
+            Err(ClientError::Denied(_)) => Ok(Served {
+                took: begun.elapsed(),
+                denied: true,
+            }),
+            Err(error) => Err(error),
+        };
         let status = status?;
         // A member's own list may lag behind: where a quorum answers, it confirms the list too.
         let list = self.members(served.is_ok()).await;
@@ -179,9 +193,7 @@ impl MemberClient {
             errors: status.errors,
             listed,
             served: match served {
-                Ok(took) => Seen::Yes(Served { took }),
-                // The read index went through before etcd asked who we are: `etcdctl endpoint health` counts it too.
-                Err(ClientError::Denied(_)) => Seen::Yes(Served { took: CALL }),
+                Ok(served) => Seen::Yes(served),
                 Err(error) => Seen::no(error.to_string()),
             },
         })

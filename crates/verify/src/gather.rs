@@ -85,7 +85,7 @@ pub async fn gather(
     gathered
         .into_iter()
         .map(|(name, result)| match result {
-            Err(error) => (name, Seen::no(error.to_string())),
+            Err(error) => (name, error.into_seen()),
             Ok((_, mut evidence)) => {
                 if let Some(hash) = found.remove(&name) {
                     evidence.hash = seen(hash);
@@ -120,10 +120,7 @@ async fn first_round(
 }
 
 fn seen<T>(result: Result<T, ClientError>) -> Seen<T> {
-    match result {
-        Ok(value) => Seen::Yes(value),
-        Err(error) => Seen::no(error.to_string()),
-    }
+    result.map_or_else(ClientError::into_seen, Seen::Yes)
 }
 
 /// Tries to read without showing a certificate. Only an answer proves that it is served: with TLS 1.3 the handshake

@@ -73,15 +73,32 @@ fn summary(planner: &Planner, seen: &Observation) -> String {
     let electorate = Electorate::of(seen, &names);
     let (healthy, all) = (electorate.healthy(), electorate.len());
     let cluster = &planner.topology.spec.cluster;
+    let unknown = names
+        .iter()
+        .filter(|name| match seen.members.get(*name) {
+            Some(Seen::No(unseen)) => unseen.is_unknown(),
+            Some(Seen::Yes(_)) => false,
+            None => true,
+        })
+        .count();
+    // Whoever could not be asked may be healthy: no quorum is said only where that is known.
     let quorum = if healthy >= electorate.quorum() {
         "has quorum"
+    } else if healthy + unknown >= electorate.quorum() {
+        "may have quorum"
     } else {
         "has NO quorum"
     };
-    let leader = seen.leader().map_or_else(
-        || "no leader".to_owned(),
-        |leader| format!("leader {leader}"),
-    );
+    let leader = match seen.leader() {
+        Some(leader) => format!("leader {leader}"),
+        None if unknown > 0 => "leader not known".to_owned(),
+        None => "no leader".to_owned(),
+    };
+    let unknown = if unknown == 0 {
+        String::new()
+    } else {
+        format!(", {unknown} not known")
+    };
     let forecast = planner.forecast(seen);
     let next = match (&forecast.ending, forecast.stages.len()) {
         (Ending::Blocked(findings), 0) => {
@@ -92,7 +109,7 @@ fn summary(planner: &Planner, seen: &Observation) -> String {
         (_, stages) => format!("next: `etcdup apply` ({})", count(stages, "stage")),
     };
     format!(
-        "cluster {cluster} {quorum}: {healthy} of {} healthy, {leader}; {next}",
+        "cluster {cluster} {quorum}: {healthy} of {} healthy{unknown}, {leader}; {next}",
         count(all, "voter")
     )
 }

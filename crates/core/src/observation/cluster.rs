@@ -44,6 +44,9 @@ pub struct MemberView {
 pub struct Served {
     /// How long it took.
     pub took: Duration,
+    /// Whether etcd's own authentication kept the answer from us, after a quorum had confirmed the read: the member serves,
+    /// and what needs the root role, such as moving leadership, will be refused.
+    pub denied: bool,
 }
 
 /// A member as the member list has it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::seen::Seen;
+use etcdup_core::seen::{Cause, Seen};
 
 use super::Evidence;
 
@@ -47,7 +47,17 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
             Seen::Yes(hash) => {
                 hashes.insert(*hash);
             }
-            Seen::No(unseen) => findings.push(check.warning(name, unseen.why.clone())),
+            Seen::No(unseen) => {
+                let finding = check.warning(name, format!("not known: {unseen}"));
+                // What could not be asked is no sign of corruption, and calls for nothing so drastic.
+                findings.push(finding.advise(match unseen.cause {
+                    Cause::Denied => {
+                        "let the operator's certificate in: `etcdctl user add etcdup-operator --no-password`, then \
+                         `etcdctl user grant-role etcdup-operator root`"
+                    }
+                    _ => "see why the member does not answer, then verify again",
+                }));
+            }
         }
     }
     let compacted: BTreeSet<i64> = hashes.iter().map(|(_, compacted)| *compacted).collect();
