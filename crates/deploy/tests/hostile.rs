@@ -390,7 +390,14 @@ fn a_lease_file_of_another_making_holds_nothing() {
         let state = place.path().join("state");
         std::fs::create_dir(&state).unwrap();
         let take = header(&state, "op", 0) + "take|apply|me|now|\n";
-        for text in ["op|apply|x|me|now|boot|y\n", "\n", "||||||\n", "a|b|c\n"] {
+        for text in [
+            "op|apply|x|me|now|boot|y\n",
+            "\n",
+            "||||||\n",
+            "a|b|c\n",
+            "A|apply|x",
+            "A|apply|08|me|now|boot|09\n",
+        ] {
             std::fs::write(state.join("lease"), text).unwrap();
             let said = run(shell, &LEASE, take.as_bytes()).text();
             assert!(said.contains("@lease|taken|1"), "{shell}: {text:?}: {said}");
@@ -458,5 +465,40 @@ fn a_mark_is_written_and_read_back_and_goes_with_the_data() {
             said.contains("@fail|0"),
             "{shell}: there is nothing to mark: {said}"
         );
+    }
+}
+
+/// An etcd whose unit or pid file is gone still runs: its data is neither moved nor deleted under it.
+#[test]
+fn data_that_an_etcd_runs_on_is_neither_moved_nor_deleted() {
+    for shell in shells() {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("data");
+        std::fs::create_dir_all(data.join("member/wal")).unwrap();
+        let program = place.path().join("etcd");
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let mut running = Command::new(&program)
+            .arg("60")
+            .env("ETCD_DATA_DIR", &data)
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        for (state, verb) in [("a", "keep"), ("b", "remove")] {
+            let aside = if verb == "keep" {
+                format!("|{}.kept-1", data.display())
+            } else {
+                String::new()
+            };
+            let operations = format!("0|{verb}|{}{aside}\n", data.display());
+            let said = carry_out(shell, &place.path().join(state), &operations, &[]);
+            assert!(said.contains("@fail|0"), "{shell}: {verb}: {said}");
+            assert!(data.join("member/wal").exists(), "{shell}: {verb}");
+        }
+        running.kill().unwrap();
+        running.wait().unwrap();
+        let operations = format!("0|keep|{0}|{0}.kept-1\n", data.display());
+        let said = carry_out(shell, &place.path().join("c"), &operations, &[]);
+        assert!(said.contains("@ok|0"), "{shell}: {said}");
+        assert!(!data.exists(), "{shell}");
     }
 }

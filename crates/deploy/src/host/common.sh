@@ -51,10 +51,11 @@ own_directory() {
 
 # The lease file: operation|verb|epoch|who|since|boot|uptime_ms. Expired when the host booted since, or 30 s have gone.
 read_lease() {
+    l_operation='' l_epoch=0 l_uptime=''
     [ -f "$state/lease" ] || return 1
-    IFS='|' read -r l_operation l_verb l_epoch l_who l_since l_boot l_uptime <"$state/lease" || return 1
-    # A file that is not of our making holds nothing, and must not end the script that reads it.
-    case ${l_epoch:-x}${l_uptime:-x} in *[!0-9]*) l_operation='' l_epoch=0; return 1 ;; esac
+    IFS='|' read -r l_operation l_verb l_epoch l_who l_since l_boot l_uptime <"$state/lease" || l_uptime=''
+    # A file that is torn, or not of our making, holds nothing, and must not end the script that reads it.
+    case ${l_epoch:-x}${l_uptime:-x} in *[!0-9]* | 0?*) l_operation='' l_epoch=0; return 1 ;; esac
 }
 
 lease_expired() {

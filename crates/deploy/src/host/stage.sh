@@ -4,6 +4,10 @@
 # `N|verb|fields`, reported as `@ok|N` or `@fail|N|status|last lines in base64`; the first that fails is the last.
 # Once the input is complete the script runs to its end, even when the link dies.
 
+# The signals that a dying link sends are ignored once the input is whole, and what is run here inherits that: busybox' timeout
+# would ask in vain.
+bounded() { timeout -s KILL "$@"; }
+
 unpack() {
     own_directory "$state" || refuse "cannot make $state, or it is owned by another user"
     work=$(mktemp -d "$state/in.XXXXXX") || refuse "cannot write below $state"
@@ -26,7 +30,7 @@ refuse() {
 # successor's first write.
 hold_stage_lock() {
     exec 9>"$state/stage.lock"
-    timeout 120 flock 9 || refuse 'another stage has been running on this host for two minutes'
+    bounded 120 flock 9 || refuse 'another stage has been running on this host for two minutes'
     read_lease || refuse 'the lease on this host is gone'
     [ "$l_operation|$l_epoch" = "$operation|$epoch" ] || refuse "the lease on this host is held by $l_who"
     # An operator that was asleep may still hold the lease here and have lost others meanwhile.
@@ -96,7 +100,7 @@ op_binaries() {
     archive=$1 directory=$2 wanted=$3
     rm -rf "$directory.part"
     make_parents "$directory.part" || return 1
-    timeout 300 tar -xzf "$archive" -C "$directory.part" --strip-components=1 --no-same-owner || return 1
+    bounded 300 tar -xzf "$archive" -C "$directory.part" --strip-components=1 --no-same-owner || return 1
     settle_binaries "$directory" "$wanted"
 }
 
@@ -110,7 +114,7 @@ op_binaries_done() { settle_binaries "$1" "$2"; }
 
 settle_binaries() {
     chmod 755 "$1.part"/etcd* || return 1
-    found=$(timeout 20 "$1.part/etcd" --version 2>&1 | awk '/^etcd Version:/ { print $3 }')
+    found=$(bounded 20 "$1.part/etcd" --version 2>&1 | awk '/^etcd Version:/ { print $3 }')
     if [ "$found" != "$2" ]; then
         echo "the binary is etcd ${found:-that does not run on this architecture}, wanted $2 for $(uname -m)"
         rm -rf "$1.part"
@@ -144,9 +148,9 @@ op_links() {
 op_fetch() {
     got=$work/fetched
     if command -v curl >/dev/null 2>&1; then
-        timeout 600 curl --fail --silent --show-error --location --output "$got" "$1" || return 1
+        bounded 600 curl --fail --silent --show-error --location --output "$got" "$1" || return 1
     else
-        timeout 600 wget -q -O "$got" "$1" || return 1
+        bounded 600 wget -q -O "$got" "$1" || return 1
     fi
     if ! echo "$2  $got" | sha256sum -c >/dev/null 2>&1; then
         echo "the archive has the wrong checksum: expected $2, found $(sha256sum "$got" | cut -d' ' -f1)"
@@ -158,13 +162,14 @@ op_fetch() {
 # Whatever the host has; else chrony, by whatever installs packages here.
 op_time_sync() {
     for service in $time_services; do
-        case $(timeout 20 systemctl is-enabled "$service" 2>/dev/null) in
+        case $(bounded 20 systemctl is-enabled "$service" 2>/dev/null) in
         enabled | disabled | static) ;;
         *) continue ;;
         esac
         # A unit whose conditions do not hold starts without a word and does not run.
-        timeout 60 systemctl --quiet enable --now "$service" && systemctl is-active --quiet "$service" && return
+        bounded 60 systemctl --quiet enable --now "$service" && systemctl is-active --quiet "$service" && return
     done
+    # A package manager that is killed leaves its database half-changed: it is asked.
     if command -v apt-get >/dev/null 2>&1; then
         DEBIAN_FRONTEND=noninteractive timeout 600 apt-get -qq install -y --no-install-recommends chrony
     elif command -v dnf >/dev/null 2>&1; then
@@ -175,20 +180,24 @@ op_time_sync() {
         echo 'there is no chrony, ntp or systemd-timesyncd, and nothing here to install one with'
         return 1
     fi || return 1
-    timeout 60 systemctl --quiet enable --now chrony || timeout 60 systemctl --quiet enable --now chronyd
+    bounded 60 systemctl --quiet enable --now chrony || bounded 60 systemctl --quiet enable --now chronyd
 }
 
-op_reload() { timeout 60 systemctl daemon-reload; }
-op_enable() { timeout 60 systemctl --quiet enable "$1"; }
-op_restart() { timeout 60 systemctl reset-failed "$1" 2>/dev/null; timeout 60 systemctl restart --no-block "$1"; }
+op_reload() { bounded 60 systemctl daemon-reload; }
+op_enable() { bounded 60 systemctl --quiet enable "$1"; }
+op_restart() { bounded 60 systemctl reset-failed "$1" 2>/dev/null; bounded 60 systemctl restart --no-block "$1"; }
 op_disable() {
-    timeout 120 systemctl stop "$1" 2>/dev/null
+    bounded 120 systemctl stop "$1" 2>/dev/null
     # What follows renames or deletes its data: not while it runs.
-    case $(timeout 20 systemctl show --property=ActiveState --value "$1") in
+    case $(bounded 20 systemctl show --property=ActiveState --value "$1") in
     inactive | failed) ;;
     *) echo "$1 does not stop"; return 1 ;;
     esac
-    [ ! -e "/etc/systemd/system/$1" ] || timeout 60 systemctl --quiet disable "$1"
+    # A unit of a package's lies elsewhere than ours, and would start at the next boot all the same.
+    case $(bounded 20 systemctl show --property=LoadState --value "$1") in
+    not-found | masked) ;;
+    *) bounded 60 systemctl --quiet disable "$1" ;;
+    esac
 }
 
 op_spawn() {
@@ -238,9 +247,9 @@ of_directory() {
 
 op_image() {
     if command -v ctr >/dev/null 2>&1; then
-        timeout 300 ctr --namespace k8s.io images import "$1"
+        bounded 300 ctr --namespace k8s.io images import "$1"
     elif command -v podman >/dev/null 2>&1; then
-        timeout 300 podman load --quiet --input "$1"
+        bounded 300 podman load --quiet --input "$1"
     else
         echo 'there is neither ctr nor podman to load an image with'
         return 1
@@ -279,8 +288,16 @@ op_bounce_pod() {
     cp -p "$copy" "$new" && sync "$new" && mv -f "$new" "$1" && sync "$(parent_of "$1")"
 }
 
+# Whether no etcd runs on this data, whoever started it: one whose unit or pid file is gone is found by its data directory only.
+is_idle() {
+    [ -d "$1/member" ] || return 0
+    running=$(etcd_of_data "$1")
+    [ -z "$running" ] || { echo "etcd (process $running) still runs on $1"; return 1; }
+}
+
 op_keep() {
     [ -e "$1" ] || return 0
+    is_idle "$1" || return 1
     if stays "$1"; then
         # What is in it is moved into a directory of root's: its owner could put a link in the place of any other.
         in_fresh "$1" "${2##*/}" keep_all "$(stat -L -c %u:%g "$1")" && sync "$1"
@@ -294,6 +311,7 @@ keep_all() {
 }
 
 op_remove() {
+    is_idle "$1" || return 1
     if [ -d "$1" ] && stays "$1"; then
         of_directory "$1" -exec rm -rf {} +
     else
