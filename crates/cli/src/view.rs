@@ -8,6 +8,8 @@ pub(crate) mod progress;
 pub(crate) mod table;
 pub(crate) mod verdicts;
 
+pub(crate) use etcdup_core::plain::harmless;
+
 /// Writes to standard output. A reader that has gone (`| head`) is no failure; any other error ends the program with its
 /// reason, since what was asked for did not arrive.
 pub(crate) fn write(text: &str) {
@@ -19,18 +21,6 @@ pub(crate) fn write(text: &str) {
         error::plain(&format!("cannot write to standard output: {error}"));
         std::process::exit(i32::from(crate::exit::FAILED));
     }
-}
-
-/// A text that comes from a host, without what a terminal would obey: escape sequences in a log line must stay text.
-pub(crate) fn harmless(text: &str) -> String {
-    let shown = |c: char| {
-        if c.is_control() && c != '\n' && c != '\t' {
-            '\u{fffd}'
-        } else {
-            c
-        }
-    };
-    text.chars().map(shown).collect()
 }
 
 /// Writes one line to standard output.

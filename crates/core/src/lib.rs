@@ -30,6 +30,7 @@ pub mod membership;
 pub mod name;
 pub mod observation;
 pub mod path;
+pub mod plain;
 pub mod route;
 pub mod secret;
 pub mod seen;

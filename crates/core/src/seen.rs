@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::plain::harmless;
+
 /// Something that was looked for. Why it was not seen is evidence, and what was not seen counts as unsafe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -55,10 +57,7 @@ impl<T> Seen<T> {
     /// Not seen, for this reason.
     #[must_use]
     pub fn no(why: impl Into<String>) -> Self {
-        Seen::No(Unseen {
-            why: why.into(),
-            cause: Cause::Other,
-        })
+        Self::no_for(Cause::Other, why)
     }
 
     /// Not seen, since etcd's own authentication refused the question.
@@ -71,7 +70,8 @@ impl<T> Seen<T> {
     #[must_use]
     pub fn no_for(cause: Cause, why: impl Into<String>) -> Self {
         Seen::No(Unseen {
-            why: why.into(),
+            // Often in a host's own words.
+            why: harmless(&why.into()),
             cause,
         })
     }

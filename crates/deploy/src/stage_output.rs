@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use etcdup_core::observation::HostView;
+use etcdup_core::plain::harmless;
 
 use crate::observe::read_view;
 
@@ -24,7 +25,7 @@ pub(crate) fn read(output: &str) -> StageOutput {
         done: 0,
         failed: None,
         refused: None,
-        view: Err("the host said no more".to_owned()),
+        view: Err("the host's answer is incomplete".to_owned()),
     };
     let Some((_, body)) = output.split_once("@etcdup\n") else {
         return read;
@@ -51,7 +52,7 @@ pub(crate) fn read(output: &str) -> StageOutput {
 
 pub(crate) fn lines(field: &str) -> Vec<String> {
     let bytes = BASE64_STANDARD.decode(field).unwrap_or_default();
-    String::from_utf8_lossy(&bytes)
+    harmless(&String::from_utf8_lossy(&bytes))
         .lines()
         .map(str::to_owned)
         .collect()

@@ -6,6 +6,7 @@ use etcdup_core::certificate::CertFacts;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{AuthorityView, DataDir, HostView, Observation};
 use etcdup_core::path::HostPath;
+use etcdup_core::plain::harmless;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::{KeyPath, Member};
@@ -138,9 +139,9 @@ fn origin(planner: &Planner, seen: &Observation) -> Option<String> {
     let first = origins.first()?;
     Some(format!(
         "{} in {} on {}",
-        first.who,
-        first.directory,
-        first.at.split('T').next().unwrap_or_default()
+        harmless(&first.who),
+        harmless(&first.directory),
+        harmless(first.at.split('T').next().unwrap_or_default())
     ))
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use etcdup_core::observation::{ListedMember, MemberView, Served};
+use etcdup_core::plain::harmless;
 use etcdup_core::seen::Seen;
 use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
@@ -182,7 +183,7 @@ impl MemberClient {
             id: header.member_id,
             cluster: header.cluster_id,
             leader: status.leader,
-            version: status.version,
+            version: harmless(&status.version),
             term: status.raft_term,
             raft_index: status.raft_index,
             applied_index: status.raft_applied_index,

@@ -12,7 +12,7 @@ use etcdup_deploy::{Plan, operator_words, step_words};
 use etcdup_planner::Ending;
 use similar::{ChangeTag, TextDiff};
 
-use crate::view::{self, count};
+use crate::view::{self, count, harmless};
 
 const fn color(color: AnsiColor) -> Style {
     Style::new().fg_color(Some(anstyle::Color::Ansi(color)))
@@ -122,7 +122,7 @@ fn stage_lines(index: usize, stage: &Stage, seen: &Observation, whole: bool) {
         Impact::Outage(what) => outln!("   {RED}OUTAGE: {what}{RED:#}"),
     }
     for why in &stage.why {
-        outln!("   because {why}");
+        outln!("   because {}", harmless(why));
     }
     match &stage.work {
         Work::Operator(steps) => steps.iter().for_each(|step| {

@@ -14,6 +14,7 @@ use super::record::LeaseView;
 use super::wal::wal_identity;
 use crate::flag::FlagSource;
 use crate::path::HostPath;
+use crate::plain::harmless;
 use crate::seen::Seen;
 
 /// An answer that is not whole or not understood. The host counts as unseen.
@@ -152,7 +153,8 @@ impl Reader {
                 }
             }
             ["cert", path, content] => {
-                self.certificates.insert(path.parse().ok()?, text(content)?);
+                self.certificates
+                    .insert(path.parse().ok()?, verbatim(content)?);
             }
             [
                 "unit",
@@ -326,7 +328,13 @@ fn variables(field: &str) -> Option<Vec<(String, String)>> {
     )
 }
 
+/// A text as people may see it. What is compared with it never holds what is replaced here, so it stays a difference.
 fn text(field: &str) -> Option<String> {
+    Some(harmless(&verbatim(field)?))
+}
+
+/// A text for programs.
+fn verbatim(field: &str) -> Option<String> {
     let bytes = BASE64_STANDARD.decode(field).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
