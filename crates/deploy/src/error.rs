@@ -85,6 +85,14 @@ pub enum DeployError {
     /// Hosts failed; the others finished their part of the stage.
     #[error("{} host{} failed", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Hosts(Vec<HostFailure>),
+    /// What a stage would stop cannot be spared, as its members say just before it.
+    #[error("stage `{stage}` was not started: {why}")]
+    NotPermitted {
+        /// The stage.
+        stage: String,
+        /// Why not.
+        why: String,
+    },
     /// A gate did not hold in time.
     #[error("timed out after {seconds} s waiting until {holds}: {why}")]
     Gate {
@@ -147,6 +155,7 @@ pub const ERRORS: &[Check] = &[
     LOCKED,
     LEASE_LOST,
     HOST_FAILED,
+    NOT_PERMITTED,
     GATE,
     CLUSTER_CALL,
     BINARIES,
@@ -184,7 +193,7 @@ const PLAN_CHANGED: Check = Check {
     id: "plan-changed",
     title: "the plan is no longer the one that was approved",
     about: "Between the plan and its end something changed, so that a stage would come that nobody has seen. Nothing of it was done.",
-    advice: "run `etcdup plan`, then `etcdup apply`",
+    advice: "look at the new plan, then run the same command again",
 };
 const NO_EFFECT: Check = Check {
     id: "stage-without-effect",
@@ -212,11 +221,18 @@ const HOST_FAILED: Check = Check {
     title: "a host could not do its part of a stage",
     about: "The other hosts finish the stage, nothing new begins, and the report names the step and its last lines. A stage that was cut \
             off before its input was whole has changed nothing; one that was whole runs to its end even when the link dies.",
-    advice: "mend what the lines say, then run `etcdup apply` again: it goes on from there",
+    advice: "fix what the lines report, then run the same command again: it goes on from there",
+};
+const NOT_PERMITTED: Check = Check {
+    id: "stop-not-permitted",
+    title: "a stage would have stopped more members than can be spared",
+    about: "Between the plan and this stage a member became unhealthy, or joined or left the cluster's own list. Members are asked \
+            again just before a stop; nothing of the stage was done.",
+    advice: "run `etcdup status`, bring the unhealthy members back, then run the same command again",
 };
 const GATE: Check = Check {
     id: "gate-not-reached",
-    title: "something did not come true in time",
+    title: "a condition was not met in time",
     about: "After a stage a gate proves it: a read goes through each member that was started. The member's last log lines are shown.",
     advice: "look at the member's log: `etcdup logs MEMBER`; for a static pod also at the kubelet's (journalctl -u kubelet)",
 };
@@ -242,7 +258,7 @@ const STOPPED: Check = Check {
     id: "stopped",
     title: "the operator stopped the run",
     about: "The first Ctrl-C finishes the stage at hand and gives the lease back; the second drops the links.",
-    advice: "run `etcdup apply` again: it goes on from there",
+    advice: "run the same command again: it goes on from there",
 };
 
 impl DeployError {
@@ -261,6 +277,7 @@ impl DeployError {
             DeployError::Locked { .. } => LOCKED,
             DeployError::LeaseLost { .. } | DeployError::FewHosts { .. } => LEASE_LOST,
             DeployError::Hosts(_) => HOST_FAILED,
+            DeployError::NotPermitted { .. } => NOT_PERMITTED,
             DeployError::Gate { .. } => GATE,
             DeployError::Cluster { .. } => CLUSTER_CALL,
             DeployError::Release(_) => BINARIES,

@@ -233,13 +233,12 @@ impl Session {
             let all = topology.members.iter().map(|member| member.name.clone());
             self.ask_some(topology, seen, &all.collect()).await;
         }
-        let allowed =
-            permit(&plan.planner.topology, stage, seen).map_err(|reason| DeployError::Gate {
-                holds: "the gates before the stage".to_owned(),
-                seconds: 0,
+        let allowed = permit(&plan.planner.topology, stage, seen).map_err(|reason| {
+            DeployError::NotPermitted {
+                stage: stage.title.clone(),
                 why: reason.to_string(),
-                console: Vec::new(),
-            })?;
+            }
+        })?;
         run.execute(stage, seen, allowed).await?;
         self.wait(&plan.planner, &stage.settle, seen).await?;
         let sets_clocks = |steps: &Vec<HostStep>| steps.contains(&HostStep::TimeSync);

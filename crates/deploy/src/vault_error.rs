@@ -21,6 +21,9 @@ pub enum VaultError {
     /// The files of this name are the CA's own.
     #[error("client name `{0}` is reserved for the CA's files")]
     AuthorityName(String),
+    /// No certificate can have this name.
+    #[error("client name `{0}` may hold only letters, digits, dots and hyphens")]
+    ClientName(String),
     /// Certificates were provided, and none for a client.
     #[error(
         "certificates.provided.operator is needed: a client shows a certificate, and none was provided for one"

@@ -69,6 +69,7 @@ impl From<DeployError> for Problem {
             | DeployError::LeaseLost { .. }
             | DeployError::FewHosts { .. }
             | DeployError::Hosts(_)
+            | DeployError::NotPermitted { .. }
             | DeployError::Gate { .. }
             | DeployError::Cluster { .. }
             | DeployError::Release(_)

@@ -318,17 +318,22 @@ fn start_file(
     wanted: &Artifact,
     formed: bool,
 ) -> Option<Difference> {
-    let Some(found) = host.files.get(&wanted.path) else {
-        return Some(difference(&wanted.path, "is missing", Weight::Quiet));
-    };
+    let found = host.files.get(&wanted.path);
     if planner.topology.spec.layout.keep_unit {
         let process = host.processes.get(&member.name);
         let flags = &planner.wanted(member).flags;
-        let keeps = process.is_none_or(|process| process.flags.differences(flags).is_empty());
+        let keeps = match process {
+            Some(process) => process.flags.differences(flags).is_empty(),
+            None => found.is_some(),
+        };
+        // A unit of a package's lies below /usr/lib: what runs as it should is kept, wherever its unit is.
         if keeps {
             return None;
         }
     }
+    let Some(found) = found else {
+        return Some(difference(&wanted.path, "is missing", Weight::Quiet));
+    };
     let sum = found.sha256.as_deref().unwrap_or_default();
     let right = planner.wanted(member).sum(&wanted.path);
     // Until the bootstrap has ended both files are right for a member with data: etcd ignores the state once it has any.

@@ -294,7 +294,7 @@ pub(crate) fn renew(world: &World<'_>) -> Rule {
     let healthy = world
         .members
         .iter()
-        .filter(|other| !more || other.serves || other.member.name == *name && member.serves);
+        .filter(|other| (!more || other.serves) && !is_learner(world, other));
     Rule::Do(Stage {
         key: StageKey::new("renew", Some(name)),
         title: format!("replace the certificates of {name} without a restart"),
@@ -452,6 +452,7 @@ pub(crate) fn start_undisputed(world: &World<'_>, disputed: &BTreeSet<String>) -
         before: Vec::new(),
         settle: members
             .iter()
+            .filter(|member| !is_learner(world, member))
             .map(|member| Gate::serves(&member.member.name))
             .collect(),
         work: Work::Hosts(tasks),

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use etcdup_core::finding::Verdict;
-use etcdup_core::stage::Goal;
+use etcdup_core::stage::{Goal, HostStep, Work};
 use etcdup_deploy::{DeployError, Plan, Session, Verdicts};
 
 use crate::arguments::Apply;
@@ -111,13 +111,30 @@ fn closing(plan: &Plan, wipe: bool, cluster: &str) {
         anstream::eprintln!("cluster {cluster} is stopped and its data is deleted");
         return;
     }
-    let members = &plan.planner.topology.members;
-    let kept: Vec<String> = members
+    let kept: Vec<String> = plan
+        .forecast
+        .stages
         .iter()
-        .map(|member| format!("{}:{}.kept-*", member.host, member.layout.data))
+        .filter_map(|stage| match &stage.work {
+            Work::Hosts(tasks) => Some(tasks),
+            Work::Cluster(_) | Work::Operator(_) => None,
+        })
+        .flatten()
+        .flat_map(|(host, steps)| {
+            steps.iter().filter_map(move |step| match step {
+                HostStep::Keep { path } => Some(format!("{host}:{path}")),
+                _ => None,
+            })
+        })
         .collect();
+    if kept.is_empty() {
+        anstream::eprintln!("cluster {cluster} is stopped; it had no data");
+        return;
+    }
+    // A link or a mount point stays where it is, and what was in it is kept inside it.
     anstream::eprintln!(
-        "cluster {cluster} is stopped; its data was moved to {}",
+        "cluster {cluster} is stopped; its data was moved to <directory>.kept-<time>, inside <directory> where that is a link or \
+         a mount point: {}",
         kept.join(", ")
     );
 }

@@ -74,7 +74,7 @@ fn files(
     let name = arguments.name.as_deref().unwrap_or(program.client_name());
     let name: etcdup_core::name::MemberName = name
         .parse()
-        .map_err(|_| VaultError::AuthorityName(name.to_owned()))?;
+        .map_err(|_| VaultError::ClientName(name.to_owned()))?;
     let here = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (ca, own) = match &spec.certificates.provided {
         Some(provided) => {
@@ -107,8 +107,13 @@ fn files(
                 algorithm: spec.certificates.algorithm,
                 hours: spec.certificates.days * 24,
             };
-            let pair = vault.keep_client(&request, Timestamp::now())?;
-            (vault.certificate_file(), Some(pair))
+            // Without client certificates none is asked for, and the CA's key need not be here.
+            let own = if spec.security.client == Plane::Mutual {
+                Some(vault.keep_client(&request, Timestamp::now())?)
+            } else {
+                None
+            };
+            (vault.certificate_file(), own)
         }
     };
     let placed = |path: &Path| match &arguments.directory {

@@ -22,7 +22,12 @@ impl Ask for Person {
             Question::Passphrase { file } => {
                 (Some(SSH_PASSPHRASE), format!("Passphrase for {file}"))
             }
-            Question::Password { user, host } => (None, format!("Password for {user}@{host}")),
+            Question::Password { user, host } => (
+                None,
+                format!(
+                    "Password for {user} (asked by {host}, used for every host with this user)"
+                ),
+            ),
         };
         if let Some(answer) = variable.and_then(|variable| std::env::var(variable).ok()) {
             return Some(Zeroizing::new(answer));

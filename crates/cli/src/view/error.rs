@@ -110,7 +110,7 @@ fn text(error: &DeployError, document: Option<&Document>) {
             plain(&chain(error));
             lines(console);
             anstream::eprintln!(
-                "  fix the cause, then run `etcdup apply` again; it resumes from this point"
+                "  fix the cause, then run the same command again; it resumes from this point"
             );
         }
         DeployError::PlanChanged { forecast, .. } => {
@@ -118,7 +118,7 @@ fn text(error: &DeployError, document: Option<&Document>) {
             for stage in &forecast.stages {
                 anstream::eprintln!("  new plan: {}", stage.title);
             }
-            anstream::eprintln!("  run `etcdup plan` to see it, then `etcdup apply`");
+            anstream::eprintln!("  look at the new plan, then run the same command again");
         }
         DeployError::Locked { .. } => {
             plain(&chain(error));
@@ -142,6 +142,7 @@ fn code(error: &DeployError) -> u8 {
         | DeployError::LeaseLost { .. }
         | DeployError::FewHosts { .. }
         | DeployError::Hosts(_)
+        | DeployError::NotPermitted { .. }
         | DeployError::Gate { .. }
         | DeployError::Cluster { .. }
         | DeployError::Release(_)
@@ -172,7 +173,7 @@ fn hosts(failures: &[HostFailure]) {
         lines(&failure.lines);
     }
     anstream::eprintln!(
-        "  other hosts completed this stage; no further stage was started. Fix the cause, then run `etcdup apply` again"
+        "  other hosts completed this stage; no further stage was started. Fix the cause, then run the same command again"
     );
 }
 
