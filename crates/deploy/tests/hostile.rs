@@ -502,3 +502,51 @@ fn data_that_an_etcd_runs_on_is_neither_moved_nor_deleted() {
         assert!(!data.exists(), "{shell}");
     }
 }
+
+/// What else lies in a data directory, such as a backup or the data of another cluster, is neither deleted nor moved.
+#[test]
+fn what_lies_beside_the_data_stays() {
+    for shell in shells() {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("etcd");
+        for (state, verb) in [("a", "keep"), ("b", "remove")] {
+            std::fs::create_dir_all(data.join("member/wal")).unwrap();
+            std::fs::create_dir_all(data.join("events/member")).unwrap();
+            std::fs::write(data.join("backup.db"), "precious").unwrap();
+            let aside = format!("|{}.kept-1", data.display());
+            let aside = if verb == "keep" { aside.as_str() } else { "" };
+            let operations = format!("0|{verb}|{}{aside}\n", data.display());
+            let said = carry_out(shell, &place.path().join(state), &operations, &[]);
+            assert!(said.contains("@ok|0"), "{shell}: {verb}: {said}");
+            assert!(!data.join("member").exists(), "{shell}: {verb}");
+            assert!(data.join("events/member").exists(), "{shell}: {verb}");
+            assert!(data.join("backup.db").exists(), "{shell}: {verb}");
+            let kept = data.join("etcd.kept-1/member/wal").exists();
+            assert!(kept, "{shell}: {verb}");
+        }
+    }
+}
+
+/// The records of other clusters here are seen, and one that is broken is nobody else's trouble.
+#[test]
+fn other_clusters_records_are_seen() {
+    for shell in shells() {
+        let place = tempfile::tempdir().unwrap();
+        let state = place.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        std::fs::write(
+            state.join("events.json"),
+            r#"{"format":1,"cluster":"ff","files":{}}"#,
+        )
+        .unwrap();
+        std::fs::write(state.join("broken.json"), "{").unwrap();
+        let view = observe(shell, &state, "");
+        assert_eq!(
+            view.other_name_of(255),
+            Some("events"),
+            "{shell}: {:?}",
+            view.others
+        );
+        assert_eq!(view.others.len(), 1, "{shell}");
+    }
+}

@@ -29,7 +29,39 @@ pub(crate) const CHECKS: &[Check] = &[
     SPLIT,
     RESTORED,
     NOT_MOUNTED,
+    OTHER_NAME,
 ];
+
+/// Also of a reset, where a copied file would delete the cluster that it was copied from.
+const OTHER_NAME: Check = Check {
+    id: "cluster-of-another-name",
+    title: "the cluster is known by another name here",
+    about: "The host records a cluster of another name with the very ID of what runs, or lies, at this member's place: the file is a \
+            copy with a new name, and still means the first cluster's members, units and data.",
+    advice: "use that cluster's file; for a cluster of its own, give this one other hosts, or its own ports and [layout]. To rename \
+             the cluster for good, delete the record that the evidence names on each host",
+};
+
+/// A member whose cluster etcdup knows under another name on its host.
+pub(crate) fn other_name(seen: &Observation, member: &Member, host: &HostView) -> Option<Finding> {
+    let answers = seen.member(&member.name).map(|view| view.cluster);
+    let on_disk = match host.data.get(&member.layout.data) {
+        Some(DataDir::Member(data)) => Some(data.cluster),
+        _ => None,
+    };
+    [answers, on_disk]
+        .into_iter()
+        .flatten()
+        .find_map(|cluster| {
+            let name = host.other_name_of(cluster)?;
+            let evidence = format!(
+                "cluster {cluster:x} at {} is `{name}`, by {}/{name}.json",
+                member.host, member.layout.state
+            );
+            let at = KeyPath::root("cluster");
+            Some(OTHER_NAME.error(&member.name, evidence).at(at))
+        })
+}
 
 const DATA_ELSEWHERE: Check = Check {
     id: "data-elsewhere",
@@ -164,6 +196,10 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
             continue;
         };
         started_by_others(planner, member, host, &mut findings);
+        if let Some(finding) = other_name(seen, member, host) {
+            findings.push(finding);
+            continue;
+        }
         if formation == Formation::Unborn
             && let Some(evidence) = not_mounted(planner, member, host)
         {
@@ -208,6 +244,13 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
             findings.push(NOT_LISTED.error(&member.name, evidence).at(at()));
         }
     }
+    findings.extend(unwanted(planner, view));
+    findings
+}
+
+/// Members of the cluster that the file does not have.
+pub(crate) fn unwanted(planner: &Planner, view: Option<&MemberView>) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let ours: Vec<String> = planner
         .topology
         .members

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etcdup_core::observation::HostView;
 use etcdup_core::stage::{HostStep, Impact, Noted, Stage, StageKey, Work};
 use etcdup_core::topology::HostId;
 
@@ -49,7 +50,7 @@ pub(crate) fn of_forming(world: &World<'_>) -> Rule {
         let Some(step) = step(world, member) else {
             continue;
         };
-        why.push(reason(member));
+        why.push(reason(world, member));
         let host = member.member.host.clone();
         tasks.entry(host).or_default().push(step);
     }
@@ -68,7 +69,17 @@ pub(crate) fn of_forming(world: &World<'_>) -> Rule {
 }
 
 /// Why a member is noted.
-pub(crate) fn reason(member: &Assessment<'_>) -> String {
+pub(crate) fn reason(world: &World<'_>, member: &Assessment<'_>) -> String {
     let name = &member.member.name;
-    format!("{name}: its host has no record yet of its member ID and data directory")
+    let host = world.seen.host(&member.member.host);
+    let known = host
+        .and_then(HostView::record)
+        .and_then(|record| record.members.get(name));
+    match known {
+        Some(known) => format!(
+            "{name}: its host's record says member {}, etcd {}",
+            known.id, known.version
+        ),
+        None => format!("{name}: its host has no record yet of its member ID and data directory"),
+    }
 }

@@ -9,7 +9,7 @@ use etcdup_core::topology::HostId;
 
 use crate::assess::{Assessment, Difference, Weight};
 use crate::converge::{Rule, World};
-use crate::identity::{Formation, Start};
+use crate::identity::{Formation, Start, serving};
 use crate::note;
 use crate::planner::Planner;
 use crate::preflight::unresolved;
@@ -149,7 +149,13 @@ pub(crate) fn all_seen(world: &World<'_>) -> Vec<Gate> {
 
 fn is_learner(world: &World<'_>, member: &Assessment<'_>) -> bool {
     let view = world.seen.member(&member.member.name);
-    view.is_some_and(|view| view.learner)
+    let url = world.planner.topology.peer_url(member.member).to_string();
+    // One that was just added does not answer yet; the others know what it is.
+    let listed = serving(world.seen)
+        .into_iter()
+        .flat_map(|view| &view.listed)
+        .any(|listed| listed.learner && listed.peer_urls.contains(&url));
+    listed || view.is_some_and(|view| view.learner)
 }
 
 /// How long a pod may take to come up.
@@ -229,7 +235,7 @@ pub(crate) fn touch_up(world: &World<'_>) -> Rule {
             )
         }));
         if note.is_some() {
-            why.push(note::reason(member));
+            why.push(note::reason(world, member));
         }
         let task = tasks.entry(member.member.host.clone()).or_default();
         task.extend(steps);

@@ -10,9 +10,9 @@ use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Content, HostStep, Impact, Next, Stage, StageKey, Work};
 use etcdup_core::topology::{HostId, KeyPath, Member};
 
-use crate::conflict::started_by_others;
+use crate::conflict::{other_name, started_by_others, unwanted};
 use crate::converge::unseen_hosts;
-use crate::identity::{is_ours, read_flags};
+use crate::identity::{is_ours, read_flags, serving};
 use crate::planner::Planner;
 
 pub(crate) const CHECKS: &[Check] = &[RESET_OF_ANOTHER];
@@ -81,13 +81,20 @@ fn foreign(planner: &Planner, seen: &Observation, typed: Option<u64>) -> Vec<Fin
         };
         let at = || KeyPath::member(member.index);
         started_by_others(planner, member, host, &mut findings);
+        if let Some(finding) = other_name(seen, member, host) {
+            findings.push(finding);
+            continue;
+        }
         let mut refuse = |cluster: u64, what: String| {
             let evidence =
                 format!("{what} of cluster {cluster:x}, which is not known to be this one");
             findings.push(RESET_OF_ANOTHER.error(&member.name, evidence).at(at()));
         };
         // What it answers is surer than what is on the disk, which may have been swapped under it.
-        let answered = seen.member(&member.name).map(|view| view.cluster);
+        let runs = host.processes.contains_key(&member.name);
+        // What a member answered before it was stopped says nothing any more.
+        let answered = seen.member(&member.name).filter(|_| runs);
+        let answered = answered.map(|view| view.cluster);
         if let Some(cluster) = answered.filter(|cluster| !ours(host, *cluster)) {
             refuse(cluster, format!("the etcd at {} is", member.host));
             continue;
@@ -112,6 +119,8 @@ fn foreign(planner: &Planner, seen: &Observation, typed: Option<u64>) -> Vec<Fin
             findings.push(RESET_OF_ANOTHER.error(&member.name, evidence).at(at()));
         }
     }
+    // Left running without their quorum they would be nobody's.
+    findings.extend(unwanted(planner, serving(seen)));
     for (host, observed) in &seen.hosts {
         if let Some(Seen::No(unseen)) = observed.yes().map(|host| &host.record) {
             let evidence = format!("the host record on {host} cannot be read: {unseen}");

@@ -45,6 +45,8 @@ pub struct HostView {
     pub console: BTreeMap<MemberName, Console>,
     /// The host record; that it cannot be read is something else than that there is none.
     pub record: Seen<Option<HostRecord>>,
+    /// The cluster IDs that etcdup recorded here under other names.
+    pub others: BTreeMap<String, u64>,
     /// The marks found in data directories, by directory.
     pub marks: BTreeMap<HostPath, String>,
     /// The lease on this host, where somebody holds one.
@@ -56,6 +58,15 @@ impl HostView {
     #[must_use]
     pub fn record(&self) -> Option<&HostRecord> {
         self.record.yes()?.as_ref()
+    }
+
+    /// The other name under which etcdup knows a cluster here.
+    #[must_use]
+    pub fn other_name_of(&self, cluster: u64) -> Option<&str> {
+        let mut others = self.others.iter();
+        others
+            .find(|(_, recorded)| **recorded == cluster)
+            .map(|(name, _)| name.as_str())
     }
 
     /// The host record, to change it.

@@ -277,6 +277,16 @@ impl Reader {
                     Err(error) => Seen::no(error.to_string()),
                 };
             }
+            // A record that cannot be read is its own cluster's trouble.
+            ["other", name, content] => {
+                let record = serde_json::from_str::<serde_json::Value>(&text(content)?);
+                let cluster = record.ok().and_then(|record| {
+                    u64::from_str_radix(record.get("cluster")?.as_str()?, 16).ok()
+                });
+                if let Some(cluster) = cluster {
+                    view.others.insert(harmless(name), cluster);
+                }
+            }
             ["mark", path, mark] => {
                 view.marks
                     .insert(path.parse().ok()?, text(mark)?.trim().to_owned());

@@ -364,7 +364,11 @@ observe_names() {
 }
 
 observe_own() {
-    [ ! -f "$state/$cluster.json" ] || say "record|$(b64 <"$state/$cluster.json")"
+    for file in "$state"/*.json; do
+        name=${file##*/} name=${name%.json}
+        [ -f "$file" ] || continue
+        if [ "$name" = "$cluster" ]; then say "record|$(b64 <"$file")"; else say "other|$name|$(b64 <"$file")"; fi
+    done
     if read_lease; then
         held=held
         ! lease_expired || held=expired

@@ -239,10 +239,9 @@ stays() {
     real=$(cd -P "$1" && pwd -P) && awk -v p="$real" '$5 == p { f = 1 } END { exit !f }' /proc/self/mountinfo
 }
 
-of_directory() {
-    directory=$1
-    shift
-    find "$directory/" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name '*.kept-*' "$@"
+# Whether there is more in a data directory than etcd's own, such as a backup, or the data of another cluster below it.
+holds_more() {
+    [ -n "$(find "$1/" -mindepth 1 -maxdepth 1 ! -name member ! -name '.etcdup-*' | head -n 1)" ]
 }
 
 op_image() {
@@ -298,22 +297,20 @@ is_idle() {
 op_keep() {
     [ -e "$1" ] || return 0
     is_idle "$1" || return 1
-    if stays "$1"; then
-        # What is in it is moved into a directory of root's: its owner could put a link in the place of any other.
-        in_fresh "$1" "${2##*/}" keep_all "$(stat -L -c %u:%g "$1")" && sync "$1"
+    if stays "$1" || holds_more "$1"; then
+        # Into a directory of root's: its owner could put a link in the place of any other.
+        in_fresh "$1" "${2##*/}" keep_member "$(stat -L -c %u:%g "$1")" && sync "$1"
     else
         mv "$1" "$2" && sync "$(parent_of "$1")"
     fi
 }
 
-keep_all() {
-    find .. -mindepth 1 -maxdepth 1 ! -name lost+found ! -name '*.kept-*' -exec mv -t . {} + && sync . && chown "$1" .
-}
+keep_member() { mv -t . ../member && sync . && chown "$1" .; }
 
 op_remove() {
     is_idle "$1" || return 1
-    if [ -d "$1" ] && stays "$1"; then
-        of_directory "$1" -exec rm -rf {} +
+    if [ -d "$1/member" ] && { stays "$1" || holds_more "$1"; }; then
+        rm -rf "$1/member"
     else
         rm -rf "$1"
     fi
