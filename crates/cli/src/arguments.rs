@@ -149,7 +149,7 @@ pub(crate) enum Verb {
     Env(Env),
     /// Run etcdctl against the cluster, through its hosts if the client ports are closed to this machine
     #[command(
-        after_help = "Examples:\n  etcdup etcdctl -- member list -w table\n  etcdup etcdctl -- get --prefix / --keys-only"
+        after_help = "Examples:\n  etcdup etcdctl -- member list -w table\n  etcdup etcdctl -- get --prefix / --keys-only\n  etcdup etcdctl -- snapshot save backup.db"
     )]
     Etcdctl(Etcdctl),
     /// Show the log of a member
@@ -301,6 +301,9 @@ pub(crate) struct Env {
 
 #[derive(Debug, Args)]
 pub(crate) struct Etcdctl {
+    /// Ask this member alone; `snapshot save` asks one in any case
+    #[arg(long, value_name = "MEMBER")]
+    pub(crate) member: Option<String>,
     /// Arguments for etcdctl, after `--`
     #[arg(
         trailing_var_arg = true,
@@ -328,7 +331,7 @@ pub(crate) struct Ssh {
     /// Member name
     #[arg(value_name = "MEMBER")]
     pub(crate) member: String,
-    /// Command to run instead of a shell, after `--`
+    /// Command to run instead of a shell, after `--`; joined with blanks for the host's shell, as ssh does
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

@@ -138,10 +138,12 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
                 _ => None,
             }
         };
+        // etcdctl hears Ctrl-C itself and may have something to give back, such as a lock.
+        let at_once = !matches!(verb, Verb::Etcdctl(_));
         // Who only looks can stop at once; who changes hosts comes to the end of a stage first.
         let looked = tokio::select! {
             code = looking => code,
-            () = context.cancel.cancelled() => Some(exit::STOPPED),
+            () = context.cancel.cancelled(), if at_once => Some(exit::STOPPED),
         };
         match (looked, verb) {
             (Some(code), _) => code,
@@ -172,7 +174,9 @@ async fn stop_on_signal(cancel: Cancel, changes: bool) {
             std::process::exit(i32::from(exit::STOPPED));
         }
         if changes {
-            anstream::eprintln!("stopping after the current stage; press Ctrl-C again to abort");
+            anstream::eprintln!(
+                "stopping; a stage that has begun is finished first (press Ctrl-C again to abort)"
+            );
         }
     }
 }

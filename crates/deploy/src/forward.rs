@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use etcdup_core::name::MemberName;
 use etcdup_core::seen::Seen;
-use etcdup_core::topology::{Member, Topology};
+use etcdup_core::topology::{Member, Plane, Topology};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -50,7 +50,9 @@ impl Session {
         };
         for member in &topology.members {
             let authority = topology.client_url(member).authority();
-            if is_open(member).await {
+            // Without TLS nothing tells the member from another etcd that has its address on this machine's own network.
+            let told_apart = topology.spec.security.client != Plane::Plain;
+            if (told_apart || member.host.as_str() == "local") && is_open(member).await {
                 forwards.reached.push(Reached {
                     member: member.name.clone(),
                     authority,

@@ -53,6 +53,18 @@ fn nothing_is_taken(stage: &Stage) -> Outcome {
         &["-f", "other.toml", "reset", "--wipe", "--confirm", "other"],
         "reset-of-another",
     )?;
+    // A copy with a new name, and the same CA: its name confirms nothing.
+    let copy = text.replace("cluster = \"prod\"", "cluster = \"copy\"");
+    lab.write("copy.toml", &copy)?;
+    lab.inside("cp -r pki/prod pki/copy")?.exits(0)?;
+    refused(
+        &["-f", "copy.toml", "apply", "--yes"],
+        "cluster-of-another-name",
+    )?;
+    refused(
+        &["-f", "copy.toml", "reset", "--wipe", "--confirm", "copy"],
+        "cluster-of-another-name",
+    )?;
     lab.etcdup(&["reset", "--wipe", "--yes"])?
         .exits(3)?
         .says("--confirm prod")?;
@@ -208,6 +220,22 @@ fn operators_tools(stage: &Stage) -> Outcome {
         .exits(1)?;
     let left = lab.inside("ls /tmp | grep -c client.key")?;
     ensure(left.out.trim() == "0", "the client's key was left behind")?;
+    // One member for a snapshot, a flag of one's own, and URLs that only the hosts reach.
+    lab.etcdup(&["etcdctl", "--", "snapshot", "save", "backup.db"])?
+        .exits(0)?;
+    lab.inside("test -s backup.db")?.exits(0)?;
+    lab.etcdup(&["etcdctl", "--member", "m2", "--", "endpoint", "status"])?
+        .exits(0)?;
+    lab.etcdup(&["etcdctl", "--", "endpoint", "health", "--cluster"])?
+        .exits(0)?
+        .says("--cluster is left out")?;
+    lab.etcdup(&[
+        "etcdctl",
+        "--",
+        "--endpoints=https://127.0.0.1:1",
+        "version",
+    ])?
+    .exits(0)?;
     lab.etcdup(&["env"])?
         .exits(0)?
         .says("export ETCDCTL_ENDPOINTS=https://10.77.0.11:2379")?

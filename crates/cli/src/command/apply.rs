@@ -89,6 +89,10 @@ async fn with_session(
     if let Some(findings) = plan.forecast.obstacles() {
         return Err(DeployError::Blocked(findings.to_vec()));
     }
+    if context.cancel.is_cancelled() {
+        view::error::plain("stopped before any change");
+        return Ok(End::Code(exit::STOPPED));
+    }
     show(context, &plan, session);
     if plan.is_empty() {
         return Ok(End::Code(exit::DONE));

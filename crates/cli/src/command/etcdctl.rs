@@ -1,14 +1,17 @@
 //! `etcdup etcdctl`: the operator's etcdctl, or the one from `[binaries]`, with endpoints and a certificate that fit.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use etcdup_core::topology::{Plane, Topology};
+use etcdup_core::topology::{Plane, ProvidedFrom, Topology};
 use etcdup_core::url::Address;
-use etcdup_deploy::{DeployError, Session};
+use etcdup_deploy::{DeployError, Forwards, Reached, Session};
 
 use crate::arguments::Etcdctl;
-use crate::command::Context;
+use crate::command::{Context, member_of};
 use crate::exit;
 use crate::view;
 
@@ -17,7 +20,17 @@ pub(crate) async fn run(context: &Context, arguments: &Etcdctl) -> u8 {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
-    let ended = call(&session, arguments).await;
+    let runs = AtomicBool::new(false);
+    let stopped = async {
+        context.cancel.cancelled().await;
+        if runs.load(Ordering::Relaxed) {
+            tokio::time::sleep(PATIENCE).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = call(&session, arguments, &runs) => ended,
+        () = stopped => Ok(exit::STOPPED),
+    };
     session.close().await;
     match ended {
         Ok(code) => code,
@@ -25,8 +38,20 @@ pub(crate) async fn run(context: &Context, arguments: &Etcdctl) -> u8 {
     }
 }
 
-async fn call(session: &Session, arguments: &Etcdctl) -> Result<u8, DeployError> {
+/// How long etcdctl may take to end after a signal.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn call(
+    session: &Session,
+    arguments: &Etcdctl,
+    runs: &AtomicBool,
+) -> Result<u8, DeployError> {
     let topology = session.resolved().await?;
+    if let Some(member) = &arguments.member
+        && member_of(&topology, member).is_none()
+    {
+        return Ok(exit::USAGE);
+    }
     let directory = tempfile::tempdir().map_err(|source| DeployError::File {
         path: std::env::temp_dir(),
         source,
@@ -46,37 +71,84 @@ async fn call(session: &Session, arguments: &Etcdctl) -> Result<u8, DeployError>
         return Ok(exit::FAILED);
     }
     let scheme = topology.client_scheme();
+    let asked = |reached: &&Reached| {
+        let member = arguments.member.as_deref();
+        member.is_none_or(|member| reached.member.as_str() == member)
+    };
+    let words: Vec<&str> = arguments.arguments.iter().map(String::as_str).collect();
+    // etcdctl saves the snapshot of one member, and takes no more than one endpoint then.
+    let most = if words.windows(2).any(|pair| pair == ["snapshot", "save"]) {
+        1
+    } else {
+        usize::MAX
+    };
     let endpoints: Vec<String> = forwards
         .reached
         .iter()
+        .filter(asked)
+        .take(most)
         .map(|reached| format!("{scheme}://{}", reached.authority))
         .collect();
+    if endpoints.is_empty() {
+        view::error::plain("this member cannot be reached");
+        return Ok(exit::FAILED);
+    }
+    // `--cluster` asks members at the URLs that they advertise, which this machine does not reach; all are given already.
+    let tunnels = forwards.reached.iter().any(|reached| reached.forwarded);
+    let leave_out = |word: &&String| tunnels && (*word == "--cluster" || *word == "--cluster=true");
+    if arguments.arguments.iter().any(|word| leave_out(&word)) {
+        anstream::eprintln!(
+            "warning: --cluster is left out: the client ports are reached through the hosts"
+        );
+    }
+    // etcdctl refuses a variable beside the flag of the same name.
+    let given = |flag: &str| {
+        words.iter().any(|word| {
+            *word == flag
+                || word
+                    .strip_prefix(flag)
+                    .is_some_and(|rest| rest.starts_with('='))
+        })
+    };
     let mut command = tokio::process::Command::new(&program);
     // 3.3 and older default to API 2; nothing newer needs this, and 3.6 and 3.7 warn about it.
     command
         .env_remove("ETCDCTL_API")
-        .env("ETCDCTL_ENDPOINTS", endpoints.join(","));
+        .env_remove("ETCDCTL_ENDPOINTS");
+    if !given("--endpoints") {
+        command.env("ETCDCTL_ENDPOINTS", endpoints.join(","));
+    }
     if topology.spec.security.client != Plane::Plain {
-        if forwards.reached.iter().any(|reached| reached.forwarded)
-            && let Some(why) = lacks_loopback(session, &topology)
-        {
+        if let Some(why) = lacks_loopback(session, &topology, &forwards) {
             view::error::plain(&why);
             return Ok(exit::FAILED);
         }
-        // The files go when this command ends; the certificate is valid for an hour at most.
+        // The files go when this command ends; a certificate that is issued for it is valid for an hour.
         let files = session.client_files(directory.path()).await?;
-        command.env("ETCDCTL_CACERT", &files.ca);
-        if let Some((cert, key)) = &files.own {
+        if !given("--cacert") {
+            command.env("ETCDCTL_CACERT", &files.ca);
+        }
+        if let Some((cert, key)) = &files.own
+            && !given("--cert")
+            && !given("--key")
+        {
             command.env("ETCDCTL_CERT", cert).env("ETCDCTL_KEY", key);
         }
     }
+    runs.store(true, Ordering::Relaxed);
     let status = command
-        .args(&arguments.arguments)
+        .args(arguments.arguments.iter().filter(|word| !leave_out(word)))
         .stdin(Stdio::inherit())
+        .kill_on_drop(true)
         .status()
         .await;
     match status {
-        Ok(status) => Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(exit::FAILED)),
+        Ok(status) => {
+            // As a shell has it.
+            let signal = status.signal().map(|signal| 128 + signal);
+            let code = status.code().or(signal).unwrap_or(1);
+            Ok(u8::try_from(code).unwrap_or(exit::FAILED))
+        }
         Err(error) => {
             view::error::plain(&format!("cannot start {}: {error}", program.display()));
             Ok(exit::FAILED)
@@ -85,14 +157,17 @@ async fn call(session: &Session, arguments: &Etcdctl) -> Result<u8, DeployError>
 }
 
 /// Through a local port a member is called 127.0.0.1: a certificate that was provided may not have that name.
-fn lacks_loopback(session: &Session, topology: &Topology) -> Option<String> {
-    let provided = topology.spec.certificates.provided.as_ref()?;
+fn lacks_loopback(session: &Session, topology: &Topology, forwards: &Forwards) -> Option<String> {
+    let provided = topology.spec.certificates.provided.as_ref();
+    // Paths of certificates that lie on hosts mean nothing here.
+    let provided = provided.filter(|provided| provided.from == ProvidedFrom::Operator)?;
     let loopback = Address::Ip(std::net::Ipv4Addr::LOCALHOST.into());
-    let lacking = topology.members.iter().find_map(|member| {
+    let forwarded = forwards.reached.iter().filter(|reached| reached.forwarded);
+    let lacking = forwarded.into_iter().find_map(|reached| {
         let path = provided
             .server
             .cert
-            .replace("{member}", member.name.as_str());
+            .replace("{member}", reached.member.as_str());
         let text = std::fs::read_to_string(session.base.join(&path)).ok()?;
         let facts = etcdup_deploy::inspect(&text).ok()?;
         (!facts.covers(&loopback)).then_some(path)

@@ -49,6 +49,7 @@ fn ssh(target: &SshTarget, words: &[String]) -> Command {
     if let Some(user) = &target.user {
         command.args(["-l", user]);
     }
+    command.args(["-o", "ConnectTimeout=10"]);
     if let Some(port) = target.port {
         command.args(["-p", &port.to_string()]);
     }
