@@ -40,4 +40,5 @@ pub static LOGS: Script = Script::new(
     "logs",
     concat!(include_str!("host/common.sh"), include_str!("host/logs.sh")),
 )
-.silent_for(Duration::from_secs(30 * 24 * 3600));
+.silent_for(Duration::from_secs(30 * 24 * 3600))
+.watched();

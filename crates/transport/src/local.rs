@@ -10,9 +10,7 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use crate::script::Script;
-use crate::transport::{
-    BoxIo, DialError, Input, OUTPUT_LIMIT, Output, Transport, TransportError, Watch,
-};
+use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError, Watch};
 
 const DIAL: Duration = Duration::from_secs(2);
 
@@ -139,27 +137,29 @@ impl Transport for Local {
         };
         let collect = async {
             let mut output = Output::default();
+            let mut complaints = Vec::new();
             let (mut out, mut err) = (stdout, stderr);
             let read_out = async {
-                let Some(out) = &mut out else { return };
+                let Some(out) = &mut out else {
+                    return Ok::<(), TransportError>(());
+                };
                 let mut buffer = vec![0; 16 * 1024];
                 while let Ok(read @ 1..) = out.read(&mut buffer).await {
                     watch(&buffer[..read]);
-                    output.stdout.extend_from_slice(&buffer[..read]);
-                    if output.stdout.len() > OUTPUT_LIMIT {
-                        return;
-                    }
+                    output.add(&buffer[..read], script)?;
                 }
+                Ok(())
             };
             let read_err = async {
                 if let Some(err) = &mut err {
-                    err.read_to_end(&mut output.stderr).await.ok()
+                    err.read_to_end(&mut complaints).await.ok()
                 } else {
                     None
                 }
             };
-            tokio::join!(read_out, read_err);
-            output
+            let (read, _) = tokio::join!(read_out, read_err);
+            output.stderr = complaints;
+            (read, output)
         };
         // No keepalive here, so limit the total run time.
         let limit = script.idle + Duration::from_secs(60);
@@ -168,12 +168,8 @@ impl Transport for Local {
             script: script.name,
             seconds: limit.as_secs(),
         };
-        let (fed, mut output) = ended.map_err(|_| silent)?;
-        if output.stdout.len() > OUTPUT_LIMIT {
-            return Err(TransportError::TooMuch {
-                script: script.name,
-            });
-        }
+        let (fed, (read, mut output)) = ended.map_err(|_| silent)?;
+        read?;
         let status = child.wait().await.map_err(start)?;
         fed?;
         output.status = status.code().and_then(|code| u32::try_from(code).ok());

@@ -13,7 +13,25 @@ pub struct Script {
     text: &'static str,
     /// How long it may neither read nor print before the link counts as dead.
     pub idle: Duration,
+    /// How many bytes of its standard output are kept.
+    pub(crate) keeps: Keeps,
 }
+
+/// What becomes of a script's standard output, besides being shown while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// All of it is the answer; one beyond the limit is refused.
+    All,
+    /// It may go on for days, so only its beginning is kept, which says whether it was refused.
+    Beginning,
+}
+
+/// How much standard output a script may print, in bytes: a host that answers without end must not fill the operator's
+/// memory. The largest honest answer, of a host with many members, is below one MiB.
+pub(crate) const OUTPUT_LIMIT: usize = 64 << 20;
+
+/// How much is kept of output that may go on for days.
+const BEGINNING: usize = 64 << 10;
 
 impl Script {
     /// A script that may be silent for a minute.
@@ -23,6 +41,16 @@ impl Script {
             name,
             text,
             idle: Duration::from_secs(60),
+            keeps: Keeps::All,
+        }
+    }
+
+    /// The same script, whose output is watched rather than kept: it may print any amount.
+    #[must_use]
+    pub const fn watched(self) -> Self {
+        Self {
+            keeps: Keeps::Beginning,
+            ..self
         }
     }
 
@@ -30,6 +58,14 @@ impl Script {
     #[must_use]
     pub const fn silent_for(self, idle: Duration) -> Self {
         Self { idle, ..self }
+    }
+
+    /// How much of its standard output is kept, in bytes.
+    pub(crate) const fn room(&self) -> usize {
+        match self.keeps {
+            Keeps::All => OUTPUT_LIMIT,
+            Keeps::Beginning => BEGINNING,
+        }
     }
 
     /// Its text.

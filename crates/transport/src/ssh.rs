@@ -120,6 +120,9 @@ impl From<russh::Error> for SshError {
 /// sshd allows ten sessions a connection (MaxSessions); two are left for others.
 const SESSIONS: usize = 8;
 
+/// Asks sudo for nothing but whether it lets us in; its PAM modules may take their time.
+static SUDO: Script = Script::new("sudo", "").silent_for(Duration::from_secs(30));
+
 /// A connection to a host.
 pub struct Ssh {
     handle: Arc<Handle<Client>>,
@@ -194,7 +197,7 @@ impl Ssh {
             &self.handle,
             "sudo -k -n -- true",
             Box::new(&b""[..]),
-            ("sudo", Duration::from_secs(30)),
+            &SUDO,
             &|_| {},
         )
         .await?;
@@ -208,7 +211,7 @@ impl Ssh {
             &self.handle,
             "sudo -k -S -p '' -- true",
             Box::new(line.as_bytes()),
-            ("sudo", Duration::from_secs(30)),
+            &SUDO,
             &|_| {},
         )
         .await?;
@@ -252,8 +255,7 @@ impl Transport for Ssh {
             }
             None => input,
         };
-        let limits = (script.name, script.idle);
-        let output = exec::exec(&self.handle, &self.command(script), input, limits, watch).await?;
+        let output = exec::exec(&self.handle, &self.command(script), input, script, watch).await?;
         if self.sudo == SudoUse::Free
             && output.status == Some(1)
             && output.complaint().starts_with("sudo:")

@@ -5,7 +5,7 @@ use std::io;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::script::Script;
+use crate::script::{Keeps, OUTPUT_LIMIT, Script};
 use crate::ssh::SshError;
 
 /// A stream that can be read and written.
@@ -23,13 +23,29 @@ pub type Input<'a> = Box<dyn AsyncRead + Send + Unpin + 'a>;
 pub struct Output {
     /// Its standard output.
     pub stdout: Vec<u8>,
-    /// The last lines of its standard error.
+    /// The first 16 KiB of its standard error.
     pub stderr: Vec<u8>,
     /// Its exit status; `None` when it was ended by a signal.
     pub status: Option<u32>,
 }
 
 impl Output {
+    /// Takes up a piece of standard output.
+    ///
+    /// # Errors
+    /// When that is more than the script may print.
+    pub(crate) fn add(&mut self, piece: &[u8], script: &Script) -> Result<(), TransportError> {
+        let room = script.room().saturating_sub(self.stdout.len());
+        if room < piece.len() && script.keeps == Keeps::All {
+            return Err(TransportError::TooMuch {
+                script: script.name,
+            });
+        }
+        self.stdout
+            .extend_from_slice(&piece[..room.min(piece.len())]);
+        Ok(())
+    }
+
     /// Standard output as text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -105,10 +121,6 @@ pub enum DialError {
 /// Called with each piece of a script's standard output as it arrives.
 pub type Watch<'a> = &'a (dyn Fn(&[u8]) + Send + Sync);
 
-/// How much standard output a script may print, in bytes: a host that answers without end must not fill the operator's
-/// memory. The largest honest answer, of a host with many members, is below one MiB.
-pub(crate) const OUTPUT_LIMIT: usize = 64 << 20;
-
 /// A connection to a host.
 #[async_trait]
 pub trait Transport: Send + Sync {
@@ -134,4 +146,32 @@ pub trait Transport: Send + Sync {
 
     /// Ends all connections.
     async fn close(&self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Output, Script, TransportError};
+
+    static ANSWER: Script = Script::new("answer", "");
+    static LOG: Script = Script::new("log", "").watched();
+
+    #[test]
+    fn an_answer_without_end_is_refused() {
+        let (mut output, piece) = (Output::default(), vec![b'x'; 48 << 20]);
+        assert!(output.add(&piece, &ANSWER).is_ok());
+        let more = output.add(&piece, &ANSWER);
+        assert!(matches!(
+            more,
+            Err(TransportError::TooMuch { script: "answer" })
+        ));
+    }
+
+    #[test]
+    fn a_log_is_followed_for_as_long_as_anyone_likes() {
+        let (mut output, piece) = (Output::default(), vec![b'x'; 48 << 20]);
+        for _ in 0..3 {
+            assert!(output.add(&piece, &LOG).is_ok());
+        }
+        assert_eq!(output.stdout.len(), 64 << 10);
+    }
 }

@@ -10,7 +10,8 @@ use tokio::io::AsyncReadExt;
 
 use super::SshError;
 use super::client::Client;
-use crate::transport::{Input, OUTPUT_LIMIT, Output, TransportError, Watch};
+use crate::script::Script;
+use crate::transport::{Input, Output, TransportError, Watch};
 
 /// sshd refuses an eleventh session; others of ours end soon.
 const OPEN_TRIES: u32 = 20;
@@ -35,7 +36,7 @@ pub(super) async fn exec(
     handle: &Handle<Client>,
     command: &str,
     mut input: Input<'_>,
-    (name, idle): (&'static str, Duration),
+    script: &Script,
     watch: Watch<'_>,
 ) -> Result<Output, TransportError> {
     let (mut reader, writer) = open(handle).await?.split();
@@ -75,20 +76,17 @@ pub(super) async fn exec(
                 feeding = false;
                 fed?;
             }
-            () = tokio::time::sleep(idle) => {
+            () = tokio::time::sleep(script.idle) => {
                 let sent = sent.load(Ordering::Relaxed);
                 if sent == sent_before {
-                    return Err(TransportError::Silent { script: name, seconds: idle.as_secs() });
+                    return Err(TransportError::Silent { script: script.name, seconds: script.idle.as_secs() });
                 }
                 sent_before = sent;
             }
             message = reader.wait() => match message {
                 Some(ChannelMsg::Data { data }) => {
                     watch(&data);
-                    output.stdout.extend_from_slice(&data);
-                    if output.stdout.len() > OUTPUT_LIMIT {
-                        return Err(TransportError::TooMuch { script: name });
-                    }
+                    output.add(&data, script)?;
                 }
                 Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
                     if output.stderr.len() < COMPLAINTS {
