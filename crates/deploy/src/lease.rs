@@ -157,10 +157,11 @@ impl Session {
             .to_string();
         let request = format!("take|{verb}|{}|{since}", self.settings.who);
         let mut tasks = JoinSet::new();
+        let given_up = Cancel::new();
         for holder in holders {
-            let (request, events, settings) =
-                (request.clone(), self.events.clone(), self.settings.clone());
-            tasks.spawn(async move { take(holder, request, &events, &settings).await });
+            let (request, given_up) = (request.clone(), given_up.clone());
+            let (events, settings) = (self.events.clone(), self.settings.clone());
+            tasks.spawn(async move { take(holder, request, &events, &settings, &given_up).await });
         }
         let lost = Cancel::new();
         let lost_on = Arc::<OnceLock<HostId>>::default();
@@ -175,8 +176,9 @@ impl Session {
                     taken.push(holder);
                 }
                 Ok(Err(error)) => {
-                    // Two operators who wait for each other's hosts must not both go on.
-                    tasks.abort_all();
+                    // Two operators who wait for each other's hosts must not both go on. Not aborted: a host may be granting
+                    // its lease just now, and only who hears of it can give it back.
+                    given_up.cancel();
                     refused.get_or_insert(error);
                 }
                 Err(_) => {}
@@ -253,8 +255,9 @@ async fn take(
     mut request: String,
     events: &crate::events::Events,
     settings: &Settings,
+    given_up: &Cancel,
 ) -> Result<Holder, DeployError> {
-    let cancel = &settings.cancel;
+    let stopped = || settings.cancel.is_cancelled() || given_up.is_cancelled();
     let start = Instant::now();
     let mut first_seen: Option<String> = None;
     loop {
@@ -285,7 +288,7 @@ async fn take(
                     since: since.clone(),
                 };
                 let alive = first_seen.as_ref().is_some_and(|first| *first != renewed);
-                if cancel.is_cancelled() {
+                if stopped() {
                     tracing::debug!(who, "stopped while waiting for a lease");
                     return Err(DeployError::Stopped(None));
                 }
@@ -303,7 +306,7 @@ async fn take(
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             Answer::Busy { who } => {
-                if cancel.is_cancelled() {
+                if stopped() {
                     tracing::debug!(who, "stopped while waiting for a lease");
                     return Err(DeployError::Stopped(None));
                 }
