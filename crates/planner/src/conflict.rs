@@ -138,7 +138,9 @@ const LOST_DATA: Check = Check {
     title: "a member has lost its data",
     about: "The member has started before, and its data directory is missing, empty, or was refilled by etcd itself. Starting it \
             as the old member makes etcd panic (\"tocommit is out of range\") or lose acknowledged writes: it must be removed from \
-            the cluster and added again. An older copy of its data is no way back either, since it has forgotten what it voted for.",
+            the cluster and added again. An older copy of its data is no way back either, since it has forgotten what it voted for. Where half the members or \
+            more have lost theirs, no quorum is left to remove them: restore a snapshot, or start one of the remaining data \
+            directories with etcd's `--force-new-cluster` after copying it.",
     advice: "mount its disk again if it is only missing; otherwise remove the member with `etcdctl member remove`, add it with \
              `etcdctl member add`, and run `etcdup apply`",
 };
