@@ -8,7 +8,7 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const CHANGES: u8 = 2;
 /// The plan was not approved, or is no longer the one that was.
 pub(crate) const UNAPPROVED: u8 = 3;
-/// Something stands in the way; nothing was changed.
+/// A check blocks what comes next; stages that were done before it stay done.
 pub(crate) const BLOCKED: u8 = 4;
 /// The command line is not understood.
 pub(crate) const USAGE: u8 = 64;

@@ -49,10 +49,14 @@ fn nothing_is_taken(stage: &Stage) -> Outcome {
     let text = lab.read("etcdup.toml")?;
     let other = text.replace("cluster = \"prod\"", "cluster = \"other\"");
     lab.write("other.toml", &other)?;
-    refused(
-        &["-f", "other.toml", "reset", "--wipe", "--confirm", "other"],
-        "reset-of-another",
-    )?;
+    let wipe_other = ["-f", "other.toml", "reset", "--wipe", "--confirm", "other"];
+    refused(&wipe_other, "cluster-of-another-name")?;
+    // Without the record that names the cluster, its ID still tells that the file made another.
+    let away = "mv /var/lib/etcdup/prod.json /var/lib/etcdup.prod.json";
+    let back = "mv /var/lib/etcdup.prod.json /var/lib/etcdup/prod.json";
+    (1..=3).try_for_each(|host| lab.on(host, away).map(drop))?;
+    refused(&wipe_other, "reset-of-another")?;
+    (1..=3).try_for_each(|host| lab.on(host, back).map(drop))?;
     // A copy with a new name, and the same CA: its name confirms nothing.
     let copy = text.replace("cluster = \"prod\"", "cluster = \"copy\"");
     lab.write("copy.toml", &copy)?;
