@@ -17,7 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("etcdup-planner", &["etcdup-core", "etcdup-render"]),
     ("etcdup-pki", &["etcdup-core"]),
     ("etcdup-transport", &[]),
-    ("etcdup-verify", &["etcdup-core"]),
+    ("etcdup-client", &["etcdup-core"]),
+    ("etcdup-verify", &["etcdup-core", "etcdup-client"]),
     (
         "etcdup-deploy",
         &[
@@ -26,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "etcdup-planner",
             "etcdup-pki",
             "etcdup-transport",
+            "etcdup-client",
             "etcdup-verify",
         ],
     ),

@@ -184,7 +184,9 @@ async fn stop_on_signal(cancel: Cancel, changes: bool) {
 fn listen_to_tracing(verbose: u8) {
     let level = match verbose {
         0 => return,
-        1 => "etcdup=debug,etcdup_deploy=debug,etcdup_transport=debug,etcdup_verify=debug,warn",
+        1 => {
+            "etcdup=debug,etcdup_deploy=debug,etcdup_transport=debug,etcdup_client=debug,etcdup_verify=debug,warn"
+        }
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::new(level);

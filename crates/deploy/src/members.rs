@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use etcdup_client::{Access, BoxIo, Dial, Endpoint, MemberClient};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::seen::{Cause, Seen, Unseen};
 use etcdup_core::topology::{Member, Topology};
 use etcdup_transport::{DialError, Transport};
-use etcdup_verify::{Access, Asked, BoxIo, Dial, Endpoint, MemberClient};
+use etcdup_verify::Asked;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 

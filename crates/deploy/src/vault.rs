@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use etcdup_client::Access;
 use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage};
 use etcdup_core::observation::{AuthorityView, SourceFacts};
 use etcdup_core::secret::Secret;
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::{Algorithm, Binaries, Plane, ProvidedFrom, Spec, Topology};
 use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect, public_key_digest};
-use etcdup_verify::Access;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 

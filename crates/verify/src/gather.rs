@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use etcdup_client::{Access, ClientError, Dial, Endpoint, MemberClient};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::MemberView;
 use etcdup_core::seen::Seen;
 use tokio::task::JoinSet;
 
-use crate::client::{ClientError, Endpoint, MemberClient};
-use crate::dial::Dial;
 use crate::metrics::active_peers;
-use crate::tls::Access;
 
 /// What became of a client without a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,64 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
+use etcdup_client::{Access, ClientError, Dial, Endpoint, get};
 
-use crate::client::{CALL, ClientError, Endpoint};
-use crate::dial::{BoxIo, Dial};
-use crate::tls::{Access, config, deepest, server_name};
-
-/// Active connections by the remote member's ID, as this member counts them. A member that waits for its peers accepts
-/// connections and says nothing, so the whole exchange has a time.
+/// Active connections by the remote member's ID, as this member counts them.
 pub(crate) async fn active_peers(
     endpoint: &Endpoint,
     access: &Access,
     dial: &dyn Dial,
 ) -> Result<BTreeMap<u64, i64>, ClientError> {
-    tokio::time::timeout(CALL, exchange(endpoint, access, dial))
-        .await
-        .unwrap_or(Err(ClientError::Late))
-}
-
-async fn exchange(
-    endpoint: &Endpoint,
-    access: &Access,
-    dial: &dyn Dial,
-) -> Result<BTreeMap<u64, i64>, ClientError> {
-    let connect = |error: &(dyn std::error::Error + 'static)| ClientError::Connect(deepest(error));
-    let stream = dial.dial().await.map_err(|error| connect(&error))?;
-    let stream: BoxIo = match access {
-        Access::Plain => stream,
-        Access::Tls { authority, client } => {
-            let connector =
-                tokio_rustls::TlsConnector::from(config(authority, client.as_ref(), false)?);
-            let name = server_name(&endpoint.server_name)?;
-            Box::new(
-                connector
-                    .connect(name, stream)
-                    .await
-                    .map_err(|error| connect(&error))?,
-            )
-        }
-    };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| connect(&error))?;
-    let driver = tokio::spawn(connection);
-    let request = http::Request::get("/metrics")
-        .header(http::header::HOST, &endpoint.authority)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| connect(&error))?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| connect(&error))?;
-    let body = Limited::new(response.into_body(), 16 << 20).collect().await;
-    driver.abort();
-    let body = body
-        .map_err(|error| ClientError::Connect(error.to_string()))?
-        .to_bytes();
+    let body = get(endpoint, access, dial, "/metrics").await?;
     Ok(parse(&String::from_utf8_lossy(&body)))
 }
 

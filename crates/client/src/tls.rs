@@ -1,19 +1,13 @@
 //! TLS towards members: the cluster's own CA and nothing else.
 
-use std::error::Error as StdError;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
 use etcdup_core::secret::Secret;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::dial::BoxIo;
 
 /// How a member's client port is spoken to.
 #[derive(Debug, Clone)]
@@ -76,59 +70,4 @@ pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
         Ok(ip) => Ok(ServerName::from(ip)),
         Err(_) => ServerName::try_from(host.to_owned()).map_err(tls),
     }
-}
-
-/// What the first failed read of a connection said: HTTP/2 loses it, and with TLS 1.3 a refused client certificate shows
-/// only there.
-pub(crate) type FirstWords = Arc<OnceLock<String>>;
-
-/// A stream whose first read error is remembered.
-pub(crate) struct Tap {
-    pub(crate) inner: BoxIo,
-    pub(crate) words: FirstWords,
-}
-
-impl AsyncRead for Tap {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
-        if let Poll::Ready(Err(error)) = &polled {
-            let _ = self.words.set(error.to_string());
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
-    }
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
-}
-
-/// The deepest words of a chain of errors: the ones that say what happened.
-pub(crate) fn deepest(error: &(dyn StdError + 'static)) -> String {
-    let mut current = error;
-    while let Some(source) = current.source() {
-        current = source;
-    }
-    current.to_string()
 }

@@ -1,74 +1,29 @@
 //! A client of one member. Maintenance calls are per member, so there is never a balanced channel.
 
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use etcdup_core::observation::{ListedMember, MemberView, Served};
 use etcdup_core::plain::harmless;
 use etcdup_core::seen::Seen;
 use http::uri::PathAndQuery;
-use hyper_util::rt::TokioIo;
 use tonic::transport::Channel;
 
-use crate::dial::{BoxIo, Dial};
+use crate::dial::{Dial, Endpoint};
 use crate::messages::{
     AlarmMember, AlarmRequest, AlarmResponse, HashKvRequest, HashKvResponse, MemberListRequest,
     MemberListResponse, MoveLeaderRequest, MoveLeaderResponse, RangeRequest, RangeResponse,
     StatusRequest, StatusResponse,
 };
-use crate::tls::{Access, FirstWords, Tap, TlsError, config, server_name};
-
-/// How long a call may take.
-pub(crate) const CALL: Duration = Duration::from_secs(5);
-
-/// What etcd answers where its own authentication does not let a client in (api/v3rpc/rpctypes/error.go, 3.4 to 3.7).
-const DENIED: [&str; 6] = [
-    "permission denied",
-    "user name is empty",
-    "user name not found",
-    "invalid auth token",
-    "revision of auth store is old",
-    "authentication failed, invalid user ID or password",
-];
-
-/// A member's client port, as certificates and requests call it.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// `address:port`, for the request's authority.
-    pub authority: String,
-    /// The name or address that the member's certificate must be good for.
-    pub server_name: String,
-}
-
-/// Why a call failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// No connection.
-    #[error("{0}")]
-    Connect(String),
-    /// No answer in time.
-    #[error("no answer within {} s", CALL.as_secs())]
-    Late,
-    /// etcd's own authentication refused.
-    #[error("etcd's authentication is on, and it refuses: {0}")]
-    Denied(String),
-    /// The member refused.
-    #[error("{0}")]
-    Refused(String),
-}
+use crate::refusal::{CALL, ClientError, root_cause};
+use crate::stream::{Connector, FirstError};
+use crate::tls::Access;
 
 /// A client of one member.
 #[derive(Clone)]
 pub struct MemberClient {
     channel: Channel,
-    words: FirstWords,
+    first_error: FirstError,
 }
 
 impl MemberClient {
@@ -81,30 +36,17 @@ impl MemberClient {
         access: &Access,
         dial: Arc<dyn Dial>,
     ) -> Result<Self, ClientError> {
-        let words = FirstWords::default();
-        let (scheme, tls) = match access {
-            Access::Plain => ("http", None),
-            Access::Tls { authority, client } => {
-                let config = config(authority, client.as_ref(), true)?;
-                (
-                    "https",
-                    Some((
-                        tokio_rustls::TlsConnector::from(config),
-                        server_name(&endpoint.server_name)?,
-                    )),
-                )
-            }
-        };
-        let connector = Connector {
-            dial,
-            tls,
-            words: Arc::clone(&words),
-        };
+        let first_error = FirstError::default();
+        let connector = Connector::new(endpoint, access, dial, Arc::clone(&first_error))?;
+        let scheme = connector.scheme();
         let uri = format!("{scheme}://{}", endpoint.authority);
         let channel = tonic::transport::Endpoint::from_shared(uri)
             .map_err(|error| ClientError::Connect(error.to_string()))?
             .connect_with_connector_lazy(connector);
-        Ok(Self { channel, words })
+        Ok(Self {
+            channel,
+            first_error,
+        })
     }
 
     async fn call<Q, R>(&self, path: &'static str, request: Q) -> Result<R, ClientError>
@@ -116,7 +58,7 @@ impl MemberClient {
         let called = async {
             grpc.ready()
                 .await
-                .map_err(|error| tonic::Status::unavailable(crate::tls::deepest(&error)))?;
+                .map_err(|error| tonic::Status::unavailable(root_cause(&error)))?;
             let codec = tonic_prost::ProstCodec::<Q, R>::default();
             grpc.unary(
                 tonic::Request::new(request),
@@ -128,29 +70,7 @@ impl MemberClient {
         match tokio::time::timeout(CALL, called).await {
             Err(_) => Err(ClientError::Late),
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(self.failure(&status)),
-        }
-    }
-
-    fn failure(&self, status: &tonic::Status) -> ClientError {
-        if let Some(words) = self.words.get() {
-            return ClientError::Connect(words.clone());
-        }
-        match status.code() {
-            tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled
-                if status.message().is_empty() || status.message() == "transport error" =>
-            {
-                ClientError::Connect(crate::tls::deepest(status))
-            }
-            _ => {
-                let words = status.message().trim_start_matches("etcdserver: ");
-                // Some calls answer in the words of etcd's auth store, such as `auth: user not found`.
-                if DENIED.contains(&words) || words.starts_with("auth: ") {
-                    ClientError::Denied(words.to_owned())
-                } else {
-                    ClientError::Refused(words.to_owned())
-                }
-            }
+            Ok(Err(status)) => Err(ClientError::from_status(&status, &self.first_error)),
         }
     }
 
@@ -210,14 +130,14 @@ impl MemberClient {
         let list: MemberListResponse = self
             .call("/etcdserverpb.Cluster/MemberList", request)
             .await?;
-        let one = |member: crate::messages::Member| ListedMember {
+        let listed = |member: crate::messages::Member| ListedMember {
             id: member.id,
             name: member.name,
             peer_urls: member.peer_urls,
             client_urls: member.client_urls,
             learner: member.is_learner,
         };
-        Ok(list.members.into_iter().map(one).collect())
+        Ok(list.members.into_iter().map(listed).collect())
     }
 
     /// A linearizable read of the key `health`, as `etcdctl endpoint health` does; how long it took.
@@ -283,54 +203,5 @@ impl MemberClient {
             )
             .await?;
         Ok(())
-    }
-}
-
-#[derive(Clone)]
-struct Connector {
-    dial: Arc<dyn Dial>,
-    tls: Option<(
-        tokio_rustls::TlsConnector,
-        rustls::pki_types::ServerName<'static>,
-    )>,
-    words: FirstWords,
-}
-
-impl tower_service::Service<http::Uri> for Connector {
-    type Response = TokioIo<BoxIo>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<BoxIo>>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: http::Uri) -> Self::Future {
-        let Self { dial, tls, words } = self.clone();
-        Box::pin(async move {
-            let stream = dial.dial().await?;
-            let stream: BoxIo = match tls {
-                None => stream,
-                Some((connector, name)) => Box::new(connector.connect(name, stream).await?),
-            };
-            Ok(TokioIo::new(Box::new(Tap {
-                inner: stream,
-                words,
-            }) as BoxIo))
-        })
-    }
-}
-
-impl ClientError {
-    /// The reason as an observation keeps it.
-    #[must_use]
-    pub fn into_seen<T>(self) -> Seen<T> {
-        match &self {
-            ClientError::Denied(_) => Seen::denied(self.to_string()),
-            ClientError::Tls(_)
-            | ClientError::Connect(_)
-            | ClientError::Late
-            | ClientError::Refused(_) => Seen::no(self.to_string()),
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! How a member is reached: whoever uses this crate decides.
+//! How a member is reached: the caller decides.
 
 use std::io;
 
@@ -17,6 +17,15 @@ pub type BoxIo = Box<dyn Io>;
 pub trait Dial: Send + Sync {
     /// A new connection.
     async fn dial(&self) -> io::Result<BoxIo>;
+}
+
+/// The address of a member's client port, as TLS and HTTP use it.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// `address:port`, for the request's authority.
+    pub authority: String,
+    /// The name or address that the member's certificate must be valid for.
+    pub server_name: String,
 }
 
 /// Dials by TCP from this machine.

@@ -1,0 +1,30 @@
+//! A client of one etcd member, over any connection.
+//!
+//! Whoever uses it brings the [`Dial`], so a member's client port may be closed to this machine.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use etcdup_client::{Access, Endpoint, MemberClient, TcpDial};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let endpoint = Endpoint { authority: "127.0.0.1:2379".into(), server_name: "127.0.0.1".into() };
+//! let dial = Arc::new(TcpDial::new("127.0.0.1", 2379));
+//! let client = MemberClient::new(&endpoint, &Access::Plain, dial)?;
+//! println!("{:?}", client.view().await?);
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod dial;
+mod get;
+mod messages;
+mod refusal;
+mod stream;
+mod tls;
+
+pub use client::MemberClient;
+pub use dial::{BoxIo, Dial, Endpoint, Io, TcpDial};
+pub use get::get;
+pub use refusal::ClientError;
+pub use tls::{Access, TlsError};
