@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use etcdup_host::scripts;
+
 use crate::Outcome;
 use crate::setup::root;
 
@@ -13,6 +15,7 @@ const MOST_LINES: usize = 600;
 /// Who may use whom. `xtask` may use all.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("etcdup-core", &[]),
+    ("etcdup-host", &["etcdup-core"]),
     ("etcdup-render", &["etcdup-core"]),
     ("etcdup-planner", &["etcdup-core", "etcdup-render"]),
     ("etcdup-pki", &["etcdup-core"]),
@@ -23,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "etcdup-deploy",
         &[
             "etcdup-core",
+            "etcdup-host",
             "etcdup-render",
             "etcdup-planner",
             "etcdup-pki",
@@ -51,11 +55,16 @@ pub(crate) fn run() -> Outcome {
     let mut faults = Vec::new();
     sizes(&mut faults)?;
     edges(&mut faults)?;
-    for package in ["etcdup-core", "etcdup-render", "etcdup-planner"] {
+    for package in [
+        "etcdup-core",
+        "etcdup-host",
+        "etcdup-render",
+        "etcdup-planner",
+    ] {
         pure(package, &mut faults)?;
     }
     one_tls_stack(&mut faults)?;
-    scripts(&mut faults)?;
+    host_scripts(&mut faults)?;
     if faults.is_empty() {
         Ok(())
     } else {
@@ -180,16 +189,17 @@ fn one_tls_stack(faults: &mut Vec<String>) -> Outcome {
 }
 
 /// Scripts that run on hosts pass shellcheck as the shells have them: put together, for POSIX sh.
-fn scripts(faults: &mut Vec<String>) -> Outcome {
+fn host_scripts(faults: &mut Vec<String>) -> Outcome {
     let all = [
-        &etcdup_deploy::OBSERVE,
-        &etcdup_deploy::STAGE,
-        &etcdup_deploy::LEASE,
+        ("observe", scripts::OBSERVE),
+        ("stage", scripts::STAGE),
+        ("lease", scripts::LEASE),
+        ("logs", scripts::LOGS),
     ];
-    for script in all {
+    for (name, script) in all {
         let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-        std::fs::write(file.path(), script.text()).map_err(|error| error.to_string())?;
-        shellcheck(file.path(), "sh", script.name, faults)?;
+        std::fs::write(file.path(), script).map_err(|error| error.to_string())?;
+        shellcheck(file.path(), "sh", name, faults)?;
     }
     for name in [
         "common.sh",

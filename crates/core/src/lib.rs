@@ -23,6 +23,7 @@
 
 pub mod advisory;
 pub mod certificate;
+pub mod digest;
 pub mod event;
 pub mod finding;
 pub mod flag;
@@ -32,6 +33,7 @@ pub mod observation;
 pub mod path;
 pub mod plain;
 pub mod route;
+pub mod runner;
 pub mod secret;
 pub mod seen;
 pub mod stage;

@@ -2,8 +2,8 @@
 
 mod cluster;
 mod host;
+mod query;
 mod record;
-mod records;
 mod wal;
 
 pub use cluster::{ListedMember, MemberView, Served};
@@ -11,8 +11,8 @@ pub use host::{
     Architecture, Console, DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostFacts,
     HostView, Init, Listener, StrangeEtcd, UnitView,
 };
+pub use query::Query;
 pub use record::{HostRecord, LeaseView, Operation, Origin, RecordedFile, RecordedMember};
-pub use records::{CertificateTexts, RecordsError, parse_records};
 pub use wal::{DataIdentity, wal_identity};
 
 use std::collections::BTreeMap;

@@ -113,6 +113,9 @@ pub enum DeployError {
         /// What the member said.
         why: String,
     },
+    /// A stage cannot be put together.
+    #[error(transparent)]
+    Stage(#[from] etcdup_host::WrongSupply),
     /// Binaries cannot be had.
     #[error(transparent)]
     Release(#[from] ReleaseError),
@@ -280,7 +283,8 @@ impl DeployError {
             DeployError::NotPermitted { .. } => NOT_PERMITTED,
             DeployError::Gate { .. } => GATE,
             DeployError::Cluster { .. } => CLUSTER_CALL,
-            DeployError::Release(_) => BINARIES,
+            // A fault of this program, whose nearest page is that of the step that lacks something.
+            DeployError::Stage(_) | DeployError::Release(_) => BINARIES,
             DeployError::Vault(_) => KEYS,
             DeployError::Stopped(_) => STOPPED,
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use etcdup_core::digest::sha256;
 use etcdup_core::event::HostState;
 use etcdup_core::membership::Electorate;
 use etcdup_core::name::MemberName;
@@ -17,22 +18,20 @@ use etcdup_core::stage::{
     Artifact, ClusterStep, Content, Goal, HostStep, Impact, OperatorStep, Part, Reason, Stage, Work,
 };
 use etcdup_core::topology::{HostId, Topology};
-use etcdup_planner::Planner;
+use etcdup_host::{Header, StageInput, StageReport, Stamp, Supply, query_text};
+use etcdup_planner::{Planner, queries};
 use etcdup_transport::{Metered, Transport};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::error::{DeployError, HostFailure};
 use crate::lease::Leases;
-use crate::observe::{header, provided, state_of};
-use crate::queries::queries;
-use crate::release::{self, Binary};
+use crate::observe::{inspect, provided, state_of};
+use crate::release::{self, Binary, Ready};
 use crate::scripts::STAGE;
 use crate::session::Session;
-use crate::stage_input::{Body, StageInput};
-use crate::stage_output;
+use crate::stream::stream;
 use crate::tasks::side_by_side;
-use crate::vault::sha256;
 
 /// The gates before a stage were checked just now and hold. Only [`permit`] makes one, and nothing is stopped without.
 pub(crate) struct Permit(());
@@ -164,8 +163,15 @@ impl Run<'_> {
                 let epoch = self.leases.epochs.get(host).copied().unwrap_or(0);
                 let state = state_of(&self.planner.topology, host);
                 let cluster = self.planner.topology.spec.cluster.as_str();
-                let header = header(&state, cluster, self.session.events.operation(), epoch);
-                let queries = queries(self.planner, host, &provided(self.planner, seen), false);
+                let header = Header {
+                    state: &state,
+                    cluster,
+                    operation: Some((self.session.events.operation(), epoch)),
+                    now: Timestamp::now(),
+                }
+                .line();
+                let provided = provided(self.planner, seen);
+                let queries = query_text(&queries(self.planner, host, &provided, false));
                 let (host, events) = (host.clone(), self.session.events.clone());
                 let progress = self.session.settings.progress.clone();
                 let key = host.clone();
@@ -221,107 +227,77 @@ impl Run<'_> {
         seen: &Observation,
     ) -> Result<StageInput, DeployError> {
         let view = seen.host(host);
+        let stamp = Stamp {
+            operation: self.session.events.operation().to_owned(),
+            time: Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string(),
+        };
         let mut input = StageInput::default();
         for step in steps {
-            self.pack(&mut input, host, view, step).await?;
+            let supply = self.supply(host, view, step).await?;
+            input.add(step, supply, &stamp)?;
         }
         if !steps.is_empty() {
             self.pack_record(&mut input, host, view, stage)?;
         }
-        input.finish();
         Ok(input)
     }
 
-    async fn pack(
+    /// What a step needs that the plan does not hold.
+    async fn supply(
         &self,
-        input: &mut StageInput,
         host: &HostId,
         view: Option<&HostView>,
         step: &HostStep,
-    ) -> Result<(), DeployError> {
+    ) -> Result<Supply, DeployError> {
+        let architecture = || {
+            view.map(|view| view.facts.architecture.to_string())
+                .unwrap_or_default()
+        };
         match step {
             HostStep::File(artifact) | HostStep::Pod(artifact) => {
-                self.pack_file(input, host, artifact).await
+                self.content(host, artifact).await
             }
-            HostStep::Image { image, archive } => {
-                let architecture = view
-                    .map(|view| view.facts.architecture.to_string())
-                    .unwrap_or_default();
-                let path = self
-                    .session
-                    .base
-                    .join(archive.replace("{arch}", &architecture));
-                let ready = release::ready(&path)?;
-                let body = Body::File {
-                    path: ready.path,
-                    size: ready.size,
-                    sha256: ready.sha256,
-                };
-                input.image(body, image);
-                Ok(())
+            HostStep::Image { archive, .. } => {
+                let path = archive.replace("{arch}", &architecture());
+                let ready = release::ready(&self.session.base.join(path))?;
+                Ok(Supply::Archive(ready.into_body()))
             }
-            HostStep::Binaries {
-                directory, links, ..
-            } => {
-                let architecture = view
-                    .map(|view| view.facts.architecture.to_string())
-                    .unwrap_or_default();
-                let version = self.planner.topology.spec.etcd.to_string();
-                let body = |ready: &crate::release::Ready| Body::File {
-                    path: ready.path.clone(),
-                    size: ready.size,
-                    sha256: ready.sha256.clone(),
-                };
-                match self.binaries.get(&architecture) {
-                    Some(Binary::Archive(ready)) => input.archive(body(ready), directory, &version),
-                    Some(Binary::Files(files)) => {
-                        let bodies = files
-                            .iter()
-                            .map(|(name, ready)| (name.clone(), body(ready)))
-                            .collect();
-                        input.binaries(bodies, directory, &version);
-                    }
-                    Some(Binary::Fetch { url, sha256 }) => {
-                        input.fetch(url, sha256, directory, &version);
-                    }
-                    None => {}
+            HostStep::Binaries { .. } => Ok(match self.binaries.get(&architecture()) {
+                Some(Binary::Archive(ready)) => Supply::Archive(ready.clone().into_body()),
+                Some(Binary::Files(files)) => {
+                    let body =
+                        |(name, ready): &(String, Ready)| (name.clone(), ready.clone().into_body());
+                    Supply::Binaries(files.iter().map(body).collect())
                 }
-                if let Some(links) = links {
-                    input.links(directory, links);
-                }
-                Ok(())
-            }
-            HostStep::Note(noted) => {
-                input.mark(noted, self.session.events.operation());
-                Ok(())
-            }
-            other => {
-                let suffix = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-                input.step(other, &suffix);
-                Ok(())
-            }
+                Some(Binary::Fetch { url, sha256 }) => Supply::Download {
+                    url: url.clone(),
+                    sha256: sha256.clone(),
+                },
+                None => Supply::Nothing,
+            }),
+            HostStep::User { .. }
+            | HostStep::Directory { .. }
+            | HostStep::Links { .. }
+            | HostStep::TimeSync
+            | HostStep::Reload
+            | HostStep::Enable(_)
+            | HostStep::Restart(_)
+            | HostStep::Disable(_)
+            | HostStep::Spawn { .. }
+            | HostStep::Kill { .. }
+            | HostStep::BouncePod { .. }
+            | HostStep::StopPod { .. }
+            | HostStep::Note(_)
+            | HostStep::Forget
+            | HostStep::Keep { .. }
+            | HostStep::Remove(_) => Ok(Supply::Nothing),
         }
     }
 
-    async fn pack_file(
-        &self,
-        input: &mut StageInput,
-        host: &HostId,
-        artifact: &Artifact,
-    ) -> Result<(), DeployError> {
-        let Artifact {
-            path,
-            mode,
-            owner,
-            content,
-        } = artifact;
-        let (mode, owner) = (mode.to_string(), owner.as_ref());
+    async fn content(&self, host: &HostId, artifact: &Artifact) -> Result<Supply, DeployError> {
         let mut vault = self.session.vault.lock().await;
-        let bytes = match content {
-            Content::OnHost(source) => {
-                input.copy(source, path, &mode, owner);
-                return Ok(());
-            }
+        let bytes = match &artifact.content {
+            Content::OnHost(_) => return Ok(Supply::Nothing),
             Content::Text(text) => text.clone().into_bytes(),
             Content::Authority => vault.ca()?.into_bytes(),
             Content::Provided(source) => vault.provided(source)?.reveal().as_bytes().to_vec(),
@@ -334,8 +310,7 @@ impl Run<'_> {
                 }
             }
         };
-        input.file(path, &mode, owner, Zeroizing::new(bytes));
-        Ok(())
+        Ok(Supply::Content(Zeroizing::new(bytes)))
     }
 
     /// The host record as it will be when the stage has worked.
@@ -391,7 +366,7 @@ impl Run<'_> {
                 .unwrap_or_default()
                 .as_bytes(),
         );
-        for (path, sha256) in &input.written {
+        for (path, sha256) in input.written() {
             record.files.insert(
                 path.clone(),
                 RecordedFile {
@@ -399,7 +374,7 @@ impl Run<'_> {
                 },
             );
         }
-        for path in &input.removed {
+        for path in input.removed() {
             record.files.remove(path);
         }
         for member in topology.on_host(host) {
@@ -436,7 +411,7 @@ impl Run<'_> {
         ))
         .map_err(etcdup_render::RenderError::from)?;
         let text = serde_json::to_string_pretty::<HostRecord>(&record).unwrap_or_default();
-        input.file(&path, "600", None, Zeroizing::new(text.into_bytes()));
+        input.record(&path, text);
         Ok(())
     }
 }
@@ -466,10 +441,10 @@ async fn run_stage(
         why,
         lines,
     };
-    let titles = input.titles();
+    let titles = input.titles().to_vec();
     let size = input.size();
     tracing::debug!(%host, bytes = size, "sending a stage");
-    let (reader, writing) = input.stream(header, queries);
+    let (reader, writing) = stream(header, input.into_entries(&queries));
     let count = Arc::new(AtomicU64::new(0));
     let metered = Metered::new(reader, Arc::clone(&count));
     // The script reports each operation as it ends: what comes next is what it works on now.
@@ -513,7 +488,7 @@ async fn run_stage(
             )));
         }
     };
-    let read = stage_output::read(&output.text());
+    let read = StageReport::read(&output.text(), &inspect);
     if let Some(why) = read.refused {
         let why = match written {
             Ok(Err(error)) if why.contains("cut off") => error.to_string(),

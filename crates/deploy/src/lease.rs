@@ -5,15 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use etcdup_core::event::Body;
-use etcdup_core::plain::harmless;
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::{HostId, Topology};
+use etcdup_host::{Header, LeaseAnswer, LeaseRequest};
 use etcdup_transport::Transport;
 use tokio::task::JoinSet;
 
 use crate::alive::has_died;
 use crate::error::DeployError;
-use crate::observe::{header, refusal, state_of};
+use crate::observe::state_of;
 use crate::scripts::LEASE;
 use crate::session::{Cancel, Session, Settings};
 
@@ -52,57 +52,22 @@ struct Holder {
     epoch: u64,
 }
 
-enum Answer {
-    Taken(u64),
-    Kept,
-    /// The last script of the holder before still runs.
-    Busy {
-        who: String,
-    },
-    Held {
-        operation: String,
-        who: String,
-        verb: String,
-        since: String,
-        renewed: String,
-    },
-    Refused(String),
-}
-
 impl Holder {
-    async fn ask(&self, request: &str) -> Answer {
-        let input =
-            header(&self.state, &self.cluster, &self.operation, self.epoch) + request + "\n";
-        let output = match self
+    async fn ask(&self, request: &LeaseRequest) -> LeaseAnswer {
+        let header = Header {
+            state: &self.state,
+            cluster: &self.cluster,
+            operation: Some((&self.operation, self.epoch)),
+            now: jiff::Timestamp::now(),
+        };
+        let input = header.line() + &request.line();
+        match self
             .link
             .run(&LEASE, Box::new(std::io::Cursor::new(input)))
             .await
         {
-            Ok(output) => output,
-            Err(error) => return Answer::Refused(error.to_string()),
-        };
-        // It holds names that anyone with root on that host may have written.
-        let text = harmless(&output.text());
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("@lease|") || line.starts_with("@refused|"));
-        let fields: Vec<&str> = line.unwrap_or_default().split('|').collect();
-        match fields[..] {
-            ["@lease", "taken", epoch] => epoch
-                .parse()
-                .map_or_else(|_| Answer::Refused(text.clone()), Answer::Taken),
-            ["@lease", "kept" | "released"] => Answer::Kept,
-            ["@lease", "busy", who] => Answer::Busy {
-                who: who.to_owned(),
-            },
-            ["@lease", "held", operation, verb, _, who, since, renewed] => Answer::Held {
-                operation: operation.to_owned(),
-                who: who.to_owned(),
-                verb: verb.to_owned(),
-                since: since.to_owned(),
-                renewed: renewed.to_owned(),
-            },
-            _ => Answer::Refused(refusal(&text).unwrap_or_else(|| output.complaint())),
+            Ok(output) => LeaseAnswer::read(&output.text(), &output.complaint()),
+            Err(error) => LeaseAnswer::Refused(error.to_string()),
         }
     }
 }
@@ -155,7 +120,12 @@ impl Session {
         let since = jiff::Timestamp::now()
             .strftime("%Y-%m-%d %H:%M:%S UTC")
             .to_string();
-        let request = format!("take|{verb}|{}|{since}", self.settings.who);
+        let request = LeaseRequest::Take {
+            verb: verb.to_owned(),
+            who: self.settings.who.clone(),
+            since,
+            died: None,
+        };
         let mut tasks = JoinSet::new();
         let given_up = Cancel::new();
         for holder in holders {
@@ -230,15 +200,15 @@ impl Leases {
     /// Renews at once: asked just before a call that changes the cluster.
     pub(crate) async fn check(&self) -> Result<(), DeployError> {
         for holder in &self.hosts {
-            match holder.ask("renew").await {
-                Answer::Kept => {}
-                Answer::Held { who, .. } => {
+            match holder.ask(&LeaseRequest::Renew).await {
+                LeaseAnswer::Done => {}
+                LeaseAnswer::Held { who, .. } => {
                     return Err(DeployError::LeaseLost {
                         host: holder.host.clone(),
                         why: format!("{who} took it"),
                     });
                 }
-                Answer::Taken(_) | Answer::Busy { .. } | Answer::Refused(_) => {
+                LeaseAnswer::Taken(_) | LeaseAnswer::Busy { .. } | LeaseAnswer::Refused(_) => {
                     return Err(DeployError::LeaseLost {
                         host: holder.host.clone(),
                         why: "it cannot be renewed".to_owned(),
@@ -252,7 +222,7 @@ impl Leases {
 
 async fn take(
     mut holder: Holder,
-    mut request: String,
+    mut request: LeaseRequest,
     events: &crate::events::Events,
     settings: &Settings,
     given_up: &Cancel,
@@ -262,19 +232,21 @@ async fn take(
     let mut first_seen: Option<String> = None;
     loop {
         match holder.ask(&request).await {
-            Answer::Taken(epoch) => {
+            LeaseAnswer::Taken(epoch) => {
                 holder.epoch = epoch;
                 return Ok(holder);
             }
             // Our own process of before, which was killed: nothing of it can come any more but its last script, which the
             // host itself waits for.
-            Answer::Held { operation, .. }
+            LeaseAnswer::Held { operation, .. }
                 if first_seen.is_none() && has_died(&settings.cache, &operation) =>
             {
                 first_seen = Some(String::new());
-                request = format!("{request}|{operation}");
+                if let LeaseRequest::Take { died, .. } = &mut request {
+                    *died = Some(operation);
+                }
             }
-            Answer::Held {
+            LeaseAnswer::Held {
                 who,
                 verb,
                 since,
@@ -305,7 +277,7 @@ async fn take(
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            Answer::Busy { who } => {
+            LeaseAnswer::Busy { who } => {
                 if stopped() {
                     tracing::debug!(who, "stopped while waiting for a lease");
                     return Err(DeployError::Stopped(None));
@@ -321,13 +293,13 @@ async fn take(
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            Answer::Kept => {
+            LeaseAnswer::Done => {
                 return Err(DeployError::LeaseLost {
                     host: holder.host.clone(),
                     why: "unexpected reply".to_owned(),
                 });
             }
-            Answer::Refused(why) => {
+            LeaseAnswer::Refused(why) => {
                 return Err(DeployError::LeaseLost {
                     host: holder.host.clone(),
                     why,
@@ -342,14 +314,14 @@ async fn renew(holder: Holder, lost: Cancel, lost_on: Arc<OnceLock<HostId>>) {
     let mut renewed = Instant::now();
     loop {
         tokio::time::sleep(RENEW).await;
-        match holder.ask("renew").await {
-            Answer::Kept => renewed = Instant::now(),
-            Answer::Held { .. } => {
+        match holder.ask(&LeaseRequest::Renew).await {
+            LeaseAnswer::Done => renewed = Instant::now(),
+            LeaseAnswer::Held { .. } => {
                 let _ = lost_on.set(holder.host.clone());
                 lost.cancel();
             }
             // The link may be busy or dead; the stage's own script looks at the lease before it begins.
-            Answer::Taken(_) | Answer::Busy { .. } | Answer::Refused(_) => {
+            LeaseAnswer::Taken(_) | LeaseAnswer::Busy { .. } | LeaseAnswer::Refused(_) => {
                 if renewed.elapsed() > LASTS {
                     let _ = lost_on.set(holder.host.clone());
                     lost.cancel();
@@ -363,7 +335,7 @@ async fn release(holders: &[Holder]) {
     let mut tasks = JoinSet::new();
     for holder in holders {
         let holder = holder.clone();
-        tasks.spawn(async move { holder.ask("release").await });
+        tasks.spawn(async move { holder.ask(&LeaseRequest::Release).await });
     }
     while tasks.join_next().await.is_some() {}
 }

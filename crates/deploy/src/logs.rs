@@ -1,10 +1,10 @@
 //! A member's log, read where its runtime leaves it.
 
 use etcdup_core::topology::{Member, RuntimeKind, Topology};
+use etcdup_host::{Header, refusal};
 use etcdup_transport::Watch;
 
 use crate::error::DeployError;
-use crate::observe::{header, refusal};
 use crate::scripts::LOGS;
 use crate::session::Session;
 
@@ -48,8 +48,13 @@ impl Session {
         };
         let follow = if range.follow { "yes" } else { "no" };
         let cluster = topology.spec.cluster.as_str();
-        let input = header(layout.state.as_str(), cluster, "-", 0)
-            + &format!("{source}|{}|{follow}\n", range.lines);
+        let header = Header {
+            state: layout.state.as_str(),
+            cluster,
+            operation: None,
+            now: jiff::Timestamp::now(),
+        };
+        let input = header.line() + &format!("{source}|{}|{follow}\n", range.lines);
         let output = link
             .run_watched(&LOGS, Box::new(std::io::Cursor::new(input)), watch)
             .await

@@ -7,9 +7,7 @@ use std::time::Instant;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::finding::Verdict;
-use etcdup_core::observation::{
-    CertificateTexts, HostFacts, HostView, Observation, Reach, parse_records,
-};
+use etcdup_core::observation::{HostFacts, HostView, Observation, Query, Reach};
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Content, Goal};
 use etcdup_core::topology::{
@@ -17,25 +15,17 @@ use etcdup_core::topology::{
     peer_services, resolve,
 };
 use etcdup_core::url::Address;
-use etcdup_planner::Planner;
+use etcdup_host::{Header, query_text, read_answer, refusal};
+use etcdup_planner::{Planner, queries};
 use etcdup_render::UnitTemplate;
 use etcdup_transport::{DialError, Output, Transport};
 use jiff::Timestamp;
 
 use crate::dns;
 use crate::error::DeployError;
-use crate::queries::queries;
 use crate::scripts::OBSERVE;
 use crate::session::{Session, cause};
 use crate::tasks::side_by_side;
-
-/// The first line of every script's input.
-pub(crate) fn header(state: &str, cluster: &str, operation: &str, epoch: u64) -> String {
-    format!(
-        "etcdup|1|{state}|{cluster}|{operation}|{epoch}|{}\n",
-        Timestamp::now().as_millisecond()
-    )
-}
 
 impl Session {
     /// Looks at everything: the authority, all hosts at once, then the members that run, and the way between hosts
@@ -74,7 +64,7 @@ impl Session {
         }
         let work = self.links.keys().map(|host| {
             let link = self.link(host);
-            let nothing = "end\n".to_owned();
+            let nothing = Vec::new();
             let id = host.clone();
             let view = async move { look_at(&id, link, "/var/lib/etcdup", "none", nothing).await };
             (host.clone(), view)
@@ -117,7 +107,7 @@ impl Session {
     /// When a host cannot be looked at.
     pub async fn strangers(&self) -> Result<Vec<Adoptee>, DeployError> {
         let work = self.links.keys().map(|host| {
-            let (link, every) = (self.link(host), "every|etcd\nend\n".to_owned());
+            let (link, every) = (self.link(host), vec![Query::EveryEtcd]);
             let id = host.clone();
             let view = async move { look_at(&id, link, "/var/lib/etcdup", "none", every).await };
             (host.clone(), view)
@@ -315,14 +305,20 @@ async fn look_at(
     link: Seen<Arc<dyn Transport>>,
     state: &str,
     cluster: &str,
-    queries: String,
+    queries: Vec<Query>,
 ) -> Seen<HostView> {
     let link = match link {
         Seen::Yes(link) => link,
         Seen::No(unseen) => return Seen::No(unseen),
     };
     let start = Instant::now();
-    let input = std::io::Cursor::new(header(state, cluster, "-", 0) + &queries);
+    let header = Header {
+        state,
+        cluster,
+        operation: None,
+        now: Timestamp::now(),
+    };
+    let input = std::io::Cursor::new(header.line() + &query_text(&queries));
     let ran = link.run(&OBSERVE, Box::new(input)).await;
     tracing::debug!(%host, script = "observe", elapsed_ms = start.elapsed().as_millis(), ok = ran.is_ok(), "ran");
     match ran {
@@ -333,7 +329,7 @@ async fn look_at(
                 .split_once("@etcdup\n")
                 .and_then(|(_, rest)| rest.split_once("@observe\n"))
             {
-                Some((_, answer)) => match read_view(answer) {
+                Some((_, answer)) => match read_answer(answer, &inspect) {
                     Ok(mut view) => {
                         let half =
                             i64::try_from(start.elapsed().as_millis() / 2).unwrap_or(i64::MAX);
@@ -341,20 +337,12 @@ async fn look_at(
                         view.facts.clock_error_ms = half;
                         Seen::Yes(view)
                     }
-                    Err(why) => Seen::no(why),
+                    Err(error) => Seen::no(error.to_string()),
                 },
                 None => Seen::no(refusal(&text).unwrap_or_else(|| no_answer(&output))),
             }
         }
     }
-}
-
-/// Why a script refused, where it says so.
-pub(crate) fn refusal(text: &str) -> Option<String> {
-    let field = text
-        .lines()
-        .find_map(|line| line.strip_prefix("@refused|"))?;
-    Some(crate::stage_output::lines(field).join(" "))
 }
 
 fn no_answer(output: &Output) -> String {
@@ -370,14 +358,7 @@ fn no_answer(output: &Output) -> String {
     }
 }
 
-/// Reads the observe script's answer, its certificates too.
-pub(crate) fn read_view(answer: &str) -> Result<HostView, String> {
-    let (mut view, texts): (HostView, CertificateTexts) =
-        parse_records(answer).map_err(|error| error.to_string())?;
-    for (path, text) in texts {
-        let facts =
-            etcdup_pki::inspect(&text).map_or_else(|error| Seen::no(error.to_string()), Seen::Yes);
-        view.certificates.insert(path, facts);
-    }
-    Ok(view)
+/// What a certificate that was read from a host says.
+pub(crate) fn inspect(pem: &str) -> Seen<CertFacts> {
+    etcdup_pki::inspect(pem).map_or_else(|error| Seen::no(error.to_string()), Seen::Yes)
 }

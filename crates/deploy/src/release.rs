@@ -9,7 +9,8 @@ use etcdup_core::version::EtcdVersion;
 use tokio::io::AsyncWriteExt;
 
 use crate::events::Progress;
-use crate::stage_input::digest_file;
+use crate::stream::digest_file;
+use etcdup_host::Body;
 
 /// Upstream's own releases.
 const UPSTREAM: &str = "https://github.com/etcd-io/etcd/releases/download";
@@ -59,6 +60,16 @@ pub(crate) struct Ready {
     pub(crate) path: PathBuf,
     pub(crate) sha256: String,
     pub(crate) size: u64,
+}
+
+impl Ready {
+    pub(crate) fn into_body(self) -> Body {
+        Body::File {
+            path: self.path,
+            size: self.size,
+            sha256: self.sha256,
+        }
+    }
 }
 
 /// What a host of an architecture is to get.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use etcdup_client::Access;
 use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage};
+use etcdup_core::digest::sha256;
 use etcdup_core::observation::{AuthorityView, SourceFacts};
 use etcdup_core::secret::Secret;
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::{Algorithm, Binaries, Plane, ProvidedFrom, Spec, Topology};
 use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect, public_key_digest};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 pub use crate::vault_error::VaultError;
 
@@ -565,11 +565,4 @@ impl Vault {
         let issued = authority.issue(&request, now)?;
         Ok((issued.certificate, issued.key))
     }
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

@@ -72,6 +72,7 @@ impl From<DeployError> for Problem {
             | DeployError::NotPermitted { .. }
             | DeployError::Gate { .. }
             | DeployError::Cluster { .. }
+            | DeployError::Stage(_)
             | DeployError::Release(_)
             | DeployError::Vault(_) => {
                 Self::new(StatusCode::BAD_GATEWAY, "hosts-failed", chain(&error))

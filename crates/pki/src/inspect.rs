@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::digest::{hex, sha256};
 use etcdup_core::url::Address;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
@@ -115,7 +115,7 @@ pub(crate) fn read(
         authority: certificate.is_ca(),
         not_before: time(certificate.validity().not_before.timestamp())?,
         not_after: time(certificate.validity().not_after.timestamp())?,
-        fingerprint: hex(&Sha256::digest(der)),
+        fingerprint: sha256(der),
         key_id,
         issuer_key_id,
     })
@@ -132,8 +132,4 @@ fn san(name: &GeneralName<'_>) -> Result<Address, String> {
         }
         other => Err(other.to_string()),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

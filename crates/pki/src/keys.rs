@@ -1,9 +1,9 @@
 //! Private keys: made, and read in the forms that openssl and cfssl write.
 
+use etcdup_core::digest::sha256;
 use etcdup_core::secret::Secret;
 use etcdup_core::topology::Algorithm;
 use rcgen::{KeyPair, PublicKeyData, RsaKeySize};
-use sha2::{Digest, Sha256};
 use x509_parser::pem::Pem;
 use zeroize::Zeroizing;
 
@@ -48,6 +48,5 @@ pub fn public_key_digest(pem: &Secret) -> Option<String> {
         Ok(der) => parse(&der).ok()?.public_key().raw.to_vec(),
         Err(_) => load(pem).ok()?.subject_public_key_info(),
     };
-    let digest = Sha256::digest(&spki);
-    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(sha256(&spki))
 }

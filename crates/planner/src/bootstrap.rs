@@ -174,6 +174,7 @@ fn binaries(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let Member { layout, .. } = member.member;
     vec![HostStep::Binaries {
         directory: layout.binaries.clone(),
+        version: planner.topology.spec.etcd.clone(),
         links: layout.links.clone(),
         source,
     }]

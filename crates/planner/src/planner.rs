@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etcdup_core::digest::sha256;
 use etcdup_core::finding::Check;
 use etcdup_core::flag::FlagSet;
 use etcdup_core::name::MemberName;
@@ -10,7 +11,6 @@ use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Artifact, Content, Goal, Next};
 use etcdup_core::topology::{ClusterState, Member, RuntimeKind, Topology};
 use etcdup_render::{RenderError, Renderer, UnitTemplate};
-use sha2::{Digest, Sha256};
 
 use crate::{converge, preflight, reset};
 
@@ -189,12 +189,7 @@ impl Wanted {
 
 fn sum(content: &Content) -> Option<String> {
     match content {
-        Content::Text(text) => Some(
-            Sha256::digest(text.as_bytes())
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        ),
+        Content::Text(text) => Some(sha256(text.as_bytes())),
         Content::Authority | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
             None
         }

@@ -145,6 +145,7 @@ fn code(error: &DeployError) -> u8 {
         | DeployError::NotPermitted { .. }
         | DeployError::Gate { .. }
         | DeployError::Cluster { .. }
+        | DeployError::Stage(_)
         | DeployError::Release(_)
         | DeployError::Vault(_) => exit::FAILED,
     }

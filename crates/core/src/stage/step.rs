@@ -4,6 +4,7 @@ use crate::certificate::CertRequest;
 use crate::name::{MemberName, UserName};
 use crate::path::{HostPath, Mode, Owner};
 use crate::topology::Member;
+use crate::version::EtcdVersion;
 
 /// A file that should be on a host.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +84,8 @@ pub enum HostStep {
     Binaries {
         /// The directory.
         directory: HostPath,
+        /// The version.
+        version: EtcdVersion,
         /// Where links go.
         links: Option<HostPath>,
         /// Where they come from.

@@ -1,21 +1,19 @@
 //! The observe script's answer: records of fields, one a line, closed by their count.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::host::{
-    Architecture, DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostView, Init, Listener,
-    StrangeEtcd, UnitView,
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::flag::FlagSource;
+use etcdup_core::observation::{
+    Architecture, DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostView, Init,
+    LeaseView, Listener, StrangeEtcd, UnitView, wal_identity,
 };
-use super::record::LeaseView;
-use super::wal::wal_identity;
-use crate::flag::FlagSource;
-use crate::path::HostPath;
-use crate::plain::harmless;
-use crate::seen::Seen;
+use etcdup_core::path::HostPath;
+use etcdup_core::plain::harmless;
+use etcdup_core::seen::Seen;
 
 /// An answer that is not whole or not understood. The host counts as unseen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,17 +37,17 @@ pub enum RecordsError {
     NoFacts,
 }
 
-/// A certificate's text, found on a host: the caller reads what it says.
-pub type CertificateTexts = BTreeMap<HostPath, String>;
+/// Reads what a certificate in PEM says. Only the caller can: no parser of X.509 belongs here.
+pub type Inspect<'a> = &'a (dyn Fn(&str) -> Seen<CertFacts> + Send + Sync);
 
-/// Reads an answer. Certificates come back as text beside the view, for reading them is not this crate's work.
+/// Reads an answer of the observe script, from below its line `@observe`.
 ///
 /// # Errors
 /// When the answer is cut off or malformed.
-pub fn parse_records(answer: &str) -> Result<(HostView, CertificateTexts), RecordsError> {
+pub fn read_answer(answer: &str, inspect: Inspect<'_>) -> Result<HostView, RecordsError> {
     let mut reader = Reader {
         view: HostView::default(),
-        certificates: BTreeMap::new(),
+        inspect,
         facts: false,
     };
     let mut count = 0;
@@ -66,7 +64,7 @@ pub fn parse_records(answer: &str) -> Result<(HostView, CertificateTexts), Recor
             if !reader.facts {
                 return Err(RecordsError::NoFacts);
             }
-            return Ok((reader.view, reader.certificates));
+            return Ok(reader.view);
         }
         count += 1;
         reader
@@ -76,13 +74,13 @@ pub fn parse_records(answer: &str) -> Result<(HostView, CertificateTexts), Recor
     Err(RecordsError::Cut(count))
 }
 
-struct Reader {
+struct Reader<'a> {
     view: HostView,
-    certificates: CertificateTexts,
+    inspect: Inspect<'a>,
     facts: bool,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn record(&mut self, fields: &[&str]) -> Option<()> {
         let view = &mut self.view;
         match *fields {
@@ -153,8 +151,8 @@ impl Reader {
                 }
             }
             ["cert", path, content] => {
-                self.certificates
-                    .insert(path.parse().ok()?, verbatim(content)?);
+                let facts = (self.inspect)(&verbatim(content)?);
+                view.certificates.insert(path.parse().ok()?, facts);
             }
             [
                 "unit",
@@ -368,7 +366,7 @@ mod tests {
         let answer = format!(
             "{SYS}file|/etc/etcd|dir|755|etcd:etcd|4096|-|1700000000\nport|2379|12|ZXRjZA==\nend|3\n"
         );
-        let (view, _) = parse_records(&answer).unwrap();
+        let view = read_answer(&answer, &|_| Seen::no("not read")).unwrap();
         assert_eq!(view.facts.hostname, "host");
         assert_eq!(view.listeners[&2379].program, "etcd");
     }
@@ -378,18 +376,18 @@ mod tests {
         let answer = format!("{SYS}missing|curl\nend|2\n");
         for end in 0..answer.len() - 1 {
             assert!(
-                parse_records(&answer[..end]).is_err(),
+                read_answer(&answer[..end], &|_| Seen::no("not read")).is_err(),
                 "cut at {end} passed"
             );
         }
-        assert!(parse_records(&answer).is_ok());
+        assert!(read_answer(&answer, &|_| Seen::no("not read")).is_ok());
     }
 
     #[test]
     fn an_unknown_record_is_refused() {
         let answer = format!("{SYS}surprise|1\nend|2\n");
         assert_eq!(
-            parse_records(&answer).unwrap_err(),
+            read_answer(&answer, &|_| Seen::no("not read")).unwrap_err(),
             RecordsError::Malformed("surprise|1".into())
         );
     }

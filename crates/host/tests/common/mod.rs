@@ -1,6 +1,8 @@
 //! Running host scripts as etcdup does, in every shell that is here.
 #![allow(
     dead_code,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::unwrap_used,
     reason = "each test file uses what it needs, and says what it expects"
 )]
@@ -8,9 +10,14 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use etcdup_deploy::LEASE;
+use etcdup_host::scripts;
 use etcdup_transport::{Local, Output, Script, Transport};
 use sha2::{Digest, Sha256};
+
+pub(crate) static OBSERVE: Script = Script::new("observe", scripts::OBSERVE);
+pub(crate) static STAGE: Script = Script::new("stage", scripts::STAGE);
+pub(crate) static LEASE: Script = Script::new("lease", scripts::LEASE);
+pub(crate) static LOGS: Script = Script::new("logs", scripts::LOGS);
 
 /// The shells that are here. `cargo xtask test` installs all three.
 pub(crate) fn shells() -> Vec<&'static str> {

@@ -1,0 +1,26 @@
+//! The contract with a host, both directions in one place: the scripts that run there, what they read, what they print.
+//!
+//! Nothing here runs anything. Questions become lines, and the lines of an answer become a
+//! [`HostView`](etcdup_core::observation::HostView):
+//!
+//! ```
+//! use etcdup_core::observation::Query;
+//! use etcdup_host::query_text;
+//!
+//! assert_eq!(query_text(&[Query::Tool("tar")]), "tool|tar\nend\n");
+//! ```
+
+mod header;
+mod lease;
+mod operations;
+mod queries;
+mod records;
+mod reports;
+pub mod scripts;
+
+pub use header::Header;
+pub use lease::{LeaseAnswer, LeaseRequest};
+pub use operations::{Body, StageInput, Stamp, Supply, WrongSupply};
+pub use queries::query_text;
+pub use records::{Inspect, RecordsError, read_answer};
+pub use reports::{StageReport, refusal};

@@ -1,0 +1,383 @@
+//! Steps as the stage script reads them: a line for each operation, and the files that travel with them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use etcdup_core::digest::sha256;
+use etcdup_core::path::{HostPath, Owner};
+use etcdup_core::stage::{Artifact, Content, HostStep, Noted};
+use zeroize::Zeroizing;
+
+/// Where the bytes of a file come from.
+pub enum Body {
+    /// These bytes.
+    Bytes(Zeroizing<Vec<u8>>),
+    /// A file on the operator's machine, streamed and never held in memory.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Its size, in bytes.
+        size: u64,
+        /// Its SHA-256, in hex.
+        sha256: String,
+    },
+}
+
+/// What a step needs that a plan cannot hold: bytes, secrets, files of the operator's.
+pub enum Supply {
+    /// Nothing: the step says it all.
+    Nothing,
+    /// The content of a file.
+    Content(Zeroizing<Vec<u8>>),
+    /// An archive: a release, or a container image.
+    Archive(Body),
+    /// Single binaries by name.
+    Binaries(Vec<(String, Body)>),
+    /// A release that the host downloads itself.
+    Download {
+        /// Where from.
+        url: String,
+        /// Its SHA-256, in hex.
+        sha256: String,
+    },
+}
+
+/// A step came with a supply that it has no use for, or without the one that it needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a step for {0} came without what it needs")]
+pub struct WrongSupply(String);
+
+/// What an operation leaves on a host to be known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// The operation's ID, which marks data directories.
+    pub operation: String,
+    /// When, such as `20260131T120000Z`: part of the names of what is moved aside.
+    pub time: String,
+}
+
+/// A stage for one host, being put together.
+#[derive(Default)]
+pub struct StageInput {
+    operations: String,
+    titles: Vec<String>,
+    files: Vec<Body>,
+    uncommitted: bool,
+    written: BTreeMap<HostPath, String>,
+    removed: Vec<HostPath>,
+}
+
+fn owner(owner: Option<&Owner>) -> String {
+    owner.map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
+impl StageInput {
+    /// Adds a step.
+    ///
+    /// # Errors
+    /// When `supply` is not what the step needs.
+    pub fn add(
+        &mut self,
+        step: &HostStep,
+        supply: Supply,
+        stamp: &Stamp,
+    ) -> Result<(), WrongSupply> {
+        match step {
+            HostStep::File(artifact) | HostStep::Pod(artifact) => {
+                return self.artifact(artifact, supply);
+            }
+            HostStep::Binaries {
+                directory,
+                links,
+                version,
+                ..
+            } => {
+                self.release(directory, &version.to_string(), supply)?;
+                if let Some(links) = links {
+                    self.links(directory, links);
+                }
+                return Ok(());
+            }
+            HostStep::Image { image, .. } => return self.image(image, supply),
+            HostStep::User { .. }
+            | HostStep::Directory { .. }
+            | HostStep::Links { .. }
+            | HostStep::TimeSync
+            | HostStep::Reload
+            | HostStep::Enable(_)
+            | HostStep::Restart(_)
+            | HostStep::Disable(_)
+            | HostStep::Spawn { .. }
+            | HostStep::Kill { .. }
+            | HostStep::BouncePod { .. }
+            | HostStep::StopPod { .. }
+            | HostStep::Note(_)
+            | HostStep::Forget
+            | HostStep::Keep { .. }
+            | HostStep::Remove(_) => {}
+        }
+        // Files that were written so far must be in place before anything acts on them.
+        self.commit();
+        match step {
+            HostStep::File(_)
+            | HostStep::Pod(_)
+            | HostStep::Binaries { .. }
+            | HostStep::Image { .. } => {}
+            // It is kept in the host record, which ends every stage.
+            HostStep::Forget => {}
+            HostStep::Note(noted) => self.mark(noted, &stamp.operation),
+            HostStep::User { name, home } => {
+                self.operation(format!("make user {name}"), &format!("user|{name}|{home}"));
+            }
+            HostStep::Directory {
+                path,
+                mode,
+                owner: of,
+            } => {
+                let owner = owner(of.as_ref());
+                self.operation(
+                    format!("make {path}"),
+                    &format!("dir|{mode}|{owner}|{path}"),
+                );
+            }
+            HostStep::TimeSync => self.operation("set up time synchronization", "time_sync"),
+            HostStep::Reload => self.operation("systemctl daemon-reload", "reload"),
+            HostStep::Enable(unit) => {
+                self.operation(format!("enable {unit}"), &format!("enable|{unit}"));
+            }
+            HostStep::Restart(unit) => {
+                self.operation(format!("restart {unit}"), &format!("restart|{unit}"));
+            }
+            HostStep::Disable(unit) => {
+                self.operation(format!("stop {unit}"), &format!("disable|{unit}"));
+            }
+            HostStep::Spawn {
+                member,
+                start_file,
+                pid_file,
+                log_file,
+                data,
+            } => {
+                self.operation(
+                    format!("start {member}"),
+                    &format!("spawn|{start_file}|{pid_file}|{log_file}|{data}"),
+                );
+            }
+            HostStep::Kill { pid_file, data } => {
+                self.operation("stop etcd", &format!("kill|{pid_file}|{data}"));
+            }
+            HostStep::Links { directory, links } => self.links(directory, links),
+            HostStep::Keep { path } => {
+                self.operation(
+                    format!("move {path} to {path}.kept-{}", stamp.time),
+                    &format!("keep|{path}|{path}.kept-{}", stamp.time),
+                );
+            }
+            HostStep::Remove(path) => {
+                self.removed.push(path.clone());
+                self.operation(format!("delete {path}"), &format!("remove|{path}"));
+            }
+            HostStep::BouncePod {
+                manifest,
+                data,
+                ended,
+            } => self.operation(
+                format!("recreate the pod of {manifest}"),
+                &format!(
+                    "bounce_pod|{manifest}|{data}|{}",
+                    if *ended { "ended" } else { "runs" }
+                ),
+            ),
+            HostStep::StopPod { manifest, data } => {
+                self.removed.push(manifest.clone());
+                self.operation(
+                    format!("remove {manifest} and wait for its etcd to exit"),
+                    &format!("stop_pod|{manifest}|{data}"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the host record, which is written with the stage's last files.
+    pub fn record(&mut self, path: &HostPath, text: String) {
+        self.file(path, "600", None, Zeroizing::new(text.into_bytes()));
+    }
+
+    /// Digests of the files that the stage writes.
+    #[must_use]
+    pub fn written(&self) -> &BTreeMap<HostPath, String> {
+        &self.written
+    }
+
+    /// Files that the stage deletes.
+    #[must_use]
+    pub fn removed(&self) -> &[HostPath] {
+        &self.removed
+    }
+
+    /// What each operation is, in order.
+    #[must_use]
+    pub fn titles(&self) -> &[String] {
+        &self.titles
+    }
+
+    /// The size of the whole as a tar, in bytes, roughly: for progress.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let body = |body: &Body| match body {
+            Body::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(0),
+            Body::File { size, .. } => *size,
+        };
+        self.files
+            .iter()
+            .map(|file| body(file).next_multiple_of(512) + 512)
+            .sum::<u64>()
+            + 8192
+    }
+
+    /// Closes the list of operations and returns the entries of the tar, in the order in which the script wants them. The
+    /// checksums come first: what does not agree with them is never looked at.
+    #[must_use]
+    pub fn into_entries(mut self, queries: &str) -> Vec<(String, Body)> {
+        self.commit();
+        self.operations.push_str("end\n");
+        let text = |text: &str| Body::Bytes(Zeroizing::new(text.as_bytes().to_vec()));
+        let mut entries = vec![
+            ("ops".to_owned(), text(&self.operations)),
+            ("queries".to_owned(), text(queries)),
+        ];
+        let named = |(index, body)| (format!("f/{index}"), body);
+        entries.extend(self.files.into_iter().enumerate().map(named));
+        let sum = |(name, body): &(String, Body)| match body {
+            Body::Bytes(bytes) => format!("{}  {name}\n", sha256(bytes)),
+            Body::File { sha256, .. } => format!("{sha256}  {name}\n"),
+        };
+        let sums = entries.iter().map(sum).collect::<String>() + "end\n";
+        entries.insert(0, ("sums".to_owned(), text(&sums)));
+        entries
+    }
+
+    fn operation(&mut self, title: impl Into<String>, fields: &str) {
+        self.operations
+            .push_str(&format!("{}|{fields}\n", self.titles.len()));
+        self.titles.push(title.into());
+    }
+
+    fn payload(&mut self, body: Body) -> String {
+        self.files.push(body);
+        format!("f/{}", self.files.len() - 1)
+    }
+
+    /// Files that wait under their dot names get their own, together.
+    fn commit(&mut self) {
+        if std::mem::take(&mut self.uncommitted) {
+            self.operation("put files in place", "commit");
+        }
+    }
+
+    fn artifact(&mut self, artifact: &Artifact, supply: Supply) -> Result<(), WrongSupply> {
+        let (path, mode) = (&artifact.path, artifact.mode.to_string());
+        match (&artifact.content, supply) {
+            (Content::OnHost(source), Supply::Nothing) => {
+                let owner = owner(artifact.owner.as_ref());
+                self.operation(
+                    format!("copy {source} to {path}"),
+                    &format!("file|{source}|{mode}|{owner}|{path}"),
+                );
+                self.uncommitted = true;
+            }
+            (
+                Content::Text(_)
+                | Content::Authority
+                | Content::Issued { .. }
+                | Content::Provided(_),
+                Supply::Content(bytes),
+            ) => self.file(path, &mode, artifact.owner.as_ref(), bytes),
+            _ => return Err(WrongSupply(path.to_string())),
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &HostPath, mode: &str, of: Option<&Owner>, bytes: Zeroizing<Vec<u8>>) {
+        self.written.insert(path.clone(), sha256(&bytes));
+        let payload = self.payload(Body::Bytes(bytes));
+        let owner = owner(of);
+        self.operation(
+            format!("write {path}"),
+            &format!("file|{payload}|{mode}|{owner}|{path}"),
+        );
+        self.uncommitted = true;
+    }
+
+    fn release(
+        &mut self,
+        directory: &HostPath,
+        version: &str,
+        supply: Supply,
+    ) -> Result<(), WrongSupply> {
+        self.commit();
+        match supply {
+            Supply::Archive(body) => {
+                let payload = self.payload(body);
+                self.operation(
+                    format!("unpack etcd {version}"),
+                    &format!("binaries|{payload}|{directory}|{version}"),
+                );
+            }
+            Supply::Binaries(bodies) => {
+                for (name, body) in bodies {
+                    let payload = self.payload(body);
+                    self.operation(
+                        format!("write {name}"),
+                        &format!("binary_file|{payload}|{directory}|{name}"),
+                    );
+                }
+                self.operation(
+                    format!("install etcd {version}"),
+                    &format!("binaries_done|{directory}|{version}"),
+                );
+            }
+            Supply::Download { url, sha256 } => self.operation(
+                format!("download {url}"),
+                &format!("fetch|{url}|{sha256}|{directory}|{version}"),
+            ),
+            Supply::Nothing | Supply::Content(_) => {
+                return Err(WrongSupply(format!("etcd {version}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn image(&mut self, image: &str, supply: Supply) -> Result<(), WrongSupply> {
+        self.commit();
+        let Supply::Archive(body) = supply else {
+            return Err(WrongSupply(image.to_owned()));
+        };
+        let payload = self.payload(body);
+        self.operation(
+            format!("load the image {image}"),
+            &format!("image|{payload}"),
+        );
+        Ok(())
+    }
+
+    fn links(&mut self, directory: &HostPath, links: &HostPath) {
+        self.operation(
+            format!("link {links}/etcd"),
+            &format!("links|{directory}|{links}"),
+        );
+    }
+
+    /// Marks a member's data directory. A mark that is there stays, since a mark and a record that are not written
+    /// together must not make a healthy member look like a lost one.
+    fn mark(&mut self, noted: &Noted, mark: &str) {
+        if noted.mark.is_some() {
+            return;
+        }
+        self.operation(
+            format!("record {}", noted.member),
+            &format!("mark|{}|{mark}", noted.data),
+        );
+    }
+}

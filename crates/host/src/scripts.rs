@@ -1,0 +1,21 @@
+//! The scripts that run on hosts: constants, put together from the files in `sh/`.
+
+/// Observes a host. Changes nothing.
+pub const OBSERVE: &str = concat!(
+    include_str!("sh/functions.sh"),
+    include_str!("sh/observe.sh"),
+    include_str!("sh/observe_main.sh")
+);
+
+/// Carries out a stage, then observes the host.
+pub const STAGE: &str = concat!(
+    include_str!("sh/functions.sh"),
+    include_str!("sh/observe.sh"),
+    include_str!("sh/stage.sh")
+);
+
+/// Takes, renews or gives back the lease.
+pub const LEASE: &str = concat!(include_str!("sh/functions.sh"), include_str!("sh/lease.sh"));
+
+/// Prints a member's log.
+pub const LOGS: &str = concat!(include_str!("sh/functions.sh"), include_str!("sh/logs.sh"));

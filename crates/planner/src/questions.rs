@@ -1,0 +1,177 @@
+//! What is asked of a host: it follows from the topology alone.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::observation::Query;
+use etcdup_core::path::{HostPath, Mode};
+use etcdup_core::runner::Runner;
+use etcdup_core::stage::Content;
+use etcdup_core::topology::{
+    Binaries, Download, HostId, Member, ProvidedFrom, RuntimeKind, Topology,
+};
+use etcdup_core::url::Address;
+
+use crate::planner::Planner;
+
+/// Tools of the host contract.
+const TOOLS: [&str; 18] = [
+    "cmp",
+    "touch",
+    "getent",
+    "find",
+    "base64",
+    "timeout",
+    "mktemp",
+    "sha256sum",
+    "sync",
+    "tar",
+    "gzip",
+    "flock",
+    "grep",
+    "sed",
+    "awk",
+    "od",
+    "stat",
+    "df",
+];
+
+/// The questions for a host. `provided` are certificates whose names peers would look up.
+#[must_use]
+pub fn queries(
+    planner: &Planner,
+    host: &HostId,
+    provided: &[CertFacts],
+    measure: bool,
+) -> Vec<Query> {
+    let topology = &planner.topology;
+    let runtime = topology.spec.runtime;
+    let mut asked: Vec<Query> = TOOLS.into_iter().map(Query::Tool).collect();
+    if topology.spec.time.is_some() {
+        asked.push(Query::TimeService);
+    }
+    match runtime {
+        RuntimeKind::Systemd => asked.extend([
+            Query::Tool("systemctl"),
+            Query::Tool("useradd"),
+            Query::User(topology.user().clone()),
+        ]),
+        RuntimeKind::Process => asked.push(Query::Tool("setsid")),
+        RuntimeKind::StaticPod => {
+            if topology.spec.pod.archive.is_some() {
+                asked.push(Query::Image(etcdup_render::image(topology)));
+            }
+        }
+    }
+    if matches!(&topology.spec.binaries, Binaries::Release(release) if release.download == Download::Host)
+    {
+        asked.extend([Query::Tool("curl"), Query::Tool("wget")]);
+    }
+    for member in topology.on_host(host) {
+        asked.extend(of_member(planner, member, measure));
+    }
+    let (names, addresses) = lookups(topology, provided);
+    asked.extend(names.into_iter().map(Query::Name));
+    asked.extend(addresses.into_iter().map(Query::Reverse));
+    asked
+}
+
+fn of_member(planner: &Planner, member: &Member, measure: bool) -> Vec<Query> {
+    let runtime = planner.topology.spec.runtime;
+    let (layout, wanted) = (&member.layout, planner.wanted(member));
+    let mut asked = vec![
+        Query::Directory(layout.data.clone()),
+        Query::Directory(layout.certificates.clone()),
+    ];
+    if runtime != RuntimeKind::StaticPod {
+        asked.push(Query::Binary(wanted.etcd.clone()));
+    }
+    if let Some(links) = &layout.links {
+        asked.extend(
+            ["etcd", "etcdctl"]
+                .into_iter()
+                .filter_map(|name| links.join(name).ok())
+                .map(Query::Link),
+        );
+    }
+    asked.push(Query::Text(wanted.settled.path.clone()));
+    for artifact in &wanted.certificates {
+        let kind = |path: &HostPath| match artifact.mode {
+            Mode::PUBLIC => Query::Certificate(path.clone()),
+            // What others may not read stays on its host: only its digest is asked for.
+            _ => Query::File(path.clone()),
+        };
+        asked.push(kind(&artifact.path));
+        if let Content::OnHost(source) = &artifact.content {
+            asked.push(kind(source));
+        }
+    }
+    let data = layout.data.clone();
+    let runner = match runtime {
+        RuntimeKind::Systemd => Runner::Unit(layout.unit.clone()),
+        RuntimeKind::StaticPod => Runner::Pod {
+            manifest: layout.manifest.clone(),
+            data,
+        },
+        RuntimeKind::Process => Runner::Process {
+            pid_file: layout.pid_file.clone(),
+            data,
+        },
+    };
+    let name = member.name.clone();
+    asked.push(Query::Member { name, runner });
+    asked.push(Query::Data(layout.data.clone()));
+    let disk = |path: &HostPath, measure| Query::Disk {
+        path: path.clone(),
+        measure,
+    };
+    asked.extend([
+        disk(&layout.data, measure),
+        disk(&layout.binaries, false),
+        disk(&layout.state, false),
+    ]);
+    let ports = [
+        Some(member.ports.client),
+        Some(member.ports.peer),
+        member.ports.metrics,
+    ];
+    asked.extend(ports.into_iter().flatten().map(|port| Query::Port {
+        port,
+        member: member.name.clone(),
+    }));
+    asked
+}
+
+/// Members' names, and with provided certificates theirs too, with members' addresses in reverse: what etcd's own rule
+/// for peers will ask the resolver.
+fn lookups(topology: &Topology, provided: &[CertFacts]) -> (BTreeSet<String>, BTreeSet<IpAddr>) {
+    let mut names: BTreeSet<String> = topology
+        .members
+        .iter()
+        .filter_map(|member| match &member.address {
+            Address::Name(name) if name.as_str() != "localhost" => Some(name.to_string()),
+            Address::Name(_) | Address::Ip(_) => None,
+        })
+        .collect();
+    let mut addresses = BTreeSet::new();
+    let on_hosts = topology
+        .spec
+        .certificates
+        .provided
+        .as_ref()
+        .is_some_and(|provided| provided.from == ProvidedFrom::Host);
+    if on_hosts || !provided.is_empty() {
+        addresses.extend(topology.members.iter().filter_map(|member| {
+            // Where a member is called by a name, it connects from the address that it listens on.
+            let own = Some(member.listen).filter(|ip| !ip.is_unspecified());
+            member.address.ip().or(own)
+        }));
+        for san in provided.iter().flat_map(|facts| &facts.sans) {
+            if let Address::Name(name) = san {
+                names.insert(name.to_string());
+            }
+        }
+    }
+    (names, addresses)
+}
