@@ -25,8 +25,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcdup_core::event::Event;
+use etcdup_core::file::Document;
 use etcdup_core::finding::Verdict;
-use etcdup_core::topology::{Document, Member, ResolveError, Topology, lint, resolve};
+use etcdup_core::lint::lint;
+use etcdup_core::topology::{Member, ResolveError, Topology, resolve};
 use etcdup_core::version::SUGGESTED;
 use etcdup_deploy::{Cancel, DeployError, Progress, Session, Settings};
 use tokio::sync::mpsc::UnboundedSender;

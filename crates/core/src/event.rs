@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::finding::Finding;
-use crate::topology::HostId;
+use crate::host::HostId;
 
 /// One event. The first of an operation says all stages; a terminal one ends the stream; readers skip what they
 /// do not know.

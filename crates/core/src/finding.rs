@@ -3,7 +3,7 @@
 use crate::plain::harmless;
 use serde::Serialize;
 
-use crate::topology::KeyPath;
+use crate::file::KeyPath;
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

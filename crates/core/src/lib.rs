@@ -3,7 +3,8 @@
 //! Nothing here reads a file, a clock or a network. A topology file becomes a [`topology::Topology`]:
 //!
 //! ```
-//! use etcdup_core::topology::{ClusterState, Document, resolve};
+//! use etcdup_core::topology::{ClusterState, resolve};
+//! use etcdup_core::file::Document;
 //!
 //! let file = r#"
 //! format = 1
@@ -21,18 +22,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod advisory;
+pub mod adopt;
 pub mod certificate;
 pub mod digest;
 pub mod event;
+pub mod file;
 pub mod finding;
 pub mod flag;
+pub mod host;
+pub mod known_issue;
+pub mod lint;
 pub mod membership;
 pub mod name;
 pub mod observation;
 pub mod path;
 pub mod plain;
-pub mod route;
 pub mod runner;
 pub mod secret;
 pub mod seen;

@@ -8,8 +8,8 @@ mod wal;
 
 pub use cluster::{ListedMember, MemberView, Served};
 pub use host::{
-    Architecture, Console, DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostFacts,
-    HostView, Init, Listener, StrangeEtcd, UnitView,
+    Console, DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostView, Listener,
+    StrangeEtcd, UnitView,
 };
 pub use query::Query;
 pub use record::{HostRecord, LeaseView, Operation, Origin, RecordedFile, RecordedMember};
@@ -20,9 +20,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::certificate::CertFacts;
+use crate::host::HostId;
 use crate::name::MemberName;
 use crate::seen::Seen;
-use crate::topology::{HostId, SrvRecord};
+use crate::topology::SrvRecord;
 
 /// All that was seen, and when.
 #[derive(Debug, Clone, PartialEq)]

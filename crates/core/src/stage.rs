@@ -13,8 +13,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::host::HostId;
 use crate::name::MemberName;
-use crate::topology::{HostId, Member};
+use crate::topology::Member;
 
 /// What tells one stage from another: `install`, `start`, `roll:m2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -1,9 +1,9 @@
 //! Every check, hazard and error in one place, for `etcdup explain` and the generated pages.
 
 use crate::error::ERRORS;
-use etcdup_core::advisory::ADVISORIES;
 use etcdup_core::finding::Check;
-use etcdup_core::topology::LINTS;
+use etcdup_core::known_issue::ADVISORIES;
+use etcdup_core::lint::LINTS;
 use etcdup_planner::PLANNER_CHECKS;
 use etcdup_verify::VERIFY_CHECKS;
 use std::fmt::Write;

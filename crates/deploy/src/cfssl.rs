@@ -4,8 +4,8 @@ use std::path::Path;
 
 use camino::Utf8PathBuf;
 use etcdup_core::certificate::{Cfssl, CfsslConfig, CfsslRequest};
+use etcdup_core::file::{KeyPath, Spec};
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::topology::{KeyPath, Spec};
 use serde::de::DeserializeOwned;
 
 use crate::error::DeployError;

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use etcdup_core::file::ParseError;
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::host::HostId;
 use etcdup_core::stage::{Beyond, StageKey};
-use etcdup_core::topology::{HostId, ParseError, ResolveError};
+use etcdup_core::topology::ResolveError;
 use etcdup_planner::Forecast;
 use etcdup_render::RenderError;
 

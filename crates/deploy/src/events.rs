@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use etcdup_core::event::{Body, Event, HostState};
-use etcdup_core::topology::HostId;
+use etcdup_core::host::HostId;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Bytes that are on their way to a host, or being downloaded: lossy, apart from events.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use etcdup_core::digest::sha256;
 use etcdup_core::event::HostState;
+use etcdup_core::host::HostId;
 use etcdup_core::membership::Electorate;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
@@ -17,7 +17,7 @@ use etcdup_core::seen::Seen;
 use etcdup_core::stage::{
     Artifact, ClusterStep, Content, Goal, HostStep, Impact, OperatorStep, Part, Reason, Stage, Work,
 };
-use etcdup_core::topology::{HostId, Topology};
+use etcdup_core::topology::Topology;
 use etcdup_host::{Header, StageInput, StageReport, Stamp, Supply, query_text};
 use etcdup_planner::{Planner, queries};
 use etcdup_transport::{Metered, Transport};
@@ -162,7 +162,7 @@ impl Run<'_> {
             .map(|(host, link, input)| {
                 let epoch = self.leases.epochs.get(host).copied().unwrap_or(0);
                 let state = state_of(&self.planner.topology, host);
-                let cluster = self.planner.topology.spec.cluster.as_str();
+                let cluster = self.planner.topology.cluster.as_str();
                 let header = Header {
                     state: &state,
                     cluster,
@@ -361,11 +361,6 @@ impl Run<'_> {
                 record.members.insert(noted.member.clone(), member);
             }
         }
-        record.spec = sha256(
-            serde_json::to_string(&topology.spec)
-                .unwrap_or_default()
-                .as_bytes(),
-        );
         for (path, sha256) in input.written() {
             record.files.insert(
                 path.clone(),
@@ -407,7 +402,7 @@ impl Run<'_> {
         let path = HostPath::try_from(format!(
             "{}/{}.json",
             state_of(topology, host),
-            topology.spec.cluster
+            topology.cluster
         ))
         .map_err(etcdup_render::RenderError::from)?;
         let text = serde_json::to_string_pretty::<HostRecord>(&record).unwrap_or_default();

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcdup_core::file::Plane;
 use etcdup_core::name::MemberName;
 use etcdup_core::seen::Seen;
-use etcdup_core::topology::{Member, Plane, Topology};
+use etcdup_core::topology::{Member, Topology};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -51,7 +52,7 @@ impl Session {
         for member in &topology.members {
             let authority = topology.client_url(member).authority();
             // Without TLS nothing tells the member from another etcd that has its address on this machine's own network.
-            let told_apart = topology.spec.security.client != Plane::Plain;
+            let told_apart = topology.security.client != Plane::Plain;
             if (told_apart || member.host.as_str() == "local") && is_open(member).await {
                 forwards.reached.push(Reached {
                     member: member.name.clone(),
@@ -82,7 +83,14 @@ impl Session {
         into: &Path,
     ) -> Result<Option<PathBuf>, DeployError> {
         let cache = &self.settings.cache;
-        Ok(release::etcdctl(&topology.spec, &self.base, cache, into).await?)
+        Ok(release::etcdctl(
+            &topology.binaries,
+            &topology.version,
+            &self.base,
+            cache,
+            into,
+        )
+        .await?)
     }
 
     async fn forward(

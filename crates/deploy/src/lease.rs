@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use etcdup_core::event::Body;
+use etcdup_core::host::HostId;
 use etcdup_core::seen::Seen;
-use etcdup_core::topology::{HostId, Topology};
+use etcdup_core::topology::Topology;
 use etcdup_host::{Header, LeaseAnswer, LeaseRequest};
 use etcdup_transport::Transport;
 use tokio::task::JoinSet;
@@ -97,7 +98,7 @@ impl Session {
                     host: host.clone(),
                     link,
                     state: state_of(topology, host),
-                    cluster: topology.spec.cluster.to_string(),
+                    cluster: topology.cluster.to_string(),
                     operation: self.events.operation().to_owned(),
                     epoch: 0,
                 }),

@@ -1,6 +1,7 @@
 //! A member's log, read where its runtime leaves it.
 
-use etcdup_core::topology::{Member, RuntimeKind, Topology};
+use etcdup_core::file::RuntimeKind;
+use etcdup_core::topology::{Member, Topology};
 use etcdup_host::{Header, refusal};
 use etcdup_transport::Watch;
 
@@ -38,7 +39,7 @@ impl Session {
             etcdup_core::seen::Seen::No(unseen) => return Err(failed(unseen.why)),
         };
         let layout = &member.layout;
-        let source = match topology.spec.runtime {
+        let source = match topology.runtime {
             RuntimeKind::Systemd => format!("unit|{}", layout.unit),
             RuntimeKind::Process => format!("file|{}", layout.log_file),
             RuntimeKind::StaticPod => {
@@ -47,7 +48,7 @@ impl Session {
             }
         };
         let follow = if range.follow { "yes" } else { "no" };
-        let cluster = topology.spec.cluster.as_str();
+        let cluster = topology.cluster.as_str();
         let header = Header {
             state: layout.state.as_str(),
             cluster,

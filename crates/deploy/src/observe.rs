@@ -5,15 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use camino::Utf8Path;
+use etcdup_core::adopt::Adoptee;
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::file::HostSpec;
 use etcdup_core::finding::Verdict;
-use etcdup_core::observation::{HostFacts, HostView, Observation, Query, Reach};
+use etcdup_core::host::{HostFacts, HostId, HostTarget};
+use etcdup_core::lint::lint_resolved;
+use etcdup_core::observation::{HostView, Observation, Query, Reach};
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Content, Goal};
-use etcdup_core::topology::{
-    Adoptee, HostId, HostSpec, HostTarget, ResolveError, Spec, Topology, lint_resolved,
-    peer_services, resolve,
-};
+use etcdup_core::topology::{ResolveError, Topology, peer_services, resolve};
 use etcdup_core::url::Address;
 use etcdup_host::{Header, query_text, read_answer, refusal};
 use etcdup_planner::{Planner, queries};
@@ -35,7 +37,10 @@ impl Session {
     /// When the topology contradicts what hosts say, or the unit's template is wrong.
     pub async fn observe(&self, goal: Goal) -> Result<(Planner, Observation), DeployError> {
         let topology = self.resolved().await?;
-        let template = unit_template(&self.document.spec, &self.base)?;
+        let template = unit_template(
+            self.document.spec.layout.unit_template.as_deref(),
+            &self.base,
+        )?;
         let planner = Planner::new(topology, goal, template.as_ref())?;
         let mut seen = Observation::new(Timestamp::now());
         {
@@ -82,7 +87,7 @@ impl Session {
         let resolved = resolve(&self.document.spec, |host| facts.get(host));
         if let Ok(topology) = &resolved {
             // What could not be looked at before any host was asked.
-            let mut errors = lint_resolved(topology);
+            let mut errors = lint_resolved(&self.document.spec, topology);
             errors.retain(|finding| finding.verdict == Verdict::Error);
             if !errors.is_empty() {
                 return Err(DeployError::Blocked(errors));
@@ -153,7 +158,7 @@ impl Session {
             .map(|host| {
                 let (link, state) = (self.link(host), state_of(&planner.topology, host));
                 let text = queries(planner, host, &provided(planner, seen), measure);
-                let cluster = planner.topology.spec.cluster.to_string();
+                let cluster = planner.topology.cluster.to_string();
                 let id = host.clone();
                 let view = async move { look_at(&id, link, &state, &cluster, text).await };
                 (host.clone(), view)
@@ -256,8 +261,11 @@ async fn reach(link: &dyn Transport, address: &str, port: u16) -> Reach {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn unit_template(spec: &Spec, base: &Path) -> Result<Option<UnitTemplate>, DeployError> {
-    let Some(path) = &spec.layout.unit_template else {
+pub fn unit_template(
+    path: Option<&Utf8Path>,
+    base: &Path,
+) -> Result<Option<UnitTemplate>, DeployError> {
+    let Some(path) = path else {
         return Ok(None);
     };
     let full = base.join(path);

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use etcdup_core::observation::Architecture;
-use etcdup_core::topology::{Binaries, Directory, Download, Release, Spec};
+use etcdup_core::file::{Binaries, Directory, Download, Release};
+use etcdup_core::host::Architecture;
 use etcdup_core::version::EtcdVersion;
+use etcdup_host::Body;
 use tokio::io::AsyncWriteExt;
 
 use crate::events::Progress;
 use crate::stream::digest_file;
-use etcdup_host::Body;
 
 /// Upstream's own releases.
 const UPSTREAM: &str = "https://github.com/etcd-io/etcd/releases/download";
@@ -85,15 +85,16 @@ pub(crate) enum Binary {
 
 /// Gets binaries for these architectures ready: downloaded and checked before anything changes.
 pub(crate) async fn prepare(
-    spec: &Spec,
+    binaries: &Binaries,
+    version: &EtcdVersion,
     base: &Path,
     cache: &Path,
     architectures: &[Architecture],
     progress: Option<&Progress>,
 ) -> Result<BTreeMap<String, Binary>, ReleaseError> {
-    let mut binaries = BTreeMap::new();
+    let mut prepared = BTreeMap::new();
     for architecture in architectures {
-        let binary = match &spec.binaries {
+        let binary = match binaries {
             Binaries::Host(_) => continue,
             Binaries::Directory(directory) => Binary::Files(files(base, directory)?),
             Binaries::Archive(archive) => {
@@ -110,12 +111,12 @@ pub(crate) async fn prepare(
                 Binary::Archive(ready)
             }
             Binaries::Release(release) => {
-                from_release(release, &spec.etcd, architecture, cache, progress).await?
+                from_release(release, version, architecture, cache, progress).await?
             }
         };
-        binaries.insert(architecture.to_string(), binary);
+        prepared.insert(architecture.to_string(), binary);
     }
-    Ok(binaries)
+    Ok(prepared)
 }
 
 pub(crate) fn ready(path: &Path) -> Result<Ready, ReleaseError> {
@@ -318,13 +319,14 @@ async fn download(
 /// etcdctl of these binaries for this machine, taken out of an archive into `into` where it is in one. None where hosts bring
 /// their own, or the directory has none.
 pub(crate) async fn etcdctl(
-    spec: &Spec,
+    binaries: &Binaries,
+    version: &EtcdVersion,
     base: &Path,
     cache: &Path,
     into: &Path,
 ) -> Result<Option<PathBuf>, ReleaseError> {
-    let mut spec = spec.clone();
-    if let Binaries::Release(release) = &mut spec.binaries {
+    let mut binaries = binaries.clone();
+    if let Binaries::Release(release) = &mut binaries {
         // Whoever downloads for hosts, this one is needed here.
         release.download = Download::Operator;
     }
@@ -333,7 +335,7 @@ pub(crate) async fn etcdctl(
         "aarch64" => Architecture::Arm64,
         other => Architecture::Other(other.to_owned()),
     };
-    let binaries = prepare(&spec, base, cache, &[own], None).await?;
+    let binaries = prepare(&binaries, version, base, cache, &[own], None).await?;
     match binaries.into_values().next() {
         Some(Binary::Files(files)) => Ok(files
             .into_iter()
@@ -395,7 +397,7 @@ pub(crate) fn etcd_version(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use etcdup_core::topology::Document;
+    use etcdup_core::file::Document;
 
     use super::*;
 
@@ -414,9 +416,16 @@ mod tests {
                     [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n";
         let spec = Document::parse("etcdup.toml", text, &[]).unwrap().spec;
         let both = [Architecture::Amd64, Architecture::Arm64];
-        let ready = prepare(&spec, place.path(), place.path(), &both, None)
-            .await
-            .unwrap();
+        let ready = prepare(
+            &spec.binaries,
+            &spec.etcd,
+            place.path(),
+            place.path(),
+            &both,
+            None,
+        )
+        .await
+        .unwrap();
         for architecture in ["amd64", "arm64"] {
             let Some(Binary::Archive(archive)) = ready.get(architecture) else {
                 panic!("nothing for {architecture}");

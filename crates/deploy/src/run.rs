@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use etcdup_core::event::{Body, EVENT_FORMAT};
 use etcdup_core::finding::{Finding, Verdict, worst};
+use etcdup_core::host::Architecture;
+use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{Architecture, Observation};
+use etcdup_core::observation::Observation;
 use etcdup_core::seen::{Cause, Seen};
 use etcdup_core::stage::{Approval, Gate, Goal, Holds, HostStep, Next, Stage, Work};
-use etcdup_core::topology::HostId;
 use etcdup_planner::{Ending, Forecast, Planner};
 use etcdup_verify::{Evidence, gather, judge};
 
@@ -70,7 +71,7 @@ impl Session {
         let (planner, seen) = self.observe(goal).await?;
         let forecast = planner.forecast(&seen);
         let warning = |finding: &Finding| finding.verdict == Verdict::Warning;
-        let mut warnings: Vec<Finding> = etcdup_core::topology::lint(&self.document.spec)
+        let mut warnings: Vec<Finding> = etcdup_core::lint::lint(&self.document.spec)
             .into_iter()
             .filter(warning)
             .collect();
@@ -132,7 +133,8 @@ impl Session {
         }
         let architectures = architectures(plan);
         let preparing = release::prepare(
-            &plan.planner.topology.spec,
+            &plan.planner.topology.binaries,
+            &plan.planner.topology.version,
             &self.base,
             &self.settings.cache,
             &architectures,
@@ -358,7 +360,7 @@ impl Session {
     async fn judge(&self, planner: &Planner, seen: Observation) -> (Vec<Finding>, Observation) {
         let topology = &planner.topology;
         let (asked, unseen) = self.running(topology, &seen);
-        let demands = topology.spec.security.client == etcdup_core::topology::Plane::Mutual;
+        let demands = topology.security.client == etcdup_core::file::Plane::Mutual;
         let mut members = match self.access().await {
             Ok(access) => gather(asked, &access, demands).await,
             Err(why) => asked

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcdup_core::event::Event;
+use etcdup_core::file::{Document, HostKeyPolicy, Spec, Sudo};
+use etcdup_core::host::{HostId, HostTarget, SshTarget};
 use etcdup_core::seen::{Cause, Seen};
-use etcdup_core::topology::{Document, HostId, HostKeyPolicy, HostTarget, Spec, SshTarget, Sudo};
+use etcdup_core::topology::other_hosts;
 use etcdup_transport::{
     Ask, Local, Question, Ssh, SshError, SshHop, SshOptions, SudoUse, Transport, TransportError,
     UnknownHosts,
@@ -157,7 +159,7 @@ impl Session {
         path: &Path,
         settings: Settings,
     ) -> Result<Self, DeployError> {
-        let errors: Vec<_> = etcdup_core::topology::lint(&document.spec)
+        let errors: Vec<_> = etcdup_core::lint::lint(&document.spec)
             .into_iter()
             .filter(|finding| finding.verdict == etcdup_core::finding::Verdict::Error)
             .collect();
@@ -201,7 +203,7 @@ async fn connect(spec: &Spec, base: &Path, settings: &Settings) -> Links {
         .member
         .iter()
         .map(|member| HostTarget::from_spec(&member.host, &spec.ssh))
-        .chain(spec.other_hosts())
+        .chain(other_hosts(spec))
         .map(|target| (target.id(), target))
         .collect();
     let ask: Arc<dyn Ask> = Arc::new(AskOnce::new(Arc::clone(&settings.ask)));

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use etcdup_client::Access;
+use etcdup_core::certificate::Algorithm;
 use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage};
 use etcdup_core::digest::sha256;
+use etcdup_core::file::{Binaries, Plane, ProvidedFrom, Spec};
 use etcdup_core::observation::{AuthorityView, SourceFacts};
 use etcdup_core::secret::Secret;
 use etcdup_core::seen::Seen;
-use etcdup_core::topology::{Algorithm, Binaries, Plane, ProvidedFrom, Spec, Topology};
+use etcdup_core::topology::Topology;
 use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect, public_key_digest};
 use jiff::Timestamp;
 

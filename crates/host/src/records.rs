@@ -7,9 +7,10 @@ use base64::prelude::BASE64_STANDARD;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::flag::FlagSource;
+use etcdup_core::host::{Architecture, Init};
 use etcdup_core::observation::{
-    Architecture, DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostView, Init,
-    LeaseView, Listener, StrangeEtcd, UnitView, wal_identity,
+    DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostView, LeaseView, Listener,
+    StrangeEtcd, UnitView, wal_identity,
 };
 use etcdup_core::path::HostPath;
 use etcdup_core::plain::harmless;

@@ -1,8 +1,8 @@
 //! The certificate authority.
 
+use etcdup_core::certificate::Algorithm;
 use etcdup_core::certificate::{CertFacts, CertRequest, Subject};
 use etcdup_core::secret::Secret;
-use etcdup_core::topology::Algorithm;
 use etcdup_core::url::Address;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{

@@ -1,8 +1,8 @@
 //! Private keys: made, and read in the forms that openssl and cfssl write.
 
+use etcdup_core::certificate::Algorithm;
 use etcdup_core::digest::sha256;
 use etcdup_core::secret::Secret;
-use etcdup_core::topology::Algorithm;
 use rcgen::{KeyPair, PublicKeyData, RsaKeySize};
 use x509_parser::pem::Pem;
 use zeroize::Zeroizing;

@@ -3,7 +3,7 @@
 //! No file, clock or network is touched: times come in as arguments, texts as PEM.
 //!
 //! ```
-//! use etcdup_core::{certificate::{CertRequest, Usage}, topology::Algorithm};
+//! use etcdup_core::certificate::{Algorithm, CertRequest, Usage};
 //! use etcdup_pki::Authority;
 //!
 //! let now = jiff::Timestamp::from_second(1_800_000_000)?;

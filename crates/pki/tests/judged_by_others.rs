@@ -8,9 +8,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use etcdup_core::certificate::Algorithm;
 use etcdup_core::certificate::{CertRequest, Subject, Usage};
 use etcdup_core::secret::Secret;
-use etcdup_core::topology::Algorithm;
 use etcdup_pki::{Authority, PkiError, inspect};
 use jiff::Timestamp;
 

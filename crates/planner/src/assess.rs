@@ -1,10 +1,11 @@
 //! How a member's host differs from what should be on it, each difference with its reason and its weight.
 
 use etcdup_core::certificate::CertRequest;
+use etcdup_core::file::Binaries;
 use etcdup_core::finding::Check;
 use etcdup_core::observation::{DataDir, EtcdProcess, FileKind, FileView, HostView, Observation};
 use etcdup_core::stage::{Artifact, Content, Part};
-use etcdup_core::topology::{Binaries, Member};
+use etcdup_core::topology::Member;
 
 use crate::identity::{Formation, Start, start_of};
 use crate::planner::Planner;
@@ -319,7 +320,7 @@ fn start_file(
     formed: bool,
 ) -> Option<Difference> {
     let found = host.files.get(&wanted.path);
-    if planner.topology.spec.layout.keep_unit {
+    if planner.topology.keep_unit {
         let process = host.processes.get(&member.name);
         let flags = &planner.wanted(member).flags;
         let keeps = match process {
@@ -407,10 +408,10 @@ pub(crate) fn binaries(planner: &Planner, member: &Member, host: &HostView) -> O
     let etcd = &planner.wanted(member).etcd;
     if planner.is_pod() {
         let image = etcdup_render::image(&planner.topology);
-        let loads = planner.topology.spec.pod.archive.is_some() && !host.images.contains(&image);
+        let loads = planner.topology.pod.archive.is_some() && !host.images.contains(&image);
         return loads.then(|| difference(image, "is not loaded", Weight::Quiet));
     }
-    if matches!(planner.topology.spec.binaries, Binaries::Host(_)) {
+    if matches!(planner.topology.binaries, Binaries::Host(_)) {
         return None;
     }
     let Some(found) = host.files.get(etcd) else {
@@ -436,7 +437,7 @@ fn running(
     let mut found = Vec::new();
     let wanted = planner.wanted(member);
     if let Some(process) = process {
-        let of_host = matches!(planner.topology.spec.binaries, Binaries::Host(_));
+        let of_host = matches!(planner.topology.binaries, Binaries::Host(_));
         if process.exe != wanted.etcd.as_str() && !of_host && !planner.is_pod() {
             found.push(difference(
                 "binary",

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use etcdup_core::file::{Binaries, Download};
+use etcdup_core::host::HostId;
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{
     Artifact, BinarySource, Content, HostStep, Impact, Stage, StageKey, Work,
 };
-use etcdup_core::topology::{Binaries, Download, HostId, Member};
+use etcdup_core::topology::Member;
 
 use crate::assess::Assessment;
 use crate::converge::{Rule, World};
@@ -107,7 +109,7 @@ fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let layout = &member.member.layout;
     let owner = planner.topology.owner();
     let mut steps = Vec::new();
-    let user = planner.topology.user();
+    let user = &planner.topology.user;
     if planner.is_systemd()
         && !member
             .host
@@ -154,7 +156,7 @@ fn binaries(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
         return Vec::new();
     }
     if planner.is_pod() {
-        let archive = planner.topology.spec.pod.archive.iter();
+        let archive = planner.topology.pod.archive.iter();
         return archive
             .map(|archive| HostStep::Image {
                 image: etcdup_render::image(&planner.topology),
@@ -162,7 +164,7 @@ fn binaries(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
             })
             .collect();
     }
-    let source = match &planner.topology.spec.binaries {
+    let source = match &planner.topology.binaries {
         Binaries::Host(_) => return Vec::new(),
         Binaries::Directory(_) => BinarySource::Directory,
         Binaries::Archive(_) => BinarySource::Push,
@@ -174,7 +176,7 @@ fn binaries(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let Member { layout, .. } = member.member;
     vec![HostStep::Binaries {
         directory: layout.binaries.clone(),
-        version: planner.topology.spec.etcd.clone(),
+        version: planner.topology.version.clone(),
         links: layout.links.clone(),
         source,
     }]

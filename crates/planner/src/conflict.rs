@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{
     DataDir, DataIdentity, HostView, MemberView, Observation, RecordedMember,
 };
 use etcdup_core::path::Mode;
 use etcdup_core::seen::{Cause, Seen};
-use etcdup_core::topology::{KeyPath, Member};
+use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
 use crate::identity::{Formation, data_of, formation, has_started, read_flags, reference, serving};
@@ -183,7 +184,7 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
         if let Some(Seen::No(unseen)) = record {
             let evidence = format!(
                 "the host record of {} on {host}: {unseen}",
-                planner.topology.spec.cluster
+                planner.topology.cluster
             );
             findings.push(RECORD_UNREADABLE.error(host, evidence));
         }

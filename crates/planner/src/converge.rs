@@ -1,10 +1,10 @@
 //! Bringing a cluster to what the file says: an ordered list of rules, the first that has something to do decides.
 
 use etcdup_core::finding::{Check, Finding, Verdict};
+use etcdup_core::host::HostId;
 use etcdup_core::observation::Observation;
 use etcdup_core::seen::{Cause, Seen};
 use etcdup_core::stage::{Next, Stage};
-use etcdup_core::topology::HostId;
 
 use crate::assess::{Assessment, assess};
 use crate::conflict::conflicts;
@@ -157,7 +157,7 @@ pub(crate) fn unseen_hosts(planner: &Planner, seen: &Observation) -> Vec<Finding
                 .find(|member| member.host.as_str() == finding.subject);
             match member {
                 Some(member) => {
-                    finding.at(etcdup_core::topology::KeyPath::member(member.index).key("host"))
+                    finding.at(etcdup_core::file::KeyPath::member(member.index).key("host"))
                 }
                 None => finding,
             }

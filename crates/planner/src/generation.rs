@@ -95,16 +95,14 @@ pub(crate) fn generation(topology: &Topology, seen: &Observation) -> (u64, Clust
 }
 
 pub(crate) fn name(topology: &Topology, generation: u64) -> ClusterToken {
-    let spec = &topology.spec;
-    let plain = spec
-        .token
-        .as_ref()
-        .map_or(spec.cluster.as_str(), |token| token.as_str());
-    let named = match generation {
-        0 => plain.parse(),
-        later => format!("{plain}-g{later}").parse(),
-    };
-    named.unwrap_or_else(|_| topology.token.clone())
+    let first = &topology.first_token;
+    match generation {
+        0 => first.clone(),
+        later => {
+            let named = format!("{first}-g{later}").parse();
+            named.unwrap_or_else(|_| topology.token.clone())
+        }
+    }
 }
 
 fn first_eight(digest: &[u8]) -> u64 {

@@ -1,11 +1,12 @@
 //! Whose data is on a host, and whether the cluster was bootstrapped: by members' answers, host records and WAL heads.
 
+use etcdup_core::file::RuntimeKind;
 use etcdup_core::flag::{FlagSet, FlagSource};
 use etcdup_core::observation::{
     DataDir, HostRecord, HostView, ListedMember, MemberView, Observation,
 };
 use etcdup_core::seen::Seen;
-use etcdup_core::topology::{Member, RuntimeKind};
+use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, cluster_id_with, name, recorded_cluster};
 use crate::planner::Planner;
@@ -114,7 +115,7 @@ fn says_existing(planner: &Planner, seen: &Observation, member: &Member) -> bool
 
 /// The flags in the text of a unit, a start file or a manifest.
 pub(crate) fn read_flags(planner: &Planner, text: &str) -> FlagSet {
-    let read = match planner.topology.spec.runtime {
+    let read = match planner.topology.runtime {
         RuntimeKind::StaticPod => FlagSource::manifest(text).unwrap_or_default(),
         RuntimeKind::Systemd | RuntimeKind::Process => FlagSource::unit(text),
     };

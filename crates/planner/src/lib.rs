@@ -5,7 +5,7 @@
 //! the other; that is the plan a person reads.
 //!
 //! ```
-//! use etcdup_core::{observation::Observation, stage::Goal, topology::{Document, resolve}};
+//! use etcdup_core::{observation::Observation, stage::Goal, file::Document, topology::resolve};
 //! use etcdup_planner::{Ending, Planner};
 //!
 //! let file = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n[[member]]\nname = \"m1\"\nhost = \"10.0.1.10\"\n";

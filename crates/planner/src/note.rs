@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use etcdup_core::host::HostId;
 use etcdup_core::observation::HostView;
 use etcdup_core::stage::{HostStep, Impact, Noted, Stage, StageKey, Work};
-use etcdup_core::topology::HostId;
 
 use crate::assess::Assessment;
 use crate::converge::{Rule, World};

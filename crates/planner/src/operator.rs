@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::certificate::{CertRequest, Subject, Usage};
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::Check;
 use etcdup_core::observation::AuthorityView;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Content, Impact, OperatorStep, Stage, StageKey, Work};
-use etcdup_core::topology::{KeyPath, Topology};
+use etcdup_core::topology::Topology;
 
 use crate::converge::{Rule, World};
 
@@ -72,7 +73,7 @@ pub(crate) fn authority(world: &World<'_>) -> Rule {
             title: "create the certificate authority (CA)".to_owned(),
             why: vec![format!(
                 "cluster {} has no CA: there is none on this machine and none on its hosts",
-                world.planner.topology.spec.cluster
+                world.planner.topology.cluster
             )],
             impact: Impact::None,
             before: Vec::new(),
@@ -126,7 +127,6 @@ pub(crate) fn clients(world: &World<'_>) -> Rule {
 
 pub(crate) fn client_requests(topology: &Topology) -> impl Iterator<Item = CertRequest> {
     topology
-        .spec
         .certificates
         .clients
         .iter()
@@ -135,7 +135,7 @@ pub(crate) fn client_requests(topology: &Topology) -> impl Iterator<Item = CertR
             subject: Subject::organization(client.organization.clone()),
             usage: Usage::Client,
             sans: BTreeSet::new(),
-            algorithm: topology.spec.certificates.algorithm,
-            hours: topology.spec.certificates.days * 24,
+            algorithm: topology.certificates.algorithm,
+            hours: topology.certificates.days * 24,
         })
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::digest::sha256;
+use etcdup_core::file::RuntimeKind;
 use etcdup_core::finding::Check;
 use etcdup_core::flag::FlagSet;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Artifact, Content, Goal, Next};
-use etcdup_core::topology::{ClusterState, Member, RuntimeKind, Topology};
+use etcdup_core::topology::{ClusterState, Member, Topology};
 use etcdup_render::{RenderError, Renderer, UnitTemplate};
 
 use crate::{converge, preflight, reset};
@@ -157,11 +158,11 @@ impl Planner {
     }
 
     pub(crate) fn is_pod(&self) -> bool {
-        self.topology.spec.runtime == RuntimeKind::StaticPod
+        self.topology.runtime == RuntimeKind::StaticPod
     }
 
     pub(crate) fn is_systemd(&self) -> bool {
-        self.topology.spec.runtime == RuntimeKind::Systemd
+        self.topology.runtime == RuntimeKind::Systemd
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView,
@@ -14,7 +15,7 @@ use etcdup_core::seen::Seen;
 use etcdup_core::stage::{
     Artifact, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work,
 };
-use etcdup_core::topology::{HostId, Member};
+use etcdup_core::topology::Member;
 use jiff::SignedDuration;
 
 use crate::assess::LINKED;
@@ -403,7 +404,7 @@ impl Planner {
                 id: id_of(world, member),
                 cluster,
                 leader,
-                version: self.topology.spec.etcd.to_string(),
+                version: self.topology.version.to_string(),
                 term: 2,
                 raft_index: 1,
                 applied_index: 1,

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::file::{Binaries, Download, ProvidedFrom, RuntimeKind};
+use etcdup_core::host::HostId;
 use etcdup_core::observation::Query;
 use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::runner::Runner;
 use etcdup_core::stage::Content;
-use etcdup_core::topology::{
-    Binaries, Download, HostId, Member, ProvidedFrom, RuntimeKind, Topology,
-};
+use etcdup_core::topology::{Member, Topology};
 use etcdup_core::url::Address;
 
 use crate::planner::Planner;
@@ -46,25 +46,25 @@ pub fn queries(
     measure: bool,
 ) -> Vec<Query> {
     let topology = &planner.topology;
-    let runtime = topology.spec.runtime;
+    let runtime = topology.runtime;
     let mut asked: Vec<Query> = TOOLS.into_iter().map(Query::Tool).collect();
-    if topology.spec.time.is_some() {
+    if topology.time.is_some() {
         asked.push(Query::TimeService);
     }
     match runtime {
         RuntimeKind::Systemd => asked.extend([
             Query::Tool("systemctl"),
             Query::Tool("useradd"),
-            Query::User(topology.user().clone()),
+            Query::User(topology.user.clone()),
         ]),
         RuntimeKind::Process => asked.push(Query::Tool("setsid")),
         RuntimeKind::StaticPod => {
-            if topology.spec.pod.archive.is_some() {
+            if topology.pod.archive.is_some() {
                 asked.push(Query::Image(etcdup_render::image(topology)));
             }
         }
     }
-    if matches!(&topology.spec.binaries, Binaries::Release(release) if release.download == Download::Host)
+    if matches!(&topology.binaries, Binaries::Release(release) if release.download == Download::Host)
     {
         asked.extend([Query::Tool("curl"), Query::Tool("wget")]);
     }
@@ -78,7 +78,7 @@ pub fn queries(
 }
 
 fn of_member(planner: &Planner, member: &Member, measure: bool) -> Vec<Query> {
-    let runtime = planner.topology.spec.runtime;
+    let runtime = planner.topology.runtime;
     let (layout, wanted) = (&member.layout, planner.wanted(member));
     let mut asked = vec![
         Query::Directory(layout.data.clone()),
@@ -156,7 +156,6 @@ fn lookups(topology: &Topology, provided: &[CertFacts]) -> (BTreeSet<String>, BT
         .collect();
     let mut addresses = BTreeSet::new();
     let on_hosts = topology
-        .spec
         .certificates
         .provided
         .as_ref()

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use etcdup_core::host::HostId;
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{Artifact, Content, Gate, Holds, HostStep, Impact, Stage, StageKey, Work};
-use etcdup_core::topology::HostId;
 
 use crate::assess::{Assessment, Difference, Weight};
 use crate::converge::{Rule, World};

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::host::HostId;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Content, HostStep, Impact, Next, Stage, StageKey, Work};
-use etcdup_core::topology::{HostId, KeyPath, Member};
+use etcdup_core::topology::Member;
 
 use crate::conflict::{other_name, started_by_others, unwanted};
 use crate::converge::unseen_hosts;

@@ -9,7 +9,7 @@ use crate::converge::{Rule, World};
 /// Sets time synchronisation up on every host that has none running, those that are no members too.
 pub(crate) fn synchronise(world: &World<'_>) -> Rule {
     let topology = &world.planner.topology;
-    if topology.spec.time.is_none() {
+    if topology.time.is_none() {
         return Rule::Pass;
     }
     let without: Vec<_> = topology

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::flag::FlagSet;
+use etcdup_core::known_issue::may_follow;
 use etcdup_core::observation::{DataDir, HostView, Observation};
-use etcdup_core::route::may_follow;
-use etcdup_core::topology::{KeyPath, Member};
+use etcdup_core::topology::Member;
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::read_flags;
@@ -40,7 +41,7 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
             continue;
         };
         let at = || KeyPath::member(member.index);
-        let wanted = &planner.topology.spec.etcd;
+        let wanted = &planner.topology.version;
         if let Some(running) = version_of(seen, member, host)
             && let Err(why) = may_follow(&running, wanted)
         {

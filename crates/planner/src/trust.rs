@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{AuthorityView, DataDir, HostView, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::plain::harmless;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Artifact, Content, Part};
-use etcdup_core::topology::{KeyPath, Member};
+use etcdup_core::topology::Member;
 
 use crate::planner::Planner;
 
@@ -51,7 +52,7 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
     if !topology.uses_tls() {
         return Vec::new();
     }
-    let provided = topology.spec.certificates.provided.is_some();
+    let provided = topology.certificates.provided.is_some();
     match &seen.authority {
         AuthorityView::Absent => missing(planner, seen).into_iter().collect(),
         AuthorityView::Usable(facts) | AuthorityView::WithoutKey(facts) => {
@@ -81,7 +82,7 @@ pub(crate) fn ca_artifact<'a>(planner: &'a Planner, member: &Member) -> Option<&
     if !planner.topology.uses_tls() {
         return None;
     }
-    let name = &planner.topology.spec.certificates.files.ca;
+    let name = &planner.topology.certificates.files.ca;
     let certificates = &planner.wanted(member).certificates;
     certificates.iter().find(|artifact| {
         artifact.path.file_name() == *name && artifact.path.is_within(&member.layout.certificates)
@@ -231,7 +232,7 @@ fn provided_ca(planner: &Planner, seen: &Observation, ca: &Artifact) -> Option<C
             return None;
         }
     };
-    debug_assert!(planner.topology.spec.certificates.provided.is_some());
+    debug_assert!(planner.topology.certificates.provided.is_some());
     seen.sources.get(source)?.yes()?.certificate.clone()
 }
 

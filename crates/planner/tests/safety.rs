@@ -441,9 +441,9 @@ fn a_version_that_cannot_follow_is_never_drift() {
     let (planner, mut seen) = bootstrapped("");
     let with = |version: &str| {
         let mut topology = planner.topology.clone();
-        topology.spec.etcd = version.parse().unwrap();
+        topology.version = version.parse().unwrap();
         let text = toml_of(version);
-        let document = etcdup_core::topology::Document::parse("t", &text, &[]).unwrap();
+        let document = etcdup_core::file::Document::parse("t", &text, &[]).unwrap();
         let topology = etcdup_core::topology::resolve(&document.spec, |_| None).unwrap_or(topology);
         worlds::planner(topology)
     };

@@ -4,8 +4,9 @@
 
 use std::error::Error;
 
+use etcdup_core::file::Document;
 use etcdup_core::stage::Content;
-use etcdup_core::topology::{ClusterState, Document, resolve};
+use etcdup_core::topology::{ClusterState, resolve};
 use etcdup_render::Renderer;
 
 #[allow(

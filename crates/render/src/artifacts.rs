@@ -1,11 +1,10 @@
 //! Every file of a member, for each runtime.
 
 use etcdup_core::certificate::CertRequest;
+use etcdup_core::file::{CertificateSource, Provided, ProvidedFrom, RuntimeKind};
 use etcdup_core::path::{HostPath, Mode, Owner};
 use etcdup_core::stage::{Artifact, Content, Part};
-use etcdup_core::topology::{
-    CertificateSource, ClusterState, Member, Provided, ProvidedFrom, RuntimeKind, Topology,
-};
+use etcdup_core::topology::{ClusterState, Member, Topology};
 
 use crate::template::{RenderError, Renderer};
 use crate::{process, static_pod, systemd};
@@ -38,7 +37,7 @@ impl Renderer {
         state: ClusterState,
     ) -> Result<Artifact, RenderError> {
         let flags = topology.flags(member, state);
-        let (path, mode, text, owner) = match topology.spec.runtime {
+        let (path, mode, text, owner) = match topology.runtime {
             RuntimeKind::Systemd => {
                 let text = systemd::unit(self, topology, member, &flags)?;
                 (
@@ -76,10 +75,10 @@ fn certificates(topology: &Topology, member: &Member) -> Result<Vec<Artifact>, R
         owner: topology.certificate_owner(),
         key_mode: topology.key_mode(),
     };
-    if let Some(provided) = &topology.spec.certificates.provided {
+    if let Some(provided) = &topology.certificates.provided {
         return place.provided(topology, member, provided);
     }
-    let files = &topology.spec.certificates.files;
+    let files = &topology.certificates.files;
     let mut artifacts = vec![place.file(&files.ca, Mode::PUBLIC, Content::Authority)?];
     for (role, request) in topology.certificates(member) {
         let CertificateSource { cert, key } = files.of(role);
@@ -91,7 +90,7 @@ fn certificates(topology: &Topology, member: &Member) -> Result<Vec<Artifact>, R
 
 /// The files that `[[file]]` asks for.
 fn extra(topology: &Topology, member: &Member) -> impl Iterator<Item = Artifact> {
-    topology.spec.file.iter().map(|file| Artifact {
+    topology.files.iter().map(|file| Artifact {
         path: file.to.clone(),
         mode: file.mode,
         owner: file.owner.clone().or_else(|| topology.owner()),
@@ -139,7 +138,7 @@ impl Place<'_> {
                 ProvidedFrom::Host => Content::OnHost(path.parse()?),
             })
         };
-        let files = &topology.spec.certificates.files;
+        let files = &topology.certificates.files;
         let mut artifacts = vec![self.file(&files.ca, Mode::PUBLIC, content(&provided.ca)?)?];
         for (role, _) in topology.certificates(member) {
             let source = match (role, &provided.peer) {

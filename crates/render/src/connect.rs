@@ -126,7 +126,7 @@ fn kubeadm(urls: &[String], files: Option<&ClientFiles>) -> String {
 }
 
 fn prometheus(topology: &Topology, files: Option<&ClientFiles>) -> String {
-    let cluster = &topology.spec.cluster;
+    let cluster = &topology.cluster;
     let scheme = topology.client_scheme();
     let mut text = format!("scrape_configs:\n- job_name: etcd-{cluster}\n  scheme: {scheme}\n");
     if files.is_some() {
@@ -152,7 +152,8 @@ fn prometheus(topology: &Topology, files: Option<&ClientFiles>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use etcdup_core::topology::{Document, resolve};
+    use etcdup_core::file::Document;
+    use etcdup_core::topology::resolve;
 
     fn topology(head: &str) -> Topology {
         let text = format!(

@@ -3,7 +3,8 @@
 //! Needs neither SSH nor etcd. A member's files follow from the topology alone:
 //!
 //! ```
-//! use etcdup_core::topology::{ClusterState, Document, resolve};
+//! use etcdup_core::topology::{ClusterState, resolve};
+//! use etcdup_core::file::Document;
 //! use etcdup_render::Renderer;
 //!
 //! let file = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n[[member]]\nname = \"m1\"\nhost = \"10.0.1.10\"\n";

@@ -23,7 +23,7 @@ pub(crate) fn start_file(
     command.extend(flags.arguments().iter().map(|argument| quote(argument)));
     let view = StartView {
         name: member.name.as_str(),
-        cluster: topology.spec.cluster.as_str(),
+        cluster: topology.cluster.as_str(),
         command,
     };
     renderer.fill(START, &view)

@@ -13,7 +13,7 @@ pub(crate) fn manifest(
     member: &Member,
     flags: &FlagSet,
 ) -> Result<String, RenderError> {
-    let pod = &topology.spec.pod;
+    let pod = &topology.pod;
     let container = container(topology, member, flags);
     let mut manifest = json!({
         "apiVersion": "v1",
@@ -55,13 +55,13 @@ pub(crate) fn manifest(
 /// The image that the file names, or the one that kubeadm takes.
 #[must_use]
 pub fn image(topology: &Topology) -> String {
-    let version = &topology.spec.etcd;
-    let given = topology.spec.pod.image.clone();
+    let version = &topology.version;
+    let given = topology.pod.image.clone();
     given.unwrap_or_else(|| format!("registry.k8s.io/etcd:{version}-0"))
 }
 
 fn container(topology: &Topology, member: &Member, flags: &FlagSet) -> Value {
-    let pod = &topology.spec.pod;
+    let pod = &topology.pod;
     let mounts: Vec<Value> = volumes(topology, member)
         .into_iter()
         .map(|volume| volume.of_container())
@@ -85,7 +85,7 @@ fn container(topology: &Topology, member: &Member, flags: &FlagSet) -> Value {
         container["command"] = command.map(Value::String).collect();
     }
     if let (true, Some(port)) = (pod.probes, member.ports.metrics) {
-        probes(&mut container, &topology.spec.etcd, port);
+        probes(&mut container, &topology.version, port);
     }
     container
 }
@@ -125,10 +125,10 @@ fn volumes(topology: &Topology, member: &Member) -> Vec<Volume> {
         let certificates = &member.layout.certificates;
         volumes.push(volume("etcd-certs", certificates, "DirectoryOrCreate"));
     }
-    if let Some(log) = &topology.spec.pod.log {
+    if let Some(log) = &topology.pod.log {
         volumes.push(volume("etcd-log", log, "FileOrCreate"));
     }
-    for (index, path) in topology.spec.pod.mounts.iter().enumerate() {
+    for (index, path) in topology.pod.mounts.iter().enumerate() {
         volumes.push(volume(&format!("host-{index}"), path, ""));
     }
     volumes

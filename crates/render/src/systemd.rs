@@ -44,8 +44,8 @@ pub(crate) fn unit(
     let data = member.layout.data.as_str();
     let view = UnitView {
         name: member.name.as_str(),
-        cluster: topology.spec.cluster.as_str(),
-        user: topology.user().as_str(),
+        cluster: topology.cluster.as_str(),
+        user: topology.user.as_str(),
         data,
         exec: format!("{etcd} \\\n    {}", arguments.join(" \\\n    ")),
         flags: arguments,

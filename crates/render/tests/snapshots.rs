@@ -5,8 +5,9 @@
     reason = "tests say what they expect"
 )]
 
+use etcdup_core::file::Document;
 use etcdup_core::stage::Content;
-use etcdup_core::topology::{ClusterState, Document, resolve};
+use etcdup_core::topology::{ClusterState, resolve};
 use etcdup_render::{RenderError, Renderer, UnitTemplate};
 
 fn rendered(head: &str, template: Option<&str>) -> Result<String, RenderError> {

@@ -1,7 +1,8 @@
 //! `etcdup adopt`: a topology file for a cluster that somebody else made, and the plan that follows from it.
 
+use etcdup_core::adopt::{OperatorFiles, Select, adopt};
+use etcdup_core::file::Document;
 use etcdup_core::stage::Goal;
-use etcdup_core::topology::{Document, OperatorFiles, Select, adopt};
 use etcdup_core::version::SUGGESTED;
 use etcdup_deploy::{DeployError, Session};
 

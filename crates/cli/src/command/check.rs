@@ -3,11 +3,13 @@
 use crate::view::{count, outln};
 use std::path::Path;
 
+use etcdup_core::file::{Document, KeyPath};
 use etcdup_core::finding::{Finding, Verdict, worst};
-use etcdup_core::observation::HostFacts;
+use etcdup_core::host::HostFacts;
+use etcdup_core::lint::lint;
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::Goal;
-use etcdup_core::topology::{Document, KeyPath, lint, resolve, zone_lines};
+use etcdup_core::topology::{resolve, zone_lines};
 use etcdup_deploy::Vault;
 use etcdup_planner::{Planner, SOURCE_UNREADABLE};
 
@@ -79,15 +81,16 @@ fn local_findings(document: &Document, path: &Path) -> Vec<Finding> {
     }
     let check = etcdup_deploy::unit_template_check();
     let at = || KeyPath::root("layout").key("unit-template");
-    let template = match etcdup_deploy::unit_template(&document.spec, base) {
-        Ok(Some(template)) => template,
-        Ok(None) => return findings,
-        Err(error) => {
-            let evidence = etcdup_deploy::chain(&error);
-            findings.push(check.error("layout", evidence).at(at()));
-            return findings;
-        }
-    };
+    let template =
+        match etcdup_deploy::unit_template(document.spec.layout.unit_template.as_deref(), base) {
+            Ok(Some(template)) => template,
+            Ok(None) => return findings,
+            Err(error) => {
+                let evidence = etcdup_deploy::chain(&error);
+                findings.push(check.error("layout", evidence).at(at()));
+                return findings;
+            }
+        };
     let Ok(topology) = topology else {
         return findings;
     };

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use etcdup_core::certificate::{CertRequest, Subject, Usage};
-use etcdup_core::topology::{Plane, ProvidedFrom, Topology};
+use etcdup_core::file::{Plane, ProvidedFrom, Spec};
+use etcdup_core::topology::Topology;
 use etcdup_deploy::{DeployError, Vault, VaultError};
 use etcdup_render::{ClientFiles, Program};
 use jiff::Timestamp;
@@ -17,8 +18,9 @@ use crate::view;
 pub(crate) async fn run(context: &Context, arguments: &Connect) -> u8 {
     let made = async {
         let (topology, base) = context.topology().await?;
+        let spec = context.document()?.0.spec;
         let program = program(arguments.program);
-        let files = files(&topology, &base, arguments, program)?;
+        let files = files(&spec, &topology, &base, arguments, program)?;
         Ok::<_, DeployError>((program.connect(&topology, files.as_ref()), files))
     };
     match made.await {
@@ -61,13 +63,13 @@ fn program(name: ConnectProgram) -> Program {
 
 /// The files as the program will find them; the client's certificate is issued where it is not there yet.
 fn files(
+    spec: &Spec,
     topology: &Topology,
     base: &Path,
     arguments: &Connect,
     program: Program,
 ) -> Result<Option<ClientFiles>, DeployError> {
-    let spec = &topology.spec;
-    if spec.security.client == Plane::Plain {
+    if topology.security.client == Plane::Plain {
         return Ok(None);
     }
     let vault = Vault::open(spec, base);
@@ -76,10 +78,10 @@ fn files(
         .parse()
         .map_err(|_| VaultError::ClientName(name.to_owned()))?;
     let here = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let (ca, own) = match &spec.certificates.provided {
+    let (ca, own) = match &topology.certificates.provided {
         Some(provided) => {
             let operator = provided.operator.as_ref();
-            let mutual = spec.security.client == Plane::Mutual;
+            let mutual = topology.security.client == Plane::Mutual;
             let lacks_ca =
                 provided.from == ProvidedFrom::Host && operator.is_none_or(|own| own.ca.is_none());
             // One certificate for all, as the well-known walk-through has it, is the client's too.
@@ -104,11 +106,11 @@ fn files(
                 subject: Subject::default(),
                 usage: Usage::Client,
                 sans: BTreeSet::new(),
-                algorithm: spec.certificates.algorithm,
-                hours: spec.certificates.days * 24,
+                algorithm: topology.certificates.algorithm,
+                hours: topology.certificates.days * 24,
             };
             // Without client certificates none is asked for, and the CA's key need not be here.
-            let own = if spec.security.client == Plane::Mutual {
+            let own = if topology.security.client == Plane::Mutual {
                 Some(vault.keep_client(&request, Timestamp::now())?)
             } else {
                 None
@@ -124,7 +126,7 @@ fn files(
         }
         None => here(path).display().to_string(),
     };
-    let wants_own = spec.security.client == Plane::Mutual;
+    let wants_own = topology.security.client == Plane::Mutual;
     Ok(Some(ClientFiles {
         ca: placed(&ca),
         own: own

@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use etcdup_core::topology::{Plane, ProvidedFrom, Topology};
+use etcdup_core::file::{Plane, ProvidedFrom};
+use etcdup_core::topology::Topology;
 use etcdup_core::url::Address;
 use etcdup_deploy::{DeployError, Forwards, Reached, Session};
 
@@ -118,7 +119,7 @@ async fn call(
     if !given("--endpoints") {
         command.env("ETCDCTL_ENDPOINTS", endpoints.join(","));
     }
-    if topology.spec.security.client != Plane::Plain {
+    if topology.security.client != Plane::Plain {
         if let Some(why) = lacks_loopback(session, &topology, &forwards) {
             view::error::plain(&why);
             return Ok(exit::FAILED);
@@ -158,7 +159,7 @@ async fn call(
 
 /// Through a local port a member is called 127.0.0.1: a certificate that was provided may not have that name.
 fn lacks_loopback(session: &Session, topology: &Topology, forwards: &Forwards) -> Option<String> {
-    let provided = topology.spec.certificates.provided.as_ref();
+    let provided = topology.certificates.provided.as_ref();
     // Paths of certificates that lie on hosts mean nothing here.
     let provided = provided.filter(|provided| provided.from == ProvidedFrom::Operator)?;
     let loopback = Address::Ip(std::net::Ipv4Addr::LOCALHOST.into());

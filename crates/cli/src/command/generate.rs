@@ -4,7 +4,7 @@ use crate::exit;
 use crate::view::{self, outln};
 
 pub(crate) fn schema() -> u8 {
-    let schema = schemars::schema_for!(etcdup_core::topology::Spec);
+    let schema = schemars::schema_for!(etcdup_core::file::Spec);
     print(&serde_json::to_string_pretty(&schema).unwrap_or_default())
 }
 

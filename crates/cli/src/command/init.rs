@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, init: &Init) -> u8 {
         &context.global.target
     };
     let text = template(&init.cluster, &init.etcd, targets);
-    let document = match etcdup_core::topology::Document::parse("etcdup.toml", &text, &[]) {
+    let document = match etcdup_core::file::Document::parse("etcdup.toml", &text, &[]) {
         Ok(document) => document,
         Err(error) => {
             view::error::plain(&error.to_string());
@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context, init: &Init) -> u8 {
         }
     };
     // A file that `check` refuses is no start.
-    let mut errors = etcdup_core::topology::lint(&document.spec);
+    let mut errors = etcdup_core::lint::lint(&document.spec);
     errors.retain(|finding| finding.verdict == etcdup_core::finding::Verdict::Error);
     if !errors.is_empty() {
         view::error::findings(&errors, None);

@@ -66,7 +66,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 /// Every file by `MEMBER/NAME`.
 async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> {
     let (topology, base) = context.topology().await?;
-    let template = unit_template(&topology.spec, &base)?;
+    let template = unit_template(topology.unit_template.as_deref(), &base)?;
     let renderer = Renderer::new(template.as_ref())?;
     let mut files = Vec::new();
     for member in &topology.members {

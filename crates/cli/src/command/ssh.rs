@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use etcdup_core::topology::{HostTarget, SshTarget};
+use etcdup_core::host::{HostTarget, SshTarget};
 
 use crate::arguments::Ssh;
 use crate::command::{Context, member_of};

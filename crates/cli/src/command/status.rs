@@ -72,7 +72,7 @@ fn summary(planner: &Planner, seen: &Observation) -> String {
         .collect();
     let electorate = Electorate::of(seen, &names);
     let (healthy, all) = (electorate.healthy(), electorate.len());
-    let cluster = &planner.topology.spec.cluster;
+    let cluster = &planner.topology.cluster;
     let unknown = names
         .iter()
         .filter(|name| match seen.members.get(*name) {

@@ -43,7 +43,7 @@ pub(crate) fn summary(verdicts: &Verdicts) {
     };
     let (errors, warnings) = (of(Verdict::Error), of(Verdict::Warning));
     let members = verdicts.planner.topology.members.len();
-    let cluster = &verdicts.planner.topology.spec.cluster;
+    let cluster = &verdicts.planner.topology.cluster;
     match verdicts.worst() {
         Verdict::Error => {
             view::error::findings(&errors, None);

@@ -1,8 +1,8 @@
 //! Errors: what failed, where in the file, on which host, and what to do.
 
 use anstyle::{AnsiColor, Style};
+use etcdup_core::file::{Document, Span};
 use etcdup_core::finding::{Finding, Verdict};
-use etcdup_core::topology::{Document, Span};
 use etcdup_deploy::{DeployError, HostFailure, chain};
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity,
@@ -47,7 +47,7 @@ fn document_of(error: &DeployError, code: u8, document: Option<&Document>) -> se
         DeployError::Blocked(findings) => ("findings", json::findings(findings, document)),
         DeployError::Parse { name, text, error } => {
             let span = error.span.clone().unwrap_or(0..0);
-            let (line, column) = etcdup_core::topology::line_column(text, &span);
+            let (line, column) = etcdup_core::file::line_column(text, &span);
             let place = serde_json::json!({ "file": name, "line": line, "column": column });
             ("place", place)
         }

@@ -1,8 +1,8 @@
 //! Data for programs. The first field names the format.
 
 use crate::view::outln;
+use etcdup_core::file::Document;
 use etcdup_core::finding::Finding;
-use etcdup_core::topology::Document;
 use serde_json::{Value, json};
 
 /// Prints one document of this kind.

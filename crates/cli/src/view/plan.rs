@@ -4,10 +4,11 @@ use crate::view::outln;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anstyle::{AnsiColor, Style};
+use etcdup_core::file::Document;
+use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Artifact, ClusterStep, Content, Goal, HostStep, Impact, Stage, Work};
-use etcdup_core::topology::{Document, HostId};
 use etcdup_deploy::{Plan, operator_words, step_words};
 use etcdup_planner::Ending;
 use similar::{ChangeTag, TextDiff};
@@ -29,7 +30,7 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
         outln!("{YELLOW}~{YELLOW:#} --set {set}");
     }
     // A custom unit is shown in full before it is sent.
-    let own_unit = plan.planner.topology.spec.layout.unit_template.is_some();
+    let own_unit = plan.planner.topology.unit_template.is_some();
     for (index, stage) in plan.forecast.stages.iter().enumerate() {
         stage_lines(index, stage, &plan.seen, own_unit);
     }
@@ -84,7 +85,7 @@ fn headline(plan: &Plan) -> String {
         .iter()
         .any(|stage| matches!(stage.impact, Impact::Outage(_)));
     let mut parts = Vec::new();
-    let wanted = plan.planner.topology.spec.etcd.to_string();
+    let wanted = plan.planner.topology.version.to_string();
     let running: BTreeSet<&str> = plan
         .seen
         .members

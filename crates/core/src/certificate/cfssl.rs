@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Subject;
-use crate::topology::Algorithm;
+use super::request::{Algorithm, Subject};
 use crate::url::Address;
 
 /// A certificate request as cfssl writes it.

@@ -18,8 +18,6 @@ pub struct HostRecord {
     /// How often the cluster was reset: the default token of the next one counts it.
     #[serde(default)]
     pub resets: u64,
-    /// SHA-256 of the topology that was applied last.
-    pub spec: String,
     /// Who made the first change on this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Impact, Stage, StageKey, Work};
+use crate::host::HostId;
 use crate::name::MemberName;
-use crate::topology::{HostId, Member};
+use crate::topology::Member;
 
 /// How far a stage reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,8 +120,9 @@ impl Approval {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::Document;
     use crate::stage::HostStep;
-    use crate::topology::{Document, resolve};
+    use crate::topology::resolve;
 
     fn members() -> Vec<Member> {
         let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n\

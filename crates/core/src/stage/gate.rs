@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use crate::host::HostId;
 use crate::membership::{Electorate, NotSpared};
 use crate::name::MemberName;
 use crate::observation::{MemberView, Observation};
-use crate::topology::HostId;
 
 /// Something that must hold within a time.
 #[derive(Debug, Clone, PartialEq, Eq)]

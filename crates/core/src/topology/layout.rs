@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::spec::{Layout, MemberSpec, RuntimeKind, Spec};
+use crate::file::{Binaries, Layout, MemberSpec, RuntimeKind, Spec};
 use crate::name::{MemberName, NameError};
 use crate::path::HostPath;
 
@@ -120,11 +120,11 @@ impl MemberLayout {
             pid_file: run.join(&format!("{name}.pid"))?,
             log_file: run.join(&format!("{name}.log"))?,
             binaries: match &spec.binaries {
-                super::Binaries::Host(host) => host.directory.clone(),
+                Binaries::Host(host) => host.directory.clone(),
                 _ => binaries.join(&format!("v{}", spec.etcd))?,
             },
             links: match &spec.binaries {
-                super::Binaries::Host(_) => None,
+                Binaries::Host(_) => None,
                 _ => Some(place(&layout.links, "bin", "/usr/local/bin")?),
             },
             state,

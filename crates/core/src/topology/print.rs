@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::flag::{Owned, lookup};
 
-use super::document::{Document, KeyPath};
-use super::{ClusterState, Topology};
+use super::meant::{ClusterState, Topology};
+use crate::file::{Document, KeyPath};
 
 /// One value of the topology and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ pub fn follows(topology: &Topology) -> Vec<Setting> {
         topology.token.to_string(),
         "cluster, token",
     );
-    add("user".to_owned(), topology.user().to_string(), "layout");
+    add("user".to_owned(), topology.user.to_string(), "layout");
     for member in &topology.members {
         let at = |key: &str| format!("member[{}].{key}", member.index);
         let layout = &member.layout;

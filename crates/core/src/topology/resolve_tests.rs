@@ -1,5 +1,6 @@
-use super::super::Document;
 use super::*;
+use crate::file::Document;
+use crate::topology::ClusterState;
 
 fn topology(extra: &str) -> Topology {
     let text = format!(

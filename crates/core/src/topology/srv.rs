@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::resolve::Topology;
-use super::spec::Plane;
+use super::meant::Topology;
+use crate::file::Plane;
 use crate::url::Address;
 
 /// One SRV record.
@@ -45,7 +45,7 @@ pub struct PeerServices {
 pub fn peer_services(topology: &Topology) -> Option<PeerServices> {
     let secure = service(topology, "etcd-server-ssl")?;
     let plain = service(topology, "etcd-server")?;
-    Some(if topology.spec.security.peer == Plane::Plain {
+    Some(if topology.security.peer == Plane::Plain {
         PeerServices {
             own: plain,
             other: secure,
@@ -59,7 +59,7 @@ pub fn peer_services(topology: &Topology) -> Option<PeerServices> {
 }
 
 fn service(topology: &Topology, service: &str) -> Option<String> {
-    let discovery = topology.spec.discovery.as_ref()?;
+    let discovery = topology.discovery.as_ref()?;
     let name = discovery.name.as_ref();
     let name = name.map_or_else(String::new, |name| format!("-{name}"));
     Some(format!("_{service}{name}._tcp.{}", discovery.srv))
@@ -87,7 +87,7 @@ pub fn zone_lines(topology: &Topology) -> Vec<String> {
     let Some(peers) = peer_services(topology) else {
         return Vec::new();
     };
-    let clients = if topology.spec.security.client == Plane::Plain {
+    let clients = if topology.security.client == Plane::Plain {
         "etcd-client"
     } else {
         "etcd-client-ssl"
@@ -114,7 +114,8 @@ pub fn zone_lines(topology: &Topology) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::{Document, resolve};
+    use crate::file::Document;
+    use crate::topology::resolve;
 
     #[test]
     fn a_zone_names_every_member_for_peers_and_clients() {

@@ -1,11 +1,12 @@
 //! Checks of certificates before anything starts with them.
 
 use etcdup_core::certificate::{CertFacts, Lookups, accept_peer, print_sans};
+use etcdup_core::file::{KeyPath, Plane};
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{Observation, SourceFacts};
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Artifact, Content};
-use etcdup_core::topology::{KeyPath, Member, Plane};
+use etcdup_core::topology::Member;
 
 use super::Fresh;
 use crate::planner::Planner;
@@ -29,16 +30,13 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
     let extra = |path: &str| {
         planner
             .topology
-            .spec
-            .file
+            .files
             .iter()
             .position(|file| file.from == path)
     };
     let place = |path: &str| match extra(path) {
         Some(index) => KeyPath::root("file").index(index).key("from"),
-        None if planner.topology.spec.certificates.provided.is_some() => {
-            KeyPath::root("certificates")
-        }
+        None if planner.topology.certificates.provided.is_some() => KeyPath::root("certificates"),
         None => KeyPath::root("binaries"),
     };
     for (path, source) in &seen.sources {
@@ -50,7 +48,7 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
             );
         }
     }
-    let wanted = planner.topology.spec.etcd.to_string();
+    let wanted = planner.topology.version.to_string();
     for (path, source) in &seen.sources {
         let version = source.yes().and_then(|source| source.version.as_ref());
         if let Some(version) = version.filter(|version| **version != wanted) {
@@ -80,7 +78,7 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
 
 /// A CA that has ended, or is not good yet, serves nobody.
 pub(super) fn authority(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
-    let certificates = &planner.topology.spec.certificates;
+    let certificates = &planner.topology.certificates;
     let (facts, at) = match &certificates.provided {
         Some(provided) => (
             source(seen, &provided.ca).and_then(|source| source.certificate.as_ref()),
@@ -112,7 +110,7 @@ fn pairs(planner: &Planner, seen: &Observation, member: &Member, findings: &mut 
         Content::Provided(path) => Some((path.clone(), source(seen, path)?.clone())),
         _ => None,
     };
-    let files = &planner.topology.spec.certificates.files;
+    let files = &planner.topology.certificates.files;
     let of = |name: &str| {
         let mut own = planner.wanted(member).certificates.iter();
         own.find(|artifact| artifact.path.file_name() == name)
@@ -148,7 +146,7 @@ pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let Some(facts) = provided_of(fresh, peer_role(fresh)) else {
         return;
     };
-    if topology.spec.security.peer == Plane::Plain {
+    if topology.security.peer == Plane::Plain {
         return;
     }
     if let Err(unmet) = facts.in_time(fresh.seen.at) {
@@ -176,7 +174,7 @@ pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
                 .to_owned(),
         );
     }
-    let provided = topology.spec.certificates.provided.as_ref();
+    let provided = topology.certificates.provided.as_ref();
     // A bundle may hold the issuer in any place, a chain may lead to it: only one and one can be told.
     let authority = provided
         .and_then(|provided| source(fresh.seen, &provided.ca))
@@ -271,7 +269,7 @@ fn peer_role(fresh: &Fresh<'_>) -> &'static str {
 }
 
 fn provided_of<'a>(fresh: &Fresh<'a>, role: &str) -> Option<&'a CertFacts> {
-    let name = &fresh.planner.topology.spec.certificates.files.of(role).cert;
+    let name = &fresh.planner.topology.certificates.files.of(role).cert;
     let artifact = fresh
         .planner
         .wanted(fresh.member)

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use etcdup_core::file::{KeyPath, RuntimeKind};
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::{Architecture, Init, Observation};
-use etcdup_core::topology::{HostId, KeyPath, RuntimeKind};
+use etcdup_core::host::HostId;
+use etcdup_core::host::{Architecture, Init};
+use etcdup_core::observation::Observation;
 
 use crate::planner::Planner;
 
@@ -94,13 +96,13 @@ pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Fi
         if let Architecture::Other(machine) = &facts.architecture {
             add(HOST_ARCH.error(host, format!("its processor is {machine}")));
         }
-        if planner.topology.spec.runtime == RuntimeKind::Process {
+        if planner.topology.runtime == RuntimeKind::Process {
             continue;
         }
         if facts.uid != 0 {
             add(HOST_ROOT.error(host, format!("scripts run as user {}", facts.uid)));
         }
-        if planner.topology.spec.runtime != RuntimeKind::Systemd {
+        if planner.topology.runtime != RuntimeKind::Systemd {
             continue;
         }
         if let Init::Other(init) = &facts.init {
@@ -177,8 +179,7 @@ pub(super) fn clocks(planner: &Planner, seen: &Observation, findings: &mut Vec<F
             let view = seen.host(host);
             view.is_some_and(|view| view.facts.time_service.is_none())
         };
-        let mended =
-            planner.topology.spec.time.is_some() && [first.0, last.0].into_iter().any(without);
+        let mended = planner.topology.time.is_some() && [first.0, last.0].into_iter().any(without);
         let finding = if mended {
             CLOCKS.warning(last.0, evidence)
         } else {

@@ -1,8 +1,9 @@
 //! Checks of names and of the way from host to host.
 
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{HostView, Reach};
-use etcdup_core::topology::{KeyPath, Member};
+use etcdup_core::topology::Member;
 use etcdup_core::url::Address;
 
 use super::Fresh;

@@ -1,8 +1,9 @@
 //! Checks of a member's ports, disk and listen address.
 
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{DataDir, HostView};
-use etcdup_core::topology::{KeyPath, Member};
+use etcdup_core::topology::Member;
 
 use super::Fresh;
 

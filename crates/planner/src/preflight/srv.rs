@@ -1,8 +1,9 @@
 //! Checks of SRV records, as every host's own resolver answers.
 
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::seen::Seen;
-use etcdup_core::topology::{KeyPath, SrvRecord, peer_records, peer_services, zone_lines};
+use etcdup_core::topology::{SrvRecord, peer_records, peer_services, zone_lines};
 
 use super::Fresh;
 
@@ -65,7 +66,7 @@ pub(super) fn records(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
             services.other
         )),
         // 3.4 gives up when the service of TLS is missing, even where peers speak plain HTTP.
-        Seen::Yes(_) if topology.spec.etcd.minor() == 4 && services.other.contains("-ssl") => {
+        Seen::Yes(_) if topology.version.minor() == 4 && services.other.contains("-ssl") => {
             refuse(format!(
                 "etcd 3.4 also wants {}, though peers speak plain HTTP: use TLS for peers, or a newer etcd",
                 services.other

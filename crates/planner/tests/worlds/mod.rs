@@ -1,11 +1,12 @@
 //! Worlds to plan in: topologies, bare hosts, and ways for them to go wrong. Also used by an example.
 
-use etcdup_core::observation::{
-    Architecture, AuthorityView, DataDir, Disk, HostFacts, HostView, Init, Observation,
-};
+use etcdup_core::file::Document;
+use etcdup_core::host::HostId;
+use etcdup_core::host::{Architecture, HostFacts, Init};
+use etcdup_core::observation::{AuthorityView, DataDir, Disk, HostView, Observation};
 use etcdup_core::seen::Seen;
 use etcdup_core::stage::Goal;
-use etcdup_core::topology::{Document, HostId, Topology, resolve};
+use etcdup_core::topology::{Topology, resolve};
 use etcdup_planner::Planner;
 use jiff::Timestamp;
 

@@ -166,7 +166,7 @@ pub(super) fn size(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn skew(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let wanted = evidence.topology.spec.etcd.to_string();
+    let wanted = evidence.topology.version.to_string();
     let mut findings: Vec<Finding> = evidence
         .answered()
         .filter(|(_, member)| member.view.version != wanted)

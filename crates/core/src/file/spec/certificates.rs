@@ -4,21 +4,8 @@ use camino::Utf8PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::Cfssl;
+use crate::certificate::{Algorithm, Cfssl};
 use crate::name::MemberName;
-
-/// A key algorithm.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Algorithm {
-    /// ECDSA on P-256.
-    #[default]
-    EcdsaP256,
-    /// RSA with 2048 bits.
-    Rsa2048,
-    /// RSA with 4096 bits.
-    Rsa4096,
-}
 
 /// Who issues which certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,119 +1,19 @@
-//! Checks of the topology that need no host: all at once, each with its place and a way out.
+//! Checks of the file as it is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::KeyPath;
-use super::lint_flags::{
-    FLAG_IN_VERSION, FLAG_OWNED, FLAG_VALUE, TLS_CONTRADICTION, UNKNOWN_FLAG, lint_flags,
+use super::duplicate::duplicate_name;
+use super::flags::lint_flags;
+use super::resolved::lint_resolved;
+use super::rows::{
+    ADDRESS, CHECKSUM_FORM, CLIENT_NAME, EVEN_MEMBERS, LIFETIME, MANY_VOTERS, MIRROR_URL,
+    NO_MEMBERS, NOT_YET,
 };
-use super::lint_resolved::{
-    DUPLICATE_ADDRESS, DUPLICATE_NAME, PATH_CLASH, PLAIN_EXPOSED, PORT_CLASH, SYSTEM_PATH,
-    duplicate_name, lint_resolved,
-};
-use super::resolve::resolve;
-use super::spec::{Binaries, HostSpec, Spec};
-use crate::advisory::{Advisory, Weight, advisories};
-use crate::finding::{Check, Finding};
+use super::version::versions;
+use crate::file::{Binaries, HostSpec, KeyPath, Spec};
+use crate::finding::Finding;
 use crate::path::HostPath;
-use crate::version::{KNOWN_MINORS, NEWEST_PATCHES};
-
-/// Every check of this file and of the flags, for `etcdup explain`.
-pub const LINTS: &[Check] = &[
-    NO_MEMBERS,
-    DUPLICATE_NAME,
-    DUPLICATE_ADDRESS,
-    EVEN_MEMBERS,
-    MANY_VOTERS,
-    PORT_CLASH,
-    PATH_CLASH,
-    VERSION_HAZARD,
-    VERSION_UNKNOWN,
-    PLAIN_EXPOSED,
-    CHECKSUM_FORM,
-    MIRROR_URL,
-    SYSTEM_PATH,
-    ADDRESS,
-    CLIENT_NAME,
-    LIFETIME,
-    NOT_YET,
-    UNKNOWN_FLAG,
-    FLAG_IN_VERSION,
-    FLAG_OWNED,
-    FLAG_VALUE,
-    TLS_CONTRADICTION,
-];
-
-const NO_MEMBERS: Check = Check {
-    id: "no-members",
-    title: "the file names no member",
-    about: "A cluster has at least one member. Each is a `[[member]]` table with a `host`.",
-    advice: "add a [[member]] with a name and a host",
-};
-const EVEN_MEMBERS: Check = Check {
-    id: "even-members",
-    title: "an even number of members",
-    about: "Four members survive the loss of one, as three do, but need three of four to agree. An even number costs \
-            more and protects no better.",
-    advice: "use 1, 3, 5 or 7 members",
-};
-const MANY_VOTERS: Check = Check {
-    id: "many-voters",
-    title: "more than seven voters",
-    about: "Every write waits for a majority; past seven voters writes get slower and little is won. etcd's FAQ \
-            recommends seven at most.",
-    advice: "use 3 or 5 members",
-};
-const VERSION_HAZARD: Check = Check {
-    id: "version-hazard",
-    title: "a release with a known hazard",
-    about: "The release has a fault that etcd's maintainers have described. A fault that loses data is refused for a new \
-            cluster; others are warnings, for distributions lag behind.",
-    advice: "use the newest patch of the minor",
-};
-const VERSION_UNKNOWN: Check = Check {
-    id: "version-unknown",
-    title: "a release this etcdup does not know",
-    about: "A newer patch of a known minor is taken to have the flags of the newest known patch. A newer minor is refused, \
-            for its flags and hazards are not known.",
-    advice: "use a known minor, or a newer etcdup",
-};
-const CHECKSUM_FORM: Check = Check {
-    id: "checksum-form",
-    title: "a checksum that is none",
-    about: "A SHA-256 is 64 hexadecimal digits.",
-    advice: "copy the line from SHA256SUMS",
-};
-const MIRROR_URL: Check = Check {
-    id: "mirror-url",
-    title: "a mirror's URL that cannot be used",
-    about: "A mirror is an http or https URL. A password in it would show in plans, reports and the hosts' process lists.",
-    advice: "write https://host/path; let a netrc file or a proxy log in",
-};
-pub(super) const ADDRESS: Check = Check {
-    id: "address-unusable",
-    title: "an address that others cannot use",
-    about: "Peers and clients connect to this address. 0.0.0.0 is no place, and loopback leads each host to itself.",
-    advice: "name the host's own address, or `address = { interface = \"..\" }`",
-};
-const LIFETIME: Check = Check {
-    id: "certificate-settings",
-    title: "a setting of certificates that cannot be used",
-    about: "Lifetimes are 1 to 36500 days, and every certificate and key has a file name of its own on its host.",
-    advice: "correct the setting, or leave it out",
-};
-const CLIENT_NAME: Check = Check {
-    id: "client-name",
-    title: "a client named like the CA",
-    about: "A client's files lie beside the CA's and carry its name: one called `ca` would overwrite the authority.",
-    advice: "give the client another name",
-};
-const NOT_YET: Check = Check {
-    id: "not-yet",
-    title: "something this release does not do yet",
-    about: "The file may say it already, so that files stay good; this release stops before anything changes rather than \
-            pass over it.",
-    advice: "leave it out, or wait for the release that does it",
-};
+use crate::topology::resolve;
 
 /// All that is wrong or questionable about a topology, before any host is asked.
 #[must_use]
@@ -128,7 +28,7 @@ pub fn lint(spec: &Spec) -> Vec<Finding> {
     names(spec, &mut findings);
     lint_flags(spec, &mut findings);
     if let Ok(topology) = resolve(spec, |_| None) {
-        findings.extend(lint_resolved(&topology));
+        findings.extend(lint_resolved(spec, &topology));
     }
     findings
 }
@@ -174,54 +74,6 @@ fn not_yet(spec: &Spec, findings: &mut Vec<Finding>) {
                 KeyPath::member(index).key("absent"),
             );
         }
-    }
-}
-
-fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
-    let at = || KeyPath::root("etcd");
-    let Some(column) = spec.etcd.column() else {
-        let known = KNOWN_MINORS.map(|minor| format!("3.{minor}")).join(", ");
-        let evidence = format!("{} is of no known minor ({known})", spec.etcd);
-        findings.push(VERSION_UNKNOWN.error(&spec.etcd, evidence).at(at()));
-        return;
-    };
-    if !spec.etcd.is_known() {
-        let newest = format!("3.{}.{}", KNOWN_MINORS[column], NEWEST_PATCHES[column]);
-        let evidence = format!(
-            "{} is newer than {newest}, the newest known; its flags are taken to be the same",
-            spec.etcd
-        );
-        findings.push(VERSION_UNKNOWN.warning(&spec.etcd, evidence).at(at()));
-    }
-    let (refused, warned): (Vec<&Advisory>, Vec<&Advisory>) =
-        advisories(&spec.etcd).partition(|advisory| advisory.weight == Weight::Refuse);
-    // All at once: a box for each would drown what matters.
-    if let Some(evidence) = known_issues(spec, &refused) {
-        let finding = VERSION_HAZARD.error(&spec.etcd, evidence);
-        findings.push(finding.at(at()).advise(way_out(&refused)));
-    } else if let Some(evidence) = known_issues(spec, &warned) {
-        let finding = VERSION_HAZARD.warning(&spec.etcd, evidence);
-        findings.push(finding.at(at()).advise(way_out(&warned)));
-    }
-}
-
-/// The known issues of a release in one line.
-fn known_issues(spec: &Spec, advisories: &[&Advisory]) -> Option<String> {
-    let what: Vec<String> = advisories
-        .iter()
-        .map(|advisory| format!("{} ({})", advisory.what, advisory.source))
-        .collect();
-    (!what.is_empty()).then(|| format!("{} has known issues: {}", spec.etcd, what.join("; ")))
-}
-
-/// The first release without any of them.
-fn way_out(advisories: &[&Advisory]) -> String {
-    let fixed = advisories
-        .iter()
-        .filter(|advisory| advisory.fixed != u64::MAX);
-    match fixed.max_by_key(|advisory| advisory.fixed) {
-        Some(last) => format!("use 3.{}.{} or later", last.minor, last.fixed),
-        None => "use a newer minor".to_owned(),
     }
 }
 
@@ -424,5 +276,5 @@ fn is_loopback(mirror: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "lint_tests.rs"]
+#[path = "file_tests.rs"]
 mod tests;

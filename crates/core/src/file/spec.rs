@@ -2,13 +2,14 @@
 
 mod certificates;
 mod pod;
+mod ssh;
 
 pub use certificates::{
-    Algorithm, Authority, CertificateFiles, CertificateSource, Certificates, CfsslFiles,
-    ClientCertificate, OperatorSource, Provided, ProvidedFrom,
+    Authority, CertificateFiles, CertificateSource, Certificates, CfsslFiles, ClientCertificate,
+    OperatorSource, Provided, ProvidedFrom,
 };
-
 pub use pod::{Pod, PullPolicy};
+pub use ssh::{HostKeyPolicy, HostSpec, Ssh, SshHost, Sudo, VagrantHost};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,7 +18,6 @@ use camino::Utf8PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::target::{HostKeyPolicy, Sudo};
 use crate::flag::FlagValue;
 use crate::name::{ClusterName, ClusterToken, DnsName, MemberName, UserName};
 use crate::path::{HostPath, Mode, Owner};
@@ -310,31 +310,6 @@ impl Default for Layout {
     }
 }
 
-/// How hosts are reached by SSH. What is not given comes from the user's own ssh configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Ssh {
-    /// The login user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// The port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// A private key's file, `~` for the home directory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// Jump hosts, `[user@]host[:port]`, joined with commas.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub jump: Option<String>,
-    /// How to become root.
-    pub sudo: Sudo,
-    /// What to do with a host that known_hosts does not name.
-    pub host_key: HostKeyPolicy,
-    /// The known_hosts file; `~/.ssh/known_hosts` when not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub known_hosts: Option<String>,
-}
-
 /// One member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -372,52 +347,6 @@ pub struct MemberSpec {
     /// The member should go; a later release.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
-}
-
-/// A host: `local`, `[user@]host[:port]`, or a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "`local`, `[user@]host[:port]`, `{ ssh = \"host\", .. }` or `{ vagrant = \"machine\" }`"
-)]
-pub enum HostSpec {
-    /// `local` or `[user@]host[:port]`.
-    Text(String),
-    /// An SSH host with settings of its own.
-    Ssh(SshHost),
-    /// A Vagrant machine of the Vagrantfile beside the topology file.
-    Vagrant(VagrantHost),
-}
-
-/// An SSH host with settings of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SshHost {
-    /// The host, as `[user@]host[:port]`.
-    pub ssh: String,
-    /// The login user.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// The port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// A private key's file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// Jump hosts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jump: Option<String>,
-    /// How to become root.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sudo: Option<Sudo>,
-}
-
-/// A Vagrant machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct VagrantHost {
-    /// The machine's name in the Vagrantfile.
-    pub vagrant: String,
 }
 
 /// An address or name, or the interface to read the address of.

@@ -1,5 +1,5 @@
-use super::super::Document;
 use super::*;
+use crate::file::Document;
 use crate::finding::Verdict;
 
 fn findings(head: &str, members: &str) -> Vec<(&'static str, Verdict, String)> {

@@ -2,43 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::document::KeyPath;
-use super::spec::{Plane, Spec};
-use crate::finding::{Check, Finding};
+use super::rows::{FLAG_IN_VERSION, FLAG_OWNED, FLAG_VALUE, TLS_CONTRADICTION, UNKNOWN_FLAG};
+use crate::file::{KeyPath, Plane, Spec};
+use crate::finding::Finding;
 use crate::flag::{FlagValue, Owned, Presence, Row, Successor, lookup, nearest};
-
-pub(super) const UNKNOWN_FLAG: Check = Check {
-    id: "unknown-flag",
-    title: "a flag that no etcd has",
-    about: "etcd refuses to start with an unknown flag. As a variable it would be passed over in silence (etcd issue 11298).",
-    advice: "`etcdup flags` lists the flags of the version",
-};
-pub(super) const FLAG_IN_VERSION: Check = Check {
-    id: "flag-not-in-version",
-    title: "a flag that this version does not have",
-    about: "Flags come and go, in patch releases too: 3.7 dropped all --experimental flags, 3.6 those of the v2 store. Many \
-            live on under another name or as a feature gate.",
-    advice: "use the flag's successor, or another version",
-};
-pub(super) const FLAG_OWNED: Check = Check {
-    id: "flag-owned",
-    title: "a flag that etcdup sets itself",
-    about: "Names, URLs, paths and the initial cluster follow from the rest of the file. Given twice they could contradict it.",
-    advice: "leave the flag out; the file's other keys decide it",
-};
-pub(super) const FLAG_VALUE: Check = Check {
-    id: "flag-value",
-    title: "a value that does not fit its flag",
-    about: "etcd refuses to start with a value of the wrong kind, and election timeouts must be at least five heartbeats and \
-            at most 50 s, the same on every member.",
-    advice: "`etcdup flags` says what each flag takes",
-};
-pub(super) const TLS_CONTRADICTION: Check = Check {
-    id: "tls-contradiction",
-    title: "a TLS flag that contradicts [security]",
-    about: "[security] and [certificates] decide every certificate flag; a TLS flag on a plain plane does nothing.",
-    advice: "leave the flag out, or change [security]",
-};
 
 pub(super) fn lint_flags(spec: &Spec, findings: &mut Vec<Finding>) {
     table(spec, &spec.flags, &KeyPath::root("flags"), findings);

@@ -1,79 +1,33 @@
-//! Checks of the topology as meant: of names, addresses, ports and paths, some of which only hosts know.
+//! Checks of the topology as it is meant, once every address is known.
 
 use std::collections::BTreeMap;
 
-use super::document::KeyPath;
-use super::lint::ADDRESS;
-use super::resolve::{Member, Topology};
-use super::spec::Plane;
-use super::target::HostTarget;
-use crate::finding::{Check, Finding};
+use super::duplicate::duplicate_name;
+use super::rows::{ADDRESS, DUPLICATE_ADDRESS, PATH_CLASH, PLAIN_EXPOSED, PORT_CLASH, SYSTEM_PATH};
+use crate::file::{KeyPath, Plane, Spec};
+use crate::finding::Finding;
+use crate::host::HostTarget;
 use crate::name::MemberName;
 use crate::path::HostPath;
-
-pub(super) const DUPLICATE_NAME: Check = Check {
-    id: "duplicate-name",
-    title: "two members have one name",
-    about: "etcd tells members apart by name while a cluster forms; two of one name never do.",
-    advice: "give each member a name of its own",
-};
-pub(super) const DUPLICATE_ADDRESS: Check = Check {
-    id: "duplicate-address",
-    title: "two members have one URL",
-    about: "Two members with the same address and peer port would be one to their peers. Users have noticed only \
-            after an outage that two hosts were the same (kubespray issue 2111).",
-    advice: "give each member its own address, or its own ports where members share a host",
-};
-pub(super) const PORT_CLASH: Check = Check {
-    id: "port-clash",
-    title: "members of one host want one port",
-    about: "Members that share a host also share its ports. Each needs its own client, peer and metrics port.",
-    advice: "set client-port, peer-port and metrics-port for the member",
-};
-pub(super) const PATH_CLASH: Check = Check {
-    id: "path-clash",
-    title: "members of one host want one directory",
-    about: "Two members in one data directory destroy each other's data.",
-    advice: "leave `data` out, or name a directory for each member",
-};
-pub(super) const PLAIN_EXPOSED: Check = Check {
-    id: "plain-exposed",
-    title: "plain HTTP that the network can reach",
-    about: "Whoever reaches a plain client port reads and changes everything in etcd, Kubernetes' secrets too.",
-    advice: "use `mutual`, listen on loopback, or say `allow-plain = true` under [security]",
-};
-pub(super) const SYSTEM_PATH: Check = Check {
-    id: "system-path",
-    title: "a directory that belongs to the system",
-    about: "Directories for certificates, data and binaries are created, and their mode and owner are set. On /etc or /usr that \
-            would break the host; inside one another they would be in each other's way.",
-    advice: "name a directory of etcd's own, such as /etc/etcd",
-};
+use crate::topology::{Member, Topology};
 
 /// All that is wrong or questionable once every name and address is known.
 #[must_use]
-pub fn lint_resolved(topology: &Topology) -> Vec<Finding> {
+pub fn lint_resolved(spec: &Spec, topology: &Topology) -> Vec<Finding> {
     let mut findings = Vec::new();
-    duplicates(topology, &mut findings);
+    duplicates(spec, topology, &mut findings);
     security(topology, &mut findings);
     clashes(topology, &mut findings);
-    places(topology, &mut findings);
+    places(spec, topology, &mut findings);
     discovery(topology, &mut findings);
     findings
 }
 
-pub(super) fn duplicate_name(name: &MemberName, first: usize, index: usize) -> Finding {
-    let evidence = format!("member {} of the file is called `{name}` too", first + 1);
-    DUPLICATE_NAME
-        .error(name, evidence)
-        .at(KeyPath::member(index).key("name"))
-}
-
-fn duplicates(topology: &Topology, findings: &mut Vec<Finding>) {
+fn duplicates(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
     let mut urls: BTreeMap<String, usize> = BTreeMap::new();
     let mut names: BTreeMap<&MemberName, usize> = BTreeMap::new();
     for (index, member) in topology.members.iter().enumerate() {
-        let given = &topology.spec.member[index];
+        let given = &spec.member[index];
         if let Some(first) = names.insert(&member.name, index)
             && given.name.is_none()
         {
@@ -108,7 +62,7 @@ fn duplicates(topology: &Topology, findings: &mut Vec<Finding>) {
 
 /// SRV records point at names, and certificates are compared with them.
 fn discovery(topology: &Topology, findings: &mut Vec<Finding>) {
-    if topology.spec.discovery.is_none() {
+    if topology.discovery.is_none() {
         return;
     }
     for member in topology
@@ -130,7 +84,7 @@ fn discovery(topology: &Topology, findings: &mut Vec<Finding>) {
 }
 
 fn security(topology: &Topology, findings: &mut Vec<Finding>) {
-    let security = &topology.spec.security;
+    let security = &topology.security;
     if security.allow_plain {
         return;
     }
@@ -157,7 +111,7 @@ fn security(topology: &Topology, findings: &mut Vec<Finding>) {
 }
 
 /// Directories that are the system's, and those of one member that lie in each other.
-fn places(topology: &Topology, findings: &mut Vec<Finding>) {
+fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
     const SYSTEM: [&str; 24] = [
         "/bin",
         "/boot",
@@ -203,7 +157,7 @@ fn places(topology: &Topology, findings: &mut Vec<Finding>) {
             }
         }
         // Binaries lie in a directory per version: `/opt` itself may hold those.
-        let binaries = topology.spec.layout.binaries.as_ref();
+        let binaries = spec.layout.binaries.as_ref();
         let spoilt = |path: &&HostPath| {
             SYSTEM.contains(&path.as_str()) && !["/opt", "/srv"].contains(&path.as_str())
         };
@@ -242,8 +196,7 @@ fn places(topology: &Topology, findings: &mut Vec<Finding>) {
 
 /// Where the sshd of a member's host listens. A port of etcd's is a slip in the host, which has its own finding.
 fn ssh_port(topology: &Topology, member: &Member) -> Option<u16> {
-    let host = &topology.spec.member.get(member.index)?.host;
-    match HostTarget::from_spec(host, &topology.spec.ssh) {
+    match topology.hosts.get(&member.host)? {
         HostTarget::Ssh(ssh) => {
             Some(ssh.port.unwrap_or(22)).filter(|port| !matches!(port, 2379 | 2380))
         }

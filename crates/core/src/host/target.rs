@@ -1,86 +1,7 @@
 //! Hosts as they are reached.
 
-use std::fmt;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use super::spec::{HostSpec, Ssh};
-
-/// How to become root on a host.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Sudo {
-    /// With sudo, without a password, when the login user is not root.
-    #[default]
-    Auto,
-    /// Not at all: the login user does everything.
-    Never,
-    /// With sudo and a password, asked once.
-    Password,
-}
-
-/// What to do with a host that known_hosts does not name. A changed key is always refused.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum HostKeyPolicy {
-    /// Refuse it.
-    #[default]
-    Strict,
-    /// Accept it and write its key down.
-    AcceptNew,
-}
-
-/// What tells one host from another in reports: `local`, or `[user@]host[:port]` as written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct HostId(String);
-
-impl HostId {
-    /// An id from what the file says.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for HostId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
+use super::id::HostId;
+use crate::file::{HostKeyPolicy, HostSpec, Ssh, Sudo};
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +99,7 @@ fn jumps(text: &str) -> Vec<String> {
 }
 
 /// `[user@]host[:port]`, an IPv6 address in brackets where a port follows.
-pub(super) fn split_login(text: &str) -> (Option<String>, String, Option<u16>) {
+pub fn split_login(text: &str) -> (Option<String>, String, Option<u16>) {
     let (user, rest) = match text.rsplit_once('@') {
         Some((user, rest)) => (Some(user.to_owned()), rest),
         None => (None, text),

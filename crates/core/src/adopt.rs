@@ -1,0 +1,7 @@
+//! From what runs to a topology file that says the same: for clusters that somebody else made.
+
+mod read;
+mod write;
+
+pub use read::{AdoptError, Adoptee};
+pub use write::{OperatorFiles, Select, adopt};

@@ -1,0 +1,184 @@
+//! What a certificate says, and whether that is what was asked for.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::request::CertRequest;
+use crate::url::Address;
+
+/// What a certificate says, as far as etcd and etcdup care.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CertFacts {
+    /// The common name.
+    pub name: String,
+    /// The issuer's common name.
+    pub issuer: String,
+    /// The names and addresses it is good for. Those that are neither are in `odd_sans`.
+    pub sans: BTreeSet<Address>,
+    /// SANs of another kind, or unreadable ones.
+    pub odd_sans: Vec<String>,
+    /// Good for a server.
+    pub server: bool,
+    /// Good for a client.
+    pub client: bool,
+    /// It is a CA.
+    pub authority: bool,
+    /// From when.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+    /// SHA-256 of the certificate, hex.
+    pub fingerprint: String,
+    /// The subject key id, hex; empty when not there.
+    pub key_id: String,
+    /// The issuer's key id, hex; empty when not there.
+    pub issuer_key_id: String,
+}
+
+/// Why a certificate does not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unmet {
+    /// Another CA issued it.
+    #[error("issued by `{found}`, not by this cluster's CA")]
+    Issuer {
+        /// Who did.
+        found: String,
+    },
+    /// It is good for other names.
+    #[error("good for {found}, not for {expected}")]
+    Sans {
+        /// What is wanted and missing.
+        expected: String,
+        /// What it is good for.
+        found: String,
+    },
+    /// It lacks a key usage.
+    #[error("not meant for a {0}")]
+    Usage(&'static str),
+    /// Less than a third of its life is left.
+    #[error("ends at {end}: less than a third of its life is left")]
+    Ending {
+        /// When it ends.
+        end: Timestamp,
+    },
+    /// It is no longer good.
+    #[error("ended at {end}")]
+    Ended {
+        /// When it ended.
+        end: Timestamp,
+    },
+    /// It is not good yet.
+    #[error("good only from {start}")]
+    TooEarly {
+        /// When it begins.
+        start: Timestamp,
+    },
+}
+
+impl CertFacts {
+    /// Whether this certificate does what was asked for, at this time, from the CA with this key id.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn meets(
+        &self,
+        wanted: &CertRequest,
+        authority_key_id: &str,
+        now: Timestamp,
+    ) -> Result<(), Unmet> {
+        if !authority_key_id.is_empty() && self.issuer_key_id != authority_key_id {
+            return Err(Unmet::Issuer {
+                found: self.issuer.clone(),
+            });
+        }
+        if wanted.usage.serves() && !self.server {
+            return Err(Unmet::Usage("server"));
+        }
+        if !self.client {
+            return Err(Unmet::Usage("client"));
+        }
+        let missing: Vec<_> = wanted
+            .sans
+            .difference(&self.sans)
+            .map(ToString::to_string)
+            .collect();
+        if !missing.is_empty() {
+            return Err(Unmet::Sans {
+                expected: missing.join(", "),
+                found: print_sans(&self.sans),
+            });
+        }
+        self.in_time(now)?;
+        if self.is_due(now) {
+            Err(Unmet::Ending {
+                end: self.not_after,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether it is good at this time.
+    ///
+    /// # Errors
+    /// When it is not good yet or no longer.
+    pub fn in_time(&self, now: Timestamp) -> Result<(), Unmet> {
+        if now < self.not_before {
+            return Err(Unmet::TooEarly {
+                start: self.not_before,
+            });
+        }
+        if now >= self.not_after {
+            return Err(Unmet::Ended {
+                end: self.not_after,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether whoever connects to this address accepts it: Go compares the address or name of the URL with the SANs, a
+    /// wildcard for one label, and takes no notice of the common name.
+    #[must_use]
+    pub fn covers(&self, address: &Address) -> bool {
+        let Address::Name(name) = address else {
+            return self.sans.contains(address);
+        };
+        let exact = |san: &Address| matches!(san, Address::Name(san) if san.as_str().eq_ignore_ascii_case(name.as_str()));
+        // A wildcard is no address, so it is among the odd ones.
+        let parent = name.as_str().split_once('.').map(|(_, parent)| parent);
+        let wildcard = |san: &String| {
+            let domain = san.strip_prefix("*.");
+            domain.is_some_and(|domain| {
+                parent.is_some_and(|parent| parent.eq_ignore_ascii_case(domain))
+            })
+        };
+        self.sans.iter().any(exact) || self.odd_sans.iter().any(wildcard)
+    }
+
+    /// Whether less than a third of its life is left.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let life = self.not_after.duration_since(self.not_before);
+        self.not_after.duration_since(now) < life / 3
+    }
+
+    /// What is left of its life.
+    #[must_use]
+    pub fn left(&self, now: Timestamp) -> SignedDuration {
+        self.not_after.duration_since(now)
+    }
+}
+
+/// SANs as a reader wants them.
+#[must_use]
+pub fn print_sans(sans: &BTreeSet<Address>) -> String {
+    if sans.is_empty() {
+        return "no SANs".to_owned();
+    }
+    sans.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,20 @@
+//! The topology as written: the file, its keys and their places.
+
+mod document;
+mod key_path;
+mod parse;
+mod places;
+mod set;
+mod spec;
+
+pub use document::Document;
+pub use key_path::{KeyPath, SetError};
+pub use parse::{ParseError, line_column};
+pub use places::Span;
+pub use spec::{
+    AddressSpec, Archive, Authority, Binaries, CertificateFiles, CertificateSource, Certificates,
+    CfsslFiles, ClientCertificate, Directory, Discovery, Download, FileSpec, HostBinaries,
+    HostKeyPolicy, HostSpec, Interface, Layout, ListenSpec, MemberSpec, OperatorSource, Plane, Pod,
+    Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind, Security, Spec, Ssh, SshHost, Sudo,
+    Time, VagrantHost,
+};

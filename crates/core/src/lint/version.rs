@@ -1,0 +1,55 @@
+//! Checks of the version: known issues, and releases that this etcdup does not know.
+
+use super::rows::{VERSION_HAZARD, VERSION_UNKNOWN};
+use crate::file::{KeyPath, Spec};
+use crate::finding::Finding;
+use crate::known_issue::{Advisory, Weight, advisories};
+use crate::version::{KNOWN_MINORS, NEWEST_PATCHES};
+
+pub(super) fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
+    let at = || KeyPath::root("etcd");
+    let Some(column) = spec.etcd.column() else {
+        let known = KNOWN_MINORS.map(|minor| format!("3.{minor}")).join(", ");
+        let evidence = format!("{} is of no known minor ({known})", spec.etcd);
+        findings.push(VERSION_UNKNOWN.error(&spec.etcd, evidence).at(at()));
+        return;
+    };
+    if !spec.etcd.is_known() {
+        let newest = format!("3.{}.{}", KNOWN_MINORS[column], NEWEST_PATCHES[column]);
+        let evidence = format!(
+            "{} is newer than {newest}, the newest known; its flags are taken to be the same",
+            spec.etcd
+        );
+        findings.push(VERSION_UNKNOWN.warning(&spec.etcd, evidence).at(at()));
+    }
+    let (refused, warned): (Vec<&Advisory>, Vec<&Advisory>) =
+        advisories(&spec.etcd).partition(|advisory| advisory.weight == Weight::Refuse);
+    // All at once: a box for each would drown what matters.
+    if let Some(evidence) = known_issues(spec, &refused) {
+        let finding = VERSION_HAZARD.error(&spec.etcd, evidence);
+        findings.push(finding.at(at()).advise(way_out(&refused)));
+    } else if let Some(evidence) = known_issues(spec, &warned) {
+        let finding = VERSION_HAZARD.warning(&spec.etcd, evidence);
+        findings.push(finding.at(at()).advise(way_out(&warned)));
+    }
+}
+
+/// The known issues of a release in one line.
+fn known_issues(spec: &Spec, advisories: &[&Advisory]) -> Option<String> {
+    let what: Vec<String> = advisories
+        .iter()
+        .map(|advisory| format!("{} ({})", advisory.what, advisory.source))
+        .collect();
+    (!what.is_empty()).then(|| format!("{} has known issues: {}", spec.etcd, what.join("; ")))
+}
+
+/// The first release without any of them.
+fn way_out(advisories: &[&Advisory]) -> String {
+    let fixed = advisories
+        .iter()
+        .filter(|advisory| advisory.fixed != u64::MAX);
+    match fixed.max_by_key(|advisory| advisory.fixed) {
+        Some(last) => format!("use 3.{}.{} or later", last.minor, last.fixed),
+        None => "use a newer minor".to_owned(),
+    }
+}
