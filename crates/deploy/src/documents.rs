@@ -22,7 +22,7 @@ pub fn plan_document(plan: &Plan) -> Value {
     };
     json!({
         "format": "etcdup/plan/1",
-        "cluster": plan.planner.topology.cluster,
+        "cluster": plan.planner.topology().cluster,
         "changes": !plan.is_empty(),
         "stages": stages,
         "ending": ending,
@@ -63,14 +63,14 @@ fn stage_json(stage: &Stage) -> Value {
 #[must_use]
 pub fn status_document(planner: &Planner, seen: &Observation) -> Value {
     let one = |member: &etcdup_core::topology::Member| json!({ "name": member.name, "host": member.host, "seen": seen.members.get(&member.name) });
-    let members: Vec<_> = planner.topology.members.iter().map(one).collect();
-    json!({ "format": "etcdup/status/1", "cluster": planner.topology.cluster, "members": members })
+    let members: Vec<_> = planner.topology().members.iter().map(one).collect();
+    json!({ "format": "etcdup/status/1", "cluster": planner.topology().cluster, "members": members })
 }
 
 /// Every finding and the weightiest verdict.
 #[must_use]
 pub fn verify_document(verdicts: &Verdicts) -> Value {
-    let cluster = &verdicts.planner.topology.cluster;
+    let cluster = &verdicts.planner.topology().cluster;
     json!({ "format": "etcdup/verify/1", "cluster": cluster, "verdict": verdicts.worst(), "findings": verdicts.findings })
 }
 

@@ -19,7 +19,7 @@ use etcdup_core::stage::{
 };
 use etcdup_core::topology::Topology;
 use etcdup_host::{Header, StageInput, StageReport, Stamp, Supply, query_text};
-use etcdup_planner::{Planner, queries};
+use etcdup_planner::Planner;
 use etcdup_transport::{Metered, Transport};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -115,7 +115,7 @@ impl Run<'_> {
             what: format!("move leadership from {from} to {to}"),
             why,
         };
-        let topology = &self.planner.topology;
+        let topology = self.planner.topology();
         let leader = topology
             .member(from)
             .ok_or_else(|| failed("no such member".to_owned()))?;
@@ -161,8 +161,8 @@ impl Run<'_> {
             .into_iter()
             .map(|(host, link, input)| {
                 let epoch = self.leases.epochs.get(host).copied().unwrap_or(0);
-                let state = state_of(&self.planner.topology, host);
-                let cluster = self.planner.topology.cluster.as_str();
+                let state = state_of(self.planner.topology(), host);
+                let cluster = self.planner.topology().cluster.as_str();
                 let header = Header {
                     state: &state,
                     cluster,
@@ -171,7 +171,7 @@ impl Run<'_> {
                 }
                 .line();
                 let provided = provided(self.planner, seen);
-                let queries = query_text(&queries(self.planner, host, &provided, false));
+                let queries = query_text(&self.planner.queries(host, &provided, false));
                 let (host, events) = (host.clone(), self.session.events.clone());
                 let progress = self.session.settings.progress.clone();
                 let key = host.clone();
@@ -321,11 +321,11 @@ impl Run<'_> {
         view: Option<&HostView>,
         stage: &Stage,
     ) -> Result<(), DeployError> {
-        let topology = &self.planner.topology;
+        let topology = self.planner.topology();
         let mut record = view.and_then(HostView::record).cloned().unwrap_or_default();
         record.format = "etcdup/record/1".to_owned();
         record.generation += 1;
-        if matches!(self.planner.goal, Goal::Reset { .. }) {
+        if matches!(self.planner.goal(), Goal::Reset { .. }) {
             record.resets += 1;
             // What was known of the old cluster must not keep the next one from being bootstrapped.
             record.cluster = None;
@@ -341,7 +341,7 @@ impl Run<'_> {
                 .to_string(),
         });
         if stage.key.as_str() == "bootstrap" {
-            record.begun = Some(self.planner.generation());
+            record.begun = Some(self.planner.target().generation());
         }
         let steps = match &stage.work {
             Work::Hosts(tasks) => tasks.get(host).map_or(&[][..], Vec::as_slice),

@@ -18,7 +18,7 @@ use etcdup_core::stage::{Content, Goal};
 use etcdup_core::topology::{ResolveError, Topology, peer_services, resolve};
 use etcdup_core::url::Address;
 use etcdup_host::{Header, query_text, read_answer, refusal};
-use etcdup_planner::{Planner, queries};
+use etcdup_planner::Planner;
 use etcdup_render::UnitTemplate;
 use etcdup_transport::{DialError, Output, Transport};
 use jiff::Timestamp;
@@ -47,12 +47,12 @@ impl Session {
             let vault = self.vault.lock().await;
             seen.authority = vault.view();
             seen.clients = vault.clients();
-            seen.sources = vault.sources(Some(&planner.topology));
+            seen.sources = vault.sources(Some(planner.topology()));
         }
-        let hosts: Vec<HostId> = planner.topology.hosts.keys().cloned().collect();
+        let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.look(&planner, &hosts, true, &mut seen).await;
         let planner = planner.of_generation(&seen, template.as_ref())?;
-        self.ask_members(&planner.topology, &mut seen).await;
+        self.ask_members(planner.topology(), &mut seen).await;
         self.try_ways(&planner, &mut seen).await;
         self.look_up_srv(&planner, &mut seen).await;
         Ok((planner, seen))
@@ -156,9 +156,9 @@ impl Session {
         let work: Vec<_> = hosts
             .iter()
             .map(|host| {
-                let (link, state) = (self.link(host), state_of(&planner.topology, host));
-                let text = queries(planner, host, &provided(planner, seen), measure);
-                let cluster = planner.topology.cluster.to_string();
+                let (link, state) = (self.link(host), state_of(planner.topology(), host));
+                let text = planner.queries(host, &provided(planner, seen), measure);
+                let cluster = planner.topology().cluster.to_string();
                 let id = host.clone();
                 let view = async move { look_at(&id, link, &state, &cluster, text).await };
                 (host.clone(), view)
@@ -171,7 +171,7 @@ impl Session {
 
     /// Dials, from each host that has a member yet to start, the peer ports of the others.
     async fn try_ways(&self, planner: &Planner, seen: &mut Observation) {
-        let topology = &planner.topology;
+        let topology = planner.topology();
         let work: Vec<_> = topology
             .members
             .iter()
@@ -216,7 +216,7 @@ impl Session {
 impl Session {
     /// Asks the resolver of each host that has a member yet to start for the peers' services.
     async fn look_up_srv(&self, planner: &Planner, seen: &mut Observation) {
-        let topology = &planner.topology;
+        let topology = planner.topology();
         let Some(services) = peer_services(topology) else {
             return;
         };
@@ -278,7 +278,7 @@ pub fn unit_template(
 /// connects from is accepted as it is, and a dead resolver must not cost its time.
 pub(crate) fn provided(planner: &Planner, seen: &Observation) -> Vec<CertFacts> {
     let mut found = Vec::new();
-    for member in &planner.topology.members {
+    for member in &planner.topology().members {
         let own = Some(member.listen).filter(|ip| !ip.is_unspecified());
         let from = member.address.ip().or(own);
         let facts = planner

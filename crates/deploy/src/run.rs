@@ -133,8 +133,8 @@ impl Session {
         }
         let architectures = architectures(plan);
         let preparing = release::prepare(
-            &plan.planner.topology.binaries,
-            &plan.planner.topology.version,
+            &plan.planner.topology().binaries,
+            &plan.planner.topology().version,
             &self.base,
             &self.settings.cache,
             &architectures,
@@ -147,7 +147,7 @@ impl Session {
             }
         };
         let leases = self
-            .take_leases(&plan.planner.topology, verb, &plan.writes())
+            .take_leases(plan.planner.topology(), verb, &plan.writes())
             .await?;
         let run = Run {
             session: self,
@@ -165,11 +165,11 @@ impl Session {
         let planner = &plan.planner;
         let mut seen = plan.seen.clone();
         // While a person read the plan, or another held the lease, the world went on.
-        let hosts: Vec<HostId> = planner.topology.hosts.keys().cloned().collect();
+        let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.look(planner, &hosts, false, &mut seen).await;
-        self.ask_members(&planner.topology, &mut seen).await;
+        self.ask_members(planner.topology(), &mut seen).await;
         seen.at = jiff::Timestamp::now();
-        let members = &planner.topology.members;
+        let members = &planner.topology().members;
         let approval = Approval::of(&plan.forecast.stages, members);
         let mut done: Vec<Stage> = Vec::new();
         loop {
@@ -229,13 +229,13 @@ impl Session {
             title,
         });
         self.wait(&plan.planner, &stage.before, seen).await?;
-        let topology = &plan.planner.topology;
+        let topology = plan.planner.topology();
         if stage.before.is_empty() && !stage.stops(&topology.members).is_empty() {
             // What is known may be as old as the last upload; whether a member can be spared is asked just before.
             let all = topology.members.iter().map(|member| member.name.clone());
             self.ask_some(topology, seen, &all.collect()).await;
         }
-        let allowed = permit(&plan.planner.topology, stage, seen).map_err(|reason| {
+        let allowed = permit(plan.planner.topology(), stage, seen).map_err(|reason| {
             DeployError::NotPermitted {
                 stage: stage.title.clone(),
                 why: reason.to_string(),
@@ -275,7 +275,7 @@ impl Session {
             }
             let asked = asked_by(gates, planner);
             if !asked.is_empty() {
-                self.ask_some(&planner.topology, seen, &asked).await;
+                self.ask_some(planner.topology(), seen, &asked).await;
             }
             let mut open = Vec::new();
             for (index, gate) in gates.iter().enumerate() {
@@ -329,11 +329,11 @@ impl Session {
                 None => return Vec::new(),
             },
         };
-        let Ok((_, fresh)) = self.observe(planner.goal.clone()).await else {
+        let Ok((_, fresh)) = self.observe(planner.goal().clone()).await else {
             return Vec::new();
         };
         let of = |seen: &Observation| {
-            let member = planner.topology.member(name)?;
+            let member = planner.topology().member(name)?;
             seen.host(&member.host)?.console.get(name).cloned()
         };
         of(&fresh).or_else(|| of(seen)).unwrap_or_default()
@@ -358,7 +358,7 @@ impl Session {
     }
 
     async fn judge(&self, planner: &Planner, seen: Observation) -> (Vec<Finding>, Observation) {
-        let topology = &planner.topology;
+        let topology = planner.topology();
         let (asked, unseen) = self.running(topology, &seen);
         let demands = topology.security.client == etcdup_core::file::Plane::Mutual;
         let mut members = match self.access().await {
@@ -435,7 +435,7 @@ fn waits_for(gate: &Gate) -> Option<&MemberName> {
 fn hosts_of(open: &[(&Gate, etcdup_core::stage::Reason)], planner: &Planner) -> Vec<HostId> {
     let members = open.iter().filter_map(|(gate, _)| waits_for(gate));
     let hosts: BTreeSet<HostId> = members
-        .filter_map(|name| Some(planner.topology.member(name)?.host.clone()))
+        .filter_map(|name| Some(planner.topology().member(name)?.host.clone()))
         .collect();
     hosts.into_iter().collect()
 }
@@ -448,7 +448,7 @@ fn hopeless(
 ) -> Option<Vec<String>> {
     let members = open.iter().filter_map(|(gate, _)| waits_for(gate));
     let mut consoles = members.filter_map(|name| {
-        let host = seen.host(&planner.topology.member(name)?.host)?;
+        let host = seen.host(&planner.topology().member(name)?.host)?;
         if host.processes.contains_key(name) {
             return None;
         }
@@ -465,7 +465,7 @@ fn hopeless(
 fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
     let all = || {
         planner
-            .topology
+            .topology()
             .members
             .iter()
             .map(|member| member.name.clone())

@@ -8,8 +8,7 @@ use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::Member;
 
 use crate::identity::{Formation, Start, start_of};
-use crate::planner::Planner;
-use crate::trust::ca_artifact;
+use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[DRIFT];
 
@@ -103,15 +102,15 @@ impl Assessment<'_> {
 
 /// How a member stands; `None` when its host was not seen.
 pub(crate) fn assess<'a>(
-    planner: &'a Planner,
+    target: &'a Target,
     seen: &'a Observation,
     member: &'a Member,
     formation: Formation,
 ) -> Option<Assessment<'a>> {
-    let starts = start_of(planner, seen, formation, member);
+    let starts = start_of(target, seen, formation, member);
     let formed = starts == Start::Existing;
     let host = seen.host(&member.host)?;
-    let wanted = planner.wanted(member);
+    let wanted = target.wanted(member);
     let process = host.processes.get(&member.name);
     let start = if formed {
         &wanted.settled
@@ -120,12 +119,12 @@ pub(crate) fn assess<'a>(
     };
     let mut files = Vec::new();
     for artifact in &wanted.certificates {
-        if let Some(difference) = file(planner, seen, member, host, artifact) {
+        if let Some(difference) = file(target, seen, member, host, artifact) {
             files.push((artifact, difference));
         }
     }
     couple_keys(&wanted.certificates, &mut files);
-    if let Some(difference) = start_file(planner, member, host, start, formed) {
+    if let Some(difference) = start_file(target, member, host, start, formed) {
         files.push((start, difference));
     }
     Some(Assessment {
@@ -137,9 +136,9 @@ pub(crate) fn assess<'a>(
         serves: seen.serves(&member.name),
         answers: seen.member(&member.name).is_some(),
         votes: seen.is_healthy_voter(&member.name),
-        binaries: binaries(planner, member, host),
+        binaries: binaries(target, member, host),
         files,
-        running: running(planner, member, host, process),
+        running: running(target, member, host, process),
     })
 }
 
@@ -173,7 +172,7 @@ fn place(file: &FileView, artifact: &Artifact) -> Option<String> {
 
 /// A certificate, a key or the CA's certificate.
 fn file(
-    planner: &Planner,
+    target: &Target,
     seen: &Observation,
     member: &Member,
     host: &HostView,
@@ -192,9 +191,11 @@ fn file(
         };
         return Some(difference(path, "is missing", weight));
     };
-    let is_ca = ca_artifact(planner, member).is_some_and(|ca| ca.path == *path);
+    let is_ca = target
+        .ca_artifact(member)
+        .is_some_and(|ca| ca.path == *path);
     let content = match &artifact.content {
-        Content::Text(_) => (found.sha256.as_deref() != planner.wanted(member).sum(path))
+        Content::Text(_) => (found.sha256.as_deref() != target.wanted(member).sum(path))
             .then(|| "differs from the rendered file".to_owned()),
         Content::Authority => authority(seen, host, artifact),
         Content::Issued {
@@ -313,16 +314,16 @@ fn request(artifact: &Artifact) -> Option<&CertRequest> {
 /// The unit or start file. What counts at first start only is no reason to restart; anything else is, unless systemd
 /// has not even read the file that somebody changed.
 fn start_file(
-    planner: &Planner,
+    target: &Target,
     member: &Member,
     host: &HostView,
     wanted: &Artifact,
     formed: bool,
 ) -> Option<Difference> {
     let found = host.files.get(&wanted.path);
-    if planner.topology.keep_unit {
+    if target.topology.keep_unit {
         let process = host.processes.get(&member.name);
-        let flags = &planner.wanted(member).flags;
+        let flags = &target.wanted(member).flags;
         let keeps = match process {
             Some(process) => process.flags.differences(flags).is_empty(),
             None => found.is_some(),
@@ -336,21 +337,21 @@ fn start_file(
         return Some(difference(&wanted.path, "is missing", Weight::Quiet));
     };
     let sum = found.sha256.as_deref().unwrap_or_default();
-    let right = planner.wanted(member).sum(&wanted.path);
+    let right = target.wanted(member).sum(&wanted.path);
     // Until the bootstrap has ended both files are right for a member with data: etcd ignores the state once it has any.
     let has_data = matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_)));
     let same = if formed {
         Some(sum) == right
     } else {
-        planner.wanted(member).is_fresh(sum) || has_data && Some(sum) == right
+        target.wanted(member).is_fresh(sum) || has_data && Some(sum) == right
     };
     if same {
         return place(found, wanted).map(|why| difference(&wanted.path, why, Weight::Quiet));
     }
-    if formed && planner.wanted(member).is_fresh(sum) {
+    if formed && target.wanted(member).is_fresh(sum) {
         // The kubelet restarts a pod whose manifest changes. It is worth that: until then an emptied directory would come up
         // as a new cluster (kubespray issue 13261).
-        let weight = if planner.is_pod() {
+        let weight = if target.is_pod() {
             Weight::Settle
         } else {
             Weight::Quiet
@@ -361,7 +362,7 @@ fn start_file(
     if let (Some(text), Content::Text(wanted_text)) = (&found.text, &wanted.content)
         && lasting(text) == lasting(wanted_text)
     {
-        if planner.is_pod() {
+        if target.is_pod() {
             // Writing it would restart the pod: it is brought up to date with its next real change.
             return None;
         }
@@ -404,14 +405,14 @@ fn lasting(text: &str) -> Vec<&str> {
 }
 
 /// Whether a member's binaries must be installed.
-pub(crate) fn binaries(planner: &Planner, member: &Member, host: &HostView) -> Option<Difference> {
-    let etcd = &planner.wanted(member).etcd;
-    if planner.is_pod() {
-        let image = etcdup_render::image(&planner.topology);
-        let loads = planner.topology.pod.archive.is_some() && !host.images.contains(&image);
+pub(crate) fn binaries(target: &Target, member: &Member, host: &HostView) -> Option<Difference> {
+    let etcd = &target.wanted(member).etcd;
+    if target.is_pod() {
+        let image = etcdup_render::image(&target.topology);
+        let loads = target.topology.pod.archive.is_some() && !host.images.contains(&image);
         return loads.then(|| difference(image, "is not loaded", Weight::Quiet));
     }
-    if matches!(planner.topology.binaries, Binaries::Host(_)) {
+    if matches!(target.topology.binaries, Binaries::Host(_)) {
         return None;
     }
     let Some(found) = host.files.get(etcd) else {
@@ -429,16 +430,16 @@ pub(crate) fn binaries(planner: &Planner, member: &Member, host: &HostView) -> O
 }
 
 fn running(
-    planner: &Planner,
+    target: &Target,
     member: &Member,
     host: &HostView,
     process: Option<&EtcdProcess>,
 ) -> Vec<Difference> {
     let mut found = Vec::new();
-    let wanted = planner.wanted(member);
+    let wanted = target.wanted(member);
     if let Some(process) = process {
-        let of_host = matches!(planner.topology.binaries, Binaries::Host(_));
-        if process.exe != wanted.etcd.as_str() && !of_host && !planner.is_pod() {
+        let of_host = matches!(target.topology.binaries, Binaries::Host(_));
+        if process.exe != wanted.etcd.as_str() && !of_host && !target.is_pod() {
             found.push(difference(
                 "binary",
                 format!("{} runs, wanted {}", process.exe, wanted.etcd),
@@ -462,7 +463,7 @@ fn running(
         let why = "is newer than the running pod: the kubelet has not applied it";
         found.push(difference(manifest, why, Weight::Restart));
     }
-    if !planner.is_pod() {
+    if !target.is_pod() {
         found.extend(links(member, host));
     }
     found.extend(drop_ins(member, host));
@@ -474,7 +475,7 @@ fn running(
         .units
         .get(&member.layout.unit)
         .is_some_and(|unit| unit.enabled);
-    if planner.is_systemd() && !enabled {
+    if target.is_systemd() && !enabled {
         found.push(difference(
             &member.layout.unit,
             "is not enabled at boot",

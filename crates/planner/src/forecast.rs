@@ -4,9 +4,9 @@ use etcdup_core::finding::Finding;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Next, Stage, StageKey};
 
-use crate::planner::Planner;
 use crate::preflight::HOST_UNSEEN;
-use crate::roll::RESTART_WAITS;
+use crate::rules::conflict::DISPUTED;
+use crate::rules::roll::RESTART_WAITS;
 
 /// The stages to come, and how they end.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +24,7 @@ pub enum Ending {
     Done,
     /// Something stands in the way.
     Blocked(Vec<Finding>),
-    /// A stage would come again without having had its effect: a fault of the planner.
+    /// A stage would come again without having had its effect: a fault of the target.
     Circle(StageKey),
 }
 
@@ -39,7 +39,7 @@ impl Forecast {
         // What comes before them is right to do whether or not they are ever resolved.
         let bearable = findings.iter().all(|finding| {
             [HOST_UNSEEN.id, RESTART_WAITS.id].contains(&finding.id)
-                || crate::converge::DISPUTED.contains(&finding.id)
+                || DISPUTED.contains(&finding.id)
         });
         (self.stages.is_empty() || !bearable).then_some(findings)
     }
@@ -51,39 +51,39 @@ impl Forecast {
     }
 }
 
-impl Planner {
-    /// Unfolds the plan.
-    #[must_use]
-    pub fn forecast(&self, seen: &Observation) -> Forecast {
-        let mut world = seen.clone();
-        let mut stages: Vec<Stage> = Vec::new();
-        loop {
-            match self.next(&world) {
-                Next::Done => {
+/// Unfolds `next` over `predict`.
+pub(crate) fn forecast(
+    next: impl Fn(&Observation) -> Next,
+    predict: impl Fn(&Observation, &Stage) -> Observation,
+    seen: &Observation,
+) -> Forecast {
+    let mut world = seen.clone();
+    let mut stages: Vec<Stage> = Vec::new();
+    loop {
+        match next(&world) {
+            Next::Done => {
+                return Forecast {
+                    stages,
+                    ending: Ending::Done,
+                };
+            }
+            Next::Blocked(findings) => {
+                return Forecast {
+                    stages,
+                    ending: Ending::Blocked(findings),
+                };
+            }
+            Next::Stage(stage) => {
+                // The same stage may come again with other work; the same work again would go on without end.
+                let same = |earlier: &Stage| earlier.key == stage.key && earlier.work == stage.work;
+                if stages.iter().any(same) {
                     return Forecast {
                         stages,
-                        ending: Ending::Done,
+                        ending: Ending::Circle(stage.key),
                     };
                 }
-                Next::Blocked(findings) => {
-                    return Forecast {
-                        stages,
-                        ending: Ending::Blocked(findings),
-                    };
-                }
-                Next::Stage(stage) => {
-                    // The same stage may come again with other work; the same work again would go on without end.
-                    let same =
-                        |earlier: &Stage| earlier.key == stage.key && earlier.work == stage.work;
-                    if stages.iter().any(same) {
-                        return Forecast {
-                            stages,
-                            ending: Ending::Circle(stage.key),
-                        };
-                    }
-                    world = self.predict(&world, &stage);
-                    stages.push(*stage);
-                }
+                world = predict(&world, &stage);
+                stages.push(*stage);
             }
         }
     }

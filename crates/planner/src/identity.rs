@@ -9,7 +9,7 @@ use etcdup_core::seen::Seen;
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, cluster_id_with, name, recorded_cluster};
-use crate::planner::Planner;
+use crate::target::Target;
 
 /// Where a cluster stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,8 @@ fn has_data(seen: &Observation, member: &Member) -> bool {
 }
 
 /// Where the cluster stands, by what its members say, by the host records, and by what start files still say.
-pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
-    let topology = &planner.topology;
+pub(crate) fn formation(target: &Target, seen: &Observation) -> Formation {
+    let topology = &target.topology;
     if let Some(view) = serving(seen) {
         // Named and never started: the bootstrap went on without it. One that was added has no name, and a cluster whose ID
         // is not the computed one was grown or adopted: neither is a bootstrap that is under way.
@@ -66,7 +66,7 @@ pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
     if recorded_cluster(topology, seen).is_some() {
         return Formation::Formed;
     }
-    let settled = |member: &&Member| says_existing(planner, seen, member);
+    let settled = |member: &&Member| says_existing(target, seen, member);
     let born: Vec<&Member> = topology
         .members
         .iter()
@@ -80,12 +80,12 @@ pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
         };
     }
     let still_new = |member: &&Member| {
-        let path = &planner.wanted(member).settled.path;
+        let path = &target.wanted(member).settled.path;
         let sum = seen
             .host(&member.host)
             .and_then(|host| host.files.get(path))
             .and_then(|file| file.sha256.as_deref());
-        sum.is_some_and(|sum| planner.wanted(member).says_forming(sum, path))
+        sum.is_some_and(|sum| target.wanted(member).says_forming(sum, path))
     };
     if born.iter().all(still_new) {
         Formation::Forming
@@ -95,8 +95,8 @@ pub(crate) fn formation(planner: &Planner, seen: &Observation) -> Formation {
 }
 
 /// Whether a member's start file on its host says `existing`: it is written so only after the bootstrap.
-fn says_existing(planner: &Planner, seen: &Observation, member: &Member) -> bool {
-    let wanted = planner.wanted(member);
+fn says_existing(target: &Target, seen: &Observation, member: &Member) -> bool {
+    let wanted = target.wanted(member);
     let path = &wanted.settled.path;
     let Some(file) = seen
         .host(&member.host)
@@ -108,14 +108,14 @@ fn says_existing(planner: &Planner, seen: &Observation, member: &Member) -> bool
     if wanted.is_fresh(sum) {
         return false;
     }
-    let flags = file.text.as_deref().map(|text| read_flags(planner, text));
+    let flags = file.text.as_deref().map(|text| read_flags(target, text));
     wanted.sum(path) == Some(sum)
         || flags.is_some_and(|flags| flags.get("initial-cluster-state") == Some("existing"))
 }
 
 /// The flags in the text of a unit, a start file or a manifest.
-pub(crate) fn read_flags(planner: &Planner, text: &str) -> FlagSet {
-    let read = match planner.topology.runtime {
+pub(crate) fn read_flags(target: &Target, text: &str) -> FlagSet {
+    let read = match target.topology.runtime {
         RuntimeKind::StaticPod => FlagSource::manifest(text).unwrap_or_default(),
         RuntimeKind::Systemd | RuntimeKind::Process => FlagSource::unit(text),
     };
@@ -135,7 +135,7 @@ pub(crate) enum Start {
 
 /// How a member may start. As new only while nothing says that it ever started.
 pub(crate) fn start_of(
-    planner: &Planner,
+    target: &Target,
     seen: &Observation,
     formation: Formation,
     member: &Member,
@@ -154,7 +154,7 @@ pub(crate) fn start_of(
     if serving(seen).is_some() {
         return Start::Existing;
     }
-    let topology = &planner.topology;
+    let topology = &target.topology;
     let with_data: Vec<&Member> = topology
         .members
         .iter()
@@ -179,14 +179,14 @@ pub(crate) fn start_of(
 /// The cluster that data must belong to: the one that serves, else the one that the host records name, else the one that
 /// this file would make, where any data is of it, else the one of most data on hosts whose record says that etcdup put it
 /// there.
-pub(crate) fn reference(planner: &Planner, seen: &Observation) -> Option<u64> {
+pub(crate) fn reference(target: &Target, seen: &Observation) -> Option<u64> {
     if let Some(view) = serving(seen) {
         return Some(view.cluster);
     }
-    if let Some(cluster) = recorded_cluster(&planner.topology, seen) {
+    if let Some(cluster) = recorded_cluster(&target.topology, seen) {
         return Some(cluster);
     }
-    let found: Vec<(u64, bool)> = planner
+    let found: Vec<(u64, bool)> = target
         .topology
         .members
         .iter()
@@ -198,7 +198,7 @@ pub(crate) fn reference(planner: &Planner, seen: &Observation) -> Option<u64> {
             }
         })
         .collect();
-    let ours = cluster_id(&planner.topology);
+    let ours = cluster_id(&target.topology);
     if found.iter().any(|(cluster, _)| *cluster == ours) {
         return Some(ours);
     }
@@ -211,13 +211,13 @@ pub(crate) fn reference(planner: &Planner, seen: &Observation) -> Option<u64> {
     let majority = found
         .iter()
         .map(|(cluster, _)| *cluster)
-        .find(|id| recorded(*id) >= planner.topology.quorum());
+        .find(|id| recorded(*id) >= target.topology.quorum());
     majority.or(Some(ours))
 }
 
 /// Whether data can be this cluster's: of any generation of its token, or of the cluster that the host's record names.
-pub(crate) fn is_ours(planner: &Planner, host: &HostView, cluster: u64) -> bool {
-    let topology = &planner.topology;
+pub(crate) fn is_ours(target: &Target, host: &HostView, cluster: u64) -> bool {
+    let topology = &target.topology;
     let recorded = host.record().and_then(HostRecord::cluster_id);
     let resets = host.record().map_or(0, |record| record.resets);
     recorded == Some(cluster)

@@ -17,27 +17,21 @@
 //! ```
 
 mod assess;
-mod bootstrap;
-mod conflict;
-mod converge;
 mod forecast;
 mod generation;
 mod identity;
-mod note;
-mod operator;
+mod lists;
+mod plan_context;
 mod planner;
 mod predict;
 mod preflight;
 mod questions;
-mod repair;
-mod reset;
-mod roll;
-mod time;
-mod transition;
-mod trust;
+mod rules;
+mod target;
 
 pub use assess::{Assessment, Difference, Weight};
 pub use forecast::{Ending, Forecast};
-pub use planner::{PLANNER_CHECKS, Planner, Wanted};
+pub use lists::converge::{CONVERGE, RuleRow};
+pub use planner::{PLANNER_CHECKS, Planner};
 pub use preflight::{HOST_UNSEEN, SOURCE_UNREADABLE};
-pub use questions::queries;
+pub use target::{Target, Wanted};

@@ -20,410 +20,406 @@ use jiff::SignedDuration;
 
 use crate::assess::LINKED;
 use crate::generation::{cluster_id, member_id};
-use crate::planner::Planner;
+use crate::target::Target;
 
-impl Planner {
-    /// What the world looks like if this stage works.
-    #[must_use]
-    pub fn predict(&self, seen: &Observation, stage: &Stage) -> Observation {
-        let mut world = seen.clone();
-        match &stage.work {
-            Work::Operator(steps) => steps
-                .iter()
-                .for_each(|step| operator_step(&mut world, step)),
-            Work::Hosts(tasks) => {
-                for (host, steps) in tasks {
-                    // Every stage that changes a host writes its record.
-                    if let Some(Seen::Yes(view)) = world.hosts.get_mut(host)
-                        && view.record == Seen::Yes(None)
-                    {
-                        view.record = Seen::Yes(Some(HostRecord::default()));
-                    }
-                    for step in steps {
-                        self.host_step(&mut world, host, step);
-                    }
+/// What the world looks like if this stage works.
+pub(crate) fn predict(target: &Target, seen: &Observation, stage: &Stage) -> Observation {
+    let mut world = seen.clone();
+    match &stage.work {
+        Work::Operator(steps) => steps
+            .iter()
+            .for_each(|step| operator_step(&mut world, step)),
+        Work::Hosts(tasks) => {
+            for (host, steps) in tasks {
+                // Every stage that changes a host writes its record.
+                if let Some(Seen::Yes(view)) = world.hosts.get_mut(host)
+                    && view.record == Seen::Yes(None)
+                {
+                    view.record = Seen::Yes(Some(HostRecord::default()));
                 }
-                self.serve(&mut world, !stage.settle.is_empty());
+                for step in steps {
+                    host_step(target, &mut world, host, step);
+                }
             }
-            Work::Cluster(ClusterStep::MoveLeader { to, .. }) => {
-                let id = world.member(to).map_or(0, |member| member.id);
-                for member in world.members.values_mut().filter_map(Seen::yes_mut) {
-                    member.leader = id;
-                }
+            serve(target, &mut world, !stage.settle.is_empty());
+        }
+        Work::Cluster(ClusterStep::MoveLeader { to, .. }) => {
+            let id = world.member(to).map_or(0, |member| member.id);
+            for member in world.members.values_mut().filter_map(Seen::yes_mut) {
+                member.leader = id;
             }
         }
-        world
     }
+    world
+}
 
-    fn host_step(&self, world: &mut Observation, id: &HostId, step: &HostStep) {
-        let authority = world.authority.facts().cloned();
-        let at = world.at;
-        let provided = match step {
-            HostStep::File(Artifact {
-                content: Content::Provided(source),
-                ..
-            }) => world.sources.get(source).and_then(Seen::yes).cloned(),
-            _ => None,
-        };
-        let Some(Seen::Yes(host)) = world.hosts.get_mut(id) else {
-            return;
-        };
-        match step {
-            HostStep::User { name, .. } => host.facts.users.push(name.to_string()),
-            HostStep::Directory { path, mode, owner } => {
+fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostStep) {
+    let authority = world.authority.facts().cloned();
+    let at = world.at;
+    let provided = match step {
+        HostStep::File(Artifact {
+            content: Content::Provided(source),
+            ..
+        }) => world.sources.get(source).and_then(Seen::yes).cloned(),
+        _ => None,
+    };
+    let Some(Seen::Yes(host)) = world.hosts.get_mut(id) else {
+        return;
+    };
+    match step {
+        HostStep::User { name, .. } => host.facts.users.push(name.to_string()),
+        HostStep::Directory { path, mode, owner } => {
+            let view = FileView {
+                kind: FileKind::Directory,
+                mode: *mode,
+                owner: owner.clone(),
+                size: 0,
+                sha256: None,
+                text: None,
+                modified: Some(at.as_second()),
+            };
+            host.files.insert(path.clone(), view);
+            host.data.entry(path.clone()).and_modify(|data| {
+                if *data == DataDir::Absent {
+                    *data = DataDir::Empty;
+                }
+            });
+        }
+        HostStep::File(artifact) => {
+            file(target, host, artifact, authority.as_ref(), at);
+            if let (Some(source), Some(file)) = (provided, host.files.get_mut(&artifact.path)) {
+                file.sha256 = Some(source.sha256);
+            }
+        }
+        HostStep::Binaries {
+            directory, links, ..
+        } => {
+            if let Some(links) = links {
+                link(host, directory, links);
+            }
+            for member in target
+                .topology
+                .members
+                .iter()
+                .filter(|member| member.layout.binaries == *directory)
+            {
+                let etcd = &target.wanted(member).etcd;
                 let view = FileView {
-                    kind: FileKind::Directory,
-                    mode: *mode,
-                    owner: owner.clone(),
+                    kind: FileKind::File,
+                    mode: etcdup_core::path::Mode::PROGRAM,
+                    owner: None,
                     size: 0,
                     sha256: None,
                     text: None,
                     modified: Some(at.as_second()),
                 };
-                host.files.insert(path.clone(), view);
-                host.data.entry(path.clone()).and_modify(|data| {
-                    if *data == DataDir::Absent {
-                        *data = DataDir::Empty;
-                    }
-                });
-            }
-            HostStep::File(artifact) => {
-                self.file(host, artifact, authority.as_ref(), at);
-                if let (Some(source), Some(file)) = (provided, host.files.get_mut(&artifact.path)) {
-                    file.sha256 = Some(source.sha256);
-                }
-            }
-            HostStep::Binaries {
-                directory, links, ..
-            } => {
-                if let Some(links) = links {
-                    link(host, directory, links);
-                }
-                for member in self
-                    .topology
-                    .members
-                    .iter()
-                    .filter(|member| member.layout.binaries == *directory)
-                {
-                    let etcd = &self.wanted(member).etcd;
-                    let view = FileView {
-                        kind: FileKind::File,
-                        mode: etcdup_core::path::Mode::PROGRAM,
-                        owner: None,
-                        size: 0,
-                        sha256: None,
-                        text: None,
-                        modified: Some(at.as_second()),
-                    };
-                    host.files.insert(etcd.clone(), view);
-                    if let Some(record) = host.record_mut() {
-                        record.files.remove(etcd);
-                    }
-                }
-            }
-            HostStep::Links { directory, links } => link(host, directory, links),
-            HostStep::TimeSync => host.facts.time_service = Some("chrony".to_owned()),
-            HostStep::Reload => host
-                .units
-                .values_mut()
-                .for_each(|unit| unit.needs_reload = false),
-            HostStep::Enable(unit) => unit_view(host, unit).enabled = true,
-            HostStep::Restart(unit) => {
-                unit_view(host, unit).active = "active".to_owned();
-                if let Some(member) = self
-                    .topology
-                    .on_host(id)
-                    .find(|member| member.layout.unit == *unit)
-                {
-                    self.run(host, member, at);
-                }
-            }
-            HostStep::Disable(unit) => {
-                let view = unit_view(host, unit);
-                view.active = "inactive".to_owned();
-                view.enabled = false;
-                for member in self
-                    .topology
-                    .on_host(id)
-                    .filter(|member| member.layout.unit == *unit)
-                {
-                    stop(host, &mut world.members, member);
-                }
-            }
-            HostStep::Spawn { member, .. } => {
-                if let Some(member) = self.topology.member(member) {
-                    self.run(host, member, at);
-                }
-            }
-            HostStep::Kill { pid_file, .. } => {
-                for member in self
-                    .topology
-                    .on_host(id)
-                    .filter(|member| member.layout.pid_file == *pid_file)
-                {
-                    stop(host, &mut world.members, member);
-                }
-            }
-            HostStep::Image { image, .. } => {
-                host.images.insert(image.clone());
-            }
-            HostStep::Pod(artifact) => {
-                self.file(host, artifact, authority.as_ref(), at);
-                if let Some(member) = self
-                    .topology
-                    .on_host(id)
-                    .find(|member| member.layout.manifest == artifact.path)
-                {
-                    self.run(host, member, at);
-                }
-            }
-            HostStep::BouncePod { manifest, .. } => {
-                if let Some(member) = self
-                    .topology
-                    .on_host(id)
-                    .find(|member| member.layout.manifest == *manifest)
-                {
-                    self.run(host, member, at);
-                }
-            }
-            HostStep::StopPod { manifest, .. } => {
-                host.files.remove(manifest);
-                for member in self
-                    .topology
-                    .on_host(id)
-                    .filter(|member| member.layout.manifest == *manifest)
-                {
-                    stop(host, &mut world.members, member);
-                }
-            }
-            HostStep::Note(noted) => {
-                let known = RecordedMember {
-                    id: format!("{:x}", noted.id),
-                    mark: noted.mark.clone().unwrap_or_else(|| "new".to_owned()),
-                    version: noted.version.clone(),
-                };
-                host.marks.insert(noted.data.clone(), known.mark.clone());
+                host.files.insert(etcd.clone(), view);
                 if let Some(record) = host.record_mut() {
-                    record.cluster = Some(format!("{:x}", noted.cluster));
-                    record.members.insert(noted.member.clone(), known);
+                    record.files.remove(etcd);
                 }
             }
-            HostStep::Forget => {
-                if let Some(record) = host.record_mut() {
-                    record.cluster = None;
-                    record.members.clear();
-                    record.begun = None;
-                }
+        }
+        HostStep::Links { directory, links } => link(host, directory, links),
+        HostStep::TimeSync => host.facts.time_service = Some("chrony".to_owned()),
+        HostStep::Reload => host
+            .units
+            .values_mut()
+            .for_each(|unit| unit.needs_reload = false),
+        HostStep::Enable(unit) => unit_view(host, unit).enabled = true,
+        HostStep::Restart(unit) => {
+            unit_view(host, unit).active = "active".to_owned();
+            if let Some(member) = target
+                .topology
+                .on_host(id)
+                .find(|member| member.layout.unit == *unit)
+            {
+                run(target, host, member, at);
             }
-            HostStep::Keep { path } | HostStep::Remove(path) => {
-                host.files.remove(path);
-                host.data
-                    .entry(path.clone())
-                    .and_modify(|data| *data = DataDir::Absent);
+        }
+        HostStep::Disable(unit) => {
+            let view = unit_view(host, unit);
+            view.active = "inactive".to_owned();
+            view.enabled = false;
+            for member in target
+                .topology
+                .on_host(id)
+                .filter(|member| member.layout.unit == *unit)
+            {
+                stop(host, &mut world.members, member);
             }
         }
-    }
-
-    fn file(
-        &self,
-        host: &mut HostView,
-        artifact: &Artifact,
-        authority: Option<&CertFacts>,
-        at: jiff::Timestamp,
-    ) {
-        let sha256 = self
-            .topology
-            .members
-            .iter()
-            .map(|member| self.wanted(member))
-            .find_map(|wanted| {
-                if wanted.fresh == *artifact {
-                    return Some(wanted.fresh_digest().to_owned());
-                }
-                (wanted.settled == *artifact)
-                    .then(|| wanted.sum(&artifact.path).map(str::to_owned))
-                    .flatten()
-            });
-        let sha256 = match &artifact.content {
-            Content::OnHost(source) => host.files.get(source).and_then(|file| file.sha256.clone()),
-            _ => sha256,
-        };
-        let view = FileView {
-            kind: FileKind::File,
-            mode: artifact.mode,
-            owner: artifact.owner.clone(),
-            size: 0,
-            sha256,
-            text: None,
-            modified: Some(at.as_second()),
-        };
-        host.files.insert(artifact.path.clone(), view);
-        if let Some(record) = host.record_mut() {
-            record.files.remove(&artifact.path);
-        }
-        match &artifact.content {
-            Content::Authority => {
-                if let Some(authority) = authority {
-                    host.certificates
-                        .insert(artifact.path.clone(), Seen::Yes(authority.clone()));
-                }
+        HostStep::Spawn { member, .. } => {
+            if let Some(member) = target.topology.member(member) {
+                run(target, host, member, at);
             }
-            Content::Issued {
-                request,
-                part: Part::Certificate,
-            } => {
-                let facts = issued(request, authority, at);
-                host.certificates
-                    .insert(artifact.path.clone(), Seen::Yes(facts));
+        }
+        HostStep::Kill { pid_file, .. } => {
+            for member in target
+                .topology
+                .on_host(id)
+                .filter(|member| member.layout.pid_file == *pid_file)
+            {
+                stop(host, &mut world.members, member);
             }
-            Content::Issued {
-                part: Part::Key, ..
+        }
+        HostStep::Image { image, .. } => {
+            host.images.insert(image.clone());
+        }
+        HostStep::Pod(artifact) => {
+            file(target, host, artifact, authority.as_ref(), at);
+            if let Some(member) = target
+                .topology
+                .on_host(id)
+                .find(|member| member.layout.manifest == artifact.path)
+            {
+                run(target, host, member, at);
             }
-            | Content::Text(_)
-            | Content::Provided(_)
-            | Content::OnHost(_) => {}
         }
-    }
-
-    fn run(&self, host: &mut HostView, member: &Member, at: jiff::Timestamp) {
-        let wanted = self.wanted(member);
-        let before = host.processes.get(&member.name);
-        let process = EtcdProcess {
-            pid: before.map_or(1, |process| process.pid + 1),
-            exe: wanted.etcd.to_string(),
-            flags: wanted.flags.clone(),
-            outdated: false,
-            since: Some(at.as_second()),
-            strays: Vec::new(),
-        };
-        let port = member.ports.peer;
-        let listener = Listener {
-            pid: Some(process.pid),
-            program: "etcd".to_owned(),
-        };
-        host.listeners.insert(port, listener);
-        host.processes.insert(member.name.clone(), process);
-        let data = host
-            .data
-            .entry(member.layout.data.clone())
-            .or_insert(DataDir::Absent);
-        if matches!(data, DataDir::Absent | DataDir::Empty) {
-            *data = DataDir::Member(DataIdentity {
-                member: member_id(&self.topology, member, &self.topology.token),
-                cluster: cluster_id(&self.topology),
-            });
+        HostStep::BouncePod { manifest, .. } => {
+            if let Some(member) = target
+                .topology
+                .on_host(id)
+                .find(|member| member.layout.manifest == *manifest)
+            {
+                run(target, host, member, at);
+            }
         }
-    }
-
-    /// Data that was just made belongs to the member as the cluster lists it.
-    fn name_new_data(&self, world: &mut Observation, member: &Member, id: u64, cluster: u64) {
-        let made = DataIdentity {
-            member: member_id(&self.topology, member, &self.topology.token),
-            cluster: cluster_id(&self.topology),
-        };
-        if let Some(Seen::Yes(host)) = world.hosts.get_mut(&member.host)
-            && let Some(data) = host.data.get_mut(&member.layout.data)
-            && *data == DataDir::Member(made)
-        {
-            *data = DataDir::Member(DataIdentity {
-                member: id,
-                cluster,
-            });
+        HostStep::StopPod { manifest, .. } => {
+            host.files.remove(manifest);
+            for member in target
+                .topology
+                .on_host(id)
+                .filter(|member| member.layout.manifest == *manifest)
+            {
+                stop(host, &mut world.members, member);
+            }
         }
-    }
-
-    /// Members that run serve once a quorum of them runs; after a stage with gates all of them do.
-    fn serve(&self, world: &mut Observation, settled: bool) {
-        let running: Vec<&Member> = self
-            .topology
-            .members
-            .iter()
-            .filter(|member| {
-                world
-                    .host(&member.host)
-                    .is_some_and(|host| host.processes.contains_key(&member.name))
-            })
-            .collect();
-        if !settled || running.len() < self.topology.quorum() {
-            return;
-        }
-        let known = self
-            .topology
-            .members
-            .iter()
-            .find_map(|member| world.member(&member.name))
-            .cloned();
-        let by_list = |member: &Member| {
-            let url = self.topology.peer_url(member).to_string();
-            let mut listed = known.iter().flat_map(|view| &view.listed);
-            listed.find(|listed| listed.peer_urls.contains(&url))
-        };
-        // A member that was added has the ID that the cluster gave it; at a bootstrap each is made of URLs and token.
-        let id_of = |world: &Observation, member: &Member| {
-            let view = world.member(&member.name).map(|view| view.id);
-            view.or_else(|| by_list(member).map(|listed| listed.id))
-                .unwrap_or_else(|| member_id(&self.topology, member, &self.topology.token))
-        };
-        let leader = world
-            .leader()
-            .cloned()
-            .and_then(|name| world.member(&name).map(|view| view.id));
-        let leader =
-            leader.unwrap_or_else(|| running.first().map_or(0, |member| id_of(world, member)));
-        let url = |member: &Member| self.topology.peer_url(member).to_string();
-        let has_started = |member: &Member| {
-            let known = known
-                .iter()
-                .flat_map(|view| &view.listed)
-                .any(|listed| listed.started() && listed.peer_urls.contains(&url(member)));
-            known || running.iter().any(|other| other.name == member.name)
-        };
-        let listed: Vec<ListedMember> = self
-            .topology
-            .members
-            .iter()
-            .map(|member| ListedMember {
-                id: id_of(world, member),
-                name: member.name.to_string(),
-                peer_urls: vec![self.topology.peer_url(member).to_string()],
-                // Only a member that runs publishes its client URLs; a bootstrap knows every name beforehand.
-                client_urls: if has_started(member) {
-                    vec![self.topology.client_url(member).to_string()]
-                } else {
-                    Vec::new()
-                },
-                learner: false,
-            })
-            .collect();
-        let cluster = known
-            .as_ref()
-            .map_or_else(|| cluster_id(&self.topology), |view| view.cluster);
-        for member in &running {
-            self.name_new_data(world, member, id_of(world, member), cluster);
-            let view = MemberView {
-                id: id_of(world, member),
-                cluster,
-                leader,
-                version: self.topology.version.to_string(),
-                term: 2,
-                raft_index: 1,
-                applied_index: 1,
-                revision: 1,
-                db_size: 0,
-                db_in_use: 0,
-                learner: false,
-                errors: Vec::new(),
-                listed: listed.clone(),
-                served: Seen::Yes(Served {
-                    took: Duration::ZERO,
-                    denied: known
-                        .as_ref()
-                        .and_then(|view| view.served.yes())
-                        .is_some_and(|served| served.denied),
-                }),
+        HostStep::Note(noted) => {
+            let known = RecordedMember {
+                id: format!("{:x}", noted.id),
+                mark: noted.mark.clone().unwrap_or_else(|| "new".to_owned()),
+                version: noted.version.clone(),
             };
-            world.members.insert(member.name.clone(), Seen::Yes(view));
+            host.marks.insert(noted.data.clone(), known.mark.clone());
+            if let Some(record) = host.record_mut() {
+                record.cluster = Some(format!("{:x}", noted.cluster));
+                record.members.insert(noted.member.clone(), known);
+            }
         }
+        HostStep::Forget => {
+            if let Some(record) = host.record_mut() {
+                record.cluster = None;
+                record.members.clear();
+                record.begun = None;
+            }
+        }
+        HostStep::Keep { path } | HostStep::Remove(path) => {
+            host.files.remove(path);
+            host.data
+                .entry(path.clone())
+                .and_modify(|data| *data = DataDir::Absent);
+        }
+    }
+}
+
+fn file(
+    target: &Target,
+    host: &mut HostView,
+    artifact: &Artifact,
+    authority: Option<&CertFacts>,
+    at: jiff::Timestamp,
+) {
+    let sha256 = target
+        .topology
+        .members
+        .iter()
+        .map(|member| target.wanted(member))
+        .find_map(|wanted| {
+            if wanted.fresh == *artifact {
+                return Some(wanted.fresh_digest().to_owned());
+            }
+            (wanted.settled == *artifact)
+                .then(|| wanted.sum(&artifact.path).map(str::to_owned))
+                .flatten()
+        });
+    let sha256 = match &artifact.content {
+        Content::OnHost(source) => host.files.get(source).and_then(|file| file.sha256.clone()),
+        _ => sha256,
+    };
+    let view = FileView {
+        kind: FileKind::File,
+        mode: artifact.mode,
+        owner: artifact.owner.clone(),
+        size: 0,
+        sha256,
+        text: None,
+        modified: Some(at.as_second()),
+    };
+    host.files.insert(artifact.path.clone(), view);
+    if let Some(record) = host.record_mut() {
+        record.files.remove(&artifact.path);
+    }
+    match &artifact.content {
+        Content::Authority => {
+            if let Some(authority) = authority {
+                host.certificates
+                    .insert(artifact.path.clone(), Seen::Yes(authority.clone()));
+            }
+        }
+        Content::Issued {
+            request,
+            part: Part::Certificate,
+        } => {
+            let facts = issued(request, authority, at);
+            host.certificates
+                .insert(artifact.path.clone(), Seen::Yes(facts));
+        }
+        Content::Issued {
+            part: Part::Key, ..
+        }
+        | Content::Text(_)
+        | Content::Provided(_)
+        | Content::OnHost(_) => {}
+    }
+}
+
+fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestamp) {
+    let wanted = target.wanted(member);
+    let before = host.processes.get(&member.name);
+    let process = EtcdProcess {
+        pid: before.map_or(1, |process| process.pid + 1),
+        exe: wanted.etcd.to_string(),
+        flags: wanted.flags.clone(),
+        outdated: false,
+        since: Some(at.as_second()),
+        strays: Vec::new(),
+    };
+    let port = member.ports.peer;
+    let listener = Listener {
+        pid: Some(process.pid),
+        program: "etcd".to_owned(),
+    };
+    host.listeners.insert(port, listener);
+    host.processes.insert(member.name.clone(), process);
+    let data = host
+        .data
+        .entry(member.layout.data.clone())
+        .or_insert(DataDir::Absent);
+    if matches!(data, DataDir::Absent | DataDir::Empty) {
+        *data = DataDir::Member(DataIdentity {
+            member: member_id(&target.topology, member, &target.topology.token),
+            cluster: cluster_id(&target.topology),
+        });
+    }
+}
+
+/// Data that was just made belongs to the member as the cluster lists it.
+fn name_new_data(target: &Target, world: &mut Observation, member: &Member, id: u64, cluster: u64) {
+    let made = DataIdentity {
+        member: member_id(&target.topology, member, &target.topology.token),
+        cluster: cluster_id(&target.topology),
+    };
+    if let Some(Seen::Yes(host)) = world.hosts.get_mut(&member.host)
+        && let Some(data) = host.data.get_mut(&member.layout.data)
+        && *data == DataDir::Member(made)
+    {
+        *data = DataDir::Member(DataIdentity {
+            member: id,
+            cluster,
+        });
+    }
+}
+
+/// Members that run serve once a quorum of them runs; after a stage with gates all of them do.
+fn serve(target: &Target, world: &mut Observation, settled: bool) {
+    let running: Vec<&Member> = target
+        .topology
+        .members
+        .iter()
+        .filter(|member| {
+            world
+                .host(&member.host)
+                .is_some_and(|host| host.processes.contains_key(&member.name))
+        })
+        .collect();
+    if !settled || running.len() < target.topology.quorum() {
+        return;
+    }
+    let known = target
+        .topology
+        .members
+        .iter()
+        .find_map(|member| world.member(&member.name))
+        .cloned();
+    let by_list = |member: &Member| {
+        let url = target.topology.peer_url(member).to_string();
+        let mut listed = known.iter().flat_map(|view| &view.listed);
+        listed.find(|listed| listed.peer_urls.contains(&url))
+    };
+    // A member that was added has the ID that the cluster gave it; at a bootstrap each is made of URLs and token.
+    let id_of = |world: &Observation, member: &Member| {
+        let view = world.member(&member.name).map(|view| view.id);
+        view.or_else(|| by_list(member).map(|listed| listed.id))
+            .unwrap_or_else(|| member_id(&target.topology, member, &target.topology.token))
+    };
+    let leader = world
+        .leader()
+        .cloned()
+        .and_then(|name| world.member(&name).map(|view| view.id));
+    let leader = leader.unwrap_or_else(|| running.first().map_or(0, |member| id_of(world, member)));
+    let url = |member: &Member| target.topology.peer_url(member).to_string();
+    let has_started = |member: &Member| {
+        let known = known
+            .iter()
+            .flat_map(|view| &view.listed)
+            .any(|listed| listed.started() && listed.peer_urls.contains(&url(member)));
+        known || running.iter().any(|other| other.name == member.name)
+    };
+    let listed: Vec<ListedMember> = target
+        .topology
+        .members
+        .iter()
+        .map(|member| ListedMember {
+            id: id_of(world, member),
+            name: member.name.to_string(),
+            peer_urls: vec![target.topology.peer_url(member).to_string()],
+            // Only a member that runs publishes its client URLs; a bootstrap knows every name beforehand.
+            client_urls: if has_started(member) {
+                vec![target.topology.client_url(member).to_string()]
+            } else {
+                Vec::new()
+            },
+            learner: false,
+        })
+        .collect();
+    let cluster = known
+        .as_ref()
+        .map_or_else(|| cluster_id(&target.topology), |view| view.cluster);
+    for member in &running {
+        name_new_data(target, world, member, id_of(world, member), cluster);
+        let view = MemberView {
+            id: id_of(world, member),
+            cluster,
+            leader,
+            version: target.topology.version.to_string(),
+            term: 2,
+            raft_index: 1,
+            applied_index: 1,
+            revision: 1,
+            db_size: 0,
+            db_in_use: 0,
+            learner: false,
+            errors: Vec::new(),
+            listed: listed.clone(),
+            served: Seen::Yes(Served {
+                took: Duration::ZERO,
+                denied: known
+                    .as_ref()
+                    .and_then(|view| view.served.yes())
+                    .is_some_and(|served| served.denied),
+            }),
+        };
+        world.members.insert(member.name.clone(), Seen::Yes(view));
     }
 }
 

@@ -6,17 +6,21 @@ mod hosts;
 mod names;
 mod places;
 mod srv;
+mod stopped;
+mod unseen;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::{HostView, Observation};
-use etcdup_core::topology::Member;
+use etcdup_core::observation::Observation;
 
 use crate::identity::{Formation, formation};
-use crate::planner::Planner;
+use crate::target::Target;
+
+use stopped::Fresh;
 
 pub use certs::SOURCE_UNREADABLE;
 pub use hosts::HOST_UNSEEN;
 pub(crate) use names::unresolved;
+pub(crate) use unseen::unseen_hosts;
 
 /// Every preflight check.
 pub(crate) const CHECKS: &[Check] = &[
@@ -39,23 +43,15 @@ pub(crate) const CHECKS: &[Check] = &[
     certs::SOURCE_UNREADABLE,
 ];
 
-/// A member that does not run yet, and its host.
-struct Fresh<'a> {
-    planner: &'a Planner,
-    seen: &'a Observation,
-    member: &'a Member,
-    host: &'a HostView,
-}
-
-pub(crate) fn preflight(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+pub(crate) fn preflight(target: &Target, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let fresh: Vec<Fresh<'_>> = planner
+    let fresh: Vec<Fresh<'_>> = target
         .topology
         .members
         .iter()
         .filter_map(|member| {
             Some(Fresh {
-                planner,
+                target,
                 seen,
                 member,
                 host: seen.host(&member.host)?,
@@ -63,23 +59,23 @@ pub(crate) fn preflight(planner: &Planner, seen: &Observation) -> Vec<Finding> {
         })
         .filter(|fresh| !fresh.host.processes.contains_key(&fresh.member.name))
         .collect();
-    hosts::tools(planner, seen, &mut findings);
-    certs::sources(planner, seen, &mut findings);
-    certs::authority(planner, seen, &mut findings);
-    for member in &planner.topology.members {
+    hosts::tools(target, seen, &mut findings);
+    certs::sources(target, seen, &mut findings);
+    certs::authority(target, seen, &mut findings);
+    for member in &target.topology.members {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        if crate::assess::binaries(planner, member, host).is_some() {
+        if crate::assess::binaries(target, member, host).is_some() {
             places::room(member, host, &mut findings);
         }
     }
     if fresh.is_empty() {
         return findings;
     }
-    let formed = formation(planner, seen) == Formation::Formed;
-    hosts::same_machine(planner, seen, &mut findings);
-    hosts::clocks(planner, seen, &mut findings);
+    let formed = formation(target, seen) == Formation::Formed;
+    hosts::same_machine(target, seen, &mut findings);
+    hosts::clocks(target, seen, &mut findings);
     for fresh in &fresh {
         places::ports(fresh, &mut findings);
         places::disk(fresh, &mut findings);

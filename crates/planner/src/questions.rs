@@ -13,7 +13,7 @@ use etcdup_core::stage::Content;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_core::url::Address;
 
-use crate::planner::Planner;
+use crate::target::Target;
 
 /// Tools of the host contract.
 const TOOLS: [&str; 18] = [
@@ -38,14 +38,13 @@ const TOOLS: [&str; 18] = [
 ];
 
 /// The questions for a host. `provided` are certificates whose names peers would look up.
-#[must_use]
-pub fn queries(
-    planner: &Planner,
+pub(crate) fn queries(
+    target: &Target,
     host: &HostId,
     provided: &[CertFacts],
     measure: bool,
 ) -> Vec<Query> {
-    let topology = &planner.topology;
+    let topology = &target.topology;
     let runtime = topology.runtime;
     let mut asked: Vec<Query> = TOOLS.into_iter().map(Query::Tool).collect();
     if topology.time.is_some() {
@@ -69,7 +68,7 @@ pub fn queries(
         asked.extend([Query::Tool("curl"), Query::Tool("wget")]);
     }
     for member in topology.on_host(host) {
-        asked.extend(of_member(planner, member, measure));
+        asked.extend(of_member(target, member, measure));
     }
     let (names, addresses) = lookups(topology, provided);
     asked.extend(names.into_iter().map(Query::Name));
@@ -77,9 +76,9 @@ pub fn queries(
     asked
 }
 
-fn of_member(planner: &Planner, member: &Member, measure: bool) -> Vec<Query> {
-    let runtime = planner.topology.runtime;
-    let (layout, wanted) = (&member.layout, planner.wanted(member));
+fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
+    let runtime = target.topology.runtime;
+    let (layout, wanted) = (&member.layout, target.wanted(member));
     let mut asked = vec![
         Query::Directory(layout.data.clone()),
         Query::Directory(layout.certificates.clone()),

@@ -43,21 +43,21 @@ fn a_lost_disk_of_a_cluster_never_recorded_is_not_started_as_new() {
     for i in 0..3 {
         halt(&planner, &mut seen, i);
     }
-    let m3 = planner.topology.members[2].clone();
+    let m3 = planner.topology().members[2].clone();
     let data = m3.layout.data.clone();
     host(&mut seen, &m3).data.insert(data, DataDir::Empty);
     let first = stage(&planner, &seen);
-    assert!(!first.stops(&planner.topology.members).contains(&m3.name));
+    assert!(!first.stops(&planner.topology().members).contains(&m3.name));
     // The executor after the stage: hosts are looked at, members are not asked (gates are `Listens`).
     let mut next_world = planner.predict(&seen, &first);
-    for m in &planner.topology.members {
+    for m in &planner.topology().members {
         next_world
             .members
             .insert(m.name.clone(), Seen::no("it does not run"));
     }
     let second = stage(&planner, &next_world);
     // its unit on the host is still the fresh one (state=new), and it is (re)started on the empty directory
-    let stops = second.stops(&planner.topology.members);
+    let stops = second.stops(&planner.topology().members);
     assert!(
         !stops.contains(&m3.name),
         "m3, which voted and acknowledged writes, is started as new"
@@ -70,7 +70,7 @@ fn a_member_is_never_restarted_onto_another_directory() {
     for members in [1, 3] {
         let planner = worlds::planner(worlds::topology(members, ""));
         let mut seen = carry_out(&planner, worlds::bare(&planner));
-        for m in planner.topology.members.clone() {
+        for m in planner.topology().members.clone() {
             let path = planner.wanted(&m).settled.path.clone();
             let h = host(&mut seen, &m);
             h.record = Seen::Yes(None);
@@ -90,7 +90,7 @@ fn a_member_is_never_restarted_onto_another_directory() {
         assert!(
             f.stages
                 .iter()
-                .all(|s| s.stops(&planner.topology.members).is_empty()),
+                .all(|s| s.stops(&planner.topology().members).is_empty()),
             "restarted onto a copy of the data that is older"
         );
     }
@@ -100,7 +100,7 @@ fn a_member_is_never_restarted_onto_another_directory() {
 #[test]
 fn a_mark_without_its_record_is_not_lost_data() {
     let (planner, mut seen) = bootstrapped("");
-    let m = planner.topology.members[1].clone();
+    let m = planner.topology().members[1].clone();
     // a version roll made a new note due
     host(&mut seen, &m)
         .record_mut()
@@ -138,7 +138,7 @@ fn an_interrupted_reset_goes_on_until_the_record_forgets() {
     .unwrap();
     let mut world = seen.clone();
     // files of ours: records know them
-    for m in planner.topology.members.clone() {
+    for m in planner.topology().members.clone() {
         let h = host(&mut world, &m);
         let files: Vec<_> = h
             .files
@@ -162,7 +162,7 @@ fn an_interrupted_reset_goes_on_until_the_record_forgets() {
     let s = stage(&reset, &world);
     let mut after = reset.predict(&world, &s);
     // hosts 2 and 3 wrote their records; host 1 did not (predict leaves records as they are).
-    for m in &planner.topology.members[1..] {
+    for m in &planner.topology().members[1..] {
         let r = host(&mut after, m).record_mut().unwrap();
         r.resets += 1;
         r.cluster = None;
@@ -193,7 +193,7 @@ fn reset_never_stops_what_nothing_proves_to_be_ours() {
         )
         .unwrap();
         let mut seen = worlds::bare(&reset);
-        for m in reset.topology.members.clone() {
+        for m in reset.topology().members.clone() {
             let path = reset.wanted(&m).settled.path.clone();
             let h = host(&mut seen, &m);
             h.files.insert(
@@ -244,7 +244,7 @@ fn a_member_that_was_added_again_by_hand_is_no_copy() {
     for i in 0..3 {
         halt(&planner, &mut seen, i);
     }
-    let m3 = planner.topology.members[2].clone();
+    let m3 = planner.topology().members[2].clone();
     let h = host(&mut seen, &m3);
     let Some(DataDir::Member(id)) = h.data.get(&m3.layout.data).cloned() else {
         panic!()
@@ -263,7 +263,7 @@ fn a_member_that_was_added_again_by_hand_is_no_copy() {
 #[test]
 fn a_copy_is_not_started_while_its_original_is_unreachable() {
     let (planner, mut seen) = bootstrapped("");
-    let m = planner.topology.members.clone();
+    let m = planner.topology().members.clone();
     for i in 0..3 {
         let h = host(&mut seen, &m[i]);
         let id = DataIdentity {
@@ -302,7 +302,7 @@ fn a_quorum_that_has_its_data_is_started_before_the_rest() {
     for i in 0..3 {
         halt(&planner, &mut seen, i);
     }
-    let m3 = planner.topology.members[2].clone();
+    let m3 = planner.topology().members[2].clone();
     host(&mut seen, &m3)
         .data
         .insert(m3.layout.data.clone(), DataDir::Empty);
@@ -315,7 +315,7 @@ fn a_quorum_that_has_its_data_is_started_before_the_rest() {
 fn one_old_disk_does_not_make_the_new_ones_foreign() {
     let planner = worlds::planner(worlds::topology(3, ""));
     let mut bare = worlds::bare(&planner);
-    for m in planner.topology.members.clone() {
+    for m in planner.topology().members.clone() {
         host(&mut bare, &m).record = Seen::Yes(Some(etcdup_core::observation::HostRecord {
             resets: 1,
             ..Default::default()
@@ -325,7 +325,7 @@ fn one_old_disk_does_not_make_the_new_ones_foreign() {
     let mut seen = world_of(&g1, bare, "bootstrap");
     let g0 = worlds::planner(worlds::topology(3, ""));
     let old = carry_out(&g0, worlds::bare(&g0));
-    let m3 = g0.topology.members[2].clone();
+    let m3 = g0.topology().members[2].clone();
     for i in 0..3 {
         halt(&g0, &mut seen, i);
     }
@@ -350,7 +350,7 @@ fn one_stale_record_does_not_outvote_the_others() {
     for i in 0..3 {
         halt(&planner, &mut seen, i);
     }
-    let m = planner.topology.members.clone();
+    let m = planner.topology().members.clone();
     host(&mut seen, &m[0]).record_mut().unwrap().cluster = Some("dead".into());
     let next = planner.next(&seen);
     let Next::Blocked(f) = next else { return };
@@ -365,7 +365,7 @@ fn one_stale_record_does_not_outvote_the_others() {
 fn another_ca_without_key_ids_is_recognized() {
     let planner = worlds::planner(worlds::topology(1, ""));
     let mut seen = carry_out(&planner, worlds::bare(&planner));
-    let m = planner.topology.members[0].clone();
+    let m = planner.topology().members[0].clone();
     let ca = m.layout.certificates.join("ca.crt").unwrap();
     let h = host(&mut seen, &m);
     h.files.remove(&ca);
@@ -390,7 +390,7 @@ fn another_ca_without_key_ids_is_recognized() {
 #[test]
 fn a_list_that_lags_behind_makes_no_copy() {
     let (planner, mut seen) = bootstrapped("");
-    let m = planner.topology.members.clone();
+    let m = planner.topology().members.clone();
     // the truth: m3 has ID 0x77 in data, record and in m2's and m3's lists; m1's list is of before.
     let h = host(&mut seen, &m[2]);
     let Some(DataDir::Member(id)) = h.data.get(&m[2].layout.data).cloned() else {
@@ -421,7 +421,7 @@ fn a_member_added_again_on_a_rebuilt_host_is_no_copy() {
     for i in 0..3 {
         halt(&planner, &mut seen, i);
     }
-    let m3 = planner.topology.members[2].clone();
+    let m3 = planner.topology().members[2].clone();
     let h = host(&mut seen, &m3);
     let Some(DataDir::Member(id)) = h.data.get(&m3.layout.data).cloned() else {
         panic!()
@@ -439,7 +439,7 @@ fn a_member_added_again_on_a_rebuilt_host_is_no_copy() {
 #[test]
 fn a_learner_is_not_waited_for() {
     let (planner, mut seen) = bootstrapped("");
-    let m = planner.topology.members.clone();
+    let m = planner.topology().members.clone();
     for x in &m {
         view(&mut seen, x).listed[2].learner = true;
     }
@@ -465,7 +465,7 @@ fn a_learner_is_not_waited_for() {
 #[test]
 fn no_roll_while_the_leader_is_unreachable() {
     let (planner, mut seen) = bootstrapped("");
-    let m = planner.topology.members.clone();
+    let m = planner.topology().members.clone();
     seen.hosts.insert(m[0].host.clone(), Seen::no("x"));
     seen.members.insert(m[0].name.clone(), Seen::no("x"));
     for x in &m[1..] {
@@ -484,7 +484,7 @@ fn no_roll_while_the_leader_is_unreachable() {
 #[test]
 fn two_members_that_answer_with_one_id_are_refused() {
     let (planner, mut seen) = bootstrapped("");
-    let m = planner.topology.members.clone();
+    let m = planner.topology().members.clone();
     let d = host(&mut seen, &m[0]).data[&m[0].layout.data].clone();
     let v = view(&mut seen, &m[0]).clone();
     host(&mut seen, &m[2])

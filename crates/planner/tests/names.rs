@@ -25,7 +25,7 @@ fn planner_of(count: usize, head: &str, goal: &Goal) -> Planner {
 
 /// The hosts as a copy of the file sees them, with a new name and the same CA: its own record is not there yet.
 fn under_another_name(planner: &Planner, mut seen: Observation) -> Observation {
-    for member in &planner.topology.members {
+    for member in &planner.topology().members {
         let host = host(&mut seen, member);
         if let Seen::Yes(Some(record)) = std::mem::replace(&mut host.record, Seen::Yes(None)) {
             let cluster = record.cluster_id().unwrap();
@@ -64,7 +64,7 @@ fn a_copied_file_with_a_new_name_takes_nothing() {
 #[test]
 fn reset_leaves_no_member_behind_that_the_file_does_not_have() {
     let (planner, mut seen) = bootstrapped("");
-    let members = planner.topology.members.clone();
+    let members = planner.topology().members.clone();
     for member in &members {
         let listed = &mut view(&mut seen, member).listed;
         let mut fourth = listed[2].clone();
@@ -83,7 +83,7 @@ fn a_reset_that_is_carried_out_is_done() {
     for head in RUNTIMES {
         let (planner, mut seen) = bootstrapped(head);
         // An ID that this file's token does not make, known from the record alone: a cluster that was adopted.
-        for member in &planner.topology.members {
+        for member in &planner.topology().members {
             view(&mut seen, member).cluster = 77;
             let host = host(&mut seen, member);
             for data in host.data.values_mut() {
@@ -101,7 +101,7 @@ fn a_reset_that_is_carried_out_is_done() {
         let mut seen = reset.predict(&seen, &first);
         // Members are not asked again after a stage that waits for none of them.
         seen.members = answers;
-        for member in &reset.topology.members {
+        for member in &reset.topology().members {
             if let Some(record) = host(&mut seen, member).record_mut() {
                 record.cluster = None;
                 record.members.clear();
@@ -120,7 +120,7 @@ fn a_reset_that_is_carried_out_is_done() {
 fn a_learner_that_does_not_answer_yet_is_not_waited_for() {
     for head in RUNTIMES {
         let (planner, mut seen) = bootstrapped(head);
-        let members = planner.topology.members.clone();
+        let members = planner.topology().members.clone();
         halt(&planner, &mut seen, 2);
         for member in &members[..2] {
             view(&mut seen, member).listed[2].learner = true;

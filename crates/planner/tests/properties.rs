@@ -40,7 +40,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
 }
 
 fn befall(planner: &Planner, seen: &mut Observation, at: Index, trouble: &Trouble) {
-    let member = &planner.topology.members[at.index(planner.topology.members.len())];
+    let member = &planner.topology().members[at.index(planner.topology().members.len())];
     let Some(Seen::Yes(host)) = seen.hosts.get_mut(&member.host) else {
         return;
     };
@@ -109,7 +109,7 @@ fn partly(stage: &Stage, works: &[bool]) -> Stage {
 
 /// The members that a stage stops.
 fn stopped(planner: &Planner, stage: &Stage) -> BTreeSet<MemberName> {
-    stage.stops(&planner.topology.members)
+    stage.stops(&planner.topology().members)
 }
 
 fn serving(seen: &Observation) -> BTreeSet<MemberName> {
@@ -137,10 +137,10 @@ fn run(
             Next::Stage(stage) => *stage,
         };
         prop_assert!(!stage.why.is_empty(), "{} has no reason", stage.key);
-        let quorum = planner.topology.quorum();
+        let quorum = planner.topology().quorum();
         let before = serving(&world);
         let left = before.difference(&stopped(planner, &stage)).count();
-        if planner.topology.members.len() > 2 && before.len() >= quorum {
+        if planner.topology().members.len() > 2 && before.len() >= quorum {
             prop_assert!(left >= quorum, "{} leaves {left} of {before:?}", stage.key);
         }
         let part = match failures.next() {
@@ -211,12 +211,12 @@ proptest! {
             befall(&planner, &mut seen, *at, trouble);
         }
         for at in &hidden {
-            let name = planner.topology.members[at.index(members)].name.clone();
+            let name = planner.topology().members[at.index(members)].name.clone();
             seen.members.insert(name, Seen::no("no answer within 5 s"));
         }
         if let Next::Stage(stage) = planner.next(&seen) {
             for name in stopped(&planner, &stage) {
-                let member = planner.topology.member(&name).unwrap();
+                let member = planner.topology().member(&name).unwrap();
                 let runs = seen.host(&member.host).is_some_and(|host| host.processes.contains_key(&name));
                 prop_assert!(!runs || seen.member(&name).is_some(), "{} stops {name}, which runs unseen", stage.key);
             }
@@ -240,8 +240,8 @@ proptest! {
                 befall(&planner, &mut seen, *at, trouble);
             }
         }
-        let away: BTreeSet<_> = hidden.iter().map(|at| planner.topology.members[at.index(members)].host.clone()).collect();
-        for member in planner.topology.members.iter().filter(|member| away.contains(&member.host)) {
+        let away: BTreeSet<_> = hidden.iter().map(|at| planner.topology().members[at.index(members)].host.clone()).collect();
+        for member in planner.topology().members.iter().filter(|member| away.contains(&member.host)) {
             seen.hosts.insert(member.host.clone(), Seen::no("no route"));
             seen.members.insert(member.name.clone(), Seen::no("no route"));
         }
@@ -263,7 +263,7 @@ proptest! {
             }
             let before = serving(&world);
             let left = before.difference(&stopped(&planner, &stage)).count();
-            let quorum = planner.topology.quorum();
+            let quorum = planner.topology().quorum();
             prop_assert!(before.len() < quorum || left >= quorum, "{} leaves {left} of {before:?}", stage.key);
             world = planner.predict(&world, &stage);
         }

@@ -27,7 +27,7 @@ fn no_new_ca_is_made_for_hosts_that_have_one() {
         // Whatever is left of the cluster is enough to know better.
         for index in 0..3 {
             halt(&planner, &mut seen, index);
-            let member = &planner.topology.members[index];
+            let member = &planner.topology().members[index];
             host(&mut seen, member).certificates.clear();
             host(&mut seen, member).files.clear();
         }
@@ -90,7 +90,7 @@ fn all_data_gone_is_never_a_first_start() {
             let (planner, mut seen) = bootstrapped(head);
             for index in 0..3 {
                 halt(&planner, &mut seen, index);
-                let member = &planner.topology.members[index];
+                let member = &planner.topology().members[index];
                 let host = host(&mut seen, member);
                 host.data
                     .insert(member.layout.data.clone(), DataDir::Absent);
@@ -112,7 +112,7 @@ fn all_data_gone_is_never_a_first_start() {
 #[test]
 fn an_unreadable_record_is_unknown_and_not_absent() {
     let (planner, mut seen) = bootstrapped("");
-    let member = planner.topology.members[0].clone();
+    let member = planner.topology().members[0].clone();
     host(&mut seen, &member).record = Seen::no("expected value at line 1 column 1");
     assert_eq!(ids(&blocked(&planner, &seen)), ["record-unreadable"]);
 }
@@ -127,7 +127,7 @@ fn a_lost_disk_is_not_started_when_no_member_serves() {
                 halt(&planner, &mut seen, index);
             }
             for index in &lost {
-                let member = &planner.topology.members[*index];
+                let member = &planner.topology().members[*index];
                 let data = member.layout.data.clone();
                 host(&mut seen, member).data.insert(data, DataDir::Empty);
             }
@@ -167,7 +167,7 @@ fn pods_are_settled_one_by_one_after_the_bootstrap() {
 #[test]
 fn a_refilled_data_directory_counts_as_lost() {
     let (planner, mut seen) = bootstrapped("");
-    let member = planner.topology.members[2].clone();
+    let member = planner.topology().members[2].clone();
     host(&mut seen, &member).marks.clear();
     assert_eq!(ids(&blocked(&planner, &seen)), ["member-lost-data"]);
 }
@@ -176,7 +176,7 @@ fn a_refilled_data_directory_counts_as_lost() {
 #[test]
 fn a_copied_data_directory_is_not_started() {
     let (planner, mut seen) = bootstrapped("");
-    let members = planner.topology.members.clone();
+    let members = planner.topology().members.clone();
     let copied = host(&mut seen, &members[0]).data[&members[0].layout.data].clone();
     for index in 0..3 {
         halt(&planner, &mut seen, index);
@@ -197,7 +197,7 @@ fn a_copied_data_directory_is_not_started() {
 #[test]
 fn members_that_follow_a_leader_are_not_restarted_together() {
     let (planner, mut seen) = bootstrapped("");
-    for member in planner.topology.members.clone() {
+    for member in planner.topology().members.clone() {
         view(&mut seen, &member).served = Seen::no("etcdserver: corrupt cluster");
         let processes = &mut host(&mut seen, &member).processes;
         let process = processes.values_mut().next().unwrap();
@@ -205,14 +205,14 @@ fn members_that_follow_a_leader_are_not_restarted_together() {
     }
     let next = stage(&planner, &seen);
     assert_eq!(next.key.as_str(), "wait");
-    assert!(next.stops(&planner.topology.members).is_empty());
+    assert!(next.stops(&planner.topology().members).is_empty());
 }
 
 /// B5: without a leader anywhere, all of them may be restarted together; while one still follows, one at a time.
 #[test]
 fn only_a_cluster_without_a_quorum_is_restarted_as_a_whole() {
     let (planner, mut seen) = bootstrapped("");
-    for member in planner.topology.members.clone() {
+    for member in planner.topology().members.clone() {
         let view = view(&mut seen, &member);
         view.served = Seen::no("request timed out");
         view.leader = 0;
@@ -220,7 +220,7 @@ fn only_a_cluster_without_a_quorum_is_restarted_as_a_whole() {
         let process = processes.values_mut().next().unwrap();
         process.flags.set("snapshot-count", "1");
     }
-    let members = &planner.topology.members;
+    let members = &planner.topology().members;
     assert_eq!(stage(&planner, &seen).stops(members).len(), 3);
     let leader = view(&mut seen, &members[0].clone()).id;
     view(&mut seen, &members[0].clone()).leader = leader;
@@ -238,7 +238,7 @@ fn reset_refuses_what_belongs_to_another_cluster() {
             cluster_id: None,
         };
         let other = Planner::new(worlds::topology(3, &text), goal, None).unwrap();
-        for member in &other.topology.members {
+        for member in &other.topology().members {
             host(&mut seen, member).record = Seen::Yes(None);
         }
         assert_eq!(
@@ -246,7 +246,7 @@ fn reset_refuses_what_belongs_to_another_cluster() {
             ["reset-of-another"; 3],
             "{head}"
         );
-        let id = view(&mut seen, &other.topology.members[0].clone()).cluster;
+        let id = view(&mut seen, &other.topology().members[0].clone()).cluster;
         let goal = Goal::Reset {
             wipe: true,
             cluster_id: Some(id),
@@ -272,7 +272,7 @@ fn missed(head: &str) -> (Planner, Observation) {
     while let Next::Stage(mut next) = planner.next(&seen) {
         let last = next.key.as_str() == "bootstrap";
         if let (true, Work::Hosts(tasks)) = (last, &mut next.work) {
-            tasks.remove(&planner.topology.members[2].host);
+            tasks.remove(&planner.topology().members[2].host);
         }
         seen = planner.predict(&seen, &next);
         if last {
@@ -288,7 +288,7 @@ fn a_bootstrap_that_one_member_missed_is_finished() {
     for head in RUNTIMES {
         let (planner, seen) = missed(head);
         let listed = &seen
-            .member(&planner.topology.members[0].name)
+            .member(&planner.topology().members[0].name)
             .unwrap()
             .listed;
         assert!(!listed[2].name.is_empty() && !listed[2].started());
@@ -307,7 +307,7 @@ fn a_bootstrap_that_one_member_missed_is_finished() {
             .collect();
         assert!(keys.contains(&"finish-bootstrap"), "{head}: {keys:?}");
         let done = carry_out(&planner, seen);
-        assert!(done.serves(&planner.topology.members[2].name));
+        assert!(done.serves(&planner.topology().members[2].name));
     }
 }
 
@@ -315,7 +315,7 @@ fn a_bootstrap_that_one_member_missed_is_finished() {
 #[test]
 fn a_member_that_answers_has_started_whatever_a_list_says() {
     let (planner, mut seen) = bootstrapped("");
-    let first = planner.topology.members[0].clone();
+    let first = planner.topology().members[0].clone();
     view(&mut seen, &first).listed[2].client_urls.clear();
     assert_eq!(planner.next(&seen), Next::Done);
 }
@@ -329,7 +329,7 @@ fn a_disk_lost_in_a_half_finished_bootstrap_is_not_started_as_new() {
     for index in 0..2 {
         halt(&planner, &mut seen, index);
     }
-    let member = planner.topology.members[1].clone();
+    let member = planner.topology().members[1].clone();
     let data = member.layout.data.clone();
     host(&mut seen, &member).data.insert(data, DataDir::Absent);
     let found = blocked(&planner, &seen);
@@ -341,7 +341,7 @@ fn a_disk_lost_in_a_half_finished_bootstrap_is_not_started_as_new() {
 fn an_added_member_never_starts_as_new() {
     for head in RUNTIMES {
         let (planner, mut seen) = bootstrapped(head);
-        let members = planner.topology.members.clone();
+        let members = planner.topology().members.clone();
         halt(&planner, &mut seen, 2);
         let data = members[2].layout.data.clone();
         host(&mut seen, &members[2])
@@ -385,7 +385,7 @@ fn an_added_member_never_starts_as_new() {
 fn a_removed_member_is_to_be_added_whatever_its_host_remembers() {
     for head in RUNTIMES {
         let (planner, mut seen) = bootstrapped(head);
-        let members = planner.topology.members.clone();
+        let members = planner.topology().members.clone();
         halt(&planner, &mut seen, 2);
         let data = members[2].layout.data.clone();
         host(&mut seen, &members[2])
@@ -406,7 +406,7 @@ fn a_removed_member_is_to_be_added_whatever_its_host_remembers() {
 fn nothing_is_issued_by_a_clock_that_the_hosts_do_not_share() {
     let (planner, mut seen) = bootstrapped("");
     seen.at += jiff::SignedDuration::from_hours(24 * 300);
-    for member in planner.topology.members.clone() {
+    for member in planner.topology().members.clone() {
         host(&mut seen, &member).facts.clock_ahead_ms = -300 * 24 * 3_600_000;
     }
     assert_eq!(ids(&blocked(&planner, &seen)), ["clock-operator"]);
@@ -416,7 +416,7 @@ fn nothing_is_issued_by_a_clock_that_the_hosts_do_not_share() {
 #[test]
 fn a_certificate_that_is_not_the_issued_one_is_replaced_with_its_key() {
     let (planner, mut seen) = bootstrapped("");
-    let member = planner.topology.members[0].clone();
+    let member = planner.topology().members[0].clone();
     let path = member.layout.certificates.join("server.crt").unwrap();
     let host = host(&mut seen, &member);
     let recorded = etcdup_core::observation::RecordedFile {
@@ -440,7 +440,7 @@ fn a_certificate_that_is_not_the_issued_one_is_replaced_with_its_key() {
 fn a_version_that_cannot_follow_is_never_drift() {
     let (planner, mut seen) = bootstrapped("");
     let with = |version: &str| {
-        let mut topology = planner.topology.clone();
+        let mut topology = planner.topology().clone();
         topology.version = version.parse().unwrap();
         let text = toml_of(version);
         let document = etcdup_core::file::Document::parse("t", &text, &[]).unwrap();
@@ -477,7 +477,7 @@ fn toml_of(version: &str) -> String {
 #[test]
 fn a_ca_file_newer_than_the_process_is_not_applied() {
     let (planner, mut seen) = bootstrapped("");
-    let member = planner.topology.members[1].clone();
+    let member = planner.topology().members[1].clone();
     let path = member.layout.certificates.join("ca.crt").unwrap();
     let host = host(&mut seen, &member);
     let file = host.files.get_mut(&path).unwrap();
@@ -496,7 +496,7 @@ fn the_transport_security_of_a_running_cluster_is_not_changed() {
     ] {
         let (_, mut seen) = bootstrapped(from);
         let other = worlds::planner(worlds::topology(3, to));
-        for member in other.topology.members.clone() {
+        for member in other.topology().members.clone() {
             seen.members
                 .insert(member.name, Seen::no("access follows the file"));
         }
@@ -513,7 +513,7 @@ fn the_transport_security_of_a_running_cluster_is_not_changed() {
 fn cloned_images_are_only_a_warning() {
     let planner = worlds::planner(worlds::topology(3, ""));
     let mut seen = worlds::bare(&planner);
-    for (index, member) in planner.topology.members.clone().iter().enumerate() {
+    for (index, member) in planner.topology().members.clone().iter().enumerate() {
         let facts = &mut host(&mut seen, member).facts;
         facts.machine_id = "clone".into();
         facts.boot_id = format!("boot-{index}");
@@ -524,7 +524,7 @@ fn cloned_images_are_only_a_warning() {
         .iter()
         .filter(|finding| finding.id == "same-machine");
     assert_eq!(same.count(), 2);
-    host(&mut seen, &planner.topology.members[1].clone())
+    host(&mut seen, &planner.topology().members[1].clone())
         .facts
         .boot_id = "boot-0".into();
     assert!(ids(&blocked(&planner, &seen)).contains(&"same-machine"));
@@ -538,7 +538,7 @@ fn leadership_is_not_moved_by_one_who_may_not() {
         let stages = planner.forecast(seen).stages;
         stages.iter().map(|stage| stage.key.to_string()).collect()
     };
-    let members = planner.topology.members.clone();
+    let members = planner.topology().members.clone();
     for member in &members {
         let process = host(&mut seen, member).processes.get_mut(&member.name);
         process.unwrap().flags.set("snapshot-count", "1");

@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
             outln!("{}", summary(&planner, &seen));
         }
         let healthy = planner
-            .topology
+            .topology()
             .members
             .iter()
             .all(|member| seen.serves(&member.name));
@@ -65,14 +65,14 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
 /// The cluster in one line: how it stands, and what to do next.
 fn summary(planner: &Planner, seen: &Observation) -> String {
     let names: Vec<_> = planner
-        .topology
+        .topology()
         .members
         .iter()
         .map(|member| member.name.clone())
         .collect();
     let electorate = Electorate::of(seen, &names);
     let (healthy, all) = (electorate.healthy(), electorate.len());
-    let cluster = &planner.topology.cluster;
+    let cluster = &planner.topology().cluster;
     let unknown = names
         .iter()
         .filter(|name| match seen.members.get(*name) {
@@ -115,7 +115,7 @@ fn summary(planner: &Planner, seen: &Observation) -> String {
 }
 
 fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item = Vec<String>> + 'a {
-    planner.topology.members.iter().map(move |member| {
+    planner.topology().members.iter().map(move |member| {
         let mut row = vec![member.name.to_string(), member.host.to_string()];
         match seen.members.get(&member.name) {
             Some(Seen::Yes(view)) => {

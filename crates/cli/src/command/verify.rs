@@ -42,8 +42,8 @@ pub(crate) fn summary(verdicts: &Verdicts) {
             .collect()
     };
     let (errors, warnings) = (of(Verdict::Error), of(Verdict::Warning));
-    let members = verdicts.planner.topology.members.len();
-    let cluster = &verdicts.planner.topology.cluster;
+    let members = verdicts.planner.topology().members.len();
+    let cluster = &verdicts.planner.topology().cluster;
     match verdicts.worst() {
         Verdict::Error => {
             view::error::findings(&errors, None);

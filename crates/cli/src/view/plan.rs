@@ -30,12 +30,12 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
         outln!("{YELLOW}~{YELLOW:#} --set {set}");
     }
     // A custom unit is shown in full before it is sent.
-    let own_unit = plan.planner.topology.unit_template.is_some();
+    let own_unit = plan.planner.topology().unit_template.is_some();
     for (index, stage) in plan.forecast.stages.iter().enumerate() {
         stage_lines(index, stage, &plan.seen, own_unit);
     }
     match &plan.forecast.ending {
-        Ending::Done if plan.forecast.stages.is_empty() => match plan.planner.goal {
+        Ending::Done if plan.forecast.stages.is_empty() => match plan.planner.goal() {
             Goal::Converge { .. } => outln!("No changes: the cluster matches {}.", document.name),
             Goal::Reset { .. } => outln!(
                 "Nothing to reset: no member of cluster {} is on its hosts.",
@@ -60,7 +60,7 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
 /// The plan in one line: what changes, how many stages, hosts and restarts, and whether service is interrupted.
 fn headline(plan: &Plan) -> String {
     let stages = &plan.forecast.stages;
-    let members = &plan.planner.topology.members;
+    let members = &plan.planner.topology().members;
     let hosts: BTreeSet<&HostId> = stages
         .iter()
         .filter_map(|stage| match &stage.work {
@@ -70,7 +70,7 @@ fn headline(plan: &Plan) -> String {
         .flatten()
         .collect();
     let runs = |name: &MemberName| {
-        let member = plan.planner.topology.member(name);
+        let member = plan.planner.topology().member(name);
         member.is_some_and(|member| {
             let host = plan.seen.host(&member.host);
             host.is_some_and(|host| host.processes.contains_key(name))
@@ -85,7 +85,7 @@ fn headline(plan: &Plan) -> String {
         .iter()
         .any(|stage| matches!(stage.impact, Impact::Outage(_)));
     let mut parts = Vec::new();
-    let wanted = plan.planner.topology.version.to_string();
+    let wanted = plan.planner.topology().version.to_string();
     let running: BTreeSet<&str> = plan
         .seen
         .members
@@ -106,7 +106,7 @@ fn headline(plan: &Plan) -> String {
         parts.push(count(restarts, "restart"));
     }
     parts.push(if outage { "OUTAGE" } else { "no outage" }.to_owned());
-    let last = match plan.planner.goal {
+    let last = match plan.planner.goal() {
         Goal::Converge { .. } => "; then verify",
         Goal::Reset { .. } => "",
     };

@@ -8,8 +8,8 @@ use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Artifact, Content};
 use etcdup_core::topology::Member;
 
-use super::Fresh;
-use crate::planner::Planner;
+use super::stopped::Fresh;
+use crate::target::Target;
 
 pub(super) const CERT_REFUSED: Check = Check {
     id: "cert-refused",
@@ -26,9 +26,9 @@ pub const SOURCE_UNREADABLE: Check = Check {
     advice: "put the file in its place, or correct the path",
 };
 
-pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
+pub(super) fn sources(target: &Target, seen: &Observation, findings: &mut Vec<Finding>) {
     let extra = |path: &str| {
-        planner
+        target
             .topology
             .files
             .iter()
@@ -36,7 +36,7 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
     };
     let place = |path: &str| match extra(path) {
         Some(index) => KeyPath::root("file").index(index).key("from"),
-        None if planner.topology.certificates.provided.is_some() => KeyPath::root("certificates"),
+        None if target.topology.certificates.provided.is_some() => KeyPath::root("certificates"),
         None => KeyPath::root("binaries"),
     };
     for (path, source) in &seen.sources {
@@ -48,7 +48,7 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
             );
         }
     }
-    let wanted = planner.topology.version.to_string();
+    let wanted = target.topology.version.to_string();
     for (path, source) in &seen.sources {
         let version = source.yes().and_then(|source| source.version.as_ref());
         if let Some(version) = version.filter(|version| **version != wanted) {
@@ -56,12 +56,12 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
             findings.push(SOURCE_UNREADABLE.error(path, evidence).at(place(path)));
         }
     }
-    for member in &planner.topology.members {
-        pairs(planner, seen, member, findings);
+    for member in &target.topology.members {
+        pairs(target, seen, member, findings);
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        for artifact in &planner.wanted(member).certificates {
+        for artifact in &target.wanted(member).certificates {
             if let Content::OnHost(source) = &artifact.content
                 && !host.files.contains_key(source)
             {
@@ -77,8 +77,8 @@ pub(super) fn sources(planner: &Planner, seen: &Observation, findings: &mut Vec<
 }
 
 /// A CA that has ended, or is not good yet, serves nobody.
-pub(super) fn authority(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
-    let certificates = &planner.topology.certificates;
+pub(super) fn authority(target: &Target, seen: &Observation, findings: &mut Vec<Finding>) {
+    let certificates = &target.topology.certificates;
     let (facts, at) = match &certificates.provided {
         Some(provided) => (
             source(seen, &provided.ca).and_then(|source| source.certificate.as_ref()),
@@ -90,7 +90,7 @@ pub(super) fn authority(planner: &Planner, seen: &Observation, findings: &mut Ve
         ),
     };
     if let Some(Err(unmet)) = facts.map(|facts| facts.in_time(seen.at)) {
-        let check = &crate::operator::AUTHORITY_BROKEN;
+        let check = &crate::rules::operator::AUTHORITY_BROKEN;
         findings.push(
             check
                 .error("authority", format!("its certificate is {unmet}"))
@@ -104,20 +104,20 @@ fn source<'a>(seen: &'a Observation, path: &str) -> Option<&'a SourceFacts> {
 }
 
 /// Provided files that are no certificates, or whose key is another's.
-fn pairs(planner: &Planner, seen: &Observation, member: &Member, findings: &mut Vec<Finding>) {
+fn pairs(target: &Target, seen: &Observation, member: &Member, findings: &mut Vec<Finding>) {
     let at = || KeyPath::root("certificates").key("provided");
     let provided = |artifact: &Artifact| match &artifact.content {
         Content::Provided(path) => Some((path.clone(), source(seen, path)?.clone())),
         _ => None,
     };
-    let files = &planner.topology.certificates.files;
+    let files = &target.topology.certificates.files;
     let of = |name: &str| {
-        let mut own = planner.wanted(member).certificates.iter();
+        let mut own = target.wanted(member).certificates.iter();
         own.find(|artifact| artifact.path.file_name() == name)
             .and_then(provided)
     };
     let mut known = vec![(of(&files.ca), None)];
-    for (role, _) in planner.topology.certificates(member) {
+    for (role, _) in target.topology.certificates(member) {
         let pair = files.of(role);
         known.push((of(&pair.cert), of(&pair.key)));
     }
@@ -140,7 +140,7 @@ fn pairs(planner: &Planner, seen: &Observation, member: &Member, findings: &mut 
 
 /// Whether every other member would accept this one's provided certificate. What etcdup issues names every address.
 pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
-    let topology = &fresh.planner.topology;
+    let topology = &fresh.target.topology;
     let at = || KeyPath::root("certificates").key("provided");
     served(fresh, findings);
     let Some(facts) = provided_of(fresh, peer_role(fresh)) else {
@@ -235,7 +235,7 @@ pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
 
 /// Whether whoever connects to a member's URLs would accept the certificate it shows there.
 fn served(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
-    let topology = &fresh.planner.topology;
+    let topology = &fresh.target.topology;
     for (role, _) in topology.certificates(fresh.member) {
         let Some(facts) = provided_of(fresh, role) else {
             continue;
@@ -261,7 +261,7 @@ fn served(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn peer_role(fresh: &Fresh<'_>) -> &'static str {
-    if fresh.planner.topology.shares_certificate() {
+    if fresh.target.topology.shares_certificate() {
         "server"
     } else {
         "peer"
@@ -269,9 +269,9 @@ fn peer_role(fresh: &Fresh<'_>) -> &'static str {
 }
 
 fn provided_of<'a>(fresh: &Fresh<'a>, role: &str) -> Option<&'a CertFacts> {
-    let name = &fresh.planner.topology.certificates.files.of(role).cert;
+    let name = &fresh.target.topology.certificates.files.of(role).cert;
     let artifact = fresh
-        .planner
+        .target
         .wanted(fresh.member)
         .certificates
         .iter()

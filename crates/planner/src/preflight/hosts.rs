@@ -8,7 +8,7 @@ use etcdup_core::host::HostId;
 use etcdup_core::host::{Architecture, Init};
 use etcdup_core::observation::Observation;
 
-use crate::planner::Planner;
+use crate::target::Target;
 
 /// The check of hosts that could not be looked at.
 pub const HOST_UNSEEN: Check = Check {
@@ -62,8 +62,8 @@ pub(super) const CLOCKS: Check = Check {
 /// How far clocks may be apart, and how exact a measurement must be to count.
 const CLOCK_LIMIT_MS: i64 = 1000;
 
-fn at_host(planner: &Planner, host: &HostId, finding: Finding) -> Finding {
-    match planner
+fn at_host(target: &Target, host: &HostId, finding: Finding) -> Finding {
+    match target
         .topology
         .members
         .iter()
@@ -74,12 +74,12 @@ fn at_host(planner: &Planner, host: &HostId, finding: Finding) -> Finding {
     }
 }
 
-pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
-    for host in planner.topology.hosts.keys() {
+pub(super) fn tools(target: &Target, seen: &Observation, findings: &mut Vec<Finding>) {
+    for host in target.topology.hosts.keys() {
         let Some(view) = seen.host(host) else {
             continue;
         };
-        let mut add = |finding| findings.push(at_host(planner, host, finding));
+        let mut add = |finding| findings.push(at_host(target, host, finding));
         let facts = &view.facts;
         // Either of the two downloads.
         let lacks = |tool: &str| facts.missing_tools.iter().any(|missing| missing == tool);
@@ -96,13 +96,13 @@ pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Fi
         if let Architecture::Other(machine) = &facts.architecture {
             add(HOST_ARCH.error(host, format!("its processor is {machine}")));
         }
-        if planner.topology.runtime == RuntimeKind::Process {
+        if target.topology.runtime == RuntimeKind::Process {
             continue;
         }
         if facts.uid != 0 {
             add(HOST_ROOT.error(host, format!("scripts run as user {}", facts.uid)));
         }
-        if planner.topology.runtime != RuntimeKind::Systemd {
+        if target.topology.runtime != RuntimeKind::Systemd {
             continue;
         }
         if let Init::Other(init) = &facts.init {
@@ -112,9 +112,9 @@ pub(super) fn tools(planner: &Planner, seen: &Observation, findings: &mut Vec<Fi
 }
 
 /// Equal machine-ids alone are what every cloned image has; the same boot as well is one machine.
-pub(super) fn same_machine(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
+pub(super) fn same_machine(target: &Target, seen: &Observation, findings: &mut Vec<Finding>) {
     let mut machines: BTreeMap<&str, (&HostId, &str)> = BTreeMap::new();
-    for host in planner.topology.hosts.keys() {
+    for host in target.topology.hosts.keys() {
         let Some(view) = seen.host(host) else {
             continue;
         };
@@ -135,13 +135,13 @@ pub(super) fn same_machine(planner: &Planner, seen: &Observation, findings: &mut
             );
             SAME_MACHINE.warning(host, evidence)
         };
-        findings.push(at_host(planner, host, finding));
+        findings.push(at_host(target, host, finding));
     }
 }
 
 /// More than a second between any two hosts, beyond what the measurement itself can be wrong by.
-pub(super) fn clocks(planner: &Planner, seen: &Observation, findings: &mut Vec<Finding>) {
-    let clocks: Vec<(&HostId, i64, i64)> = planner
+pub(super) fn clocks(target: &Target, seen: &Observation, findings: &mut Vec<Finding>) {
+    let clocks: Vec<(&HostId, i64, i64)> = target
         .topology
         .hosts
         .keys()
@@ -159,7 +159,7 @@ pub(super) fn clocks(planner: &Planner, seen: &Observation, findings: &mut Vec<F
             "not known: the host took {:.1} s to answer, so its clock cannot be compared",
             error as f64 / 500.0
         );
-        findings.push(at_host(planner, host, CLOCKS.warning(host, evidence)));
+        findings.push(at_host(target, host, CLOCKS.warning(host, evidence)));
     }
     let (Some(first), Some(last)) = (
         clocks.iter().min_by_key(|clock| clock.1),
@@ -179,12 +179,12 @@ pub(super) fn clocks(planner: &Planner, seen: &Observation, findings: &mut Vec<F
             let view = seen.host(host);
             view.is_some_and(|view| view.facts.time_service.is_none())
         };
-        let mended = planner.topology.time.is_some() && [first.0, last.0].into_iter().any(without);
+        let mended = target.topology.time.is_some() && [first.0, last.0].into_iter().any(without);
         let finding = if mended {
             CLOCKS.warning(last.0, evidence)
         } else {
             CLOCKS.error(last.0, evidence)
         };
-        findings.push(at_host(planner, last.0, finding));
+        findings.push(at_host(target, last.0, finding));
     }
 }

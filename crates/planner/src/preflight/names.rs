@@ -6,8 +6,8 @@ use etcdup_core::observation::{HostView, Reach};
 use etcdup_core::topology::Member;
 use etcdup_core::url::Address;
 
-use super::Fresh;
-use crate::planner::Planner;
+use super::stopped::Fresh;
+use crate::target::Target;
 
 pub(super) const NAME_UNRESOLVED: Check = Check {
     id: "name-unresolved",
@@ -32,11 +32,11 @@ pub(super) const REACH_UNKNOWN: Check = Check {
 };
 
 pub(super) fn resolve(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
-    findings.extend(unresolved(fresh.planner, fresh.member, fresh.host));
+    findings.extend(unresolved(fresh.target, fresh.member, fresh.host));
 }
 
 /// The names of members that this member's host does not resolve: looked at before any start or restart.
-pub(crate) fn unresolved(planner: &Planner, member: &Member, host: &HostView) -> Vec<Finding> {
+pub(crate) fn unresolved(target: &Target, member: &Member, host: &HostView) -> Vec<Finding> {
     let one = |other: &Member| {
         let Address::Name(name) = &other.address else {
             return None;
@@ -51,15 +51,15 @@ pub(crate) fn unresolved(planner: &Planner, member: &Member, host: &HostView) ->
         let at = KeyPath::member(other.index).key("address");
         Some(NAME_UNRESOLVED.error(&member.name, evidence).at(at))
     };
-    planner.topology.members.iter().filter_map(one).collect()
+    target.topology.members.iter().filter_map(one).collect()
 }
 
 pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     let mut unknown: Option<String> = None;
     // A host that is away answers nobody, which is said already.
-    let members = fresh.planner.topology.members.iter();
+    let members = fresh.target.topology.members.iter();
     for other in members.filter(|other| fresh.seen.host(&other.host).is_some()) {
-        let target = fresh.planner.topology.peer_url(other).authority();
+        let target = fresh.target.topology.peer_url(other).authority();
         match fresh
             .seen
             .reach

@@ -5,7 +5,7 @@ use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{DataDir, HostView};
 use etcdup_core::topology::Member;
 
-use super::Fresh;
+use super::stopped::Fresh;
 
 pub(super) const PORT_TAKEN: Check = Check {
     id: "port-taken",

@@ -5,7 +5,7 @@ use etcdup_core::finding::{Check, Finding};
 use etcdup_core::seen::Seen;
 use etcdup_core::topology::{SrvRecord, peer_records, peer_services, zone_lines};
 
-use super::Fresh;
+use super::stopped::Fresh;
 
 pub(super) const SRV: Check = Check {
     id: "srv-records",
@@ -18,7 +18,7 @@ pub(super) const SRV: Check = Check {
 };
 
 pub(super) fn records(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
-    let topology = &fresh.planner.topology;
+    let topology = &fresh.target.topology;
     let Some(services) = peer_services(topology) else {
         return;
     };

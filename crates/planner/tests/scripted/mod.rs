@@ -48,7 +48,7 @@ pub(crate) fn view<'a>(seen: &'a mut Observation, member: &Member) -> &'a mut Me
 }
 
 pub(crate) fn halt(planner: &Planner, seen: &mut Observation, index: usize) {
-    let member = &planner.topology.members[index];
+    let member = &planner.topology().members[index];
     let host = host(seen, member);
     host.processes.clear();
     host.listeners.clear();

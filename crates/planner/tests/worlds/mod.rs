@@ -31,11 +31,11 @@ pub(crate) fn planner(topology: Topology) -> Planner {
 pub(crate) fn bare(planner: &Planner) -> Observation {
     let mut seen = Observation::new(Timestamp::UNIX_EPOCH);
     seen.authority = AuthorityView::Absent;
-    for host in planner.topology.hosts.keys() {
+    for host in planner.topology().hosts.keys() {
         seen.hosts
             .insert(host.clone(), Seen::Yes(host_view(planner, host)));
     }
-    for member in &planner.topology.members {
+    for member in &planner.topology().members {
         seen.members
             .insert(member.name.clone(), Seen::no("it does not run"));
     }
@@ -54,7 +54,7 @@ fn host_view(planner: &Planner, host: &HostId) -> HostView {
         facts,
         ..HostView::default()
     };
-    for member in planner.topology.on_host(host) {
+    for member in planner.topology().on_host(host) {
         view.data
             .insert(member.layout.data.clone(), DataDir::Absent);
         view.disks.insert(

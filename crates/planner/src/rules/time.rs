@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use etcdup_core::stage::{HostStep, Impact, Stage, StageKey, Work};
 
-use crate::converge::{Rule, World};
+use crate::plan_context::{Rule, World};
 
 /// Sets time synchronisation up on every host that has none running, those that are no members too.
 pub(crate) fn synchronise(world: &World<'_>) -> Rule {
-    let topology = &world.planner.topology;
+    let topology = &world.target.topology;
     if topology.time.is_none() {
         return Rule::Pass;
     }

@@ -10,7 +10,7 @@ use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Content, Impact, OperatorStep, Stage, StageKey, Work};
 use etcdup_core::topology::Topology;
 
-use crate::converge::{Rule, World};
+use crate::plan_context::{Rule, World};
 
 pub(crate) const AUTHORITY_BROKEN: Check = Check {
     id: "authority-unusable",
@@ -36,7 +36,7 @@ pub(crate) fn clock(world: &World<'_>) -> Rule {
     if !members && !makes && due_clients(world).is_empty() {
         return Rule::Pass;
     }
-    match crate::trust::operator_clock(world.planner, world.seen) {
+    match crate::rules::trust::operator_clock(world.target, world.seen) {
         Some(finding) => Rule::Block(vec![finding]),
         None => Rule::Pass,
     }
@@ -73,7 +73,7 @@ pub(crate) fn authority(world: &World<'_>) -> Rule {
             title: "create the certificate authority (CA)".to_owned(),
             why: vec![format!(
                 "cluster {} has no CA: there is none on this machine and none on its hosts",
-                world.planner.topology.cluster
+                world.target.topology.cluster
             )],
             impact: Impact::None,
             before: Vec::new(),
@@ -99,7 +99,7 @@ fn due_clients(world: &World<'_>) -> Vec<(CertRequest, String)> {
         };
         unmet.map(|unmet| (request, unmet))
     };
-    client_requests(&world.planner.topology)
+    client_requests(&world.target.topology)
         .filter_map(due)
         .collect()
 }

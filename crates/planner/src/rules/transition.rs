@@ -11,7 +11,7 @@ use etcdup_core::topology::Member;
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::read_flags;
-use crate::planner::Planner;
+use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[VERSION_CHANGE, SECURITY_CHANGE];
 
@@ -34,29 +34,29 @@ const SECURITY_CHANGE: Check = Check {
 };
 
 /// What stands in the way of going on from what runs.
-pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for member in &planner.topology.members {
+    for member in &target.topology.members {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
         let at = || KeyPath::member(member.index);
-        let wanted = &planner.topology.version;
+        let wanted = &target.topology.version;
         if let Some(running) = version_of(seen, member, host)
             && let Err(why) = may_follow(&running, wanted)
         {
             let finding = VERSION_CHANGE.error(&member.name, why.to_string());
             findings.push(finding.at(KeyPath::root("etcd")));
         }
-        let Some((now, since)) = running_flags(planner, member, host) else {
+        let Some((now, since)) = running_flags(target, member, host) else {
             continue;
         };
         for (side, prefix) in [("client", ""), ("peer", "peer-")] {
             let found = security(&now, prefix);
-            let target = security(&planner.wanted(member).flags, prefix);
-            if found != target {
+            let desired = security(&target.wanted(member).flags, prefix);
+            if found != desired {
                 let evidence = format!(
-                    "{side} connections of {} {since} {found}, wanted {target}",
+                    "{side} connections of {} {since} {found}, wanted {desired}",
                     member.name
                 );
                 findings.push(SECURITY_CHANGE.error(&member.name, evidence).at(at()));
@@ -98,7 +98,7 @@ pub(crate) fn version_of(
 
 /// The flags that a member runs with, or would start with on data that it has.
 fn running_flags(
-    planner: &Planner,
+    target: &Target,
     member: &Member,
     host: &HostView,
 ) -> Option<(FlagSet, &'static str)> {
@@ -109,8 +109,8 @@ fn running_flags(
     if !matches!(data, Some(DataDir::Member(_))) {
         return None;
     }
-    let file = host.files.get(&planner.wanted(member).settled.path)?;
-    let flags = read_flags(planner, file.text.as_deref()?);
+    let file = host.files.get(&target.wanted(member).settled.path)?;
+    let flags = read_flags(target, file.text.as_deref()?);
     // A file without any flag is not one that starts etcd, and tells nothing of how it ran.
     (!flags.is_empty()).then_some((flags, "used"))
 }

@@ -11,9 +11,9 @@ use etcdup_core::stage::{
 use etcdup_core::topology::Member;
 
 use crate::assess::Assessment;
-use crate::converge::{Rule, World};
 use crate::identity::Formation;
-use crate::planner::Planner;
+use crate::plan_context::{Rule, World};
+use crate::target::Target;
 
 /// Installs, on every host at once, what members that do not run need, and binaries that running members will need:
 /// neither touches a running member.
@@ -22,8 +22,8 @@ pub(crate) fn install(world: &World<'_>) -> Rule {
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
     for member in &world.members {
         let steps = match member.process {
-            None => whole(world.planner, member),
-            Some(_) => binaries(world.planner, member),
+            None => whole(world.target, member),
+            Some(_) => binaries(world.target, member),
         };
         if steps.is_empty() {
             continue;
@@ -70,8 +70,8 @@ fn reason(member: &Assessment<'_>) -> String {
 }
 
 /// Everything that differs for a member that does not run.
-fn whole(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
-    let mut steps = binaries(planner, member);
+fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
+    let mut steps = binaries(target, member);
     let manifest = &member.member.layout.manifest;
     let files: Vec<HostStep> = member
         .files
@@ -84,7 +84,7 @@ fn whole(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
         .running
         .iter()
         .any(|difference| difference.what == member.member.layout.unit);
-    let mut frame = frame(planner, member);
+    let mut frame = frame(target, member);
     if steps.is_empty() && files.is_empty() && frame.is_empty() && !enable {
         return Vec::new();
     }
@@ -93,7 +93,7 @@ fn whole(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     // Binaries come first: one that is not what it should be stops before anything else is changed.
     steps.append(&mut frame);
     steps.extend(files);
-    if planner.is_systemd() {
+    if target.is_systemd() {
         if has_files {
             steps.push(HostStep::Reload);
         }
@@ -105,12 +105,12 @@ fn whole(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
 }
 
 /// The user and the directories, where they are missing or owned by another user.
-fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
+fn frame(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     let layout = &member.member.layout;
-    let owner = planner.topology.owner();
+    let owner = target.topology.owner();
     let mut steps = Vec::new();
-    let user = &planner.topology.user;
-    if planner.is_systemd()
+    let user = &target.topology.user;
+    if target.is_systemd()
         && !member
             .host
             .facts
@@ -126,13 +126,13 @@ fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let mut wanted = vec![(&layout.data, Mode::CLOSED, owner)];
     // Files that are on the host already, at their own place, are in a directory that etcdup did not make and does not own.
     let in_place = |artifact: &Artifact| matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path);
-    let certificates = &planner.wanted(member.member).certificates;
-    if planner.topology.uses_tls() && !certificates.iter().all(in_place) {
-        let mode = planner.topology.certificate_directory_mode();
+    let certificates = &target.wanted(member.member).certificates;
+    if target.topology.uses_tls() && !certificates.iter().all(in_place) {
+        let mode = target.topology.certificate_directory_mode();
         wanted.push((
             &layout.certificates,
             mode,
-            planner.topology.certificate_owner(),
+            target.topology.certificate_owner(),
         ));
     }
     for (path, mode, owner) in wanted {
@@ -151,20 +151,20 @@ fn frame(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     steps
 }
 
-fn binaries(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
+fn binaries(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     if member.binaries.is_none() {
         return Vec::new();
     }
-    if planner.is_pod() {
-        let archive = planner.topology.pod.archive.iter();
+    if target.is_pod() {
+        let archive = target.topology.pod.archive.iter();
         return archive
             .map(|archive| HostStep::Image {
-                image: etcdup_render::image(&planner.topology),
+                image: etcdup_render::image(&target.topology),
                 archive: archive.to_string(),
             })
             .collect();
     }
-    let source = match &planner.topology.binaries {
+    let source = match &target.topology.binaries {
         Binaries::Host(_) => return Vec::new(),
         Binaries::Directory(_) => BinarySource::Directory,
         Binaries::Archive(_) => BinarySource::Push,
@@ -176,7 +176,7 @@ fn binaries(planner: &Planner, member: &Assessment<'_>) -> Vec<HostStep> {
     let Member { layout, .. } = member.member;
     vec![HostStep::Binaries {
         directory: layout.binaries.clone(),
-        version: planner.topology.version.clone(),
+        version: target.topology.version.clone(),
         links: layout.links.clone(),
         source,
     }]

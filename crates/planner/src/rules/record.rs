@@ -7,8 +7,8 @@ use etcdup_core::observation::HostView;
 use etcdup_core::stage::{HostStep, Impact, Noted, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
-use crate::converge::{Rule, World};
 use crate::identity::Formation;
+use crate::plan_context::{Rule, World};
 
 /// The step that notes a member on its host, where the record there does not have it yet.
 ///

@@ -12,7 +12,7 @@ use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::Member;
 
-use crate::planner::Planner;
+use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[CA_MISSING, CA_OTHER, OPERATOR_CLOCK];
 
@@ -47,19 +47,19 @@ const OPERATOR_CLOCK: Check = Check {
 const CLOCK_LIMIT_MS: i64 = 5 * 60 * 1000;
 
 /// What stands in the way of using the CA that is here, or of making one.
-pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
-    let topology = &planner.topology;
+pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let topology = &target.topology;
     if !topology.uses_tls() {
         return Vec::new();
     }
     let provided = topology.certificates.provided.is_some();
     match &seen.authority {
-        AuthorityView::Absent => missing(planner, seen).into_iter().collect(),
+        AuthorityView::Absent => missing(target, seen).into_iter().collect(),
         AuthorityView::Usable(facts) | AuthorityView::WithoutKey(facts) => {
-            mismatches(planner, seen, |_| Some(facts.clone()))
+            mismatches(target, seen, |_| Some(facts.clone()))
         }
         AuthorityView::Unneeded if provided => {
-            mismatches(planner, seen, |ca| provided_ca(planner, seen, ca))
+            mismatches(target, seen, |ca| provided_ca(target, seen, ca))
         }
         AuthorityView::Unneeded | AuthorityView::Broken(_) => Vec::new(),
     }
@@ -67,33 +67,20 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
 
 /// The members whose hosts were seen, with the artifact of their CA certificate.
 fn with_ca<'a>(
-    planner: &'a Planner,
+    target: &'a Target,
     seen: &'a Observation,
 ) -> impl Iterator<Item = (&'a Member, &'a HostView, &'a Artifact)> {
-    planner.topology.members.iter().filter_map(|member| {
+    target.topology.members.iter().filter_map(|member| {
         let host = seen.host(&member.host)?;
-        Some((member, host, ca_artifact(planner, member)?))
-    })
-}
-
-/// The artifact that is a member's CA certificate.
-pub(crate) fn ca_artifact<'a>(planner: &'a Planner, member: &Member) -> Option<&'a Artifact> {
-    // Without TLS etcd reads no CA, whatever a file beside its others is called.
-    if !planner.topology.uses_tls() {
-        return None;
-    }
-    let name = &planner.topology.certificates.files.ca;
-    let certificates = &planner.wanted(member).certificates;
-    certificates.iter().find(|artifact| {
-        artifact.path.file_name() == *name && artifact.path.is_within(&member.layout.certificates)
+        Some((member, host, target.ca_artifact(member)?))
     })
 }
 
 /// There is no CA here: whether anything on the hosts says that the cluster has one.
-fn missing(planner: &Planner, seen: &Observation) -> Option<Finding> {
+fn missing(target: &Target, seen: &Observation) -> Option<Finding> {
     // Hosts by what they have: three times the same words say no more than once.
     let mut evidence: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (member, host, ca) in with_ca(planner, seen) {
+    for (member, host, ca) in with_ca(target, seen) {
         let data = host.data.get(&member.layout.data);
         let found = match host.certificates.get(&ca.path) {
             Some(Seen::Yes(facts)) => Some(format!("the certificate of `{}`", facts.name)),
@@ -114,7 +101,7 @@ fn missing(planner: &Planner, seen: &Observation) -> Option<Finding> {
     if evidence.is_empty() {
         return None;
     }
-    let origin = origin(planner, seen).map_or(String::new(), |origin| {
+    let origin = origin(target, seen).map_or(String::new(), |origin| {
         format!("; the cluster was set up by {origin}")
     });
     let evidence: Vec<String> = evidence
@@ -130,8 +117,8 @@ fn missing(planner: &Planner, seen: &Observation) -> Option<Finding> {
 }
 
 /// Who set the cluster up, and where: the CA was made there.
-fn origin(planner: &Planner, seen: &Observation) -> Option<String> {
-    let hosts = planner.topology.hosts.keys().filter_map(|id| seen.host(id));
+fn origin(target: &Target, seen: &Observation) -> Option<String> {
+    let hosts = target.topology.hosts.keys().filter_map(|id| seen.host(id));
     let records = hosts.filter_map(HostView::record);
     let mut origins: Vec<_> = records
         .filter_map(|record| record.origin.as_ref())
@@ -148,12 +135,12 @@ fn origin(planner: &Planner, seen: &Observation) -> Option<String> {
 
 /// Members whose CA certificate, or whose own certificate's issuer, is not the CA that this machine would use.
 fn mismatches(
-    planner: &Planner,
+    target: &Target,
     seen: &Observation,
     wanted: impl Fn(&Artifact) -> Option<CertFacts>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (member, host, ca) in with_ca(planner, seen) {
+    for (member, host, ca) in with_ca(target, seen) {
         if matches!(&ca.content, Content::OnHost(source) if *source == ca.path) {
             continue;
         }
@@ -161,11 +148,11 @@ fn mismatches(
         let found = host.certificates.get(&ca.path).and_then(Seen::yes);
         let other = match found {
             Some(found) => !same_ca(found, &wanted),
-            None => issued_by_another(planner, member, host, &wanted),
+            None => issued_by_another(target, member, host, &wanted),
         };
         if other {
             let name = found.map_or("another CA", |found| found.name.as_str());
-            let origin = origin(planner, seen).map_or(String::new(), |origin| {
+            let origin = origin(target, seen).map_or(String::new(), |origin| {
                 format!("; it was set up by {origin}")
             });
             let evidence = format!(
@@ -199,7 +186,7 @@ fn same_ca(found: &CertFacts, wanted: &CertFacts) -> bool {
 
 /// The CA's certificate is missing on the host: then its members' own certificates tell who the CA is.
 fn issued_by_another(
-    planner: &Planner,
+    target: &Target,
     member: &Member,
     host: &HostView,
     wanted: &CertFacts,
@@ -213,7 +200,7 @@ fn issued_by_another(
             }
         )
     };
-    let certificates = planner.wanted(member).certificates.iter().filter(issued);
+    let certificates = target.wanted(member).certificates.iter().filter(issued);
     let found = certificates.filter_map(|artifact| host.certificates.get(&artifact.path)?.yes());
     // A certificate made by openssl may have no key IDs: then names are all there is to compare.
     found.into_iter().any(|facts| {
@@ -225,20 +212,20 @@ fn issued_by_another(
     })
 }
 
-fn provided_ca(planner: &Planner, seen: &Observation, ca: &Artifact) -> Option<CertFacts> {
+fn provided_ca(target: &Target, seen: &Observation, ca: &Artifact) -> Option<CertFacts> {
     let source = match &ca.content {
         Content::Provided(source) => source.as_str(),
         Content::Text(_) | Content::Authority | Content::Issued { .. } | Content::OnHost(_) => {
             return None;
         }
     };
-    debug_assert!(planner.topology.certificates.provided.is_some());
+    debug_assert!(target.topology.certificates.provided.is_some());
     seen.sources.get(source)?.yes()?.certificate.clone()
 }
 
 /// Refuses to issue anything by a clock that the hosts do not share.
-pub(crate) fn operator_clock(planner: &Planner, seen: &Observation) -> Option<Finding> {
-    let hosts = planner.topology.hosts.keys().filter_map(|id| seen.host(id));
+pub(crate) fn operator_clock(target: &Target, seen: &Observation) -> Option<Finding> {
+    let hosts = target.topology.hosts.keys().filter_map(|id| seen.host(id));
     let facts = hosts.map(|host| &host.facts);
     // A host whose clock could not be measured better than the limit tells nothing.
     let sure = facts.filter(|facts| facts.clock_error_ms < CLOCK_LIMIT_MS);

@@ -13,7 +13,7 @@ use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
 use crate::identity::{Formation, data_of, formation, has_started, read_flags, reference, serving};
-use crate::planner::Planner;
+use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
     RECORD_UNREADABLE,
@@ -32,6 +32,9 @@ pub(crate) const CHECKS: &[Check] = &[
     NOT_MOUNTED,
     OTHER_NAME,
 ];
+
+/// Findings about single members, which leave it open whether the others may run.
+pub(crate) const DISPUTED: [&str; 2] = ["member-lost-data", "data-other-member"];
 
 /// Also of a reset, where a copied file would delete the cluster that it was copied from.
 const OTHER_NAME: Check = Check {
@@ -174,37 +177,37 @@ const UNWANTED: Check = Check {
 };
 
 /// What stands in the way in data directories, records and member lists.
-pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
+pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let formation = formation(planner, seen);
-    let reference = reference(planner, seen);
+    let formation = formation(target, seen);
+    let reference = reference(target, seen);
     let view = serving(seen);
     for (host, observed) in &seen.hosts {
         let record = observed.yes().map(|host| &host.record);
         if let Some(Seen::No(unseen)) = record {
             let evidence = format!(
                 "the host record of {} on {host}: {unseen}",
-                planner.topology.cluster
+                target.topology.cluster
             );
             findings.push(RECORD_UNREADABLE.error(host, evidence));
         }
     }
     findings.extend(split(seen));
-    let restored = restored(planner, seen);
+    let restored = restored(target, seen);
     let is_restored = restored.is_some();
     findings.extend(restored);
-    for member in &planner.topology.members {
+    for member in &target.topology.members {
         let at = || KeyPath::member(member.index);
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        started_by_others(planner, member, host, &mut findings);
+        started_by_others(target, member, host, &mut findings);
         if let Some(finding) = other_name(seen, member, host) {
             findings.push(finding);
             continue;
         }
         if formation == Formation::Unborn
-            && let Some(evidence) = not_mounted(planner, member, host)
+            && let Some(evidence) = not_mounted(target, member, host)
         {
             findings.push(NOT_MOUNTED.error(&member.name, evidence).at(at()));
             continue;
@@ -228,16 +231,16 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
             continue;
         }
         if let Some(DataDir::Member(found)) = data
-            && let Some(finding) = foreign(planner, seen, member, *found, reference)
+            && let Some(finding) = foreign(target, seen, member, *found, reference)
         {
             findings.push(finding.at(at()));
             continue;
         }
-        if let Some(evidence) = lost(planner, seen, formation, member, host) {
+        if let Some(evidence) = lost(target, seen, formation, member, host) {
             findings.push(LOST_DATA.error(&member.name, evidence).at(at()));
             continue;
         }
-        let url = planner.topology.peer_url(member).to_string();
+        let url = target.topology.peer_url(member).to_string();
         let listed = |view: &MemberView| {
             let mut listed = view.listed.iter();
             listed.any(|listed| listed.peer_urls.contains(&url))
@@ -247,18 +250,18 @@ pub(crate) fn conflicts(planner: &Planner, seen: &Observation) -> Vec<Finding> {
             findings.push(NOT_LISTED.error(&member.name, evidence).at(at()));
         }
     }
-    findings.extend(unwanted(planner, view));
+    findings.extend(unwanted(target, view));
     findings
 }
 
 /// Members of the cluster that the file does not have.
-pub(crate) fn unwanted(planner: &Planner, view: Option<&MemberView>) -> Vec<Finding> {
+pub(crate) fn unwanted(target: &Target, view: Option<&MemberView>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let ours: Vec<String> = planner
+    let ours: Vec<String> = target
         .topology
         .members
         .iter()
-        .map(|member| planner.topology.peer_url(member).to_string())
+        .map(|member| target.topology.peer_url(member).to_string())
         .collect();
     for listed in view.into_iter().flat_map(|view| &view.listed) {
         if !listed.peer_urls.iter().any(|url| ours.contains(url)) {
@@ -305,11 +308,11 @@ fn split(seen: &Observation) -> Option<Finding> {
 }
 
 /// Every member has data, all of one cluster, and the records know none of it.
-fn restored(planner: &Planner, seen: &Observation) -> Option<Finding> {
-    let recorded = recorded_cluster(&planner.topology, seen)?;
+fn restored(target: &Target, seen: &Observation) -> Option<Finding> {
+    let recorded = recorded_cluster(&target.topology, seen)?;
     let mut clusters = BTreeSet::new();
     let mut known = false;
-    for member in &planner.topology.members {
+    for member in &target.topology.members {
         let host = seen.host(&member.host)?;
         let DataDir::Member(data) = host.data.get(&member.layout.data)? else {
             return None;
@@ -327,17 +330,17 @@ fn restored(planner: &Planner, seen: &Observation) -> Option<Finding> {
     let found = clusters.first()?;
     let evidence = format!(
         "all {} members have data of cluster {found:x} that was put there since; the host records know cluster {recorded:x}",
-        planner.topology.members.len()
+        target.topology.members.len()
     );
     Some(RESTORED.error("cluster", evidence))
 }
 
 /// A bootstrap was started on this host, and its data directory is not as it was prepared then.
-fn not_mounted(planner: &Planner, member: &Member, host: &HostView) -> Option<String> {
+fn not_mounted(target: &Target, member: &Member, host: &HostView) -> Option<String> {
     host.record()?.begun?;
     let path = &member.layout.data;
     let found = host.files.get(path);
-    let owner = planner.topology.owner();
+    let owner = target.topology.owner();
     let same = found.is_some_and(|found| {
         found.mode == Mode::CLOSED && (owner.is_none() || found.owner == owner)
     });
@@ -355,7 +358,7 @@ fn not_mounted(planner: &Planner, member: &Member, host: &HostView) -> Option<St
 
 /// Data of another cluster, or of another member of this one.
 fn foreign(
-    planner: &Planner,
+    target: &Target,
     seen: &Observation,
     member: &Member,
     found: DataIdentity,
@@ -373,12 +376,12 @@ fn foreign(
         return Some(OTHER_CLUSTER.error(&member.name, evidence));
     }
     let is = format!("{path} on {} is member {:x}", member.host, found.member);
-    if let Some(listed) = listed_id(planner, seen, member) {
+    if let Some(listed) = listed_id(target, seen, member) {
         // The cluster says who the member is: anything else is a copy, or of a former membership.
         if listed == found.member {
             return None;
         }
-        let evidence = match owner_of(planner, seen, member, found) {
+        let evidence = match owner_of(target, seen, member, found) {
             Some(other) => format!(
                 "{is}, a copy of {other}; {} is member {listed:x}",
                 member.name
@@ -387,16 +390,16 @@ fn foreign(
         };
         return Some(OTHER_MEMBER.error(&member.name, evidence));
     }
-    let expected = expected_id(planner, seen, member, found);
+    let expected = expected_id(target, seen, member, found);
     if expected == Some(found.member) {
         return None;
     }
     // Another member's ID is a copy. An ID that nobody else has may be of a membership that is newer than the record.
-    if let Some(other) = owner_of(planner, seen, member, found) {
+    if let Some(other) = owner_of(target, seen, member, found) {
         let evidence = format!("{is}, a copy of {other}");
         return Some(OTHER_MEMBER.error(&member.name, evidence));
     }
-    let away = planner
+    let away = target
         .topology
         .members
         .iter()
@@ -414,12 +417,12 @@ fn foreign(
 
 /// The other member that an ID belongs to: by its data, by any readable host record, or as computed at bootstrap.
 fn owner_of(
-    planner: &Planner,
+    target: &Target,
     seen: &Observation,
     member: &Member,
     found: DataIdentity,
 ) -> Option<String> {
-    let topology = &planner.topology;
+    let topology = &target.topology;
     let computed = found.cluster == cluster_id(topology);
     let others = || {
         topology
@@ -445,20 +448,20 @@ fn owner_of(
 }
 
 /// The ID that the cluster's own list has for a member.
-fn listed_id(planner: &Planner, seen: &Observation, member: &Member) -> Option<u64> {
-    let url = planner.topology.peer_url(member).to_string();
+fn listed_id(target: &Target, seen: &Observation, member: &Member) -> Option<u64> {
+    let url = target.topology.peer_url(member).to_string();
     let mut listed = serving(seen)?.listed.iter();
     Some(listed.find(|listed| listed.peer_urls.contains(&url))?.id)
 }
 
 /// The ID that a member's data must have, where no member serves: by the host record, or as computed at bootstrap.
 fn expected_id(
-    planner: &Planner,
+    target: &Target,
     seen: &Observation,
     member: &Member,
     found: DataIdentity,
 ) -> Option<u64> {
-    let topology = &planner.topology;
+    let topology = &target.topology;
     let record = seen.host(&member.host).and_then(HostView::record);
     let recorded = record
         .and_then(|record| record.members.get(&member.name))
@@ -469,14 +472,14 @@ fn expected_id(
 
 /// Why a member counts as having lost its data.
 fn lost(
-    planner: &Planner,
+    target: &Target,
     seen: &Observation,
     formation: Formation,
     member: &Member,
     host: &HostView,
 ) -> Option<String> {
     let path = &member.layout.data;
-    let url = planner.topology.peer_url(member).to_string();
+    let url = target.topology.peer_url(member).to_string();
     let view = serving(seen);
     let listed = view.map(|view| {
         let mut listed = view.listed.iter();
@@ -539,16 +542,16 @@ fn lost(
 
 /// A unit or manifest in our place that is for other data, and a process that none of ours started.
 pub(crate) fn started_by_others(
-    planner: &Planner,
+    target: &Target,
     member: &Member,
     host: &HostView,
     findings: &mut Vec<Finding>,
 ) {
-    let start = &planner.wanted(member).settled.path;
+    let start = &target.wanted(member).settled.path;
     let at = || KeyPath::member(member.index);
     let file = host.files.get(start);
     let text = file.and_then(|file| file.text.as_deref());
-    let read = text.map(|text| read_flags(planner, text));
+    let read = text.map(|text| read_flags(target, text));
     let data = read.as_ref().and_then(|flags| flags.get("data-dir"));
     if let Some(data) = data.filter(|data| *data != member.layout.data.as_str()) {
         let evidence = format!("{start} on {} starts an etcd on {data}", member.host);
@@ -570,7 +573,7 @@ pub(crate) fn started_by_others(
         .record()
         .is_some_and(|record| record.files.contains_key(start));
     let runs = host.processes.get(&member.name).filter(|_| !ours);
-    if let (None, Some(process)) = (file, runs.filter(|_| planner.is_pod())) {
+    if let (None, Some(process)) = (file, runs.filter(|_| target.is_pod())) {
         let evidence = format!(
             "process {} of {} is an etcd on {}, and {start} is missing",
             process.pid, member.host, member.layout.data

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::membership::Electorate;
 use etcdup_core::name::MemberName;
 use etcdup_core::stage::{ClusterStep, Gate, Holds, Impact, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
-use crate::converge::{Rule, World};
+use crate::plan_context::{Rule, World};
 use crate::preflight::unresolved;
-use crate::repair::{after_restart, restart_steps};
+use crate::rules::restart::{after_restart, restart_steps};
+use crate::rules::spare::{can_be_spared, electorate, names};
 
 pub(crate) const OUTAGE: Check = Check {
     id: "outage-not-approved",
@@ -41,26 +41,9 @@ fn due<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Assessment<'a>> {
     due
 }
 
-/// Whether a quorum of the cluster's voters stays healthy without this member.
-pub(crate) fn can_be_spared(world: &World<'_>, name: &MemberName) -> bool {
-    electorate(world)
-        .spare(&BTreeSet::from([name.clone()]))
-        .is_ok()
-}
-
 /// Whether it may restart: with one or two voters every restart is an outage, which is asked about.
 fn may_restart(world: &World<'_>, name: &MemberName) -> bool {
     electorate(world).len() < 3 || can_be_spared(world, name)
-}
-
-fn electorate(world: &World<'_>) -> Electorate {
-    Electorate::of(world.seen, &names(world))
-}
-
-/// The members of the file, which stand in for the cluster's list if no member gives one.
-fn names(world: &World<'_>) -> Vec<MemberName> {
-    let members = world.planner.topology.members.iter();
-    members.map(|member| member.name.clone()).collect()
 }
 
 /// Members that must restart and cannot be spared.
@@ -124,7 +107,7 @@ pub(crate) fn move_leader(world: &World<'_>) -> Rule {
     })
 }
 
-pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
+pub(crate) fn restart_one(world: &World<'_>) -> Rule {
     let due = due(world);
     let Some(member) = due.first() else {
         return Rule::Pass;
@@ -133,19 +116,19 @@ pub(crate) fn restart_one(world: &World<'_>, allow_outage: bool) -> Rule {
     if !may_restart(world, name) {
         return Rule::Pass;
     }
-    let unresolved = unresolved(world.planner, member.member, member.host);
+    let unresolved = unresolved(world.target, member.member, member.host);
     if !unresolved.is_empty() {
         return Rule::Block(unresolved);
     }
     let voters = electorate(world).len();
     let outage = voters < 3;
     // A bootstrap that has not ended is not in use yet, so its last restart needs no further approval.
-    if outage && !allow_outage && !member.only_settles() {
+    if outage && !world.allow_outage && !member.only_settles() {
         let evidence =
             format!("{name} must restart, and with {voters} voters no quorum is left meanwhile");
         return Rule::Block(vec![OUTAGE.error(name, evidence)]);
     }
-    let steps = restart_steps(world.planner, member);
+    let steps = restart_steps(world.target, member);
     let before = if outage {
         Vec::new()
     } else {

@@ -12,10 +12,10 @@ use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Content, HostStep, Impact, Next, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
 
-use crate::conflict::{other_name, started_by_others, unwanted};
-use crate::converge::unseen_hosts;
 use crate::identity::{is_ours, read_flags, serving};
-use crate::planner::Planner;
+use crate::preflight::unseen_hosts;
+use crate::rules::conflict::{other_name, started_by_others, unwanted};
+use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[RESET_OF_ANOTHER];
 
@@ -28,26 +28,26 @@ const RESET_OF_ANOTHER: Check = Check {
 };
 
 pub(crate) fn next(
-    planner: &Planner,
+    target: &Target,
     seen: &Observation,
     wipe: bool,
     cluster_id: Option<u64>,
 ) -> Next {
-    let unseen = unseen_hosts(planner, seen);
+    let unseen = unseen_hosts(target, seen);
     if !unseen.is_empty() {
         return Next::Blocked(unseen);
     }
-    let foreign = foreign(planner, seen, cluster_id);
+    let foreign = foreign(target, seen, cluster_id);
     if !foreign.is_empty() {
         return Next::Blocked(foreign);
     }
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
-    for member in &planner.topology.members {
+    for member in &target.topology.members {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        let steps = steps(planner, member, host, wipe);
+        let steps = steps(target, member, host, wipe);
         if !steps.is_empty() {
             why.push(format!("{} on {}", member.name, member.host));
             tasks.entry(member.host.clone()).or_default().extend(steps);
@@ -73,16 +73,16 @@ pub(crate) fn next(
 }
 
 /// What is at a member's place and is not known to be this cluster's.
-fn foreign(planner: &Planner, seen: &Observation, typed: Option<u64>) -> Vec<Finding> {
+fn foreign(target: &Target, seen: &Observation, typed: Option<u64>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let ours =
-        |host: &HostView, cluster: u64| typed == Some(cluster) || is_ours(planner, host, cluster);
-    for member in &planner.topology.members {
+        |host: &HostView, cluster: u64| typed == Some(cluster) || is_ours(target, host, cluster);
+    for member in &target.topology.members {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
         let at = || KeyPath::member(member.index);
-        started_by_others(planner, member, host, &mut findings);
+        started_by_others(target, member, host, &mut findings);
         if let Some(finding) = other_name(seen, member, host) {
             findings.push(finding);
             continue;
@@ -111,9 +111,9 @@ fn foreign(planner: &Planner, seen: &Observation, typed: Option<u64>) -> Vec<Fin
             continue;
         }
         // Its data may be anywhere, and it may answer to another CA: what is not proven ours is not stopped.
-        let start = &planner.wanted(member).settled.path;
+        let start = &target.wanted(member).settled.path;
         let there = host.files.contains_key(start) || host.processes.contains_key(&member.name);
-        if there && !is_proven(planner, seen, member, host, typed) {
+        if there && !is_proven(target, seen, member, host, typed) {
             let evidence = format!(
                 "{start} on {}, or the etcd that it started, is not known to be of this cluster",
                 member.host
@@ -122,7 +122,7 @@ fn foreign(planner: &Planner, seen: &Observation, typed: Option<u64>) -> Vec<Fin
         }
     }
     // Left running without their quorum they would be nobody's.
-    findings.extend(unwanted(planner, serving(seen)));
+    findings.extend(unwanted(target, serving(seen)));
     for (host, observed) in &seen.hosts {
         if let Some(Seen::No(unseen)) = observed.yes().map(|host| &host.record) {
             let evidence = format!("the host record on {host} cannot be read: {unseen}");
@@ -135,13 +135,13 @@ fn foreign(planner: &Planner, seen: &Observation, typed: Option<u64>) -> Vec<Fin
 /// Whether a member's unit, manifest or process is proven to be this cluster's: we wrote what starts it, it is on our data
 /// directory, our data is there, or it answers as our cluster.
 fn is_proven(
-    planner: &Planner,
+    target: &Target,
     seen: &Observation,
     member: &Member,
     host: &HostView,
     typed: Option<u64>,
 ) -> bool {
-    let ours = |cluster: u64| typed == Some(cluster) || is_ours(planner, host, cluster);
+    let ours = |cluster: u64| typed == Some(cluster) || is_ours(target, host, cluster);
     let data = &member.layout.data;
     let process = host.processes.get(&member.name);
     let runs_on = process.and_then(|process| process.flags.get("data-dir"));
@@ -150,23 +150,23 @@ fn is_proven(
         Some(DataDir::Member(found)) => ours(found.cluster),
         _ => false,
     };
-    is_written_by_us(planner, member, host, &planner.wanted(member).settled.path)
+    is_written_by_us(target, member, host, &target.wanted(member).settled.path)
         || runs_on == Some(data.as_str())
         || answers.is_some_and(ours)
         || on_disk
 }
 
-fn steps(planner: &Planner, member: &Member, host: &HostView, wipe: bool) -> Vec<HostStep> {
+fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<HostStep> {
     let layout = &member.layout;
-    let wanted = planner.wanted(member);
+    let wanted = target.wanted(member);
     let mut steps = Vec::new();
-    if planner.is_systemd() {
+    if target.is_systemd() {
         if host.files.contains_key(&wanted.settled.path)
             || host.processes.contains_key(&member.name)
         {
             steps.push(HostStep::Disable(layout.unit.clone()));
         }
-    } else if planner.is_pod() {
+    } else if target.is_pod() {
         let manifest = &layout.manifest;
         if host.files.contains_key(manifest) || host.processes.contains_key(&member.name) {
             steps.push(HostStep::StopPod {
@@ -191,12 +191,12 @@ fn steps(planner: &Planner, member: &Member, host: &HostView, wipe: bool) -> Vec
         .certificates
         .iter()
         .chain([&wanted.settled])
-        .filter(|artifact| !planner.is_pod() || artifact.path != layout.manifest)
+        .filter(|artifact| !target.is_pod() || artifact.path != layout.manifest)
         // What was there before may be the only one there is.
         .filter(|artifact| !matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path))
-        .filter(|artifact| is_written_by_us(planner, member, host, &artifact.path));
+        .filter(|artifact| is_written_by_us(target, member, host, &artifact.path));
     steps.extend(files.map(|artifact| HostStep::Remove(artifact.path.clone())));
-    if planner.is_systemd() && !steps.is_empty() {
+    if target.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);
     }
     // A reset that was cut off may have left nothing but what the record remembers, which would keep the next cluster from
@@ -212,11 +212,11 @@ fn steps(planner: &Planner, member: &Member, host: &HostView, wipe: bool) -> Vec
 
 /// Whether a file still is what etcdup wrote: by the digest in the host record, or because it is the very file that would
 /// be rendered.
-fn is_written_by_us(planner: &Planner, member: &Member, host: &HostView, path: &HostPath) -> bool {
+fn is_written_by_us(target: &Target, member: &Member, host: &HostView, path: &HostPath) -> bool {
     let Some(found) = host.files.get(path) else {
         return false;
     };
-    let wanted = planner.wanted(member);
+    let wanted = target.wanted(member);
     let sum = found.sha256.as_deref();
     let recorded = host.record().and_then(|record| record.files.get(path));
     if recorded.is_some_and(|recorded| Some(recorded.sha256.as_str()) == sum) {
@@ -226,7 +226,7 @@ fn is_written_by_us(planner: &Planner, member: &Member, host: &HostView, path: &
     // A unit that was edited by hand is still ours to remove if it starts our data: left behind it would start at boot.
     let starts_ours = wanted.settled.path == *path
         && found.text.as_deref().is_some_and(|text| {
-            read_flags(planner, text).get("data-dir") == Some(member.layout.data.as_str())
+            read_flags(target, text).get("data-dir") == Some(member.layout.data.as_str())
         });
     rendered || starts_ours
 }

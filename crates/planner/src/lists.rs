@@ -1,0 +1,4 @@
+//! Which rules are asked in which order, for each goal.
+
+pub(crate) mod converge;
+pub(crate) mod reset;

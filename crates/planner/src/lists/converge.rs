@@ -1,0 +1,189 @@
+//! Bringing a cluster to what the file says: an ordered table of rules, the first that has something to do decides.
+
+use etcdup_core::finding::{Finding, Verdict};
+use etcdup_core::host::HostId;
+use etcdup_core::observation::Observation;
+use etcdup_core::stage::Next;
+
+use crate::assess::assess;
+use crate::identity::{Formation, formation};
+use crate::plan_context::{Rule, World};
+use crate::preflight::{preflight, unseen_hosts};
+use crate::rules::conflict::{DISPUTED, conflicts};
+use crate::rules::{files, install, operator, record, roll, start, time, transition, trust, wait};
+use crate::target::Target;
+
+/// A row of the table.
+pub struct RuleRow {
+    /// Its id, as stage keys and `etcdup explain` have it.
+    pub id: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    decide: fn(&World<'_>) -> Rule,
+}
+
+/// The rules of `etcdup apply`, in the order in which they are asked.
+///
+/// Whether anything may be done at all comes first. Files that may be why a member is unhealthy are written before any
+/// member is waited for, members that do not run start before any that runs is restarted, and what cannot be done is
+/// reported last, so that it keeps nothing else from being done.
+pub const CONVERGE: &[RuleRow] = &[
+    RuleRow {
+        id: "conflict",
+        about: "refuse what belongs to another cluster, and what a start would destroy",
+        decide: conflict,
+    },
+    RuleRow {
+        id: "time",
+        about: "set up time synchronization, since certificates and leases depend on clocks",
+        decide: time::synchronise,
+    },
+    RuleRow {
+        id: "operator-clock",
+        about: "issue nothing by a clock that the hosts do not share",
+        decide: operator::clock,
+    },
+    RuleRow {
+        id: "ca",
+        about: "create the CA of a cluster that has none",
+        decide: operator::authority,
+    },
+    RuleRow {
+        id: "clients",
+        about: "issue the client certificates that the file names",
+        decide: operator::clients,
+    },
+    RuleRow {
+        id: "record",
+        about: "record on its host that a member was healthy, before anything else can stop it",
+        decide: record::of_forming,
+    },
+    RuleRow {
+        id: "install",
+        about: "write what a member needs before it can start",
+        decide: install::install,
+    },
+    RuleRow {
+        id: "start",
+        about: "start members that do not run, and restart those that only a restart can help",
+        decide: start::start,
+    },
+    RuleRow {
+        id: "refresh-files",
+        about: "write files that need no restart",
+        decide: files::touch_up,
+    },
+    RuleRow {
+        id: "renew",
+        about: "replace the certificates of running members, one member at a time",
+        decide: files::renew,
+    },
+    RuleRow {
+        id: "wait",
+        about: "wait for running members to become healthy",
+        decide: wait::wait,
+    },
+    RuleRow {
+        id: "move-leader",
+        about: "move leadership away before the leader restarts",
+        decide: roll::move_leader,
+    },
+    RuleRow {
+        id: "roll",
+        about: "restart members one at a time, followers first",
+        decide: roll::restart_one,
+    },
+    RuleRow {
+        id: "left",
+        about: "report hosts that are unreachable and restarts that wait for them",
+        decide: left,
+    },
+];
+
+pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> Next {
+    let formation = formation(target, seen);
+    let unseen = unseen_hosts(target, seen);
+    if !unseen.is_empty() && (is_minority(target, seen) || formation != Formation::Formed) {
+        // Whatever else is known to be wrong is reported with it.
+        return Next::Blocked(unseen.into_iter().chain(wrong(target, seen)).collect());
+    }
+    let members = target
+        .topology
+        .members
+        .iter()
+        .filter_map(|member| assess(target, seen, member, formation))
+        .collect();
+    let world = World {
+        target,
+        seen,
+        formation,
+        members,
+        unseen,
+        allow_outage,
+    };
+    for row in CONVERGE {
+        match (row.decide)(&world) {
+            Rule::Pass => {}
+            Rule::Do(stage) => return Next::Stage(Box::new(stage)),
+            Rule::Block(findings) => return Next::Blocked(findings),
+        }
+    }
+    Next::Done
+}
+
+/// Two operators on either side of a partition must not both act, so half of the members' hosts is never enough; and a
+/// bootstrap needs every one of them.
+fn is_minority(target: &Target, seen: &Observation) -> bool {
+    let of_members = |host: &&HostId| target.topology.on_host(host).next().is_some();
+    let all = target.topology.hosts.keys().filter(of_members).count();
+    let observed = target.topology.hosts.keys().filter(of_members);
+    let observed = observed.filter(|host| seen.host(host).is_some()).count();
+    observed * 2 <= all
+}
+
+/// Everything that stands in the way, each with its way out.
+fn wrong(target: &Target, seen: &Observation) -> Vec<Finding> {
+    conflicts(target, seen)
+        .into_iter()
+        .chain(transition::conflicts(target, seen))
+        .chain(trust::conflicts(target, seen))
+        .chain(errors(preflight(target, seen)))
+        .collect()
+}
+
+fn conflict(world: &World<'_>) -> Rule {
+    let wrong = wrong(world.target, world.seen);
+    let disputed = wrong.iter().all(|finding| DISPUTED.contains(&finding.id));
+    if wrong.is_empty() || !disputed {
+        return block(wrong);
+    }
+    let names = wrong
+        .iter()
+        .map(|finding| finding.subject.clone())
+        .collect();
+    // Until the members with intact data serve, no advice about the others can be followed.
+    match start::start_undisputed(world, &names) {
+        Rule::Pass => block(wrong),
+        other => other,
+    }
+}
+
+fn left(world: &World<'_>) -> Rule {
+    let waiting = roll::waiting(world);
+    block(world.unseen.iter().cloned().chain(waiting).collect())
+}
+
+fn block(findings: Vec<Finding>) -> Rule {
+    if findings.is_empty() {
+        Rule::Pass
+    } else {
+        Rule::Block(findings)
+    }
+}
+
+fn errors(findings: Vec<Finding>) -> Vec<Finding> {
+    findings
+        .into_iter()
+        .filter(|finding| finding.verdict == Verdict::Error)
+        .collect()
+}

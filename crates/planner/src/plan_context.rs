@@ -1,0 +1,31 @@
+//! What rules look at, and what they answer.
+
+use etcdup_core::finding::Finding;
+use etcdup_core::observation::Observation;
+use etcdup_core::stage::Stage;
+
+use crate::assess::Assessment;
+use crate::identity::Formation;
+use crate::target::Target;
+
+/// What a rule says.
+pub(crate) enum Rule {
+    /// Nothing to do here; ask the next rule.
+    Pass,
+    /// Do this.
+    Do(Stage),
+    /// This stands in the way.
+    Block(Vec<Finding>),
+}
+
+/// Everything the rules look at.
+pub(crate) struct World<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) seen: &'a Observation,
+    pub(crate) formation: Formation,
+    pub(crate) members: Vec<Assessment<'a>>,
+    /// Hosts that were not observed: what is unknown is not touched.
+    pub(crate) unseen: Vec<Finding>,
+    /// Whether a restart that takes the cluster out of service is approved.
+    pub(crate) allow_outage: bool,
+}

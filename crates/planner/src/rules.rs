@@ -1,0 +1,15 @@
+//! The rules: one file for each family. `lists` says in which order they are asked.
+
+pub(crate) mod conflict;
+pub(crate) mod files;
+pub(crate) mod install;
+pub(crate) mod operator;
+pub(crate) mod record;
+pub(crate) mod restart;
+pub(crate) mod roll;
+pub(crate) mod spare;
+pub(crate) mod start;
+pub(crate) mod time;
+pub(crate) mod transition;
+pub(crate) mod trust;
+pub(crate) mod wait;

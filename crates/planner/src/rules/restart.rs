@@ -1,0 +1,107 @@
+//! How a member restarts, and what proves that it did.
+
+use std::time::Duration;
+
+use etcdup_core::stage::{Gate, Holds, HostStep};
+
+use crate::assess::Assessment;
+use crate::identity::{Start, serving};
+use crate::plan_context::World;
+use crate::target::Target;
+
+/// Every member whose host was seen serves: the others cannot be waited for. A pod takes longer than a unit: the kubelet
+/// looks now and then, and may have to pull an image.
+pub(crate) fn all_seen(world: &World<'_>) -> Vec<Gate> {
+    let serves = |member: &Assessment<'_>| {
+        let mut gate = Gate::serves(&member.member.name);
+        if world.target.is_pod() {
+            gate.within = POD;
+        }
+        gate
+    };
+    // Those that wait for others to serve first are not waited for in turn.
+    let runs = |member: &&Assessment<'_>| {
+        (member.process.is_some() || member.starts != Start::Later) && !is_learner(world, member)
+    };
+    world.members.iter().filter(runs).map(serves).collect()
+}
+
+pub(crate) fn is_learner(world: &World<'_>, member: &Assessment<'_>) -> bool {
+    let view = world.seen.member(&member.member.name);
+    let url = world.target.topology.peer_url(member.member).to_string();
+    // One that was just added does not answer yet; the others know what it is.
+    let listed = serving(world.seen)
+        .into_iter()
+        .flat_map(|view| &view.listed)
+        .any(|listed| listed.learner && listed.peer_urls.contains(&url));
+    listed || view.is_some_and(|view| view.learner)
+}
+
+/// How long a pod may take to come up.
+pub(crate) const POD: Duration = Duration::from_secs(240);
+
+/// The gates after a restart: of a pod first of all that it is the new one.
+pub(crate) fn after_restart(world: &World<'_>, member: &Assessment<'_>) -> Vec<Gate> {
+    let renewed = member
+        .process
+        .filter(|_| world.target.is_pod())
+        .map(|process| Gate {
+            holds: Holds::Renewed {
+                member: member.member.name.clone(),
+                host: member.member.host.clone(),
+                before: process.pid,
+            },
+            within: POD,
+        });
+    renewed.into_iter().chain(all_seen(world)).collect()
+}
+
+/// Writes what differs, then stops a member and starts it, or just starts it.
+pub(crate) fn restart_steps(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
+    let layout = &member.member.layout;
+    let mut steps: Vec<HostStep> = member
+        .files
+        .iter()
+        .filter(|(artifact, _)| !target.is_pod() || artifact.path != layout.manifest)
+        .map(|(artifact, _)| HostStep::File((*artifact).clone()))
+        .collect();
+    if target.is_pod() {
+        let changes = member
+            .files
+            .iter()
+            .any(|(artifact, _)| artifact.path == layout.manifest);
+        let there = member.host.files.contains_key(&layout.manifest);
+        if there && !changes {
+            // The kubelet looks at the file alone: the same once more would change nothing.
+            steps.push(HostStep::BouncePod {
+                manifest: layout.manifest.clone(),
+                data: layout.data.clone(),
+                ended: member.process.is_none(),
+            });
+        } else {
+            steps.push(HostStep::Pod(member.start.clone()));
+        }
+        return steps;
+    }
+    if target.is_systemd() {
+        if !steps.is_empty() {
+            steps.push(HostStep::Reload);
+        }
+        steps.push(HostStep::Restart(layout.unit.clone()));
+        return steps;
+    }
+    steps.extend([
+        HostStep::Kill {
+            pid_file: layout.pid_file.clone(),
+            data: layout.data.clone(),
+        },
+        HostStep::Spawn {
+            member: member.member.name.clone(),
+            start_file: layout.start_file.clone(),
+            pid_file: layout.pid_file.clone(),
+            log_file: layout.log_file.clone(),
+            data: layout.data.clone(),
+        },
+    ]);
+    steps
+}

@@ -1,0 +1,174 @@
+//! Starting members that do not run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use etcdup_core::host::HostId;
+use etcdup_core::stage::{Gate, Holds, HostStep, Impact, Stage, StageKey, Work};
+
+use crate::assess::Assessment;
+use crate::identity::{Formation, Start};
+use crate::plan_context::{Rule, World};
+use crate::preflight::unresolved;
+use crate::rules::restart::{all_seen, is_learner, restart_steps};
+
+/// Starts every member that does not run, all at once and without waiting on one another: etcd is ready only after it
+/// has joined a quorum, so starting one after the other dead-locks (etcd issue 13526).
+///
+/// A member that runs and has no leader is restarted too, where something differs that its restart would fix. All such
+/// members at once only while the others provably have no quorum; else one at a time, since one bad moment of a healthy
+/// member must not restart it together with others.
+pub(crate) fn start(world: &World<'_>) -> Rule {
+    let mut why = Vec::new();
+    let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
+    let mut started = Vec::new();
+    let mut later = false;
+    for member in world
+        .members
+        .iter()
+        .filter(|member| member.process.is_none())
+    {
+        if member.starts == Start::Later {
+            later = true;
+            continue;
+        }
+        let name = &member.member.name;
+        why.push(format!("{name}: does not run"));
+        started.push(member);
+        tasks
+            .entry(member.member.host.clone())
+            .or_default()
+            .extend(restart_steps(world.target, member));
+    }
+    let stuck: Vec<(&Assessment<'_>, String)> = world.members.iter().filter_map(stuck).collect();
+    let lone = stuck.is_empty() || has_quorum_somewhere(world);
+    for (member, reason) in stuck.iter().take(if lone { 1 } else { stuck.len() }) {
+        if lone && !tasks.is_empty() {
+            // What does not run starts first: it may be all that the others are waiting for.
+            break;
+        }
+        let names = unresolved(world.target, member.member, member.host);
+        if !names.is_empty() {
+            return Rule::Block(names);
+        }
+        why.push(format!("{}: {reason}", member.member.name));
+        tasks
+            .entry(member.member.host.clone())
+            .or_default()
+            .extend(restart_steps(world.target, member));
+    }
+    if tasks.is_empty() {
+        return Rule::Pass;
+    }
+    let (word, title) = match world.formation {
+        Formation::Unborn => ("bootstrap", "bootstrap the cluster"),
+        Formation::Forming => ("finish-bootstrap", "finish the bootstrap"),
+        Formation::Formed => ("start", "start unhealthy members"),
+    };
+    // The members that wait for these need not be healthy before they start: without them there may be no quorum.
+    // Where those with data are a quorum they must serve, since their list decides about the others; where they are fewer they
+    // cannot, and only run.
+    let with_data = world
+        .members
+        .iter()
+        .filter(|member| member.has_data())
+        .count();
+    let settle = if later && with_data < world.target.topology.quorum() {
+        started.iter().map(|member| listens(member)).collect()
+    } else {
+        all_seen(world)
+    };
+    let one = (lone && started.is_empty())
+        .then(|| stuck.first())
+        .flatten();
+    Rule::Do(Stage {
+        key: StageKey::new(word, one.map(|(member, _)| &member.member.name)),
+        title: title.to_owned(),
+        why,
+        impact: Impact::None,
+        before: Vec::new(),
+        work: Work::Hosts(tasks),
+        settle,
+    })
+}
+
+/// A member that runs, answers, follows no leader, and has something that a restart would fix. One that was merely not
+/// observed may well serve others; one that follows a leader votes, whatever keeps its reads from being answered.
+fn stuck<'w, 'a>(member: &'w Assessment<'a>) -> Option<(&'w Assessment<'a>, String)> {
+    member.process?;
+    if !member.answers || member.votes {
+        return None;
+    }
+    let wrong = member.restart_reasons().next()?;
+    let reason = format!("is unhealthy, and {} {}", wrong.what, wrong.why);
+    Some((member, reason))
+}
+
+/// Whether any member votes, or may vote as far as is known.
+fn has_quorum_somewhere(world: &World<'_>) -> bool {
+    let all = world.target.topology.members.len();
+    world.members.len() < all
+        || world
+            .members
+            .iter()
+            .any(|member| member.votes || member.process.is_some() && !member.answers)
+}
+
+/// The member's etcd listens on its peer port.
+fn listens(member: &Assessment<'_>) -> Gate {
+    Gate {
+        holds: Holds::Listens {
+            member: member.member.name.clone(),
+            host: member.member.host.clone(),
+            port: member.member.ports.peer,
+        },
+        within: Duration::from_secs(60),
+    }
+}
+
+/// Starts what does not run of a cluster in which other members are disputed (lost or copied data), where no member serves and
+/// those with their own data are a quorum: until they serve, no advice about the others can be followed.
+pub(crate) fn start_undisputed(world: &World<'_>, disputed: &BTreeSet<String>) -> Rule {
+    let none_serves = world.members.iter().all(|member| !member.serves);
+    let undisputed = |member: &&Assessment<'_>| {
+        member.has_data() && !disputed.contains(member.member.name.as_str())
+    };
+    let members: Vec<&Assessment<'_>> = world.members.iter().filter(undisputed).collect();
+    let stopped = || members.iter().filter(|member| member.process.is_none());
+    let quorum = world.target.topology.quorum();
+    if world.formation != Formation::Formed
+        || !none_serves
+        || members.len() < quorum
+        || stopped().next().is_none()
+    {
+        return Rule::Pass;
+    }
+    let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
+    for member in stopped() {
+        tasks
+            .entry(member.member.host.clone())
+            .or_default()
+            .extend(restart_steps(world.target, member));
+    }
+    let names: Vec<&str> = disputed.iter().map(String::as_str).collect();
+    let why = stopped().map(|member| {
+        format!(
+            "{}: does not run and has its data; {} stays stopped",
+            member.member.name,
+            names.join(", ")
+        )
+    });
+    Rule::Do(Stage {
+        key: StageKey::new("start-quorum", None),
+        title: "start the members whose data is intact".to_owned(),
+        why: why.collect(),
+        impact: Impact::None,
+        before: Vec::new(),
+        settle: members
+            .iter()
+            .filter(|member| !is_learner(world, member))
+            .map(|member| Gate::serves(&member.member.name))
+            .collect(),
+        work: Work::Hosts(tasks),
+    })
+}

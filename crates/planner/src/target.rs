@@ -1,0 +1,174 @@
+//! What should be: a topology and the files that follow from it.
+
+use std::collections::BTreeMap;
+
+use etcdup_core::digest::sha256;
+use etcdup_core::file::RuntimeKind;
+use etcdup_core::flag::FlagSet;
+use etcdup_core::name::MemberName;
+use etcdup_core::observation::Observation;
+use etcdup_core::path::HostPath;
+use etcdup_core::stage::{Artifact, Content};
+use etcdup_core::topology::{ClusterState, Member, Topology};
+use etcdup_render::{RenderError, Renderer, UnitTemplate};
+
+/// A topology with the files that follow from it for every member.
+pub struct Target {
+    /// What should be.
+    pub topology: Topology,
+    generation: u64,
+    wanted: BTreeMap<MemberName, Wanted>,
+}
+
+/// What should be on a member's host.
+pub struct Wanted {
+    /// Its certificates.
+    pub certificates: Vec<Artifact>,
+    /// Its unit or start file while the cluster forms.
+    pub fresh: Artifact,
+    /// The same once the cluster has formed.
+    pub settled: Artifact,
+    /// Its flags, with `initial-cluster-state=existing`.
+    pub flags: FlagSet,
+    /// The file it runs.
+    pub etcd: HostPath,
+    sums: BTreeMap<HostPath, String>,
+    fresh_sum: String,
+}
+
+impl Target {
+    /// A target; `unit_template` replaces the built-in unit.
+    ///
+    /// # Errors
+    /// When the template cannot be filled in or loses flags.
+    pub fn new(
+        topology: Topology,
+        unit_template: Option<&UnitTemplate>,
+    ) -> Result<Self, RenderError> {
+        let renderer = Renderer::new(unit_template)?;
+        let mut wanted = BTreeMap::new();
+        for member in &topology.members {
+            let mut certificates = renderer.artifacts(&topology, member, ClusterState::Existing)?;
+            let settled = certificates.pop().map_or_else(
+                || renderer.start(&topology, member, ClusterState::Existing),
+                Ok,
+            )?;
+            let fresh = renderer.start(&topology, member, ClusterState::New)?;
+            let sums = certificates
+                .iter()
+                .chain([&settled])
+                .filter_map(|a| Some((a.path.clone(), sum(&a.content)?)))
+                .collect();
+            let fresh_sum = sum(&fresh.content).unwrap_or_default();
+            let flags = topology.flags(member, ClusterState::Existing);
+            let etcd = member.layout.etcd()?;
+            wanted.insert(
+                member.name.clone(),
+                Wanted {
+                    certificates,
+                    fresh,
+                    settled,
+                    flags,
+                    etcd,
+                    sums,
+                    fresh_sum,
+                },
+            );
+        }
+        Ok(Self {
+            topology,
+            generation: 0,
+            wanted,
+        })
+    }
+
+    /// The same for the cluster's own generation: after a reset the default token is `-g1`, `-g2` and so on, so that a
+    /// member of the old cluster that comes back by accident is refused by the new one.
+    ///
+    /// # Errors
+    /// As [`Target::new`].
+    pub fn of_generation(
+        self,
+        seen: &Observation,
+        unit_template: Option<&UnitTemplate>,
+    ) -> Result<Self, RenderError> {
+        let (generation, token) = crate::generation::generation(&self.topology, seen);
+        if token == self.topology.token {
+            return Ok(Self { generation, ..self });
+        }
+        let topology = Topology {
+            token,
+            ..self.topology
+        };
+        let target = Self::new(topology, unit_template)?;
+        Ok(Self {
+            generation,
+            ..target
+        })
+    }
+
+    /// What should be on this member's host.
+    #[must_use]
+    pub fn wanted(&self, member: &Member) -> &Wanted {
+        &self.wanted[&member.name]
+    }
+
+    /// The generation of the token: host records note it when a bootstrap starts.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The artifact that is a member's CA certificate.
+    pub(crate) fn ca_artifact(&self, member: &Member) -> Option<&Artifact> {
+        // Without TLS etcd reads no CA, whatever a file beside its others is called.
+        if !self.topology.uses_tls() {
+            return None;
+        }
+        let name = &self.topology.certificates.files.ca;
+        let certificates = &self.wanted(member).certificates;
+        certificates.iter().find(|artifact| {
+            artifact.path.file_name() == *name
+                && artifact.path.is_within(&member.layout.certificates)
+        })
+    }
+
+    pub(crate) fn is_pod(&self) -> bool {
+        self.topology.runtime == RuntimeKind::StaticPod
+    }
+
+    pub(crate) fn is_systemd(&self) -> bool {
+        self.topology.runtime == RuntimeKind::Systemd
+    }
+}
+
+impl Wanted {
+    /// The digest that a file should have, where that is known beforehand.
+    pub(crate) fn sum(&self, path: &HostPath) -> Option<&str> {
+        self.sums.get(path).map(String::as_str)
+    }
+
+    /// The digest of the start file of the forming cluster.
+    pub(crate) fn fresh_digest(&self) -> &str {
+        &self.fresh_sum
+    }
+
+    /// Whether a start file tells that its cluster was still forming: a template may say `new` for ever, which tells nothing.
+    pub(crate) fn says_forming(&self, sha256: &str, path: &HostPath) -> bool {
+        self.is_fresh(sha256) && self.sum(path) != Some(sha256)
+    }
+
+    /// Whether a start file's digest is that of the forming cluster.
+    pub(crate) fn is_fresh(&self, sha256: &str) -> bool {
+        self.fresh_sum == sha256
+    }
+}
+
+fn sum(content: &Content) -> Option<String> {
+    match content {
+        Content::Text(text) => Some(sha256(text.as_bytes())),
+        Content::Authority | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
+            None
+        }
+    }
+}
