@@ -8,8 +8,6 @@ use etcdup_core::file::{KeyPath, Spec};
 use etcdup_core::finding::{Check, Finding};
 use serde::de::DeserializeOwned;
 
-use crate::error::DeployError;
-
 pub(crate) const CFSSL: Check = Check {
     id: "cfssl-request",
     title: "a file of cfssl's cannot be used",
@@ -19,13 +17,13 @@ pub(crate) const CFSSL: Check = Check {
 };
 
 /// Reads what `[certificates.cfssl]` names.
-pub(crate) fn read(spec: &Spec, base: &Path) -> Result<Cfssl, DeployError> {
+pub(crate) fn read(spec: &Spec, base: &Path) -> Result<Cfssl, Box<Finding>> {
     let Some(files) = &spec.certificates.cfssl else {
         return Ok(Cfssl::default());
     };
-    let authority: Option<CfsslRequest> = one("authority", files.authority.as_ref(), base)?;
-    let member: Option<CfsslRequest> = one("member", files.member.as_ref(), base)?;
-    let config: Option<CfsslConfig> = one("config", files.config.as_ref(), base)?;
+    let authority: Option<CfsslRequest> = read_json("authority", files.authority.as_ref(), base)?;
+    let member: Option<CfsslRequest> = read_json("member", files.member.as_ref(), base)?;
+    let config: Option<CfsslConfig> = read_json("config", files.config.as_ref(), base)?;
     if let Some(request) = &authority {
         request
             .algorithm()
@@ -47,11 +45,11 @@ pub(crate) fn read(spec: &Spec, base: &Path) -> Result<Cfssl, DeployError> {
     })
 }
 
-fn one<T: DeserializeOwned>(
+fn read_json<T: DeserializeOwned>(
     key: &str,
     path: Option<&Utf8PathBuf>,
     base: &Path,
-) -> Result<Option<T>, DeployError> {
+) -> Result<Option<T>, Box<Finding>> {
     let Some(path) = path else {
         return Ok(None);
     };
@@ -62,8 +60,7 @@ fn one<T: DeserializeOwned>(
         .map_err(|error| refuse(key, format!("{path}: {error}")))
 }
 
-fn refuse(key: &str, why: String) -> DeployError {
+fn refuse(key: &str, why: String) -> Box<Finding> {
     let at = KeyPath::root("certificates").key("cfssl").key(key);
-    let finding: Finding = CFSSL.error("cfssl", why).at(at);
-    DeployError::Blocked(vec![finding])
+    Box::new(CFSSL.error("cfssl", why).at(at))
 }

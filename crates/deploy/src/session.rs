@@ -146,7 +146,8 @@ impl Session {
         let name = path.display().to_string();
         let mut document = Document::parse(&name, &text, sets)
             .map_err(|error| DeployError::Parse { name, text, error })?;
-        document.spec.certificates.requests = cfssl::read(&document.spec, directory_of(path))?;
+        document.spec.certificates.requests = cfssl::read(&document.spec, directory_of(path))
+            .map_err(|finding| DeployError::Blocked(vec![*finding]))?;
         Ok(document)
     }
 

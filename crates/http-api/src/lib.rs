@@ -14,10 +14,12 @@
 //! # }
 //! ```
 
+mod call;
 mod problem;
 mod router;
 mod routes;
 mod serve;
 
+pub use call::Options;
 pub use router::ROUTES;
-pub use serve::{Options, ServeError, serve};
+pub use serve::{ServeError, serve};

@@ -1,23 +1,11 @@
 //! Routes: method, path, what it is, handler. One table feeds the router, the list at `/v1`, and the tests.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-
 use http::Method;
 use serde_json::Value;
 
+use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::routes;
-use crate::serve::Options;
-
-/// What a handler is given: the options, and the cluster's name where the path has one.
-pub(crate) struct Call {
-    pub(crate) options: Arc<Options>,
-    pub(crate) cluster: String,
-}
-
-pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Value, Problem>> + Send>>;
 
 /// One route.
 pub struct Route {

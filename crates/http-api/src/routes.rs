@@ -8,8 +8,8 @@ use etcdup_deploy::{Session, plan_document, status_document, verify_document};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::problem::Problem;
-use crate::router::Call;
 
 pub(crate) async fn health(_: Call) -> Result<Value, Problem> {
     Ok(json!({ "format": "etcdup/health/1", "status": "ok", "version": env!("CARGO_PKG_VERSION") }))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcdup_deploy::{Cancel, Settings};
+use etcdup_deploy::Cancel;
 use http::{Request, Response, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -18,19 +18,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::call::{Call, Options};
 use crate::problem::Problem;
-use crate::router::{Call, find};
-
-/// What to serve, and where.
-#[derive(Clone)]
-pub struct Options {
-    /// The directory of topology files.
-    pub directory: PathBuf,
-    /// The loopback address to listen on.
-    pub listen: SocketAddr,
-    /// What sessions are opened with.
-    pub settings: Settings,
-}
+use crate::router::find;
 
 /// Why the server does not work.
 #[derive(Debug)]

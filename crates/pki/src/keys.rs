@@ -7,7 +7,7 @@ use rcgen::{KeyPair, PublicKeyData, RsaKeySize};
 use x509_parser::pem::Pem;
 use zeroize::Zeroizing;
 
-use crate::authority::PkiError;
+use crate::error::PkiError;
 use crate::inspect::{first_certificate, parse};
 
 pub(crate) fn make(algorithm: Algorithm) -> Result<KeyPair, PkiError> {

@@ -23,9 +23,11 @@
 //! ```
 
 mod authority;
+mod error;
 mod inspect;
 mod keys;
 
-pub use authority::{Authority, AuthorityRequest, Issued, PkiError};
+pub use authority::{Authority, AuthorityRequest, Issued};
+pub use error::PkiError;
 pub use inspect::{InspectError, inspect};
 pub use keys::public_key_digest;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 
+use crate::error::{DialError, TransportError};
 use crate::script::Script;
-use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError, Watch};
+use crate::transport::{BoxIo, Input, Output, Transport, Watch};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
 mod fault;
 mod local;
 mod meter;
@@ -23,9 +24,10 @@ mod script;
 mod ssh;
 mod transport;
 
+pub use error::{DialError, HostKeyError, SshError, TransportError};
 pub use fault::{Fault, Faulty};
 pub use local::Local;
 pub use meter::Metered;
 pub use script::Script;
-pub use ssh::{Ask, Question, Ssh, SshError, SshHop, SshOptions, SudoUse, UnknownHosts};
-pub use transport::{BoxIo, DialError, Input, Io, Output, Transport, TransportError, Watch};
+pub use ssh::{Ask, Question, Ssh, SshHop, SshOptions, SudoUse, UnknownHosts};
+pub use transport::{BoxIo, Input, Io, Output, Transport, Watch};

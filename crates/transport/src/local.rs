@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
+use crate::error::{DialError, TransportError};
 use crate::script::Script;
-use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError, Watch};
+use crate::transport::{BoxIo, Input, Output, Transport, Watch};
 
 const DIAL: Duration = Duration::from_secs(2);
 

@@ -1,14 +1,17 @@
 //! SSH hosts: one connection for a whole run, scripts on channels, dials by direct-tcpip.
 
+mod ask;
 mod auth;
-mod client;
 mod config;
+mod connect;
 mod exec;
+mod handler;
 mod host_key;
+mod options;
 
-pub use auth::{Ask, Question};
+pub use ask::{Ask, Question};
 pub use config::SshHop;
-pub use host_key::UnknownHosts;
+pub use options::{SshOptions, SudoUse, UnknownHosts};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,103 +22,10 @@ use russh::client::Handle;
 use tokio::sync::{Mutex, Semaphore};
 use zeroize::Zeroizing;
 
-use self::client::{Client, Shared};
+use self::handler::{Client, Shared};
+use crate::error::{DialError, SshError, TransportError};
 use crate::script::Script;
-use crate::transport::{BoxIo, DialError, Input, Output, Transport, TransportError, Watch};
-
-/// How to become root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SudoUse {
-    /// Not at all.
-    No,
-    /// Without a password.
-    Free,
-    /// With a password, asked once.
-    Password,
-}
-
-/// Where to connect and how.
-#[derive(Clone)]
-pub struct SshOptions {
-    /// The host and the jump hosts before it.
-    pub hop: SshHop,
-    /// Jump hosts, first to last, as `[user@]host[:port]`.
-    pub jump: Vec<String>,
-    /// How to become root; `None` decides by the login user.
-    pub sudo: Option<SudoUse>,
-    /// The known_hosts file; the user's own when `None`.
-    pub known_hosts: Option<std::path::PathBuf>,
-    /// What to do with a host it does not name.
-    pub unknown_hosts: UnknownHosts,
-    /// Who is asked for passwords and passphrases.
-    pub ask: Arc<dyn Ask>,
-    /// How long connecting and logging in may take.
-    pub connect: Duration,
-    /// How long a dial may take.
-    pub dial: Duration,
-}
-
-/// Why SSH does not work.
-#[derive(Debug, thiserror::Error)]
-pub enum SshError {
-    /// The name does not resolve, or nothing answers.
-    #[error("cannot connect to {host} port {port}: {why}")]
-    Connect {
-        /// The host.
-        host: String,
-        /// Its port.
-        port: u16,
-        /// What happened.
-        why: String,
-    },
-    /// The host's key is not trusted.
-    #[error(transparent)]
-    HostKey(#[from] host_key::HostKeyError),
-    /// No way to log in worked.
-    #[error("SSH authentication failed for {user}@{host} (tried {tried})")]
-    Auth {
-        /// The login user.
-        user: String,
-        /// The host.
-        host: String,
-        /// What was tried.
-        tried: String,
-    },
-    /// The jump hosts' list is not one.
-    #[error("invalid jump host `{0}`: write [user@]host[:port], several joined with commas")]
-    Jump(String),
-    /// The user's ssh configuration reaches the host through a program, which etcdup does not run.
-    #[error(
-        "{host} is reached through a ProxyCommand in the SSH configuration (`{command}`), which etcdup does not run"
-    )]
-    ProxyCommand {
-        /// The host.
-        host: String,
-        /// The command.
-        command: String,
-    },
-    /// The link was lost: what a running script did is unknown.
-    #[error("connection lost: {0}")]
-    Lost(String),
-    /// The protocol failed.
-    #[error("ssh: {0}")]
-    Protocol(String),
-}
-
-impl From<russh::Error> for SshError {
-    fn from(error: russh::Error) -> Self {
-        match error {
-            russh::Error::Disconnect
-            | russh::Error::SendError
-            | russh::Error::RecvError
-            | russh::Error::HUP
-            | russh::Error::KeepaliveTimeout
-            | russh::Error::InactivityTimeout
-            | russh::Error::IO(_) => SshError::Lost(error.to_string()),
-            other => SshError::Protocol(other.to_string()),
-        }
-    }
-}
+use crate::transport::{BoxIo, Input, Output, Transport, Watch};
 
 /// sshd allows ten sessions a connection (MaxSessions); two are left for others.
 const SESSIONS: usize = 8;
@@ -142,7 +52,7 @@ impl Ssh {
     /// # Errors
     /// When any of that fails or takes too long.
     pub async fn connect(options: &SshOptions) -> Result<Self, TransportError> {
-        let (handle, shared, through, hop) = client::open(options).await?;
+        let (handle, shared, through, hop) = connect::open(options).await?;
         tracing::debug!(
             host = hop.host,
             user = hop.user,

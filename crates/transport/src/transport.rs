@@ -1,12 +1,10 @@
 //! What every transport does.
 
-use std::io;
-
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::script::{Keeps, OUTPUT_LIMIT, Script};
-use crate::ssh::SshError;
+use crate::error::{DialError, TransportError};
+use crate::script::{Keeps, Script};
 
 /// A stream that can be read and written.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -63,59 +61,6 @@ impl Output {
             .unwrap_or_default()
             .to_owned()
     }
-}
-
-/// Why a script could not be run. What it did is unknown where the link was lost.
-#[derive(Debug, thiserror::Error)]
-pub enum TransportError {
-    /// The shell could not be started here.
-    #[error("cannot start `{program}`")]
-    Start {
-        /// The program.
-        program: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// What the script was to read could not be read here.
-    #[error("cannot read script input")]
-    Input(#[source] io::Error),
-    /// The script was silent for too long.
-    #[error("script `{script}` produced no output for {seconds} s")]
-    Silent {
-        /// The script.
-        script: &'static str,
-        /// For so long.
-        seconds: u64,
-    },
-    /// The script prints without end.
-    #[error("`{script}` printed more than {} MiB", OUTPUT_LIMIT >> 20)]
-    TooMuch {
-        /// The script.
-        script: &'static str,
-    },
-    /// sudo wants a password, or does not take the one it was given.
-    #[error("sudo: {0}")]
-    Sudo(String),
-    /// By SSH.
-    #[error(transparent)]
-    Ssh(#[from] SshError),
-}
-
-/// What became of a dial that did not succeed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DialError {
-    /// Nothing listens there; the way is open.
-    #[error("connection refused")]
-    Refused,
-    /// No answer in time.
-    #[error("no answer within {0} s")]
-    Silent(u64),
-    /// The host may not forward connections.
-    #[error("the host's sshd does not allow TCP forwarding (AllowTcpForwarding)")]
-    Forbidden,
-    /// Anything else, in the system's words.
-    #[error("{0}")]
-    Other(String),
 }
 
 /// Called with each piece of a script's standard output as it arrives.

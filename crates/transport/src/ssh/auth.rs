@@ -10,39 +10,11 @@ use russh::keys::{self, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
-use super::client::{Client, Shared};
+use super::ask::Question;
 use super::config::Resolved;
-use super::{SshError, SshOptions};
-
-/// Something that only a person knows.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Question {
-    /// The passphrase of a key file.
-    Passphrase {
-        /// The file.
-        file: String,
-    },
-    /// The password of a login user.
-    Password {
-        /// The user.
-        user: String,
-        /// The host.
-        host: String,
-    },
-    /// The password for sudo.
-    Sudo {
-        /// The user.
-        user: String,
-        /// The host.
-        host: String,
-    },
-}
-
-/// Who is asked for passwords and passphrases. Called on a thread that may block.
-pub trait Ask: Send + Sync {
-    /// The answer; `None` when there is nobody to ask.
-    fn ask(&self, question: &Question) -> Option<Zeroizing<String>>;
-}
+use super::handler::{Client, Shared};
+use super::options::SshOptions;
+use crate::error::SshError;
 
 /// sshd cuts off after six tries (MaxAuthTries).
 const AGENT_KEYS: usize = 4;

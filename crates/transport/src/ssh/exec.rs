@@ -8,10 +8,10 @@ use russh::client::{Handle, Msg};
 use russh::{ChannelMsg, ChannelWriteHalf};
 use tokio::io::AsyncReadExt;
 
-use super::SshError;
-use super::client::Client;
+use super::handler::Client;
+use crate::error::{SshError, TransportError};
 use crate::script::Script;
-use crate::transport::{Input, Output, TransportError, Watch};
+use crate::transport::{Input, Output, Watch};
 
 /// sshd refuses an eleventh session; others of ours end soon.
 const OPEN_TRIES: u32 = 20;

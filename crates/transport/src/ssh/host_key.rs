@@ -10,71 +10,8 @@ use russh::keys::{Algorithm, HashAlg, PublicKey};
 use sha1::Sha1;
 
 use super::config::Resolved;
-use super::{SshError, SshOptions};
-
-/// What to do with a host that known_hosts does not name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownHosts {
-    /// Refuse it.
-    Refuse,
-    /// Accept it and write its key down.
-    AcceptNew,
-    /// Accept any key, as Vagrant does for machines that are made anew all the time.
-    AcceptAny,
-}
-
-/// Why a host's key is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HostKeyError {
-    /// known_hosts does not name the host.
-    #[error(
-        "{host} is not in {file}; it shows {fingerprint}. Connect once with ssh, or set host-key = \"accept-new\" under [ssh]"
-    )]
-    Unknown {
-        /// The host.
-        host: String,
-        /// The known_hosts file.
-        file: String,
-        /// The key it shows.
-        fingerprint: String,
-    },
-    /// known_hosts names another key.
-    #[error(
-        "THE KEY OF {host} HAS CHANGED: {file}:{line} has {known}, it shows {fingerprint}. Find out why before you trust it"
-    )]
-    Changed {
-        /// The host.
-        host: String,
-        /// The known_hosts file.
-        file: String,
-        /// Its line.
-        line: usize,
-        /// The key in it.
-        known: String,
-        /// The key the host shows.
-        fingerprint: String,
-    },
-    /// The key is revoked.
-    #[error("the key of {host}, {fingerprint}, is revoked by {file}:{line}")]
-    Revoked {
-        /// The host.
-        host: String,
-        /// The known_hosts file.
-        file: String,
-        /// Its line.
-        line: usize,
-        /// The key.
-        fingerprint: String,
-    },
-    /// The file cannot be read or written.
-    #[error("{file}: {why}")]
-    File {
-        /// The known_hosts file.
-        file: String,
-        /// What happened.
-        why: String,
-    },
-}
+use super::options::{SshOptions, UnknownHosts};
+use crate::error::{HostKeyError, SshError};
 
 pub(super) struct KnownHosts {
     files: Vec<(PathBuf, String)>,

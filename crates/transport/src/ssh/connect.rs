@@ -1,85 +1,20 @@
 //! Opening connections: through jump hosts, each with its host key checked and its own log-in.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use russh::Preferred;
 use russh::client::{self, Handle};
-use russh::keys::{Algorithm, PublicKeyOrCertificate};
-use russh::{ChannelId, ChannelOpenFailure, Preferred};
+use russh::keys::Algorithm;
 use tokio::net::TcpStream;
 
+use super::auth;
 use super::config::{Resolved, SshHop};
-use super::host_key::{HostKeyError, KnownHosts};
-use super::{SshError, SshOptions, auth};
-
-/// What the connection's callbacks leave for its users.
-#[derive(Default)]
-pub(super) struct Shared {
-    words: Mutex<Vec<String>>,
-    gone: Mutex<Option<String>>,
-}
-
-impl Shared {
-    /// What sshd said of the channel that it did not open last.
-    pub(super) fn take_words(&self) -> Option<String> {
-        self.words.lock().ok()?.pop()
-    }
-
-    /// Why the connection ended, where the host said so.
-    pub(super) fn gone(&self) -> Option<String> {
-        self.gone.lock().ok()?.clone()
-    }
-}
-
-pub(super) struct Client {
-    shared: Arc<Shared>,
-    known: Arc<KnownHosts>,
-    label: String,
-}
-
-impl client::Handler for Client {
-    type Error = SshError;
-
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, SshError> {
-        if key.certificate().is_some() {
-            return Ok(false);
-        }
-        self.known.check(&self.label, &key.public_key())?;
-        Ok(true)
-    }
-
-    async fn channel_open_failure(
-        &mut self,
-        _id: ChannelId,
-        _reason: ChannelOpenFailure,
-        description: &str,
-        _language: &str,
-        _session: &mut client::Session,
-    ) -> Result<(), SshError> {
-        if let Ok(mut words) = self.shared.words.lock() {
-            words.push(description.to_owned());
-        }
-        Ok(())
-    }
-
-    async fn disconnected(
-        &mut self,
-        reason: client::DisconnectReason<SshError>,
-    ) -> Result<(), SshError> {
-        let text = match &reason {
-            client::DisconnectReason::ReceivedDisconnect(info) => info.message.clone(),
-            client::DisconnectReason::Error(error) => error.to_string(),
-        };
-        if let Ok(mut gone) = self.shared.gone.lock() {
-            *gone = Some(text);
-        }
-        match reason {
-            client::DisconnectReason::ReceivedDisconnect(_) => Ok(()),
-            client::DisconnectReason::Error(error) => Err(error),
-        }
-    }
-}
+use super::handler::{Client, Shared};
+use super::host_key::KnownHosts;
+use super::options::SshOptions;
+use crate::error::SshError;
 
 type Opened = (
     Arc<Handle<Client>>,
@@ -198,10 +133,4 @@ fn config(recorded: &[Algorithm]) -> Arc<client::Config> {
 
 fn same_type(a: &Algorithm, b: &Algorithm) -> bool {
     matches!((a, b), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. })) || a == b
-}
-
-impl From<HostKeyError> for russh::Error {
-    fn from(_: HostKeyError) -> Self {
-        russh::Error::UnknownKey
-    }
 }
