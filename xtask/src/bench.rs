@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
 use crate::lab::{Lab, archive};
+use crate::outcome::Outcome;
 use crate::setup::{binary, cache, carry_out, fixtures, newest_of, root, target, testbed};
 
 const PAIRS: usize = 5;

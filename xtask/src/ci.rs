@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::setup::{carry_out, root};
 
 pub(crate) fn run() -> Outcome {

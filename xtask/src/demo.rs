@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::setup::{binary, carry_out, root};
 
 const ENDPOINTS: &str = "https://127.0.0.1:12379,https://127.0.0.1:22379,https://127.0.0.1:32379";

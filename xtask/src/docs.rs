@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::setup::{binary, root};
 
 pub(crate) fn run(check: bool) -> Outcome {

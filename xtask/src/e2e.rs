@@ -2,6 +2,7 @@
 
 mod adopted;
 mod bootstrap;
+mod context;
 mod examples;
 mod faults;
 mod machines;
@@ -15,67 +16,23 @@ mod safety;
 mod tools;
 mod ways;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::lab::Lab;
+use crate::lab::Kept;
+use crate::outcome::Outcome;
 use crate::setup::{binary, fixtures, newest_of, testbed};
 
-/// What a scenario is given.
-pub(crate) struct Stage {
-    /// etcdup's binary.
-    pub(crate) etcdup: PathBuf,
-    /// The version most scenarios run.
-    pub(crate) version: String,
-    keep: bool,
-}
-
-impl Stage {
-    /// Boots hosts for this scenario.
-    pub(crate) fn lab(&self, count: u32) -> Result<Lab, String> {
-        self.named("e2e", count)
-    }
-
-    /// Boots hosts under another name, for scenarios that need several labs.
-    pub(crate) fn named(&self, name: &str, count: u32) -> Result<Lab, String> {
-        Lab::up(name, count, &self.etcdup)
-    }
-
-    /// Boots hosts that run static pods, and makes the image they run: its archive.
-    pub(crate) fn pods(&self, count: u32) -> Result<(Lab, String), String> {
-        let output = testbed("image.sh")
-            .arg(&self.version)
-            .output()
-            .map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-        }
-        let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok((Lab::with_pods("e2e", count, &self.etcdup)?, image))
-    }
-
-    /// Three members, applied and verified, agreed by etcdctl.
-    pub(crate) fn three(&self, head: &str) -> Result<Lab, String> {
-        let lab = self.lab(3)?;
-        lab.topology(&self.version, head, 3)?;
-        lab.apply()?.says("cluster prod")?;
-        lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-        Ok(lab)
-    }
-}
-
-/// A scenario: what it is called, and what it does.
-pub(crate) type Scenario = (&'static str, fn(&Stage) -> Outcome);
+use context::{Context, Scenario};
 
 pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
     fixtures()?;
     // What a killed run left behind goes first.
     let _ = testbed("hosts.sh").args(["sweep", "e2e"]).output();
-    let stage = Stage {
+    let kept = keep.then(Kept::default);
+    let context = Context {
         etcdup: binary(false)?,
         version: newest_of("3.5")?,
-        keep,
+        kept: kept.clone(),
     };
     let all: Vec<&Scenario> = [
         bootstrap::ALL,
@@ -103,14 +60,14 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
     if wanted.is_empty() {
         let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
         return Err(format!(
-            "no scenario's name holds that; there are {}",
+            "no scenario matches; available: {}",
             names.join(", ")
         ));
     }
     let mut table: Vec<(&str, Duration, Option<String>)> = Vec::new();
     for (name, scenario) in wanted {
         let start = Instant::now();
-        let failed = scenario(&stage).err();
+        let failed = scenario(&context).err();
         let word = match &failed {
             None => "ok  ",
             // The hosts themselves are to blame, not what was tried on them.
@@ -126,7 +83,14 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
                     .collect::<String>()
             );
         }
+        let stop = kept
+            .as_ref()
+            .is_some_and(|kept| kept.after(failed.is_some()));
         table.push((name, start.elapsed(), failed));
+        if stop {
+            // The next scenario would need the same names and addresses.
+            break;
+        }
     }
     let failed: Vec<&str> = table
         .iter()
@@ -150,22 +114,5 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         Ok(())
     } else {
         Err(format!("failed: {}", failed.join(", ")))
-    }
-}
-
-/// Fails with this message unless it holds.
-pub(crate) fn ensure(holds: bool, message: impl Into<String>) -> Outcome {
-    if holds { Ok(()) } else { Err(message.into()) }
-}
-
-impl Stage {
-    /// Leaves the hosts of a failing scenario up where that was asked for.
-    pub(crate) fn keeping<T>(
-        &self,
-        lab: &mut Lab,
-        outcome: Result<T, String>,
-    ) -> Result<T, String> {
-        lab.keep = self.keep && outcome.is_err();
-        outcome
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask hosts`: real hosts to play with.
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::setup::{carry_out, fixtures, testbed};
 
 pub(crate) fn run(count: u32) -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use crate::setup::{cache, testbed};
 
@@ -13,8 +14,35 @@ pub(crate) struct Lab {
     /// The operator's directory.
     pub(crate) work: tempfile::TempDir,
     etcdup: PathBuf,
-    /// Leaves the hosts up.
-    pub(crate) keep: bool,
+    /// Where it goes instead of being taken down.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// Labs whose scenario has ended, until it is known whether they are to be looked at.
+#[derive(Clone, Default)]
+pub(crate) struct Kept(Arc<Mutex<Vec<(String, PathBuf)>>>);
+
+impl Kept {
+    /// Leaves the labs of a failed scenario up and says how to enter them; takes those of others down. Whether any is left.
+    pub(crate) fn after(&self, failed: bool) -> bool {
+        let Ok(mut labs) = self.0.lock() else {
+            return false;
+        };
+        let all = std::mem::take(&mut *labs);
+        for (name, work) in &all {
+            if failed {
+                eprintln!(
+                    "     kept: nsenter --net=/run/netns/eu-{name} bash; the operator's files are in {}; \
+                     take the hosts down with `bash xtask/testbed/hosts.sh down {name}`",
+                    work.display()
+                );
+            } else {
+                let _ = testbed("hosts.sh").args(["down", name]).output();
+                let _ = std::fs::remove_dir_all(work);
+            }
+        }
+        failed && !all.is_empty()
+    }
 }
 
 /// How a failure begins that is the testbed's own.
@@ -129,7 +157,7 @@ impl Lab {
             state,
             work,
             etcdup: etcdup.to_owned(),
-            keep: false,
+            kept: None,
         })
     }
 
@@ -356,17 +384,12 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if self.keep {
-            eprintln!(
-                "  kept: nsenter --net=/run/netns/eu-{} bash; operator's files: {}",
-                self.name,
-                self.work.path().display()
-            );
-            let kept = std::mem::replace(
-                &mut self.work,
-                tempfile::TempDir::new().unwrap_or_else(|_| std::process::abort()),
-            );
-            let _ = kept.keep();
+        if let Some(kept) = &self.kept
+            && let Ok(mut labs) = kept.0.lock()
+            && let Ok(empty) = tempfile::TempDir::new()
+        {
+            let work = std::mem::replace(&mut self.work, empty).keep();
+            labs.push((self.name.clone(), work));
             return;
         }
         let _ = testbed("hosts.sh").args(["down", &self.name]).output();

@@ -7,6 +7,7 @@ mod docs;
 mod e2e;
 mod hosts;
 mod lab;
+mod outcome;
 mod setup;
 mod test;
 mod tidy;
@@ -56,9 +57,6 @@ enum Task {
     /// What continuous integration runs
     Ci,
 }
-
-/// What a task says when it fails.
-type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let outcome = match Task::parse() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Commands of the testbed and the Debian packages that bring them.
 const NEEDS: &[(&str, &str)] = &[

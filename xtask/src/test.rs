@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
+use crate::outcome::Outcome;
 use crate::setup::{cache, carry_out, fixtures, root};
-use crate::{Outcome, docs, e2e, tidy};
+use crate::{docs, e2e, tidy};
 
 pub(crate) fn run() -> Outcome {
     step("packages, etcd's binaries, the hosts' root", fixtures)?;

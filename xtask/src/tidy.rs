@@ -1,12 +1,14 @@
 //! `cargo xtask tidy`: the repository's own rules as code: file sizes, who may use whom, what the planner must not
 //! pull in, what the scripts hold.
 
+mod circles;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use etcdup_host::scripts;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::setup::root;
 
 /// No file of code is longer.
@@ -63,6 +65,9 @@ pub(crate) fn run() -> Outcome {
     ] {
         pure(package, &mut faults)?;
     }
+    for directory in sources()? {
+        circles::find(&directory, &mut faults)?;
+    }
     one_tls_stack(&mut faults)?;
     host_scripts(&mut faults)?;
     if faults.is_empty() {
@@ -70,6 +75,18 @@ pub(crate) fn run() -> Outcome {
     } else {
         Err(format!("untidy:\n  {}", faults.join("\n  ")))
     }
+}
+
+/// The source directory of every crate.
+fn sources() -> Result<Vec<PathBuf>, String> {
+    let crates = root().join("crates");
+    let failed = |error: std::io::Error| format!("{}: {error}", crates.display());
+    let mut found = vec![root().join("xtask/src")];
+    for entry in std::fs::read_dir(&crates).map_err(failed)? {
+        found.push(entry.map_err(failed)?.path().join("src"));
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn files() -> Result<Vec<PathBuf>, String> {

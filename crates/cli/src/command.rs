@@ -1,9 +1,10 @@
-//! One verb a file; what they share is here: settings, the topology, the session, Ctrl-C.
+//! Which verb runs, and what Ctrl-C does to it.
 
 mod adopt;
 mod apply;
 mod check;
 mod connect;
+mod context;
 mod etcdctl;
 mod explain;
 mod flags;
@@ -20,31 +21,27 @@ mod ssh;
 mod status;
 mod verify;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::future::Future;
 use std::time::Duration;
 
-use etcdup_core::event::Event;
-use etcdup_core::file::Document;
-use etcdup_core::finding::Verdict;
-use etcdup_core::lint::lint;
-use etcdup_core::topology::{Member, ResolveError, Topology, resolve};
-use etcdup_core::version::SUGGESTED;
-use etcdup_deploy::{Cancel, DeployError, Progress, Session, Settings};
-use tokio::sync::mpsc::UnboundedSender;
+use etcdup_deploy::Cancel;
 
-use crate::arguments::{Arguments, Color, Global, Output, Pki, Verb};
+use crate::arguments::{Arguments, Color, Pki, Verb};
 use crate::exit;
-use crate::settings::{Loaded, ToolSettings, load};
+use crate::settings::{Loaded, load};
 use crate::view;
 
-/// What every verb is given.
-pub(crate) struct Context {
-    pub(crate) global: Global,
-    pub(crate) settings: ToolSettings,
-    /// Each setting, its value, and where it came from.
-    pub(crate) origins: Vec<(String, String, String)>,
-    pub(crate) cancel: Cancel,
+use context::Context;
+
+/// What Ctrl-C does to a verb.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Interrupt {
+    /// It changes nothing, so it ends at once.
+    StopAtOnce,
+    /// It changes hosts, so a stage that has begun comes to its end first.
+    FinishStage,
+    /// It sees to that itself.
+    LeftToVerb,
 }
 
 /// Runs a verb; the exit status.
@@ -69,47 +66,56 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         return exit::USAGE;
     }
     listen_to_tracing(global.verbose);
-    let context = Context {
-        global,
-        settings,
-        origins,
-        cancel: Cancel::new(),
-    };
-    // Verbs that need no runtime do not wait for one.
-    match &verb {
-        Verb::Init(init) => return init::run(&context, init),
-        Verb::Check => return check::run(&context),
-        Verb::Show => return show::run(&context),
-        Verb::Explain(explain) => return explain::run(&context, explain),
-        Verb::Schema => return generate::schema(),
-        Verb::Flags(flags) => return flags::run(&context, flags),
-        Verb::Completions { shell } => return generate::completions(*shell),
-        Verb::Man { out } => return generate::manual(out.as_deref()),
+    dispatch(
+        &Context {
+            global,
+            settings,
+            origins,
+            cancel: Cancel::new(),
+        },
+        verb,
+    )
+}
+
+/// One exhaustive match: a verb that is forgotten here does not compile.
+fn dispatch(context: &Context, verb: Verb) -> u8 {
+    use Interrupt::{FinishStage, LeftToVerb, StopAtOnce};
+    match verb {
+        Verb::Init(init) => init::run(context, &init),
+        Verb::Check => check::run(context),
+        Verb::Show => show::run(context),
+        Verb::Explain(explain) => explain::run(context, &explain),
+        Verb::Schema => generate::schema(),
+        Verb::Flags(flags) => flags::run(context, &flags),
+        Verb::Completions { shell } => generate::completions(shell),
+        Verb::Man { out } => generate::manual(out.as_deref()),
         Verb::Pki(Pki::Issue {
             name,
             organization,
             days,
             out,
             force,
-        }) => {
-            let organization = organization.clone();
-            return pki::issue(&context, name, organization, *days, out.clone(), *force);
-        }
-        Verb::Render(_)
-        | Verb::Plan(_)
-        | Verb::Apply(_)
-        | Verb::Verify
-        | Verb::Status(_)
-        | Verb::Pki(_)
-        | Verb::Connect(_)
-        | Verb::Env(_)
-        | Verb::Etcdctl(_)
-        | Verb::Logs(_)
-        | Verb::Ssh(_)
-        | Verb::Adopt(_)
-        | Verb::Reset(_)
-        | Verb::Serve(_) => {}
+        }) => pki::issue(context, &name, organization, days, out, force),
+        Verb::Pki(Pki::Show) => on_runtime(context, StopAtOnce, pki::show(context)),
+        Verb::Render(render) => on_runtime(context, StopAtOnce, render::run(context, &render)),
+        Verb::Plan(plan) => on_runtime(context, StopAtOnce, plan::run(context, &plan)),
+        Verb::Verify => on_runtime(context, StopAtOnce, verify::run(context)),
+        Verb::Status(status) => on_runtime(context, StopAtOnce, status::run(context, &status)),
+        Verb::Connect(connect) => on_runtime(context, StopAtOnce, connect::run(context, &connect)),
+        Verb::Env(env) => on_runtime(context, StopAtOnce, connect::env(context, &env)),
+        // etcdctl hears Ctrl-C itself and may have something to give back, such as a lock.
+        Verb::Etcdctl(etcdctl) => on_runtime(context, LeftToVerb, etcdctl::run(context, &etcdctl)),
+        Verb::Logs(logs) => on_runtime(context, StopAtOnce, logs::run(context, &logs)),
+        Verb::Ssh(ssh) => on_runtime(context, StopAtOnce, ssh::run(context, &ssh)),
+        Verb::Adopt(adopt) => on_runtime(context, StopAtOnce, adopt::run(context, &adopt)),
+        Verb::Apply(apply) => on_runtime(context, FinishStage, apply::run(context, &apply)),
+        Verb::Reset(reset) => on_runtime(context, FinishStage, reset::run(context, &reset)),
+        // It answers requests that are under way before it ends.
+        Verb::Serve(serve) => on_runtime(context, LeftToVerb, serve::run(context, &serve)),
     }
+}
+
+fn on_runtime(context: &Context, interrupt: Interrupt, verb: impl Future<Output = u8>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
@@ -122,37 +128,10 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         }
     };
     let code = runtime.block_on(async {
-        let changes = matches!(verb, Verb::Apply(_) | Verb::Reset(_));
-        tokio::spawn(stop_on_signal(context.cancel.clone(), changes));
-        let looking = async {
-            match &verb {
-                Verb::Render(render) => Some(render::run(&context, render).await),
-                Verb::Plan(plan) => Some(plan::run(&context, plan).await),
-                Verb::Verify => Some(verify::run(&context).await),
-                Verb::Status(status) => Some(status::run(&context, status).await),
-                Verb::Pki(_) => Some(pki::show(&context).await),
-                Verb::Connect(connect) => Some(connect::run(&context, connect).await),
-                Verb::Env(env) => Some(connect::env(&context, env).await),
-                Verb::Etcdctl(etcdctl) => Some(etcdctl::run(&context, etcdctl).await),
-                Verb::Logs(logs) => Some(logs::run(&context, logs).await),
-                Verb::Ssh(ssh) => Some(ssh::run(&context, ssh).await),
-                Verb::Adopt(adopt) => Some(adopt::run(&context, adopt).await),
-                _ => None,
-            }
-        };
-        // etcdctl hears Ctrl-C itself and may have something to give back, such as a lock.
-        let at_once = !matches!(verb, Verb::Etcdctl(_));
-        // Who only looks can stop at once; who changes hosts comes to the end of a stage first.
-        let looked = tokio::select! {
-            code = looking => code,
-            () = context.cancel.cancelled(), if at_once => Some(exit::STOPPED),
-        };
-        match (looked, verb) {
-            (Some(code), _) => code,
-            (None, Verb::Apply(apply)) => apply::run(&context, &apply).await,
-            (None, Verb::Reset(reset)) => reset::run(&context, &reset).await,
-            (None, Verb::Serve(serve)) => serve::run(&context, &serve).await,
-            (None, _) => exit::DONE,
+        tokio::spawn(stop_on_signal(context.cancel.clone(), interrupt));
+        tokio::select! {
+            code = verb => code,
+            () = context.cancel.cancelled(), if interrupt == Interrupt::StopAtOnce => exit::STOPPED,
         }
     });
     // A task that still dials must not hold the end up.
@@ -161,7 +140,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
 }
 
 /// The first Ctrl-C finishes the stage; the second drops the links.
-async fn stop_on_signal(cancel: Cancel, changes: bool) {
+async fn stop_on_signal(cancel: Cancel, interrupt: Interrupt) {
     let kind = tokio::signal::unix::SignalKind::terminate();
     let Ok(mut terminate) = tokio::signal::unix::signal(kind) else {
         return;
@@ -175,7 +154,7 @@ async fn stop_on_signal(cancel: Cancel, changes: bool) {
         if count > 0 {
             std::process::exit(i32::from(exit::STOPPED));
         }
-        if changes {
+        if interrupt == Interrupt::FinishStage {
             anstream::eprintln!(
                 "stopping; a stage that has begun is finished first (press Ctrl-C again to abort)"
             );
@@ -196,113 +175,4 @@ fn listen_to_tracing(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .try_init();
-}
-
-/// The member of this name; reports and returns none where the topology has no such member.
-pub(crate) fn member_of<'a>(topology: &'a Topology, name: &str) -> Option<&'a Member> {
-    let member = topology
-        .members
-        .iter()
-        .find(|member| member.name.as_str() == name);
-    if member.is_none() {
-        let names: Vec<&str> = topology
-            .members
-            .iter()
-            .map(|member| member.name.as_str())
-            .collect();
-        view::error::plain(&format!(
-            "no member `{name}`; the topology has {}",
-            names.join(", ")
-        ));
-    }
-    member
-}
-
-impl Context {
-    /// The topology: the file, or one made of `--target`s.
-    pub(crate) fn document(&self) -> Result<(Document, PathBuf), DeployError> {
-        if self.global.target.is_empty() {
-            let path = self.settings.file.clone();
-            return Ok((Session::read(&path, &self.global.set)?, path));
-        }
-        let text = init::template("etcd", SUGGESTED, &self.global.target);
-        let name = "--target".to_owned();
-        match Document::parse(&name, &text, &self.global.set) {
-            Ok(document) => Ok((document, PathBuf::from("etcdup.toml"))),
-            Err(error) => Err(DeployError::Parse { name, text, error }),
-        }
-    }
-
-    /// The topology as meant, and the directory of its file. A host is asked only where a name or address comes from it.
-    pub(crate) async fn topology(&self) -> Result<(Topology, PathBuf), DeployError> {
-        let (document, path) = self.document()?;
-        let mut errors = lint(&document.spec);
-        errors.retain(|finding| finding.verdict == Verdict::Error);
-        if !errors.is_empty() {
-            return Err(DeployError::Blocked(errors));
-        }
-        match resolve(&document.spec, |_| None) {
-            Ok(topology) => {
-                let base = path
-                    .parent()
-                    .filter(|parent| !parent.as_os_str().is_empty());
-                Ok((topology, base.unwrap_or(Path::new(".")).to_owned()))
-            }
-            Err(ResolveError::NeedsHost { .. }) => {
-                let settings = self.library_settings(None, None);
-                let session = Session::with_document(document, &path, settings).await?;
-                let topology = session.resolved().await?;
-                session.close().await;
-                Ok((topology, session.base))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A session, with events and progress where somebody listens.
-    pub(crate) async fn session(
-        &self,
-        events: Option<UnboundedSender<Event>>,
-        progress: Option<Progress>,
-    ) -> Result<Session, DeployError> {
-        let (document, path) = self.document()?;
-        Session::with_document(document, &path, self.library_settings(events, progress)).await
-    }
-
-    pub(crate) fn library_settings(
-        &self,
-        events: Option<UnboundedSender<Event>>,
-        progress: Option<Progress>,
-    ) -> Settings {
-        let defaults = Settings::default();
-        Settings {
-            ask: Arc::new(view::ask::Person),
-            events,
-            progress,
-            cancel: self.cancel.clone(),
-            cache: self
-                .settings
-                .cache
-                .clone()
-                .unwrap_or(defaults.cache.clone()),
-            connect: Duration::from_secs(self.settings.connect_timeout),
-            ..defaults
-        }
-    }
-
-    pub(crate) fn json(&self) -> bool {
-        self.settings.output == Output::Json
-    }
-
-    /// The same within a stream of JSON lines.
-    pub(crate) fn fail_line(&self, error: &DeployError) -> u8 {
-        let document = self.document().ok().map(|(document, _)| document);
-        view::error::line(error, document.as_ref())
-    }
-
-    /// Prints an error, its findings with their places in the file, and says which exit status it means.
-    pub(crate) fn fail(&self, error: &DeployError) -> u8 {
-        let document = self.document().ok().map(|(document, _)| document);
-        view::error::deploy(error, document.as_ref(), self.json())
-    }
 }

@@ -4,6 +4,7 @@ mod arguments;
 mod command;
 mod exit;
 mod settings;
+mod template;
 mod view;
 
 use std::process::ExitCode;

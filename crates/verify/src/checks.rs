@@ -2,59 +2,14 @@
 
 mod access;
 mod consistency;
+mod evidence;
 mod health;
 mod hosts;
 mod membership;
 
-use std::collections::BTreeMap;
+pub use evidence::Evidence;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::name::MemberName;
-use etcdup_core::observation::{ListedMember, Observation};
-use etcdup_core::seen::Seen;
-use etcdup_core::topology::Topology;
-
-use crate::gather::MemberEvidence;
-
-/// All that the checks look at.
-pub struct Evidence<'a> {
-    /// What should be.
-    pub topology: &'a Topology,
-    /// What was seen of hosts.
-    pub seen: &'a Observation,
-    /// What members answered.
-    pub members: BTreeMap<MemberName, Seen<MemberEvidence>>,
-}
-
-impl<'a> Evidence<'a> {
-    /// What the file calls a listed member, else its own name, else its ID.
-    pub(crate) fn name_of(&self, listed: &ListedMember) -> String {
-        let named = self.topology.members.iter().find(|member| {
-            let url = self.topology.peer_url(member).to_string();
-            listed.peer_urls.contains(&url)
-        });
-        match named {
-            Some(member) => member.name.to_string(),
-            None if listed.name.is_empty() => format!("{:x}", listed.id),
-            None => listed.name.clone(),
-        }
-    }
-
-    /// What the file calls the member of an ID.
-    pub(crate) fn name_of_id(&self, id: u64) -> String {
-        let listed = self
-            .answered()
-            .find_map(|(_, member)| member.view.listed.iter().find(|listed| listed.id == id));
-        listed.map_or_else(|| format!("{id:x}"), |listed| self.name_of(listed))
-    }
-
-    /// The members that answered.
-    pub(crate) fn answered(&self) -> impl Iterator<Item = (&MemberName, &MemberEvidence)> {
-        self.members
-            .iter()
-            .filter_map(|(name, evidence)| Some((name, evidence.yes()?)))
-    }
-}
 
 /// A row: the check, and the function that finds.
 struct Row {

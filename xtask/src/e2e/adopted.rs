@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use super::context::{Context, Scenario};
 use super::examples::by_hand;
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
 use crate::lab::{Lab, Said};
+use crate::outcome::{Outcome, ensure};
 use crate::setup::cache;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -29,8 +29,8 @@ const FILES: [&str; 6] = [
 ];
 
 /// etcd as a person installs it: binaries in /usr/local/bin, files in /etc/etcd, a unit with these flags.
-fn install(stage: &Stage, lab: &Lab, host: u32, flags: &[String]) -> Outcome {
-    let bin = cache().join("etcd/bin").join(&stage.version);
+fn install(context: &Context, lab: &Lab, host: u32, flags: &[String]) -> Outcome {
+    let bin = cache().join("etcd/bin").join(&context.version);
     for program in ["etcd", "etcdctl"] {
         let put = format!("cat > /usr/local/bin/{program} && chmod 755 /usr/local/bin/{program}");
         lab.send(host, &bin.join(program), &put)?;
@@ -123,26 +123,26 @@ fn lives_on(lab: &Lab, outage: bool) -> Outcome {
     lab.nothing_to_do()
 }
 
-fn one_vps(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
+fn one_vps(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
     by_hand(&lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
     let cluster = "control-plane-1=https://10.77.0.11:2380";
-    install(stage, &lab, 1, &secured(1, "control-plane-1", cluster))?;
+    install(context, &lab, 1, &secured(1, "control-plane-1", cluster))?;
     until_it_serves(&lab, 1)?;
     adopt(&lab, 1, &FILES)?.exits(0)?.says("No changes")?;
     adopt(&lab, 1, &FILES)?.exits(1)?.says("already exists")?;
     lives_on(&lab, true)
 }
 
-fn lab_node(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
+fn lab_node(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
     let plain = flags(
         "--name controller --initial-advertise-peer-urls http://127.0.0.1:2380 --listen-peer-urls http://127.0.0.1:2380 \
          --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
          --initial-cluster-token etcd-cluster-0 --initial-cluster controller=http://127.0.0.1:2380 --initial-cluster-state new \
          --data-dir=/var/lib/etcd",
     );
-    install(stage, &lab, 1, &plain)?;
+    install(context, &lab, 1, &plain)?;
     until_it_serves(&lab, 1)?;
     adopt(&lab, 1, &["--cluster", "lab"])?
         .exits(0)?
@@ -154,8 +154,8 @@ fn lab_node(stage: &Stage) -> Outcome {
         .map(|_| ())
 }
 
-fn three_controllers(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn three_controllers(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     by_hand(
         &lab,
         "etcd",
@@ -165,7 +165,7 @@ fn three_controllers(stage: &Stage) -> Outcome {
     let cluster = (1..=3).map(one).collect::<Vec<_>>().join(",");
     for host in 1..=3 {
         install(
-            stage,
+            context,
             &lab,
             host,
             &secured(host, &format!("controller-{}", host - 1), &cluster),
@@ -178,8 +178,8 @@ fn three_controllers(stage: &Stage) -> Outcome {
 }
 
 /// As on this very machine: TLS for clients, plain peers.
-fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
+fn tls_clients_plain_peers(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
     by_hand(&lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
     let mixed = flags(
         "--name etcd --cert-file=/etc/etcd/etcd.pem --key-file=/etc/etcd/etcd-key.pem --trusted-ca-file=/etc/etcd/ca.pem \
@@ -187,7 +187,7 @@ fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
          --listen-client-urls https://10.77.0.11:2379 --advertise-client-urls https://10.77.0.11:2379 \
          --initial-cluster etcd=http://10.77.0.11:2380 --data-dir=/var/lib/etcd --quota-backend-bytes=4294967296",
     );
-    install(stage, &lab, 1, &mixed)?;
+    install(context, &lab, 1, &mixed)?;
     until_it_serves(&lab, 1)?;
     adopt(&lab, 1, &FILES)?.exits(0)?.says("No changes")?;
     let text = lab.read("etcdup.toml")?;
@@ -198,14 +198,14 @@ fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
     lives_on(&lab, true)
 }
 
-fn static_pod(stage: &Stage) -> Outcome {
-    let lab = stage.pods(1)?;
+fn static_pod(context: &Context) -> Outcome {
+    let lab = context.pods(1)?;
     let arguments: String = pod_flags()
         .iter()
         .map(|(flag, value)| format!("    - --{flag}={value}\n"))
         .collect();
     run_pod(
-        stage,
+        context,
         &lab,
         &format!("  - command:\n    - etcd\n{arguments}"),
         "",
@@ -217,8 +217,8 @@ fn static_pod(stage: &Stage) -> Outcome {
 }
 
 /// As the Vagrant walk-through has it: flags as variables, a log in a file, the host's own table of names.
-fn static_pod_in_variables(stage: &Stage) -> Outcome {
-    let lab = stage.pods(1)?;
+fn static_pod_in_variables(context: &Context) -> Outcome {
+    let lab = context.pods(1)?;
     let variables: String = pod_flags()
         .iter()
         .map(|(flag, value)| (flag.to_uppercase().replace('-', "_"), value))
@@ -229,7 +229,7 @@ fn static_pod_in_variables(stage: &Stage) -> Outcome {
     let mounts = "    - mountPath: /var/log/etcd.log\n      name: log\n    - mountPath: /etc/hosts\n      name: hosts\n";
     let volumes = "  - hostPath:\n      path: /var/log/etcd.log\n      type: FileOrCreate\n    name: log\n\
                    \x20 - hostPath:\n      path: /etc/hosts\n    name: hosts\n";
-    run_pod(stage, &lab, &container, mounts, volumes)?;
+    run_pod(context, &lab, &container, mounts, volumes)?;
     let lab = lab.0;
     adopt(&lab, 1, &FILES)?.exits(0)?.says("No changes")?;
     let manifest = changed_pod(&lab, "ETCD_SNAPSHOT_COUNT")?;
@@ -271,7 +271,7 @@ fn pod_flags() -> Vec<(&'static str, &'static str)> {
 
 /// A pod with this container, made by hand.
 fn run_pod(
-    stage: &Stage,
+    context: &Context,
     pods: &(Lab, String),
     container: &str,
     mounts: &str,
@@ -279,7 +279,7 @@ fn run_pod(
 ) -> Outcome {
     let (lab, image) = pods;
     by_hand(lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
-    install(stage, lab, 1, &[])?;
+    install(context, lab, 1, &[])?;
     lab.send(
         1,
         Path::new(image),
@@ -291,7 +291,7 @@ fn run_pod(
          \x20   - mountPath: /etc/etcd\n      name: etcd-certs\n{mounts}  hostNetwork: true\n  volumes:\n\
          \x20 - hostPath:\n      path: /etc/etcd\n      type: DirectoryOrCreate\n    name: etcd-certs\n\
          \x20 - hostPath:\n      path: /var/lib/etcd\n      type: DirectoryOrCreate\n    name: etcd-data\n{volumes}",
-        stage.version
+        context.version
     );
     let place = "chmod 600 /root/m && mv /root/m /etc/kubernetes/manifests/etcd.yaml";
     lab.on(1, &format!("cat > /root/m <<'E'\n{manifest}E\n{place}"))?
@@ -319,11 +319,11 @@ fn changed_pod(lab: &Lab, shows: &str) -> Result<Said, String> {
 }
 
 /// On this very machine: etcdup runs on the host itself.
-fn here(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
+fn here(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
     by_hand(&lab, "etcd", "IP:10.77.0.11,IP:127.0.0.1")?;
     install(
-        stage,
+        context,
         &lab,
         1,
         &secured(1, "etcd", "etcd=https://10.77.0.11:2380"),
@@ -331,7 +331,7 @@ fn here(stage: &Stage) -> Outcome {
     until_it_serves(&lab, 1)?;
     lab.send(
         1,
-        &stage.etcdup,
+        &context.etcdup,
         "cat > /usr/bin/etcdup && chmod 755 /usr/bin/etcdup",
     )?;
     let files = "--ca /etc/etcd/ca.pem --cert /etc/etcd/etcd.pem --key /etc/etcd/etcd-key.pem";
@@ -347,8 +347,8 @@ fn here(stage: &Stage) -> Outcome {
 }
 
 /// A cluster of etcdup's own whose file was lost.
-fn its_own(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn its_own(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     lab.inside("mv etcdup.toml old.toml")?.exits(0)?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     let own = [

@@ -1,8 +1,8 @@
 //! From bare hosts to a cluster, in every shape.
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[
     ("one-member", one_member),
@@ -19,21 +19,21 @@ pub(super) const ALL: &[Scenario] = &[
     ("user-template", user_template),
 ];
 
-fn one_member(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn one_member(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.apply()?.says("is healthy")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)
 }
 
 /// Three bare hosts, nothing given but their addresses: mutual TLS, verified; a second apply finds nothing to do and
 /// takes no lease.
-fn three_members(stage: &Stage) -> Outcome {
-    let mut lab = stage.three("")?;
+fn three_members(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     let second = lab
         .etcdup(&["apply", "--yes"])
         .and_then(|said| said.exits(0)?.says("No changes"));
-    stage.keeping(&mut lab, second)?;
+    second?;
     lab.etcdup(&["plan", "--detailed-exitcode"])?.exits(0)?;
     let lease = lab.on(1, "test ! -e /var/lib/etcdup/lease")?;
     ensure(lease.code == 0, "the lease was not given back")?;
@@ -72,23 +72,23 @@ fn three_members(stage: &Stage) -> Outcome {
     ensure(key.out.is_empty(), "the CA's key is on a host")
 }
 
-fn five_members(stage: &Stage) -> Outcome {
-    let lab = stage.lab(5)?;
-    lab.topology(&stage.version, "", 5)?;
+fn five_members(context: &Context) -> Outcome {
+    let lab = context.lab(5)?;
+    lab.topology(&context.version, "", 5)?;
     lab.apply()?
         .says("5 members")
         .or_else(|_| lab.etcdup(&["verify"])?.exits(0))?;
     lab.etcdctl_agrees(&Lab::endpoints(5), 5)
 }
 
-fn three_on_one_host(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
+fn three_on_one_host(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
     let members: String = (1..=3)
         .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.77.0.11\"\nclient-port = {}\npeer-port = {}\n", 2379 + 10 * n, 2380 + 10 * n))
         .collect();
     lab.write(
         "etcdup.toml",
-        &format!("{}\n{members}", lab.head(&stage.version)),
+        &format!("{}\n{members}", lab.head(&context.version)),
     )?;
     lab.apply()?;
     let endpoints = (1..=3)
@@ -99,9 +99,9 @@ fn three_on_one_host(stage: &Stage) -> Outcome {
     lab.nothing_to_do()
 }
 
-fn plain_http_on_loopback(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    let head = lab.head(&stage.version);
+fn plain_http_on_loopback(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    let head = lab.head(&context.version);
     let security = "security = { client = \"plain\", peer = \"plain\" }\n";
     lab.write("etcdup.toml", &format!("{head}{security}\n[[member]]\nname = \"m1\"\nhost = \"10.77.0.11\"\naddress = \"127.0.0.1\"\n"))?;
     lab.apply()?;
@@ -118,9 +118,9 @@ fn plain_http_on_loopback(stage: &Stage) -> Outcome {
         .map(|_| ())
 }
 
-fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
-    lab.topology(&stage.version, "security = { client = \"tls\", peer = \"plain\", allow-plain = true, loopback-http = true }", 3)?;
+fn tls_clients_plain_peers(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "security = { client = \"tls\", peer = \"plain\", allow-plain = true, loopback-http = true }", 3)?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     lab.on(1, "curl -s http://127.0.0.1:2379/health")?
@@ -129,15 +129,15 @@ fn tls_clients_plain_peers(stage: &Stage) -> Outcome {
         .map(|_| ())
 }
 
-fn rsa_ca_from_openssl(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn rsa_ca_from_openssl(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     lab.inside(
         "mkdir -p pki/prod && cd pki/prod && openssl genrsa -traditional -out ca.key 2048 && \
          openssl req -x509 -new -key ca.key -days 30 -subj '/O=Example/CN=corporate CA' -out ca.crt && chmod 600 ca.key",
     )?
     .exits(0)?;
     let before = lab.read("pki/prod/ca.key")?;
-    lab.topology(&stage.version, "certificates = { algorithm = \"rsa2048\", shared = true, clients = [{ name = \"kube-apiserver-etcd-client\" }] }", 3)?;
+    lab.topology(&context.version, "certificates = { algorithm = \"rsa2048\", shared = true, clients = [{ name = \"kube-apiserver-etcd-client\" }] }", 3)?;
     lab.apply()?
         .says("client certificate for kube-apiserver-etcd-client")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
@@ -154,8 +154,8 @@ fn rsa_ca_from_openssl(stage: &Stage) -> Outcome {
 }
 
 /// Hosts 2 and 3 are reached through host 1 alone.
-fn jump_host(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn jump_host(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     for host in [2, 3] {
         lab.on(
             host,
@@ -164,7 +164,7 @@ fn jump_host(stage: &Stage) -> Outcome {
         .exits(0)?;
     }
     let head = lab
-        .head(&stage.version)
+        .head(&context.version)
         .replace("known-hosts", "jump = \"root@10.77.0.11\", known-hosts");
     let members: String = (2..=3)
         .map(|n| {
@@ -180,9 +180,9 @@ fn jump_host(stage: &Stage) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 
-fn sudo_with_a_password(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn sudo_with_a_password(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.edit("user = \"root\"", "user = \"ops\", sudo = \"password\"")?;
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
@@ -204,8 +204,8 @@ fn sudo_with_a_password(stage: &Stage) -> Outcome {
 }
 
 /// A mirror in upstream's layout; downloaded here once, and by the host itself.
-fn release_from_a_mirror(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
+fn release_from_a_mirror(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
     let mirror = crate::setup::cache().join("etcd/mirror");
     let mut server = lab
         .command(
@@ -224,7 +224,7 @@ fn release_from_a_mirror(stage: &Stage) -> Outcome {
         .stderr(std::process::Stdio::null())
         .spawn()
         .map_err(|error| error.to_string())?;
-    let outcome = from_mirror(stage, &lab);
+    let outcome = from_mirror(context, &lab);
     let _ = server.kill();
     let _ = server.wait();
     outcome?;
@@ -236,9 +236,9 @@ fn release_from_a_mirror(stage: &Stage) -> Outcome {
     lab.apply().map(|_| ())
 }
 
-fn from_mirror(stage: &Stage, lab: &Lab) -> Outcome {
+fn from_mirror(context: &Context, lab: &Lab) -> Outcome {
     lab.inside("for i in 1 2 3 4 5 6 7 8 9; do curl -s http://10.77.0.1:8000/ >/dev/null && exit; sleep 0.2; done")?;
-    lab.topology(&stage.version, "", 1)?;
+    lab.topology(&context.version, "", 1)?;
     let text = lab.read("etcdup.toml")?;
     let line = text
         .lines()
@@ -250,7 +250,7 @@ fn from_mirror(stage: &Stage, lab: &Lab) -> Outcome {
         "binaries = { release = { mirror = \"http://10.77.0.1:8000\", download = \"operator\" } }";
     lab.edit(&line, bare)?;
     lab.etcdup(&["check"])?.exits(4)?.says("mirror-url")?;
-    let sum = crate::setup::release_sum(&stage.version)?;
+    let sum = crate::setup::release_sum(&context.version)?;
     let right = format!(
         "binaries = {{ release = {{ mirror = \"http://10.77.0.1:8000\", download = \"operator\", {sum} }} }}"
     );
@@ -281,13 +281,13 @@ fn from_mirror(stage: &Stage, lab: &Lab) -> Outcome {
 }
 
 /// The name is the host's own, the address an interface's.
-fn interface_and_host_name(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
+fn interface_and_host_name(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
     lab.write(
         "etcdup.toml",
         &format!(
             "{}\n[[member]]\nhost = \"10.77.0.11\"\naddress = {{ interface = \"host0\" }}\n",
-            lab.head(&stage.version)
+            lab.head(&context.version)
         ),
     )?;
     lab.apply()?;
@@ -298,10 +298,10 @@ fn interface_and_host_name(stage: &Stage) -> Outcome {
     lab.etcdup(&["plan"])?.exits(4)?.says("eth9").map(|_| ())
 }
 
-fn user_template(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
+fn user_template(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
     lab.topology(
-        &stage.version,
+        &context.version,
         "layout = { unit-template = \"my.service\" }",
         1,
     )?;

@@ -2,9 +2,9 @@
 
 use std::process::{Child, Stdio};
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::{Lab, Said, archive};
+use crate::outcome::{Outcome, ensure};
 use crate::setup::{cache, newest_of, root};
 
 pub(super) const ALL: &[Scenario] = &[
@@ -19,7 +19,7 @@ pub(super) const ALL: &[Scenario] = &[
 
 /// Copies an example into the operator's directory; its topology files get the way in, the version at hand, and these
 /// addresses. Binaries come from the archive unless the example says otherwise.
-fn example(stage: &Stage, lab: &Lab, name: &str, places: &[(&str, &str)]) -> Outcome {
+fn example(context: &Context, lab: &Lab, name: &str, places: &[(&str, &str)]) -> Outcome {
     let from = root().join("examples").join(name);
     let entries = std::fs::read_dir(&from).map_err(|error| format!("{name}: {error}"))?;
     for entry in entries.flatten() {
@@ -31,12 +31,12 @@ fn example(stage: &Stage, lab: &Lab, name: &str, places: &[(&str, &str)]) -> Out
             }
             let mut head = format!(
                 "etcd = \"{}\"\nssh = {{ user = \"root\", key = \"{}\", known-hosts = \"{}\" }}\n",
-                stage.version,
+                context.version,
                 lab.state.join("key").display(),
                 lab.state.join("known_hosts").display()
             );
             if !text.contains("[binaries") {
-                let archive = archive(&stage.version);
+                let archive = archive(&context.version);
                 head.push_str(&format!(
                     "binaries = {{ archive = {{ path = \"{}\" }} }}\n",
                     archive.display()
@@ -124,26 +124,26 @@ fn put(lab: &Lab, host: u32, file: &str, to: &str) -> Outcome {
     .map(|_| ())
 }
 
-fn three_hosts(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn three_hosts(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     let places = [
         ("10.0.1.10", "10.77.0.11"),
         ("\"10.0.1.11", "\"10.77.0.12"),
         ("\"10.0.1.12", "\"10.77.0.13"),
     ];
-    example(stage, &lab, "three-hosts", &places)?;
+    example(context, &lab, "three-hosts", &places)?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 
-fn one_vps(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    example(stage, &lab, "one-vps", &[("10.0.0.4", "10.77.0.11")])?;
+fn one_vps(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    example(context, &lab, "one-vps", &[("10.0.0.4", "10.77.0.11")])?;
     lab.edit(
         "download = \"host\"",
         &format!(
             "download = \"host\"\nmirror = \"http://10.77.0.1:8000\"\n{}",
-            crate::setup::release_sum(&stage.version)?
+            crate::setup::release_sum(&context.version)?
         ),
     )?;
     let _mirror = Mirror::serve(&lab)?;
@@ -190,15 +190,15 @@ fn one_vps(stage: &Stage) -> Outcome {
         .map(|_| ())
 }
 
-fn lab_node(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
+fn lab_node(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
     example(
-        stage,
+        context,
         &lab,
         "lab-node",
         &[("root@server", "root@10.77.0.11")],
     )?;
-    let archive = archive(&stage.version);
+    let archive = archive(&context.version);
     lab.inside(&format!(
         "mkdir -p downloads/controller downloads/client all && tar -xzf {} -C all --strip-components=1 && mv all/etcd downloads/controller/ && mv all/etcdctl downloads/client/",
         archive.display()
@@ -231,14 +231,14 @@ fn lab_node(stage: &Stage) -> Outcome {
     )
 }
 
-fn three_controllers(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn three_controllers(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     let places = [
         ("10.0.1.10", "10.77.0.11"),
         ("root@10.0.1.11", "root@10.77.0.12"),
         ("root@10.0.1.12", "root@10.77.0.13"),
     ];
-    example(stage, &lab, "three-controllers", &places)?;
+    example(context, &lab, "three-controllers", &places)?;
     // A hosts list that forgot one, then the whole.
     by_hand(
         &lab,
@@ -289,9 +289,9 @@ fn three_controllers(stage: &Stage) -> Outcome {
 }
 
 /// etcdup runs on the host itself, as somebody sitting there would.
-fn this_machine(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    example(stage, &lab, "this-machine", &[])?;
+fn this_machine(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    example(context, &lab, "this-machine", &[])?;
     let text = lab.read("etcdup.toml")?;
     let binaries = text
         .lines()
@@ -301,7 +301,7 @@ fn this_machine(stage: &Stage) -> Outcome {
         binaries,
         &format!(
             "binaries = {{ release = {{ mirror = \"http://10.77.0.1:8000\", {} }} }}",
-            crate::setup::release_sum(&stage.version)?
+            crate::setup::release_sum(&context.version)?
         ),
     )?;
     let _mirror = Mirror::serve(&lab)?;
@@ -315,7 +315,7 @@ fn this_machine(stage: &Stage) -> Outcome {
     }
     lab.send(
         1,
-        &stage.etcdup,
+        &context.etcdup,
         "cat > /usr/bin/etcdup && chmod 755 /usr/bin/etcdup",
     )?;
     let here = |command: &str| lab.on(1, &format!("cd /root/k && HOME=/root {command}"));
@@ -338,14 +338,14 @@ fn this_machine(stage: &Stage) -> Outcome {
         .map(|_| ())
 }
 
-fn two_clusters(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn two_clusters(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     let places = [
         ("10.0.1.10", "10.77.0.11"),
         ("root@10.0.1.11", "root@10.77.0.12"),
         ("root@10.0.1.12", "root@10.77.0.13"),
     ];
-    example(stage, &lab, "two-clusters", &places)?;
+    example(context, &lab, "two-clusters", &places)?;
     lab.apply()?.says("cluster main")?;
     lab.etcdup(&["-f", "events.toml", "apply", "--yes"])?
         .exits(0)?
@@ -410,15 +410,15 @@ fn two_clusters(stage: &Stage) -> Outcome {
 
 /// A peer's certificate that holds names alone is accepted where they resolve to the peer, refused where they do not:
 /// predicted, and forced.
-fn names_only(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn names_only(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     let names = "DNS:m1.lab,DNS:m2.lab,DNS:*.rack.lab";
     let addresses = "IP:10.77.0.11,IP:10.77.0.12,IP:10.77.0.13,IP:127.0.0.1";
     by_hand(&lab, "server", &format!("{names},{addresses}"))?;
     by_hand(&lab, "peer", names)?;
     let provided = "certificates.provided = { ca = \"ca.pem\", server = { cert = \"server.pem\", key = \"server-key.pem\" }, \
                     peer = { cert = \"peer.pem\", key = \"peer-key.pem\" } }";
-    lab.topology(&stage.version, provided, 3)?;
+    lab.topology(&context.version, provided, 3)?;
     // Peers that call each other by address refuse a certificate without it.
     lab.etcdup(&["plan"])?
         .exits(4)?

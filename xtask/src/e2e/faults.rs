@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[
     ("killed-at-ten-points", killed_at_ten_points),
@@ -15,9 +15,9 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// `apply` is killed at ten points of its run, each on hosts of its own; the next run finishes.
-fn killed_at_ten_points(stage: &Stage) -> Outcome {
+fn killed_at_ten_points(context: &Context) -> Outcome {
     let start = Instant::now();
-    drop(stage.three("")?);
+    drop(context.three("")?);
     let whole = start.elapsed().min(Duration::from_secs(12));
     let mut failures = Vec::new();
     for batch in [0..5_u32, 5..10] {
@@ -25,7 +25,7 @@ fn killed_at_ten_points(stage: &Stage) -> Outcome {
             let running: Vec<_> = batch
                 .map(|point| {
                     scope.spawn(move || {
-                        killed_at(stage, point, whole * (point + 1) / 11)
+                        killed_at(context, point, whole * (point + 1) / 11)
                             .map_err(|why| format!("point {point}: {why}"))
                     })
                 })
@@ -42,9 +42,9 @@ fn killed_at_ten_points(stage: &Stage) -> Outcome {
     ensure(failures.is_empty(), failures.join("\n"))
 }
 
-fn killed_at(stage: &Stage, point: u32, after: Duration) -> Outcome {
-    let lab = stage.named(&format!("e2ek{point}"), 3)?;
-    lab.topology(&stage.version, "", 3)?;
+fn killed_at(context: &Context, point: u32, after: Duration) -> Outcome {
+    let lab = context.named(&format!("e2ek{point}"), 3)?;
+    lab.topology(&context.version, "", 3)?;
     let mut running = lab.start(&["apply", "--yes"])?;
     thread::sleep(after);
     let _ = running.kill();
@@ -64,13 +64,13 @@ fn killed_at(stage: &Stage, point: u32, after: Duration) -> Outcome {
 }
 
 /// The link dies in the middle of an upload: the host is as it was, and the next run finishes.
-fn upload_cut(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn upload_cut(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.inside("tc qdisc add dev vb-e2e-1 root tbf rate 50mbit burst 64kb latency 400ms")?
         .exits(0)?;
     let mut running = lab
-        .command(&stage.etcdup.to_string_lossy(), &["apply", "--yes"])
+        .command(&context.etcdup.to_string_lossy(), &["apply", "--yes"])
         .stderr(std::process::Stdio::piped())
         .spawn()
         .map_err(|error| error.to_string())?;
@@ -103,9 +103,9 @@ fn upload_cut(stage: &Stage) -> Outcome {
 }
 
 /// One host cannot do its part: the others finish theirs, the report names host, step and words; the next run finishes.
-fn one_host_fails(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
-    lab.topology(&stage.version, "", 3)?;
+fn one_host_fails(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
     // Too little room is told before anything changes.
     lab.on(
         2,
@@ -147,13 +147,13 @@ fn one_host_fails(stage: &Stage) -> Outcome {
 }
 
 /// The first Ctrl-C finishes the stage and says where things stand; the next run goes on.
-fn stopped_by_ctrl_c(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn stopped_by_ctrl_c(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.inside("tc qdisc add dev vb-e2e-1 root tbf rate 100mbit burst 64kb latency 400ms")?
         .exits(0)?;
     let running = lab
-        .command(&stage.etcdup.to_string_lossy(), &["apply", "--yes"])
+        .command(&context.etcdup.to_string_lossy(), &["apply", "--yes"])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()

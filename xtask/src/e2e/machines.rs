@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Said;
+use crate::outcome::{Outcome, ensure};
 use crate::setup::{cache, root, testbed};
 
 pub(super) const ALL: &[Scenario] = &[("example-vagrant-static-pods", static_pods)];
@@ -70,9 +70,9 @@ fn bed(pods: &str) -> Command {
 }
 
 /// Three masters and a worker: clocks first, then static pods by name on `eth1`. What Vagrant cannot do has its own words.
-fn static_pods(stage: &Stage) -> Outcome {
+fn static_pods(context: &Context) -> Outcome {
     let output = testbed("image.sh")
-        .arg(&stage.version)
+        .arg(&context.version)
         .output()
         .map_err(|error| error.to_string())?;
     let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -81,10 +81,10 @@ fn static_pods(stage: &Stage) -> Outcome {
     let write = |text: &str| std::fs::write(&file, text).map_err(|error| error.to_string());
     let example = std::fs::read_to_string(root().join("examples/vagrant-static-pods/etcdup.toml"))
         .map_err(|error| error.to_string())?
-        .replace(etcdup_core::version::SUGGESTED, &stage.version)
+        .replace(etcdup_core::version::SUGGESTED, &context.version)
         .replace("[pod]\n", &format!("[pod]\narchive = \"{image}\"\n"));
     write(&example)?;
-    let etcdup = stage.etcdup.to_string_lossy().into_owned();
+    let etcdup = context.etcdup.to_string_lossy().into_owned();
     bed.run(&[&etcdup, "plan"])?
         .exits(4)?
         .says("the machine `master1` is not created yet: vagrant up master1")?;

@@ -2,9 +2,9 @@
 
 use std::process::{Child, Stdio};
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[
     ("srv-discovery", srv_discovery),
@@ -65,14 +65,14 @@ fn srv(service: &str, port: u32, priority: u32, members: u32) -> impl Iterator<I
 }
 
 /// Three members find each other by SRV records, after every way to get them wrong was told from the hosts' own answers.
-fn srv_discovery(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn srv_discovery(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     let members: String = (1..=3)
         .map(|n| {
             format!("[[member]]\nname = \"m{n}\"\nhost = \"10.77.0.1{n}\"\naddress = \"m{n}.example.com\"\n")
         })
         .collect();
-    let head = lab.head(&stage.version);
+    let head = lab.head(&context.version);
     lab.write(
         "etcdup.toml",
         &format!("{head}discovery = {{ srv = \"example.com\" }}\n{members}"),
@@ -128,14 +128,14 @@ fn srv_discovery(stage: &Stage) -> Outcome {
 }
 
 /// Members on IPv6 alone, one of them spelled in another way: it is one address, spelled in one way everywhere.
-fn ipv6_members(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn ipv6_members(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     let members = "[[member]]\nname = \"m1\"\nhost = \"fd77::11\"\n\
                    [[member]]\nname = \"m2\"\nhost = \"10.77.0.12\"\naddress = \"FD77:0:0::0012\"\n\
                    [[member]]\nname = \"m3\"\nhost = \"root@[fd77::13]:22\"\n";
     lab.write(
         "etcdup.toml",
-        &format!("{}{members}", lab.head(&stage.version)),
+        &format!("{}{members}", lab.head(&context.version)),
     )?;
     lab.apply()?;
     let endpoints = "https://[fd77::11]:2379,https://[fd77::12]:2379,https://[fd77::13]:2379";
@@ -159,8 +159,8 @@ fn ipv6_members(stage: &Stage) -> Outcome {
 }
 
 /// Members listen on both families: peers by IPv6, clients by either.
-fn dual_stack_members(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn dual_stack_members(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     let members: String = (1..=3)
         .map(|n| {
             format!(
@@ -170,7 +170,7 @@ fn dual_stack_members(stage: &Stage) -> Outcome {
         .collect();
     lab.write(
         "etcdup.toml",
-        &format!("{}{members}", lab.head(&stage.version)),
+        &format!("{}{members}", lab.head(&context.version)),
     )?;
     // Addresses of the newer family come up a moment later than a host answers by the other.
     lab.inside("for n in 11 12 13; do for i in $(seq 50); do timeout 1 bash -c \"exec 3<>/dev/tcp/fd77::$n/22\" && break; sleep 0.2; done; done")?

@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[
     ("two-operators-one-alive", second_is_told),
@@ -14,9 +14,9 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// A cluster of one whose etcd takes this many seconds to start, so that `apply` holds its lease for long.
-fn slow(stage: &Stage, seconds: u32) -> Result<Lab, String> {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn slow(context: &Context, seconds: u32) -> Result<Lab, String> {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.on(
         1,
         &format!("mkdir -p /etc/systemd/system/etcd.service.d && printf '[Service]\\nExecStartPre=/bin/sleep {seconds}\\n' > /etc/systemd/system/etcd.service.d/slow.conf"),
@@ -43,8 +43,8 @@ fn until_started(lab: &Lab) -> Outcome {
 
 /// While the first renews its lease the second is told who, what and since when. Once the first is killed, its lease runs
 /// out and the second finishes the work.
-fn second_is_told(stage: &Stage) -> Outcome {
-    let lab = slow(stage, 25)?;
+fn second_is_told(context: &Context) -> Outcome {
+    let lab = slow(context, 25)?;
     let mut first = lab.start(&["apply", "--yes"])?;
     until_started(&lab)?;
     let second = lab.etcdup(&["apply", "--yes"])?.exits(75)?;
@@ -56,8 +56,8 @@ fn second_is_told(stage: &Stage) -> Outcome {
 }
 
 /// A frozen first operator is taken over; when it thaws, it finds that its lease is gone and changes nothing more.
-fn frozen_is_taken_over(stage: &Stage) -> Outcome {
-    let lab = slow(stage, 8)?;
+fn frozen_is_taken_over(context: &Context) -> Outcome {
+    let lab = slow(context, 8)?;
     let mut first = lab.start(&["apply", "--yes"])?;
     until_started(&lab)?;
     lab.inside(&format!("kill -STOP {}", first.id()))?
@@ -77,9 +77,9 @@ fn frozen_is_taken_over(stage: &Stage) -> Outcome {
 
 /// Two begin at the same moment on the same three hosts: they do not wait for each other for ever, and what comes of it
 /// is one whole cluster.
-fn both_at_once(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
-    lab.topology(&stage.version, "", 3)?;
+fn both_at_once(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
     // The authority is there before, for it lies in the operator's own directory, which two operators would share.
     lab.inside(
         "mkdir -p pki/prod && cd pki/prod && openssl genrsa -traditional -out ca.key 2048 && \

@@ -1,8 +1,8 @@
 //! Members as static pods, run by a stand-in for a kubelet.
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[
     ("static-pods", static_pods),
@@ -11,10 +11,10 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// Three members in kubeadm's shape from an image archive: formed, changed one at a time, mended, reset.
-fn static_pods(stage: &Stage) -> Outcome {
-    let (lab, image) = stage.pods(3)?;
+fn static_pods(context: &Context) -> Outcome {
+    let (lab, image) = context.pods(3)?;
     lab.topology(
-        &stage.version,
+        &context.version,
         &format!("runtime = \"static-pod\"\npod = {{ archive = \"{image}\" }}"),
         3,
     )?;
@@ -72,13 +72,13 @@ fn static_pods(stage: &Stage) -> Outcome {
 }
 
 /// Flags as variables, a log file, more mounts, more of one's own merged in.
-fn in_variables(stage: &Stage) -> Outcome {
-    let (lab, image) = stage.pods(1)?;
+fn in_variables(context: &Context) -> Outcome {
+    let (lab, image) = context.pods(1)?;
     let pod = format!(
         "runtime = \"static-pod\"\n[pod]\narchive = \"{image}\"\nenvironment = true\nlog = \"/var/log/etcd.log\"\nmounts = [\"/etc/hosts\"]\n\
          [pod.extra.metadata.labels]\nteam = \"platform\"\n"
     );
-    lab.topology(&stage.version, &pod, 1)?;
+    lab.topology(&context.version, &pod, 1)?;
     lab.etcdup(&["render", "--stdout", "m1/etcd.yaml"])?
         .exits(0)?
         .says("ETCD_INITIAL_CLUSTER")?
@@ -98,9 +98,9 @@ fn in_variables(stage: &Stage) -> Outcome {
 }
 
 /// Where nothing keeps the clock right it is set up first, on a worker that is no member too.
-fn time_synchronisation(stage: &Stage) -> Outcome {
-    let (lab, _) = stage.pods(2)?;
-    lab.topology(&stage.version, "time = { hosts = [\"10.77.0.12\"] }", 1)?;
+fn time_synchronisation(context: &Context) -> Outcome {
+    let (lab, _) = context.pods(2)?;
+    lab.topology(&context.version, "time = { hosts = [\"10.77.0.12\"] }", 1)?;
     lab.apply()?
         .says("set up time synchronisation")?
         .says("10.77.0.12: nothing keeps its clock right")?;

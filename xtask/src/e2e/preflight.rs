@@ -1,8 +1,8 @@
 //! What is refused before anything changes.
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[
     ("every-problem-at-once", every_problem_at_once),
@@ -28,9 +28,9 @@ fn untouched(lab: &Lab, hosts: u32) -> Outcome {
 }
 
 /// A host without space, a taken port and a missing tool, on three hosts, are named in one answer.
-fn every_problem_at_once(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
-    lab.topology(&stage.version, "", 3)?;
+fn every_problem_at_once(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
     lab.on(
         1,
         "mkdir -p /var/lib/etcd && mount -t tmpfs -o size=50m none /var/lib/etcd",
@@ -51,9 +51,9 @@ fn every_problem_at_once(stage: &Stage) -> Outcome {
     untouched(&lab, 3)
 }
 
-fn filtered_port(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
-    lab.topology(&stage.version, "", 3)?;
+fn filtered_port(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
     lab.on(3, "iptables -A INPUT -p tcp --dport 2380 -j DROP")?
         .exits(0)?;
     let said = lab.etcdup(&["apply", "--yes"])?.exits(4)?;
@@ -61,9 +61,9 @@ fn filtered_port(stage: &Stage) -> Outcome {
     untouched(&lab, 3)
 }
 
-fn wrong_host_key(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn wrong_host_key(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     let known = std::fs::read_to_string(lab.state.join("known_hosts"))
         .map_err(|error| error.to_string())?;
     let fresh = lab
@@ -93,8 +93,8 @@ fn wrong_host_key(stage: &Stage) -> Outcome {
 }
 
 /// Provided certificates: a peer's lacks its address. It is predicted; forced, it is really rejected.
-fn peer_certificate_lacks_its_address(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn peer_certificate_lacks_its_address(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     lab.write(
         "make.sh",
         "set -e\nopenssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 9 -subj /CN=ca -addext basicConstraints=critical,CA:TRUE 2>/dev/null\n\
@@ -110,7 +110,7 @@ fn peer_certificate_lacks_its_address(stage: &Stage) -> Outcome {
     lab.inside("sh make.sh")?.exits(0)?;
     let provided = "certificates.provided = { ca = \"ca.crt\", server = { cert = \"server.crt\", key = \"server.key\" }, \
                     peer = { cert = \"peer-{member}.crt\", key = \"peer-{member}.key\" } }";
-    lab.topology(&stage.version, provided, 3)?;
+    lab.topology(&context.version, provided, 3)?;
     lab.inside("cp peer-m3.crt good.crt; cp peer-m3.key good.key; cp bad.crt peer-m3.crt; cp bad.key peer-m3.key")?.exits(0)?;
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
@@ -166,8 +166,8 @@ fn peer_certificate_lacks_its_address(stage: &Stage) -> Outcome {
         .map(|_| ())
 }
 
-fn name_does_not_resolve(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
+fn name_does_not_resolve(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
     let names: String = (1..=3)
         .map(|n| {
             format!(
@@ -178,7 +178,7 @@ fn name_does_not_resolve(stage: &Stage) -> Outcome {
         .collect();
     lab.write(
         "etcdup.toml",
-        &format!("{}\n{names}", lab.head(&stage.version)),
+        &format!("{}\n{names}", lab.head(&context.version)),
     )?;
     for host in 1..=3 {
         lab.on(
@@ -213,9 +213,9 @@ fn name_does_not_resolve(stage: &Stage) -> Outcome {
 }
 
 /// Member and cluster ID are read from the head of the WAL.
-fn data_of_another_cluster(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn data_of_another_cluster(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.apply()?;
     lab.on(
         1,
@@ -242,9 +242,9 @@ fn data_of_another_cluster(stage: &Stage) -> Outcome {
         .map(|_| ())
 }
 
-fn wrong_checksum(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn wrong_checksum(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.edit(
         "tar.gz\"",
         &format!("tar.gz\", sha256 = \"{}\"", "ab".repeat(32)),
@@ -258,16 +258,16 @@ fn wrong_checksum(stage: &Stage) -> Outcome {
     // An archive of another version is noticed before anyone is asked to approve it.
     let other = crate::setup::versions()?
         .into_iter()
-        .find(|version| *version != stage.version)
+        .find(|version| *version != context.version)
         .unwrap_or_default();
-    lab.topology(&stage.version, "", 1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.edit(
-        &crate::lab::archive(&stage.version).display().to_string(),
+        &crate::lab::archive(&context.version).display().to_string(),
         &crate::lab::archive(&other).display().to_string(),
     )?;
     lab.etcdup(&["apply", "--yes"])?.exits(4)?.says(&format!(
         "is etcd {other}, and the file wants {}",
-        stage.version
+        context.version
     ))?;
     let changed = lab.on(
         1,
@@ -276,9 +276,9 @@ fn wrong_checksum(stage: &Stage) -> Outcome {
     ensure(changed.code == 0, "something changed for a wrong binary")
 }
 
-fn clocks_apart(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
-    lab.topology(&stage.version, "", 3)?;
+fn clocks_apart(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
     // All hosts share one clock here, so one of them gets a `date` that is five seconds ahead.
     lab.on(2, "mv /usr/bin/date /usr/bin/date.real; cat > /usr/bin/date <<'E'
 #!/bin/sh
@@ -293,9 +293,9 @@ chmod 755 /usr/bin/date")?.exits(0)?;
 }
 
 /// A disk that takes long to write is warned of by name, and a cluster is made all the same.
-fn slow_disk(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn slow_disk(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.on(
         1,
         "mv /usr/bin/dd /usr/bin/dd.real; printf '#!/bin/sh\\nsleep 1.2; exec /usr/bin/dd.real \"$@\"\\n' > /usr/bin/dd; chmod 755 /usr/bin/dd",

@@ -1,21 +1,21 @@
 //! etcd releases that no package brings: what `ETCDUP_RELEASES` holds, `vX.Y.Z/{etcd,etcdctl,etcdutl}`.
 
-use crate::Outcome;
-use crate::e2e::{Scenario, Stage, ensure};
+use crate::e2e::context::{Context, Scenario};
+use crate::outcome::{Outcome, ensure};
 use crate::setup::{Release, releases};
 
 pub(crate) const ALL: &[Scenario] = &[("further-releases", further_releases)];
 
 /// Three members of each further minor: bootstrapped, verified, a flag rolled, and nothing left to do. etcdctl of the same
 /// release agrees.
-fn further_releases(stage: &Stage) -> Outcome {
+fn further_releases(context: &Context) -> Outcome {
     let all = releases();
     for minor in ["3.6.", "3.7."] {
         let newest = all
             .iter()
             .rfind(|release| release.version.starts_with(minor));
         match newest {
-            Some(release) => one_release(stage, release)
+            Some(release) => one_release(context, release)
                 .map_err(|why| format!("etcd {}: {why}", release.version))?,
             None => eprintln!("     skipped: no etcd {minor}x in ETCDUP_RELEASES"),
         }
@@ -23,9 +23,9 @@ fn further_releases(stage: &Stage) -> Outcome {
     Ok(())
 }
 
-fn one_release(stage: &Stage, release: &Release) -> Outcome {
-    let lab = stage.lab(3)?;
-    lab.topology(&stage.version, "", 3)?;
+fn one_release(context: &Context, release: &Release) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
     let text = lab.read("etcdup.toml")?;
     let binaries = text
         .lines()
@@ -37,7 +37,7 @@ fn one_release(stage: &Stage, release: &Release) -> Outcome {
         &format!("binaries = {{ directory = {{ path = \"{directory}\" }} }}"),
     )?;
     lab.edit(
-        &format!("etcd = \"{}\"", stage.version),
+        &format!("etcd = \"{}\"", context.version),
         &format!("etcd = \"{}\"", release.version),
     )?;
     lab.apply()?;

@@ -1,8 +1,8 @@
 //! A cluster that is there: changed in the file, changed by hand, broken, taken down.
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[
     ("flags-roll-leader-last", flags_roll_leader_last),
@@ -16,8 +16,8 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// A changed flag restarts members one at a time, the leader last after it has handed over, and all keep serving.
-fn flags_roll_leader_last(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn flags_roll_leader_last(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     let status = lab.etcdup(&["status"])?.exits(0)?;
     let leader = status
         .out
@@ -87,8 +87,8 @@ fn etcdctl_put() -> Result<String, String> {
 }
 
 /// Unit, modes, owners and a certificate changed by hand are put right, without a restart where none is needed.
-fn drift_by_hand(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn drift_by_hand(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     lab.on(
         1,
         "chmod 644 /etc/etcd/peer.key; chown root:root /etc/etcd/server.crt",
@@ -129,7 +129,7 @@ fn drift_by_hand(stage: &Stage) -> Outcome {
 }
 
 /// From one patch of 3.5 to the next: new binaries beside the old, one member at a time.
-fn next_patch_version(stage: &Stage) -> Outcome {
+fn next_patch_version(context: &Context) -> Outcome {
     let versions = crate::setup::versions()?;
     let older = versions
         .iter()
@@ -137,13 +137,13 @@ fn next_patch_version(stage: &Stage) -> Outcome {
         .cloned()
         .unwrap_or_default();
     ensure(
-        older != stage.version,
+        older != context.version,
         "there is only one patch of 3.5 at hand",
     )?;
-    let lab = stage.lab(3)?;
+    let lab = context.lab(3)?;
     lab.topology(&older, "", 3)?;
     lab.apply()?;
-    lab.edit(&older, &stage.version)?;
+    lab.edit(&older, &context.version)?;
     lab.apply()?.says("restart m1")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     let kept = lab
@@ -152,15 +152,15 @@ fn next_patch_version(stage: &Stage) -> Outcome {
             &format!("ls -d /opt/etcd/v{older} && readlink /usr/local/bin/etcd"),
         )?
         .exits(0)?;
-    kept.says(&format!("/opt/etcd/v{}/etcd", stage.version))?;
+    kept.says(&format!("/opt/etcd/v{}/etcd", context.version))?;
     lab.etcdup(&["verify", "--output", "json"])?
         .exits(0)?
-        .says(&format!("all run {}", stage.version))
+        .says(&format!("all run {}", context.version))
         .map(|_| ())
 }
 
-fn stopped_member_is_started(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn stopped_member_is_started(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     lab.on(2, "systemctl stop etcd")?;
     lab.etcdup(&["verify"])?.exits(1)?.says("m2")?;
     lab.apply()?.says("start unhealthy members")?;
@@ -174,8 +174,8 @@ fn stopped_member_is_started(stage: &Stage) -> Outcome {
 }
 
 /// With one host of three away the others are looked after as far as a quorum allows, and the end says what waits.
-fn one_host_away(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn one_host_away(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     lab.power("kill", 3)?;
     lab.on(1, "chmod 644 /etc/etcd/peer.key; systemctl disable -q etcd")?;
     lab.on(2, "systemctl stop etcd")?;
@@ -204,9 +204,9 @@ fn one_host_away(stage: &Stage) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 
-fn one_voter_needs_a_word(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn one_voter_needs_a_word(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.apply()?;
     lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
     lab.etcdup(&["apply", "--yes"])?
@@ -219,8 +219,8 @@ fn one_voter_needs_a_word(stage: &Stage) -> Outcome {
 }
 
 /// A member whose disk was emptied must not come back as its old self (etcd issues 20269, 21178).
-fn lost_data_is_not_restarted(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn lost_data_is_not_restarted(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd/member")?;
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
@@ -231,8 +231,8 @@ fn lost_data_is_not_restarted(stage: &Stage) -> Outcome {
     )
 }
 
-fn reset_keeps_data(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn reset_keeps_data(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     lab.etcdctl(&Lab::endpoints(3), &["put", "a", "b"])?
         .exits(0)?;
     lab.etcdup(&["reset"])?.exits(3)?;

@@ -1,8 +1,8 @@
 //! What may cost a cluster or its data, tried on real hosts: each was found there, or by a reader who looked for it.
 
-use crate::Outcome;
-use crate::e2e::{Scenario, Stage, ensure};
+use crate::e2e::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(crate) const ALL: &[Scenario] = &[
     ("nothing-of-a-live-cluster-is-taken", nothing_is_taken),
@@ -14,8 +14,8 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 /// A checkout without `pki/`, another CA, another cluster's file, a downgrade and a jump: all refused, nothing written.
-fn nothing_is_taken(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn nothing_is_taken(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     let sums = "sha256sum /etc/etcd/* /etc/systemd/system/etcd.service | sort";
     let before = lab.on(1, sums)?.out;
     let pids = lab.on(1, "pidof etcd")?.out;
@@ -80,8 +80,8 @@ fn nothing_is_taken(stage: &Stage) -> Outcome {
 }
 
 /// A disk emptied under a running unit, a disk copied from another member, and all disks gone: none is started.
-fn lost_and_copied_data(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn lost_and_copied_data(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     lab.etcdctl(&Lab::endpoints(3), &["put", "acknowledged", "yes"])?
         .exits(0)?;
     // systemd restarts etcd on the emptied directory, which then looks like data.
@@ -131,8 +131,8 @@ fn lost_and_copied_data(stage: &Stage) -> Outcome {
 }
 
 /// A member that was removed and added again by etcdctl starts as `existing` and joins.
-fn added_by_etcdctl(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn added_by_etcdctl(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd/member")?;
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
@@ -162,9 +162,9 @@ fn added_by_etcdctl(stage: &Stage) -> Outcome {
 }
 
 /// One of three cannot start at the bootstrap. Once it can, the next run finishes it.
-fn missed_bootstrap(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
-    lab.topology(&stage.version, "", 3)?;
+fn missed_bootstrap(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
     let drop_in = "/etc/systemd/system/etcd.service.d/broken.conf";
     lab.on(3, &format!("mkdir -p /etc/systemd/system/etcd.service.d; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {drop_in}"))?
         .exits(0)?;
@@ -187,8 +187,8 @@ fn missed_bootstrap(stage: &Stage) -> Outcome {
 }
 
 /// etcd's own authentication is on, and etcdup has no user: members are healthy, and none is restarted.
-fn etcd_auth(stage: &Stage) -> Outcome {
-    let lab = stage.three("security = { client = \"tls\" }")?;
+fn etcd_auth(context: &Context) -> Outcome {
+    let lab = context.three("security = { client = \"tls\" }")?;
     let pids = |lab: &Lab| -> Result<Vec<String>, String> {
         (1..=3)
             .map(|host| lab.on(host, "pidof etcd").map(|said| said.out))
@@ -210,8 +210,8 @@ fn etcd_auth(stage: &Stage) -> Outcome {
 }
 
 /// `etcdctl`, `env`, `logs` and `ssh` go where the topology says, with client ports closed to this machine.
-fn operators_tools(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn operators_tools(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     for host in 1..=3 {
         let close = "iptables -I INPUT -p tcp --dport 2379 -s 10.77.0.1 -j DROP";
         lab.on(host, close)?.exits(0)?;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[
     ("process-runtime-here", process_runtime_here),
@@ -15,8 +15,8 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// Three members as detached processes on this machine, everything below one directory, stopped without a trace.
-fn process_runtime_here(stage: &Stage) -> Outcome {
-    let lab = stage.named("e2el", 1)?;
+fn process_runtime_here(context: &Context) -> Outcome {
+    let lab = context.named("e2el", 1)?;
     let root = lab.work.path().join("run");
     let members: String = (1..=3)
         .map(|n| {
@@ -27,7 +27,7 @@ fn process_runtime_here(stage: &Stage) -> Outcome {
             )
         })
         .collect();
-    let head = lab.head(&stage.version);
+    let head = lab.head(&context.version);
     lab.write(
         "etcdup.toml",
         &format!(
@@ -57,9 +57,9 @@ fn process_runtime_here(stage: &Stage) -> Outcome {
     )
 }
 
-fn json_and_http(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn json_and_http(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     let plan = lab.etcdup(&["plan", "--output", "json"])?.exits(0)?;
     let value: serde_json::Value =
         serde_json::from_str(&plan.out).map_err(|error| format!("{error}:\n{}", plan.out))?;
@@ -122,9 +122,9 @@ fn json_and_http(stage: &Stage) -> Outcome {
     outcome
 }
 
-fn render_touches_no_host(stage: &Stage) -> Outcome {
-    let lab = stage.named("e2er", 1)?;
-    lab.topology(&stage.version, "", 3)?;
+fn render_touches_no_host(context: &Context) -> Outcome {
+    let lab = context.named("e2er", 1)?;
+    lab.topology(&context.version, "", 3)?;
     lab.power("kill", 1)?;
     lab.etcdup(&["render", "--out", "rendered"])?.exits(0)?;
     ensure(
@@ -144,8 +144,8 @@ fn render_touches_no_host(stage: &Stage) -> Outcome {
         .map(|_| ())
 }
 
-fn mistakes_at_the_keyboard(stage: &Stage) -> Outcome {
-    let lab = stage.named("e2em", 1)?;
+fn mistakes_at_the_keyboard(context: &Context) -> Outcome {
+    let lab = context.named("e2em", 1)?;
     lab.etcdup(&["plan"])?.exits(64)?.says("etcdup.toml")?;
     lab.etcdup(&["aply"])?.exits(64)?.says("apply")?;
     lab.etcdup(&["init", "--target", "root@10.77.0.11"])?
@@ -165,7 +165,7 @@ fn mistakes_at_the_keyboard(stage: &Stage) -> Outcome {
     lab.etcdup(&["flags", "quota"])?
         .exits(0)?
         .says("quota-backend-bytes")?;
-    lab.topology(&stage.version, "", 1)?;
+    lab.topology(&context.version, "", 1)?;
     lab.etcdup(&["apply"])?.exits(3)?.says("--yes")?;
     lab.edit("cluster = \"prod\"", "clutser = \"prod\"")?;
     lab.etcdup(&["plan"])?
@@ -177,9 +177,9 @@ fn mistakes_at_the_keyboard(stage: &Stage) -> Outcome {
 }
 
 /// A login shell may be fish or csh and may print: what counts begins at a marker.
-fn login_shells(stage: &Stage) -> Outcome {
-    let lab = stage.lab(2)?;
-    lab.topology(&stage.version, "", 2)?;
+fn login_shells(context: &Context) -> Outcome {
+    let lab = context.lab(2)?;
+    lab.topology(&context.version, "", 2)?;
     lab.on(1, "chsh -s /usr/bin/fish root && mkdir -p /root/.config/fish && echo 'echo welcome to fish' > /root/.config/fish/config.fish")?.exits(0)?;
     lab.on(
         2,

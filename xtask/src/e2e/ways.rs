@@ -1,8 +1,8 @@
 //! Ways in and ways of having things: keys and agents, known hosts, a sshd that forwards nothing, binaries from elsewhere.
 
-use super::{Scenario, Stage, ensure};
-use crate::Outcome;
+use super::context::{Context, Scenario};
 use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[
     ("keys-and-agents", keys_and_agents),
@@ -13,9 +13,9 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// An encrypted key, hashed known hosts, a host key alias from the user's ssh configuration, an agent.
-fn keys_and_agents(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    lab.topology(&stage.version, "", 1)?;
+fn keys_and_agents(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
     let (key, known) = (lab.state.join("key"), lab.state.join("known_hosts"));
     let (key, known) = (key.display().to_string(), known.display().to_string());
     lab.inside(&format!(
@@ -54,10 +54,10 @@ fn keys_and_agents(stage: &Stage) -> Outcome {
             .exits(0)?;
         let text = format!(
             "format = 1\ncluster = \"prod\"\netcd = \"{}\"\n[[member]]\nname = \"m1\"\nhost = \"etcd-one\"\naddress = \"10.77.0.11\"\n",
-            stage.version
+            context.version
         );
         lab.write("alias.toml", &text)?;
-        let etcdup = stage.etcdup.display();
+        let etcdup = context.etcdup.display();
         lab.inside(&format!(
             "SSH_AUTH_SOCK={socket} unshare --mount sh -c 'mount -t tmpfs none /root && mkdir /root/.ssh && cp config /root/.ssh/ && {etcdup} -f alias.toml plan'"
         ))
@@ -68,9 +68,9 @@ fn keys_and_agents(stage: &Stage) -> Outcome {
 }
 
 /// A sshd that forwards nothing: members are asked directly, and what could not be tried is said.
-fn no_forwarding(stage: &Stage) -> Outcome {
-    let lab = stage.lab(3)?;
-    lab.topology(&stage.version, "", 3)?;
+fn no_forwarding(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
     for host in 1..=3 {
         lab.on(host, "echo 'AllowTcpForwarding no' >> /etc/ssh/sshd_config.d/testbed.conf && systemctl reload ssh")?
             .exits(0)?;
@@ -83,25 +83,25 @@ fn no_forwarding(stage: &Stage) -> Outcome {
 }
 
 /// A directory the operator has, then what is on the host already; the topology in YAML.
-fn binaries_from_elsewhere(stage: &Stage) -> Outcome {
-    let lab = stage.lab(1)?;
-    let archive = crate::lab::archive(&stage.version).display().to_string();
+fn binaries_from_elsewhere(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    let archive = crate::lab::archive(&context.version).display().to_string();
     lab.inside(&format!(
         "mkdir mine && tar -xzf {archive} -C mine --strip-components=1"
     ))?
     .exits(0)?;
-    lab.topology(&stage.version, "", 1)?;
+    lab.topology(&context.version, "", 1)?;
     let archived = format!("{{ archive = {{ path = \"{archive}\" }} }}");
     lab.edit(&archived, "{ directory = { path = \"mine\" } }")?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     lab.etcdup(&["reset", "--yes"])?.exits(0)?;
-    lab.on(1, &format!("mkdir -p /srv/bin && mv /opt/etcd/v{0}/etcd* /srv/bin/ && rm -rf /opt/etcd /usr/local/bin/etcd*", stage.version))?
+    lab.on(1, &format!("mkdir -p /srv/bin && mv /opt/etcd/v{0}/etcd* /srv/bin/ && rm -rf /opt/etcd /usr/local/bin/etcd*", context.version))?
         .exits(0)?;
     let yaml = format!(
         "format: 1\ncluster: prod\netcd: {}\nbinaries:\n  host:\n    directory: /srv/bin\nssh:\n  user: root\n  key: {}\n  known-hosts: {}\n\
          member:\n- name: m1\n  host: 10.77.0.11\n",
-        stage.version,
+        context.version,
         lab.state.join("key").display(),
         lab.state.join("known_hosts").display(),
     );
@@ -125,9 +125,9 @@ fn binaries_from_elsewhere(stage: &Stage) -> Outcome {
 }
 
 /// The data directory is a mount point on one host and a link on another: kept data stays on that disk.
-fn data_on_a_disk_of_its_own(stage: &Stage) -> Outcome {
-    let lab = stage.lab(2)?;
-    lab.topology(&stage.version, "", 2)?;
+fn data_on_a_disk_of_its_own(context: &Context) -> Outcome {
+    let lab = context.lab(2)?;
+    lab.topology(&context.version, "", 2)?;
     lab.on(1, "mkdir -p /var/lib/etcd && mount -t tmpfs -o size=3g none /var/lib/etcd && mkdir /var/lib/etcd/lost+found")?
         .exits(0)?;
     lab.on(2, "mkdir -p /srv/etcd && ln -s /srv/etcd /var/lib/etcd")?
@@ -162,8 +162,8 @@ fn data_on_a_disk_of_its_own(stage: &Stage) -> Outcome {
 }
 
 /// A certificate with less than a third of its life left is made anew, without a restart.
-fn renewal_in_the_last_third(stage: &Stage) -> Outcome {
-    let lab = stage.three("")?;
+fn renewal_in_the_last_third(context: &Context) -> Outcome {
+    let lab = context.three("")?;
     lab.etcdup(&["plan"])?.exits(0)?.says("No changes")?;
     lab.on(2, "cat /etc/etcd/server.key")?;
     let key = lab.on(2, "cat /etc/etcd/server.key")?.out;

@@ -7,8 +7,9 @@ use etcdup_core::version::SUGGESTED;
 use etcdup_deploy::{DeployError, Session};
 
 use crate::arguments::Adopt;
-use crate::command::{Context, init};
+use crate::command::context::Context;
 use crate::exit;
+use crate::template::template;
 use crate::view;
 
 pub(crate) async fn run(context: &Context, arguments: &Adopt) -> u8 {
@@ -48,7 +49,7 @@ pub(crate) async fn run(context: &Context, arguments: &Adopt) -> u8 {
 async fn write_and_plan(context: &Context, arguments: &Adopt) -> Result<u8, DeployError> {
     let path = &context.settings.file;
     let settings = || context.library_settings(None, None);
-    let text = init::template(&arguments.cluster, SUGGESTED, &context.global.target);
+    let text = template(&arguments.cluster, SUGGESTED, &context.global.target);
     let name = "--target".to_owned();
     let targets = Document::parse(&name, &text, &context.global.set)
         .map_err(|error| DeployError::Parse { name, text, error })?;

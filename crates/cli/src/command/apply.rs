@@ -7,7 +7,8 @@ use etcdup_core::stage::{Goal, HostStep, Work};
 use etcdup_deploy::{DeployError, Plan, Session, Verdicts};
 
 use crate::arguments::Apply;
-use crate::command::{Context, verify};
+use crate::command::context::Context;
+use crate::command::verify;
 use crate::exit;
 use crate::view;
 use crate::view::ask::Answer;

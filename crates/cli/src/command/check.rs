@@ -13,7 +13,7 @@ use etcdup_core::topology::{resolve, zone_lines};
 use etcdup_deploy::Vault;
 use etcdup_planner::{Planner, SOURCE_UNREADABLE};
 
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

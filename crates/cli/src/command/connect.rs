@@ -11,7 +11,7 @@ use etcdup_render::{ClientFiles, Program};
 use jiff::Timestamp;
 
 use crate::arguments::{Connect, ConnectProgram, Env};
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

@@ -12,7 +12,7 @@ use etcdup_core::url::Address;
 use etcdup_deploy::{DeployError, Forwards, Reached, Session};
 
 use crate::arguments::Etcdctl;
-use crate::command::{Context, member_of};
+use crate::command::context::{Context, member_of};
 use crate::exit;
 use crate::view;
 

@@ -4,7 +4,7 @@ use crate::view::outln;
 use etcdup_deploy::{explain, nearest_page, pages};
 
 use crate::arguments::Explain;
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

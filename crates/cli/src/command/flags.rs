@@ -4,7 +4,7 @@ use etcdup_core::flag::{FLAGS, Owned, Presence, Row, Successor, When};
 use etcdup_core::version::{EtcdVersion, KNOWN_MINORS};
 
 use crate::arguments::Flags;
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

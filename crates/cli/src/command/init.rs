@@ -1,11 +1,11 @@
 //! `etcdup init`.
 
 use crate::view::outln;
-use std::fmt::Write;
 
 use crate::arguments::Init;
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
+use crate::template::template;
 use crate::view;
 
 pub(crate) fn run(context: &Context, init: &Init) -> u8 {
@@ -68,38 +68,4 @@ pub(crate) fn run(context: &Context, init: &Init) -> u8 {
         path.display()
     );
     exit::DONE
-}
-
-/// A commented start for these hosts.
-pub(crate) fn template(cluster: &str, etcd: &str, targets: &[String]) -> String {
-    let mut text = format!(
-        "# What an etcd cluster should be. `etcdup apply` makes it so.\n\
-         # Every key there is: etcdup schema. What is in force: etcdup show.\n\
-         format = 1\n\
-         cluster = \"{cluster}\"\n\
-         etcd = \"{etcd}\"\n\
-         \n\
-         # [binaries.release]             # upstream's release, unless you say otherwise\n\
-         # mirror = \"https://mirror.example.com/etcd\"\n\
-         \n\
-         # [security]                     # mutual TLS on both planes, unless you say otherwise\n\
-         # client = \"mutual\"              # mutual, tls, plain\n\
-         # peer = \"mutual\"\n\
-         \n\
-         # [flags]                        # etcd's own flags, without dashes in front: etcdup flags\n\
-         # quota-backend-bytes = 8589934592\n\
-         \n\
-         # [ssh]                          # what is not given comes from your ssh configuration\n\
-         # sudo = \"auto\"                  # auto, never, password\n\
-         # host-key = \"strict\"            # strict, accept-new\n"
-    );
-    for (index, target) in targets.iter().enumerate() {
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "\n[[member]]\nname = \"m{}\"\nhost = \"{target}\"\n",
-            index + 1
-        );
-    }
-    text
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use etcdup_deploy::{DeployError, LogRange, Session};
 
 use crate::arguments::Logs;
-use crate::command::{Context, member_of};
+use crate::command::context::{Context, member_of};
 use crate::exit;
 use crate::view;
 

@@ -10,7 +10,7 @@ use etcdup_core::stage::Goal;
 use etcdup_deploy::Vault;
 use jiff::Timestamp;
 
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

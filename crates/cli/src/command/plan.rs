@@ -4,7 +4,7 @@ use etcdup_core::stage::Goal;
 use etcdup_planner::Ending;
 
 use crate::arguments::Plan;
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

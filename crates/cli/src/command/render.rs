@@ -9,7 +9,7 @@ use etcdup_deploy::{DeployError, file_words, unit_template};
 use etcdup_render::Renderer;
 
 use crate::arguments::Render;
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

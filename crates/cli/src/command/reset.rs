@@ -3,8 +3,9 @@
 use etcdup_core::stage::Goal;
 
 use crate::arguments::Reset;
+use crate::command::apply;
 use crate::command::apply::Approve;
-use crate::command::{Context, apply};
+use crate::command::context::Context;
 
 pub(crate) async fn run(context: &Context, arguments: &Reset) -> u8 {
     let goal = Goal::Reset {

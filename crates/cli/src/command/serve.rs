@@ -1,7 +1,7 @@
 //! `etcdup serve`.
 
 use crate::arguments::Serve;
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

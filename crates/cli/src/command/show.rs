@@ -3,7 +3,7 @@
 use crate::view::outln;
 use etcdup_core::topology::{ResolveError, Setting, follows, resolve, show};
 
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

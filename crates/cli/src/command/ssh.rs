@@ -6,7 +6,7 @@ use std::process::Command;
 use etcdup_core::host::{HostTarget, SshTarget};
 
 use crate::arguments::Ssh;
-use crate::command::{Context, member_of};
+use crate::command::context::{Context, member_of};
 use crate::exit;
 use crate::view;
 

@@ -9,7 +9,7 @@ use etcdup_core::stage::Goal;
 use etcdup_planner::{Ending, Planner};
 
 use crate::arguments::Status;
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view::{self, count, outln};
 

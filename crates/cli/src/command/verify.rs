@@ -4,7 +4,7 @@ use crate::view::{count, outln};
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_deploy::Verdicts;
 
-use crate::command::Context;
+use crate::command::context::Context;
 use crate::exit;
 use crate::view;
 

@@ -1,6 +1,7 @@
 //! Errors: what failed, where in the file, on which host, and what to do.
 
-use anstyle::{AnsiColor, Style};
+pub(crate) use super::print::plain;
+
 use etcdup_core::file::{Document, Span};
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_deploy::{DeployError, HostFailure, chain};
@@ -10,12 +11,6 @@ use miette::{
 
 use crate::exit;
 use crate::view::{harmless, json};
-
-/// `error:` in red, then the message.
-pub(crate) fn plain(message: &str) {
-    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    anstream::eprintln!("{red}error:{red:#} {}", harmless(message));
-}
 
 /// Prints an error and says which exit status it means.
 pub(crate) fn deploy(error: &DeployError, document: Option<&Document>, as_json: bool) -> u8 {

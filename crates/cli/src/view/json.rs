@@ -1,6 +1,6 @@
 //! Data for programs. The first field names the format.
 
-use crate::view::outln;
+use crate::view::print::outln;
 use etcdup_core::file::Document;
 use etcdup_core::finding::Finding;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! The plan as a person reads it: stages, reasons, what each host does, diffs, outages by name. Never a secret.
 
-use crate::view::outln;
+use crate::view::print::outln;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anstyle::{AnsiColor, Style};

@@ -1,6 +1,6 @@
 //! Tables.
 
-use crate::view::outln;
+use crate::view::print::outln;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 

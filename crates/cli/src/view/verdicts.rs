@@ -1,6 +1,6 @@
 //! What `verify` found, a line a finding.
 
-use crate::view::outln;
+use crate::view::print::outln;
 use anstyle::{AnsiColor, Style};
 use etcdup_core::finding::{Finding, Verdict};
 

@@ -2,7 +2,7 @@
 
 use etcdup_core::finding::{Check, Finding};
 
-use super::Evidence;
+use super::evidence::Evidence;
 use crate::gather::Anonymous;
 
 pub(super) const ANONYMOUS: Check = Check {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::seen::Seen;
 
-use super::Evidence;
+use super::evidence::Evidence;
 
 pub(super) const LEADER: Check = Check {
     id: "leader",

@@ -2,7 +2,7 @@
 
 use etcdup_core::finding::{Check, Finding};
 
-use super::Evidence;
+use super::evidence::Evidence;
 
 pub(super) const CERTS_END: Check = Check {
     id: "certificates-end",

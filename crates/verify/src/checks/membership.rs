@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
 
-use super::Evidence;
+use super::evidence::Evidence;
 
 pub(super) const MEMBERS: Check = Check {
     id: "members",

@@ -1,0 +1,62 @@
+//! Printing: to standard output, and errors of one line.
+
+use anstyle::{AnsiColor, Style};
+use etcdup_core::plain::harmless;
+
+/// `error:` in red, then the message.
+pub(crate) fn plain(message: &str) {
+    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    anstream::eprintln!("{red}error:{red:#} {}", harmless(message));
+}
+
+/// Writes to standard output. A reader that has gone (`| head`) is no failure; any other error ends the program with its
+/// reason, since what was asked for did not arrive.
+pub(crate) fn write(text: &str) {
+    use std::io::Write;
+    let mut out = anstream::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        plain(&format!("cannot write to standard output: {error}"));
+        std::process::exit(i32::from(crate::exit::FAILED));
+    }
+}
+
+/// Writes one line to standard output.
+macro_rules! outln {
+    () => { $crate::view::print::write("\n") };
+    ($($part:tt)*) => { $crate::view::print::write(&format!("{}\n", format_args!($($part)*))) };
+}
+pub(crate) use outln;
+
+/// `1 member`, `2 members`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{s}")
+}
+
+/// Paragraphs in lines of at most 100 characters; lines that begin with a blank are left as they are.
+pub(crate) fn wrap(text: &str) -> String {
+    let mut wrapped = String::new();
+    for line in text.lines() {
+        if line.starts_with(' ') {
+            wrapped.push_str(line);
+            wrapped.push('\n');
+            continue;
+        }
+        let mut width = 0;
+        for word in line.split_whitespace() {
+            if width > 0 && width + word.len() + 1 > 100 {
+                wrapped.push('\n');
+                width = 0;
+            } else if width > 0 {
+                wrapped.push(' ');
+                width += 1;
+            }
+            wrapped.push_str(word);
+            width += word.len();
+        }
+        wrapped.push('\n');
+    }
+    wrapped
+}

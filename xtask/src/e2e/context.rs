@@ -1,0 +1,62 @@
+//! What a scenario is given.
+
+use std::path::PathBuf;
+
+use crate::lab::{Kept, Lab};
+use crate::outcome::Outcome;
+use crate::setup::testbed;
+
+/// What a scenario is given.
+pub(crate) struct Context {
+    /// etcdup's binary.
+    pub(crate) etcdup: PathBuf,
+    /// The version most scenarios run.
+    pub(crate) version: String,
+    /// Labs that are left to be looked at, where that was asked for.
+    pub(super) kept: Option<Kept>,
+}
+
+impl Context {
+    /// Boots hosts for this scenario.
+    pub(crate) fn lab(&self, count: u32) -> Result<Lab, String> {
+        self.named("e2e", count)
+    }
+
+    /// Boots hosts under another name, for scenarios that need several labs.
+    pub(crate) fn named(&self, name: &str, count: u32) -> Result<Lab, String> {
+        self.own(Lab::up(name, count, &self.etcdup)?)
+    }
+
+    /// Boots hosts that run static pods, and makes the image they run: its archive.
+    pub(crate) fn pods(&self, count: u32) -> Result<(Lab, String), String> {
+        let output = testbed("image.sh")
+            .arg(&self.version)
+            .output()
+            .map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok((
+            self.own(Lab::with_pods("e2e", count, &self.etcdup)?)?,
+            image,
+        ))
+    }
+
+    /// Three members, applied and verified, agreed by etcdctl.
+    pub(crate) fn three(&self, head: &str) -> Result<Lab, String> {
+        let lab = self.lab(3)?;
+        lab.topology(&self.version, head, 3)?;
+        lab.apply()?.says("cluster prod")?;
+        lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+        Ok(lab)
+    }
+
+    fn own(&self, mut lab: Lab) -> Result<Lab, String> {
+        lab.kept.clone_from(&self.kept);
+        Ok(lab)
+    }
+}
+
+/// A scenario: what it is called, and what it does.
+pub(crate) type Scenario = (&'static str, fn(&Context) -> Outcome);
