@@ -49,7 +49,7 @@ impl Kept {
 pub(crate) const BED: &str = "the test hosts did not come up";
 
 /// What a command left behind.
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     /// Its exit status; -1 when a signal ended it.
     pub(crate) code: i32,
     /// Its standard output.
@@ -58,7 +58,7 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
-impl Said {
+impl CommandOutput {
     pub(crate) fn of(output: &Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
@@ -236,15 +236,15 @@ impl Lab {
         command
     }
 
-    fn run(mut command: Command) -> Result<Said, String> {
+    fn run(mut command: Command) -> Result<CommandOutput, String> {
         command
             .output()
-            .map(|output| Said::of(&output))
+            .map(|output| CommandOutput::of(&output))
             .map_err(|error| error.to_string())
     }
 
     /// Runs etcdup.
-    pub(crate) fn etcdup(&self, arguments: &[&str]) -> Result<Said, String> {
+    pub(crate) fn etcdup(&self, arguments: &[&str]) -> Result<CommandOutput, String> {
         Self::run(self.command(&self.etcdup.to_string_lossy(), arguments))
     }
 
@@ -253,7 +253,7 @@ impl Lab {
         &self,
         variable: (&str, &str),
         arguments: &[&str],
-    ) -> Result<Said, String> {
+    ) -> Result<CommandOutput, String> {
         let mut command = self.command(&self.etcdup.to_string_lossy(), arguments);
         command.env(variable.0, variable.1);
         Self::run(command)
@@ -270,14 +270,14 @@ impl Lab {
     }
 
     /// Runs a shell command on a host, not by SSH.
-    pub(crate) fn on(&self, host: u32, script: &str) -> Result<Said, String> {
+    pub(crate) fn on(&self, host: u32, script: &str) -> Result<CommandOutput, String> {
         let mut command = testbed("hosts.sh");
         command.args(["in", &self.name, &host.to_string(), "sh", "-c", script]);
         Self::run(command)
     }
 
     /// Runs a program of a host's container engine, for which a shell from outside is not enough.
-    pub(crate) fn podman(&self, host: u32, arguments: &str) -> Result<Said, String> {
+    pub(crate) fn podman(&self, host: u32, arguments: &str) -> Result<CommandOutput, String> {
         self.on(
             host,
             &format!("systemd-run --quiet --wait --pipe podman {arguments}"),
@@ -297,12 +297,12 @@ impl Lab {
     }
 
     /// Runs a shell command in the lab's network.
-    pub(crate) fn inside(&self, script: &str) -> Result<Said, String> {
+    pub(crate) fn inside(&self, script: &str) -> Result<CommandOutput, String> {
         Self::run(self.command("sh", &["-c", script]))
     }
 
     /// Applies, and fails unless all is done.
-    pub(crate) fn apply(&self) -> Result<Said, String> {
+    pub(crate) fn apply(&self) -> Result<CommandOutput, String> {
         self.etcdup(&["apply", "--yes"])?.exits(0)
     }
 
@@ -339,7 +339,11 @@ impl Lab {
     }
 
     /// Runs etcdctl against endpoints.
-    pub(crate) fn etcdctl(&self, endpoints: &str, arguments: &[&str]) -> Result<Said, String> {
+    pub(crate) fn etcdctl(
+        &self,
+        endpoints: &str,
+        arguments: &[&str],
+    ) -> Result<CommandOutput, String> {
         let tool = cache()
             .join("etcd/bin")
             .join(crate::setup::newest_of("3.5")?)

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcdup_core::observation::{ListedMember, MemberView, Served};
+use etcdup_core::observed::Observed;
 use etcdup_core::plain::harmless;
-use etcdup_core::seen::Seen;
 use http::uri::PathAndQuery;
 use tonic::transport::Channel;
 
@@ -114,8 +114,8 @@ impl MemberClient {
             errors: status.errors,
             listed,
             served: match served {
-                Ok(served) => Seen::Yes(served),
-                Err(error) => Seen::no(error.to_string()),
+                Ok(served) => Observed::Known(served),
+                Err(error) => Observed::unknown(error.to_string()),
             },
         })
     }

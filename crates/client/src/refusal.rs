@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 
 use crate::stream::FirstError;
 use crate::tls::TlsError;
@@ -67,11 +67,11 @@ impl ClientError {
 
     /// The reason as an observation keeps it.
     #[must_use]
-    pub fn into_seen<T>(self) -> Seen<T> {
+    pub fn into_observed<T>(self) -> Observed<T> {
         match &self {
-            Self::Denied(_) => Seen::denied(self.to_string()),
+            Self::Denied(_) => Observed::denied(self.to_string()),
             ClientError::Tls(_) | Self::Connect(_) | Self::Late | Self::Refused(_) => {
-                Seen::no(self.to_string())
+                Observed::unknown(self.to_string())
             }
         }
     }

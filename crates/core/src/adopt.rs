@@ -3,5 +3,5 @@
 mod read;
 mod write;
 
-pub use read::{AdoptError, Adoptee};
-pub use write::{OperatorFiles, Select, adopt};
+pub use read::{AdoptError, AdoptTarget};
+pub use write::{AdoptFilter, OperatorFiles, adopt};

@@ -14,7 +14,7 @@ pub use places::Span;
 pub use spec::{
     AddressSpec, Archive, Authority, Binaries, CertificateFiles, CertificateSource, Certificates,
     CfsslFiles, ClientCertificate, Directory, Discovery, Download, FileSpec, HostBinaries,
-    HostKeyPolicy, HostSpec, Interface, Layout, ListenSpec, MemberSpec, OperatorSource, Plane, Pod,
+    HostKeyPolicy, HostSpec, Interface, Layout, ListenSpec, MemberSpec, OperatorSource, Pod,
     Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind, Security, Spec, Ssh, SshHost, Sudo,
-    Time, VagrantHost,
+    Time, TransportSecurity, VagrantHost,
 };

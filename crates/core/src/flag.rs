@@ -6,7 +6,7 @@ mod set;
 mod table;
 mod value;
 
-pub use effective::{FlagSource, ReadBack, Stray};
+pub use effective::{FlagSource, ReadBack, UnknownFlag};
 pub use limits::{LIMITS, Limits, Word};
 pub use set::{FlagSet, env_name};
 pub use table::{FLAGS, SUCCESSORS};

@@ -4,4 +4,4 @@ mod route;
 mod table;
 
 pub use route::{NoRoute, may_follow};
-pub use table::{ADVISORIES, Advisory, Weight, advisories};
+pub use table::{ADVISORIES, Advisory, Severity, advisories};

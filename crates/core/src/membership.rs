@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::MemberName;
 use crate::observation::Observation;
-use crate::seen::Seen;
+use crate::observed::Observed;
 
 /// The voters of a cluster, each with the name that the topology has for it, if it has one, and whether it is healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,14 +55,14 @@ impl Electorate {
         let answers: BTreeMap<u64, &MemberName> = seen
             .members
             .iter()
-            .filter_map(|(name, view)| Some((view.yes()?.id, name)))
+            .filter_map(|(name, view)| Some((view.known()?.id, name)))
             .collect();
         let list = seen
             .members
             .values()
-            .filter_map(Seen::yes)
+            .filter_map(Observed::known)
             .filter(|view| !view.listed.is_empty())
-            .max_by_key(|view| (view.served.yes().is_some(), view.listed.len()));
+            .max_by_key(|view| (view.served.known().is_some(), view.listed.len()));
         let voters = match list {
             None => members
                 .iter()
@@ -167,7 +167,7 @@ mod tests {
             learner: false,
             errors: Vec::new(),
             listed: listed.to_vec(),
-            served: Seen::Yes(Served {
+            served: Observed::Known(Served {
                 denied: false,
                 took: std::time::Duration::ZERO,
             }),
@@ -189,7 +189,7 @@ mod tests {
         let mut seen = Observation::new(jiff::Timestamp::UNIX_EPOCH);
         for id in 1..=answering {
             let own = name(&format!("m{id}"));
-            seen.members.insert(own, Seen::Yes(view(id, &list)));
+            seen.members.insert(own, Observed::Known(view(id, &list)));
         }
         seen
     }

@@ -8,8 +8,8 @@ mod wal;
 
 pub use cluster::{ListedMember, MemberView, Served};
 pub use host::{
-    Console, DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostView, Listener,
-    StrangeEtcd, UnitView,
+    Console, DataDir, Disk, DropIn, EtcdInstance, EtcdProcess, FileKind, FileView, HostView,
+    Listener, UnitView,
 };
 pub use query::Query;
 pub use record::{HostRecord, LeaseView, Operation, Origin, RecordedFile, RecordedMember};
@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use crate::certificate::CertFacts;
 use crate::host::HostId;
 use crate::name::MemberName;
-use crate::seen::Seen;
+use crate::observed::Observed;
 use crate::topology::SrvRecord;
 
 /// All that was seen, and when.
@@ -33,15 +33,15 @@ pub struct Observation {
     /// The certificate authority, on the operator's machine.
     pub authority: AuthorityView,
     /// The certificates of named clients, beside the CA on the operator's machine.
-    pub clients: BTreeMap<String, Seen<CertFacts>>,
+    pub clients: BTreeMap<String, Observed<CertFacts>>,
     /// Files on the operator's machine that the topology names, by path: SHA-256, and what a certificate says.
-    pub sources: BTreeMap<String, Seen<SourceFacts>>,
+    pub sources: BTreeMap<String, Observed<SourceFacts>>,
     /// The hosts.
-    pub hosts: BTreeMap<HostId, Seen<HostView>>,
+    pub hosts: BTreeMap<HostId, Observed<HostView>>,
     /// The members, as their own client port answers.
-    pub members: BTreeMap<MemberName, Seen<MemberView>>,
+    pub members: BTreeMap<MemberName, Observed<MemberView>>,
     /// SRV records by host and service, as the host's own resolver answers.
-    pub srv: BTreeMap<(HostId, String), Seen<Vec<SrvRecord>>>,
+    pub srv: BTreeMap<(HostId, String), Observed<Vec<SrvRecord>>>,
     /// Whether a host reaches an `address:port`, dialled from that host.
     pub reach: BTreeMap<(HostId, String), Reach>,
 }
@@ -50,13 +50,13 @@ pub struct Observation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
     /// Something answered.
-    Open,
+    Reachable,
     /// Nothing listens there, but the way is open.
     Refused,
     /// No answer: a filter, or no such host.
-    Silent,
+    TimedOut,
     /// It could not be tried, for the host's sshd forwards nothing.
-    Forbidden,
+    ForwardingDenied,
     /// It could not be tried, for this reason.
     Unknown(String),
 }
@@ -121,20 +121,20 @@ impl Observation {
     /// A host, where it was seen.
     #[must_use]
     pub fn host(&self, id: &HostId) -> Option<&HostView> {
-        self.hosts.get(id)?.yes()
+        self.hosts.get(id)?.known()
     }
 
     /// A member's own answer, where it gave one.
     #[must_use]
     pub fn member(&self, name: &MemberName) -> Option<&MemberView> {
-        self.members.get(name)?.yes()
+        self.members.get(name)?.known()
     }
 
     /// Whether a member serves: a linearizable read went through it.
     #[must_use]
     pub fn serves(&self, name: &MemberName) -> bool {
         self.member(name)
-            .is_some_and(|member| member.served.yes().is_some())
+            .is_some_and(|member| member.served.known().is_some())
     }
 
     /// Whether a member counts towards a quorum: a linearizable read went through it, or it follows a leader. A member that
@@ -142,7 +142,7 @@ impl Observation {
     #[must_use]
     pub fn is_healthy_voter(&self, name: &MemberName) -> bool {
         self.member(name).is_some_and(|member| {
-            !member.learner && (member.served.yes().is_some() || member.leader != 0)
+            !member.learner && (member.served.known().is_some() || member.leader != 0)
         })
     }
 
@@ -152,7 +152,7 @@ impl Observation {
         let mut leaders = self
             .members
             .values()
-            .filter_map(Seen::yes)
+            .filter_map(Observed::known)
             .map(|member| member.leader);
         let leader = leaders.next().filter(|leader| *leader != 0)?;
         if leaders.any(|other| other != leader) {
@@ -160,7 +160,7 @@ impl Observation {
         }
         self.members
             .iter()
-            .find(|(_, member)| member.yes().is_some_and(|m| m.id == leader))
+            .find(|(_, member)| member.known().is_some_and(|m| m.id == leader))
             .map(|(name, _)| name)
     }
 }

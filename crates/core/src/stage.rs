@@ -5,7 +5,7 @@ mod gate;
 mod step;
 
 pub use approval::{Approval, Beyond, Scope};
-pub use gate::{Gate, Holds, Reason};
+pub use gate::{Condition, Gate, Reason};
 pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, Noted, OperatorStep, Part};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,11 +54,11 @@ pub struct Stage {
     /// What it does to the cluster's service.
     pub impact: Impact,
     /// What must hold before.
-    pub before: Vec<Gate>,
+    pub preconditions: Vec<Gate>,
     /// What is done.
     pub work: Work,
     /// What must hold after, which is what proves the stage.
-    pub settle: Vec<Gate>,
+    pub postconditions: Vec<Gate>,
 }
 
 impl Stage {

@@ -8,6 +8,6 @@ mod srv;
 
 pub use layout::{MemberLayout, Ports};
 pub use meant::{ClusterState, Member, Topology};
-pub use print::{Setting, follows, show};
+pub use print::{EffectiveValue, derived_values, show};
 pub use resolve::{ResolveError, other_hosts, resolve};
 pub use srv::{PeerServices, SrvRecord, peer_records, peer_services, zone_lines};

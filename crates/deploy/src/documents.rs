@@ -1,7 +1,7 @@
 //! Plans, states and verdicts as documents for programs: the one shape that every frontend prints. The first field names
 //! the format. A document never holds a secret, for what it is made of cannot express one.
 
-use etcdup_core::certificate::print_sans;
+use etcdup_core::certificate::format_sans;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{
     Artifact, BinarySource, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work,
@@ -9,7 +9,7 @@ use etcdup_core::stage::{
 use etcdup_planner::{Ending, Planner};
 use serde_json::{Value, json};
 
-use crate::run::{Plan, Verdicts};
+use crate::run::{Plan, Report};
 
 /// A plan for programs.
 #[must_use]
@@ -18,7 +18,7 @@ pub fn plan_document(plan: &Plan) -> Value {
     let (ending, findings) = match &plan.forecast.ending {
         Ending::Done => ("done", &[][..]),
         Ending::Blocked(findings) => ("blocked", &findings[..]),
-        Ending::Circle(_) => ("circle", &[][..]),
+        Ending::Loop(_) => ("circle", &[][..]),
     };
     json!({
         "format": "etcdup/plan/1",
@@ -45,14 +45,14 @@ fn stage_json(stage: &Stage) -> Value {
             .flat_map(|(host, steps)| {
                 steps
                     .iter()
-                    .map(move |step| json!({ "on": host, "step": step_words(step).1 }))
+                    .map(move |step| json!({ "on": host, "step": describe_step(step).1 }))
             })
             .collect(),
     };
     let gates: Vec<_> = stage
-        .settle
+        .postconditions
         .iter()
-        .map(|gate| gate.holds.to_string())
+        .map(|gate| gate.condition.to_string())
         .collect();
     json!({
         "key": stage.key, "title": stage.title, "why": stage.why, "impact": stage.impact, "steps": steps, "settle": gates,
@@ -69,7 +69,7 @@ pub fn status_document(planner: &Planner, seen: &Observation) -> Value {
 
 /// Every finding and the weightiest verdict.
 #[must_use]
-pub fn verify_document(verdicts: &Verdicts) -> Value {
+pub fn verify_document(verdicts: &Report) -> Value {
     let cluster = &verdicts.planner.topology().cluster;
     json!({ "format": "etcdup/verify/1", "cluster": cluster, "verdict": verdicts.worst(), "findings": verdicts.findings })
 }
@@ -87,11 +87,11 @@ pub fn operator_words(step: &OperatorStep) -> String {
 
 /// A step as one mark and one line.
 #[must_use]
-pub fn step_words(step: &HostStep) -> (&'static str, String) {
+pub fn describe_step(step: &HostStep) -> (&'static str, String) {
     match step {
         HostStep::User { name, .. } => ("+", format!("user {name}")),
         HostStep::Directory { path, mode, .. } => ("+", format!("directory {path}, mode {mode}")),
-        HostStep::File(artifact) => ("+", file_words(artifact)),
+        HostStep::File(artifact) => ("+", describe_file(artifact)),
         HostStep::Binaries {
             directory, source, ..
         } => {
@@ -114,9 +114,9 @@ pub fn step_words(step: &HostStep) -> (&'static str, String) {
         HostStep::Restart(unit) => (">", format!("restart {unit}")),
         HostStep::Disable(unit) => ("-", format!("stop and disable {unit}")),
         HostStep::Spawn { member, .. } => (">", format!("start {member}")),
-        HostStep::Kill { .. } => (">", "stop etcd".to_owned()),
-        HostStep::Image { image, .. } => ("+", format!("image {image}, from an archive")),
-        HostStep::Pod(artifact) => (">", format!("create pod from {}", file_words(artifact))),
+        HostStep::StopProcess { .. } => (">", "stop etcd".to_owned()),
+        HostStep::LoadImage { image, .. } => ("+", format!("image {image}, from an archive")),
+        HostStep::Pod(artifact) => (">", format!("create pod from {}", describe_file(artifact))),
         HostStep::BouncePod { manifest, .. } => (">", format!("recreate pod from {manifest}")),
         HostStep::StopPod { manifest, .. } => ("-", format!("remove pod {manifest}")),
         HostStep::Note(noted) => (
@@ -127,14 +127,14 @@ pub fn step_words(step: &HostStep) -> (&'static str, String) {
             ),
         ),
         HostStep::Forget => ("-", "host record: forget the cluster".to_owned()),
-        HostStep::Keep { path } => ("~", format!("move {path} to {path}.kept-<time>")),
+        HostStep::MoveAside { path } => ("~", format!("move {path} to {path}.kept-<time>")),
         HostStep::Remove(path) => ("-", format!("delete {path}")),
     }
 }
 
 /// What a file will be, in words.
 #[must_use]
-pub fn file_words(artifact: &Artifact) -> String {
+pub fn describe_file(artifact: &Artifact) -> String {
     let Artifact {
         path,
         mode,
@@ -151,7 +151,7 @@ pub fn file_words(artifact: &Artifact) -> String {
             format!(
                 "{path}, mode {mode}: {} certificate for {}",
                 request.usage,
-                print_sans(&request.sans)
+                format_sans(&request.sans)
             )
         }
         Content::Issued {

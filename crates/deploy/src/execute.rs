@@ -12,8 +12,8 @@ use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     HostRecord, HostView, Observation, Operation, Origin, RecordedFile, RecordedMember,
 };
+use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
-use etcdup_core::seen::Seen;
 use etcdup_core::stage::{
     Artifact, ClusterStep, Content, Goal, HostStep, Impact, OperatorStep, Part, Reason, Stage, Work,
 };
@@ -31,7 +31,7 @@ use crate::release::{self, Binary, Ready};
 use crate::scripts::STAGE;
 use crate::session::Session;
 use crate::stream::stream;
-use crate::tasks::side_by_side;
+use crate::tasks::run_all;
 
 /// The gates before a stage were checked just now and hold. Only [`permit`] makes one, and nothing is stopped without.
 pub(crate) struct Permit(());
@@ -43,7 +43,7 @@ pub(crate) fn permit(
     stage: &Stage,
     seen: &Observation,
 ) -> Result<Permit, Reason> {
-    for gate in &stage.before {
+    for gate in &stage.preconditions {
         gate.check(seen)?;
     }
     if matches!(stage.impact, Impact::Outage(_)) {
@@ -103,7 +103,7 @@ impl Run<'_> {
                 }
             }
         }
-        seen.authority = vault.view();
+        seen.authority = vault.ca_state();
         seen.clients = vault.clients();
         Ok(())
     }
@@ -144,8 +144,8 @@ impl Run<'_> {
         // All are packed before any is sent: what cannot be packed here must not leave half of the hosts at work.
         for (host, steps) in tasks {
             let link = match self.session.link(host) {
-                Seen::Yes(link) => link,
-                Seen::No(unseen) => {
+                Observed::Known(link) => link,
+                Observed::Unknown(unseen) => {
                     failures.push(HostFailure {
                         host: host.clone(),
                         step: "connect".to_owned(),
@@ -192,7 +192,7 @@ impl Run<'_> {
                 (key, ran)
             })
             .collect();
-        for (host, ran) in side_by_side(work).await {
+        for (host, ran) in run_all(work).await {
             match ran {
                 Ok(Ok(view)) => merge(seen, host, view),
                 Ok(Err(failed)) => {
@@ -210,7 +210,7 @@ impl Run<'_> {
                 }),
             }
         }
-        self.session.vault.lock().await.forget();
+        self.session.vault.lock().await.clear_issued();
         failures.sort_by(|a, b| a.host.cmp(&b.host));
         if failures.is_empty() {
             Ok(())
@@ -257,7 +257,7 @@ impl Run<'_> {
             HostStep::File(artifact) | HostStep::Pod(artifact) => {
                 self.content(host, artifact).await
             }
-            HostStep::Image { archive, .. } => {
+            HostStep::LoadImage { archive, .. } => {
                 let path = archive.replace("{arch}", &architecture());
                 let ready = release::ready(&self.session.base.join(path))?;
                 Ok(Supply::Archive(ready.into_body()))
@@ -284,12 +284,12 @@ impl Run<'_> {
             | HostStep::Restart(_)
             | HostStep::Disable(_)
             | HostStep::Spawn { .. }
-            | HostStep::Kill { .. }
+            | HostStep::StopProcess { .. }
             | HostStep::BouncePod { .. }
             | HostStep::StopPod { .. }
             | HostStep::Note(_)
             | HostStep::Forget
-            | HostStep::Keep { .. }
+            | HostStep::MoveAside { .. }
             | HostStep::Remove(_) => Ok(Supply::Nothing),
         }
     }
@@ -373,7 +373,7 @@ impl Run<'_> {
             record.files.remove(path);
         }
         for member in topology.on_host(host) {
-            let etcd = &self.planner.wanted(member).etcd;
+            let etcd = &self.planner.desired(member).etcd;
             let binaries_now = matches!(&stage.work, Work::Hosts(tasks) if tasks.get(host).is_some_and(|steps| {
                 steps.iter().any(|step| matches!(step, HostStep::Binaries { directory, .. } if *directory == member.layout.binaries))
             }));
@@ -417,7 +417,7 @@ fn merge(seen: &mut Observation, host: HostId, mut view: HostView) {
         view.facts.clock_ahead_ms = before.facts.clock_ahead_ms;
         view.facts.clock_error_ms = before.facts.clock_error_ms;
     }
-    seen.hosts.insert(host, Seen::Yes(view));
+    seen.hosts.insert(host, Observed::Known(view));
 }
 
 type Failed = Box<(HostFailure, Option<Box<HostView>>)>;
@@ -515,7 +515,7 @@ async fn run_stage(
                 .get(read.done)
                 .cloned()
                 .unwrap_or_else(|| "look at the host".to_owned());
-            let complaint = output.complaint();
+            let complaint = output.last_stderr_line();
             let why = if complaint.is_empty() { why } else { complaint };
             Err(Box::new((failure(&step, why, Vec::new()), None)))
         }

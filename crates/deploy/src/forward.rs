@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcdup_core::file::Plane;
+use etcdup_core::file::TransportSecurity;
 use etcdup_core::name::MemberName;
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::topology::{Member, Topology};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -52,7 +52,7 @@ impl Session {
         for member in &topology.members {
             let authority = topology.client_url(member).authority();
             // Without TLS nothing tells the member from another etcd that has its address on this machine's own network.
-            let told_apart = topology.security.client != Plane::Plain;
+            let told_apart = topology.security.client != TransportSecurity::Plain;
             if (told_apart || member.host.as_str() == "local") && is_open(member).await {
                 forwards.reached.push(Reached {
                     member: member.name.clone(),
@@ -100,8 +100,8 @@ impl Session {
         tasks: &mut JoinSet<()>,
     ) -> Result<SocketAddr, String> {
         let dial = match self.way(topology, member) {
-            Seen::Yes((_, dial)) => dial,
-            Seen::No(unseen) => return Err(unseen.why),
+            Observed::Known((_, dial)) => dial,
+            Observed::Unknown(unseen) => return Err(unseen.why),
         };
         // Tried once before anything waits on it: etcdctl's own message would name only a local port.
         drop(dial.dial().await.map_err(|error| error.to_string())?);

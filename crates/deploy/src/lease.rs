@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use etcdup_core::event::Body;
 use etcdup_core::host::HostId;
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::topology::Topology;
 use etcdup_host::{Header, LeaseAnswer, LeaseRequest};
 use etcdup_transport::Transport;
@@ -67,7 +67,7 @@ impl Holder {
             .run(&LEASE, Box::new(std::io::Cursor::new(input)))
             .await
         {
-            Ok(output) => LeaseAnswer::read(&output.text(), &output.complaint()),
+            Ok(output) => LeaseAnswer::read(&output.text(), &output.last_stderr_line()),
             Err(error) => LeaseAnswer::Refused(error.to_string()),
         }
     }
@@ -85,7 +85,7 @@ impl Session {
         let mut holders = Vec::new();
         for host in topology.hosts.keys() {
             match self.link(host) {
-                Seen::No(unseen) => {
+                Observed::Unknown(unseen) => {
                     tracing::debug!(%host, why = unseen.why, "no lease where nobody answers");
                     if writes.contains(host) {
                         return Err(DeployError::LeaseLost {
@@ -94,7 +94,7 @@ impl Session {
                         });
                     }
                 }
-                Seen::Yes(link) => holders.push(Holder {
+                Observed::Known(link) => holders.push(Holder {
                     host: host.clone(),
                     link,
                     state: state_of(topology, host),

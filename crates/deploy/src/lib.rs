@@ -39,7 +39,7 @@ mod vault_error;
 
 pub use catalogue::{Page, explain, nearest_page, pages};
 pub use documents::{
-    file_words, operator_words, plan_document, status_document, step_words, verify_document,
+    describe_file, describe_step, operator_words, plan_document, status_document, verify_document,
 };
 pub use error::{
     DeployError, ERRORS, HostFailure, chain, unit_template_check, unit_weakness_check,
@@ -48,9 +48,9 @@ pub use events::{Events, Progress};
 pub use forward::{Forwards, Reached};
 pub use logs::LogRange;
 pub use observe::unit_template;
-pub use run::{Plan, Verdicts};
+pub use run::{Plan, Report};
 pub use session::{Cancel, Session, Settings};
 pub use vault::{OperatorPair, Vault, VaultError};
 
 pub use etcdup_pki::inspect;
-pub use etcdup_transport::{Ask, Question};
+pub use etcdup_transport::{Credential, Prompt};

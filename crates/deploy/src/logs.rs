@@ -35,8 +35,8 @@ impl Session {
             why,
         };
         let link = match self.link(&member.host) {
-            etcdup_core::seen::Seen::Yes(link) => link,
-            etcdup_core::seen::Seen::No(unseen) => return Err(failed(unseen.why)),
+            etcdup_core::observed::Observed::Known(link) => link,
+            etcdup_core::observed::Observed::Unknown(unseen) => return Err(failed(unseen.why)),
         };
         let layout = &member.layout;
         let source = match topology.runtime {
@@ -65,7 +65,7 @@ impl Session {
         }
         match output.status {
             Some(0) => Ok(()),
-            _ => Err(failed(output.complaint())),
+            _ => Err(failed(output.last_stderr_line())),
         }
     }
 }

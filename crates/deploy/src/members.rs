@@ -11,16 +11,16 @@ use async_trait::async_trait;
 use etcdup_client::{Access, BoxIo, Dial, Endpoint, MemberClient};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
-use etcdup_core::seen::{Cause, Seen, Unseen};
+use etcdup_core::observed::{Cause, Observed, Unobserved};
 use etcdup_core::topology::{Member, Topology};
 use etcdup_transport::{DialError, Transport};
-use etcdup_verify::Asked;
+use etcdup_verify::MemberTarget;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 
 use crate::error::DeployError;
 use crate::session::Session;
-use crate::tasks::side_by_side;
+use crate::tasks::run_all;
 use crate::vault::OperatorPair;
 
 /// Dials a member's client port from its own host, so the port may be closed to the operator.
@@ -90,10 +90,10 @@ impl Session {
         &self,
         topology: &Topology,
         member: &Member,
-    ) -> Seen<(Endpoint, Arc<dyn Dial>)> {
+    ) -> Observed<(Endpoint, Arc<dyn Dial>)> {
         let link = match self.link(&member.host) {
-            Seen::Yes(link) => link,
-            Seen::No(unseen) => return Seen::No(unseen),
+            Observed::Known(link) => link,
+            Observed::Unknown(unseen) => return Observed::Unknown(unseen),
         };
         let address = match member.listen {
             any if any.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).to_string(),
@@ -103,7 +103,7 @@ impl Session {
             authority: topology.client_url(member).authority(),
             server_name: member.address.to_string(),
         };
-        Seen::Yes((
+        Observed::Known((
             endpoint,
             Arc::new(ThroughHost {
                 link,
@@ -121,10 +121,10 @@ impl Session {
     ) -> Result<MemberClient, String> {
         let access = self.access().await?;
         match self.way(topology, member) {
-            Seen::Yes((endpoint, dial)) => {
+            Observed::Known((endpoint, dial)) => {
                 MemberClient::new(&endpoint, &access, dial).map_err(|error| error.to_string())
             }
-            Seen::No(unseen) => Err(unseen.why),
+            Observed::Unknown(unseen) => Err(unseen.why),
         }
     }
 
@@ -133,7 +133,7 @@ impl Session {
         &self,
         topology: &Topology,
         seen: &Observation,
-    ) -> (Vec<Asked>, BTreeMap<MemberName, Unseen>) {
+    ) -> (Vec<MemberTarget>, BTreeMap<MemberName, Unobserved>) {
         let runs = |member: &Member| {
             seen.host(&member.host)
                 .is_some_and(|view| view.processes.contains_key(&member.name))
@@ -146,18 +146,18 @@ impl Session {
         topology: &Topology,
         seen: Option<&Observation>,
         wanted: impl Fn(&Member) -> bool,
-    ) -> (Vec<Asked>, BTreeMap<MemberName, Unseen>) {
+    ) -> (Vec<MemberTarget>, BTreeMap<MemberName, Unobserved>) {
         let mut asked = Vec::new();
         let mut unseen = BTreeMap::new();
         for member in &topology.members {
             match (wanted(member), self.way(topology, member)) {
-                (true, Seen::Yes((endpoint, dial))) => {
+                (true, Observed::Known((endpoint, dial))) => {
                     asked.push((member.name.clone(), endpoint, dial));
                 }
                 (false, _) => {
                     unseen.insert(member.name.clone(), why_not_running(seen, member));
                 }
-                (true, Seen::No(why)) => {
+                (true, Observed::Unknown(why)) => {
                     unseen.insert(member.name.clone(), why);
                 }
             }
@@ -169,7 +169,7 @@ impl Session {
     pub(crate) async fn ask_members(&self, topology: &Topology, seen: &mut Observation) {
         let (asked, unseen) = self.running(topology, seen);
         for (name, why) in unseen {
-            seen.members.insert(name, Seen::No(why));
+            seen.members.insert(name, Observed::Unknown(why));
         }
         self.ask(asked, seen).await;
     }
@@ -185,13 +185,13 @@ impl Session {
         self.ask(asked, seen).await;
     }
 
-    async fn ask(&self, asked: Vec<Asked>, seen: &mut Observation) {
+    async fn ask(&self, asked: Vec<MemberTarget>, seen: &mut Observation) {
         let access = match self.access().await {
             Ok(access) => access,
             Err(why) => {
                 for (name, ..) in asked {
                     let why = format!("not known: {why}");
-                    let unseen = Seen::no_for(Cause::NotAsked, why);
+                    let unseen = Observed::unknown_for(Cause::NotAsked, why);
                     seen.members.insert(name, unseen);
                 }
                 return;
@@ -202,11 +202,11 @@ impl Session {
             let view = async move { MemberClient::new(&endpoint, &access, dial)?.view().await };
             (name, view)
         });
-        for (name, view) in side_by_side(work).await {
+        for (name, view) in run_all(work).await {
             let view = match view {
-                Ok(Ok(view)) => Seen::Yes(view),
-                Ok(Err(error)) => error.into_seen(),
-                Err(died) => Seen::no(died),
+                Ok(Ok(view)) => Observed::Known(view),
+                Ok(Err(error)) => error.into_observed(),
+                Err(died) => Observed::unknown(died),
             };
             seen.members.insert(name, view);
         }
@@ -214,16 +214,16 @@ impl Session {
 }
 
 /// Why a member was not asked: it does not run, in its last words, or that cannot be known.
-fn why_not_running(seen: Option<&Observation>, member: &Member) -> Unseen {
-    let unknown = |why: String| Unseen {
+fn why_not_running(seen: Option<&Observation>, member: &Member) -> Unobserved {
+    let unknown = |why: String| Unobserved {
         why: format!("not known: {why}"),
         cause: Cause::NotAsked,
     };
     let host = seen.and_then(|seen| seen.hosts.get(&member.host));
     let view = match host {
         None => return unknown("it was not asked".to_owned()),
-        Some(Seen::No(unseen)) => return unknown(format!("{}: {unseen}", member.host)),
-        Some(Seen::Yes(view)) => view,
+        Some(Observed::Unknown(unseen)) => return unknown(format!("{}: {unseen}", member.host)),
+        Some(Observed::Known(view)) => view,
     };
     if view.facts.uid != 0 && view.listeners.contains_key(&member.ports.peer) {
         return unknown(format!(
@@ -243,7 +243,7 @@ fn why_not_running(seen: Option<&Observation>, member: &Member) -> Unseen {
         (None, Some(cause)) => format!("it does not run: {cause}"),
         (None, None) => "it does not run".to_owned(),
     };
-    Unseen {
+    Unobserved {
         why,
         cause: Cause::Other,
     }

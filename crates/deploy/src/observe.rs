@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use camino::Utf8Path;
-use etcdup_core::adopt::Adoptee;
+use etcdup_core::adopt::AdoptTarget;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::file::HostSpec;
 use etcdup_core::finding::Verdict;
 use etcdup_core::host::{HostFacts, HostId, HostTarget};
 use etcdup_core::lint::lint_resolved;
 use etcdup_core::observation::{HostView, Observation, Query, Reach};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Content, Goal};
 use etcdup_core::topology::{ResolveError, Topology, peer_services, resolve};
 use etcdup_core::url::Address;
@@ -27,7 +27,7 @@ use crate::dns;
 use crate::error::DeployError;
 use crate::scripts::OBSERVE;
 use crate::session::{Session, cause};
-use crate::tasks::side_by_side;
+use crate::tasks::run_all;
 
 impl Session {
     /// Looks at everything: the authority, all hosts at once, then the members that run, and the way between hosts
@@ -45,15 +45,15 @@ impl Session {
         let mut seen = Observation::new(Timestamp::now());
         {
             let vault = self.vault.lock().await;
-            seen.authority = vault.view();
+            seen.authority = vault.ca_state();
             seen.clients = vault.clients();
             seen.sources = vault.sources(Some(planner.topology()));
         }
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.look(&planner, &hosts, true, &mut seen).await;
-        let planner = planner.of_generation(&seen, template.as_ref())?;
+        let planner = planner.with_generation(&seen, template.as_ref())?;
         self.ask_members(planner.topology(), &mut seen).await;
-        self.try_ways(&planner, &mut seen).await;
+        self.probe_peer_ports(&planner, &mut seen).await;
         self.look_up_srv(&planner, &mut seen).await;
         Ok((planner, seen))
     }
@@ -71,17 +71,18 @@ impl Session {
             let link = self.link(host);
             let nothing = Vec::new();
             let id = host.clone();
-            let view = async move { look_at(&id, link, "/var/lib/etcdup", "none", nothing).await };
+            let view =
+                async move { observe_host(&id, link, "/var/lib/etcdup", "none", nothing).await };
             (host.clone(), view)
         });
         let mut facts: BTreeMap<HostId, HostFacts> = BTreeMap::new();
         let mut unseen = Vec::new();
-        for (host, view) in side_by_side(work).await {
-            match view.unwrap_or_else(Seen::no) {
-                Seen::Yes(view) => {
+        for (host, view) in run_all(work).await {
+            match view.unwrap_or_else(Observed::unknown) {
+                Observed::Known(view) => {
                     facts.insert(host, view.facts);
                 }
-                Seen::No(why) => unseen.push((host, why)),
+                Observed::Unknown(why) => unseen.push((host, why)),
             }
         }
         let resolved = resolve(&self.document.spec, |host| facts.get(host));
@@ -110,14 +111,15 @@ impl Session {
     ///
     /// # Errors
     /// When a host cannot be looked at.
-    pub async fn strangers(&self) -> Result<Vec<Adoptee>, DeployError> {
+    pub async fn instances(&self) -> Result<Vec<AdoptTarget>, DeployError> {
         let work = self.links.keys().map(|host| {
             let (link, every) = (self.link(host), vec![Query::EveryEtcd]);
             let id = host.clone();
-            let view = async move { look_at(&id, link, "/var/lib/etcdup", "none", every).await };
+            let view =
+                async move { observe_host(&id, link, "/var/lib/etcdup", "none", every).await };
             (host.clone(), view)
         });
-        let mut seen = side_by_side(work).await;
+        let mut seen = run_all(work).await;
         let (mut found, mut unseen) = (Vec::new(), Vec::new());
         for member in &self.document.spec.member {
             let host = HostTarget::from_spec(&member.host, &self.document.spec.ssh).id();
@@ -126,12 +128,17 @@ impl Session {
                 HostSpec::Ssh(ssh) => ssh.ssh.clone(),
                 HostSpec::Vagrant(machine) => machine.vagrant.clone(),
             };
-            match seen.remove(&host).map(|view| view.unwrap_or_else(Seen::no)) {
-                Some(Seen::Yes(view)) => found.extend(view.strangers.into_iter().map(|etcd| {
-                    let target = target.clone();
-                    Adoptee { target, etcd }
-                })),
-                Some(Seen::No(why)) => unseen.push((host, why)),
+            match seen
+                .remove(&host)
+                .map(|view| view.unwrap_or_else(Observed::unknown))
+            {
+                Some(Observed::Known(view)) => {
+                    found.extend(view.instances.into_iter().map(|etcd| {
+                        let target = target.clone();
+                        AdoptTarget { target, etcd }
+                    }));
+                }
+                Some(Observed::Unknown(why)) => unseen.push((host, why)),
                 None => {}
             }
         }
@@ -160,17 +167,18 @@ impl Session {
                 let text = planner.queries(host, &provided(planner, seen), measure);
                 let cluster = planner.topology().cluster.to_string();
                 let id = host.clone();
-                let view = async move { look_at(&id, link, &state, &cluster, text).await };
+                let view = async move { observe_host(&id, link, &state, &cluster, text).await };
                 (host.clone(), view)
             })
             .collect();
-        for (host, view) in side_by_side(work).await {
-            seen.hosts.insert(host, view.unwrap_or_else(Seen::no));
+        for (host, view) in run_all(work).await {
+            seen.hosts
+                .insert(host, view.unwrap_or_else(Observed::unknown));
         }
     }
 
     /// Dials, from each host that has a member yet to start, the peer ports of the others.
-    async fn try_ways(&self, planner: &Planner, seen: &mut Observation) {
+    async fn probe_peer_ports(&self, planner: &Planner, seen: &mut Observation) {
         let topology = planner.topology();
         let work: Vec<_> = topology
             .members
@@ -178,7 +186,7 @@ impl Session {
             .filter_map(|member| {
                 let view = seen.host(&member.host)?;
                 let starts = !view.processes.contains_key(&member.name);
-                let link = self.link(&member.host).yes().filter(|_| starts)?.clone();
+                let link = self.link(&member.host).known().filter(|_| starts)?.clone();
                 let others: Vec<_> = topology
                     .members
                     .iter()
@@ -205,7 +213,7 @@ impl Session {
                 ((member.host.clone(), member.name.clone()), reaches)
             })
             .collect();
-        for ((host, _), reaches) in side_by_side(work).await {
+        for ((host, _), reaches) in run_all(work).await {
             for (target, reach) in reaches.unwrap_or_default() {
                 seen.reach.insert((host.clone(), target), reach);
             }
@@ -225,7 +233,7 @@ impl Session {
             let Some(view) = seen.host(&member.host) else {
                 continue;
             };
-            let Seen::Yes(link) = self.link(&member.host) else {
+            let Observed::Known(link) = self.link(&member.host) else {
                 continue;
             };
             if view.processes.contains_key(&member.name) {
@@ -238,20 +246,20 @@ impl Session {
                 work.push(((host, service.clone()), records));
             }
         }
-        for (key, records) in side_by_side(work).await {
+        for (key, records) in run_all(work).await {
             let records = records.and_then(|records| records);
             seen.srv
-                .insert(key, records.map_or_else(Seen::no, Seen::Yes));
+                .insert(key, records.map_or_else(Observed::unknown, Observed::Known));
         }
     }
 }
 
 async fn reach(link: &dyn Transport, address: &str, port: u16) -> Reach {
     match link.dial(address, port).await {
-        Ok(_) => Reach::Open,
+        Ok(_) => Reach::Reachable,
         Err(DialError::Refused) => Reach::Refused,
-        Err(DialError::Silent(_)) => Reach::Silent,
-        Err(DialError::Forbidden) => Reach::Forbidden,
+        Err(DialError::Silent(_)) => Reach::TimedOut,
+        Err(DialError::Forbidden) => Reach::ForwardingDenied,
         // A name that does not resolve has its own check.
         Err(DialError::Other(why)) => Reach::Unknown(why),
     }
@@ -270,7 +278,7 @@ pub fn unit_template(
     };
     let full = base.join(path);
     std::fs::read_to_string(&full)
-        .map(|text| Some(UnitTemplate::of(path.as_str(), text)))
+        .map(|text| Some(UnitTemplate::from_file(path.as_str(), text)))
         .map_err(|source| DeployError::File { path: full, source })
 }
 
@@ -282,11 +290,13 @@ pub(crate) fn provided(planner: &Planner, seen: &Observation) -> Vec<CertFacts> 
         let own = Some(member.listen).filter(|ip| !ip.is_unspecified());
         let from = member.address.ip().or(own);
         let facts = planner
-            .wanted(member)
+            .desired(member)
             .certificates
             .iter()
             .filter_map(|artifact| match &artifact.content {
-                Content::Provided(source) => seen.sources.get(source)?.yes()?.certificate.as_ref(),
+                Content::Provided(source) => {
+                    seen.sources.get(source)?.known()?.certificate.as_ref()
+                }
                 Content::Text(_)
                 | Content::Authority
                 | Content::Issued { .. }
@@ -308,16 +318,16 @@ pub(crate) fn state_of(topology: &Topology, host: &HostId) -> String {
     )
 }
 
-async fn look_at(
+async fn observe_host(
     host: &HostId,
-    link: Seen<Arc<dyn Transport>>,
+    link: Observed<Arc<dyn Transport>>,
     state: &str,
     cluster: &str,
     queries: Vec<Query>,
-) -> Seen<HostView> {
+) -> Observed<HostView> {
     let link = match link {
-        Seen::Yes(link) => link,
-        Seen::No(unseen) => return Seen::No(unseen),
+        Observed::Known(link) => link,
+        Observed::Unknown(unseen) => return Observed::Unknown(unseen),
     };
     let start = Instant::now();
     let header = Header {
@@ -330,7 +340,7 @@ async fn look_at(
     let ran = link.run(&OBSERVE, Box::new(input)).await;
     tracing::debug!(%host, script = "observe", elapsed_ms = start.elapsed().as_millis(), ok = ran.is_ok(), "ran");
     match ran {
-        Err(error) => Seen::no_for(cause(&error), error.to_string()),
+        Err(error) => Observed::unknown_for(cause(&error), error.to_string()),
         Ok(output) => {
             let text = output.text();
             match text
@@ -343,18 +353,18 @@ async fn look_at(
                             i64::try_from(start.elapsed().as_millis() / 2).unwrap_or(i64::MAX);
                         view.facts.clock_ahead_ms -= half;
                         view.facts.clock_error_ms = half;
-                        Seen::Yes(view)
+                        Observed::Known(view)
                     }
-                    Err(error) => Seen::no(error.to_string()),
+                    Err(error) => Observed::unknown(error.to_string()),
                 },
-                None => Seen::no(refusal(&text).unwrap_or_else(|| no_answer(&output))),
+                None => Observed::unknown(refusal(&text).unwrap_or_else(|| no_answer(&output))),
             }
         }
     }
 }
 
 fn no_answer(output: &Output) -> String {
-    let complaint = output.complaint();
+    let complaint = output.last_stderr_line();
     let status = output.status.map_or_else(
         || "a signal".to_owned(),
         |status| format!("status {status}"),
@@ -367,6 +377,9 @@ fn no_answer(output: &Output) -> String {
 }
 
 /// What a certificate that was read from a host says.
-pub(crate) fn inspect(pem: &str) -> Seen<CertFacts> {
-    etcdup_pki::inspect(pem).map_or_else(|error| Seen::no(error.to_string()), Seen::Yes)
+pub(crate) fn inspect(pem: &str) -> Observed<CertFacts> {
+    etcdup_pki::inspect(pem).map_or_else(
+        |error| Observed::unknown(error.to_string()),
+        Observed::Known,
+    )
 }

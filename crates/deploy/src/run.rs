@@ -9,10 +9,10 @@ use etcdup_core::host::Architecture;
 use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
-use etcdup_core::seen::{Cause, Seen};
-use etcdup_core::stage::{Approval, Gate, Goal, Holds, HostStep, Next, Stage, Work};
+use etcdup_core::observed::{Cause, Observed};
+use etcdup_core::stage::{Approval, Condition, Gate, Goal, HostStep, Next, Stage, Work};
 use etcdup_planner::{Ending, Forecast, Planner};
-use etcdup_verify::{Evidence, gather, judge};
+use etcdup_verify::{Evidence, evaluate, gather};
 
 use crate::error::DeployError;
 use crate::execute::{Run, permit};
@@ -36,7 +36,7 @@ pub struct Plan {
 }
 
 /// What verification found.
-pub struct Verdicts {
+pub struct Report {
     /// One finding or more a check.
     pub findings: Vec<Finding>,
     /// What was seen.
@@ -122,10 +122,10 @@ impl Session {
     }
 
     async fn execute_plan(&self, plan: &Plan, verb: &str) -> Result<(), DeployError> {
-        if let Some(findings) = plan.forecast.obstacles() {
+        if let Some(findings) = plan.forecast.blockers() {
             return Err(DeployError::Blocked(findings.to_vec()));
         }
-        if let Ending::Circle(key) = &plan.forecast.ending {
+        if let Ending::Loop(key) = &plan.forecast.ending {
             return Err(DeployError::NoEffect(key.clone()));
         }
         if plan.is_empty() {
@@ -203,7 +203,7 @@ impl Session {
             }
             leases.held()?;
             if !stage.stops(members).is_empty() {
-                // Asked of the hosts, not of our own clock: this process may have been suspended.
+                // MemberTarget of the hosts, not of our own clock: this process may have been suspended.
                 leases.check().await?;
             }
             let index = plan.forecast.position(&stage.key);
@@ -228,9 +228,9 @@ impl Session {
             key: stage.key.to_string(),
             title,
         });
-        self.wait(&plan.planner, &stage.before, seen).await?;
+        self.wait(&plan.planner, &stage.preconditions, seen).await?;
         let topology = plan.planner.topology();
-        if stage.before.is_empty() && !stage.stops(&topology.members).is_empty() {
+        if stage.preconditions.is_empty() && !stage.stops(&topology.members).is_empty() {
             // What is known may be as old as the last upload; whether a member can be spared is asked just before.
             let all = topology.members.iter().map(|member| member.name.clone());
             self.ask_some(topology, seen, &all.collect()).await;
@@ -242,10 +242,11 @@ impl Session {
             }
         })?;
         run.execute(stage, seen, allowed).await?;
-        self.wait(&plan.planner, &stage.settle, seen).await?;
+        self.wait(&plan.planner, &stage.postconditions, seen)
+            .await?;
         let sets_clocks = |steps: &Vec<HostStep>| steps.contains(&HostStep::TimeSync);
         if let Work::Hosts(tasks) = &stage.work
-            && (!stage.settle.is_empty() || tasks.values().any(sets_clocks))
+            && (!stage.postconditions.is_empty() || tasks.values().any(sets_clocks))
         {
             // The script looked before what it started had come up, and before clocks were set.
             let hosts: Vec<HostId> = tasks.keys().cloned().collect();
@@ -282,9 +283,9 @@ impl Session {
                 match gate.check(seen) {
                     Ok(()) => {
                         if told.insert(index) {
-                            tracing::debug!(gate = %gate.holds, elapsed_ms = start.elapsed().as_millis(), "holds");
+                            tracing::debug!(gate = %gate.condition, elapsed_ms = start.elapsed().as_millis(), "holds");
                             self.events.send(Body::Gate {
-                                holds: gate.holds.to_string(),
+                                holds: gate.condition.to_string(),
                                 why: String::new(),
                             });
                         }
@@ -296,7 +297,7 @@ impl Session {
                 return Ok(());
             };
             if start.elapsed() > gate.within {
-                let console = self.console(planner, seen, &gate.holds).await;
+                let console = self.console(planner, seen, &gate.condition).await;
                 return Err(not_reached(&open, start.elapsed(), console));
             }
             // A pod may take minutes, and the kubelet knows within seconds that it never will.
@@ -318,13 +319,18 @@ impl Session {
     }
 
     /// The last lines of the log of the member that a gate is about.
-    async fn console(&self, planner: &Planner, seen: &Observation, holds: &Holds) -> Vec<String> {
+    async fn console(
+        &self,
+        planner: &Planner,
+        seen: &Observation,
+        holds: &Condition,
+    ) -> Vec<String> {
         let name = match holds {
-            Holds::Serves(name)
-            | Holds::Follows(name)
-            | Holds::Listens { member: name, .. }
-            | Holds::Renewed { member: name, .. } => name,
-            Holds::QuorumWithout { stop, .. } => match stop.first() {
+            Condition::Serves(name)
+            | Condition::NotLeader(name)
+            | Condition::Listens { member: name, .. }
+            | Condition::PodReplaced { member: name, .. } => name,
+            Condition::QuorumWithout { stop, .. } => match stop.first() {
                 Some(name) => name,
                 None => return Vec::new(),
             },
@@ -343,24 +349,24 @@ impl Session {
     ///
     /// # Errors
     /// When the topology cannot be made concrete.
-    pub async fn verify(&self) -> Result<Verdicts, DeployError> {
+    pub async fn verify(&self) -> Result<Report, DeployError> {
         let (planner, seen) = self
             .observe(Goal::Converge {
                 allow_outage: false,
             })
             .await?;
-        let (findings, seen) = self.judge(&planner, seen).await;
-        Ok(Verdicts {
+        let (findings, seen) = self.evaluate(&planner, seen).await;
+        Ok(Report {
             findings,
             seen,
             planner,
         })
     }
 
-    async fn judge(&self, planner: &Planner, seen: Observation) -> (Vec<Finding>, Observation) {
+    async fn evaluate(&self, planner: &Planner, seen: Observation) -> (Vec<Finding>, Observation) {
         let topology = planner.topology();
         let (asked, unseen) = self.running(topology, &seen);
-        let demands = topology.security.client == etcdup_core::file::Plane::Mutual;
+        let demands = topology.security.client == etcdup_core::file::TransportSecurity::Mutual;
         let mut members = match self.access().await {
             Ok(access) => gather(asked, &access, demands).await,
             Err(why) => asked
@@ -368,20 +374,24 @@ impl Session {
                 .map(|(name, ..)| {
                     (
                         name,
-                        Seen::no_for(Cause::NotAsked, format!("not known: {why}")),
+                        Observed::unknown_for(Cause::NotAsked, format!("not known: {why}")),
                     )
                 })
                 .collect(),
         };
-        members.extend(unseen.into_iter().map(|(name, why)| (name, Seen::No(why))));
-        let drift = planner.drift(&seen);
+        members.extend(
+            unseen
+                .into_iter()
+                .map(|(name, why)| (name, Observed::Unknown(why))),
+        );
+        let drift = planner.find_drift(&seen);
         let findings = {
             let evidence = Evidence {
                 topology,
                 seen: &seen,
                 members,
             };
-            judge(&evidence)
+            evaluate(&evidence)
         };
         let findings = findings.into_iter().chain(drift).collect();
         (findings, seen)
@@ -413,7 +423,7 @@ fn not_reached(
 ) -> DeployError {
     let holds: Vec<String> = open
         .iter()
-        .map(|(gate, _)| gate.holds.to_string())
+        .map(|(gate, _)| gate.condition.to_string())
         .collect();
     let why: Vec<String> = open.iter().map(|(_, reason)| reason.to_string()).collect();
     DeployError::Gate {
@@ -426,9 +436,11 @@ fn not_reached(
 
 /// The member that an open gate waits for.
 fn waits_for(gate: &Gate) -> Option<&MemberName> {
-    match &gate.holds {
-        Holds::Serves(name) | Holds::Renewed { member: name, .. } => Some(name),
-        Holds::Listens { .. } | Holds::QuorumWithout { .. } | Holds::Follows(_) => None,
+    match &gate.condition {
+        Condition::Serves(name) | Condition::PodReplaced { member: name, .. } => Some(name),
+        Condition::Listens { .. } | Condition::QuorumWithout { .. } | Condition::NotLeader(_) => {
+            None
+        }
     }
 }
 
@@ -472,11 +484,11 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
     };
     gates
         .iter()
-        .flat_map(|gate| match &gate.holds {
-            Holds::Serves(member) => vec![member.clone()],
-            Holds::QuorumWithout { .. } | Holds::Follows(_) => all().collect(),
+        .flat_map(|gate| match &gate.condition {
+            Condition::Serves(member) => vec![member.clone()],
+            Condition::QuorumWithout { .. } | Condition::NotLeader(_) => all().collect(),
             // Seen on the host, not asked of the member.
-            Holds::Renewed { .. } | Holds::Listens { .. } => Vec::new(),
+            Condition::PodReplaced { .. } | Condition::Listens { .. } => Vec::new(),
         })
         .collect()
 }
@@ -486,9 +498,13 @@ fn looked_at_by(gates: &[Gate], seen: &Observation) -> Vec<HostId> {
     gates
         .iter()
         .filter(|gate| gate.check(seen).is_err())
-        .filter_map(|gate| match &gate.holds {
-            Holds::Renewed { host, .. } | Holds::Listens { host, .. } => Some(host.clone()),
-            Holds::Serves(_) | Holds::QuorumWithout { .. } | Holds::Follows(_) => None,
+        .filter_map(|gate| match &gate.condition {
+            Condition::PodReplaced { host, .. } | Condition::Listens { host, .. } => {
+                Some(host.clone())
+            }
+            Condition::Serves(_) | Condition::QuorumWithout { .. } | Condition::NotLeader(_) => {
+                None
+            }
         })
         .collect()
 }
@@ -517,7 +533,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Verdicts {
+impl Report {
     /// The weightiest verdict.
     #[must_use]
     pub fn worst(&self) -> Verdict {

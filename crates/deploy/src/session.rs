@@ -8,11 +8,11 @@ use std::time::Duration;
 use etcdup_core::event::Event;
 use etcdup_core::file::{Document, HostKeyPolicy, Spec, Sudo};
 use etcdup_core::host::{HostId, HostTarget, SshTarget};
-use etcdup_core::seen::{Cause, Seen};
+use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::topology::other_hosts;
 use etcdup_transport::{
-    Ask, Local, Question, Ssh, SshError, SshHop, SshOptions, SudoUse, Transport, TransportError,
-    UnknownHosts,
+    Credential, Local, Prompt, Ssh, SshError, SshHop, SshOptions, SudoUse, Transport,
+    TransportError, UnknownHosts,
 };
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
@@ -21,7 +21,7 @@ use crate::alive::Alive;
 use crate::cfssl;
 use crate::error::DeployError;
 use crate::events::{Events, Progress};
-use crate::tasks::side_by_side;
+use crate::tasks::run_all;
 use crate::vagrant::{self, Machine};
 use crate::vault::Vault;
 
@@ -32,7 +32,7 @@ pub type Cancel = tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub struct Settings {
     /// Who is asked for passwords; nobody by default.
-    pub ask: Arc<dyn Ask>,
+    pub ask: Arc<dyn Prompt>,
     /// Where events go.
     pub events: Option<tokio::sync::mpsc::UnboundedSender<Event>>,
     /// Who is told of bytes on their way.
@@ -47,10 +47,10 @@ pub struct Settings {
     pub connect: Duration,
 }
 
-struct Nobody;
+struct NoPrompt;
 
-impl Ask for Nobody {
-    fn ask(&self, _: &Question) -> Option<Zeroizing<String>> {
+impl Prompt for NoPrompt {
+    fn ask(&self, _: &Credential) -> Option<Zeroizing<String>> {
         None
     }
 }
@@ -68,7 +68,7 @@ impl Default for Settings {
             machine.trim()
         };
         Self {
-            ask: Arc::new(Nobody),
+            ask: Arc::new(NoPrompt),
             events: None,
             progress: None,
             cancel: Cancel::new(),
@@ -88,7 +88,7 @@ impl Settings {
     #[must_use]
     pub fn unattended(self) -> Self {
         Self {
-            ask: Arc::new(Nobody),
+            ask: Arc::new(NoPrompt),
             ..self
         }
     }
@@ -102,7 +102,7 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 /// How a host is reached in this session, or why it is not.
-pub(crate) type Links = BTreeMap<HostId, Seen<Arc<dyn Transport>>>;
+pub(crate) type Links = BTreeMap<HostId, Observed<Arc<dyn Transport>>>;
 
 /// One topology file and the connections to its hosts.
 pub struct Session {
@@ -184,16 +184,16 @@ impl Session {
         })
     }
 
-    pub(crate) fn link(&self, host: &HostId) -> Seen<Arc<dyn Transport>> {
+    pub(crate) fn link(&self, host: &HostId) -> Observed<Arc<dyn Transport>> {
         self.links
             .get(host)
             .cloned()
-            .unwrap_or_else(|| Seen::no("it is not in the file"))
+            .unwrap_or_else(|| Observed::unknown("it is not in the file"))
     }
 
     /// Ends all connections.
     pub async fn close(&self) {
-        for link in self.links.values().filter_map(Seen::yes) {
+        for link in self.links.values().filter_map(Observed::known) {
             link.close().await;
         }
     }
@@ -207,7 +207,7 @@ async fn connect(spec: &Spec, base: &Path, settings: &Settings) -> Links {
         .chain(other_hosts(spec))
         .map(|target| (target.id(), target))
         .collect();
-    let ask: Arc<dyn Ask> = Arc::new(AskOnce::new(Arc::clone(&settings.ask)));
+    let ask: Arc<dyn Prompt> = Arc::new(AskOnce::new(Arc::clone(&settings.ask)));
     let named: Vec<String> = targets
         .values()
         .filter_map(|target| match target {
@@ -227,19 +227,19 @@ async fn connect(spec: &Spec, base: &Path, settings: &Settings) -> Links {
             async move { one(&target, &machines, ask, timeout).await },
         )
     });
-    side_by_side(work)
+    run_all(work)
         .await
         .into_iter()
-        .map(|(host, link)| (host, link.unwrap_or_else(Seen::no)))
+        .map(|(host, link)| (host, link.unwrap_or_else(Observed::unknown)))
         .collect()
 }
 
 async fn one(
     target: &HostTarget,
     machines: &BTreeMap<String, Result<Machine, String>>,
-    ask: Arc<dyn Ask>,
+    ask: Arc<dyn Prompt>,
     connect: Duration,
-) -> Seen<Arc<dyn Transport>> {
+) -> Observed<Arc<dyn Transport>> {
     match target {
         HostTarget::Local { sudo } => {
             let root = std::process::Command::new("id")
@@ -248,26 +248,28 @@ async fn one(
                 .is_ok_and(|output| output.stdout.starts_with(b"0\n"));
             match sudo {
                 Sudo::Password if !root => match local_sudo(ask).await {
-                    Ok(local) => Seen::Yes(Arc::new(local)),
-                    Err(why) => Seen::no(why),
+                    Ok(local) => Observed::Known(Arc::new(local)),
+                    Err(why) => Observed::unknown(why),
                 },
-                Sudo::Auto if !root => Seen::Yes(Arc::new(Local::new("sudo -n sh"))),
-                Sudo::Auto | Sudo::Never | Sudo::Password => Seen::Yes(Arc::new(Local::new("sh"))),
+                Sudo::Auto if !root => Observed::Known(Arc::new(Local::new("sudo -n sh"))),
+                Sudo::Auto | Sudo::Never | Sudo::Password => {
+                    Observed::Known(Arc::new(Local::new("sh")))
+                }
             }
         }
         HostTarget::Ssh(ssh) => link(&options(ssh, ask, connect)).await,
         HostTarget::Vagrant(name) => match machines.get(name) {
             Some(Ok(machine)) => link(&of_machine(machine, ask, connect)).await,
-            Some(Err(why)) => Seen::no(why.clone()),
-            None => Seen::no("Vagrant was not asked"),
+            Some(Err(why)) => Observed::unknown(why.clone()),
+            None => Observed::unknown("Vagrant was not asked"),
         },
     }
 }
 
-async fn link(options: &SshOptions) -> Seen<Arc<dyn Transport>> {
+async fn link(options: &SshOptions) -> Observed<Arc<dyn Transport>> {
     match Ssh::connect(options).await {
-        Ok(link) => Seen::Yes(Arc::new(link)),
-        Err(error) => Seen::no_for(cause(&error), error.to_string()),
+        Ok(link) => Observed::Known(Arc::new(link)),
+        Err(error) => Observed::unknown_for(cause(&error), error.to_string()),
     }
 }
 
@@ -292,7 +294,7 @@ pub(crate) fn cause(error: &TransportError) -> Cause {
 }
 
 /// A machine as Vagrant itself would reach it.
-fn of_machine(machine: &Machine, ask: Arc<dyn Ask>, connect: Duration) -> SshOptions {
+fn of_machine(machine: &Machine, ask: Arc<dyn Prompt>, connect: Duration) -> SshOptions {
     SshOptions {
         hop: SshHop {
             host: machine.host.clone(),
@@ -310,8 +312,8 @@ fn of_machine(machine: &Machine, ask: Arc<dyn Ask>, connect: Duration) -> SshOpt
     }
 }
 
-async fn local_sudo(ask: Arc<dyn Ask>) -> Result<Local, String> {
-    let question = Question::Sudo {
+async fn local_sudo(ask: Arc<dyn Prompt>) -> Result<Local, String> {
+    let question = Credential::Sudo {
         user: std::env::var("USER").unwrap_or_default(),
         host: "this machine".to_owned(),
     };
@@ -325,7 +327,7 @@ async fn local_sudo(ask: Arc<dyn Ask>) -> Result<Local, String> {
         .map_err(|error| error.to_string())
 }
 
-fn options(ssh: &SshTarget, ask: Arc<dyn Ask>, connect: Duration) -> SshOptions {
+fn options(ssh: &SshTarget, ask: Arc<dyn Prompt>, connect: Duration) -> SshOptions {
     SshOptions {
         hop: SshHop {
             host: ssh.host.clone(),
@@ -357,12 +359,12 @@ fn options(ssh: &SshTarget, ask: Arc<dyn Ask>, connect: Duration) -> SshOptions 
 
 /// Asks a person each thing once, however many hosts need it.
 struct AskOnce {
-    inner: Arc<dyn Ask>,
-    answers: std::sync::Mutex<Vec<(Question, Option<Zeroizing<String>>)>>,
+    inner: Arc<dyn Prompt>,
+    answers: std::sync::Mutex<Vec<(Credential, Option<Zeroizing<String>>)>>,
 }
 
 impl AskOnce {
-    fn new(inner: Arc<dyn Ask>) -> Self {
+    fn new(inner: Arc<dyn Prompt>) -> Self {
         Self {
             inner,
             answers: std::sync::Mutex::default(),
@@ -370,12 +372,14 @@ impl AskOnce {
     }
 }
 
-impl Ask for AskOnce {
-    fn ask(&self, question: &Question) -> Option<Zeroizing<String>> {
-        let same = |other: &Question| match (other, question) {
-            (Question::Sudo { user: a, .. }, Question::Sudo { user: b, .. })
-            | (Question::Password { user: a, .. }, Question::Password { user: b, .. }) => a == b,
-            (Question::Passphrase { file: a }, Question::Passphrase { file: b }) => a == b,
+impl Prompt for AskOnce {
+    fn ask(&self, question: &Credential) -> Option<Zeroizing<String>> {
+        let same = |other: &Credential| match (other, question) {
+            (Credential::Sudo { user: a, .. }, Credential::Sudo { user: b, .. })
+            | (Credential::Password { user: a, .. }, Credential::Password { user: b, .. }) => {
+                a == b
+            }
+            (Credential::Passphrase { file: a }, Credential::Passphrase { file: b }) => a == b,
             _ => false,
         };
         // Held while a person types, so that hosts connecting side by side wait for the one answer.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
 /// Runs all at once. What became of each, or why its task died.
-pub(crate) async fn side_by_side<K, V, F>(
+pub(crate) async fn run_all<K, V, F>(
     work: impl IntoIterator<Item = (K, F)>,
 ) -> BTreeMap<K, Result<V, String>>
 where
@@ -41,7 +41,7 @@ mod tests {
             assert!(host != 2, "host two is cursed");
             host * 10
         };
-        let outcomes = side_by_side((1..=3).map(|host| (host, work(host)))).await;
+        let outcomes = run_all((1..=3).map(|host| (host, work(host)))).await;
         assert_eq!(outcomes[&1], Ok(10));
         assert_eq!(outcomes[&3], Ok(30));
         assert!(

@@ -7,10 +7,10 @@ use etcdup_client::Access;
 use etcdup_core::certificate::Algorithm;
 use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage};
 use etcdup_core::digest::sha256;
-use etcdup_core::file::{Binaries, Plane, ProvidedFrom, Spec};
+use etcdup_core::file::{Binaries, ProvidedFrom, Spec, TransportSecurity};
 use etcdup_core::observation::{AuthorityView, SourceFacts};
+use etcdup_core::observed::Observed;
 use etcdup_core::secret::Secret;
-use etcdup_core::seen::Seen;
 use etcdup_core::topology::Topology;
 use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect, public_key_digest};
 use jiff::Timestamp;
@@ -29,7 +29,7 @@ pub struct OperatorPair {
     pub own: Option<(PathBuf, PathBuf)>,
 }
 
-/// Holds the authority for a run.
+/// Condition the authority for a run.
 pub struct Vault {
     spec: Spec,
     base: PathBuf,
@@ -61,8 +61,8 @@ impl Vault {
     }
 
     fn needs_authority(&self) -> bool {
-        let tls =
-            self.spec.security.client != Plane::Plain || self.spec.security.peer != Plane::Plain;
+        let tls = self.spec.security.client != TransportSecurity::Plain
+            || self.spec.security.peer != TransportSecurity::Plain;
         tls && self.spec.certificates.provided.is_none()
     }
 
@@ -157,7 +157,7 @@ impl Vault {
 
     /// The authority as the planner sees it.
     #[must_use]
-    pub fn view(&self) -> AuthorityView {
+    pub fn ca_state(&self) -> AuthorityView {
         match (&self.authority, &self.broken) {
             (Some(authority), _) if authority.key().is_some() => {
                 AuthorityView::Usable(authority.facts().clone())
@@ -171,14 +171,14 @@ impl Vault {
 
     /// The certificates of named clients that are here, by name.
     #[must_use]
-    pub fn clients(&self) -> BTreeMap<String, Seen<CertFacts>> {
+    pub fn clients(&self) -> BTreeMap<String, Observed<CertFacts>> {
         let one = |name: &str| match std::fs::read_to_string(
             self.directory().join(format!("{name}.crt")),
         ) {
-            Err(_) => Seen::no("is not there"),
+            Err(_) => Observed::unknown("is not there"),
             Ok(text) => inspect(&text).map_or_else(
-                |error| Seen::no(format!("cannot be used: {error}")),
-                Seen::Yes,
+                |error| Observed::unknown(format!("cannot be used: {error}")),
+                Observed::Known,
             ),
         };
         self.spec
@@ -208,7 +208,7 @@ impl Vault {
 
     /// Files here that the topology names: provided certificates, and a directory's or archive's binaries.
     #[must_use]
-    pub fn sources(&self, topology: Option<&Topology>) -> BTreeMap<String, Seen<SourceFacts>> {
+    pub fn sources(&self, topology: Option<&Topology>) -> BTreeMap<String, Observed<SourceFacts>> {
         let mut sources = BTreeMap::new();
         if let Some(provided) = self
             .spec
@@ -258,24 +258,24 @@ impl Vault {
         sources
     }
 
-    fn source(&self, path: &str, read: bool) -> Seen<SourceFacts> {
+    fn source(&self, path: &str, read: bool) -> Observed<SourceFacts> {
         let full = self.base.join(path);
         if !read {
             return match std::fs::metadata(&full) {
-                Ok(meta) if meta.is_file() => Seen::Yes(SourceFacts {
+                Ok(meta) if meta.is_file() => Observed::Known(SourceFacts {
                     sha256: String::new(),
                     certificate: None,
                     certificates: 0,
                     public_key: None,
                     version: etcd_version(&full),
                 }),
-                Ok(_) => Seen::no("it is not a file"),
-                Err(error) => Seen::no(error.to_string()),
+                Ok(_) => Observed::unknown("it is not a file"),
+                Err(error) => Observed::unknown(error.to_string()),
             };
         }
         match std::fs::read_to_string(&full) {
-            Err(error) => Seen::no(error.to_string()),
-            Ok(text) => Seen::Yes(SourceFacts {
+            Err(error) => Observed::unknown(error.to_string()),
+            Ok(text) => Observed::Known(SourceFacts {
                 sha256: sha256(text.as_bytes()),
                 certificate: inspect(&text).ok(),
                 certificates: text.matches("-----BEGIN CERTIFICATE-----").count(),
@@ -401,7 +401,7 @@ impl Vault {
     }
 
     /// Forgets issued pairs: after a stage they live on their hosts alone.
-    pub fn forget(&mut self) {
+    pub fn clear_issued(&mut self) {
         self.pairs.clear();
     }
 
@@ -409,7 +409,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::issue_client`].
-    pub fn keep_client(
+    pub fn ensure_client(
         &self,
         request: &CertRequest,
         now: Timestamp,
@@ -420,7 +420,7 @@ impl Vault {
             .ok()
             .and_then(|text| inspect(&text).ok());
         let does = issuer.zip(facts).is_some_and(|(issuer, facts)| {
-            facts.meets(request, &issuer.key_id, now).is_ok() && place("key").exists()
+            facts.satisfies(request, &issuer.key_id, now).is_ok() && place("key").exists()
         });
         if does {
             return Ok((place("crt"), place("key")));
@@ -463,11 +463,11 @@ impl Vault {
     /// # Errors
     /// When there is no certificate to show and members demand one.
     pub fn access(&mut self, now: Timestamp) -> Result<Access, VaultError> {
-        if self.spec.security.client == Plane::Plain {
+        if self.spec.security.client == TransportSecurity::Plain {
             return Ok(Access::Plain);
         }
         let authority = self.ca()?;
-        if self.spec.security.client == Plane::Tls {
+        if self.spec.security.client == TransportSecurity::Tls {
             return Ok(Access::Tls {
                 authority,
                 client: None,

@@ -98,7 +98,7 @@ impl StageInput {
                 }
                 return Ok(());
             }
-            HostStep::Image { image, .. } => return self.image(image, supply),
+            HostStep::LoadImage { image, .. } => return self.image(image, supply),
             HostStep::User { .. }
             | HostStep::Directory { .. }
             | HostStep::Links { .. }
@@ -108,12 +108,12 @@ impl StageInput {
             | HostStep::Restart(_)
             | HostStep::Disable(_)
             | HostStep::Spawn { .. }
-            | HostStep::Kill { .. }
+            | HostStep::StopProcess { .. }
             | HostStep::BouncePod { .. }
             | HostStep::StopPod { .. }
             | HostStep::Note(_)
             | HostStep::Forget
-            | HostStep::Keep { .. }
+            | HostStep::MoveAside { .. }
             | HostStep::Remove(_) => {}
         }
         // Files that were written so far must be in place before anything acts on them.
@@ -122,7 +122,7 @@ impl StageInput {
             HostStep::File(_)
             | HostStep::Pod(_)
             | HostStep::Binaries { .. }
-            | HostStep::Image { .. } => {}
+            | HostStep::LoadImage { .. } => {}
             // It is kept in the host record, which ends every stage.
             HostStep::Forget => {}
             HostStep::Note(noted) => self.mark(noted, &stamp.operation),
@@ -163,11 +163,11 @@ impl StageInput {
                     &format!("spawn|{start_file}|{pid_file}|{log_file}|{data}"),
                 );
             }
-            HostStep::Kill { pid_file, data } => {
+            HostStep::StopProcess { pid_file, data } => {
                 self.operation("stop etcd", &format!("kill|{pid_file}|{data}"));
             }
             HostStep::Links { directory, links } => self.links(directory, links),
-            HostStep::Keep { path } => {
+            HostStep::MoveAside { path } => {
                 self.operation(
                     format!("move {path} to {path}.kept-{}", stamp.time),
                     &format!("keep|{path}|{path}.kept-{}", stamp.time),

@@ -9,12 +9,12 @@ use etcdup_core::certificate::CertFacts;
 use etcdup_core::flag::FlagSource;
 use etcdup_core::host::{Architecture, Init};
 use etcdup_core::observation::{
-    DataDir, Disk, DropIn, EtcdProcess, FileKind, FileView, HostView, LeaseView, Listener,
-    StrangeEtcd, UnitView, wal_identity,
+    DataDir, Disk, DropIn, EtcdInstance, EtcdProcess, FileKind, FileView, HostView, LeaseView,
+    Listener, UnitView, wal_identity,
 };
+use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
 use etcdup_core::plain::harmless;
-use etcdup_core::seen::Seen;
 
 /// An answer that is not whole or not understood. The host counts as unseen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum RecordsError {
 }
 
 /// Reads what a certificate in PEM says. Only the caller can: no parser of X.509 belongs here.
-pub type Inspect<'a> = &'a (dyn Fn(&str) -> Seen<CertFacts> + Send + Sync);
+pub type Inspect<'a> = &'a (dyn Fn(&str) -> Observed<CertFacts> + Send + Sync);
 
 /// Reads an answer of the observe script, from below its line `@observe`.
 ///
@@ -196,7 +196,11 @@ impl Reader<'_> {
                     flags: read.flags,
                     outdated: age == "outdated",
                     since: since.parse().ok(),
-                    strays: read.strays.into_iter().map(|stray| stray.0).collect(),
+                    unknown_flags: read
+                        .unknown_flags
+                        .into_iter()
+                        .map(|stray| stray.0)
+                        .collect(),
                 };
                 view.processes.insert(member.parse().ok()?, process);
             }
@@ -215,7 +219,7 @@ impl Reader<'_> {
             ] => {
                 let read = FlagSource::process(&words(command)?, variables(environment)?);
                 let exe = text(exe)?;
-                view.strangers.push(StrangeEtcd {
+                view.instances.push(EtcdInstance {
                     pid: pid.parse().ok()?,
                     exe: exe.trim_end_matches(" (deleted)").to_owned(),
                     version: text(version)?,
@@ -272,8 +276,8 @@ impl Reader<'_> {
             }
             ["record", content] => {
                 view.record = match serde_json::from_str(&text(content)?) {
-                    Ok(record) => Seen::Yes(Some(record)),
-                    Err(error) => Seen::no(error.to_string()),
+                    Ok(record) => Observed::Known(Some(record)),
+                    Err(error) => Observed::unknown(error.to_string()),
                 };
             }
             // A record that cannot be read is its own cluster's trouble.
@@ -367,7 +371,7 @@ mod tests {
         let answer = format!(
             "{SYS}file|/etc/etcd|dir|755|etcd:etcd|4096|-|1700000000\nport|2379|12|ZXRjZA==\nend|3\n"
         );
-        let view = read_answer(&answer, &|_| Seen::no("not read")).unwrap();
+        let view = read_answer(&answer, &|_| Observed::unknown("not read")).unwrap();
         assert_eq!(view.facts.hostname, "host");
         assert_eq!(view.listeners[&2379].program, "etcd");
     }
@@ -377,18 +381,18 @@ mod tests {
         let answer = format!("{SYS}missing|curl\nend|2\n");
         for end in 0..answer.len() - 1 {
             assert!(
-                read_answer(&answer[..end], &|_| Seen::no("not read")).is_err(),
+                read_answer(&answer[..end], &|_| Observed::unknown("not read")).is_err(),
                 "cut at {end} passed"
             );
         }
-        assert!(read_answer(&answer, &|_| Seen::no("not read")).is_ok());
+        assert!(read_answer(&answer, &|_| Observed::unknown("not read")).is_ok());
     }
 
     #[test]
     fn an_unknown_record_is_refused() {
         let answer = format!("{SYS}surprise|1\nend|2\n");
         assert_eq!(
-            read_answer(&answer, &|_| Seen::no("not read")).unwrap_err(),
+            read_answer(&answer, &|_| Observed::unknown("not read")).unwrap_err(),
             RecordsError::Malformed("surprise|1".into())
         );
     }

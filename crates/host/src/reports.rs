@@ -74,12 +74,12 @@ fn lines(field: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use etcdup_core::seen::Seen;
+    use etcdup_core::observed::Observed;
 
     #[test]
     fn a_failed_operation_and_its_words_are_told() {
         let output = "motd\n@etcdup\n@ok|0\n@fail|1|2|bm8gc3BhY2UK\n@observe\n";
-        let read = StageReport::read(output, &|_| Seen::no("not read"));
+        let read = StageReport::read(output, &|_| Observed::unknown("not read"));
         assert_eq!(
             (read.done, read.failed),
             (1, Some((1, vec!["no space".to_owned()])))

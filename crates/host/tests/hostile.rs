@@ -18,14 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{LEASE, OBSERVE, STAGE, header, leased, run, shells, stage_of};
 use etcdup_core::observation::{DataDir, HostView};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_host::read_answer;
 
 fn observe(shell: &str, state: &Path, queries: &str) -> HostView {
     let input = header(state, "-", 0) + queries + "end\n";
     let said = run(shell, &OBSERVE, input.as_bytes()).text();
     let answer = said.split_once("@observe\n").unwrap().1;
-    let read = read_answer(answer, &|_| Seen::no("not read"));
+    let read = read_answer(answer, &|_| Observed::unknown("not read"));
     read.unwrap_or_else(|error| panic!("{shell}: {error}\n{answer}"))
 }
 

@@ -12,9 +12,9 @@ mod common;
 use std::path::Path;
 
 use common::{LEASE, LOGS, OBSERVE, STAGE, header, leased, run, runtime, shells, stage_of};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_host::read_answer;
-use etcdup_transport::{Fault, Faulty, Local, Transport};
+use etcdup_transport::{Fault, FaultyTransport, Local, Transport};
 
 /// A stage that writes two files and makes a directory.
 fn stage(state: &Path, target: &Path) -> Vec<u8> {
@@ -65,7 +65,7 @@ fn a_stage_cut_anywhere_changes_nothing() {
         // The last blocks of a tar are padding: a stage cut within them is whole.
         let padding = whole.iter().rev().take_while(|byte| **byte == 0).count();
         for cut in (0..whole.len() - padding).step_by(97) {
-            let link = Faulty::new(Local::new(shell), Fault::CutAfter(cut as u64));
+            let link = FaultyTransport::new(Local::new(shell), Fault::CutAfter(cut as u64));
             let said = runtime()
                 .block_on(link.run(&STAGE, Box::new(&whole[..])))
                 .unwrap()
@@ -159,12 +159,12 @@ fn a_cut_observation_is_never_whole() {
         let said = run(shell, &OBSERVE, input.as_bytes()).text();
         let answer = said.split_once("@observe\n").unwrap().1;
         assert!(
-            read_answer(answer, &|_| Seen::no("not read")).is_ok(),
+            read_answer(answer, &|_| Observed::unknown("not read")).is_ok(),
             "{shell}: {answer}"
         );
         for cut in (0..answer.len() - 2).step_by(7) {
             assert!(
-                read_answer(&answer[..cut], &|_| Seen::no("not read")).is_err(),
+                read_answer(&answer[..cut], &|_| Observed::unknown("not read")).is_err(),
                 "{shell}: cut at {cut} passed"
             );
         }

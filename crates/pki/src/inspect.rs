@@ -55,7 +55,7 @@ pub(crate) fn read(
 ) -> Result<CertFacts, InspectError> {
     let unreadable = |error: String| InspectError::Unreadable(error);
     let mut sans = BTreeSet::new();
-    let mut odd_sans = Vec::new();
+    let mut other_sans = Vec::new();
     let names = certificate
         .subject_alternative_name()
         .map_err(|error| unreadable(error.to_string()))?;
@@ -67,7 +67,7 @@ pub(crate) fn read(
             Ok(address) => {
                 sans.insert(address);
             }
-            Err(odd) => odd_sans.push(odd),
+            Err(odd) => other_sans.push(odd),
         }
     }
     let usage = certificate
@@ -109,7 +109,7 @@ pub(crate) fn read(
         issuer: common_name(certificate.issuer())
             .unwrap_or_else(|| certificate.issuer().to_string()),
         sans,
-        odd_sans,
+        other_sans,
         server,
         client,
         authority: certificate.is_ca(),

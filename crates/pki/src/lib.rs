@@ -18,7 +18,7 @@
 //! };
 //! let issued = authority.issue(&request, now)?;
 //! let facts = etcdup_pki::inspect(&issued.certificate)?;
-//! assert!(facts.meets(&request, &authority.facts().key_id, now).is_ok());
+//! assert!(facts.satisfies(&request, &authority.facts().key_id, now).is_ok());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

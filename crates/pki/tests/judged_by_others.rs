@@ -68,7 +68,7 @@ fn issue_and_verify(directory: &Path, key_file: &str, algorithm: Algorithm) {
     assert!(
         inspect(&issued.certificate)
             .unwrap()
-            .meets(&request(algorithm), "", now())
+            .satisfies(&request(algorithm), "", now())
             .is_ok()
     );
 }

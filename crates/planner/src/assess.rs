@@ -1,4 +1,4 @@
-//! How a member's host differs from what should be on it, each difference with its reason and its weight.
+//! How a member's host differs from what should be on it, each difference with its reason and its cost.
 
 use etcdup_core::certificate::CertRequest;
 use etcdup_core::file::Binaries;
@@ -7,7 +7,7 @@ use etcdup_core::observation::{DataDir, EtcdProcess, FileKind, FileView, HostVie
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::Member;
 
-use crate::identity::{Formation, Start, start_of};
+use crate::identity::{Bootstrap, Start, start_of};
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[DRIFT];
@@ -23,13 +23,13 @@ pub(crate) const DRIFT: Check = Check {
 
 /// What mending a difference costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Weight {
+pub enum Cost {
     /// Nothing that etcdup can fix: it is reported, and no stage comes of it.
-    Told,
+    ReportOnly,
     /// Nothing that a client sees: certificates are read again at each handshake, modes and owners at each open.
-    Quiet,
+    NoRestart,
     /// A restart that ends the bootstrap: until then no one relies on the cluster.
-    Settle,
+    EndsBootstrap,
     /// A restart of the member.
     Restart,
 }
@@ -42,7 +42,7 @@ pub struct Difference {
     /// How.
     pub why: String,
     /// What mending it costs.
-    pub weight: Weight,
+    pub cost: Cost,
 }
 
 /// How a member stands.
@@ -84,7 +84,7 @@ impl Assessment<'_> {
     /// The reasons for a restart.
     pub fn restart_reasons(&self) -> impl Iterator<Item = &Difference> {
         self.differences()
-            .filter(|difference| difference.weight >= Weight::Settle)
+            .filter(|difference| difference.cost >= Cost::EndsBootstrap)
     }
 
     /// Whether its data directory has data of an etcd member.
@@ -96,7 +96,7 @@ impl Assessment<'_> {
     /// Whether it must restart for nothing but to end the bootstrap.
     pub(crate) fn only_settles(&self) -> bool {
         self.differences()
-            .all(|difference| difference.weight != Weight::Restart)
+            .all(|difference| difference.cost != Cost::Restart)
     }
 }
 
@@ -105,12 +105,12 @@ pub(crate) fn assess<'a>(
     target: &'a Target,
     seen: &'a Observation,
     member: &'a Member,
-    formation: Formation,
+    bootstrap: Bootstrap,
 ) -> Option<Assessment<'a>> {
-    let starts = start_of(target, seen, formation, member);
+    let starts = start_of(target, seen, bootstrap, member);
     let formed = starts == Start::Existing;
     let host = seen.host(&member.host)?;
-    let wanted = target.wanted(member);
+    let wanted = target.desired(member);
     let process = host.processes.get(&member.name);
     let start = if formed {
         &wanted.settled
@@ -142,11 +142,11 @@ pub(crate) fn assess<'a>(
     })
 }
 
-fn difference(what: impl ToString, why: impl Into<String>, weight: Weight) -> Difference {
+fn difference(what: impl ToString, why: impl Into<String>, cost: Cost) -> Difference {
     Difference {
         what: what.to_string(),
         why: why.into(),
-        weight,
+        cost,
     }
 }
 
@@ -184,37 +184,39 @@ fn file(
         return None;
     }
     let Some(found) = host.files.get(path) else {
-        let weight = if matches!(artifact.content, Content::Authority) {
-            Weight::Restart
+        let cost = if matches!(artifact.content, Content::Authority) {
+            Cost::Restart
         } else {
-            Weight::Quiet
+            Cost::NoRestart
         };
-        return Some(difference(path, "is missing", weight));
+        return Some(difference(path, "is missing", cost));
     };
     let is_ca = target
         .ca_artifact(member)
         .is_some_and(|ca| ca.path == *path);
     let content = match &artifact.content {
-        Content::Text(_) => (found.sha256.as_deref() != target.wanted(member).sum(path))
+        Content::Text(_) => (found.sha256.as_deref() != target.desired(member).sum(path))
             .then(|| "differs from the rendered file".to_owned()),
         Content::Authority => authority(seen, host, artifact),
         Content::Issued {
             request,
             part: Part::Certificate,
         } => match host.certificates.get(path) {
-            Some(etcdup_core::seen::Seen::Yes(facts)) => {
+            Some(etcdup_core::observed::Observed::Known(facts)) => {
                 let issuer = seen
                     .authority
                     .facts()
                     .map_or("", |facts| facts.key_id.as_str());
                 // One that would do and is not the one that was issued belongs to another key.
-                let unmet = facts.meets(request, issuer, seen.at).err();
+                let unmet = facts.satisfies(request, issuer, seen.at).err();
                 unmet.map_or_else(
                     || recorded(host, artifact, found),
                     |unmet| Some(format!("is {unmet}")),
                 )
             }
-            Some(etcdup_core::seen::Seen::No(unseen)) => Some(format!("cannot be read: {unseen}")),
+            Some(etcdup_core::observed::Observed::Unknown(unseen)) => {
+                Some(format!("cannot be read: {unseen}"))
+            }
             None => Some("is not a certificate".to_owned()),
         },
         Content::Issued {
@@ -223,7 +225,7 @@ fn file(
         Content::Provided(source) => match seen
             .sources
             .get(source)
-            .and_then(etcdup_core::seen::Seen::yes)
+            .and_then(etcdup_core::observed::Observed::known)
         {
             Some(facts) if found.sha256.as_deref() == Some(&facts.sha256) => None,
             Some(_) => Some(format!("differs from {source}")),
@@ -240,19 +242,19 @@ fn file(
     // A second is as exact as either time is.
     if is_ca && content.is_none() && missed.is_some_and(|(since, modified)| modified > since + 1) {
         let why = "is newer than the running etcd, which reads it only when it starts";
-        return Some(difference(path, why, Weight::Restart));
+        return Some(difference(path, why, Cost::Restart));
     }
     match content {
         Some(why) => Some(difference(
             path,
             why,
             if is_ca {
-                Weight::Restart
+                Cost::Restart
             } else {
-                Weight::Quiet
+                Cost::NoRestart
             },
         )),
-        None => place(found, artifact).map(|why| difference(path, why, Weight::Quiet)),
+        None => place(found, artifact).map(|why| difference(path, why, Cost::NoRestart)),
     }
 }
 
@@ -262,7 +264,7 @@ fn authority(seen: &Observation, host: &HostView, artifact: &Artifact) -> Option
     match host
         .certificates
         .get(&artifact.path)
-        .and_then(etcdup_core::seen::Seen::yes)
+        .and_then(etcdup_core::observed::Observed::known)
     {
         Some(found) if found.fingerprint == wanted.fingerprint => None,
         Some(found) => Some(format!(
@@ -295,7 +297,7 @@ fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artifact, Differ
                 difference(
                     &artifact.path,
                     "is reissued with its key pair",
-                    Weight::Quiet,
+                    Cost::NoRestart,
                 ),
             ));
         }
@@ -323,7 +325,7 @@ fn start_file(
     let found = host.files.get(&wanted.path);
     if target.topology.keep_unit {
         let process = host.processes.get(&member.name);
-        let flags = &target.wanted(member).flags;
+        let flags = &target.desired(member).flags;
         let keeps = match process {
             Some(process) => process.flags.differences(flags).is_empty(),
             None => found.is_some(),
@@ -334,30 +336,30 @@ fn start_file(
         }
     }
     let Some(found) = found else {
-        return Some(difference(&wanted.path, "is missing", Weight::Quiet));
+        return Some(difference(&wanted.path, "is missing", Cost::NoRestart));
     };
     let sum = found.sha256.as_deref().unwrap_or_default();
-    let right = target.wanted(member).sum(&wanted.path);
+    let right = target.desired(member).sum(&wanted.path);
     // Until the bootstrap has ended both files are right for a member with data: etcd ignores the state once it has any.
     let has_data = matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_)));
     let same = if formed {
         Some(sum) == right
     } else {
-        target.wanted(member).is_fresh(sum) || has_data && Some(sum) == right
+        target.desired(member).is_fresh(sum) || has_data && Some(sum) == right
     };
     if same {
-        return place(found, wanted).map(|why| difference(&wanted.path, why, Weight::Quiet));
+        return place(found, wanted).map(|why| difference(&wanted.path, why, Cost::NoRestart));
     }
-    if formed && target.wanted(member).is_fresh(sum) {
+    if formed && target.desired(member).is_fresh(sum) {
         // The kubelet restarts a pod whose manifest changes. It is worth that: until then an emptied directory would come up
         // as a new cluster (kubespray issue 13261).
-        let weight = if target.is_pod() {
-            Weight::Settle
+        let cost = if target.is_pod() {
+            Cost::EndsBootstrap
         } else {
-            Weight::Quiet
+            Cost::NoRestart
         };
         let why = "still has initial-cluster-state=new";
-        return Some(difference(&wanted.path, why, weight));
+        return Some(difference(&wanted.path, why, cost));
     }
     if let (Some(text), Content::Text(wanted_text)) = (&found.text, &wanted.content)
         && lasting(text) == lasting(wanted_text)
@@ -367,7 +369,7 @@ fn start_file(
             return None;
         }
         let why = "differs only in bootstrap flags";
-        return Some(difference(&wanted.path, why, Weight::Quiet));
+        return Some(difference(&wanted.path, why, Cost::NoRestart));
     }
     let ours = host
         .record()
@@ -382,12 +384,12 @@ fn start_file(
     } else {
         "differs from the rendered file"
     };
-    let weight = if by_hand && unread || !host.processes.contains_key(&member.name) {
-        Weight::Quiet
+    let cost = if by_hand && unread || !host.processes.contains_key(&member.name) {
+        Cost::NoRestart
     } else {
-        Weight::Restart
+        Cost::Restart
     };
-    Some(difference(&wanted.path, why, weight))
+    Some(difference(&wanted.path, why, cost))
 }
 
 /// A start file without its lines of the first start: `--initial-cluster...`, `--discovery-srv...` and their variables.
@@ -406,24 +408,24 @@ fn lasting(text: &str) -> Vec<&str> {
 
 /// Whether a member's binaries must be installed.
 pub(crate) fn binaries(target: &Target, member: &Member, host: &HostView) -> Option<Difference> {
-    let etcd = &target.wanted(member).etcd;
+    let etcd = &target.desired(member).etcd;
     if target.is_pod() {
         let image = etcdup_render::image(&target.topology);
         let loads = target.topology.pod.archive.is_some() && !host.images.contains(&image);
-        return loads.then(|| difference(image, "is not loaded", Weight::Quiet));
+        return loads.then(|| difference(image, "is not loaded", Cost::NoRestart));
     }
     if matches!(target.topology.binaries, Binaries::Host(_)) {
         return None;
     }
     let Some(found) = host.files.get(etcd) else {
-        return Some(difference(etcd, "is missing", Weight::Quiet));
+        return Some(difference(etcd, "is missing", Cost::NoRestart));
     };
     let record = host.record().and_then(|record| record.files.get(etcd));
     if record.is_some_and(|record| Some(record.sha256.as_str()) != found.sha256.as_deref()) {
         return Some(difference(
             etcd,
             "was modified outside etcdup",
-            Weight::Restart,
+            Cost::Restart,
         ));
     }
     None
@@ -436,14 +438,14 @@ fn running(
     process: Option<&EtcdProcess>,
 ) -> Vec<Difference> {
     let mut found = Vec::new();
-    let wanted = target.wanted(member);
+    let wanted = target.desired(member);
     if let Some(process) = process {
         let of_host = matches!(target.topology.binaries, Binaries::Host(_));
         if process.exe != wanted.etcd.as_str() && !of_host && !target.is_pod() {
             found.push(difference(
                 "binary",
                 format!("{} runs, wanted {}", process.exe, wanted.etcd),
-                Weight::Restart,
+                Cost::Restart,
             ));
         }
         for flag in process.flags.differences(&wanted.flags) {
@@ -455,21 +457,21 @@ fn running(
                 shown(&flag.running),
                 shown(&flag.wanted)
             );
-            found.push(difference(format!("--{}", flag.name), why, Weight::Restart));
+            found.push(difference(format!("--{}", flag.name), why, Cost::Restart));
         }
     }
     if process.is_some_and(|process| process.outdated) {
         let manifest = &member.layout.manifest;
         let why = "is newer than the running pod: the kubelet has not applied it";
-        found.push(difference(manifest, why, Weight::Restart));
+        found.push(difference(manifest, why, Cost::Restart));
     }
     if !target.is_pod() {
         found.extend(links(member, host));
     }
     found.extend(drop_ins(member, host));
-    for stray in process.iter().flat_map(|process| &process.strays) {
+    for stray in process.iter().flat_map(|process| &process.unknown_flags) {
         let why = "is not an etcd flag or variable and has no effect";
-        found.push(difference(stray, why, Weight::Told));
+        found.push(difference(stray, why, Cost::ReportOnly));
     }
     let enabled = host
         .units
@@ -479,7 +481,7 @@ fn running(
         found.push(difference(
             &member.layout.unit,
             "is not enabled at boot",
-            Weight::Quiet,
+            Cost::NoRestart,
         ));
     }
     found
@@ -502,13 +504,13 @@ fn links(member: &Member, host: &HostView) -> Vec<Difference> {
             Some(FileKind::Link(to)) if *to == target.as_str() => {}
             Some(FileKind::Link(to)) => {
                 let why = format!("links to {to}, wanted {target}");
-                found.push(difference(&link, why, Weight::Quiet));
+                found.push(difference(&link, why, Cost::NoRestart));
             }
             Some(FileKind::File | FileKind::Directory | FileKind::Other) => {
                 let why = "was not installed by etcdup, so it stays as it is";
-                found.push(difference(&link, why, Weight::Told));
+                found.push(difference(&link, why, Cost::ReportOnly));
             }
-            None => found.push(difference(&link, "is missing", Weight::Quiet)),
+            None => found.push(difference(&link, "is missing", Cost::NoRestart)),
         }
     }
     found
@@ -522,7 +524,7 @@ fn drop_ins(member: &Member, host: &HostView) -> Vec<Difference> {
     directives
         .map(|drop_in| {
             let why = format!("overrides the unit: {}", drop_in.directives.join(", "));
-            difference(&drop_in.path, why, Weight::Told)
+            difference(&drop_in.path, why, Cost::ReportOnly)
         })
         .collect()
 }

@@ -25,14 +25,14 @@ pub enum Ending {
     /// Something stands in the way.
     Blocked(Vec<Finding>),
     /// A stage would come again without having had its effect: a fault of the target.
-    Circle(StageKey),
+    Loop(StageKey),
 }
 
 impl Forecast {
     /// What stands in the way of carrying it out. Hosts that are away do not: what the others need is done, and the end
     /// says what is left.
     #[must_use]
-    pub fn obstacles(&self) -> Option<&[Finding]> {
+    pub fn blockers(&self) -> Option<&[Finding]> {
         let Ending::Blocked(findings) = &self.ending else {
             return None;
         };
@@ -79,7 +79,7 @@ pub(crate) fn forecast(
                 if stages.iter().any(same) {
                     return Forecast {
                         stages,
-                        ending: Ending::Circle(stage.key),
+                        ending: Ending::Loop(stage.key),
                     };
                 }
                 world = predict(&world, &stage);

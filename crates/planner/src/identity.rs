@@ -5,7 +5,7 @@ use etcdup_core::flag::{FlagSet, FlagSource};
 use etcdup_core::observation::{
     DataDir, HostRecord, HostView, ListedMember, MemberView, Observation,
 };
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, cluster_id_with, name, recorded_cluster};
@@ -13,28 +13,28 @@ use crate::target::Target;
 
 /// Where a cluster stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Formation {
+pub(crate) enum Bootstrap {
     /// No member has data, and nothing says that any ever had: it will be bootstrapped.
-    Unborn,
+    Pending,
     /// A bootstrap has begun; members that never started may still start as new.
-    Forming,
+    InProgress,
     /// It was bootstrapped: no member of it is ever started as new.
-    Formed,
+    Complete,
 }
 
 /// A member that answers reads which a quorum confirms.
 pub(crate) fn serving(seen: &Observation) -> Option<&MemberView> {
-    let views = seen.members.values().filter_map(Seen::yes);
+    let views = seen.members.values().filter_map(Observed::known);
     // Of several the one that has applied most: its list is the newest.
     views
-        .filter(|view| view.served.yes().is_some())
+        .filter(|view| view.served.known().is_some())
         .max_by_key(|view| (view.listed.len(), view.applied_index))
 }
 
 /// Whether a listed member has started. One that answers has, though the list of a member that lags behind may not have its
 /// client URLs yet.
 pub(crate) fn has_started(seen: &Observation, listed: &ListedMember) -> bool {
-    let mut views = seen.members.values().filter_map(Seen::yes);
+    let mut views = seen.members.values().filter_map(Observed::known);
     listed.started() || views.any(|view| view.id == listed.id)
 }
 
@@ -47,7 +47,7 @@ fn has_data(seen: &Observation, member: &Member) -> bool {
 }
 
 /// Where the cluster stands, by what its members say, by the host records, and by what start files still say.
-pub(crate) fn formation(target: &Target, seen: &Observation) -> Formation {
+pub(crate) fn bootstrap(target: &Target, seen: &Observation) -> Bootstrap {
     let topology = &target.topology;
     if let Some(view) = serving(seen) {
         // Named and never started: the bootstrap went on without it. One that was added has no name, and a cluster whose ID
@@ -57,14 +57,14 @@ pub(crate) fn formation(target: &Target, seen: &Observation) -> Formation {
             .iter()
             .any(|listed| !has_started(seen, listed) && !listed.added());
         return if missed && view.cluster == cluster_id(topology) {
-            Formation::Forming
+            Bootstrap::InProgress
         } else {
-            Formation::Formed
+            Bootstrap::Complete
         };
     }
     // The record outlives the data: all disks gone is not a first start.
     if recorded_cluster(topology, seen).is_some() {
-        return Formation::Formed;
+        return Bootstrap::Complete;
     }
     let settled = |member: &&Member| says_existing(target, seen, member);
     let born: Vec<&Member> = topology
@@ -74,29 +74,29 @@ pub(crate) fn formation(target: &Target, seen: &Observation) -> Formation {
         .collect();
     if born.is_empty() {
         return if topology.members.iter().any(|member| settled(&member)) {
-            Formation::Formed
+            Bootstrap::Complete
         } else {
-            Formation::Unborn
+            Bootstrap::Pending
         };
     }
     let still_new = |member: &&Member| {
-        let path = &target.wanted(member).settled.path;
+        let path = &target.desired(member).settled.path;
         let sum = seen
             .host(&member.host)
             .and_then(|host| host.files.get(path))
             .and_then(|file| file.sha256.as_deref());
-        sum.is_some_and(|sum| target.wanted(member).says_forming(sum, path))
+        sum.is_some_and(|sum| target.desired(member).says_forming(sum, path))
     };
     if born.iter().all(still_new) {
-        Formation::Forming
+        Bootstrap::InProgress
     } else {
-        Formation::Formed
+        Bootstrap::Complete
     }
 }
 
 /// Whether a member's start file on its host says `existing`: it is written so only after the bootstrap.
 fn says_existing(target: &Target, seen: &Observation, member: &Member) -> bool {
-    let wanted = target.wanted(member);
+    let wanted = target.desired(member);
     let path = &wanted.settled.path;
     let Some(file) = seen
         .host(&member.host)
@@ -137,13 +137,13 @@ pub(crate) enum Start {
 pub(crate) fn start_of(
     target: &Target,
     seen: &Observation,
-    formation: Formation,
+    bootstrap: Bootstrap,
     member: &Member,
 ) -> Start {
-    match formation {
-        Formation::Formed => return Start::Existing,
-        Formation::Unborn => return Start::New,
-        Formation::Forming => {}
+    match bootstrap {
+        Bootstrap::Complete => return Start::Existing,
+        Bootstrap::Pending => return Start::New,
+        Bootstrap::InProgress => {}
     }
     if has_data(seen, member) {
         // etcd ignores the state once a WAL exists; the file may stay as it is.
@@ -179,7 +179,7 @@ pub(crate) fn start_of(
 /// The cluster that data must belong to: the one that serves, else the one that the host records name, else the one that
 /// this file would make, where any data is of it, else the one of most data on hosts whose record says that etcdup put it
 /// there.
-pub(crate) fn reference(target: &Target, seen: &Observation) -> Option<u64> {
+pub(crate) fn expected_cluster_id(target: &Target, seen: &Observation) -> Option<u64> {
     if let Some(view) = serving(seen) {
         return Some(view.cluster);
     }

@@ -29,9 +29,9 @@ mod questions;
 mod rules;
 mod target;
 
-pub use assess::{Assessment, Difference, Weight};
+pub use assess::{Assessment, Cost, Difference};
 pub use forecast::{Ending, Forecast};
 pub use lists::converge::{CONVERGE, RuleRow};
 pub use planner::{PLANNER_CHECKS, Planner};
 pub use preflight::{HOST_UNSEEN, SOURCE_UNREADABLE};
-pub use target::{Target, Wanted};
+pub use target::{DesiredFiles, Target};

@@ -5,24 +5,24 @@ use etcdup_core::observation::Observation;
 use etcdup_core::stage::Stage;
 
 use crate::assess::Assessment;
-use crate::identity::Formation;
+use crate::identity::Bootstrap;
 use crate::target::Target;
 
 /// What a rule says.
-pub(crate) enum Rule {
+pub(crate) enum Decision {
     /// Nothing to do here; ask the next rule.
-    Pass,
+    Continue,
     /// Do this.
-    Do(Stage),
+    Run(Stage),
     /// This stands in the way.
     Block(Vec<Finding>),
 }
 
 /// Everything the rules look at.
-pub(crate) struct World<'a> {
+pub(crate) struct PlanContext<'a> {
     pub(crate) target: &'a Target,
     pub(crate) seen: &'a Observation,
-    pub(crate) formation: Formation,
+    pub(crate) bootstrap: Bootstrap,
     pub(crate) members: Vec<Assessment<'a>>,
     /// Hosts that were not observed: what is unknown is not touched.
     pub(crate) unseen: Vec<Finding>,

@@ -10,13 +10,13 @@ use etcdup_render::{RenderError, UnitTemplate};
 
 use crate::assess::{self, assess};
 use crate::forecast::{Forecast, forecast};
-use crate::identity::formation;
+use crate::identity::bootstrap;
 use crate::lists::{converge, reset};
 use crate::predict::predict;
 use crate::preflight;
 use crate::questions::queries;
 use crate::rules::{conflict, operator, roll, transition, trust};
-use crate::target::{Target, Wanted};
+use crate::target::{DesiredFiles, Target};
 
 /// Decides from what was observed. Made once a run.
 pub struct Planner {
@@ -59,12 +59,12 @@ impl Planner {
     ///
     /// # Errors
     /// As [`Planner::new`].
-    pub fn of_generation(
+    pub fn with_generation(
         self,
         seen: &Observation,
         unit_template: Option<&UnitTemplate>,
     ) -> Result<Self, RenderError> {
-        let target = self.target.of_generation(seen, unit_template)?;
+        let target = self.target.with_generation(seen, unit_template)?;
         Ok(Self { target, ..self })
     }
 
@@ -88,8 +88,8 @@ impl Planner {
 
     /// What should be on this member's host.
     #[must_use]
-    pub fn wanted(&self, member: &Member) -> &Wanted {
-        self.target.wanted(member)
+    pub fn desired(&self, member: &Member) -> &DesiredFiles {
+        self.target.desired(member)
     }
 
     /// The questions for a host. `provided` are certificates whose names peers would look up; disks are timed where
@@ -132,12 +132,12 @@ impl Planner {
 
     /// Every difference between hosts and topology, as findings of `drift`.
     #[must_use]
-    pub fn drift(&self, seen: &Observation) -> Vec<Finding> {
+    pub fn find_drift(&self, seen: &Observation) -> Vec<Finding> {
         let check = assess::DRIFT;
-        let formation = formation(&self.target, seen);
+        let bootstrap = bootstrap(&self.target, seen);
         let mut findings = Vec::new();
         for member in &self.target.topology.members {
-            let Some(assessment) = assess(&self.target, seen, member, formation) else {
+            let Some(assessment) = assess(&self.target, seen, member, bootstrap) else {
                 let unseen = format!("not known: {} could not be observed", member.host);
                 findings.push(check.warning(&member.name, unseen));
                 continue;

@@ -10,8 +10,8 @@ use etcdup_core::observation::{
     AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView,
     ListedMember, Listener, MemberView, Observation, RecordedMember, Served, UnitView,
 };
+use etcdup_core::observed::Observed;
 use etcdup_core::path::{HostPath, Mode};
-use etcdup_core::seen::Seen;
 use etcdup_core::stage::{
     Artifact, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work,
 };
@@ -32,20 +32,20 @@ pub(crate) fn predict(target: &Target, seen: &Observation, stage: &Stage) -> Obs
         Work::Hosts(tasks) => {
             for (host, steps) in tasks {
                 // Every stage that changes a host writes its record.
-                if let Some(Seen::Yes(view)) = world.hosts.get_mut(host)
-                    && view.record == Seen::Yes(None)
+                if let Some(Observed::Known(view)) = world.hosts.get_mut(host)
+                    && view.record == Observed::Known(None)
                 {
-                    view.record = Seen::Yes(Some(HostRecord::default()));
+                    view.record = Observed::Known(Some(HostRecord::default()));
                 }
                 for step in steps {
                     host_step(target, &mut world, host, step);
                 }
             }
-            serve(target, &mut world, !stage.settle.is_empty());
+            serve(target, &mut world, !stage.postconditions.is_empty());
         }
         Work::Cluster(ClusterStep::MoveLeader { to, .. }) => {
             let id = world.member(to).map_or(0, |member| member.id);
-            for member in world.members.values_mut().filter_map(Seen::yes_mut) {
+            for member in world.members.values_mut().filter_map(Observed::known_mut) {
                 member.leader = id;
             }
         }
@@ -60,10 +60,10 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
         HostStep::File(Artifact {
             content: Content::Provided(source),
             ..
-        }) => world.sources.get(source).and_then(Seen::yes).cloned(),
+        }) => world.sources.get(source).and_then(Observed::known).cloned(),
         _ => None,
     };
-    let Some(Seen::Yes(host)) = world.hosts.get_mut(id) else {
+    let Some(Observed::Known(host)) = world.hosts.get_mut(id) else {
         return;
     };
     match step {
@@ -103,7 +103,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 .iter()
                 .filter(|member| member.layout.binaries == *directory)
             {
-                let etcd = &target.wanted(member).etcd;
+                let etcd = &target.desired(member).etcd;
                 let view = FileView {
                     kind: FileKind::File,
                     mode: etcdup_core::path::Mode::PROGRAM,
@@ -153,7 +153,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 run(target, host, member, at);
             }
         }
-        HostStep::Kill { pid_file, .. } => {
+        HostStep::StopProcess { pid_file, .. } => {
             for member in target
                 .topology
                 .on_host(id)
@@ -162,7 +162,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 stop(host, &mut world.members, member);
             }
         }
-        HostStep::Image { image, .. } => {
+        HostStep::LoadImage { image, .. } => {
             host.images.insert(image.clone());
         }
         HostStep::Pod(artifact) => {
@@ -213,7 +213,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 record.begun = None;
             }
         }
-        HostStep::Keep { path } | HostStep::Remove(path) => {
+        HostStep::MoveAside { path } | HostStep::Remove(path) => {
             host.files.remove(path);
             host.data
                 .entry(path.clone())
@@ -233,7 +233,7 @@ fn file(
         .topology
         .members
         .iter()
-        .map(|member| target.wanted(member))
+        .map(|member| target.desired(member))
         .find_map(|wanted| {
             if wanted.fresh == *artifact {
                 return Some(wanted.fresh_digest().to_owned());
@@ -263,7 +263,7 @@ fn file(
         Content::Authority => {
             if let Some(authority) = authority {
                 host.certificates
-                    .insert(artifact.path.clone(), Seen::Yes(authority.clone()));
+                    .insert(artifact.path.clone(), Observed::Known(authority.clone()));
             }
         }
         Content::Issued {
@@ -272,7 +272,7 @@ fn file(
         } => {
             let facts = issued(request, authority, at);
             host.certificates
-                .insert(artifact.path.clone(), Seen::Yes(facts));
+                .insert(artifact.path.clone(), Observed::Known(facts));
         }
         Content::Issued {
             part: Part::Key, ..
@@ -284,7 +284,7 @@ fn file(
 }
 
 fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestamp) {
-    let wanted = target.wanted(member);
+    let wanted = target.desired(member);
     let before = host.processes.get(&member.name);
     let process = EtcdProcess {
         pid: before.map_or(1, |process| process.pid + 1),
@@ -292,7 +292,7 @@ fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestam
         flags: wanted.flags.clone(),
         outdated: false,
         since: Some(at.as_second()),
-        strays: Vec::new(),
+        unknown_flags: Vec::new(),
     };
     let port = member.ports.peer;
     let listener = Listener {
@@ -319,7 +319,7 @@ fn name_new_data(target: &Target, world: &mut Observation, member: &Member, id: 
         member: member_id(&target.topology, member, &target.topology.token),
         cluster: cluster_id(&target.topology),
     };
-    if let Some(Seen::Yes(host)) = world.hosts.get_mut(&member.host)
+    if let Some(Observed::Known(host)) = world.hosts.get_mut(&member.host)
         && let Some(data) = host.data.get_mut(&member.layout.data)
         && *data == DataDir::Member(made)
     {
@@ -411,26 +411,28 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
             learner: false,
             errors: Vec::new(),
             listed: listed.clone(),
-            served: Seen::Yes(Served {
+            served: Observed::Known(Served {
                 took: Duration::ZERO,
                 denied: known
                     .as_ref()
-                    .and_then(|view| view.served.yes())
+                    .and_then(|view| view.served.known())
                     .is_some_and(|served| served.denied),
             }),
         };
-        world.members.insert(member.name.clone(), Seen::Yes(view));
+        world
+            .members
+            .insert(member.name.clone(), Observed::Known(view));
     }
 }
 
 fn stop(
     host: &mut HostView,
-    members: &mut BTreeMap<MemberName, Seen<MemberView>>,
+    members: &mut BTreeMap<MemberName, Observed<MemberView>>,
     member: &Member,
 ) {
     host.processes.remove(&member.name);
     host.listeners.remove(&member.ports.peer);
-    members.insert(member.name.clone(), Seen::no("stopped"));
+    members.insert(member.name.clone(), Observed::unknown("stopped"));
 }
 
 /// Links to binaries; what is no link stays.
@@ -481,7 +483,7 @@ fn operator_step(world: &mut Observation, step: &OperatorStep) {
                 name: "new".to_owned(),
                 issuer: "new".to_owned(),
                 sans: std::collections::BTreeSet::new(),
-                odd_sans: Vec::new(),
+                other_sans: Vec::new(),
                 server: true,
                 client: true,
                 authority: true,
@@ -494,7 +496,9 @@ fn operator_step(world: &mut Observation, step: &OperatorStep) {
         }
         OperatorStep::IssueClient(request) => {
             let facts = issued(request, world.authority.facts(), world.at);
-            world.clients.insert(request.name.clone(), Seen::Yes(facts));
+            world
+                .clients
+                .insert(request.name.clone(), Observed::Known(facts));
         }
     }
 }
@@ -510,7 +514,7 @@ fn issued(
             .map(|facts| facts.name.clone())
             .unwrap_or_default(),
         sans: request.sans.clone(),
-        odd_sans: Vec::new(),
+        other_sans: Vec::new(),
         server: request.usage.serves(),
         client: true,
         authority: false,

@@ -12,10 +12,10 @@ mod unseen;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::Observation;
 
-use crate::identity::{Formation, formation};
+use crate::identity::{Bootstrap, bootstrap};
 use crate::target::Target;
 
-use stopped::Fresh;
+use stopped::StoppedMember;
 
 pub use certs::SOURCE_UNREADABLE;
 pub use hosts::HOST_UNSEEN;
@@ -45,12 +45,12 @@ pub(crate) const CHECKS: &[Check] = &[
 
 pub(crate) fn preflight(target: &Target, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let fresh: Vec<Fresh<'_>> = target
+    let fresh: Vec<StoppedMember<'_>> = target
         .topology
         .members
         .iter()
         .filter_map(|member| {
-            Some(Fresh {
+            Some(StoppedMember {
                 target,
                 seen,
                 member,
@@ -73,7 +73,7 @@ pub(crate) fn preflight(target: &Target, seen: &Observation) -> Vec<Finding> {
     if fresh.is_empty() {
         return findings;
     }
-    let formed = formation(target, seen) == Formation::Formed;
+    let formed = bootstrap(target, seen) == Bootstrap::Complete;
     hosts::same_machine(target, seen, &mut findings);
     hosts::clocks(target, seen, &mut findings);
     for fresh in &fresh {

@@ -78,7 +78,7 @@ pub(crate) fn queries(
 
 fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
     let runtime = target.topology.runtime;
-    let (layout, wanted) = (&member.layout, target.wanted(member));
+    let (layout, wanted) = (&member.layout, target.desired(member));
     let mut asked = vec![
         Query::Directory(layout.data.clone()),
         Query::Directory(layout.certificates.clone()),

@@ -17,11 +17,11 @@ pub struct Target {
     /// What should be.
     pub topology: Topology,
     generation: u64,
-    wanted: BTreeMap<MemberName, Wanted>,
+    wanted: BTreeMap<MemberName, DesiredFiles>,
 }
 
 /// What should be on a member's host.
-pub struct Wanted {
+pub struct DesiredFiles {
     /// Its certificates.
     pub certificates: Vec<Artifact>,
     /// Its unit or start file while the cluster forms.
@@ -64,7 +64,7 @@ impl Target {
             let etcd = member.layout.etcd()?;
             wanted.insert(
                 member.name.clone(),
-                Wanted {
+                DesiredFiles {
                     certificates,
                     fresh,
                     settled,
@@ -87,7 +87,7 @@ impl Target {
     ///
     /// # Errors
     /// As [`Target::new`].
-    pub fn of_generation(
+    pub fn with_generation(
         self,
         seen: &Observation,
         unit_template: Option<&UnitTemplate>,
@@ -109,7 +109,7 @@ impl Target {
 
     /// What should be on this member's host.
     #[must_use]
-    pub fn wanted(&self, member: &Member) -> &Wanted {
+    pub fn desired(&self, member: &Member) -> &DesiredFiles {
         &self.wanted[&member.name]
     }
 
@@ -126,7 +126,7 @@ impl Target {
             return None;
         }
         let name = &self.topology.certificates.files.ca;
-        let certificates = &self.wanted(member).certificates;
+        let certificates = &self.desired(member).certificates;
         certificates.iter().find(|artifact| {
             artifact.path.file_name() == *name
                 && artifact.path.is_within(&member.layout.certificates)
@@ -142,7 +142,7 @@ impl Target {
     }
 }
 
-impl Wanted {
+impl DesiredFiles {
     /// The digest that a file should have, where that is known beforehand.
     pub(crate) fn sum(&self, path: &HostPath) -> Option<&str> {
         self.sums.get(path).map(String::as_str)

@@ -13,7 +13,7 @@ use etcdup_core::certificate::CertFacts;
 use etcdup_core::observation::{
     AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, Observation,
 };
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Goal, HostStep, Next, Work};
 use etcdup_planner::Planner;
 use scripted::{bootstrapped, carry_out, halt, host, stage, view};
@@ -53,7 +53,7 @@ fn a_lost_disk_of_a_cluster_never_recorded_is_not_started_as_new() {
     for m in &planner.topology().members {
         next_world
             .members
-            .insert(m.name.clone(), Seen::no("it does not run"));
+            .insert(m.name.clone(), Observed::unknown("it does not run"));
     }
     let second = stage(&planner, &next_world);
     // its unit on the host is still the fresh one (state=new), and it is (re)started on the empty directory
@@ -71,9 +71,9 @@ fn a_member_is_never_restarted_onto_another_directory() {
         let planner = worlds::planner(worlds::topology(members, ""));
         let mut seen = carry_out(&planner, worlds::bare(&planner));
         for m in planner.topology().members.clone() {
-            let path = planner.wanted(&m).settled.path.clone();
+            let path = planner.desired(&m).settled.path.clone();
             let h = host(&mut seen, &m);
-            h.record = Seen::Yes(None);
+            h.record = Observed::Known(None);
             let f = h.files.get_mut(&path).unwrap();
             f.sha256 = Some("adopted".into());
             f.text = Some(
@@ -171,7 +171,7 @@ fn an_interrupted_reset_goes_on_until_the_record_forgets() {
         r.files.clear();
     }
     let again = reset.next(&after);
-    let conv = planner.of_generation(&after, None).unwrap();
+    let conv = planner.with_generation(&after, None).unwrap();
     assert!(
         again != Next::Done || !matches!(conv.next(&after), Next::Blocked(_)),
         "reset says done, apply is blocked"
@@ -194,7 +194,7 @@ fn reset_never_stops_what_nothing_proves_to_be_ours() {
         .unwrap();
         let mut seen = worlds::bare(&reset);
         for m in reset.topology().members.clone() {
-            let path = reset.wanted(&m).settled.path.clone();
+            let path = reset.desired(&m).settled.path.clone();
             let h = host(&mut seen, &m);
             h.files.insert(
                 path,
@@ -222,11 +222,11 @@ fn reset_never_stops_what_nothing_proves_to_be_ours() {
                         flags,
                         outdated: false,
                         since: None,
-                        strays: vec![],
+                        unknown_flags: vec![],
                     },
                 );
                 seen.members
-                    .insert(m.name.clone(), Seen::no("tls: unknown authority"));
+                    .insert(m.name.clone(), Observed::unknown("tls: unknown authority"));
             }
         }
         let next = reset.next(&seen);
@@ -284,8 +284,10 @@ fn a_copy_is_not_started_while_its_original_is_unreachable() {
         .insert(m[2].layout.data.clone(), h1.data[&m[0].layout.data].clone());
     h3.marks = h1.marks.clone();
     h3.record = h1.record.clone();
-    seen.hosts.insert(m[0].host.clone(), Seen::no("no route"));
-    seen.members.insert(m[0].name.clone(), Seen::no("no route"));
+    seen.hosts
+        .insert(m[0].host.clone(), Observed::unknown("no route"));
+    seen.members
+        .insert(m[0].name.clone(), Observed::unknown("no route"));
     let next = planner.next(&seen);
     if let Next::Stage(s) = &next {
         assert!(
@@ -316,12 +318,12 @@ fn one_old_disk_does_not_make_the_new_ones_foreign() {
     let planner = worlds::planner(worlds::topology(3, ""));
     let mut bare = worlds::bare(&planner);
     for m in planner.topology().members.clone() {
-        host(&mut bare, &m).record = Seen::Yes(Some(etcdup_core::observation::HostRecord {
+        host(&mut bare, &m).record = Observed::Known(Some(etcdup_core::observation::HostRecord {
             resets: 1,
             ..Default::default()
         }));
     }
-    let g1 = planner.of_generation(&bare, None).unwrap();
+    let g1 = planner.with_generation(&bare, None).unwrap();
     let mut seen = world_of(&g1, bare, "bootstrap");
     let g0 = worlds::planner(worlds::topology(3, ""));
     let old = carry_out(&g0, worlds::bare(&g0));
@@ -332,7 +334,7 @@ fn one_old_disk_does_not_make_the_new_ones_foreign() {
     let d = old.host(&m3.host).unwrap().data[&m3.layout.data].clone();
     host(&mut seen, &m3).data.insert(m3.layout.data.clone(), d);
     let now = worlds::planner(worlds::topology(3, ""))
-        .of_generation(&seen, None)
+        .with_generation(&seen, None)
         .unwrap();
     let next = now.next(&seen);
     let Next::Blocked(f) = next else { panic!() };
@@ -370,7 +372,7 @@ fn another_ca_without_key_ids_is_recognized() {
     let h = host(&mut seen, &m);
     h.files.remove(&ca);
     h.certificates.remove(&ca);
-    for c in h.certificates.values_mut().filter_map(Seen::yes_mut) {
+    for c in h.certificates.values_mut().filter_map(Observed::known_mut) {
         c.issuer_key_id = String::new();
         c.issuer = "real CA".into();
     }
@@ -431,7 +433,7 @@ fn a_member_added_again_on_a_rebuilt_host_is_no_copy() {
         DataDir::Member(DataIdentity { member: 0x77, ..id }),
     );
     h.marks.clear();
-    h.record = Seen::Yes(None);
+    h.record = Observed::Known(None);
     assert!(matches!(planner.next(&seen), Next::Stage(_)));
 }
 
@@ -446,7 +448,7 @@ fn a_learner_is_not_waited_for() {
     let v = view(&mut seen, &m[2]);
     v.learner = true;
     v.listed.clear();
-    v.served = Seen::no("rpc not supported for learner");
+    v.served = Observed::unknown("rpc not supported for learner");
     host(&mut seen, &m[0])
         .processes
         .values_mut()
@@ -466,8 +468,9 @@ fn a_learner_is_not_waited_for() {
 fn no_roll_while_the_leader_is_unreachable() {
     let (planner, mut seen) = bootstrapped("");
     let m = planner.topology().members.clone();
-    seen.hosts.insert(m[0].host.clone(), Seen::no("x"));
-    seen.members.insert(m[0].name.clone(), Seen::no("x"));
+    seen.hosts.insert(m[0].host.clone(), Observed::unknown("x"));
+    seen.members
+        .insert(m[0].name.clone(), Observed::unknown("x"));
     for x in &m[1..] {
         host(&mut seen, x)
             .processes

@@ -9,8 +9,8 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::observation::Observation;
-use etcdup_core::seen::Seen;
-use etcdup_core::stage::{Goal, Holds, Next};
+use etcdup_core::observed::Observed;
+use etcdup_core::stage::{Condition, Goal, Next};
 use etcdup_planner::Planner;
 use scripted::{RUNTIMES, blocked, bootstrapped, halt, host, ids, stage, view};
 
@@ -27,7 +27,9 @@ fn planner_of(count: usize, head: &str, goal: &Goal) -> Planner {
 fn under_another_name(planner: &Planner, mut seen: Observation) -> Observation {
     for member in &planner.topology().members {
         let host = host(&mut seen, member);
-        if let Seen::Yes(Some(record)) = std::mem::replace(&mut host.record, Seen::Yes(None)) {
+        if let Observed::Known(Some(record)) =
+            std::mem::replace(&mut host.record, Observed::Known(None))
+        {
             let cluster = record.cluster_id().unwrap();
             host.others.insert("first".to_owned(), cluster);
         }
@@ -126,10 +128,9 @@ fn a_learner_that_does_not_answer_yet_is_not_waited_for() {
             view(&mut seen, member).listed[2].learner = true;
         }
         let stage = stage(&planner, &seen);
-        let waits = stage
-            .settle
-            .iter()
-            .any(|gate| matches!(&gate.holds, Holds::Serves(name) if *name == members[2].name));
-        assert!(!waits, "{head}: {:?}", stage.settle);
+        let waits = stage.postconditions.iter().any(
+            |gate| matches!(&gate.condition, Condition::Serves(name) if *name == members[2].name),
+        );
+        assert!(!waits, "{head}: {:?}", stage.postconditions);
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Next, Stage, Work};
 use etcdup_planner::{Ending, Planner};
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
 
 fn befall(planner: &Planner, seen: &mut Observation, at: Index, trouble: &Trouble) {
     let member = &planner.topology().members[at.index(planner.topology().members.len())];
-    let Some(Seen::Yes(host)) = seen.hosts.get_mut(&member.host) else {
+    let Some(Observed::Known(host)) = seen.hosts.get_mut(&member.host) else {
         return;
     };
     let ours: Vec<_> = host
@@ -59,7 +59,7 @@ fn befall(planner: &Planner, seen: &mut Observation, at: Index, trouble: &Troubl
                 host.processes.remove(&member.name);
                 host.listeners.clear();
                 seen.members
-                    .insert(member.name.clone(), Seen::no("stopped"));
+                    .insert(member.name.clone(), Observed::unknown("stopped"));
             }
         }
         Trouble::FileChanged(index) if !ours.is_empty() => {
@@ -73,7 +73,7 @@ fn befall(planner: &Planner, seen: &mut Observation, at: Index, trouble: &Troubl
             host.processes.remove(&member.name);
             host.listeners.clear();
             seen.members
-                .insert(member.name.clone(), Seen::no("stopped"));
+                .insert(member.name.clone(), Observed::unknown("stopped"));
         }
         Trouble::OtherFlag => {
             if let Some(process) = host.processes.get_mut(&member.name) {
@@ -212,7 +212,7 @@ proptest! {
         }
         for at in &hidden {
             let name = planner.topology().members[at.index(members)].name.clone();
-            seen.members.insert(name, Seen::no("no answer within 5 s"));
+            seen.members.insert(name, Observed::unknown("no answer within 5 s"));
         }
         if let Next::Stage(stage) = planner.next(&seen) {
             for name in stopped(&planner, &stage) {
@@ -242,8 +242,8 @@ proptest! {
         }
         let away: BTreeSet<_> = hidden.iter().map(|at| planner.topology().members[at.index(members)].host.clone()).collect();
         for member in planner.topology().members.iter().filter(|member| away.contains(&member.host)) {
-            seen.hosts.insert(member.host.clone(), Seen::no("no route"));
-            seen.members.insert(member.name.clone(), Seen::no("no route"));
+            seen.hosts.insert(member.host.clone(), Observed::unknown("no route"));
+            seen.members.insert(member.name.clone(), Observed::unknown("no route"));
         }
         let most = (members - away.len()) * 2 > members;
         let mut world = seen;

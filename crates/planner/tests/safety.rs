@@ -10,7 +10,7 @@ mod worlds;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::observation::{AuthorityView, DataDir, ListedMember, Observation};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Goal, HostStep, Next, Work};
 use etcdup_planner::{Ending, Planner};
 use scripted::{
@@ -72,12 +72,18 @@ fn certificates_are_renewed_one_member_at_a_time() {
         .collect();
     assert_eq!(keys, ["renew:m1", "renew:m2", "renew:m3"]);
     for stage in &forecast.stages {
-        assert_eq!(stage.settle.len(), 3, "{} proves all members", stage.key);
+        assert_eq!(
+            stage.postconditions.len(),
+            3,
+            "{} proves all members",
+            stage.key
+        );
     }
     // One that does not answer may be renewed while the others are a quorum; where two do not answer, only the one that does.
     for name in ["m1", "m2"] {
         let name = name.parse().unwrap();
-        seen.members.insert(name, Seen::no("no answer within 5 s"));
+        seen.members
+            .insert(name, Observed::unknown("no answer within 5 s"));
     }
     assert_eq!(stage(&planner, &seen).key.as_str(), "renew:m3");
 }
@@ -95,7 +101,7 @@ fn all_data_gone_is_never_a_first_start() {
                 host.data
                     .insert(member.layout.data.clone(), DataDir::Absent);
                 if forget_record {
-                    host.record = Seen::Yes(None);
+                    host.record = Observed::Known(None);
                 }
             }
             let found = blocked(&planner, &seen);
@@ -113,7 +119,7 @@ fn all_data_gone_is_never_a_first_start() {
 fn an_unreadable_record_is_unknown_and_not_absent() {
     let (planner, mut seen) = bootstrapped("");
     let member = planner.topology().members[0].clone();
-    host(&mut seen, &member).record = Seen::no("expected value at line 1 column 1");
+    host(&mut seen, &member).record = Observed::unknown("expected value at line 1 column 1");
     assert_eq!(ids(&blocked(&planner, &seen)), ["record-unreadable"]);
 }
 
@@ -198,7 +204,7 @@ fn a_copied_data_directory_is_not_started() {
 fn members_that_follow_a_leader_are_not_restarted_together() {
     let (planner, mut seen) = bootstrapped("");
     for member in planner.topology().members.clone() {
-        view(&mut seen, &member).served = Seen::no("etcdserver: corrupt cluster");
+        view(&mut seen, &member).served = Observed::unknown("etcdserver: corrupt cluster");
         let processes = &mut host(&mut seen, &member).processes;
         let process = processes.values_mut().next().unwrap();
         process.flags.set("snapshot-count", "1");
@@ -214,7 +220,7 @@ fn only_a_cluster_without_a_quorum_is_restarted_as_a_whole() {
     let (planner, mut seen) = bootstrapped("");
     for member in planner.topology().members.clone() {
         let view = view(&mut seen, &member);
-        view.served = Seen::no("request timed out");
+        view.served = Observed::unknown("request timed out");
         view.leader = 0;
         let processes = &mut host(&mut seen, &member).processes;
         let process = processes.values_mut().next().unwrap();
@@ -239,7 +245,7 @@ fn reset_refuses_what_belongs_to_another_cluster() {
         };
         let other = Planner::new(worlds::topology(3, &text), goal, None).unwrap();
         for member in &other.topology().members {
-            host(&mut seen, member).record = Seen::Yes(None);
+            host(&mut seen, member).record = Observed::Known(None);
         }
         assert_eq!(
             ids(&blocked(&other, &seen)),
@@ -498,7 +504,7 @@ fn the_transport_security_of_a_running_cluster_is_not_changed() {
         let other = worlds::planner(worlds::topology(3, to));
         for member in other.topology().members.clone() {
             seen.members
-                .insert(member.name, Seen::no("access follows the file"));
+                .insert(member.name, Observed::unknown("access follows the file"));
         }
         let found = blocked(&other, &seen);
         assert!(
@@ -545,7 +551,7 @@ fn leadership_is_not_moved_by_one_who_may_not() {
     }
     assert!(keys(&seen).contains(&"move-leader".to_owned()));
     for member in &members {
-        if let Seen::Yes(served) = &mut view(&mut seen, member).served {
+        if let Observed::Known(served) = &mut view(&mut seen, member).served {
             served.denied = true;
         }
     }

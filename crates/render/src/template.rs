@@ -83,7 +83,7 @@ impl UnitTemplate {
     }
 
     /// A template by its file's name: `*.tpl` is for envsubst, anything else for tera.
-    pub fn of(file_name: &str, text: impl Into<String>) -> Self {
+    pub fn from_file(file_name: &str, text: impl Into<String>) -> Self {
         let form = if file_name.ends_with(".tpl") {
             Form::Envsubst
         } else {
@@ -186,7 +186,7 @@ impl Renderer {
             differences.push(format!("--{name}={value} is not in the topology"));
         }
         differences.extend(
-            read.strays
+            read.unknown_flags
                 .iter()
                 .map(|stray| format!("`{}` is no flag of etcd", stray.0)),
         );

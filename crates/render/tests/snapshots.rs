@@ -21,7 +21,7 @@ fn rendered(head: &str, template: Option<&str>) -> Result<String, RenderError> {
     .unwrap();
     let artifact = Renderer::new(
         template
-            .map(|text| UnitTemplate::of("etcd.service", text))
+            .map(|text| UnitTemplate::from_file("etcd.service", text))
             .as_ref(),
     )?
     .start(&topology, &topology.members[0], ClusterState::New)?;

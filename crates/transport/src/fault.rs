@@ -17,16 +17,16 @@ pub enum Fault {
     /// Every script starts so much later.
     Delay(Duration),
     /// Dials are never answered.
-    Silence,
+    DialTimeout,
 }
 
 /// A transport with a fault.
-pub struct Faulty<T> {
+pub struct FaultyTransport<T> {
     inner: T,
     fault: Fault,
 }
 
-impl<T> Faulty<T> {
+impl<T> FaultyTransport<T> {
     /// Gives a transport a fault.
     pub fn new(inner: T, fault: Fault) -> Self {
         Self { inner, fault }
@@ -34,7 +34,7 @@ impl<T> Faulty<T> {
 }
 
 #[async_trait]
-impl<T: Transport> Transport for Faulty<T> {
+impl<T: Transport> Transport for FaultyTransport<T> {
     async fn run_watched(
         &self,
         script: &'static Script,
@@ -47,14 +47,14 @@ impl<T: Transport> Transport for Faulty<T> {
                 tokio::time::sleep(delay).await;
                 input
             }
-            Fault::Silence => input,
+            Fault::DialTimeout => input,
         };
         self.inner.run_watched(script, input, watch).await
     }
 
     async fn dial(&self, address: &str, port: u16) -> Result<BoxIo, DialError> {
         match self.fault {
-            Fault::Silence => Err(DialError::Silent(2)),
+            Fault::DialTimeout => Err(DialError::Silent(2)),
             Fault::CutAfter(_) | Fault::Delay(_) => self.inner.dial(address, port).await,
         }
     }
@@ -75,19 +75,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_delay_comes_before_the_script_and_a_cut_after_its_bytes() {
-        let late = Faulty::new(Local::new("sh"), Fault::Delay(Duration::from_millis(50)));
+        let late = FaultyTransport::new(Local::new("sh"), Fault::Delay(Duration::from_millis(50)));
         let start = Instant::now();
         let output = late.run(&ECHO, Box::new(&b"hello"[..])).await.unwrap();
         assert!(start.elapsed() >= Duration::from_millis(50));
         assert_eq!(output.text(), "hello");
-        let cut = Faulty::new(Local::new("sh"), Fault::CutAfter(2));
+        let cut = FaultyTransport::new(Local::new("sh"), Fault::CutAfter(2));
         let output = cut.run(&ECHO, Box::new(&b"hello"[..])).await.unwrap();
         assert_eq!(output.text(), "he");
     }
 
     #[tokio::test]
     async fn silence_is_told_from_a_refusal() {
-        let silent = Faulty::new(Local::new("sh"), Fault::Silence);
+        let silent = FaultyTransport::new(Local::new("sh"), Fault::DialTimeout);
         let dialled = silent.dial("127.0.0.1", 1).await.err();
         assert!(matches!(dialled, Some(DialError::Silent(_))));
         let refused = Local::new("sh").dial("127.0.0.1", 1).await.err();

@@ -25,9 +25,9 @@ mod ssh;
 mod transport;
 
 pub use error::{DialError, HostKeyError, SshError, TransportError};
-pub use fault::{Fault, Faulty};
+pub use fault::{Fault, FaultyTransport};
 pub use local::Local;
 pub use meter::Metered;
 pub use script::Script;
-pub use ssh::{Ask, Question, Ssh, SshHop, SshOptions, SudoUse, UnknownHosts};
+pub use ssh::{Credential, Prompt, Ssh, SshHop, SshOptions, SudoUse, UnknownHosts};
 pub use transport::{BoxIo, Input, Io, Output, Transport, Watch};

@@ -56,7 +56,7 @@ impl Script {
 
     /// The same script, allowed to be silent for so long.
     #[must_use]
-    pub const fn silent_for(self, idle: Duration) -> Self {
+    pub const fn with_idle_timeout(self, idle: Duration) -> Self {
         Self { idle, ..self }
     }
 

@@ -9,7 +9,7 @@ mod handler;
 mod host_key;
 mod options;
 
-pub use ask::{Ask, Question};
+pub use ask::{Credential, Prompt};
 pub use config::SshHop;
 pub use options::{SshOptions, SudoUse, UnknownHosts};
 
@@ -31,7 +31,7 @@ use crate::transport::{BoxIo, Input, Output, Transport, Watch};
 const SESSIONS: usize = 8;
 
 /// Asks sudo for nothing but whether it lets us in; its PAM modules may take their time.
-static SUDO: Script = Script::new("sudo", "").silent_for(Duration::from_secs(30));
+static SUDO: Script = Script::new("sudo", "").with_idle_timeout(Duration::from_secs(30));
 
 /// A connection to a host.
 pub struct Ssh {
@@ -84,7 +84,7 @@ impl Ssh {
             ssh.sudo = SudoUse::Free;
         }
         if ssh.sudo == SudoUse::Password {
-            let question = Question::Sudo {
+            let question = Credential::Sudo {
                 user: hop.user.clone(),
                 host: hop.host.clone(),
             };
@@ -128,7 +128,7 @@ impl Ssh {
         if output.status == Some(0) {
             Ok(())
         } else {
-            Err(TransportError::Sudo(output.complaint()))
+            Err(TransportError::Sudo(output.last_stderr_line()))
         }
     }
 
@@ -168,10 +168,13 @@ impl Transport for Ssh {
         let output = exec::exec(&self.handle, &self.command(script), input, script, watch).await?;
         if self.sudo == SudoUse::Free
             && output.status == Some(1)
-            && output.complaint().starts_with("sudo:")
+            && output.last_stderr_line().starts_with("sudo:")
         {
             return Err(TransportError::Sudo(
-                output.complaint().trim_start_matches("sudo: ").to_owned(),
+                output
+                    .last_stderr_line()
+                    .trim_start_matches("sudo: ")
+                    .to_owned(),
             ));
         }
         Ok(output)

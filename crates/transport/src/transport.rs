@@ -52,7 +52,7 @@ impl Output {
 
     /// The last line of standard error, for messages.
     #[must_use]
-    pub fn complaint(&self) -> String {
+    pub fn last_stderr_line(&self) -> String {
         let text = String::from_utf8_lossy(&self.stderr);
         text.lines()
             .rev()

@@ -110,7 +110,7 @@ pub const VERIFY_CHECKS: [Check; ROWS.len()] = {
 
 /// What the evidence says, one finding or more a check.
 #[must_use]
-pub fn judge(evidence: &Evidence<'_>) -> Vec<Finding> {
+pub fn evaluate(evidence: &Evidence<'_>) -> Vec<Finding> {
     let silent = evidence.answered().next().is_none();
     ROWS.iter()
         .flat_map(|row| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use etcdup_client::{Access, ClientError, Dial, Endpoint, MemberClient};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::MemberView;
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use tokio::task::JoinSet;
 
 use crate::metrics::active_peers;
@@ -17,7 +17,7 @@ pub enum Anonymous {
     /// It was refused, in these words.
     Refused(String),
     /// Something else went wrong, so nothing is proven.
-    Unproven(String),
+    Inconclusive(String),
     /// It was served.
     Served,
     /// There was nothing to try: the plane does not demand certificates.
@@ -30,29 +30,29 @@ pub struct MemberEvidence {
     /// What it says of itself.
     pub view: MemberView,
     /// The hash of its store at the common revision.
-    pub hash: Seen<(u32, i64)>,
+    pub hash: Observed<(u32, i64)>,
     /// The alarms it knows.
-    pub alarms: Seen<Vec<(u64, &'static str)>>,
+    pub alarms: Observed<Vec<(u64, &'static str)>>,
     /// Active connections by remote member ID.
-    pub peers: Seen<BTreeMap<u64, i64>>,
+    pub peers: Observed<BTreeMap<u64, i64>>,
     /// What became of a client without a certificate.
     pub anonymous: Anonymous,
 }
 
 /// A member to ask: its name, its endpoint, and the way to it.
-pub type Asked = (MemberName, Endpoint, Arc<dyn Dial>);
+pub type MemberTarget = (MemberName, Endpoint, Arc<dyn Dial>);
 
 /// Asks every member. Hashes are taken at the lowest revision that all of them have.
 pub async fn gather(
-    members: Vec<Asked>,
+    members: Vec<MemberTarget>,
     access: &Access,
-    demands_certificate: bool,
-) -> BTreeMap<MemberName, Seen<MemberEvidence>> {
+    requires_client_cert: bool,
+) -> BTreeMap<MemberName, Observed<MemberEvidence>> {
     let mut tasks = JoinSet::new();
     for (name, endpoint, dial) in members {
         let access = access.clone();
         tasks.spawn(async move {
-            let gathered = first_round(&endpoint, &access, &dial, demands_certificate).await;
+            let gathered = first_round(&endpoint, &access, &dial, requires_client_cert).await;
             (name, gathered)
         });
     }
@@ -83,12 +83,12 @@ pub async fn gather(
     gathered
         .into_iter()
         .map(|(name, result)| match result {
-            Err(error) => (name, error.into_seen()),
+            Err(error) => (name, error.into_observed()),
             Ok((_, mut evidence)) => {
                 if let Some(hash) = found.remove(&name) {
                     evidence.hash = seen(hash);
                 }
-                (name, Seen::Yes(evidence))
+                (name, Observed::Known(evidence))
             }
         })
         .collect()
@@ -98,18 +98,18 @@ async fn first_round(
     endpoint: &Endpoint,
     access: &Access,
     dial: &Arc<dyn Dial>,
-    demands_certificate: bool,
+    requires_client_cert: bool,
 ) -> Result<(MemberClient, MemberEvidence), ClientError> {
     let client = MemberClient::new(endpoint, access, Arc::clone(dial))?;
     let (view, alarms, peers, anonymous) = tokio::join!(
         client.view(),
         client.alarms(),
         active_peers(endpoint, access, dial.as_ref()),
-        anonymous(endpoint, access, dial, demands_certificate),
+        anonymous(endpoint, access, dial, requires_client_cert),
     );
     let evidence = MemberEvidence {
         view: view?,
-        hash: Seen::no("not asked"),
+        hash: Observed::unknown("not asked"),
         alarms: seen(alarms),
         peers: seen(peers),
         anonymous,
@@ -117,8 +117,8 @@ async fn first_round(
     Ok((client, evidence))
 }
 
-fn seen<T>(result: Result<T, ClientError>) -> Seen<T> {
-    result.map_or_else(ClientError::into_seen, Seen::Yes)
+fn seen<T>(result: Result<T, ClientError>) -> Observed<T> {
+    result.map_or_else(ClientError::into_observed, Observed::Known)
 }
 
 /// Tries to read without showing a certificate. Only an answer proves that it is served: with TLS 1.3 the handshake
@@ -127,12 +127,12 @@ async fn anonymous(
     endpoint: &Endpoint,
     access: &Access,
     dial: &Arc<dyn Dial>,
-    demands_certificate: bool,
+    requires_client_cert: bool,
 ) -> Anonymous {
     let Access::Tls { authority, .. } = access else {
         return Anonymous::NotTried;
     };
-    if !demands_certificate {
+    if !requires_client_cert {
         return Anonymous::NotTried;
     }
     let nobody = Access::Tls {
@@ -145,7 +145,7 @@ async fn anonymous(
     for _ in 0..2 {
         let client = match MemberClient::new(endpoint, &nobody, Arc::clone(dial)) {
             Ok(client) => client,
-            Err(error) => return Anonymous::Unproven(error.to_string()),
+            Err(error) => return Anonymous::Inconclusive(error.to_string()),
         };
         match client.serve().await {
             Ok(_) => return Anonymous::Served,
@@ -154,5 +154,5 @@ async fn anonymous(
             Err(error) => unproven = error.to_string(),
         }
     }
-    Anonymous::Unproven(unproven)
+    Anonymous::Inconclusive(unproven)
 }

@@ -18,5 +18,5 @@ mod checks;
 mod gather;
 mod metrics;
 
-pub use checks::{Evidence, VERIFY_CHECKS, judge};
-pub use gather::{Anonymous, Asked, MemberEvidence, gather};
+pub use checks::{Evidence, VERIFY_CHECKS, evaluate};
+pub use gather::{Anonymous, MemberEvidence, MemberTarget, gather};

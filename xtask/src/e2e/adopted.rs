@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::context::{Context, Scenario};
 use super::examples::by_hand;
-use crate::lab::{Lab, Said};
+use crate::lab::{CommandOutput, Lab};
 use crate::outcome::{Outcome, ensure};
 use crate::setup::cache;
 
@@ -77,7 +77,7 @@ fn secured(host: u32, name: &str, cluster: &str) -> Vec<String> {
     ))
 }
 
-fn adopt(lab: &Lab, hosts: u32, more: &[&str]) -> Result<Said, String> {
+fn adopt(lab: &Lab, hosts: u32, more: &[&str]) -> Result<CommandOutput, String> {
     let key = format!("ssh.key={}", lab.state.join("key").display());
     let known = format!(
         "ssh.known-hosts={}",
@@ -305,7 +305,7 @@ fn run_pod(
 }
 
 /// A flag is changed: the new pod runs with it. Its manifest.
-fn changed_pod(lab: &Lab, shows: &str) -> Result<Said, String> {
+fn changed_pod(lab: &Lab, shows: &str) -> Result<CommandOutput, String> {
     lab.edit("snapshot-count = \"10000\"", "snapshot-count = \"4321\"")?;
     lab.etcdup(&["apply", "--yes", "--allow-outage"])?
         .exits(0)?

@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 
 use super::context::{Context, Scenario};
-use crate::lab::{Lab, Said, archive};
+use crate::lab::{CommandOutput, Lab, archive};
 use crate::outcome::{Outcome, ensure};
 use crate::setup::{cache, newest_of, root};
 
@@ -101,7 +101,12 @@ pub(super) fn by_hand(lab: &Lab, name: &str, sans: &str) -> Outcome {
 }
 
 /// A real etcdctl with the files of an example.
-fn etcdctl(lab: &Lab, endpoints: &str, files: [&str; 3], arguments: &str) -> Result<Said, String> {
+fn etcdctl(
+    lab: &Lab,
+    endpoints: &str,
+    files: [&str; 3],
+    arguments: &str,
+) -> Result<CommandOutput, String> {
     let tool = cache()
         .join("etcd/bin")
         .join(newest_of("3.5")?)

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::context::{Context, Scenario};
-use crate::lab::Said;
+use crate::lab::CommandOutput;
 use crate::outcome::{Outcome, ensure};
 use crate::setup::{cache, root, testbed};
 
@@ -43,15 +43,15 @@ impl Bed {
         })
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<Said, String> {
+    fn run(&self, arguments: &[&str]) -> Result<CommandOutput, String> {
         let mut command = bed(&self.pods);
         command.args(["run", self.name]).args(arguments);
         let output = command.output().map_err(|error| error.to_string())?;
-        Ok(Said::of(&output))
+        Ok(CommandOutput::of(&output))
     }
 
     /// A shell command as root in a machine, not by SSH.
-    fn on(&self, machine: &str, script: &str) -> Result<Said, String> {
+    fn on(&self, machine: &str, script: &str) -> Result<CommandOutput, String> {
         let container = format!("{}-{machine}", self.name);
         self.run(&["docker", "exec", &container, "sh", "-c", script])
     }

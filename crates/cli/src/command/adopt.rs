@@ -1,6 +1,6 @@
 //! `etcdup adopt`: a topology file for a cluster that somebody else made, and the plan that follows from it.
 
-use etcdup_core::adopt::{OperatorFiles, Select, adopt};
+use etcdup_core::adopt::{AdoptFilter, OperatorFiles, adopt};
 use etcdup_core::file::Document;
 use etcdup_core::stage::Goal;
 use etcdup_core::version::SUGGESTED;
@@ -55,14 +55,14 @@ async fn write_and_plan(context: &Context, arguments: &Adopt) -> Result<u8, Depl
         .map_err(|error| DeployError::Parse { name, text, error })?;
     let ssh = targets.spec.ssh.clone();
     let session = Session::with_document(targets, path, settings()).await?;
-    let found = session.strangers().await;
+    let found = session.instances().await;
     session.close().await;
     let operator = OperatorFiles {
         ca: arguments.ca.clone(),
         cert: arguments.cert.clone(),
         key: arguments.key.clone(),
     };
-    let select = Select {
+    let select = AdoptFilter {
         data: arguments.data.clone(),
     };
     let found = found?;

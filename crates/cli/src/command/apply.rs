@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use etcdup_core::finding::Verdict;
 use etcdup_core::stage::{Goal, HostStep, Work};
-use etcdup_deploy::{DeployError, Plan, Session, Verdicts};
+use etcdup_deploy::{DeployError, Plan, Report, Session};
 
 use crate::arguments::Apply;
 use crate::command::context::Context;
@@ -17,7 +17,7 @@ pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
     let goal = Goal::Converge {
         allow_outage: arguments.allow_outage,
     };
-    let approve = Approve::Question {
+    let approve = Approve::Credential {
         yes: arguments.yes,
         question: |_| "Apply this plan?".to_owned(),
     };
@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
 /// How a plan is approved.
 pub(crate) enum Approve {
     /// By a yes, unless it was given already.
-    Question {
+    Credential {
         /// It was given on the command line.
         yes: bool,
         /// The question, for the cluster's name.
@@ -76,7 +76,7 @@ pub(crate) async fn converge(context: &Context, goal: Goal, verb: &str, approve:
 /// How a run ended that did not fail.
 enum End {
     Code(u8),
-    Verified(Box<Verdicts>),
+    Verified(Box<Report>),
 }
 
 async fn with_session(
@@ -87,7 +87,7 @@ async fn with_session(
     approve: &Approve,
 ) -> Result<End, DeployError> {
     let plan = session.plan(goal.clone()).await?;
-    if let Some(findings) = plan.forecast.obstacles() {
+    if let Some(findings) = plan.forecast.blockers() {
         return Err(DeployError::Blocked(findings.to_vec()));
     }
     if context.cancel.is_cancelled() {
@@ -127,7 +127,7 @@ fn closing(plan: &Plan, wipe: bool, cluster: &str) {
         .flatten()
         .flat_map(|(host, steps)| {
             steps.iter().filter_map(move |step| match step {
-                HostStep::Keep { path } => Some(format!("{host}:{path}")),
+                HostStep::MoveAside { path } => Some(format!("{host}:{path}")),
                 _ => None,
             })
         })
@@ -152,14 +152,14 @@ fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
     };
     let terminal = std::io::stdin().is_terminal();
     let answer = match approve {
-        Approve::Question { yes: true, .. } => return Ok(None),
+        Approve::Credential { yes: true, .. } => return Ok(None),
         Approve::Name(Some(typed)) if typed == cluster => return Ok(None),
         Approve::Name(Some(typed)) => {
             return refuse(format!(
                 "--confirm {typed} is not the cluster's name, `{cluster}`"
             ));
         }
-        Approve::Question { .. } if !terminal => {
+        Approve::Credential { .. } if !terminal => {
             return refuse("stdin is not a terminal; use --yes to approve the plan".to_owned());
         }
         Approve::Name(None) if !terminal => {
@@ -167,7 +167,7 @@ fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
                 "stdin is not a terminal; use --confirm {cluster} to approve deleting the data"
             ));
         }
-        Approve::Question { question, .. } => view::ask::yes(&question(cluster)),
+        Approve::Credential { question, .. } => view::ask::yes(&question(cluster)),
         Approve::Name(None) => view::ask::name(
             &format!("This DELETES the data of cluster {cluster}. Type its name to go on:"),
             cluster,

@@ -7,7 +7,7 @@ use etcdup_core::file::{Document, KeyPath};
 use etcdup_core::finding::{Finding, Verdict, worst};
 use etcdup_core::host::HostFacts;
 use etcdup_core::lint::lint;
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_core::topology::{resolve, zone_lines};
 use etcdup_deploy::Vault;
@@ -75,7 +75,7 @@ fn local_findings(document: &Document, path: &Path) -> Vec<Finding> {
         .or_else(|_| resolve(&document.spec, |_| Some(&somewhere)));
     let sources = Vault::open(&document.spec, base).sources(topology.as_ref().ok());
     for (file, source) in sources {
-        if let Seen::No(unseen) = source {
+        if let Observed::Unknown(unseen) = source {
             findings.push(SOURCE_UNREADABLE.error(file, unseen.why));
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use etcdup_core::certificate::{CertRequest, Subject, Usage};
-use etcdup_core::file::{Plane, ProvidedFrom, Spec};
+use etcdup_core::file::{ProvidedFrom, Spec, TransportSecurity};
 use etcdup_core::topology::Topology;
 use etcdup_deploy::{DeployError, Vault, VaultError};
 use etcdup_render::{ClientFiles, Program};
@@ -69,7 +69,7 @@ fn files(
     arguments: &Connect,
     program: Program,
 ) -> Result<Option<ClientFiles>, DeployError> {
-    if topology.security.client == Plane::Plain {
+    if topology.security.client == TransportSecurity::Plain {
         return Ok(None);
     }
     let vault = Vault::open(spec, base);
@@ -81,7 +81,7 @@ fn files(
     let (ca, own) = match &topology.certificates.provided {
         Some(provided) => {
             let operator = provided.operator.as_ref();
-            let mutual = topology.security.client == Plane::Mutual;
+            let mutual = topology.security.client == TransportSecurity::Mutual;
             let lacks_ca =
                 provided.from == ProvidedFrom::Host && operator.is_none_or(|own| own.ca.is_none());
             // One certificate for all, as the well-known walk-through has it, is the client's too.
@@ -110,8 +110,8 @@ fn files(
                 hours: topology.certificates.days * 24,
             };
             // Without client certificates none is asked for, and the CA's key need not be here.
-            let own = if topology.security.client == Plane::Mutual {
-                Some(vault.keep_client(&request, Timestamp::now())?)
+            let own = if topology.security.client == TransportSecurity::Mutual {
+                Some(vault.ensure_client(&request, Timestamp::now())?)
             } else {
                 None
             };
@@ -126,7 +126,7 @@ fn files(
         }
         None => here(path).display().to_string(),
     };
-    let wants_own = topology.security.client == Plane::Mutual;
+    let wants_own = topology.security.client == TransportSecurity::Mutual;
     Ok(Some(ClientFiles {
         ca: placed(&ca),
         own: own

@@ -85,7 +85,7 @@ impl Context {
     ) -> Settings {
         let defaults = Settings::default();
         Settings {
-            ask: Arc::new(view::ask::Person),
+            ask: Arc::new(view::ask::TerminalPrompt),
             events,
             progress,
             cancel: self.cancel.clone(),

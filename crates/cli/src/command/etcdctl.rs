@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use etcdup_core::file::{Plane, ProvidedFrom};
+use etcdup_core::file::{ProvidedFrom, TransportSecurity};
 use etcdup_core::topology::Topology;
 use etcdup_core::url::Address;
 use etcdup_deploy::{DeployError, Forwards, Reached, Session};
@@ -119,7 +119,7 @@ async fn call(
     if !given("--endpoints") {
         command.env("ETCDCTL_ENDPOINTS", endpoints.join(","));
     }
-    if topology.security.client != Plane::Plain {
+    if topology.security.client != TransportSecurity::Plain {
         if let Some(why) = lacks_loopback(session, &topology, &forwards) {
             view::error::plain(&why);
             return Ok(exit::FAILED);

@@ -4,8 +4,8 @@ use crate::view::outln;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage, print_sans};
-use etcdup_core::seen::Seen;
+use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage, format_sans};
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::Vault;
 use jiff::Timestamp;
@@ -35,11 +35,9 @@ pub(crate) async fn show(context: &Context) -> u8 {
             .facts()
             .map(|facts| ("here: the CA".to_owned(), facts.clone())),
     );
-    found.extend(
-        seen.clients.iter().filter_map(|(name, facts)| {
-            Some((format!("here: client {name}"), facts.yes()?.clone()))
-        }),
-    );
+    found.extend(seen.clients.iter().filter_map(|(name, facts)| {
+        Some((format!("here: client {name}"), facts.known()?.clone()))
+    }));
     // What `connect`, `env` and `pki issue` wrote beside the CA.
     let beside = Vault::open(&session.document.spec, &session.base).issued();
     let known: BTreeSet<String> = found
@@ -55,20 +53,20 @@ pub(crate) async fn show(context: &Context) -> u8 {
     for (host, view) in seen
         .hosts
         .iter()
-        .filter_map(|(host, view)| Some((host, view.yes()?)))
+        .filter_map(|(host, view)| Some((host, view.known()?)))
     {
         let facts = view
             .certificates
             .iter()
-            .filter_map(|(path, facts)| Some((format!("{host}: {path}"), facts.yes()?.clone())));
+            .filter_map(|(path, facts)| Some((format!("{host}: {path}"), facts.known()?.clone())));
         found.extend(facts);
     }
     let unseen: Vec<(String, String)> = seen
         .hosts
         .iter()
         .filter_map(|(host, view)| match view {
-            Seen::No(unseen) => Some((host.to_string(), unseen.to_string())),
-            Seen::Yes(_) => None,
+            Observed::Unknown(unseen) => Some((host.to_string(), unseen.to_string())),
+            Observed::Known(_) => None,
         })
         .collect();
     if context.json() {
@@ -94,7 +92,7 @@ pub(crate) async fn show(context: &Context) -> u8 {
                 if facts.sans.is_empty() {
                     "-".to_owned()
                 } else {
-                    print_sans(&facts.sans)
+                    format_sans(&facts.sans)
                 },
                 until,
                 format!("{days} days"),

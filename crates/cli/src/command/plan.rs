@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, arguments: &Plan) -> u8 {
     }
     match plan.forecast.ending {
         Ending::Blocked(_) => exit::BLOCKED,
-        Ending::Circle(_) => exit::FAILED,
+        Ending::Loop(_) => exit::FAILED,
         Ending::Done if arguments.detailed_exitcode && !plan.is_empty() => exit::CHANGES,
         Ending::Done => exit::DONE,
     }

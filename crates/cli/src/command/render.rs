@@ -5,7 +5,7 @@ use std::path::Path;
 
 use etcdup_core::stage::{Artifact, Content};
 use etcdup_core::topology::ClusterState;
-use etcdup_deploy::{DeployError, file_words, unit_template};
+use etcdup_deploy::{DeployError, describe_file, unit_template};
 use etcdup_render::Renderer;
 
 use crate::arguments::Render;
@@ -85,7 +85,7 @@ fn text(artifact: &Artifact) -> String {
     match &artifact.content {
         Content::Text(text) => text.clone(),
         Content::Authority | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
-            format!("# {}; made at apply\n", file_words(artifact))
+            format!("# {}; made at apply\n", describe_file(artifact))
         }
     }
 }

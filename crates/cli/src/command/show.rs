@@ -1,7 +1,7 @@
-//! `etcdup show`: the tool's settings, the topology's values, and what follows from them.
+//! `etcdup show`: the tool's settings, the topology's values, and what derived_values from them.
 
 use crate::view::outln;
-use etcdup_core::topology::{ResolveError, Setting, follows, resolve, show};
+use etcdup_core::topology::{EffectiveValue, ResolveError, derived_values, resolve, show};
 
 use crate::command::context::Context;
 use crate::exit;
@@ -12,23 +12,23 @@ pub(crate) fn run(context: &Context) -> u8 {
         Ok(found) => found,
         Err(error) => return context.fail(&error),
     };
-    let tool: Vec<Setting> = context
+    let tool: Vec<EffectiveValue> = context
         .origins
         .iter()
-        .map(|(path, value, origin)| Setting {
+        .map(|(path, value, origin)| EffectiveValue {
             path: path.clone(),
             value: value.clone(),
             origin: origin.clone(),
         })
         .collect();
     let topology = show(&document);
-    let (follows, asks) = match resolve(&document.spec, |_| None) {
-        Ok(topology) => (follows(&topology), None),
+    let (derived_values, asks) = match resolve(&document.spec, |_| None) {
+        Ok(topology) => (derived_values(&topology), None),
         Err(ResolveError::NeedsHost { host, .. }) => (Vec::new(), Some(host)),
         Err(error) => return context.fail(&error.into()),
     };
     if context.json() {
-        let parts = serde_json::json!({ "settings": topology, "tool": tool, "follows": follows, "asks": asks });
+        let parts = serde_json::json!({ "settings": topology, "tool": tool, "derived_values": derived_values, "asks": asks });
         view::json::print("show", &parts);
         return exit::DONE;
     }
@@ -36,14 +36,14 @@ pub(crate) fn run(context: &Context) -> u8 {
     table("the topology", topology);
     match asks {
         Some(host) => outln!(
-            "what follows is known once {host} was asked: a name or an address comes from it"
+            "what derived_values is known once {host} was asked: a name or an address comes from it"
         ),
-        None => table("what follows", follows),
+        None => table("what derived_values", derived_values),
     }
     exit::DONE
 }
 
-fn table(title: &str, settings: Vec<Setting>) {
+fn table(title: &str, settings: Vec<EffectiveValue>) {
     outln!("# {title}");
     let rows = settings
         .into_iter()

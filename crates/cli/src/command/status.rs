@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcdup_core::membership::Electorate;
 use etcdup_core::observation::Observation;
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_planner::{Ending, Planner};
 
@@ -76,8 +76,8 @@ fn summary(planner: &Planner, seen: &Observation) -> String {
     let unknown = names
         .iter()
         .filter(|name| match seen.members.get(*name) {
-            Some(Seen::No(unseen)) => unseen.is_unknown(),
-            Some(Seen::Yes(_)) => false,
+            Some(Observed::Unknown(unseen)) => unseen.is_unknown(),
+            Some(Observed::Known(_)) => false,
             None => true,
         })
         .count();
@@ -118,7 +118,7 @@ fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item =
     planner.topology().members.iter().map(move |member| {
         let mut row = vec![member.name.to_string(), member.host.to_string()];
         match seen.members.get(&member.name) {
-            Some(Seen::Yes(view)) => {
+            Some(Observed::Known(view)) => {
                 let role = if view.id == view.leader {
                     "leader"
                 } else if view.learner {
@@ -127,10 +127,10 @@ fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item =
                     "follower"
                 };
                 let health = match &view.served {
-                    Seen::Yes(served) => {
+                    Observed::Known(served) => {
                         format!("healthy, {:.1} ms", served.took.as_secs_f64() * 1000.0)
                     }
-                    Seen::No(unseen) => unseen.why.clone(),
+                    Observed::Unknown(unseen) => unseen.why.clone(),
                 };
                 row.extend([
                     format!("{:x}", view.id),
@@ -142,7 +142,7 @@ fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item =
                     health,
                 ]);
             }
-            Some(Seen::No(unseen)) => {
+            Some(Observed::Unknown(unseen)) => {
                 row.extend(vec!["-".to_owned(); 6]);
                 row.push(view::harmless(&unseen.why));
             }

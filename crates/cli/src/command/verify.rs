@@ -2,7 +2,7 @@
 
 use crate::view::{count, outln};
 use etcdup_core::finding::{Finding, Verdict};
-use etcdup_deploy::Verdicts;
+use etcdup_deploy::Report;
 
 use crate::command::context::Context;
 use crate::exit;
@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &Context) -> u8 {
 }
 
 /// One line that says how the cluster stands.
-pub(crate) fn summary(verdicts: &Verdicts) {
+pub(crate) fn summary(verdicts: &Report) {
     let of = |verdict: Verdict| -> Vec<Finding> {
         let findings = verdicts.findings.iter();
         findings

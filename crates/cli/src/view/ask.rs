@@ -2,27 +2,27 @@
 
 use std::io::IsTerminal;
 
-use etcdup_deploy::{Ask, Question};
+use etcdup_deploy::{Credential, Prompt};
 use zeroize::Zeroizing;
 
 use crate::settings::{SSH_PASSPHRASE, SUDO_PASSWORD};
 
 /// Asks on the terminal; off it, variables answer.
-pub(crate) struct Person;
+pub(crate) struct TerminalPrompt;
 
-impl Ask for Person {
-    fn ask(&self, question: &Question) -> Option<Zeroizing<String>> {
+impl Prompt for TerminalPrompt {
+    fn ask(&self, question: &Credential) -> Option<Zeroizing<String>> {
         let (variable, prompt) = match question {
-            Question::Sudo { user, host } => (
+            Credential::Sudo { user, host } => (
                 Some(SUDO_PASSWORD),
                 format!(
                     "sudo password for {user} (asked by {host}, used for every host with this user)"
                 ),
             ),
-            Question::Passphrase { file } => {
+            Credential::Passphrase { file } => {
                 (Some(SSH_PASSPHRASE), format!("Passphrase for {file}"))
             }
-            Question::Password { user, host } => (
+            Credential::Password { user, host } => (
                 None,
                 format!(
                     "Password for {user} (asked by {host}, used for every host with this user)"

@@ -192,7 +192,10 @@ pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) {
         } else {
             format!("{}: {}", finding.subject, finding.evidence)
         };
-        let set = finding.at.as_ref().and_then(|at| document?.set_by(at));
+        let set = finding
+            .at
+            .as_ref()
+            .and_then(|at| document?.override_for(at));
         let message = match set {
             Some(set) => format!("{message} (from --set {set})"),
             None => message,

@@ -30,7 +30,7 @@ pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) -> Val
         let place = finding
             .at
             .as_ref()
-            .and_then(|at| Some((document?, document?.find(at)?, document?.set_by(at))));
+            .and_then(|at| Some((document?, document?.find(at)?, document?.override_for(at))));
         if let Some((document, span, set)) = place {
             let (line, column) = document.line_column(&span);
             value["place"] = match set {

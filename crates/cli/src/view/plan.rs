@@ -9,7 +9,7 @@ use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Artifact, ClusterStep, Content, Goal, HostStep, Impact, Stage, Work};
-use etcdup_deploy::{Plan, operator_words, step_words};
+use etcdup_deploy::{Plan, describe_step, operator_words};
 use etcdup_planner::Ending;
 use similar::{ChangeTag, TextDiff};
 
@@ -51,7 +51,7 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
                 outln!("The plan is blocked after these stages; see above.");
             }
         }
-        Ending::Circle(key) => view::error::plain(&format!(
+        Ending::Loop(key) => view::error::plain(&format!(
             "internal error: stage `{key}` repeats; please report this"
         )),
     }
@@ -90,7 +90,7 @@ fn headline(plan: &Plan) -> String {
         .seen
         .members
         .values()
-        .filter_map(|view| Some(view.yes()?.version.as_str()))
+        .filter_map(|view| Some(view.known()?.version.as_str()))
         .filter(|version| *version != wanted)
         .collect();
     if !running.is_empty() && restarts > 0 {
@@ -169,13 +169,13 @@ fn host_step(
     whole: bool,
     lines: &mut Vec<String>,
 ) {
-    let (mark, text) = step_words(step);
+    let (mark, text) = describe_step(step);
     // What does not run yet is started, and there is nothing to stop.
     let runs = seen
         .host(host)
         .is_some_and(|view| !view.processes.is_empty());
     let text = match step {
-        HostStep::Kill { .. } if !runs => return,
+        HostStep::StopProcess { .. } if !runs => return,
         HostStep::Restart(unit) if !runs => format!("start {unit}"),
         _ => text,
     };

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::flag::{FlagSet, Owned, lookup};
-use crate::observation::StrangeEtcd;
+use crate::observation::EtcdInstance;
 use crate::url::{Address, EtcdUrl, Scheme};
 use crate::version::EtcdVersion;
 
 /// An etcd that runs, and the host it runs on as the user named it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Adoptee {
+pub struct AdoptTarget {
     /// `[user@]host[:port]`, or `local`.
     pub target: String,
     /// What runs there.
-    pub etcd: StrangeEtcd,
+    pub etcd: EtcdInstance,
 }
 
 /// Why what runs cannot be written down.
@@ -94,7 +94,7 @@ impl Read {
     }
 }
 
-pub(super) fn read(found: &Adoptee) -> Result<Read, AdoptError> {
+pub(super) fn read(found: &AdoptTarget) -> Result<Read, AdoptError> {
     let etcd = &found.etcd;
     let flags = Flags {
         target: &found.target,
@@ -158,7 +158,7 @@ pub(super) fn read(found: &Adoptee) -> Result<Read, AdoptError> {
 }
 
 /// The release: as the binary says, or as the image's tag has it.
-fn version(found: &Adoptee) -> Result<String, AdoptError> {
+fn version(found: &AdoptTarget) -> Result<String, AdoptError> {
     if !found.etcd.version.is_empty() {
         return Ok(found.etcd.version.clone());
     }
@@ -180,7 +180,7 @@ fn version(found: &Adoptee) -> Result<String, AdoptError> {
         })
 }
 
-fn layout(etcd: &StrangeEtcd, certificates: &Certificates) -> Value {
+fn layout(etcd: &EtcdInstance, certificates: &Certificates) -> Value {
     let manifest = etcd
         .manifest
         .as_ref()
@@ -200,7 +200,7 @@ fn layout(etcd: &StrangeEtcd, certificates: &Certificates) -> Value {
 }
 
 /// What the manifest says beside the flags.
-fn pod(flags: &Flags<'_>, etcd: &StrangeEtcd) -> Result<Value, AdoptError> {
+fn pod(flags: &Flags<'_>, etcd: &EtcdInstance) -> Result<Value, AdoptError> {
     let (Some(path), Some(text)) = (&etcd.manifest, &etcd.text) else {
         return Ok(Value::Null);
     };

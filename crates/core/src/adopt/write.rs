@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::read::{AdoptError, Adoptee, Read, read};
+use super::read::{AdoptError, AdoptTarget, Read, read};
 use crate::file::{Document, Ssh};
 
 /// The operator's own files, to speak to members with.
@@ -20,7 +20,7 @@ pub struct OperatorFiles {
 
 /// Which of the etcds of the hosts make the cluster, where they are several.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Select {
+pub struct AdoptFilter {
     /// Only those on this data directory.
     pub data: Option<String>,
 }
@@ -31,12 +31,12 @@ pub struct Select {
 /// When members contradict each other, or run in a way that a topology cannot say.
 pub fn adopt(
     cluster: &str,
-    found: &[Adoptee],
-    select: &Select,
+    found: &[AdoptTarget],
+    select: &AdoptFilter,
     ssh: &Ssh,
     operator: &OperatorFiles,
 ) -> Result<String, AdoptError> {
-    let wanted = |found: &&Adoptee| {
+    let wanted = |found: &&AdoptTarget| {
         let data = found.etcd.flags.get("data-dir");
         select.data.is_none() || select.data.as_deref() == data
     };

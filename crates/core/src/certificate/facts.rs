@@ -15,10 +15,10 @@ pub struct CertFacts {
     pub name: String,
     /// The issuer's common name.
     pub issuer: String,
-    /// The names and addresses it is good for. Those that are neither are in `odd_sans`.
+    /// The names and addresses it is good for. Those that are neither are in `other_sans`.
     pub sans: BTreeSet<Address>,
     /// SANs of another kind, or unreadable ones.
-    pub odd_sans: Vec<String>,
+    pub other_sans: Vec<String>,
     /// Good for a server.
     pub server: bool,
     /// Good for a client.
@@ -39,7 +39,7 @@ pub struct CertFacts {
 
 /// Why a certificate does not do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unmet {
+pub enum Mismatch {
     /// Another CA issued it.
     #[error("issued by `{found}`, not by this cluster's CA")]
     Issuer {
@@ -82,22 +82,22 @@ impl CertFacts {
     ///
     /// # Errors
     /// The first reason why not.
-    pub fn meets(
+    pub fn satisfies(
         &self,
         wanted: &CertRequest,
         authority_key_id: &str,
         now: Timestamp,
-    ) -> Result<(), Unmet> {
+    ) -> Result<(), Mismatch> {
         if !authority_key_id.is_empty() && self.issuer_key_id != authority_key_id {
-            return Err(Unmet::Issuer {
+            return Err(Mismatch::Issuer {
                 found: self.issuer.clone(),
             });
         }
         if wanted.usage.serves() && !self.server {
-            return Err(Unmet::Usage("server"));
+            return Err(Mismatch::Usage("server"));
         }
         if !self.client {
-            return Err(Unmet::Usage("client"));
+            return Err(Mismatch::Usage("client"));
         }
         let missing: Vec<_> = wanted
             .sans
@@ -105,14 +105,14 @@ impl CertFacts {
             .map(ToString::to_string)
             .collect();
         if !missing.is_empty() {
-            return Err(Unmet::Sans {
+            return Err(Mismatch::Sans {
                 expected: missing.join(", "),
-                found: print_sans(&self.sans),
+                found: format_sans(&self.sans),
             });
         }
         self.in_time(now)?;
         if self.is_due(now) {
-            Err(Unmet::Ending {
+            Err(Mismatch::Ending {
                 end: self.not_after,
             })
         } else {
@@ -124,14 +124,14 @@ impl CertFacts {
     ///
     /// # Errors
     /// When it is not good yet or no longer.
-    pub fn in_time(&self, now: Timestamp) -> Result<(), Unmet> {
+    pub fn in_time(&self, now: Timestamp) -> Result<(), Mismatch> {
         if now < self.not_before {
-            return Err(Unmet::TooEarly {
+            return Err(Mismatch::TooEarly {
                 start: self.not_before,
             });
         }
         if now >= self.not_after {
-            return Err(Unmet::Ended {
+            return Err(Mismatch::Ended {
                 end: self.not_after,
             });
         }
@@ -154,7 +154,7 @@ impl CertFacts {
                 parent.is_some_and(|parent| parent.eq_ignore_ascii_case(domain))
             })
         };
-        self.sans.iter().any(exact) || self.odd_sans.iter().any(wildcard)
+        self.sans.iter().any(exact) || self.other_sans.iter().any(wildcard)
     }
 
     /// Whether less than a third of its life is left.
@@ -173,7 +173,7 @@ impl CertFacts {
 
 /// SANs as a reader wants them.
 #[must_use]
-pub fn print_sans(sans: &BTreeSet<Address>) -> String {
+pub fn format_sans(sans: &BTreeSet<Address>) -> String {
     if sans.is_empty() {
         return "no SANs".to_owned();
     }

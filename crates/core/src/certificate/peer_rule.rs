@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::facts::{CertFacts, print_sans};
+use super::facts::{CertFacts, format_sans};
 use crate::url::Address;
 
 /// Names that peers of an address find, forward and in reverse.
@@ -45,10 +45,10 @@ pub struct PeerRefusal {
 pub fn accept_peer(facts: &CertFacts, from: IpAddr, lookups: &Lookups) -> Result<(), PeerRefusal> {
     let refusal = || PeerRefusal {
         subject: facts.name.clone(),
-        presented: print_sans(&facts.sans),
+        presented: format_sans(&facts.sans),
         address: from,
     };
-    if facts.sans.is_empty() && facts.odd_sans.is_empty() {
+    if facts.sans.is_empty() && facts.other_sans.is_empty() {
         return Ok(());
     }
     if facts.sans.contains(&Address::Ip(from)) {
@@ -63,7 +63,7 @@ pub fn accept_peer(facts: &CertFacts, from: IpAddr, lookups: &Lookups) -> Result
         })
         .chain(
             facts
-                .odd_sans
+                .other_sans
                 .iter()
                 .filter(|san| san.starts_with("*."))
                 .map(|san| san.to_ascii_lowercase()),
@@ -110,14 +110,14 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::certificate::{Algorithm, CertRequest, Subject, Unmet, Usage};
+    use crate::certificate::{Algorithm, CertRequest, Mismatch, Subject, Usage};
 
     fn facts(sans: &[&str], odd: &[&str]) -> CertFacts {
         CertFacts {
             name: "m1".into(),
             issuer: "ca".into(),
             sans: sans.iter().map(|san| san.parse().unwrap()).collect(),
-            odd_sans: odd.iter().map(|san| (*san).to_owned()).collect(),
+            other_sans: odd.iter().map(|san| (*san).to_owned()).collect(),
             server: true,
             client: true,
             authority: false,
@@ -172,12 +172,13 @@ mod tests {
             algorithm: Algorithm::EcdsaP256,
             hours: 1,
         };
-        let at =
-            |second| facts(&[], &[]).meets(&request, "aa", Timestamp::from_second(second).unwrap());
+        let at = |second| {
+            facts(&[], &[]).satisfies(&request, "aa", Timestamp::from_second(second).unwrap())
+        };
         assert_eq!(at(5999), Ok(()));
-        assert!(matches!(at(6001), Err(Unmet::Ending { .. })));
-        assert!(matches!(at(9000), Err(Unmet::Ended { .. })));
-        let other = facts(&[], &[]).meets(&request, "bb", Timestamp::from_second(1).unwrap());
-        assert!(matches!(other, Err(Unmet::Issuer { .. })));
+        assert!(matches!(at(6001), Err(Mismatch::Ending { .. })));
+        assert!(matches!(at(9000), Err(Mismatch::Ended { .. })));
+        let other = facts(&[], &[]).satisfies(&request, "bb", Timestamp::from_second(1).unwrap());
+        assert!(matches!(other, Err(Mismatch::Issuer { .. })));
     }
 }

@@ -77,7 +77,7 @@ impl Document {
 
     /// The `--set` that gave this key its value, as it was given.
     #[must_use]
-    pub fn set_by(&self, path: &KeyPath) -> Option<&str> {
+    pub fn override_for(&self, path: &KeyPath) -> Option<&str> {
         self.sets
             .iter()
             .rev()
@@ -90,8 +90,8 @@ impl Document {
 
     /// Whether the file itself holds this key, and `--set` has not overruled it.
     #[must_use]
-    pub fn says(&self, path: &KeyPath) -> bool {
-        if self.set_by(path).is_some() {
+    pub fn defines(&self, path: &KeyPath) -> bool {
+        if self.override_for(path).is_some() {
             return false;
         }
         let mut node = &self.places;

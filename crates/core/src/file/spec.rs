@@ -189,7 +189,7 @@ pub struct HostBinaries {
 /// How a plane is protected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Plane {
+pub enum TransportSecurity {
     /// Plain HTTP.
     Plain,
     /// The server shows a certificate.
@@ -204,9 +204,9 @@ pub enum Plane {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Security {
     /// The client plane (2379).
-    pub client: Plane,
+    pub client: TransportSecurity,
     /// The peer plane (2380).
-    pub peer: Plane,
+    pub peer: TransportSecurity,
     /// Listen for clients on loopback too; true when not given.
     pub loopback: bool,
     /// Listen there for plain HTTP.
@@ -218,8 +218,8 @@ pub struct Security {
 impl Default for Security {
     fn default() -> Self {
         Self {
-            client: Plane::default(),
-            peer: Plane::default(),
+            client: TransportSecurity::default(),
+            peer: TransportSecurity::default(),
             loopback: true,
             loopback_http: false,
             allow_plain: false,

@@ -7,7 +7,7 @@ use super::{FLAGS, FlagSet, Kind, env_name, lookup};
 
 /// Something in a source that is no flag of etcd.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stray(pub String);
+pub struct UnknownFlag(pub String);
 
 /// The flags that a source gives, and what it holds beside them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct ReadBack {
     pub flags: FlagSet,
     /// Arguments and `ETCD_*` variables that etcd does not know. An unknown variable is only a warning to etcd
     /// (issues 11298 and 14640), so a misspelt one is silently off.
-    pub strays: Vec<Stray>,
+    pub unknown_flags: Vec<UnknownFlag>,
     /// Flags given both as argument and as environment, which etcd refuses to start with.
     pub twice: Vec<String>,
 }
@@ -34,14 +34,14 @@ impl FlagSource {
                 .strip_prefix("--")
                 .or_else(|| argument.strip_prefix('-'))
             else {
-                read.strays.push(Stray(argument.to_owned()));
+                read.unknown_flags.push(UnknownFlag(argument.to_owned()));
                 continue;
             };
             let (name, given) = bare
                 .split_once('=')
                 .map_or((bare, None), |(name, value)| (name, Some(value)));
             let Some(row) = lookup(name) else {
-                read.strays.push(Stray(argument.to_owned()));
+                read.unknown_flags.push(UnknownFlag(argument.to_owned()));
                 continue;
             };
             match (given, row.kind) {
@@ -49,7 +49,7 @@ impl FlagSource {
                 (None, Kind::Bool) => read.flags.set(name, "true"),
                 (None, _) => match rest.next() {
                     Some(value) => read.flags.set(name, value),
-                    None => read.strays.push(Stray(argument.to_owned())),
+                    None => read.unknown_flags.push(UnknownFlag(argument.to_owned())),
                 },
             }
         }
@@ -65,7 +65,7 @@ impl FlagSource {
             }
             match FLAGS.iter().find(|row| env_name(row.name) == name) {
                 Some(row) => read.flags.set(row.name, value),
-                None => read.strays.push(Stray(name)),
+                None => read.unknown_flags.push(UnknownFlag(name)),
             }
         }
         read
@@ -155,7 +155,7 @@ impl FlagSource {
 
 fn read_setting(read: &mut ReadBack, key: &str, value: &Value) {
     let Some(row) = lookup(key) else {
-        read.strays.push(Stray(key.to_owned()));
+        read.unknown_flags.push(UnknownFlag(key.to_owned()));
         return;
     };
     let text = match value {
@@ -182,7 +182,7 @@ fn merge(arguments: ReadBack, environment: ReadBack) -> ReadBack {
         }
         read.flags.set(name, value);
     }
-    read.strays.extend(environment.strays);
+    read.unknown_flags.extend(environment.unknown_flags);
     read
 }
 
@@ -239,7 +239,10 @@ mod tests {
         assert_eq!(read.flags.get("name"), Some("m1"));
         assert_eq!(read.flags.get("data-dir"), Some("/d"));
         assert_eq!(read.flags.get("client-cert-auth"), Some("true"));
-        assert_eq!(read.strays, [Stray("--wrong=1".into()), Stray("x".into())]);
+        assert_eq!(
+            read.unknown_flags,
+            [UnknownFlag("--wrong=1".into()), UnknownFlag("x".into())]
+        );
     }
 
     #[test]
@@ -247,7 +250,7 @@ mod tests {
         let unit = "[Service]\nEnvironment=\"ETCD_NAME=m1\" ETCD_TYPO=1\nExecStart=/usr/bin/etcd \\\n  --name m2\n";
         let read = FlagSource::unit(unit);
         assert_eq!(read.twice, ["name"]);
-        assert_eq!(read.strays, [Stray("ETCD_TYPO".into())]);
+        assert_eq!(read.unknown_flags, [UnknownFlag("ETCD_TYPO".into())]);
     }
 
     #[test]

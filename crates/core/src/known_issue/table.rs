@@ -4,7 +4,7 @@ use crate::version::EtcdVersion;
 
 /// How much a hazard weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weight {
+pub enum Severity {
     /// New clusters are refused.
     Refuse,
     /// The plan warns.
@@ -21,20 +21,20 @@ pub struct Advisory {
     /// The first patch without it.
     pub fixed: u64,
     /// How much it weighs.
-    pub weight: Weight,
+    pub weight: Severity,
     /// What can happen.
     pub what: &'static str,
     /// Where that is written.
     pub source: &'static str,
 }
 
-use Weight::{Refuse, Warn};
+use Severity::{Refuse, Warn};
 
 const fn hazard(
     minor: u64,
     first: u64,
     fixed: u64,
-    weight: Weight,
+    weight: Severity,
     what: &'static str,
     source: &'static str,
 ) -> Advisory {

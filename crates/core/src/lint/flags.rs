@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::rows::{FLAG_IN_VERSION, FLAG_OWNED, FLAG_VALUE, TLS_CONTRADICTION, UNKNOWN_FLAG};
-use crate::file::{KeyPath, Plane, Spec};
+use crate::file::{KeyPath, Spec, TransportSecurity};
 use crate::finding::Finding;
 use crate::flag::{FlagValue, Owned, Presence, Row, Successor, lookup, nearest};
 
@@ -93,12 +93,14 @@ fn one(spec: &Spec, row: &Row, value: &FlagValue) -> Option<Finding> {
         let evidence = format!("{value} bytes is more than the 8 GiB that etcd recommends at most");
         return Some(FLAG_VALUE.warning(name, evidence));
     }
-    let plain = |plane: Plane| plane == Plane::Plain;
+    let plain = |plane: TransportSecurity| plane == TransportSecurity::Plain;
     let idle = match name {
         "cipher-suites" | "tls-min-version" | "tls-max-version" => {
             plain(spec.security.client) && plain(spec.security.peer)
         }
-        "client-crl-file" | "client-cert-allowed-hostname" => spec.security.client != Plane::Mutual,
+        "client-crl-file" | "client-cert-allowed-hostname" => {
+            spec.security.client != TransportSecurity::Mutual
+        }
         "peer-crl-file" | "peer-cert-allowed-cn" | "peer-cert-allowed-hostname" => {
             plain(spec.security.peer)
         }

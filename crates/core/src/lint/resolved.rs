@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::duplicate::duplicate_name;
 use super::rows::{ADDRESS, DUPLICATE_ADDRESS, PATH_CLASH, PLAIN_EXPOSED, PORT_CLASH, SYSTEM_PATH};
-use crate::file::{KeyPath, Plane, Spec};
+use crate::file::{KeyPath, Spec, TransportSecurity};
 use crate::finding::Finding;
 use crate::host::HostTarget;
 use crate::name::MemberName;
@@ -89,7 +89,10 @@ fn security(topology: &Topology, findings: &mut Vec<Finding>) {
         return;
     }
     let planes = [("client", security.client), ("peer", security.peer)];
-    for (plane, _) in planes.into_iter().filter(|(_, kind)| *kind == Plane::Plain) {
+    for (plane, _) in planes
+        .into_iter()
+        .filter(|(_, kind)| *kind == TransportSecurity::Plain)
+    {
         let exposed: Vec<_> = topology
             .members
             .iter()

@@ -3,7 +3,7 @@
 use super::rows::{VERSION_HAZARD, VERSION_UNKNOWN};
 use crate::file::{KeyPath, Spec};
 use crate::finding::Finding;
-use crate::known_issue::{Advisory, Weight, advisories};
+use crate::known_issue::{Advisory, Severity, advisories};
 use crate::version::{KNOWN_MINORS, NEWEST_PATCHES};
 
 pub(super) fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
@@ -23,7 +23,7 @@ pub(super) fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
         findings.push(VERSION_UNKNOWN.warning(&spec.etcd, evidence).at(at()));
     }
     let (refused, warned): (Vec<&Advisory>, Vec<&Advisory>) =
-        advisories(&spec.etcd).partition(|advisory| advisory.weight == Weight::Refuse);
+        advisories(&spec.etcd).partition(|advisory| advisory.weight == Severity::Refuse);
     // All at once: a box for each would drown what matters.
     if let Some(evidence) = known_issues(spec, &refused) {
         let finding = VERSION_HAZARD.error(&spec.etcd, evidence);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::seen::Seen;
+use crate::observed::Observed;
 
 /// What a member answers on its own client port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,7 +36,7 @@ pub struct MemberView {
     /// The members it knows.
     pub listed: Vec<ListedMember>,
     /// Whether a linearizable read of the key `health` went through, as `etcdctl endpoint health` asks.
-    pub served: Seen<Served>,
+    pub served: Observed<Served>,
 }
 
 /// A read that a quorum confirmed.

@@ -11,8 +11,8 @@ use crate::certificate::CertFacts;
 use crate::flag::FlagSet;
 use crate::host::HostFacts;
 use crate::name::MemberName;
+use crate::observed::Observed;
 use crate::path::{HostPath, Mode, Owner};
-use crate::seen::Seen;
 
 /// All that was seen of a host.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,13 +22,13 @@ pub struct HostView {
     /// The files that were looked for.
     pub files: BTreeMap<HostPath, FileView>,
     /// The certificates among them.
-    pub certificates: BTreeMap<HostPath, Seen<CertFacts>>,
+    pub certificates: BTreeMap<HostPath, Observed<CertFacts>>,
     /// The units that were looked for.
     pub units: BTreeMap<String, UnitView>,
     /// The etcd process of each member that runs.
     pub processes: BTreeMap<MemberName, EtcdProcess>,
     /// Every etcd that runs, where that was asked for.
-    pub strangers: Vec<StrangeEtcd>,
+    pub instances: Vec<EtcdInstance>,
     /// The data directories that were looked for.
     pub data: BTreeMap<HostPath, DataDir>,
     /// The file systems that were looked at, by the path asked for.
@@ -44,7 +44,7 @@ pub struct HostView {
     /// The last lines of each member's log, where it does not run as it should.
     pub console: BTreeMap<MemberName, Console>,
     /// The host record; that it cannot be read is something else than that there is none.
-    pub record: Seen<Option<HostRecord>>,
+    pub record: Observed<Option<HostRecord>>,
     /// The cluster IDs that etcdup recorded here under other names.
     pub others: BTreeMap<String, u64>,
     /// The marks found in data directories, by directory.
@@ -57,7 +57,7 @@ impl HostView {
     /// The host record, where there is one that can be read.
     #[must_use]
     pub fn record(&self) -> Option<&HostRecord> {
-        self.record.yes()?.as_ref()
+        self.record.known()?.as_ref()
     }
 
     /// The other name under which etcdup knows a cluster here.
@@ -72,7 +72,7 @@ impl HostView {
     /// The host record, to change it.
     #[must_use]
     pub fn record_mut(&mut self) -> Option<&mut HostRecord> {
-        self.record.yes_mut()?.as_mut()
+        self.record.known_mut()?.as_mut()
     }
 }
 
@@ -156,12 +156,12 @@ pub struct EtcdProcess {
     /// When it started, in seconds since 1970 by the host's clock.
     pub since: Option<i64>,
     /// Arguments and `ETCD_*` variables that etcd does not know.
-    pub strays: Vec<String>,
+    pub unknown_flags: Vec<String>,
 }
 
 /// An etcd that runs on a host, whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StrangeEtcd {
+pub struct EtcdInstance {
     /// The process id.
     pub pid: u32,
     /// The file it runs, as its own mount namespace has it.

@@ -144,9 +144,9 @@ mod tests {
             title: String::new(),
             why: vec!["because".into()],
             impact: Impact::None,
-            before: Vec::new(),
+            preconditions: Vec::new(),
             work: Work::Hosts(tasks),
-            settle: Vec::new(),
+            postconditions: Vec::new(),
         }
     }
 

@@ -13,14 +13,14 @@ use crate::observation::{MemberView, Observation};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
     /// What must hold.
-    pub holds: Holds,
+    pub condition: Condition,
     /// Within which time.
     pub within: Duration,
 }
 
 /// What must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holds {
+pub enum Condition {
     /// A linearizable read goes through this member.
     Serves(MemberName),
     /// While these members are stopped together, a quorum of the cluster's voters stays healthy.
@@ -40,9 +40,9 @@ pub enum Holds {
         port: u16,
     },
     /// Another member leads.
-    Follows(MemberName),
+    NotLeader(MemberName),
     /// A process of the member runs that is not the one before: the kubelet has seen the new manifest.
-    Renewed {
+    PodReplaced {
         /// The member.
         member: MemberName,
         /// Its host.
@@ -95,7 +95,7 @@ impl Gate {
     #[must_use]
     pub fn serves(member: &MemberName) -> Self {
         Self {
-            holds: Holds::Serves(member.clone()),
+            condition: Condition::Serves(member.clone()),
             within: Duration::from_secs(60),
         }
     }
@@ -105,12 +105,12 @@ impl Gate {
     /// # Errors
     /// Why it does not.
     pub fn check(&self, seen: &Observation) -> Result<(), Reason> {
-        match &self.holds {
-            Holds::Serves(member) => serves(seen, member),
-            Holds::QuorumWithout { stop, members } => {
+        match &self.condition {
+            Condition::Serves(member) => serves(seen, member),
+            Condition::QuorumWithout { stop, members } => {
                 Ok(Electorate::of(seen, members).spare(stop)?)
             }
-            Holds::Listens { member, host, port } => {
+            Condition::Listens { member, host, port } => {
                 let view = seen.host(host);
                 let runs = view.is_some_and(|view| view.processes.contains_key(member));
                 if runs && view.is_some_and(|view| view.listeners.contains_key(port)) {
@@ -119,12 +119,12 @@ impl Gate {
                     Err(Reason::NotListening(member.clone()))
                 }
             }
-            Holds::Follows(member) => match seen.leader() {
+            Condition::NotLeader(member) => match seen.leader() {
                 None => Err(Reason::NoLeader),
                 Some(leader) if leader == member => Err(Reason::StillLeads(member.clone())),
                 Some(_) => Ok(()),
             },
-            Holds::Renewed {
+            Condition::PodReplaced {
                 member,
                 host,
                 before,
@@ -140,7 +140,7 @@ impl Gate {
 }
 
 fn serves(seen: &Observation, member: &MemberName) -> Result<(), Reason> {
-    use crate::seen::Seen;
+    use crate::observed::Observed;
     let not = |why: &str| {
         Err(Reason::NotServing {
             member: member.clone(),
@@ -149,10 +149,10 @@ fn serves(seen: &Observation, member: &MemberName) -> Result<(), Reason> {
     };
     match seen.members.get(member) {
         None => not("it was not asked"),
-        Some(Seen::No(unseen)) => not(&unseen.why),
-        Some(Seen::Yes(view)) => match &view.served {
-            Seen::Yes(_) => own_identity(seen, member, view),
-            Seen::No(unseen) => not(&unseen.why),
+        Some(Observed::Unknown(unseen)) => not(&unseen.why),
+        Some(Observed::Known(view)) => match &view.served {
+            Observed::Known(_) => own_identity(seen, member, view),
+            Observed::Unknown(unseen) => not(&unseen.why),
         },
     }
 }
@@ -161,7 +161,7 @@ fn serves(seen: &Observation, member: &MemberName) -> Result<(), Reason> {
 fn own_identity(seen: &Observation, member: &MemberName, view: &MemberView) -> Result<(), Reason> {
     let others = seen.members.iter().filter(|(name, _)| *name != member);
     let same = others
-        .filter_map(|(name, other)| Some((name, other.yes()?)))
+        .filter_map(|(name, other)| Some((name, other.known()?)))
         .find(|(_, other)| other.id == view.id && other.cluster == view.cluster);
     match same {
         None => Ok(()),
@@ -173,17 +173,17 @@ fn own_identity(seen: &Observation, member: &MemberName, view: &MemberView) -> R
     }
 }
 
-impl fmt::Display for Holds {
+impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Holds::Serves(member) => write!(f, "{member} is healthy"),
-            Holds::QuorumWithout { stop, .. } => {
+            Condition::Serves(member) => write!(f, "{member} is healthy"),
+            Condition::QuorumWithout { stop, .. } => {
                 let names: Vec<&str> = stop.iter().map(MemberName::as_str).collect();
                 write!(f, "quorum holds without {}", names.join(", "))
             }
-            Holds::Listens { member, .. } => write!(f, "{member} listens on its peer port"),
-            Holds::Follows(member) => write!(f, "leadership moved away from {member}"),
-            Holds::Renewed { member, .. } => write!(f, "new pod of {member} is running"),
+            Condition::Listens { member, .. } => write!(f, "{member} listens on its peer port"),
+            Condition::NotLeader(member) => write!(f, "leadership moved away from {member}"),
+            Condition::PodReplaced { member, .. } => write!(f, "new pod of {member} is running"),
         }
     }
 }

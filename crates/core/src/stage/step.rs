@@ -122,14 +122,14 @@ pub enum HostStep {
         data: HostPath,
     },
     /// A detached process ends.
-    Kill {
+    StopProcess {
         /// Where its process id is.
         pid_file: HostPath,
         /// What tells its etcd from others: the data directory.
         data: HostPath,
     },
     /// An image is loaded from an archive of the operator's.
-    Image {
+    LoadImage {
         /// Its name.
         image: String,
         /// The archive here.
@@ -159,7 +159,7 @@ pub enum HostStep {
     /// The host record forgets the cluster; nothing else is left of it on the host.
     Forget,
     /// Data is kept under another name.
-    Keep {
+    MoveAside {
         /// The directory.
         path: HostPath,
     },
@@ -195,13 +195,13 @@ impl HostStep {
         let layout = &member.layout;
         match self {
             Self::Restart(unit) | Self::Disable(unit) => *unit == layout.unit,
-            Self::Kill { pid_file, .. } => *pid_file == layout.pid_file,
+            Self::StopProcess { pid_file, .. } => *pid_file == layout.pid_file,
             Self::StopPod { manifest, .. } | Self::BouncePod { manifest, .. } => {
                 *manifest == layout.manifest
             }
             Self::Pod(artifact) => artifact.path == layout.manifest,
             // A data directory that goes away under a running member stops it too.
-            Self::Keep { path } | Self::Remove(path) => layout.data.is_within(path),
+            Self::MoveAside { path } | Self::Remove(path) => layout.data.is_within(path),
             Self::User { .. }
             | Self::Directory { .. }
             | Self::File(_)
@@ -211,7 +211,7 @@ impl HostStep {
             | Self::Reload
             | Self::Enable(_)
             | Self::Spawn { .. }
-            | Self::Image { .. }
+            | Self::LoadImage { .. }
             | Self::Note(_)
             | Self::Forget => false,
         }
@@ -220,7 +220,7 @@ impl HostStep {
     /// Whether this step deletes or moves data or files.
     #[must_use]
     pub fn destroys(&self) -> bool {
-        matches!(self, Self::Keep { .. } | Self::Remove(_))
+        matches!(self, Self::MoveAside { .. } | Self::Remove(_))
     }
 }
 

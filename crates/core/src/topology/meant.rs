@@ -9,7 +9,8 @@ use camino::Utf8PathBuf;
 use super::layout::{MemberLayout, Ports, loopback};
 use crate::certificate::{CertRequest, CfsslRequest, Usage};
 use crate::file::{
-    Binaries, Certificates, Discovery, FileSpec, Plane, Pod, RuntimeKind, Security, Time,
+    Binaries, Certificates, Discovery, FileSpec, Pod, RuntimeKind, Security, Time,
+    TransportSecurity,
 };
 use crate::flag::FlagSet;
 use crate::host::{HostId, HostTarget};
@@ -266,15 +267,15 @@ impl Topology {
     fn tls_flags(&self, member: &Member, flags: &mut FlagSet) {
         let at = |file: &str| format!("{}/{file}", member.layout.certificates);
         let (security, files) = (&self.security, &self.certificates.files);
-        if security.client != Plane::Plain {
+        if security.client != TransportSecurity::Plain {
             flags.set("cert-file", at(&files.server.cert));
             flags.set("key-file", at(&files.server.key));
         }
-        if security.client == Plane::Mutual {
+        if security.client == TransportSecurity::Mutual {
             flags.set("trusted-ca-file", at(&files.ca));
             flags.set("client-cert-auth", "true");
         }
-        if security.peer != Plane::Plain {
+        if security.peer != TransportSecurity::Plain {
             let own = if self.shares_certificate() {
                 &files.server
             } else {
@@ -284,7 +285,7 @@ impl Topology {
             flags.set("peer-key-file", at(&own.key));
             flags.set("peer-trusted-ca-file", at(&files.ca));
         }
-        if security.peer == Plane::Mutual {
+        if security.peer == TransportSecurity::Mutual {
             flags.set("peer-client-cert-auth", "true");
         }
     }
@@ -292,7 +293,8 @@ impl Topology {
     /// Whether a member shows one certificate on both planes.
     #[must_use]
     pub fn shares_certificate(&self) -> bool {
-        let both = self.security.client != Plane::Plain && self.security.peer != Plane::Plain;
+        let both = self.security.client != TransportSecurity::Plain
+            && self.security.peer != TransportSecurity::Plain;
         let provided = self.certificates.provided.as_ref();
         both && provided.map_or(self.certificates.shared, |provided| provided.peer.is_none())
     }
@@ -300,14 +302,15 @@ impl Topology {
     /// Whether either plane uses TLS.
     #[must_use]
     pub fn uses_tls(&self) -> bool {
-        self.security.client != Plane::Plain || self.security.peer != Plane::Plain
+        self.security.client != TransportSecurity::Plain
+            || self.security.peer != TransportSecurity::Plain
     }
 
     /// The certificates that a member needs, by role: `server` and `peer`.
     #[must_use]
     pub fn certificates(&self, member: &Member) -> Vec<(&'static str, CertRequest)> {
         let mut wanted = Vec::new();
-        if self.security.client != Plane::Plain {
+        if self.security.client != TransportSecurity::Plain {
             let usage = if self.shares_certificate() {
                 Usage::Peer
             } else {
@@ -315,7 +318,7 @@ impl Topology {
             };
             wanted.push(("server", self.request(member, usage)));
         }
-        if self.security.peer != Plane::Plain && !self.shares_certificate() {
+        if self.security.peer != TransportSecurity::Plain && !self.shares_certificate() {
             wanted.push(("peer", self.request(member, Usage::Peer)));
         }
         wanted
@@ -360,8 +363,8 @@ impl Topology {
     }
 }
 
-fn scheme(plane: Plane) -> Scheme {
-    if plane == Plane::Plain {
+fn scheme(plane: TransportSecurity) -> Scheme {
+    if plane == TransportSecurity::Plain {
         Scheme::Http
     } else {
         Scheme::Https

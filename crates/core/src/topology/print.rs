@@ -10,7 +10,7 @@ use crate::file::{Document, KeyPath};
 
 /// One value of the topology and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Setting {
+pub struct EffectiveValue {
     /// Where it stands, such as `member[0].address`.
     pub path: String,
     /// The value, as JSON.
@@ -21,7 +21,7 @@ pub struct Setting {
 
 /// Every value of a topology, those not given in the file too.
 #[must_use]
-pub fn show(document: &Document) -> Vec<Setting> {
+pub fn show(document: &Document) -> Vec<EffectiveValue> {
     let mut settings = Vec::new();
     if let Ok(value) = serde_json::to_value(&document.spec) {
         walk(document, "", &value, &mut settings);
@@ -31,10 +31,10 @@ pub fn show(document: &Document) -> Vec<Setting> {
 
 /// What follows from a topology and stands in no file: names, URLs, paths and the flags that each member will run with.
 #[must_use]
-pub fn follows(topology: &Topology) -> Vec<Setting> {
+pub fn derived_values(topology: &Topology) -> Vec<EffectiveValue> {
     let mut settings = Vec::new();
     let mut add = |path: String, value: String, origin: &str| {
-        settings.push(Setting {
+        settings.push(EffectiveValue {
             path,
             value: Value::String(value).to_string(),
             origin: origin.to_owned(),
@@ -82,7 +82,7 @@ pub fn follows(topology: &Topology) -> Vec<Setting> {
     settings
 }
 
-fn walk(document: &Document, path: &str, value: &Value, settings: &mut Vec<Setting>) {
+fn walk(document: &Document, path: &str, value: &Value, settings: &mut Vec<EffectiveValue>) {
     match value {
         Value::Object(table) => {
             for (key, value) in table {
@@ -95,7 +95,7 @@ fn walk(document: &Document, path: &str, value: &Value, settings: &mut Vec<Setti
                 walk(document, &format!("{path}[{index}]"), value, settings);
             }
         }
-        leaf => settings.push(Setting {
+        leaf => settings.push(EffectiveValue {
             path: path.to_owned(),
             value: leaf.to_string(),
             origin: origin(document, path),
@@ -107,11 +107,11 @@ fn origin(document: &Document, path: &str) -> String {
     let Ok(path) = path.parse::<KeyPath>() else {
         return "default".to_owned();
     };
-    if document.set_by(&path).is_some() {
+    if document.override_for(&path).is_some() {
         return "--set".to_owned();
     }
     match document.find(&path) {
-        Some(span) if document.says(&path) => {
+        Some(span) if document.defines(&path) => {
             format!("{}:{}", document.name, document.line_column(&span).0)
         }
         _ => "default".to_owned(),

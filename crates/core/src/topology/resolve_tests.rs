@@ -56,7 +56,7 @@ fn a_member_without_a_name_needs_its_host() {
 fn a_server_certificate_is_good_for_loopback_and_a_peers_is_not() {
     let topology = topology("");
     let certificates = topology.certificates(&topology.members[0]);
-    let sans = |index: usize| crate::certificate::print_sans(&certificates[index].1.sans);
+    let sans = |index: usize| crate::certificate::format_sans(&certificates[index].1.sans);
     assert_eq!(sans(0), "10.0.1.10, 127.0.0.1, ::1, localhost");
     assert_eq!(sans(1), "10.0.1.10");
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::meant::Topology;
-use crate::file::Plane;
+use crate::file::TransportSecurity;
 use crate::url::Address;
 
 /// One SRV record.
@@ -45,7 +45,7 @@ pub struct PeerServices {
 pub fn peer_services(topology: &Topology) -> Option<PeerServices> {
     let secure = service(topology, "etcd-server-ssl")?;
     let plain = service(topology, "etcd-server")?;
-    Some(if topology.security.peer == Plane::Plain {
+    Some(if topology.security.peer == TransportSecurity::Plain {
         PeerServices {
             own: plain,
             other: secure,
@@ -87,7 +87,7 @@ pub fn zone_lines(topology: &Topology) -> Vec<String> {
     let Some(peers) = peer_services(topology) else {
         return Vec::new();
     };
-    let clients = if topology.security.client == Plane::Plain {
+    let clients = if topology.security.client == TransportSecurity::Plain {
         "etcd-client"
     } else {
         "etcd-client-ssl"

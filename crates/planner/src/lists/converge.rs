@@ -6,8 +6,8 @@ use etcdup_core::observation::Observation;
 use etcdup_core::stage::Next;
 
 use crate::assess::assess;
-use crate::identity::{Formation, formation};
-use crate::plan_context::{Rule, World};
+use crate::identity::{Bootstrap, bootstrap};
+use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::{preflight, unseen_hosts};
 use crate::rules::conflict::{DISPUTED, conflicts};
 use crate::rules::{files, install, operator, record, roll, start, time, transition, trust, wait};
@@ -19,7 +19,7 @@ pub struct RuleRow {
     pub id: &'static str,
     /// What it does, in a line.
     pub about: &'static str,
-    decide: fn(&World<'_>) -> Rule,
+    decide: fn(&PlanContext<'_>) -> Decision,
 }
 
 /// The rules of `etcdup apply`, in the order in which they are asked.
@@ -71,7 +71,7 @@ pub const CONVERGE: &[RuleRow] = &[
     RuleRow {
         id: "refresh-files",
         about: "write files that need no restart",
-        decide: files::touch_up,
+        decide: files::refresh_files,
     },
     RuleRow {
         id: "renew",
@@ -101,9 +101,9 @@ pub const CONVERGE: &[RuleRow] = &[
 ];
 
 pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> Next {
-    let formation = formation(target, seen);
+    let bootstrap = bootstrap(target, seen);
     let unseen = unseen_hosts(target, seen);
-    if !unseen.is_empty() && (is_minority(target, seen) || formation != Formation::Formed) {
+    if !unseen.is_empty() && (is_minority(target, seen) || bootstrap != Bootstrap::Complete) {
         // Whatever else is known to be wrong is reported with it.
         return Next::Blocked(unseen.into_iter().chain(wrong(target, seen)).collect());
     }
@@ -111,21 +111,21 @@ pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> N
         .topology
         .members
         .iter()
-        .filter_map(|member| assess(target, seen, member, formation))
+        .filter_map(|member| assess(target, seen, member, bootstrap))
         .collect();
-    let world = World {
+    let context = PlanContext {
         target,
         seen,
-        formation,
+        bootstrap,
         members,
         unseen,
         allow_outage,
     };
     for row in CONVERGE {
-        match (row.decide)(&world) {
-            Rule::Pass => {}
-            Rule::Do(stage) => return Next::Stage(Box::new(stage)),
-            Rule::Block(findings) => return Next::Blocked(findings),
+        match (row.decide)(&context) {
+            Decision::Continue => {}
+            Decision::Run(stage) => return Next::Stage(Box::new(stage)),
+            Decision::Block(findings) => return Next::Blocked(findings),
         }
     }
     Next::Done
@@ -151,8 +151,8 @@ fn wrong(target: &Target, seen: &Observation) -> Vec<Finding> {
         .collect()
 }
 
-fn conflict(world: &World<'_>) -> Rule {
-    let wrong = wrong(world.target, world.seen);
+fn conflict(context: &PlanContext<'_>) -> Decision {
+    let wrong = wrong(context.target, context.seen);
     let disputed = wrong.iter().all(|finding| DISPUTED.contains(&finding.id));
     if wrong.is_empty() || !disputed {
         return block(wrong);
@@ -162,22 +162,22 @@ fn conflict(world: &World<'_>) -> Rule {
         .map(|finding| finding.subject.clone())
         .collect();
     // Until the members with intact data serve, no advice about the others can be followed.
-    match start::start_undisputed(world, &names) {
-        Rule::Pass => block(wrong),
+    match start::start_undisputed(context, &names) {
+        Decision::Continue => block(wrong),
         other => other,
     }
 }
 
-fn left(world: &World<'_>) -> Rule {
-    let waiting = roll::waiting(world);
-    block(world.unseen.iter().cloned().chain(waiting).collect())
+fn left(context: &PlanContext<'_>) -> Decision {
+    let waiting = roll::waiting(context);
+    block(context.unseen.iter().cloned().chain(waiting).collect())
 }
 
-fn block(findings: Vec<Finding>) -> Rule {
+fn block(findings: Vec<Finding>) -> Decision {
     if findings.is_empty() {
-        Rule::Pass
+        Decision::Continue
     } else {
-        Rule::Block(findings)
+        Decision::Block(findings)
     }
 }
 

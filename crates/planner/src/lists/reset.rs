@@ -7,8 +7,8 @@ use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{DataDir, HostView, Observation};
+use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
-use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Content, HostStep, Impact, Next, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
 
@@ -66,9 +66,9 @@ pub(crate) fn next(
         title: format!("stop and disable every member, {fate}"),
         why,
         impact: Impact::Outage("the cluster is shut down".to_owned()),
-        before: Vec::new(),
+        preconditions: Vec::new(),
         work: Work::Hosts(tasks),
-        settle: Vec::new(),
+        postconditions: Vec::new(),
     }))
 }
 
@@ -111,7 +111,7 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<u64>) -> Vec<Findi
             continue;
         }
         // Its data may be anywhere, and it may answer to another CA: what is not proven ours is not stopped.
-        let start = &target.wanted(member).settled.path;
+        let start = &target.desired(member).settled.path;
         let there = host.files.contains_key(start) || host.processes.contains_key(&member.name);
         if there && !is_proven(target, seen, member, host, typed) {
             let evidence = format!(
@@ -124,7 +124,7 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<u64>) -> Vec<Findi
     // Left running without their quorum they would be nobody's.
     findings.extend(unwanted(target, serving(seen)));
     for (host, observed) in &seen.hosts {
-        if let Some(Seen::No(unseen)) = observed.yes().map(|host| &host.record) {
+        if let Some(Observed::Unknown(unseen)) = observed.known().map(|host| &host.record) {
             let evidence = format!("the host record on {host} cannot be read: {unseen}");
             findings.push(RESET_OF_ANOTHER.error(host, evidence));
         }
@@ -150,7 +150,7 @@ fn is_proven(
         Some(DataDir::Member(found)) => ours(found.cluster),
         _ => false,
     };
-    is_written_by_us(target, member, host, &target.wanted(member).settled.path)
+    is_written_by_us(target, member, host, &target.desired(member).settled.path)
         || runs_on == Some(data.as_str())
         || answers.is_some_and(ours)
         || on_disk
@@ -158,7 +158,7 @@ fn is_proven(
 
 fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<HostStep> {
     let layout = &member.layout;
-    let wanted = target.wanted(member);
+    let wanted = target.desired(member);
     let mut steps = Vec::new();
     if target.is_systemd() {
         if host.files.contains_key(&wanted.settled.path)
@@ -175,7 +175,7 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
             });
         }
     } else if host.processes.contains_key(&member.name) {
-        steps.push(HostStep::Kill {
+        steps.push(HostStep::StopProcess {
             pid_file: layout.pid_file.clone(),
             data: layout.data.clone(),
         });
@@ -183,7 +183,7 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
     match host.data.get(&layout.data) {
         None | Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) => {}
         Some(DataDir::Member(_)) if wipe => steps.push(HostStep::Remove(layout.data.clone())),
-        Some(DataDir::Member(_)) => steps.push(HostStep::Keep {
+        Some(DataDir::Member(_)) => steps.push(HostStep::MoveAside {
             path: layout.data.clone(),
         }),
     }
@@ -216,7 +216,7 @@ fn is_written_by_us(target: &Target, member: &Member, host: &HostView, path: &Ho
     let Some(found) = host.files.get(path) else {
         return false;
     };
-    let wanted = target.wanted(member);
+    let wanted = target.desired(member);
     let sum = found.sha256.as_deref();
     let recorded = host.record().and_then(|record| record.files.get(path));
     if recorded.is_some_and(|recorded| Some(recorded.sha256.as_str()) == sum) {

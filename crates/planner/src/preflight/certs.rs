@@ -1,14 +1,14 @@
 //! Checks of certificates before anything starts with them.
 
-use etcdup_core::certificate::{CertFacts, Lookups, accept_peer, print_sans};
-use etcdup_core::file::{KeyPath, Plane};
+use etcdup_core::certificate::{CertFacts, Lookups, accept_peer, format_sans};
+use etcdup_core::file::{KeyPath, TransportSecurity};
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{Observation, SourceFacts};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Artifact, Content};
 use etcdup_core::topology::Member;
 
-use super::stopped::Fresh;
+use super::stopped::StoppedMember;
 use crate::target::Target;
 
 pub(super) const CERT_REFUSED: Check = Check {
@@ -40,7 +40,7 @@ pub(super) fn sources(target: &Target, seen: &Observation, findings: &mut Vec<Fi
         None => KeyPath::root("binaries"),
     };
     for (path, source) in &seen.sources {
-        if let Seen::No(unseen) = source {
+        if let Observed::Unknown(unseen) = source {
             findings.push(
                 SOURCE_UNREADABLE
                     .error(path, unseen.why.clone())
@@ -50,7 +50,7 @@ pub(super) fn sources(target: &Target, seen: &Observation, findings: &mut Vec<Fi
     }
     let wanted = target.topology.version.to_string();
     for (path, source) in &seen.sources {
-        let version = source.yes().and_then(|source| source.version.as_ref());
+        let version = source.known().and_then(|source| source.version.as_ref());
         if let Some(version) = version.filter(|version| **version != wanted) {
             let evidence = format!("{path} is etcd {version}, and the file wants {wanted}");
             findings.push(SOURCE_UNREADABLE.error(path, evidence).at(place(path)));
@@ -61,7 +61,7 @@ pub(super) fn sources(target: &Target, seen: &Observation, findings: &mut Vec<Fi
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        for artifact in &target.wanted(member).certificates {
+        for artifact in &target.desired(member).certificates {
             if let Content::OnHost(source) = &artifact.content
                 && !host.files.contains_key(source)
             {
@@ -100,7 +100,7 @@ pub(super) fn authority(target: &Target, seen: &Observation, findings: &mut Vec<
 }
 
 fn source<'a>(seen: &'a Observation, path: &str) -> Option<&'a SourceFacts> {
-    seen.sources.get(path)?.yes()
+    seen.sources.get(path)?.known()
 }
 
 /// Provided files that are no certificates, or whose key is another's.
@@ -112,7 +112,7 @@ fn pairs(target: &Target, seen: &Observation, member: &Member, findings: &mut Ve
     };
     let files = &target.topology.certificates.files;
     let of = |name: &str| {
-        let mut own = target.wanted(member).certificates.iter();
+        let mut own = target.desired(member).certificates.iter();
         own.find(|artifact| artifact.path.file_name() == name)
             .and_then(provided)
     };
@@ -139,14 +139,14 @@ fn pairs(target: &Target, seen: &Observation, member: &Member, findings: &mut Ve
 }
 
 /// Whether every other member would accept this one's provided certificate. What etcdup issues names every address.
-pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn peers(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     let topology = &fresh.target.topology;
     let at = || KeyPath::root("certificates").key("provided");
     served(fresh, findings);
     let Some(facts) = provided_of(fresh, peer_role(fresh)) else {
         return;
     };
-    if topology.security.peer == Plane::Plain {
+    if topology.security.peer == TransportSecurity::Plain {
         return;
     }
     if let Err(unmet) = facts.in_time(fresh.seen.at) {
@@ -234,7 +234,7 @@ pub(super) fn peers(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Whether whoever connects to a member's URLs would accept the certificate it shows there.
-fn served(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+fn served(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     let topology = &fresh.target.topology;
     for (role, _) in topology.certificates(fresh.member) {
         let Some(facts) = provided_of(fresh, role) else {
@@ -250,7 +250,7 @@ fn served(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
         };
         let evidence = format!(
             "the {role} certificate is good for {}, so whoever connects to {url} refuses it",
-            print_sans(&facts.sans)
+            format_sans(&facts.sans)
         );
         findings.push(
             CERT_REFUSED
@@ -260,7 +260,7 @@ fn served(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn peer_role(fresh: &Fresh<'_>) -> &'static str {
+fn peer_role(fresh: &StoppedMember<'_>) -> &'static str {
     if fresh.target.topology.shares_certificate() {
         "server"
     } else {
@@ -268,17 +268,23 @@ fn peer_role(fresh: &Fresh<'_>) -> &'static str {
     }
 }
 
-fn provided_of<'a>(fresh: &Fresh<'a>, role: &str) -> Option<&'a CertFacts> {
+fn provided_of<'a>(fresh: &StoppedMember<'a>, role: &str) -> Option<&'a CertFacts> {
     let name = &fresh.target.topology.certificates.files.of(role).cert;
     let artifact = fresh
         .target
-        .wanted(fresh.member)
+        .desired(fresh.member)
         .certificates
         .iter()
         .find(|artifact| artifact.path.file_name() == *name)?;
     match &artifact.content {
-        Content::Provided(source) => fresh.seen.sources.get(source)?.yes()?.certificate.as_ref(),
-        Content::OnHost(source) => fresh.host.certificates.get(source)?.yes(),
+        Content::Provided(source) => fresh
+            .seen
+            .sources
+            .get(source)?
+            .known()?
+            .certificate
+            .as_ref(),
+        Content::OnHost(source) => fresh.host.certificates.get(source)?.known(),
         Content::Text(_) | Content::Authority | Content::Issued { .. } => None,
     }
 }

@@ -6,7 +6,7 @@ use etcdup_core::observation::{HostView, Reach};
 use etcdup_core::topology::Member;
 use etcdup_core::url::Address;
 
-use super::stopped::Fresh;
+use super::stopped::StoppedMember;
 use crate::target::Target;
 
 pub(super) const NAME_UNRESOLVED: Check = Check {
@@ -31,7 +31,7 @@ pub(super) const REACH_UNKNOWN: Check = Check {
     advice: "allow TCP forwarding for the login user, or make sure by other means",
 };
 
-pub(super) fn resolve(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn resolve(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     findings.extend(unresolved(fresh.target, fresh.member, fresh.host));
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn unresolved(target: &Target, member: &Member, host: &HostView) -> V
     target.topology.members.iter().filter_map(one).collect()
 }
 
-pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn reach(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     let mut unknown: Option<String> = None;
     // A host that is away answers nobody, which is said already.
     let members = fresh.target.topology.members.iter();
@@ -65,7 +65,7 @@ pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
             .reach
             .get(&(fresh.member.host.clone(), target.clone()))
         {
-            Some(Reach::Silent) => {
+            Some(Reach::TimedOut) => {
                 let evidence = format!(
                     "{} gets no answer from {target}, the peer port of {}",
                     fresh.member.host, other.name
@@ -76,7 +76,7 @@ pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
                         .at(KeyPath::member(other.index)),
                 );
             }
-            Some(Reach::Forbidden) => {
+            Some(Reach::ForwardingDenied) => {
                 unknown = Some(format!(
                     "the sshd of {} does not allow TCP forwarding",
                     fresh.member.host
@@ -88,7 +88,7 @@ pub(super) fn reach(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
                     fresh.member.host
                 ));
             }
-            Some(Reach::Open | Reach::Refused) | None => {}
+            Some(Reach::Reachable | Reach::Refused) | None => {}
         }
     }
     if let Some(evidence) = unknown {

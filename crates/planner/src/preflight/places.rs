@@ -5,7 +5,7 @@ use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{DataDir, HostView};
 use etcdup_core::topology::Member;
 
-use super::stopped::Fresh;
+use super::stopped::StoppedMember;
 
 pub(super) const PORT_TAKEN: Check = Check {
     id: "port-taken",
@@ -38,7 +38,7 @@ const GIB: u64 = 1 << 30;
 /// A segment of etcd's log.
 const SEGMENT: u64 = 64 << 20;
 
-pub(super) fn ports(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn ports(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     let ports = fresh.member.ports;
     let wanted = [
         ("client-port", Some(ports.client)),
@@ -94,7 +94,7 @@ pub(super) fn room(member: &Member, host: &HostView, findings: &mut Vec<Finding>
     }
 }
 
-pub(super) fn disk(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn disk(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     let at = || KeyPath::member(fresh.member.index);
     let Some(disk) = fresh.host.disks.get(&fresh.member.layout.data) else {
         return;
@@ -128,7 +128,7 @@ pub(super) fn disk(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(super) fn listen(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn listen(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     let facts = &fresh.host.facts;
     if facts.addresses.is_empty() && !fresh.member.listen.is_loopback() {
         let evidence = format!(

@@ -2,10 +2,10 @@
 
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::topology::{SrvRecord, peer_records, peer_services, zone_lines};
 
-use super::stopped::Fresh;
+use super::stopped::StoppedMember;
 
 pub(super) const SRV: Check = Check {
     id: "srv-records",
@@ -17,7 +17,7 @@ pub(super) const SRV: Check = Check {
     advice: "put the records that `etcdup check` prints into the zone",
 };
 
-pub(super) fn records(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn records(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     let topology = &fresh.target.topology;
     let Some(services) = peer_services(topology) else {
         return;
@@ -30,11 +30,11 @@ pub(super) fn records(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
         let answer = fresh.seen.srv.get(&(host.clone(), service.to_owned()));
         answer
             .cloned()
-            .unwrap_or_else(|| Seen::no("it was not asked"))
+            .unwrap_or_else(|| Observed::unknown("it was not asked"))
     };
     let found = match answer(&services.own) {
-        Seen::Yes(found) => found,
-        Seen::No(why) => {
+        Observed::Known(found) => found,
+        Observed::Unknown(why) => {
             refuse(format!(
                 "the resolver of {host} does not answer for {}: {why}",
                 services.own
@@ -61,18 +61,18 @@ pub(super) fn records(fresh: &Fresh<'_>, findings: &mut Vec<Finding>) {
         });
     }
     match answer(&services.other) {
-        Seen::Yes(other) if !other.is_empty() => refuse(format!(
+        Observed::Known(other) if !other.is_empty() => refuse(format!(
             "{host} finds records of {} too, and etcd merges both: every member would be there twice",
             services.other
         )),
         // 3.4 gives up when the service of TLS is missing, even where peers speak plain HTTP.
-        Seen::Yes(_) if topology.version.minor() == 4 && services.other.contains("-ssl") => {
+        Observed::Known(_) if topology.version.minor() == 4 && services.other.contains("-ssl") => {
             refuse(format!(
                 "etcd 3.4 also wants {}, though peers speak plain HTTP: use TLS for peers, or a newer etcd",
                 services.other
             ));
         }
-        Seen::Yes(_) | Seen::No(_) => {}
+        Observed::Known(_) | Observed::Unknown(_) => {}
     }
 }
 

@@ -6,7 +6,7 @@ use etcdup_core::topology::Member;
 use crate::target::Target;
 
 /// A member that does not run yet, and its host.
-pub(super) struct Fresh<'a> {
+pub(super) struct StoppedMember<'a> {
     pub(super) target: &'a Target,
     pub(super) seen: &'a Observation,
     pub(super) member: &'a Member,

@@ -3,7 +3,7 @@
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::Observation;
-use etcdup_core::seen::{Cause, Seen};
+use etcdup_core::observed::{Cause, Observed};
 
 use super::hosts::HOST_UNSEEN;
 use crate::target::Target;
@@ -16,8 +16,8 @@ pub(crate) fn unseen_hosts(target: &Target, seen: &Observation) -> Vec<Finding> 
         .hosts
         .keys()
         .filter_map(|host| match seen.hosts.get(host) {
-            Some(Seen::Yes(_)) => None,
-            Some(Seen::No(unseen)) => {
+            Some(Observed::Known(_)) => None,
+            Some(Observed::Unknown(unseen)) => {
                 let finding = check.error(host, unseen.why.clone());
                 Some(match advice(unseen.cause) {
                     Some(advice) => finding.advise(advice),

@@ -7,12 +7,14 @@ use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{
     DataDir, DataIdentity, HostView, MemberView, Observation, RecordedMember,
 };
+use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::path::Mode;
-use etcdup_core::seen::{Cause, Seen};
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
-use crate::identity::{Formation, data_of, formation, has_started, read_flags, reference, serving};
+use crate::identity::{
+    Bootstrap, bootstrap, data_of, expected_cluster_id, has_started, read_flags, serving,
+};
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -179,12 +181,12 @@ const UNWANTED: Check = Check {
 /// What stands in the way in data directories, records and member lists.
 pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let formation = formation(target, seen);
-    let reference = reference(target, seen);
+    let bootstrap = bootstrap(target, seen);
+    let reference = expected_cluster_id(target, seen);
     let view = serving(seen);
     for (host, observed) in &seen.hosts {
-        let record = observed.yes().map(|host| &host.record);
-        if let Some(Seen::No(unseen)) = record {
+        let record = observed.known().map(|host| &host.record);
+        if let Some(Observed::Unknown(unseen)) = record {
             let evidence = format!(
                 "the host record of {} on {host}: {unseen}",
                 target.topology.cluster
@@ -206,7 +208,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             findings.push(finding);
             continue;
         }
-        if formation == Formation::Unborn
+        if bootstrap == Bootstrap::Pending
             && let Some(evidence) = not_mounted(target, member, host)
         {
             findings.push(NOT_MOUNTED.error(&member.name, evidence).at(at()));
@@ -215,7 +217,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         if is_restored {
             continue;
         }
-        if let Some(Seen::No(unseen)) = seen.members.get(&member.name)
+        if let Some(Observed::Unknown(unseen)) = seen.members.get(&member.name)
             && unseen.cause == Cause::Denied
         {
             findings.push(AUTH_DENIED.error(&member.name, unseen.why.clone()).at(at()));
@@ -236,7 +238,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             findings.push(finding.at(at()));
             continue;
         }
-        if let Some(evidence) = lost(target, seen, formation, member, host) {
+        if let Some(evidence) = lost(target, seen, bootstrap, member, host) {
             findings.push(LOST_DATA.error(&member.name, evidence).at(at()));
             continue;
         }
@@ -287,12 +289,12 @@ fn split(seen: &Observation) -> Option<Finding> {
         let ids: BTreeSet<u64> = view.listed.iter().map(|listed| listed.id).collect();
         ids
     };
-    let serves = |view: &&MemberView| view.served.yes().is_some() && view.leader != 0;
+    let serves = |view: &&MemberView| view.served.known().is_some() && view.leader != 0;
     let known = serving(seen).filter(serves)?;
     let views = seen
         .members
         .iter()
-        .filter_map(|(name, view)| Some((name, view.yes()?)));
+        .filter_map(|(name, view)| Some((name, view.known()?)));
     // Another leader alone is an election; another list alone is a list that lags behind.
     let mut others = views
         .filter(|(_, view)| serves(view) && view.leader != known.leader && ids(view) != ids(known));
@@ -440,7 +442,10 @@ fn owner_of(
     if let Some(other) = by_data.or_else(by_bootstrap) {
         return Some(other.name.to_string());
     }
-    let records = seen.hosts.values().filter_map(|host| host.yes()?.record());
+    let records = seen
+        .hosts
+        .values()
+        .filter_map(|host| host.known()?.record());
     let recorded = records.flat_map(|record| &record.members);
     let mut recorded =
         recorded.filter(|(name, known)| **name != member.name && known.id() == Some(found.member));
@@ -474,7 +479,7 @@ fn expected_id(
 fn lost(
     target: &Target,
     seen: &Observation,
-    formation: Formation,
+    bootstrap: Bootstrap,
     member: &Member,
     host: &HostView,
 ) -> Option<String> {
@@ -501,7 +506,7 @@ fn lost(
         // Mark and record are not written in one step. A member that serves under its recorded ID on marked data is not lost.
         let healthy = seen
             .member(&member.name)
-            .is_some_and(|view| view.served.yes().is_some() && Some(view.id) == recorded.id());
+            .is_some_and(|view| view.served.known().is_some() && Some(view.id) == recorded.id());
         return (mark != Some(&recorded.mark) && !(healthy && mark.is_some())).then(|| {
             format!(
                 "{path} on {} is not the directory that member {} ran on: it was emptied and filled again",
@@ -532,7 +537,7 @@ fn lost(
             )
         });
     }
-    (formation == Formation::Formed).then(|| {
+    (bootstrap == Bootstrap::Complete).then(|| {
         format!(
             "the cluster was bootstrapped before, and {path} on {} is empty or missing",
             member.host
@@ -547,7 +552,7 @@ pub(crate) fn started_by_others(
     host: &HostView,
     findings: &mut Vec<Finding>,
 ) {
-    let start = &target.wanted(member).settled.path;
+    let start = &target.desired(member).settled.path;
     let at = || KeyPath::member(member.index);
     let file = host.files.get(start);
     let text = file.and_then(|file| file.text.as_deref());

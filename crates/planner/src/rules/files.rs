@@ -6,8 +6,8 @@ use etcdup_core::host::HostId;
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{Artifact, Content, Gate, HostStep, Impact, Stage, StageKey, Work};
 
-use crate::assess::{Assessment, Difference, Weight};
-use crate::plan_context::{Rule, World};
+use crate::assess::{Assessment, Cost, Difference};
+use crate::plan_context::{Decision, PlanContext};
 use crate::rules::record;
 use crate::rules::restart::is_learner;
 use crate::rules::spare::can_be_spared;
@@ -16,18 +16,18 @@ use crate::target::Target;
 
 /// Refreshes, on every host at once, what needs no restart: before any member is waited for, since a missing file may be
 /// why it is unhealthy. Certificates of members that run are left to [`renew`].
-pub(crate) fn touch_up(world: &World<'_>) -> Rule {
+pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
     // While members are rolled one by one, records are written once at the end instead of after each.
     let rolls = |member: &Assessment<'_>| {
         member.serves && member.restart_reasons().next().is_some() && !member.only_settles()
     };
-    let later = world.members.iter().any(rolls);
+    let later = context.members.iter().any(rolls);
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
-    for member in &world.members {
+    for member in &context.members {
         let leave_out = |artifact: &Artifact| member.process.is_some() && is_identity(artifact);
-        let note = record::step(world, member).filter(|_| !later);
-        let steps = quiet_steps(world.target, member, |artifact| !leave_out(artifact));
+        let note = record::step(context, member).filter(|_| !later);
+        let steps = quiet_steps(context.target, member, |artifact| !leave_out(artifact));
         if steps.is_empty() && note.is_none() {
             continue;
         }
@@ -37,7 +37,7 @@ pub(crate) fn touch_up(world: &World<'_>) -> Rule {
             .filter(|(artifact, _)| leave_out(artifact));
         let left_out: Vec<&Difference> = left_out.map(|(_, difference)| difference).collect();
         let quiet = member.differences().filter(|difference| {
-            difference.weight == Weight::Quiet && !left_out.contains(difference)
+            difference.cost == Cost::NoRestart && !left_out.contains(difference)
         });
         why.extend(quiet.map(|difference| {
             format!(
@@ -46,23 +46,23 @@ pub(crate) fn touch_up(world: &World<'_>) -> Rule {
             )
         }));
         if note.is_some() {
-            why.push(record::reason(world, member));
+            why.push(record::reason(context, member));
         }
         let task = tasks.entry(member.member.host.clone()).or_default();
         task.extend(steps);
         task.extend(note);
     }
     if tasks.is_empty() {
-        return Rule::Pass;
+        return Decision::Continue;
     }
-    Rule::Do(Stage {
+    Decision::Run(Stage {
         key: StageKey::new("refresh-files", None),
         title: "update files without restarting members".to_owned(),
         why,
         impact: Impact::None,
-        before: Vec::new(),
+        preconditions: Vec::new(),
         work: Work::Hosts(tasks),
-        settle: Vec::new(),
+        postconditions: Vec::new(),
     })
 }
 
@@ -77,11 +77,11 @@ fn is_identity(artifact: &Artifact) -> bool {
 /// Replaces the certificates of one running member, then proves that all members are still healthy before the next one:
 /// etcd reads them again at each handshake, so a wrong one would cut off every member at once. A member that could not be
 /// asked keeps what it has, unless the others are a quorum without it, or what it has is missing or expired.
-pub(crate) fn renew(world: &World<'_>) -> Rule {
-    let mut due = world.members.iter().filter_map(|member| {
+pub(crate) fn renew(context: &PlanContext<'_>) -> Decision {
+    let mut due = context.members.iter().filter_map(|member| {
         member.process?;
         let quiet = |(artifact, difference): &&(&Artifact, Difference)| {
-            is_identity(artifact) && difference.weight == Weight::Quiet
+            is_identity(artifact) && difference.cost == Cost::NoRestart
         };
         let files: Vec<_> = member.files.iter().filter(quiet).collect();
         let cut_off = || {
@@ -89,15 +89,15 @@ pub(crate) fn renew(world: &World<'_>) -> Rule {
             let mut certificates = files
                 .iter()
                 .filter(|(artifact, _)| artifact.mode == Mode::PUBLIC);
-            certificates.any(|(artifact, _)| is_cut_off(world.seen, member.host, &artifact.path))
+            certificates.any(|(artifact, _)| is_cut_off(context.seen, member.host, &artifact.path))
         };
         // Where the others are a quorum without it, a member that does not answer can only gain.
-        let alone = || can_be_spared(world, &member.member.name);
+        let alone = || can_be_spared(context, &member.member.name);
         let may = member.answers || cut_off() || alone();
         (may && !files.is_empty()).then_some((member, files))
     });
     let Some((member, files)) = due.next() else {
-        return Rule::Pass;
+        return Decision::Continue;
     };
     let name = &member.member.name;
     let why = files
@@ -108,21 +108,21 @@ pub(crate) fn renew(world: &World<'_>) -> Rule {
         .map(|(artifact, _)| HostStep::File((*artifact).clone()));
     // Those that cannot serve for want of a certificate of their own are not waited for yet.
     let more = due.next().is_some();
-    let healthy = world
+    let healthy = context
         .members
         .iter()
-        .filter(|other| (!more || other.serves) && !is_learner(world, other));
-    Rule::Do(Stage {
+        .filter(|other| (!more || other.serves) && !is_learner(context, other));
+    Decision::Run(Stage {
         key: StageKey::new("renew", Some(name)),
         title: format!("replace the certificates of {name} without a restart"),
         why: why.collect(),
         impact: Impact::None,
-        before: Vec::new(),
+        preconditions: Vec::new(),
         work: Work::Hosts(BTreeMap::from([(
             member.member.host.clone(),
             steps.collect(),
         )])),
-        settle: healthy
+        postconditions: healthy
             .map(|other| Gate::serves(&other.member.name))
             .collect(),
     })
@@ -131,24 +131,24 @@ pub(crate) fn renew(world: &World<'_>) -> Rule {
 fn quiet_steps(
     target: &Target,
     member: &Assessment<'_>,
-    wanted: impl Fn(&Artifact) -> bool,
+    is_due: impl Fn(&Artifact) -> bool,
 ) -> Vec<HostStep> {
-    let quiet = |weight: Weight| weight == Weight::Quiet;
-    let start = &target.wanted(member.member).settled.path;
+    let quiet = |cost: Cost| cost == Cost::NoRestart;
+    let start = &target.desired(member.member).settled.path;
     let mut steps: Vec<HostStep> = member
         .files
         .iter()
-        .filter(|(artifact, difference)| quiet(difference.weight) && wanted(artifact))
+        .filter(|(artifact, difference)| quiet(difference.cost) && is_due(artifact))
         .map(|(artifact, _)| HostStep::File((*artifact).clone()))
         .collect();
     let unit_changed = member
         .files
         .iter()
-        .any(|(artifact, difference)| artifact.path == *start && quiet(difference.weight));
+        .any(|(artifact, difference)| artifact.path == *start && quiet(difference.cost));
     let layout = &member.member.layout;
     // Links lead to the new version only once its binaries are in place.
     let links_differ = member.running.iter().any(|difference| {
-        quiet(difference.weight)
+        quiet(difference.cost)
             && layout
                 .links
                 .as_ref()

@@ -11,19 +11,19 @@ use etcdup_core::stage::{
 use etcdup_core::topology::Member;
 
 use crate::assess::Assessment;
-use crate::identity::Formation;
-use crate::plan_context::{Rule, World};
+use crate::identity::Bootstrap;
+use crate::plan_context::{Decision, PlanContext};
 use crate::target::Target;
 
 /// Installs, on every host at once, what members that do not run need, and binaries that running members will need:
 /// neither touches a running member.
-pub(crate) fn install(world: &World<'_>) -> Rule {
+pub(crate) fn install(context: &PlanContext<'_>) -> Decision {
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
-    for member in &world.members {
+    for member in &context.members {
         let steps = match member.process {
-            None => whole(world.target, member),
-            Some(_) => binaries(world.target, member),
+            None => whole(context.target, member),
+            Some(_) => binaries(context.target, member),
         };
         if steps.is_empty() {
             continue;
@@ -35,20 +35,20 @@ pub(crate) fn install(world: &World<'_>) -> Rule {
             .extend(steps);
     }
     if tasks.is_empty() {
-        return Rule::Pass;
+        return Decision::Continue;
     }
-    let title = match world.formation {
-        Formation::Unborn => "install etcd",
-        Formation::Forming | Formation::Formed => "install missing components",
+    let title = match context.bootstrap {
+        Bootstrap::Pending => "install etcd",
+        Bootstrap::InProgress | Bootstrap::Complete => "install missing components",
     };
-    Rule::Do(Stage {
+    Decision::Run(Stage {
         key: StageKey::new("install", None),
         title: title.to_owned(),
         why,
         impact: Impact::None,
-        before: Vec::new(),
+        preconditions: Vec::new(),
         work: Work::Hosts(tasks),
-        settle: Vec::new(),
+        postconditions: Vec::new(),
     })
 }
 
@@ -126,7 +126,7 @@ fn frame(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     let mut wanted = vec![(&layout.data, Mode::CLOSED, owner)];
     // Files that are on the host already, at their own place, are in a directory that etcdup did not make and does not own.
     let in_place = |artifact: &Artifact| matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path);
-    let certificates = &target.wanted(member.member).certificates;
+    let certificates = &target.desired(member.member).certificates;
     if target.topology.uses_tls() && !certificates.iter().all(in_place) {
         let mode = target.topology.certificate_directory_mode();
         wanted.push((
@@ -158,7 +158,7 @@ fn binaries(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     if target.is_pod() {
         let archive = target.topology.pod.archive.iter();
         return archive
-            .map(|archive| HostStep::Image {
+            .map(|archive| HostStep::LoadImage {
                 image: etcdup_render::image(&target.topology),
                 archive: archive.to_string(),
             })

@@ -6,11 +6,11 @@ use etcdup_core::certificate::{CertRequest, Subject, Usage};
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::Check;
 use etcdup_core::observation::AuthorityView;
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Content, Impact, OperatorStep, Stage, StageKey, Work};
 use etcdup_core::topology::Topology;
 
-use crate::plan_context::{Rule, World};
+use crate::plan_context::{Decision, PlanContext};
 
 pub(crate) const AUTHORITY_BROKEN: Check = Check {
     id: "authority-unusable",
@@ -27,101 +27,101 @@ pub(crate) const AUTHORITY_WITHOUT_KEY: Check = Check {
 };
 
 /// Whether anything of this stage of the plan is dated by the operator's clock.
-pub(crate) fn clock(world: &World<'_>) -> Rule {
-    let issues = world.members.iter().flat_map(|member| &member.files);
+pub(crate) fn clock(context: &PlanContext<'_>) -> Decision {
+    let issues = context.members.iter().flat_map(|member| &member.files);
     let members = issues
         .into_iter()
         .any(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
-    let makes = matches!(world.seen.authority, AuthorityView::Absent);
-    if !members && !makes && due_clients(world).is_empty() {
-        return Rule::Pass;
+    let makes = matches!(context.seen.authority, AuthorityView::Absent);
+    if !members && !makes && due_clients(context).is_empty() {
+        return Decision::Continue;
     }
-    match crate::rules::trust::operator_clock(world.target, world.seen) {
-        Some(finding) => Rule::Block(vec![finding]),
-        None => Rule::Pass,
+    match crate::rules::trust::operator_clock(context.target, context.seen) {
+        Some(finding) => Decision::Block(vec![finding]),
+        None => Decision::Continue,
     }
 }
 
-pub(crate) fn authority(world: &World<'_>) -> Rule {
+pub(crate) fn authority(context: &PlanContext<'_>) -> Decision {
     let at = || KeyPath::root("certificates").key("authority");
-    match &world.seen.authority {
-        AuthorityView::Unneeded | AuthorityView::Usable(_) => Rule::Pass,
-        AuthorityView::Broken(why) => Rule::Block(vec![
+    match &context.seen.authority {
+        AuthorityView::Unneeded | AuthorityView::Usable(_) => Decision::Continue,
+        AuthorityView::Broken(why) => Decision::Block(vec![
             AUTHORITY_BROKEN.error("authority", why.clone()).at(at()),
         ]),
         AuthorityView::WithoutKey(facts) => {
-            let needed = world
+            let needed = context
                 .members
                 .iter()
                 .flat_map(|member| &member.files)
                 .find(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
             match needed {
-                None => Rule::Pass,
+                None => Decision::Continue,
                 Some((artifact, difference)) => {
                     let evidence = format!(
                         "{} {}; the key of `{}` is not here",
                         artifact.path, difference.why, facts.name
                     );
-                    Rule::Block(vec![
+                    Decision::Block(vec![
                         AUTHORITY_WITHOUT_KEY.error("authority", evidence).at(at()),
                     ])
                 }
             }
         }
-        AuthorityView::Absent => Rule::Do(Stage {
+        AuthorityView::Absent => Decision::Run(Stage {
             key: StageKey::new("authority", None),
             title: "create the certificate authority (CA)".to_owned(),
             why: vec![format!(
                 "cluster {} has no CA: there is none on this machine and none on its hosts",
-                world.target.topology.cluster
+                context.target.topology.cluster
             )],
             impact: Impact::None,
-            before: Vec::new(),
+            preconditions: Vec::new(),
             work: Work::Operator(vec![OperatorStep::MakeAuthority]),
-            settle: Vec::new(),
+            postconditions: Vec::new(),
         }),
     }
 }
 
 /// The certificates of named clients that must be issued, each with its reason.
-fn due_clients(world: &World<'_>) -> Vec<(CertRequest, String)> {
-    let AuthorityView::Usable(authority) = &world.seen.authority else {
+fn due_clients(context: &PlanContext<'_>) -> Vec<(CertRequest, String)> {
+    let AuthorityView::Usable(authority) = &context.seen.authority else {
         return Vec::new();
     };
     let due = |request: CertRequest| {
-        let unmet = match world.seen.clients.get(&request.name) {
-            Some(Seen::Yes(facts)) => facts
-                .meets(&request, &authority.key_id, world.seen.at)
+        let unmet = match context.seen.clients.get(&request.name) {
+            Some(Observed::Known(facts)) => facts
+                .satisfies(&request, &authority.key_id, context.seen.at)
                 .err()
                 .map(|unmet| format!("is {unmet}")),
-            Some(Seen::No(unseen)) => Some(unseen.why.clone()),
+            Some(Observed::Unknown(unseen)) => Some(unseen.why.clone()),
             None => Some("is missing".to_owned()),
         };
         unmet.map(|unmet| (request, unmet))
     };
-    client_requests(&world.target.topology)
+    client_requests(&context.target.topology)
         .filter_map(due)
         .collect()
 }
 
-pub(crate) fn clients(world: &World<'_>) -> Rule {
+pub(crate) fn clients(context: &PlanContext<'_>) -> Decision {
     let mut why = Vec::new();
     let mut steps = Vec::new();
-    for (request, unmet) in due_clients(world) {
+    for (request, unmet) in due_clients(context) {
         why.push(format!("the certificate of {} {unmet}", request.name));
         steps.push(OperatorStep::IssueClient(request));
     }
     if steps.is_empty() {
-        return Rule::Pass;
+        return Decision::Continue;
     }
-    Rule::Do(Stage {
+    Decision::Run(Stage {
         key: StageKey::new("clients", None),
         title: "issue client certificates".to_owned(),
         why,
         impact: Impact::None,
-        before: Vec::new(),
+        preconditions: Vec::new(),
         work: Work::Operator(steps),
-        settle: Vec::new(),
+        postconditions: Vec::new(),
     })
 }
 

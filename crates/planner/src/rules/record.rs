@@ -7,16 +7,16 @@ use etcdup_core::observation::HostView;
 use etcdup_core::stage::{HostStep, Impact, Noted, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
-use crate::identity::Formation;
-use crate::plan_context::{Rule, World};
+use crate::identity::Bootstrap;
+use crate::plan_context::{Decision, PlanContext};
 
 /// The step that notes a member on its host, where the record there does not have it yet.
 ///
 /// Only where etcdup keeps a record already: a cluster that was adopted and never changed is left as it is.
-pub(crate) fn step(world: &World<'_>, member: &Assessment<'_>) -> Option<HostStep> {
+pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option<HostStep> {
     let record = member.host.record()?;
     let name = &member.member.name;
-    let view = world.seen.member(name).filter(|_| member.serves)?;
+    let view = context.seen.member(name).filter(|_| member.serves)?;
     let known = record.members.get(name);
     let mark = member.host.marks.get(&member.member.layout.data);
     let same = record.cluster_id() == Some(view.cluster)
@@ -40,38 +40,38 @@ pub(crate) fn step(world: &World<'_>, member: &Assessment<'_>) -> Option<HostSte
 
 /// A quorum is healthy and a member missed the bootstrap: what is known is noted before anything else is done, since from
 /// now on writes may be acknowledged that only these members have.
-pub(crate) fn of_forming(world: &World<'_>) -> Rule {
-    if world.formation != Formation::Forming {
-        return Rule::Pass;
+pub(crate) fn of_forming(context: &PlanContext<'_>) -> Decision {
+    if context.bootstrap != Bootstrap::InProgress {
+        return Decision::Continue;
     }
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
-    for member in &world.members {
-        let Some(step) = step(world, member) else {
+    for member in &context.members {
+        let Some(step) = step(context, member) else {
             continue;
         };
-        why.push(reason(world, member));
+        why.push(reason(context, member));
         let host = member.member.host.clone();
         tasks.entry(host).or_default().push(step);
     }
     if tasks.is_empty() {
-        return Rule::Pass;
+        return Decision::Continue;
     }
-    Rule::Do(Stage {
+    Decision::Run(Stage {
         key: StageKey::new("note", None),
         title: "record the members that are healthy".to_owned(),
         why,
         impact: Impact::None,
-        before: Vec::new(),
+        preconditions: Vec::new(),
         work: Work::Hosts(tasks),
-        settle: Vec::new(),
+        postconditions: Vec::new(),
     })
 }
 
 /// Why a member is noted.
-pub(crate) fn reason(world: &World<'_>, member: &Assessment<'_>) -> String {
+pub(crate) fn reason(context: &PlanContext<'_>, member: &Assessment<'_>) -> String {
     let name = &member.member.name;
-    let host = world.seen.host(&member.member.host);
+    let host = context.seen.host(&member.member.host);
     let known = host
         .and_then(HostView::record)
         .and_then(|record| record.members.get(name));

@@ -2,35 +2,35 @@
 
 use std::time::Duration;
 
-use etcdup_core::stage::{Gate, Holds, HostStep};
+use etcdup_core::stage::{Condition, Gate, HostStep};
 
 use crate::assess::Assessment;
 use crate::identity::{Start, serving};
-use crate::plan_context::World;
+use crate::plan_context::PlanContext;
 use crate::target::Target;
 
 /// Every member whose host was seen serves: the others cannot be waited for. A pod takes longer than a unit: the kubelet
 /// looks now and then, and may have to pull an image.
-pub(crate) fn all_seen(world: &World<'_>) -> Vec<Gate> {
+pub(crate) fn all_seen(context: &PlanContext<'_>) -> Vec<Gate> {
     let serves = |member: &Assessment<'_>| {
         let mut gate = Gate::serves(&member.member.name);
-        if world.target.is_pod() {
+        if context.target.is_pod() {
             gate.within = POD;
         }
         gate
     };
     // Those that wait for others to serve first are not waited for in turn.
     let runs = |member: &&Assessment<'_>| {
-        (member.process.is_some() || member.starts != Start::Later) && !is_learner(world, member)
+        (member.process.is_some() || member.starts != Start::Later) && !is_learner(context, member)
     };
-    world.members.iter().filter(runs).map(serves).collect()
+    context.members.iter().filter(runs).map(serves).collect()
 }
 
-pub(crate) fn is_learner(world: &World<'_>, member: &Assessment<'_>) -> bool {
-    let view = world.seen.member(&member.member.name);
-    let url = world.target.topology.peer_url(member.member).to_string();
+pub(crate) fn is_learner(context: &PlanContext<'_>, member: &Assessment<'_>) -> bool {
+    let view = context.seen.member(&member.member.name);
+    let url = context.target.topology.peer_url(member.member).to_string();
     // One that was just added does not answer yet; the others know what it is.
-    let listed = serving(world.seen)
+    let listed = serving(context.seen)
         .into_iter()
         .flat_map(|view| &view.listed)
         .any(|listed| listed.learner && listed.peer_urls.contains(&url));
@@ -41,19 +41,19 @@ pub(crate) fn is_learner(world: &World<'_>, member: &Assessment<'_>) -> bool {
 pub(crate) const POD: Duration = Duration::from_secs(240);
 
 /// The gates after a restart: of a pod first of all that it is the new one.
-pub(crate) fn after_restart(world: &World<'_>, member: &Assessment<'_>) -> Vec<Gate> {
+pub(crate) fn after_restart(context: &PlanContext<'_>, member: &Assessment<'_>) -> Vec<Gate> {
     let renewed = member
         .process
-        .filter(|_| world.target.is_pod())
+        .filter(|_| context.target.is_pod())
         .map(|process| Gate {
-            holds: Holds::Renewed {
+            condition: Condition::PodReplaced {
                 member: member.member.name.clone(),
                 host: member.member.host.clone(),
                 before: process.pid,
             },
             within: POD,
         });
-    renewed.into_iter().chain(all_seen(world)).collect()
+    renewed.into_iter().chain(all_seen(context)).collect()
 }
 
 /// Writes what differs, then stops a member and starts it, or just starts it.
@@ -91,7 +91,7 @@ pub(crate) fn restart_steps(target: &Target, member: &Assessment<'_>) -> Vec<Hos
         return steps;
     }
     steps.extend([
-        HostStep::Kill {
+        HostStep::StopProcess {
             pid_file: layout.pid_file.clone(),
             data: layout.data.clone(),
         },

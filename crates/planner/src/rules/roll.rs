@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::name::MemberName;
-use etcdup_core::stage::{ClusterStep, Gate, Holds, Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{ClusterStep, Condition, Gate, Impact, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
-use crate::plan_context::{Rule, World};
+use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::restart::{after_restart, restart_steps};
 use crate::rules::spare::{can_be_spared, electorate, names};
@@ -30,9 +30,9 @@ pub(crate) const RESTART_WAITS: Check = Check {
 };
 
 /// The members that must restart, followers first.
-fn due<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Assessment<'a>> {
-    let leader = world.seen.leader();
-    let mut due: Vec<_> = world
+fn due<'w, 'a>(context: &'w PlanContext<'a>) -> Vec<&'w Assessment<'a>> {
+    let leader = context.seen.leader();
+    let mut due: Vec<_> = context
         .members
         .iter()
         .filter(|member| member.serves && member.restart_reasons().next().is_some())
@@ -42,13 +42,13 @@ fn due<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Assessment<'a>> {
 }
 
 /// Whether it may restart: with one or two voters every restart is an outage, which is asked about.
-fn may_restart(world: &World<'_>, name: &MemberName) -> bool {
-    electorate(world).len() < 3 || can_be_spared(world, name)
+fn may_restart(context: &PlanContext<'_>, name: &MemberName) -> bool {
+    electorate(context).len() < 3 || can_be_spared(context, name)
 }
 
 /// Members that must restart and cannot be spared.
-pub(crate) fn waiting(world: &World<'_>) -> Vec<Finding> {
-    due(world)
+pub(crate) fn waiting(context: &PlanContext<'_>) -> Vec<Finding> {
+    due(context)
         .into_iter()
         .filter_map(|member| {
             let name = &member.member.name;
@@ -63,85 +63,85 @@ pub(crate) fn waiting(world: &World<'_>) -> Vec<Finding> {
 }
 
 /// When only the leader is left to restart, it hands over to a follower first.
-pub(crate) fn move_leader(world: &World<'_>) -> Rule {
-    let due = due(world);
-    let (Some(first), Some(leader)) = (due.first(), world.seen.leader()) else {
-        return Rule::Pass;
+pub(crate) fn move_leader(context: &PlanContext<'_>) -> Decision {
+    let due = due(context);
+    let (Some(first), Some(leader)) = (due.first(), context.seen.leader()) else {
+        return Decision::Continue;
     };
     // With fewer than three voters the other one cannot keep a quorum alone, so leadership has nowhere to stay.
-    let few = electorate(world).len() < 3;
-    if first.member.name != *leader || few || !can_be_spared(world, leader) {
-        return Rule::Pass;
+    let few = electorate(context).len() < 3;
+    if first.member.name != *leader || few || !can_be_spared(context, leader) {
+        return Decision::Continue;
     }
     // Who may not move it restarts the leader as it is: an election follows, and a move that is refused would end the roll here.
-    let view = world.seen.member(leader);
+    let view = context.seen.member(leader);
     if view
-        .and_then(|view| view.served.yes())
+        .and_then(|view| view.served.known())
         .is_some_and(|served| served.denied)
     {
-        return Rule::Pass;
+        return Decision::Continue;
     }
-    let Some(transferee) = world
+    let Some(transferee) = context
         .members
         .iter()
         .find(|member| member.serves && member.member.name != *leader)
     else {
-        return Rule::Pass;
+        return Decision::Continue;
     };
     let to = transferee.member.name.clone();
-    Rule::Do(Stage {
+    Decision::Run(Stage {
         // Who leads when it comes to that is not known while planning, and does not matter to anyone who approves it.
         key: StageKey::new("move-leader", None),
         title: format!("move leadership from {leader} to {to}"),
         why: vec![format!("{leader}: leads and must restart")],
         impact: Impact::None,
-        before: Vec::new(),
+        preconditions: Vec::new(),
         work: Work::Cluster(ClusterStep::MoveLeader {
             from: leader.clone(),
             to,
         }),
-        settle: vec![Gate {
-            holds: Holds::Follows(leader.clone()),
+        postconditions: vec![Gate {
+            condition: Condition::NotLeader(leader.clone()),
             within: Duration::from_secs(10),
         }],
     })
 }
 
-pub(crate) fn restart_one(world: &World<'_>) -> Rule {
-    let due = due(world);
+pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
+    let due = due(context);
     let Some(member) = due.first() else {
-        return Rule::Pass;
+        return Decision::Continue;
     };
     let name = &member.member.name;
-    if !may_restart(world, name) {
-        return Rule::Pass;
+    if !may_restart(context, name) {
+        return Decision::Continue;
     }
-    let unresolved = unresolved(world.target, member.member, member.host);
+    let unresolved = unresolved(context.target, member.member, member.host);
     if !unresolved.is_empty() {
-        return Rule::Block(unresolved);
+        return Decision::Block(unresolved);
     }
-    let voters = electorate(world).len();
+    let voters = electorate(context).len();
     let outage = voters < 3;
     // A bootstrap that has not ended is not in use yet, so its last restart needs no further approval.
-    if outage && !world.allow_outage && !member.only_settles() {
+    if outage && !context.allow_outage && !member.only_settles() {
         let evidence =
             format!("{name} must restart, and with {voters} voters no quorum is left meanwhile");
-        return Rule::Block(vec![OUTAGE.error(name, evidence)]);
+        return Decision::Block(vec![OUTAGE.error(name, evidence)]);
     }
-    let steps = restart_steps(world.target, member);
-    let before = if outage {
+    let steps = restart_steps(context.target, member);
+    let preconditions = if outage {
         Vec::new()
     } else {
-        let holds = Holds::QuorumWithout {
+        let condition = Condition::QuorumWithout {
             stop: BTreeSet::from([name.clone()]),
-            members: names(world),
+            members: names(context),
         };
         vec![Gate {
-            holds,
+            condition,
             within: Duration::from_secs(30),
         }]
     };
-    Rule::Do(Stage {
+    Decision::Run(Stage {
         key: StageKey::new("roll", Some(name)),
         title: format!("restart {name}"),
         why: member
@@ -153,8 +153,8 @@ pub(crate) fn restart_one(world: &World<'_>) -> Rule {
         } else {
             Impact::Restart(name.clone())
         },
-        before,
+        preconditions,
         work: Work::Hosts(BTreeMap::from([(member.member.host.clone(), steps)])),
-        settle: after_restart(world, member),
+        postconditions: after_restart(context, member),
     })
 }

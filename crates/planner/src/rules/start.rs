@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcdup_core::host::HostId;
-use etcdup_core::stage::{Gate, Holds, HostStep, Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{Condition, Gate, HostStep, Impact, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
-use crate::identity::{Formation, Start};
-use crate::plan_context::{Rule, World};
+use crate::identity::{Bootstrap, Start};
+use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::restart::{all_seen, is_learner, restart_steps};
 
@@ -18,12 +18,12 @@ use crate::rules::restart::{all_seen, is_learner, restart_steps};
 /// A member that runs and has no leader is restarted too, where something differs that its restart would fix. All such
 /// members at once only while the others provably have no quorum; else one at a time, since one bad moment of a healthy
 /// member must not restart it together with others.
-pub(crate) fn start(world: &World<'_>) -> Rule {
+pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
     let mut started = Vec::new();
     let mut later = false;
-    for member in world
+    for member in context
         .members
         .iter()
         .filter(|member| member.process.is_none())
@@ -38,57 +38,57 @@ pub(crate) fn start(world: &World<'_>) -> Rule {
         tasks
             .entry(member.member.host.clone())
             .or_default()
-            .extend(restart_steps(world.target, member));
+            .extend(restart_steps(context.target, member));
     }
-    let stuck: Vec<(&Assessment<'_>, String)> = world.members.iter().filter_map(stuck).collect();
-    let lone = stuck.is_empty() || has_quorum_somewhere(world);
+    let stuck: Vec<(&Assessment<'_>, String)> = context.members.iter().filter_map(stuck).collect();
+    let lone = stuck.is_empty() || has_quorum_somewhere(context);
     for (member, reason) in stuck.iter().take(if lone { 1 } else { stuck.len() }) {
         if lone && !tasks.is_empty() {
             // What does not run starts first: it may be all that the others are waiting for.
             break;
         }
-        let names = unresolved(world.target, member.member, member.host);
+        let names = unresolved(context.target, member.member, member.host);
         if !names.is_empty() {
-            return Rule::Block(names);
+            return Decision::Block(names);
         }
         why.push(format!("{}: {reason}", member.member.name));
         tasks
             .entry(member.member.host.clone())
             .or_default()
-            .extend(restart_steps(world.target, member));
+            .extend(restart_steps(context.target, member));
     }
     if tasks.is_empty() {
-        return Rule::Pass;
+        return Decision::Continue;
     }
-    let (word, title) = match world.formation {
-        Formation::Unborn => ("bootstrap", "bootstrap the cluster"),
-        Formation::Forming => ("finish-bootstrap", "finish the bootstrap"),
-        Formation::Formed => ("start", "start unhealthy members"),
+    let (word, title) = match context.bootstrap {
+        Bootstrap::Pending => ("bootstrap", "bootstrap the cluster"),
+        Bootstrap::InProgress => ("finish-bootstrap", "finish the bootstrap"),
+        Bootstrap::Complete => ("start", "start unhealthy members"),
     };
     // The members that wait for these need not be healthy before they start: without them there may be no quorum.
     // Where those with data are a quorum they must serve, since their list decides about the others; where they are fewer they
     // cannot, and only run.
-    let with_data = world
+    let with_data = context
         .members
         .iter()
         .filter(|member| member.has_data())
         .count();
-    let settle = if later && with_data < world.target.topology.quorum() {
+    let postconditions = if later && with_data < context.target.topology.quorum() {
         started.iter().map(|member| listens(member)).collect()
     } else {
-        all_seen(world)
+        all_seen(context)
     };
     let one = (lone && started.is_empty())
         .then(|| stuck.first())
         .flatten();
-    Rule::Do(Stage {
+    Decision::Run(Stage {
         key: StageKey::new(word, one.map(|(member, _)| &member.member.name)),
         title: title.to_owned(),
         why,
         impact: Impact::None,
-        before: Vec::new(),
+        preconditions: Vec::new(),
         work: Work::Hosts(tasks),
-        settle,
+        postconditions,
     })
 }
 
@@ -105,10 +105,10 @@ fn stuck<'w, 'a>(member: &'w Assessment<'a>) -> Option<(&'w Assessment<'a>, Stri
 }
 
 /// Whether any member votes, or may vote as far as is known.
-fn has_quorum_somewhere(world: &World<'_>) -> bool {
-    let all = world.target.topology.members.len();
-    world.members.len() < all
-        || world
+fn has_quorum_somewhere(context: &PlanContext<'_>) -> bool {
+    let all = context.target.topology.members.len();
+    context.members.len() < all
+        || context
             .members
             .iter()
             .any(|member| member.votes || member.process.is_some() && !member.answers)
@@ -117,7 +117,7 @@ fn has_quorum_somewhere(world: &World<'_>) -> bool {
 /// The member's etcd listens on its peer port.
 fn listens(member: &Assessment<'_>) -> Gate {
     Gate {
-        holds: Holds::Listens {
+        condition: Condition::Listens {
             member: member.member.name.clone(),
             host: member.member.host.clone(),
             port: member.member.ports.peer,
@@ -128,27 +128,27 @@ fn listens(member: &Assessment<'_>) -> Gate {
 
 /// Starts what does not run of a cluster in which other members are disputed (lost or copied data), where no member serves and
 /// those with their own data are a quorum: until they serve, no advice about the others can be followed.
-pub(crate) fn start_undisputed(world: &World<'_>, disputed: &BTreeSet<String>) -> Rule {
-    let none_serves = world.members.iter().all(|member| !member.serves);
+pub(crate) fn start_undisputed(context: &PlanContext<'_>, disputed: &BTreeSet<String>) -> Decision {
+    let none_serves = context.members.iter().all(|member| !member.serves);
     let undisputed = |member: &&Assessment<'_>| {
         member.has_data() && !disputed.contains(member.member.name.as_str())
     };
-    let members: Vec<&Assessment<'_>> = world.members.iter().filter(undisputed).collect();
+    let members: Vec<&Assessment<'_>> = context.members.iter().filter(undisputed).collect();
     let stopped = || members.iter().filter(|member| member.process.is_none());
-    let quorum = world.target.topology.quorum();
-    if world.formation != Formation::Formed
+    let quorum = context.target.topology.quorum();
+    if context.bootstrap != Bootstrap::Complete
         || !none_serves
         || members.len() < quorum
         || stopped().next().is_none()
     {
-        return Rule::Pass;
+        return Decision::Continue;
     }
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
     for member in stopped() {
         tasks
             .entry(member.member.host.clone())
             .or_default()
-            .extend(restart_steps(world.target, member));
+            .extend(restart_steps(context.target, member));
     }
     let names: Vec<&str> = disputed.iter().map(String::as_str).collect();
     let why = stopped().map(|member| {
@@ -158,15 +158,15 @@ pub(crate) fn start_undisputed(world: &World<'_>, disputed: &BTreeSet<String>) -
             names.join(", ")
         )
     });
-    Rule::Do(Stage {
+    Decision::Run(Stage {
         key: StageKey::new("start-quorum", None),
         title: "start the members whose data is intact".to_owned(),
         why: why.collect(),
         impact: Impact::None,
-        before: Vec::new(),
-        settle: members
+        preconditions: Vec::new(),
+        postconditions: members
             .iter()
-            .filter(|member| !is_learner(world, member))
+            .filter(|member| !is_learner(context, member))
             .map(|member| Gate::serves(&member.member.name))
             .collect(),
         work: Work::Hosts(tasks),

@@ -4,30 +4,30 @@ use std::collections::BTreeMap;
 
 use etcdup_core::stage::{HostStep, Impact, Stage, StageKey, Work};
 
-use crate::plan_context::{Rule, World};
+use crate::plan_context::{Decision, PlanContext};
 
 /// Sets time synchronisation up on every host that has none running, those that are no members too.
-pub(crate) fn synchronise(world: &World<'_>) -> Rule {
-    let topology = &world.target.topology;
+pub(crate) fn synchronise(context: &PlanContext<'_>) -> Decision {
+    let topology = &context.target.topology;
     if topology.time.is_none() {
-        return Rule::Pass;
+        return Decision::Continue;
     }
     let without: Vec<_> = topology
         .hosts
         .keys()
         .filter(|host| {
-            let view = world.seen.host(host);
+            let view = context.seen.host(host);
             view.is_some_and(|view| view.facts.time_service.is_none())
         })
         .collect();
     if without.is_empty() {
-        return Rule::Pass;
+        return Decision::Continue;
     }
     let tasks = without
         .iter()
         .map(|host| ((*host).clone(), vec![HostStep::TimeSync]))
         .collect::<BTreeMap<_, _>>();
-    Rule::Do(Stage {
+    Decision::Run(Stage {
         key: StageKey::new("time", None),
         title: "set up time synchronisation".to_owned(),
         why: without
@@ -35,8 +35,8 @@ pub(crate) fn synchronise(world: &World<'_>) -> Rule {
             .map(|host| format!("{host}: nothing keeps its clock right"))
             .collect(),
         impact: Impact::None,
-        before: Vec::new(),
+        preconditions: Vec::new(),
         work: Work::Hosts(tasks),
-        settle: Vec::new(),
+        postconditions: Vec::new(),
     })
 }

@@ -53,7 +53,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         };
         for (side, prefix) in [("client", ""), ("peer", "peer-")] {
             let found = security(&now, prefix);
-            let desired = security(&target.wanted(member).flags, prefix);
+            let desired = security(&target.desired(member).flags, prefix);
             if found != desired {
                 let evidence = format!(
                     "{side} connections of {} {since} {found}, wanted {desired}",
@@ -109,7 +109,7 @@ fn running_flags(
     if !matches!(data, Some(DataDir::Member(_))) {
         return None;
     }
-    let file = host.files.get(&target.wanted(member).settled.path)?;
+    let file = host.files.get(&target.desired(member).settled.path)?;
     let flags = read_flags(target, file.text.as_deref()?);
     // A file without any flag is not one that starts etcd, and tells nothing of how it ran.
     (!flags.is_empty()).then_some((flags, "used"))

@@ -6,9 +6,9 @@ use etcdup_core::certificate::CertFacts;
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{AuthorityView, DataDir, HostView, Observation};
+use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
 use etcdup_core::plain::harmless;
-use etcdup_core::seen::Seen;
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::Member;
 
@@ -83,7 +83,7 @@ fn missing(target: &Target, seen: &Observation) -> Option<Finding> {
     for (member, host, ca) in with_ca(target, seen) {
         let data = host.data.get(&member.layout.data);
         let found = match host.certificates.get(&ca.path) {
-            Some(Seen::Yes(facts)) => Some(format!("the certificate of `{}`", facts.name)),
+            Some(Observed::Known(facts)) => Some(format!("the certificate of `{}`", facts.name)),
             _ if host.files.contains_key(&ca.path) => Some(ca.path.to_string()),
             _ if host.processes.contains_key(&member.name) => {
                 Some(format!("{} running", member.name))
@@ -145,7 +145,7 @@ fn mismatches(
             continue;
         }
         let Some(wanted) = wanted(ca) else { continue };
-        let found = host.certificates.get(&ca.path).and_then(Seen::yes);
+        let found = host.certificates.get(&ca.path).and_then(Observed::known);
         let other = match found {
             Some(found) => !same_ca(found, &wanted),
             None => issued_by_another(target, member, host, &wanted),
@@ -200,8 +200,8 @@ fn issued_by_another(
             }
         )
     };
-    let certificates = target.wanted(member).certificates.iter().filter(issued);
-    let found = certificates.filter_map(|artifact| host.certificates.get(&artifact.path)?.yes());
+    let certificates = target.desired(member).certificates.iter().filter(issued);
+    let found = certificates.filter_map(|artifact| host.certificates.get(&artifact.path)?.known());
     // A certificate made by openssl may have no key IDs: then names are all there is to compare.
     found.into_iter().any(|facts| {
         if facts.issuer_key_id.is_empty() || wanted.key_id.is_empty() {
@@ -220,7 +220,7 @@ fn provided_ca(target: &Target, seen: &Observation, ca: &Artifact) -> Option<Cer
         }
     };
     debug_assert!(target.topology.certificates.provided.is_some());
-    seen.sources.get(source)?.yes()?.certificate.clone()
+    seen.sources.get(source)?.known()?.certificate.clone()
 }
 
 /// Refuses to issue anything by a clock that the hosts do not share.
@@ -249,7 +249,7 @@ pub(crate) fn operator_clock(target: &Target, seen: &Observation) -> Option<Find
 /// Whether a member's certificate on its host keeps it from being reached at all, so that a new one cannot make it worse.
 pub(crate) fn is_cut_off(seen: &Observation, host: &HostView, path: &HostPath) -> bool {
     match host.certificates.get(path) {
-        Some(Seen::Yes(facts)) => facts.in_time(seen.at).is_err(),
-        Some(Seen::No(_)) | None => true,
+        Some(Observed::Known(facts)) => facts.in_time(seen.at).is_err(),
+        Some(Observed::Unknown(_)) | None => true,
     }
 }

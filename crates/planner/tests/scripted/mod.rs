@@ -8,7 +8,7 @@
 
 use etcdup_core::finding::Finding;
 use etcdup_core::observation::{HostView, MemberView, Observation};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Next, Stage};
 use etcdup_core::topology::Member;
 use etcdup_planner::Planner;
@@ -36,14 +36,14 @@ pub(crate) fn carry_out(planner: &Planner, mut seen: Observation) -> Observation
 pub(crate) fn host<'a>(seen: &'a mut Observation, member: &Member) -> &'a mut HostView {
     seen.hosts
         .get_mut(&member.host)
-        .and_then(Seen::yes_mut)
+        .and_then(Observed::known_mut)
         .unwrap()
 }
 
 pub(crate) fn view<'a>(seen: &'a mut Observation, member: &Member) -> &'a mut MemberView {
     seen.members
         .get_mut(&member.name)
-        .and_then(Seen::yes_mut)
+        .and_then(Observed::known_mut)
         .unwrap()
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn halt(planner: &Planner, seen: &mut Observation, index: usize) {
     host.processes.clear();
     host.listeners.clear();
     seen.members
-        .insert(member.name.clone(), Seen::no("it does not run"));
+        .insert(member.name.clone(), Observed::unknown("it does not run"));
 }
 
 pub(crate) fn blocked(planner: &Planner, seen: &Observation) -> Vec<Finding> {

@@ -4,7 +4,7 @@ use etcdup_core::file::Document;
 use etcdup_core::host::HostId;
 use etcdup_core::host::{Architecture, HostFacts, Init};
 use etcdup_core::observation::{AuthorityView, DataDir, Disk, HostView, Observation};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_core::topology::{Topology, resolve};
 use etcdup_planner::Planner;
@@ -33,11 +33,11 @@ pub(crate) fn bare(planner: &Planner) -> Observation {
     seen.authority = AuthorityView::Absent;
     for host in planner.topology().hosts.keys() {
         seen.hosts
-            .insert(host.clone(), Seen::Yes(host_view(planner, host)));
+            .insert(host.clone(), Observed::Known(host_view(planner, host)));
     }
     for member in &planner.topology().members {
         seen.members
-            .insert(member.name.clone(), Seen::no("it does not run"));
+            .insert(member.name.clone(), Observed::unknown("it does not run"));
     }
     seen
 }

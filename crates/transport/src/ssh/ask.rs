@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 /// Something that only a person knows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Question {
+pub enum Credential {
     /// The passphrase of a key file.
     Passphrase {
         /// The file.
@@ -27,7 +27,7 @@ pub enum Question {
 }
 
 /// Who is asked for passwords and passphrases. Called on a thread that may block.
-pub trait Ask: Send + Sync {
+pub trait Prompt: Send + Sync {
     /// The answer; `None` when there is nobody to ask.
-    fn ask(&self, question: &Question) -> Option<Zeroizing<String>>;
+    fn ask(&self, question: &Credential) -> Option<Zeroizing<String>>;
 }

@@ -10,7 +10,7 @@ use russh::keys::{self, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
-use super::ask::Question;
+use super::ask::Credential;
 use super::config::Resolved;
 use super::handler::{Client, Shared};
 use super::options::SshOptions;
@@ -51,7 +51,7 @@ pub(super) async fn log_in(
         }
     }
     if methods.contains(&MethodKind::Password) && !handle.is_closed() {
-        let question = Question::Password {
+        let question = Credential::Password {
             user: hop.user.clone(),
             host: hop.host.clone(),
         };
@@ -79,7 +79,7 @@ pub(super) async fn log_in(
     })
 }
 
-async fn ask(options: &SshOptions, question: Question) -> Option<Zeroizing<String>> {
+async fn ask(options: &SshOptions, question: Credential) -> Option<Zeroizing<String>> {
     let ask = Arc::clone(&options.ask);
     tokio::task::spawn_blocking(move || ask.ask(&question))
         .await
@@ -178,7 +178,7 @@ async fn with_file(
         Loaded::Encrypted => {
             let Some(passphrase) = ask(
                 options,
-                Question::Passphrase {
+                Credential::Passphrase {
                     file: shown.clone(),
                 },
             )

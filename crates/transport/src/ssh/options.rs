@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ask::Ask;
+use super::ask::Prompt;
 use super::config::SshHop;
 
 /// How to become root.
@@ -32,7 +32,7 @@ pub struct SshOptions {
     /// What to do with a host it does not name.
     pub unknown_hosts: UnknownHosts,
     /// Who is asked for passwords and passphrases.
-    pub ask: Arc<dyn Ask>,
+    pub ask: Arc<dyn Prompt>,
     /// How long connecting and logging in may take.
     pub connect: Duration,
     /// How long a dial may take.

@@ -22,7 +22,7 @@ pub(super) fn anonymous(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> 
                 findings.push(check.error(name, "served a read without a certificate"));
             }
             Anonymous::Refused(_) => refused += 1,
-            Anonymous::Unproven(why) => {
+            Anonymous::Inconclusive(why) => {
                 findings.push(check.warning(name, format!("could not be tried: {why}")));
             }
             Anonymous::NotTried => {}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::seen::{Cause, Seen};
+use etcdup_core::observed::{Cause, Observed};
 
 use super::evidence::Evidence;
 
@@ -44,10 +44,10 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, member) in evidence.answered() {
         match &member.hash {
-            Seen::Yes(hash) => {
+            Observed::Known(hash) => {
                 hashes.insert(*hash);
             }
-            Seen::No(unseen) => {
+            Observed::Unknown(unseen) => {
                 let finding = check.warning(name, format!("not known: {unseen}"));
                 // What could not be asked is no sign of corruption, and calls for nothing so drastic.
                 findings.push(finding.advise(match unseen.cause {
@@ -64,7 +64,7 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     if hashes.len() > 1 && compacted.len() == 1 {
         let each = evidence
             .answered()
-            .filter_map(|(name, member)| Some(format!("{name} {:08x}", member.hash.yes()?.0)));
+            .filter_map(|(name, member)| Some(format!("{name} {:08x}", member.hash.known()?.0)));
         findings.push(check.error("cluster", each.collect::<Vec<_>>().join(", ")));
     } else if hashes.len() > 1 {
         let words = "members were compacted at different revisions just now; verify again";
@@ -86,9 +86,9 @@ pub(super) fn peers(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
             .iter()
             .filter(|listed| listed.id != member.view.id);
         match &member.peers {
-            Seen::No(unseen) => findings
+            Observed::Unknown(unseen) => findings
                 .push(check.warning(name, format!("its metrics could not be read: {unseen}"))),
-            Seen::Yes(peers) => {
+            Observed::Known(peers) => {
                 for other in others {
                     pairs += 1;
                     if peers.get(&other.id).copied().unwrap_or(0) < 1 {
@@ -118,8 +118,8 @@ pub(super) fn alarms(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, member) in evidence.answered() {
         match &member.alarms {
-            Seen::Yes(alarms) => raised.extend(alarms.iter().copied()),
-            Seen::No(unseen) => {
+            Observed::Known(alarms) => raised.extend(alarms.iter().copied()),
+            Observed::Unknown(unseen) => {
                 findings.push(check.warning(name, format!("could not be read: {unseen}")));
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{ListedMember, Observation};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 use etcdup_core::topology::Topology;
 
 use crate::gather::MemberEvidence;
@@ -16,7 +16,7 @@ pub struct Evidence<'a> {
     /// What was seen of hosts.
     pub seen: &'a Observation,
     /// What members answered.
-    pub members: BTreeMap<MemberName, Seen<MemberEvidence>>,
+    pub members: BTreeMap<MemberName, Observed<MemberEvidence>>,
 }
 
 impl<'a> Evidence<'a> {
@@ -45,6 +45,6 @@ impl<'a> Evidence<'a> {
     pub(crate) fn answered(&self) -> impl Iterator<Item = (&MemberName, &MemberEvidence)> {
         self.members
             .iter()
-            .filter_map(|(name, evidence)| Some((name, evidence.yes()?)))
+            .filter_map(|(name, evidence)| Some((name, evidence.known()?)))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::seen::Seen;
+use etcdup_core::observed::Observed;
 
 use super::evidence::Evidence;
 
@@ -75,18 +75,18 @@ pub(super) fn leader(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn health(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let one = |name, member: &Seen<crate::gather::MemberEvidence>| match member {
-        Seen::No(unseen) => check.error(name, unseen.why.clone()),
-        Seen::Yes(member) => match &member.view.served {
+    let one = |name, member: &Observed<crate::gather::MemberEvidence>| match member {
+        Observed::Unknown(unseen) => check.error(name, unseen.why.clone()),
+        Observed::Known(member) => match &member.view.served {
             _ if member.view.learner => check.pass(name, "is a learner"),
-            Seen::Yes(served) => check.pass(
+            Observed::Known(served) => check.pass(
                 name,
                 format!(
                     "committed a proposal in {:.1} ms",
                     served.took.as_secs_f64() * 1000.0
                 ),
             ),
-            Seen::No(unseen) => check.error(name, unseen.why.clone()),
+            Observed::Unknown(unseen) => check.error(name, unseen.why.clone()),
         },
     };
     evidence

@@ -65,12 +65,12 @@ pub(super) fn certificates(check: &Check, evidence: &Evidence<'_>) -> Vec<Findin
         .seen
         .hosts
         .iter()
-        .filter_map(|(host, seen)| Some((host, seen.yes()?)))
+        .filter_map(|(host, seen)| Some((host, seen.known()?)))
     {
         for (path, facts) in view
             .certificates
             .iter()
-            .filter_map(|(path, facts)| Some((path, facts.yes()?)))
+            .filter_map(|(path, facts)| Some((path, facts.known()?)))
         {
             let what = format!("{path} on {host}");
             let days = facts.left(now).as_hours() / 24;
@@ -105,7 +105,7 @@ pub(super) fn clocks(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         .seen
         .hosts
         .values()
-        .filter_map(|host| host.yes())
+        .filter_map(|host| host.known())
         .map(|view| (view.facts.clock_ahead_ms, view.facts.clock_error_ms))
         .collect();
     let (Some(first), Some(last)) = (clocks.iter().min(), clocks.iter().max()) else {

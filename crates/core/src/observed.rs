@@ -1,4 +1,4 @@
-//! What was seen, and why something was not.
+//! What was observed, and why something was not.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use serde::Serialize;
 
 use crate::plain::harmless;
 
-/// Something that was looked for. Why it was not seen is evidence, and what was not seen counts as unsafe.
+/// Something that was asked for. Why it is not known is evidence, and what is not known counts as unsafe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Seen<T> {
-    /// It was seen.
-    Yes(T),
+pub enum Observed<T> {
+    /// It was observed.
+    Known(T),
     /// It was not.
-    No(Unseen),
+    Unknown(Unobserved),
 }
 
-/// Why something was not seen.
+/// Why something is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unseen {
+pub struct Unobserved {
     /// The reason, such as `connection refused`.
     pub why: String,
     /// What kind of reason that is, where it decides anything.
@@ -26,7 +26,7 @@ pub struct Unseen {
     pub cause: Cause,
 }
 
-/// A kind of reason for which something was not seen.
+/// A kind of reason for which something is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Cause {
     /// Any other.
@@ -47,55 +47,55 @@ pub enum Cause {
 }
 
 /// Nothing asked for, nothing there.
-impl<T> Default for Seen<Option<T>> {
+impl<T> Default for Observed<Option<T>> {
     fn default() -> Self {
-        Seen::Yes(None)
+        Observed::Known(None)
     }
 }
 
-impl<T> Seen<T> {
-    /// Not seen, for this reason.
+impl<T> Observed<T> {
+    /// Not known, for this reason.
     #[must_use]
-    pub fn no(why: impl Into<String>) -> Self {
-        Self::no_for(Cause::Other, why)
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self::unknown_for(Cause::Other, why)
     }
 
-    /// Not seen, since etcd's own authentication refused the question.
+    /// Not known, since etcd's own authentication refused the question.
     #[must_use]
     pub fn denied(why: impl Into<String>) -> Self {
-        Self::no_for(Cause::Denied, why)
+        Self::unknown_for(Cause::Denied, why)
     }
 
-    /// Not seen, for this reason of this kind.
+    /// Not known, for this reason of this kind.
     #[must_use]
-    pub fn no_for(cause: Cause, why: impl Into<String>) -> Self {
-        Seen::No(Unseen {
+    pub fn unknown_for(cause: Cause, why: impl Into<String>) -> Self {
+        Observed::Unknown(Unobserved {
             // Often in a host's own words.
             why: harmless(&why.into()),
             cause,
         })
     }
 
-    /// What was seen.
+    /// What was observed.
     #[must_use]
-    pub fn yes(&self) -> Option<&T> {
+    pub fn known(&self) -> Option<&T> {
         match self {
-            Seen::Yes(value) => Some(value),
-            Seen::No(_) => None,
+            Observed::Known(value) => Some(value),
+            Observed::Unknown(_) => None,
         }
     }
 
-    /// What was seen, to change it.
+    /// What was observed, to change it.
     #[must_use]
-    pub fn yes_mut(&mut self) -> Option<&mut T> {
+    pub fn known_mut(&mut self) -> Option<&mut T> {
         match self {
-            Seen::Yes(value) => Some(value),
-            Seen::No(_) => None,
+            Observed::Known(value) => Some(value),
+            Observed::Unknown(_) => None,
         }
     }
 }
 
-impl Unseen {
+impl Unobserved {
     /// Whether nothing is known, where the other causes say that what was asked for is not well.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
@@ -108,7 +108,7 @@ impl Unseen {
     }
 }
 
-impl fmt::Display for Unseen {
+impl fmt::Display for Unobserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
