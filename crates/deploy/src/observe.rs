@@ -53,9 +53,19 @@ impl Session {
         self.look(&planner, &hosts, true, &mut seen).await;
         let planner = planner.with_generation(&seen, template.as_ref())?;
         self.ask_members(planner.topology(), &mut seen).await;
+        self.catch_up(&planner, &mut seen).await;
         self.probe_peer_ports(&planner, &mut seen).await;
         self.look_up_srv(&planner, &mut seen).await;
         Ok((planner, seen))
+    }
+
+    /// Observes hosts again whose members started between the two looks, once: what then still looks lost is lost.
+    pub(crate) async fn catch_up(&self, planner: &Planner, seen: &mut Observation) {
+        let late = planner.hosts_to_observe_again(seen);
+        if !late.is_empty() {
+            self.look(planner, &late, false, seen).await;
+            self.ask_members(planner.topology(), seen).await;
+        }
     }
 
     /// The topology; a host is asked first only where a name or address comes from it.

@@ -168,6 +168,7 @@ impl Session {
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.look(planner, &hosts, false, &mut seen).await;
         self.ask_members(planner.topology(), &mut seen).await;
+        self.catch_up(planner, &mut seen).await;
         seen.at = jiff::Timestamp::now();
         let members = &planner.topology().members;
         let approval = Approval::of(&plan.forecast.stages, members);

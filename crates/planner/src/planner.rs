@@ -14,7 +14,7 @@ use crate::identity::bootstrap;
 use crate::lists::{converge, reset};
 use crate::predict::predict;
 use crate::preflight;
-use crate::questions::queries;
+use crate::questions::{hosts_to_observe_again, queries};
 use crate::rules::{conflict, operator, roll, transition, trust};
 use crate::target::{DesiredFiles, Target};
 
@@ -97,6 +97,12 @@ impl Planner {
     #[must_use]
     pub fn queries(&self, host: &HostId, provided: &[CertFacts], measure: bool) -> Vec<Query> {
         queries(&self.target, host, provided, measure)
+    }
+
+    /// Hosts to observe again before anything is decided, since their members started while others were asked.
+    #[must_use]
+    pub fn hosts_to_observe_again(&self, seen: &Observation) -> Vec<HostId> {
+        hosts_to_observe_again(&self.target, seen)
     }
 
     /// What to do next.

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::file::{Binaries, Download, ProvidedFrom, RuntimeKind};
 use etcdup_core::host::HostId;
-use etcdup_core::observation::Query;
+use etcdup_core::observation::{DataDir, Observation, Query};
 use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::runner::Runner;
 use etcdup_core::stage::Content;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_core::url::Address;
 
+use crate::identity::{has_started, serving};
 use crate::target::Target;
 
 /// Tools of the host contract.
@@ -140,6 +141,30 @@ fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
         member: member.name.clone(),
     }));
     asked
+}
+
+/// Hosts to observe again before anything is decided: their members started after the hosts were observed, and before the
+/// members were asked. The list says that they have started while the directory still looks empty, which together would
+/// read as lost data.
+pub(crate) fn hosts_to_observe_again(target: &Target, seen: &Observation) -> Vec<HostId> {
+    let Some(view) = serving(seen) else {
+        return Vec::new();
+    };
+    let late = |member: &&Member| {
+        let url = target.topology.peer_url(member).to_string();
+        let mut listed = view.listed.iter();
+        let has_started =
+            listed.any(|listed| listed.peer_urls.contains(&url) && has_started(seen, listed));
+        let looks_new = seen.host(&member.host).is_some_and(|host| {
+            let data = host.data.get(&member.layout.data);
+            !host.processes.contains_key(&member.name)
+                && matches!(data, Some(DataDir::Absent | DataDir::Empty))
+        });
+        has_started && looks_new
+    };
+    let members = target.topology.members.iter().filter(late);
+    let hosts: BTreeSet<HostId> = members.map(|member| member.host.clone()).collect();
+    hosts.into_iter().collect()
 }
 
 /// Members' names, and with provided certificates theirs too, with members' addresses in reverse: what etcd's own rule

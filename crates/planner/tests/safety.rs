@@ -288,6 +288,24 @@ fn missed(head: &str) -> (Planner, Observation) {
     (planner, seen)
 }
 
+/// A member that starts between the look at its host and the questions to the others is no lost one: its host is observed
+/// again, and only what then still looks empty is lost.
+#[test]
+fn a_member_that_started_between_two_looks_is_looked_at_again() {
+    for head in RUNTIMES {
+        let (planner, mut seen) = missed(head);
+        assert!(planner.hosts_to_observe_again(&seen).is_empty());
+        let member = planner.topology().members[2].clone();
+        for view in seen.members.values_mut().filter_map(Observed::known_mut) {
+            view.listed[2].client_urls = vec!["https://10.0.0.3:2379".to_owned()];
+        }
+        let again = planner.hosts_to_observe_again(&seen);
+        assert_eq!(again, vec![member.host.clone()]);
+        // It still is empty then: the member had data, and has none.
+        assert_eq!(ids(&blocked(&planner, &seen)), ["member-lost-data"]);
+    }
+}
+
 /// B7, F1: one member missed the bootstrap, and the next run finishes it, as new.
 #[test]
 fn a_bootstrap_that_one_member_missed_is_finished() {
