@@ -1,10 +1,10 @@
-//! Every check, hazard and error in one place, for `etcdup explain` and the generated pages.
+//! Every check, known issue, error and rule in one place, for `etcdup explain` and the generated pages.
 
 use crate::error::ERRORS;
 use etcdup_core::finding::Check;
 use etcdup_core::known_issue::ADVISORIES;
 use etcdup_core::lint::LINTS;
-use etcdup_planner::PLANNER_CHECKS;
+use etcdup_planner::{CONVERGE, PLANNER_CHECKS, RuleRow};
 use etcdup_verify::VERIFY_CHECKS;
 use std::fmt::Write;
 
@@ -28,6 +28,7 @@ pub fn pages() -> Vec<Page> {
         .chain(&VERIFY_CHECKS)
         .chain(ERRORS)
         .map(page)
+        .chain(CONVERGE.iter().enumerate().map(rule_page))
         .collect();
     pages.sort_by_key(|page| page.id);
     pages
@@ -36,7 +37,7 @@ pub fn pages() -> Vec<Page> {
 fn page(check: &Check) -> Page {
     let mut text = format!("{}\n\nWhat to do: {}.\n", check.about, check.advice);
     if check.id == "version-hazard" {
-        text.push_str("\nKnown hazards:\n");
+        text.push_str("\nKnown issues:\n");
         for row in ADVISORIES {
             let fixed = if row.fixed == u64::MAX {
                 "not fixed".to_owned()
@@ -55,6 +56,18 @@ fn page(check: &Check) -> Page {
         id: check.id,
         title: check.title,
         text,
+    }
+}
+
+fn rule_page((index, row): (usize, &RuleRow)) -> Page {
+    let place = format!("rule {} of {} of `etcdup apply`", index + 1, CONVERGE.len());
+    Page {
+        id: row.id,
+        title: row.about,
+        text: format!(
+            "This is {place}. The first that has something to do decides the next stage.\n\n{}\n",
+            row.why
+        ),
     }
 }
 

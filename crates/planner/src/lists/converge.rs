@@ -19,6 +19,8 @@ pub struct RuleRow {
     pub id: &'static str,
     /// What it does, in a line.
     pub about: &'static str,
+    /// Why it is asked at this place, and what it never does.
+    pub why: &'static str,
     decide: fn(&PlanContext<'_>) -> Decision,
 }
 
@@ -31,71 +33,99 @@ pub const CONVERGE: &[RuleRow] = &[
     RuleRow {
         id: "conflict",
         about: "refuse what belongs to another cluster, and what a start would destroy",
+        why: "Comes first: nothing may be written where data is another cluster's, lost or copied, where the \
+              CA, the version or the transport security cannot follow what runs, or where preflight fails. \
+              Where only single members are disputed and the others with their own data are a quorum, those \
+              are started first, since no advice about the rest can be followed before.",
         decide: conflict,
     },
     RuleRow {
         id: "time",
         about: "set up time synchronization, since certificates and leases depend on clocks",
+        why: "Comes before anything is issued: certificates are dated by clocks, and etcd's leases expire by \
+              them.",
         decide: time::synchronise,
     },
     RuleRow {
         id: "operator-clock",
         about: "issue nothing by a clock that the hosts do not share",
+        why: "Comes before the CA and every certificate: a certificate that is not valid yet on the hosts \
+              locks members and clients out.",
         decide: operator::clock,
     },
     RuleRow {
         id: "ca",
         about: "create the CA of a cluster that has none",
+        why: "Comes before the files that carry its certificate. Never where a host has a CA certificate or a \
+              member runs.",
         decide: operator::authority,
     },
     RuleRow {
         id: "clients",
         about: "issue the client certificates that the file names",
+        why: "Comes before members are asked with the certificate that it may issue.",
         decide: operator::clients,
     },
     RuleRow {
         id: "record",
         about: "record on its host that a member was healthy, before anything else can stop it",
+        why: "Comes before anything that could stop a member: the host record then knows that the cluster is \
+              bootstrapped, whatever happens to its disks.",
         decide: record::of_forming,
     },
     RuleRow {
         id: "install",
         about: "write what a member needs before it can start",
+        why: "Comes before any start; all hosts side by side, since nothing of it is seen by a running \
+              member.",
         decide: install::install,
     },
     RuleRow {
         id: "start",
         about: "start members that do not run, and restart those that only a restart can help",
+        why: "All members that do not run start together: etcd is ready only once it has joined a quorum. \
+              Members that run are restarted here only if they have no leader, and one at a time unless the \
+              others provably have no quorum.",
         decide: start::start,
     },
     RuleRow {
         id: "refresh-files",
         about: "write files that need no restart",
+        why: "Comes before any wait: a missing file may be why a member is unhealthy. etcd reads these files \
+              again by itself.",
         decide: files::refresh_files,
     },
     RuleRow {
         id: "renew",
         about: "replace the certificates of running members, one member at a time",
+        why: "One member at a time with all healthy in between: a wrong certificate would cut off every \
+              member at once.",
         decide: files::renew,
     },
     RuleRow {
         id: "wait",
         about: "wait for running members to become healthy",
+        why: "Comes before any restart of a healthy member: one that is on its way up counts for the quorum \
+              only when it has arrived.",
         decide: wait::wait,
     },
     RuleRow {
         id: "move-leader",
         about: "move leadership away before the leader restarts",
+        why: "Only when the leader is the last to restart: every other order would elect twice.",
         decide: roll::move_leader,
     },
     RuleRow {
         id: "roll",
         about: "restart members one at a time, followers first",
+        why: "One member at a time, each only while the cluster's own voters without it are a quorum; asked \
+              again just before.",
         decide: roll::restart_one,
     },
     RuleRow {
         id: "left",
         about: "report hosts that are unreachable and restarts that wait for them",
+        why: "Comes last: what cannot be done keeps nothing else from being done.",
         decide: left,
     },
 ];
