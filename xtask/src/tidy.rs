@@ -2,6 +2,7 @@
 //! pull in, what the scripts hold.
 
 mod circles;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,6 +69,7 @@ pub(crate) fn run() -> Outcome {
     for directory in sources()? {
         circles::find(&directory, &mut faults)?;
     }
+    words::find(&files()?, &mut faults)?;
     one_tls_stack(&mut faults)?;
     host_scripts(&mut faults)?;
     if faults.is_empty() {

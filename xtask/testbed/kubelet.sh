@@ -1,6 +1,6 @@
 #!/bin/bash
 # A stand-in for a kubelet, inside a host: podman runs every file of the manifest directory whose name begins with no dot. A changed
-# file's pod is stopped, then made anew; a removed file's is stopped; a container that ends is started again, later each time.
+# file's pod is stopped, then recreated; a removed file's is stopped; a container that ends is started again, later each time.
 # Of two files with one pod's name the second waits, as in a kubelet. Stopping this service leaves the pods running.
 # Not as a kubelet: no probes (upstream's image has no curl, and podman would run it inside), no resources (no controllers in
 # cgroup 2 on this machine), `ports:` is dropped (podman refuses it with hostNetwork). Block style YAML, one container per pod.

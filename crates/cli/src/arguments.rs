@@ -377,7 +377,7 @@ pub(crate) enum Pki {
         /// The organisation
         #[arg(long)]
         organization: Option<String>,
-        /// How many days it is good for
+        /// How many days it is valid for
         #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
         days: u32,
         /// Where to write NAME.crt and NAME.key; beside the CA when not given

@@ -13,7 +13,7 @@ pub enum Verdict {
     Pass,
     /// Worth knowing, nothing to stop for.
     Warning,
-    /// Nothing goes on before this is mended.
+    /// Nothing goes on before this is fixed.
     Error,
 }
 

@@ -130,6 +130,6 @@ pub enum Next {
     Stage(Box<Stage>),
     /// Nothing: the goal is reached.
     Done,
-    /// Nothing can be done before these are mended.
+    /// Nothing can be done before these are fixed.
     Blocked(Vec<crate::finding::Finding>),
 }

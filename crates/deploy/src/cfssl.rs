@@ -13,7 +13,7 @@ pub(crate) const CFSSL: Check = Check {
     title: "a file of cfssl's cannot be used",
     about: "[certificates.cfssl] names JSON files as cfssl reads them: requests for the CA and for members, and the signing \
             policy. One is not there, is not such JSON, or asks for what a member cannot use.",
-    advice: "mend the file; `cfssl print-defaults csr` shows the form",
+    advice: "fix the file; `cfssl print-defaults csr` shows the form",
 };
 
 /// Reads what `[certificates.cfssl]` names.

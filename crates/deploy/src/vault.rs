@@ -393,7 +393,7 @@ impl Vault {
         }
     }
 
-    /// How long the CA itself is still good for, in days.
+    /// How long the CA itself is still valid for, in days.
     #[must_use]
     pub fn days_left(&self, now: Timestamp) -> Option<i64> {
         let authority = self.authority.as_ref()?;
@@ -405,7 +405,7 @@ impl Vault {
         self.pairs.clear();
     }
 
-    /// A client's certificate and key beside the CA: those that are there and still do, else issued anew.
+    /// A client's certificate and key beside the CA: those that are there and still do, else reissued.
     ///
     /// # Errors
     /// As [`Vault::issue_client`].
@@ -479,7 +479,7 @@ impl Vault {
             .is_some_and(|(_, _, until)| now < *until);
         if !fresh {
             let (certificate, key) = self.operator_pair(now)?;
-            // Good for an hour; a session that lives longer gets another in time.
+            // Valid for an hour; a session that lives longer gets another in time.
             self.operator = Some((certificate, key, now + jiff::SignedDuration::from_mins(50)));
         }
         let client = self

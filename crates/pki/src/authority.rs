@@ -31,7 +31,7 @@ pub struct AuthorityRequest {
     pub subject: Subject,
     /// Its key's algorithm.
     pub algorithm: Algorithm,
-    /// How many days it is good for.
+    /// How many days it is valid for.
     pub days: u32,
 }
 
@@ -48,7 +48,7 @@ pub struct Issued {
 const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
 
 impl Authority {
-    /// Makes an authority that is good for this many days, with a fresh key or the one given.
+    /// Makes an authority that is valid for this many days, with a fresh key or the one given.
     ///
     /// # Errors
     /// When the key or the certificate cannot be made.

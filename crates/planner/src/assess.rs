@@ -17,11 +17,11 @@ pub(crate) const DRIFT: Check = Check {
     id: "drift",
     title: "a host differs from the topology",
     about: "A file, a mode, an owner, a certificate, a binary or a flag of a running member is not what the file says. \
-            `etcdup plan` shows each difference, `etcdup apply` mends it, one member at a time where a restart is needed.",
+            `etcdup plan` shows each difference, `etcdup apply` fixes it, one member at a time where a restart is needed.",
     advice: "run `etcdup plan`, then `etcdup apply`",
 };
 
-/// What mending a difference costs.
+/// What fixing a difference costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cost {
     /// Nothing that etcdup can fix: it is reported, and no stage comes of it.
@@ -41,7 +41,7 @@ pub struct Difference {
     pub what: String,
     /// How.
     pub why: String,
-    /// What mending it costs.
+    /// What fixing it costs.
     pub cost: Cost,
 }
 
@@ -282,7 +282,7 @@ fn recorded(host: &HostView, artifact: &Artifact, found: &FileView) -> Option<St
         .then(|| "was modified outside etcdup".to_owned())
 }
 
-/// A certificate and its key are made together, so when one is made anew the other is too. A file that only has a wrong
+/// A certificate and its key are made together, so when one is reissued the other is too. A file that only has a wrong
 /// mode or owner is written again from scratch as well, for its content never leaves the host.
 fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artifact, Difference)>) {
     let touched: Vec<CertRequest> = files

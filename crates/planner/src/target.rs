@@ -153,7 +153,7 @@ impl DesiredFiles {
         &self.fresh_sum
     }
 
-    /// Whether a start file tells that its cluster was still forming: a template may say `new` for ever, which tells nothing.
+    /// Whether a start file tells that its cluster was still forming: a template may say `new` permanently, which tells nothing.
     pub(crate) fn says_forming(&self, sha256: &str, path: &HostPath) -> bool {
         self.is_fresh(sha256) && self.sum(path) != Some(sha256)
     }

@@ -223,7 +223,7 @@ proptest! {
         }
     }
 
-    /// With hosts unseen no cluster is begun, and one that has formed is looked after only where most hosts answer: what
+    /// With hosts unseen no cluster is begun, and one that has formed is managed only where most hosts answer: what
     /// is unseen is not touched, no quorum is spent, and the end names the hosts that are away.
     #[test]
     fn what_is_unseen_is_not_touched(

@@ -65,7 +65,7 @@ impl UnitTemplate {
             ),
             (
                 says_new,
-                "it says initial-cluster-state=new for ever: a lone member that loses its disk would boot a fresh, empty \
+                "it says initial-cluster-state=new permanently: a lone member that loses its disk would boot a fresh, empty \
                  cluster (kubespray issue 13261); use ${ETCD_INITIAL_CLUSTER_STATE} or {{ exec }}",
             ),
             (

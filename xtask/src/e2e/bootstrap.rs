@@ -110,7 +110,7 @@ fn plain_http_on_loopback(context: &Context) -> Outcome {
         "ETCDCTL_API=3 etcdctl --endpoints http://127.0.0.1:2379 endpoint health",
     )?;
     said.exits(0)?.says("is healthy")?;
-    // The same on an address of the network is refused unless it is said out loud.
+    // The same on an address of the network is refused unless it is said explicitly.
     lab.edit("address = \"127.0.0.1\"", "")?;
     lab.etcdup(&["check"])?
         .exits(4)?

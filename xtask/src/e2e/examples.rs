@@ -86,7 +86,7 @@ impl Drop for Mirror {
     }
 }
 
-/// Certificates as a person makes them: a CA, and one certificate good for these names, beside the topology file.
+/// Certificates as a person makes them: a CA, and one certificate valid for these names, beside the topology file.
 pub(super) fn by_hand(lab: &Lab, name: &str, sans: &str) -> Outcome {
     lab.write(
         "make.sh",
@@ -160,7 +160,7 @@ fn one_vps(context: &Context) -> Outcome {
         .exits(0)?
         .says("unit-template-weak")?
         .says("etcd runs as root")?
-        .says("initial-cluster-state=new for ever")?;
+        .says("initial-cluster-state=new permanently")?;
     lab.etcdup(&["plan"])?
         .exits(0)?
         .says("+   --name control-plane-1 \\")?
@@ -226,7 +226,7 @@ fn lab_node(context: &Context) -> Outcome {
         format!("modes are {}", modes.out),
     )?;
     lab.nothing_to_do()?;
-    // A file that is changed there is drift, mended without a restart.
+    // A file that is changed there is drift, fixed without a restart.
     lab.on(1, "echo more >> /etc/etcd/ca.crt")?.exits(0)?;
     let before = lab.on(1, "pidof etcd")?.out;
     lab.apply()?.says("/etc/etcd/ca.crt differs from ca.crt")?;

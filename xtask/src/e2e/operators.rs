@@ -75,7 +75,7 @@ fn frozen_is_taken_over(context: &Context) -> Outcome {
     )
 }
 
-/// Two begin at the same moment on the same three hosts: they do not wait for each other for ever, and what comes of it
+/// Two begin at the same moment on the same three hosts: they do not wait for each other forever, and what comes of it
 /// is one whole cluster.
 fn both_at_once(context: &Context) -> Outcome {
     let lab = context.lab(3)?;

@@ -10,7 +10,7 @@ pub(super) const ALL: &[Scenario] = &[
     ("time-synchronisation", time_synchronisation),
 ];
 
-/// Three members in kubeadm's shape from an image archive: formed, changed one at a time, mended, reset.
+/// Three members in kubeadm's shape from an image archive: formed, changed one at a time, repaired, reset.
 fn static_pods(context: &Context) -> Outcome {
     let (lab, image) = context.pods(3)?;
     lab.topology(

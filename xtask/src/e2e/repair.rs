@@ -173,7 +173,7 @@ fn stopped_member_is_started(context: &Context) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 
-/// With one host of three away the others are looked after as far as a quorum allows, and the end says what waits.
+/// With one host of three away the others are managed as far as a quorum allows, and the end says what waits.
 fn one_host_away(context: &Context) -> Outcome {
     let lab = context.three("")?;
     lab.power("kill", 3)?;
@@ -189,7 +189,7 @@ fn one_host_away(context: &Context) -> Outcome {
     )?;
     ensure(
         mode.out == "640\nenabled\n",
-        format!("m1 was not mended: {}", mode.out),
+        format!("m1 was not repaired: {}", mode.out),
     )?;
     // A restart would leave one of three: it waits.
     lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;

@@ -31,7 +31,7 @@ fn nothing_is_taken(context: &Context) -> Outcome {
     )?
     .exits(0)?;
     refused(&["apply", "--yes"], "ca-mismatch")?;
-    // Without the key: what needs no issuing is still looked after, with a client certificate that exists.
+    // Without the key: what needs no issuing is still managed, with a client certificate that exists.
     lab.inside("rm -rf pki && mv pki.away pki")?.exits(0)?;
     lab.etcdup(&["env"])?.exits(0)?;
     lab.inside("mv pki/prod/ca.key ca.key.away")?.exits(0)?;

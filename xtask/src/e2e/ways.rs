@@ -161,7 +161,7 @@ fn data_on_a_disk_of_its_own(context: &Context) -> Outcome {
     )
 }
 
-/// A certificate with less than a third of its life left is made anew, without a restart.
+/// A certificate with less than a third of its life left is reissued, without a restart.
 fn renewal_in_the_last_third(context: &Context) -> Outcome {
     let lab = context.three("")?;
     lab.etcdup(&["plan"])?.exits(0)?.says("No changes")?;

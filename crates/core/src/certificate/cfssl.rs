@@ -14,13 +14,13 @@ pub struct CfsslRequest {
     /// The common name.
     #[serde(rename = "CN")]
     pub name: String,
-    /// The names and addresses it is good for.
+    /// The names and addresses it is valid for.
     pub hosts: Vec<String>,
     /// The key.
     pub key: Option<CfsslKey>,
     /// The rest of the subject; only the first counts.
     pub names: Vec<CfsslName>,
-    /// How long a CA is good for.
+    /// How long a CA is valid for.
     pub ca: Option<CfsslAuthority>,
 }
 
@@ -47,7 +47,7 @@ pub struct CfsslName {
     unit: Option<String>,
 }
 
-/// How long a CA is good for.
+/// How long a CA is valid for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct CfsslAuthority {
     expiry: String,
@@ -80,7 +80,7 @@ pub struct Cfssl {
     pub authority: Option<CfsslRequest>,
     /// The request of the members.
     pub member: Option<CfsslRequest>,
-    /// How long members' certificates are good for, in hours.
+    /// How long members' certificates are valid for, in hours.
     pub hours: Option<u32>,
 }
 
@@ -116,7 +116,7 @@ impl CfsslRequest {
         }
     }
 
-    /// How long a CA is good for, in days; five years as cfssl has it.
+    /// How long a CA is valid for, in days; five years as cfssl has it.
     ///
     /// # Errors
     /// When the expiry is no duration.
@@ -143,7 +143,7 @@ impl CfsslRequest {
 }
 
 impl CfsslConfig {
-    /// How long certificates of a profile are good for, in hours.
+    /// How long certificates of a profile are valid for, in hours.
     ///
     /// # Errors
     /// When there is no such profile, its expiry is no duration, or members could not use its certificates.

@@ -15,13 +15,13 @@ pub struct CertFacts {
     pub name: String,
     /// The issuer's common name.
     pub issuer: String,
-    /// The names and addresses it is good for. Those that are neither are in `other_sans`.
+    /// The names and addresses it is valid for. Those that are neither are in `other_sans`.
     pub sans: BTreeSet<Address>,
     /// SANs of another kind, or unreadable ones.
     pub other_sans: Vec<String>,
-    /// Good for a server.
+    /// Valid as a server certificate.
     pub server: bool,
-    /// Good for a client.
+    /// Valid as a client certificate.
     pub client: bool,
     /// It is a CA.
     pub authority: bool,
@@ -46,12 +46,12 @@ pub enum Mismatch {
         /// Who did.
         found: String,
     },
-    /// It is good for other names.
-    #[error("good for {found}, not for {expected}")]
+    /// It is valid for other names.
+    #[error("valid for {found}, not for {expected}")]
     Sans {
         /// What is wanted and missing.
         expected: String,
-        /// What it is good for.
+        /// What it is valid for.
         found: String,
     },
     /// It lacks a key usage.

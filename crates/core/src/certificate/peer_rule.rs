@@ -17,12 +17,12 @@ pub struct Lookups {
 /// Why a peer's certificate would be refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the certificate of {subject} is good for {presented}; a peer sees it come from {address} and refuses it"
+    "the certificate of {subject} is valid for {presented}; a peer sees it come from {address} and refuses it"
 )]
 pub struct PeerRefusal {
     /// The certificate's common name.
     pub subject: String,
-    /// What it is good for.
+    /// What it is valid for.
     pub presented: String,
     /// The address that the peer connects from.
     pub address: IpAddr,

@@ -26,7 +26,7 @@ pub enum Algorithm {
 #[serde(rename_all = "kebab-case")]
 pub enum Usage {
     /// A member towards clients. etcd's gRPC gateway uses this certificate as a client of the member itself
-    /// (etcd issue 9785), so it is good for both.
+    /// (etcd issue 9785), so it is valid for both.
     Server,
     /// A member towards its peers: server and client.
     Peer,
@@ -35,7 +35,7 @@ pub enum Usage {
 }
 
 impl Usage {
-    /// Whether the certificate must be good for a server.
+    /// Whether the certificate must be valid as a server certificate.
     #[must_use]
     pub fn serves(self) -> bool {
         matches!(self, Usage::Server | Usage::Peer)
@@ -87,11 +87,11 @@ pub struct CertRequest {
     pub subject: Subject,
     /// What it is for.
     pub usage: Usage,
-    /// The names and addresses it is good for.
+    /// The names and addresses it is valid for.
     pub sans: BTreeSet<Address>,
     /// The key's algorithm.
     #[serde(skip)]
     pub algorithm: Algorithm,
-    /// How long it is good for, in hours.
+    /// How long it is valid for, in hours.
     pub hours: u32,
 }

@@ -211,7 +211,7 @@ pub struct Security {
     pub loopback: bool,
     /// Listen there for plain HTTP.
     pub loopback_http: bool,
-    /// Says out loud that plain HTTP may be reached from the network.
+    /// Explicitly allows that plain HTTP may be reached from the network.
     pub allow_plain: bool,
 }
 
@@ -325,7 +325,7 @@ pub struct MemberSpec {
     /// The address to listen on, when `address` is a name or not the host's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<ListenSpec>,
-    /// More names and addresses that certificates are good for.
+    /// More names and addresses that certificates are valid for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub names: Vec<Address>,

@@ -56,7 +56,7 @@ impl FlagSource {
         read
     }
 
-    /// From environment variables; those that do not start with `ETCD_` are passed over.
+    /// From environment variables; those that do not start with `ETCD_` are ignored.
     pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> ReadBack {
         let mut read = ReadBack::default();
         for (name, value) in variables {

@@ -132,7 +132,7 @@ fn members_of_one_host_need_their_own_ports() {
 }
 
 #[test]
-fn plain_http_on_the_network_must_be_said_out_loud() {
+fn plain_http_on_the_network_must_be_allowed_explicitly() {
     let plain = "[security]\nclient = \"plain\"\n";
     assert_eq!(ids(&findings(plain, &three())), ["plain-exposed"]);
     assert_eq!(
@@ -144,7 +144,7 @@ fn plain_http_on_the_network_must_be_said_out_loud() {
 }
 
 #[test]
-fn what_is_not_done_yet_is_never_passed_over() {
+fn what_is_not_done_yet_is_never_ignored() {
     let found = findings(
         "runtime = \"static-pod\"",
         "[[member]]\nname = \"a\"\nhost = { vagrant = \"a\" }\nabsent = true\n",

@@ -157,7 +157,7 @@ pub(super) const SYSTEM_PATH: Check = Check {
 pub(super) const UNKNOWN_FLAG: Check = Check {
     id: "unknown-flag",
     title: "a flag that no etcd has",
-    about: "etcd refuses to start with an unknown flag. As a variable it would be passed over in silence (etcd issue 11298).",
+    about: "etcd refuses to start with an unknown flag. As a variable it would be ignored in silence (etcd issue 11298).",
     advice: "`etcdup flags` lists the flags of the version",
 };
 

@@ -71,7 +71,7 @@ pub struct Member {
     pub address: Address,
     /// The address it listens on.
     pub listen: IpAddr,
-    /// More names its certificates are good for.
+    /// More names its certificates are valid for.
     pub names: Vec<Address>,
     /// The login user's home on its host, where the file asks for it.
     pub home: Option<String>,

@@ -53,7 +53,7 @@ fn a_member_without_a_name_needs_its_host() {
 }
 
 #[test]
-fn a_server_certificate_is_good_for_loopback_and_a_peers_is_not() {
+fn a_server_certificate_is_valid_for_loopback_and_a_peers_is_not() {
     let topology = topology("");
     let certificates = topology.certificates(&topology.members[0]);
     let sans = |index: usize| crate::certificate::format_sans(&certificates[index].1.sans);

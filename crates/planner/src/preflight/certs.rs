@@ -249,7 +249,7 @@ fn served(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
             topology.client_url(fresh.member)
         };
         let evidence = format!(
-            "the {role} certificate is good for {}, so whoever connects to {url} refuses it",
+            "the {role} certificate is valid for {}, so whoever connects to {url} refuses it",
             format_sans(&facts.sans)
         );
         findings.push(

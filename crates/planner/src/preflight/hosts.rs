@@ -15,7 +15,7 @@ pub const HOST_UNSEEN: Check = Check {
     id: "host-unseen",
     title: "a host could not be looked at",
     about: "What is unseen is not touched. No cluster is begun while a host of the file is unseen; one that has formed is \
-            looked after on the hosts that answer, where they are most of them and a quorum stays.",
+            managed on the hosts that answer, where they are most of them and a quorum stays.",
     advice: "see that the host is up and that you reach it with ssh; then run again",
 };
 pub(super) const HOST_TOOLS: Check = Check {
@@ -179,8 +179,8 @@ pub(super) fn clocks(target: &Target, seen: &Observation, findings: &mut Vec<Fin
             let view = seen.host(host);
             view.is_some_and(|view| view.facts.time_service.is_none())
         };
-        let mended = target.topology.time.is_some() && [first.0, last.0].into_iter().any(without);
-        let finding = if mended {
+        let is_fixed = target.topology.time.is_some() && [first.0, last.0].into_iter().any(without);
+        let finding = if is_fixed {
             CLOCKS.warning(last.0, evidence)
         } else {
             CLOCKS.error(last.0, evidence)

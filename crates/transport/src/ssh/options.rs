@@ -46,6 +46,6 @@ pub enum UnknownHosts {
     Refuse,
     /// Accept it and write its key down.
     AcceptNew,
-    /// Accept any key, as Vagrant does for machines that are made anew all the time.
+    /// Accept any key, as Vagrant does for machines that are recreated all the time.
     AcceptAny,
 }

@@ -15,7 +15,7 @@ pub struct Certificates {
     pub authority: Authority,
     /// The algorithm of the keys made.
     pub algorithm: Algorithm,
-    /// How many days a member's certificate is good for. It is renewed when a third of that is left.
+    /// How many days a member's certificate is valid for. It is renewed when a third of that is left.
     #[schemars(range(min = 1, max = 36500))]
     pub days: u32,
     /// One certificate for both planes of a member instead of two.
@@ -48,7 +48,7 @@ pub struct CfsslFiles {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub member: Option<Utf8PathBuf>,
-    /// The signing policy, `ca-config.json`: how long certificates are good for.
+    /// The signing policy, `ca-config.json`: how long certificates are valid for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub config: Option<Utf8PathBuf>,
@@ -91,7 +91,7 @@ pub struct Authority {
     /// A command that prints the CA's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_command: Option<Vec<String>>,
-    /// How many days a CA that is made is good for.
+    /// How many days a CA that is made is valid for.
     #[schemars(range(min = 1, max = 36500))]
     pub days: u32,
 }
