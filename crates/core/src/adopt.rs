@@ -1,4 +1,4 @@
-//! From what runs to a topology file that says the same: for clusters that somebody else made.
+//! From a running cluster to the topology file that describes it: for clusters that etcdup did not create.
 
 mod read;
 mod write;

@@ -204,7 +204,7 @@ impl Session {
             }
             leases.held()?;
             if !stage.stops(members).is_empty() {
-                // MemberTarget of the hosts, not of our own clock: this process may have been suspended.
+                // Asked of the hosts, not of our own clock: this process may have been suspended.
                 leases.check().await?;
             }
             let index = plan.forecast.position(&stage.key);

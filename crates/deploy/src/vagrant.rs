@@ -1,4 +1,4 @@
-//! Vagrant machines: an SSH target each, which `vagrant ssh-config` names. MemberTarget once for all, since every call takes long.
+//! Vagrant machines: an SSH target each, which `vagrant ssh-config` names. Asked once for all, since every call takes long.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,14 +63,14 @@ pub(crate) async fn machines(
     for name in names {
         let machine = asked
             .remove(name)
-            .ok_or_else(|| last_stderr_line(name, &states));
+            .ok_or_else(|| why_unavailable(name, &states));
         machines.insert(name.clone(), machine);
     }
     machines
 }
 
 /// Why a machine cannot be reached, in words of its own.
-fn last_stderr_line(name: &str, states: &BTreeMap<String, String>) -> String {
+fn why_unavailable(name: &str, states: &BTreeMap<String, String>) -> String {
     match states.get(name).map(String::as_str) {
         None => {
             let names: Vec<&str> = states.keys().map(String::as_str).collect();
@@ -212,8 +212,8 @@ mod tests {
     fn each_state_has_its_own_words() {
         let text = "1,master1,metadata,provider,docker\n1,master1,state,running\n1,master2,state,not_created\n1,master3,state,host_state\n";
         let states = states(text);
-        assert!(last_stderr_line("master2", &states).contains("is not created yet"));
-        assert!(last_stderr_line("master3", &states).contains("is not running (host state)"));
-        assert!(last_stderr_line("master9", &states).contains("it has master1, master2, master3"));
+        assert!(why_unavailable("master2", &states).contains("is not created yet"));
+        assert!(why_unavailable("master3", &states).contains("is not running (host state)"));
+        assert!(why_unavailable("master9", &states).contains("it has master1, master2, master3"));
     }
 }

@@ -29,7 +29,7 @@ pub struct OperatorPair {
     pub own: Option<(PathBuf, PathBuf)>,
 }
 
-/// Condition the authority for a run.
+/// Loads the CA and issues certificates during a run.
 pub struct Vault {
     spec: Spec,
     base: PathBuf,

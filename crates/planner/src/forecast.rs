@@ -24,7 +24,7 @@ pub enum Ending {
     Done,
     /// Something stands in the way.
     Blocked(Vec<Finding>),
-    /// A stage would come again without having had its effect: a fault of the target.
+    /// A stage would come again without having had its effect: a fault of the planner.
     Loop(StageKey),
 }
 

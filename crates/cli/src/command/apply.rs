@@ -17,7 +17,7 @@ pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
     let goal = Goal::Converge {
         allow_outage: arguments.allow_outage,
     };
-    let approve = Approve::Credential {
+    let approve = Approve::Question {
         yes: arguments.yes,
         question: |_| "Apply this plan?".to_owned(),
     };
@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
 /// How a plan is approved.
 pub(crate) enum Approve {
     /// By a yes, unless it was given already.
-    Credential {
+    Question {
         /// It was given on the command line.
         yes: bool,
         /// The question, for the cluster's name.
@@ -152,14 +152,14 @@ fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
     };
     let terminal = std::io::stdin().is_terminal();
     let answer = match approve {
-        Approve::Credential { yes: true, .. } => return Ok(None),
+        Approve::Question { yes: true, .. } => return Ok(None),
         Approve::Name(Some(typed)) if typed == cluster => return Ok(None),
         Approve::Name(Some(typed)) => {
             return refuse(format!(
                 "--confirm {typed} is not the cluster's name, `{cluster}`"
             ));
         }
-        Approve::Credential { .. } if !terminal => {
+        Approve::Question { .. } if !terminal => {
             return refuse("stdin is not a terminal; use --yes to approve the plan".to_owned());
         }
         Approve::Name(None) if !terminal => {
@@ -167,7 +167,7 @@ fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
                 "stdin is not a terminal; use --confirm {cluster} to approve deleting the data"
             ));
         }
-        Approve::Credential { question, .. } => view::ask::yes(&question(cluster)),
+        Approve::Question { question, .. } => view::ask::yes(&question(cluster)),
         Approve::Name(None) => view::ask::name(
             &format!("This DELETES the data of cluster {cluster}. Type its name to go on:"),
             cluster,

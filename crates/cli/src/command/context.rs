@@ -68,7 +68,7 @@ impl Context {
         }
     }
 
-    /// A session, with events and progress where somebody listens.
+    /// A session; events and progress go to the caller that passes a receiver.
     pub(crate) async fn session(
         &self,
         events: Option<UnboundedSender<Event>>,

@@ -16,7 +16,7 @@ pub(crate) async fn run(context: &Context, arguments: &Reset) -> u8 {
     let approve = if arguments.wipe {
         Approve::Name(arguments.confirm.clone())
     } else {
-        Approve::Credential {
+        Approve::Question {
             yes: arguments.yes,
             question: |cluster| format!("Stop cluster {cluster} and move its data aside?"),
         }

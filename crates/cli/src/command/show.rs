@@ -1,4 +1,4 @@
-//! `etcdup show`: the tool's settings, the topology's values, and what derived_values from them.
+//! `etcdup show`: the tool's settings, the topology's values, and what follows from them.
 
 use crate::view::outln;
 use etcdup_core::topology::{EffectiveValue, ResolveError, derived_values, resolve, show};
@@ -22,13 +22,13 @@ pub(crate) fn run(context: &Context) -> u8 {
         })
         .collect();
     let topology = show(&document);
-    let (derived_values, asks) = match resolve(&document.spec, |_| None) {
+    let (derived, asks) = match resolve(&document.spec, |_| None) {
         Ok(topology) => (derived_values(&topology), None),
         Err(ResolveError::NeedsHost { host, .. }) => (Vec::new(), Some(host)),
         Err(error) => return context.fail(&error.into()),
     };
     if context.json() {
-        let parts = serde_json::json!({ "settings": topology, "tool": tool, "derived_values": derived_values, "asks": asks });
+        let parts = serde_json::json!({ "settings": topology, "tool": tool, "follows": derived, "asks": asks });
         view::json::print("show", &parts);
         return exit::DONE;
     }
@@ -36,9 +36,9 @@ pub(crate) fn run(context: &Context) -> u8 {
     table("the topology", topology);
     match asks {
         Some(host) => outln!(
-            "what derived_values is known once {host} was asked: a name or an address comes from it"
+            "what follows is known once {host} was asked: a name or an address comes from it"
         ),
-        None => table("what derived_values", derived_values),
+        None => table("what follows", derived),
     }
     exit::DONE
 }
