@@ -82,9 +82,13 @@ impl StageInput {
         supply: Supply,
         stamp: &Stamp,
     ) -> Result<(), WrongSupply> {
+        // Files that follow one another are put in place together, and before anything else acts on them.
+        if !matches!(step, HostStep::File(_) | HostStep::Pod(_)) {
+            self.commit();
+        }
         match step {
             HostStep::File(artifact) | HostStep::Pod(artifact) => {
-                return self.artifact(artifact, supply);
+                self.artifact(artifact, supply)?;
             }
             HostStep::Binaries {
                 directory,
@@ -96,33 +100,8 @@ impl StageInput {
                 if let Some(links) = links {
                     self.links(directory, links);
                 }
-                return Ok(());
             }
-            HostStep::LoadImage { image, .. } => return self.image(image, supply),
-            HostStep::User { .. }
-            | HostStep::Directory { .. }
-            | HostStep::Links { .. }
-            | HostStep::TimeSync
-            | HostStep::Reload
-            | HostStep::Enable(_)
-            | HostStep::Restart(_)
-            | HostStep::Disable(_)
-            | HostStep::Spawn { .. }
-            | HostStep::StopProcess { .. }
-            | HostStep::BouncePod { .. }
-            | HostStep::StopPod { .. }
-            | HostStep::Note(_)
-            | HostStep::Forget
-            | HostStep::MoveAside { .. }
-            | HostStep::Remove(_) => {}
-        }
-        // Files that were written so far must be in place before anything acts on them.
-        self.commit();
-        match step {
-            HostStep::File(_)
-            | HostStep::Pod(_)
-            | HostStep::Binaries { .. }
-            | HostStep::LoadImage { .. } => {}
+            HostStep::LoadImage { image, .. } => self.image(image, supply)?,
             // It is kept in the host record, which ends every stage.
             HostStep::Forget => {}
             HostStep::Note(noted) => self.mark(noted, &stamp.operation),
@@ -316,7 +295,6 @@ impl StageInput {
         version: &str,
         supply: Supply,
     ) -> Result<(), WrongSupply> {
-        self.commit();
         match supply {
             Supply::Archive(body) => {
                 let payload = self.payload(body);
@@ -350,7 +328,6 @@ impl StageInput {
     }
 
     fn image(&mut self, image: &str, supply: Supply) -> Result<(), WrongSupply> {
-        self.commit();
         let Supply::Archive(body) = supply else {
             return Err(WrongSupply(image.to_owned()));
         };
@@ -379,5 +356,58 @@ impl StageInput {
             format!("record {}", noted.member),
             &format!("mark|{}|{mark}", noted.data),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etcdup_core::path::Mode;
+
+    use super::*;
+
+    fn file(path: &str) -> HostStep {
+        HostStep::File(Artifact {
+            path: path.parse().unwrap(),
+            mode: Mode::PUBLIC,
+            owner: None,
+            content: Content::Text("x".to_owned()),
+        })
+    }
+
+    fn content() -> Supply {
+        Supply::Content(Zeroizing::new(b"x".to_vec()))
+    }
+
+    fn stamp() -> Stamp {
+        Stamp {
+            operation: "op".to_owned(),
+            time: "20260131T120000Z".to_owned(),
+        }
+    }
+
+    #[test]
+    fn files_are_in_place_together_before_anything_acts_on_them() {
+        let mut input = StageInput::default();
+        input.add(&file("/etc/a"), content(), &stamp()).unwrap();
+        input.add(&file("/etc/b"), content(), &stamp()).unwrap();
+        let restart = HostStep::Restart("etcd.service".to_owned());
+        input.add(&restart, Supply::Nothing, &stamp()).unwrap();
+        let entries = input.into_entries("end\n");
+        let names: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["sums", "ops", "queries", "f/0", "f/1"]);
+        let Body::Bytes(operations) = &entries[1].1 else {
+            panic!("operations are text");
+        };
+        assert_eq!(
+            String::from_utf8_lossy(operations),
+            "0|file|f/0|644|-|/etc/a\n1|file|f/1|644|-|/etc/b\n2|commit\n3|restart|etcd.service\nend\n"
+        );
+    }
+
+    #[test]
+    fn a_step_without_what_it_needs_is_refused() {
+        let mut input = StageInput::default();
+        let wrong = input.add(&file("/etc/a"), Supply::Nothing, &stamp());
+        assert_eq!(wrong, Err(WrongSupply("/etc/a".to_owned())));
     }
 }

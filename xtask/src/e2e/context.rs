@@ -24,7 +24,7 @@ impl Context {
 
     /// Boots hosts under another name, for scenarios that need several labs.
     pub(crate) fn named(&self, name: &str, count: u32) -> Result<Lab, String> {
-        self.own(Lab::up(name, count, &self.etcdup)?)
+        Ok(self.own(Lab::up(name, count, &self.etcdup)?))
     }
 
     /// Boots hosts that run static pods, and makes the image they run: its archive.
@@ -37,10 +37,7 @@ impl Context {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok((
-            self.own(Lab::with_pods("e2e", count, &self.etcdup)?)?,
-            image,
-        ))
+        Ok((self.own(Lab::with_pods("e2e", count, &self.etcdup)?), image))
     }
 
     /// Three members, applied and verified, agreed by etcdctl.
@@ -52,9 +49,10 @@ impl Context {
         Ok(lab)
     }
 
-    fn own(&self, mut lab: Lab) -> Result<Lab, String> {
+    /// The lab, left up after a failure where that was asked for.
+    fn own(&self, mut lab: Lab) -> Lab {
         lab.kept.clone_from(&self.kept);
-        Ok(lab)
+        lab
     }
 }
 

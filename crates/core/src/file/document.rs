@@ -1,8 +1,8 @@
 //! The topology file as text: what it says, and the place of each key in it.
 
-use super::key_path::{KeyPath, Part};
+use super::key_path::KeyPath;
 use super::parse::{ParseError, check_format, line_column, parse_toml, parse_yaml};
-use super::places::{Node, Span};
+use super::places::{Entry, Node, Span};
 use super::set::with_sets;
 use super::spec::Spec;
 
@@ -58,21 +58,7 @@ impl Document {
     /// The place of a key: its own, or that of the nearest table around it.
     #[must_use]
     pub fn find(&self, path: &KeyPath) -> Option<Span> {
-        let mut node = &self.places;
-        let mut span = None;
-        for part in &path.0 {
-            let next = match (part, node) {
-                (Part::Key(key), Node::Table(entries)) => {
-                    entries.iter().find(|entry| entry.key == *key)
-                }
-                (Part::Index(index), Node::List(entries)) => entries.get(*index),
-                _ => None,
-            };
-            let Some(entry) = next else { return span };
-            span = Some(entry.span.clone());
-            node = &entry.node;
-        }
-        span
+        self.along(path).last().map(|entry| entry.span.clone())
     }
 
     /// The `--set` that gave this key its value, as it was given.
@@ -94,19 +80,16 @@ impl Document {
         if self.override_for(path).is_some() {
             return false;
         }
-        let mut node = &self.places;
-        for part in &path.0 {
-            let next = match (part, node) {
-                (Part::Key(key), Node::Table(entries)) => {
-                    entries.iter().find(|entry| entry.key == *key)
-                }
-                (Part::Index(index), Node::List(entries)) => entries.get(*index),
-                _ => None,
-            };
-            let Some(entry) = next else { return false };
-            node = &entry.node;
-        }
-        true
+        self.along(path).count() == path.0.len()
+    }
+
+    /// The entries that lead to a key, as far as the file has them.
+    fn along<'a>(&'a self, path: &'a KeyPath) -> impl Iterator<Item = &'a Entry> {
+        path.0.iter().scan(&self.places, |node, part| {
+            let entry = node.entry(part)?;
+            *node = &entry.node;
+            Some(entry)
+        })
     }
 
     /// Line and column of a place, both from 1.

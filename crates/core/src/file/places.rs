@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::key_path::Part;
+
 /// A byte range of the file's text.
 pub type Span = Range<usize>;
 
@@ -38,13 +40,24 @@ pub(super) enum Node {
 
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    pub(super) key: String,
+    key: String,
     pub(super) span: Span,
     at: Option<serde_saphyr::Location>,
     pub(super) node: Node,
 }
 
 impl Node {
+    /// The entry of one part of a path.
+    pub(super) fn entry(&self, part: &Part) -> Option<&Entry> {
+        match (part, self) {
+            (Part::Key(key), Node::Table(entries)) => {
+                entries.iter().find(|entry| entry.key == *key)
+            }
+            (Part::Index(index), Node::List(entries)) => entries.get(*index),
+            _ => None,
+        }
+    }
+
     pub(super) fn from_toml(value: &toml::de::DeValue<'_>) -> Self {
         let entry = |key: &str, span: Span, value: &toml::de::DeValue<'_>| Entry {
             key: key.to_owned(),
