@@ -187,3 +187,162 @@ impl fmt::Display for Condition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flag::FlagSet;
+    use crate::observation::{EtcdProcess, HostView, ListedMember, Listener, Served};
+    use crate::observed::Observed;
+
+    fn name(text: &str) -> MemberName {
+        text.parse().unwrap()
+    }
+
+    /// Three members that answer, m1 leading, each on a host of its own with its etcd running.
+    fn healthy() -> Observation {
+        let mut seen = Observation::new(jiff::Timestamp::UNIX_EPOCH);
+        let listed: Vec<ListedMember> = (1..=3)
+            .map(|id| ListedMember {
+                id,
+                name: format!("m{id}"),
+                peer_urls: vec![format!("https://10.0.0.{id}:2380")],
+                client_urls: vec![format!("https://10.0.0.{id}:2379")],
+                learner: false,
+            })
+            .collect();
+        for id in 1..=3 {
+            let view = MemberView {
+                id,
+                cluster: 7,
+                leader: 1,
+                version: "3.5.33".to_owned(),
+                term: 2,
+                raft_index: 9,
+                applied_index: 9,
+                revision: 4,
+                db_size: 0,
+                db_in_use: 0,
+                learner: false,
+                errors: Vec::new(),
+                listed: listed.clone(),
+                served: Observed::Known(Served {
+                    took: Duration::from_millis(1),
+                    denied: false,
+                }),
+            };
+            let member = name(&format!("m{id}"));
+            let mut host = HostView::default();
+            let process = EtcdProcess {
+                pid: 100,
+                exe: "/usr/local/bin/etcd".to_owned(),
+                flags: FlagSet::default(),
+                outdated: false,
+                since: None,
+                unknown_flags: Vec::new(),
+            };
+            host.processes.insert(member.clone(), process);
+            let listener = Listener {
+                pid: Some(100),
+                program: "etcd".to_owned(),
+            };
+            host.listeners.insert(2380, listener);
+            let id = HostId::new(format!("10.0.0.{id}"));
+            seen.hosts.insert(id, Observed::Known(host));
+            seen.members.insert(member, Observed::Known(view));
+        }
+        seen
+    }
+
+    fn view<'a>(seen: &'a mut Observation, member: &str) -> &'a mut MemberView {
+        let view = seen.members.get_mut(&name(member)).unwrap();
+        view.known_mut().unwrap()
+    }
+
+    fn check(condition: Condition, seen: &Observation) -> Result<(), Reason> {
+        let within = Duration::from_secs(1);
+        Gate { condition, within }.check(seen)
+    }
+
+    #[test]
+    fn a_member_is_healthy_by_its_read_and_under_its_own_identity() {
+        let gate = Gate::serves(&name("m2"));
+        assert_eq!(gate.check(&healthy()), Ok(()));
+        let mut seen = healthy();
+        view(&mut seen, "m2").served = Observed::unknown("no leader");
+        assert!(
+            matches!(gate.check(&seen), Err(Reason::NotServing { why, .. }) if why == "no leader")
+        );
+        // m1's data directory was copied to m2: it answers, as m1.
+        let mut seen = healthy();
+        view(&mut seen, "m2").id = 1;
+        let other = gate.check(&seen);
+        assert!(
+            matches!(other, Err(Reason::AnotherMember { id: 1, .. })),
+            "{other:?}"
+        );
+        let mut seen = healthy();
+        seen.members.clear();
+        assert!(
+            gate.check(&seen).is_err(),
+            "what was not asked is not healthy"
+        );
+    }
+
+    #[test]
+    fn quorum_is_judged_for_all_members_that_stop_together() {
+        let without = |stop: &[&str]| Condition::QuorumWithout {
+            stop: stop.iter().map(|text| name(text)).collect(),
+            members: ["m1", "m2", "m3"].map(name).to_vec(),
+        };
+        let mut seen = healthy();
+        assert_eq!(check(without(&["m3"]), &seen), Ok(()));
+        let both = check(without(&["m2", "m3"]), &seen);
+        assert!(matches!(both, Err(Reason::QuorumLost(_))), "{both:?}");
+        view(&mut seen, "m1").served = Observed::unknown("no answer within 5 s");
+        view(&mut seen, "m1").leader = 0;
+        assert!(check(without(&["m3"]), &seen).is_err());
+    }
+
+    #[test]
+    fn leadership_has_moved_only_when_all_agree_on_another() {
+        let moved = || Condition::NotLeader(name("m1"));
+        let mut seen = healthy();
+        assert_eq!(check(moved(), &seen), Err(Reason::StillLeads(name("m1"))));
+        for member in ["m1", "m2"] {
+            view(&mut seen, member).leader = 2;
+        }
+        assert_eq!(check(moved(), &seen), Err(Reason::NoLeader));
+        view(&mut seen, "m3").leader = 2;
+        assert_eq!(check(moved(), &seen), Ok(()));
+    }
+
+    #[test]
+    fn a_process_that_runs_listens_and_a_pod_is_replaced_by_another_process() {
+        let (member, host) = (name("m1"), HostId::new("10.0.0.1"));
+        let listens = |port| Condition::Listens {
+            member: member.clone(),
+            host: host.clone(),
+            port,
+        };
+        let seen = healthy();
+        assert_eq!(check(listens(2380), &seen), Ok(()));
+        assert!(check(listens(2381), &seen).is_err());
+        let replaced = |before| Condition::PodReplaced {
+            member: member.clone(),
+            host: host.clone(),
+            before,
+        };
+        assert_eq!(check(replaced(99), &seen), Ok(()));
+        assert!(
+            check(replaced(100), &seen).is_err(),
+            "the old process still runs"
+        );
+        let mut gone = healthy();
+        gone.hosts.clear();
+        assert!(
+            check(replaced(99), &gone).is_err(),
+            "nothing is known of the host"
+        );
+    }
+}
