@@ -50,42 +50,22 @@ fn pages() -> Result<Vec<(PathBuf, String)>, String> {
             page.id, page.title, page.text
         );
     }
-    let verbs = [
-        "init",
-        "adopt",
-        "check",
-        "show",
-        "render",
-        "plan",
-        "apply",
-        "verify",
-        "status",
-        "pki",
-        "pki show",
-        "pki issue",
-        "connect",
-        "env",
-        "etcdctl",
-        "logs",
-        "ssh",
-        "reset",
-        "explain",
-        "schema",
-        "flags",
-        "serve",
-        "completions",
-        "man",
-    ];
     let mut cli = format!(
         "# Command line\n\nMade by `cargo xtask docs`.\n\n```text\n{}```\n",
         run(&["--help"])?
     );
-    for verb in verbs {
+    // Every verb that the help has, and theirs in turn, so that none can be forgotten here.
+    let mut open: Vec<Vec<String>> = verbs(&run(&["--help"])?, &[]);
+    open.reverse();
+    while let Some(verb) = open.pop() {
+        let words: Vec<&str> = verb.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = run(&words)?;
         let _ = write!(
             cli,
-            "\n## etcdup {verb}\n\n```text\n{}```\n",
-            run(&verb.split(' ').chain(["--help"]).collect::<Vec<_>>())?
+            "\n## etcdup {}\n\n```text\n{help}```\n",
+            verb.join(" ")
         );
+        open.extend(verbs(&help, &verb).into_iter().rev());
     }
     Ok(vec![
         (PathBuf::from("docs/checks.md"), checks),
@@ -95,4 +75,15 @@ fn pages() -> Result<Vec<(PathBuf, String)>, String> {
             run(&["schema"])?,
         ),
     ])
+}
+
+/// The verbs that a help text lists below `Commands:`, each behind those that lead to it.
+fn verbs(help: &str, before: &[String]) -> Vec<Vec<String>> {
+    let list = help.split("Commands:\n").nth(1).unwrap_or_default();
+    list.lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+        .filter(|word| *word != "help" && word.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+        .map(|word| [before, &[word.to_owned()]].concat())
+        .collect()
 }

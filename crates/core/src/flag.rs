@@ -36,7 +36,7 @@ pub enum Kind {
 
 /// Who decides a flag's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owned {
+pub enum SetBy {
     /// The user, in `[flags]`.
     User,
     /// etcdup, from the rest of the topology.
@@ -49,7 +49,7 @@ pub enum Owned {
 
 /// When a flag's value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum AppliesAt {
     /// At the first start only: etcd ignores it once a WAL exists, so it is never a reason to restart.
     Bootstrap,
     /// At each start.
@@ -69,26 +69,26 @@ pub enum Successor {
 
 /// One row of [`FLAGS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub struct FlagSpec {
     /// The flag's name without dashes in front.
     pub name: &'static str,
     /// What its value looks like.
     pub kind: Kind,
     releases: &'static str,
     /// Who decides its value.
-    pub owned: Owned,
+    pub owned: SetBy,
     /// When its value counts.
-    pub when: When,
+    pub when: AppliesAt,
 }
 
 const fn row(
     name: &'static str,
     kind: Kind,
     releases: &'static str,
-    owned: Owned,
-    when: When,
-) -> Row {
-    Row {
+    owned: SetBy,
+    when: AppliesAt,
+) -> FlagSpec {
+    FlagSpec {
         name,
         kind,
         releases,
@@ -99,7 +99,7 @@ const fn row(
 
 /// Whether a release has a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+pub enum Support {
     /// It does not.
     Absent,
     /// It does.
@@ -108,7 +108,7 @@ pub enum Presence {
     Deprecated,
 }
 
-impl Row {
+impl FlagSpec {
     /// The table's cell for the minor in this column of [`crate::version::KNOWN_MINORS`].
     #[must_use]
     pub fn cell(&self, column: usize) -> &'static str {
@@ -117,7 +117,7 @@ impl Row {
 
     /// Whether this release has the flag. An unknown newer patch counts as the newest known one.
     #[must_use]
-    pub fn presence(&self, version: &EtcdVersion) -> Presence {
+    pub fn presence(&self, version: &EtcdVersion) -> Support {
         presence_of(self.releases, version)
     }
 
@@ -139,9 +139,9 @@ impl Row {
 }
 
 /// Whether a release is among those that a row's cells name.
-fn presence_of(releases: &str, version: &EtcdVersion) -> Presence {
+fn presence_of(releases: &str, version: &EtcdVersion) -> Support {
     let Some(column) = version.column() else {
-        return Presence::Absent;
+        return Support::Absent;
     };
     let cell = releases.split_whitespace().nth(column).unwrap_or("-");
     let (cell, deprecated) = cell
@@ -154,15 +154,15 @@ fn presence_of(releases: &str, version: &EtcdVersion) -> Presence {
         None => cell == "all",
     };
     match (there, deprecated) {
-        (false, _) => Presence::Absent,
-        (true, false) => Presence::Present,
-        (true, true) => Presence::Deprecated,
+        (false, _) => Support::Absent,
+        (true, false) => Support::Present,
+        (true, true) => Support::Deprecated,
     }
 }
 
 /// The row of a flag.
 #[must_use]
-pub fn lookup(name: &str) -> Option<&'static Row> {
+pub fn lookup(name: &str) -> Option<&'static FlagSpec> {
     FLAGS
         .binary_search_by(|row| row.name.cmp(name))
         .ok()
@@ -174,7 +174,7 @@ pub fn lookup(name: &str) -> Option<&'static Row> {
 pub fn nearest(name: &str, version: &EtcdVersion) -> Option<&'static str> {
     FLAGS
         .iter()
-        .filter(|row| row.presence(version) != Presence::Absent)
+        .filter(|row| row.presence(version) != Support::Absent)
         .map(|row| (strsim::jaro_winkler(row.name, name), row.name))
         .filter(|(likeness, _)| *likeness > 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -237,11 +237,11 @@ mod tests {
     #[test]
     fn flags_come_and_go_in_patch_releases() {
         let flag = lookup("tls-min-version").unwrap();
-        assert_eq!(flag.presence(&version("3.5.7")), Presence::Absent);
-        assert_eq!(flag.presence(&version("3.5.8")), Presence::Present);
+        assert_eq!(flag.presence(&version("3.5.7")), Support::Absent);
+        assert_eq!(flag.presence(&version("3.5.8")), Support::Present);
         let old = lookup("experimental-corrupt-check-time").unwrap();
-        assert_eq!(old.presence(&version("3.6.0")), Presence::Deprecated);
-        assert_eq!(old.presence(&version("3.7.1")), Presence::Absent);
+        assert_eq!(old.presence(&version("3.6.0")), Support::Deprecated);
+        assert_eq!(old.presence(&version("3.7.1")), Support::Absent);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
-use etcdup_core::flag::{FLAGS, Presence, lookup};
+use etcdup_core::flag::{FLAGS, Support, lookup};
 use etcdup_core::version::EtcdVersion;
 
 /// The binaries that `cargo xtask fixtures` got: `bin/X.Y.Z/etcd`.
@@ -85,7 +85,7 @@ fn every_flag_of_a_real_help_is_in_the_table_for_that_patch() {
                 lookup(&name).unwrap_or_else(|| panic!("{version}: --{name} is not in the table"));
             assert_ne!(
                 row.presence(&version),
-                Presence::Absent,
+                Support::Absent,
                 "{version}: --{name} is absent by the table"
             );
         }
@@ -111,7 +111,7 @@ fn every_flag_of_the_table_is_taken_by_the_real_binary() {
             let unknown = said.contains(&format!("not defined: -{}", row.name));
             assert_eq!(
                 unknown,
-                row.presence(&version) == Presence::Absent,
+                row.presence(&version) == Support::Absent,
                 "{version}: {asked}: {said}"
             );
         }

@@ -333,7 +333,7 @@ impl Run<'_> {
             record.begun = None;
         }
         record.origin.get_or_insert_with(|| Origin {
-            who: self.session.settings.who.clone(),
+            who: self.session.settings.operator.clone(),
             at: Timestamp::now().to_string(),
             directory: std::path::absolute(&self.session.base)
                 .unwrap_or_else(|_| self.session.base.clone())
@@ -394,7 +394,7 @@ impl Run<'_> {
             id: self.session.events.operation().to_owned(),
             at: Timestamp::now().to_string(),
             verb: self.verb.to_owned(),
-            who: self.session.settings.who.clone(),
+            who: self.session.settings.operator.clone(),
             stage: stage.key.to_string(),
         });
         let surplus = record.history.len().saturating_sub(20);

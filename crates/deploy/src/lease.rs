@@ -123,7 +123,7 @@ impl Session {
             .to_string();
         let request = LeaseRequest::Take {
             verb: verb.to_owned(),
-            who: self.settings.who.clone(),
+            who: self.settings.operator.clone(),
             since,
             died: None,
         };

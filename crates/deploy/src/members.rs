@@ -86,7 +86,7 @@ impl Session {
     }
 
     /// The way to a member's client port.
-    pub(crate) fn way(
+    pub(crate) fn member_endpoint(
         &self,
         topology: &Topology,
         member: &Member,
@@ -120,7 +120,7 @@ impl Session {
         member: &Member,
     ) -> Result<MemberClient, String> {
         let access = self.access().await?;
-        match self.way(topology, member) {
+        match self.member_endpoint(topology, member) {
             Observed::Known((endpoint, dial)) => {
                 MemberClient::new(&endpoint, &access, dial).map_err(|error| error.to_string())
             }
@@ -150,7 +150,7 @@ impl Session {
         let mut asked = Vec::new();
         let mut unseen = BTreeMap::new();
         for member in &topology.members {
-            match (wanted(member), self.way(topology, member)) {
+            match (wanted(member), self.member_endpoint(topology, member)) {
                 (true, Observed::Known((endpoint, dial))) => {
                     asked.push((member.name.clone(), endpoint, dial));
                 }
@@ -171,7 +171,7 @@ impl Session {
         for (name, why) in unseen {
             seen.members.insert(name, Observed::Unknown(why));
         }
-        self.ask(asked, seen).await;
+        self.query_members(asked, seen).await;
     }
 
     /// Asks these members, whether they were seen to run or not: a unit that was just started may not have come to that.
@@ -182,10 +182,10 @@ impl Session {
         wanted: &BTreeSet<MemberName>,
     ) {
         let (asked, _) = self.askable(topology, None, |member| wanted.contains(&member.name));
-        self.ask(asked, seen).await;
+        self.query_members(asked, seen).await;
     }
 
-    async fn ask(&self, asked: Vec<MemberTarget>, seen: &mut Observation) {
+    async fn query_members(&self, asked: Vec<MemberTarget>, seen: &mut Observation) {
         let access = match self.access().await {
             Ok(access) => access,
             Err(why) => {

@@ -47,10 +47,10 @@ impl Session {
             let vault = self.vault.lock().await;
             seen.authority = vault.ca_state();
             seen.clients = vault.clients();
-            seen.sources = vault.sources(Some(planner.topology()));
+            seen.sources = vault.inspect_sources(Some(planner.topology()));
         }
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
-        self.look(&planner, &hosts, true, &mut seen).await;
+        self.observe_hosts(&planner, &hosts, true, &mut seen).await;
         let planner = planner.with_generation(&seen, template.as_ref())?;
         self.ask_members(planner.topology(), &mut seen).await;
         self.catch_up(&planner, &mut seen).await;
@@ -63,7 +63,7 @@ impl Session {
     pub(crate) async fn catch_up(&self, planner: &Planner, seen: &mut Observation) {
         let late = planner.hosts_to_observe_again(seen);
         if !late.is_empty() {
-            self.look(planner, &late, false, seen).await;
+            self.observe_hosts(planner, &late, false, seen).await;
             self.ask_members(planner.topology(), seen).await;
         }
     }
@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// Looks at these hosts, all at once. Disks are measured when asked for, which takes a moment.
-    pub(crate) async fn look(
+    pub(crate) async fn observe_hosts(
         &self,
         planner: &Planner,
         hosts: &[HostId],

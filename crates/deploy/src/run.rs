@@ -166,7 +166,7 @@ impl Session {
         let mut seen = plan.seen.clone();
         // While a person read the plan, or another held the lease, the world went on.
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
-        self.look(planner, &hosts, false, &mut seen).await;
+        self.observe_hosts(planner, &hosts, false, &mut seen).await;
         self.ask_members(planner.topology(), &mut seen).await;
         self.catch_up(planner, &mut seen).await;
         seen.at = jiff::Timestamp::now();
@@ -251,7 +251,7 @@ impl Session {
         {
             // The script looked before what it started had come up, and before clocks were set.
             let hosts: Vec<HostId> = tasks.keys().cloned().collect();
-            self.look(&plan.planner, &hosts, false, seen).await;
+            self.observe_hosts(&plan.planner, &hosts, false, seen).await;
         }
         self.events.send(Body::StageDone {
             index,
@@ -273,7 +273,7 @@ impl Session {
         loop {
             let hosts = looked_at_by(gates, seen);
             if !hosts.is_empty() {
-                self.look(planner, &hosts, false, seen).await;
+                self.observe_hosts(planner, &hosts, false, seen).await;
             }
             let asked = asked_by(gates, planner);
             if !asked.is_empty() {
@@ -305,7 +305,7 @@ impl Session {
             if gate.within > PATIENCE && looked.elapsed() > LOOK {
                 looked = Instant::now();
                 let hosts = hosts_of(&open, planner);
-                self.look(planner, &hosts, false, seen).await;
+                self.observe_hosts(planner, &hosts, false, seen).await;
                 if let Some(console) = hopeless(&open, planner, seen) {
                     return Err(not_reached(&open, start.elapsed(), console));
                 }

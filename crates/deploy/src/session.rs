@@ -32,7 +32,7 @@ pub type Cancel = tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub struct Settings {
     /// Who is asked for passwords; nobody by default.
-    pub ask: Arc<dyn Prompt>,
+    pub prompt: Arc<dyn Prompt>,
     /// Where events go.
     pub events: Option<tokio::sync::mpsc::UnboundedSender<Event>>,
     /// Who is told of bytes on their way.
@@ -42,9 +42,9 @@ pub struct Settings {
     /// Where downloaded releases are kept.
     pub cache: PathBuf,
     /// Who runs this, for leases and records: `user@machine`.
-    pub who: String,
+    pub operator: String,
     /// How long connecting may take.
-    pub connect: Duration,
+    pub connect_timeout: Duration,
 }
 
 struct NoPrompt;
@@ -68,17 +68,17 @@ impl Default for Settings {
             machine.trim()
         };
         Self {
-            ask: Arc::new(NoPrompt),
+            prompt: Arc::new(NoPrompt),
             events: None,
             progress: None,
             cancel: Cancel::new(),
             cache: home.join(".cache/etcdup"),
             // It goes into records of fields, and is printed by shells: nothing but what a name needs.
-            who: format!("{user}@{machine}").replace(
+            operator: format!("{user}@{machine}").replace(
                 |c: char| !(c.is_ascii_alphanumeric() || "@._-".contains(c)),
                 "_",
             ),
-            connect: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -88,7 +88,7 @@ impl Settings {
     #[must_use]
     pub fn unattended(self) -> Self {
         Self {
-            ask: Arc::new(NoPrompt),
+            prompt: Arc::new(NoPrompt),
             ..self
         }
     }
@@ -207,7 +207,7 @@ async fn connect(spec: &Spec, base: &Path, settings: &Settings) -> Links {
         .chain(other_hosts(spec))
         .map(|target| (target.id(), target))
         .collect();
-    let ask: Arc<dyn Prompt> = Arc::new(AskOnce::new(Arc::clone(&settings.ask)));
+    let ask: Arc<dyn Prompt> = Arc::new(AskOnce::new(Arc::clone(&settings.prompt)));
     let named: Vec<String> = targets
         .values()
         .filter_map(|target| match target {
@@ -221,7 +221,11 @@ async fn connect(spec: &Spec, base: &Path, settings: &Settings) -> Links {
     };
     let machines = Arc::new(machines);
     let work = targets.into_iter().map(|(host, target)| {
-        let (ask, machines, timeout) = (Arc::clone(&ask), Arc::clone(&machines), settings.connect);
+        let (ask, machines, timeout) = (
+            Arc::clone(&ask),
+            Arc::clone(&machines),
+            settings.connect_timeout,
+        );
         (
             host,
             async move { one(&target, &machines, ask, timeout).await },

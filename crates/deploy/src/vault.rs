@@ -208,7 +208,10 @@ impl Vault {
 
     /// Files here that the topology names: provided certificates, and a directory's or archive's binaries.
     #[must_use]
-    pub fn sources(&self, topology: Option<&Topology>) -> BTreeMap<String, Observed<SourceFacts>> {
+    pub fn inspect_sources(
+        &self,
+        topology: Option<&Topology>,
+    ) -> BTreeMap<String, Observed<SourceFacts>> {
         let mut sources = BTreeMap::new();
         if let Some(provided) = self
             .spec

@@ -1,6 +1,6 @@
 //! Templates: the built-in ones, and the user's own in place of the unit's, read back before it is used.
 
-use etcdup_core::flag::{FlagSet, FlagSource, When, lookup};
+use etcdup_core::flag::{AppliesAt, FlagSet, FlagSource, lookup};
 use etcdup_core::name::NameError;
 use serde::Serialize;
 
@@ -167,7 +167,8 @@ impl Renderer {
         }
         let read = FlagSource::unit(unit);
         let formed = wanted.get("initial-cluster-state") == Some("existing");
-        let counts = |name: &str| !formed || lookup(name).is_none_or(|row| row.when == When::Start);
+        let counts =
+            |name: &str| !formed || lookup(name).is_none_or(|row| row.when == AppliesAt::Start);
         let mut differences: Vec<String> = Vec::new();
         for (name, value) in wanted
             .iter()

@@ -73,7 +73,7 @@ fn local_findings(document: &Document, path: &Path) -> Vec<Finding> {
     };
     let topology = resolve(&document.spec, |_| None)
         .or_else(|_| resolve(&document.spec, |_| Some(&somewhere)));
-    let sources = Vault::open(&document.spec, base).sources(topology.as_ref().ok());
+    let sources = Vault::open(&document.spec, base).inspect_sources(topology.as_ref().ok());
     for (file, source) in sources {
         if let Observed::Unknown(unseen) = source {
             findings.push(SOURCE_UNREADABLE.error(file, unseen.why));

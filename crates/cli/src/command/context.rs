@@ -85,7 +85,7 @@ impl Context {
     ) -> Settings {
         let defaults = Settings::default();
         Settings {
-            ask: Arc::new(view::ask::TerminalPrompt),
+            prompt: Arc::new(view::ask::TerminalPrompt),
             events,
             progress,
             cancel: self.cancel.clone(),
@@ -94,7 +94,7 @@ impl Context {
                 .cache
                 .clone()
                 .unwrap_or(defaults.cache.clone()),
-            connect: Duration::from_secs(self.settings.connect_timeout),
+            connect_timeout: Duration::from_secs(self.settings.connect_timeout),
             ..defaults
         }
     }

@@ -1,6 +1,6 @@
 //! `etcdup flags`.
 
-use etcdup_core::flag::{FLAGS, Owned, Presence, Row, Successor, When};
+use etcdup_core::flag::{AppliesAt, FLAGS, FlagSpec, SetBy, Successor, Support};
 use etcdup_core::version::{EtcdVersion, KNOWN_MINORS};
 
 use crate::arguments::Flags;
@@ -24,12 +24,12 @@ pub(crate) fn run(context: &Context, arguments: &Flags) -> u8 {
         Some(Ok(version)) => Some(version),
         None => None,
     };
-    let rows: Vec<&Row> = FLAGS
+    let rows: Vec<&FlagSpec> = FLAGS
         .iter()
         .filter(|row| {
             version
                 .as_ref()
-                .is_none_or(|version| row.presence(version) != Presence::Absent)
+                .is_none_or(|version| row.presence(version) != Support::Absent)
         })
         .filter(|row| {
             arguments
@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, arguments: &Flags) -> u8 {
     exit::DONE
 }
 
-fn cells(row: &Row) -> Vec<String> {
+fn cells(row: &FlagSpec) -> Vec<String> {
     let mut cells = vec![
         row.name.to_owned(),
         format!("{:?}", row.kind).to_lowercase(),
@@ -66,23 +66,23 @@ fn cells(row: &Row) -> Vec<String> {
     cells
 }
 
-fn owner(row: &Row) -> &'static str {
+fn owner(row: &FlagSpec) -> &'static str {
     match row.owned {
-        Owned::User => "you",
-        Owned::Append => "etcdup, you add",
-        Owned::Etcdup => "etcdup",
-        Owned::Security => "[security]",
+        SetBy::User => "you",
+        SetBy::Append => "etcdup, you add",
+        SetBy::Etcdup => "etcdup",
+        SetBy::Security => "[security]",
     }
 }
 
-fn when(row: &Row) -> &'static str {
+fn when(row: &FlagSpec) -> &'static str {
     match row.when {
-        When::Bootstrap => "first start",
-        When::Start => "each start",
+        AppliesAt::Bootstrap => "first start",
+        AppliesAt::Start => "each start",
     }
 }
 
-fn became(row: &Row) -> String {
+fn became(row: &FlagSpec) -> String {
     match row.successor() {
         Some(Successor::Flag(name)) => name.to_owned(),
         Some(Successor::Gate(gate)) => format!("feature gate {gate}"),
@@ -90,7 +90,7 @@ fn became(row: &Row) -> String {
     }
 }
 
-fn json(row: &Row) -> serde_json::Value {
+fn json(row: &FlagSpec) -> serde_json::Value {
     let releases: serde_json::Map<String, serde_json::Value> = KNOWN_MINORS
         .iter()
         .enumerate()

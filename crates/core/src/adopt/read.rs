@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::flag::{FlagSet, Owned, lookup};
+use crate::flag::{FlagSet, SetBy, lookup};
 use crate::observation::EtcdInstance;
 use crate::url::{Address, EtcdUrl, Scheme};
 use crate::version::EtcdVersion;
@@ -270,7 +270,7 @@ fn plane(scheme: Scheme, flags: &Flags<'_>, auth: &str) -> &'static str {
 fn remaining(flags: &FlagSet, pod: bool) -> BTreeMap<String, String> {
     flags
         .iter()
-        .filter(|(name, _)| lookup(name).is_none_or(|row| row.owned == Owned::User))
+        .filter(|(name, _)| lookup(name).is_none_or(|row| row.owned == SetBy::User))
         .filter(|(name, value)| !(pod && *name == "log-outputs" && value.contains('/')))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()

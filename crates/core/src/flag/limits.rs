@@ -2,7 +2,7 @@
 //! of range. Read in etcd's source at v3.4.45, v3.5.33, v3.6.14 and v3.7.1 (server/embed/config.go, server/etcdmain/config.go,
 //! client/pkg/logutil, client/pkg/tlsutil, server/features), and tried on 3.4.23, 3.5.16 and 3.5.30.
 
-use super::{Presence, go_duration, presence_of};
+use super::{Support, go_duration, presence_of};
 use crate::version::EtcdVersion;
 
 /// Which values of its kind a flag takes.
@@ -30,7 +30,7 @@ pub struct Word(&'static str, &'static str);
 
 impl Word {
     fn is_in(self, version: &EtcdVersion) -> bool {
-        presence_of(self.1, version) != Presence::Absent
+        presence_of(self.1, version) != Support::Absent
     }
 }
 

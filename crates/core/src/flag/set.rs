@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, When, lookup};
+use super::{AppliesAt, Kind, lookup};
 
 /// Flag names and their values in canonical text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ impl FlagSet {
         names.dedup();
         names
             .into_iter()
-            .filter(|name| lookup(name).is_none_or(|row| row.when == When::Start))
+            .filter(|name| lookup(name).is_none_or(|row| row.when == AppliesAt::Start))
             .filter(|name| !equal(name, self.0.get(*name), wanted.0.get(*name)))
             .map(|name| FlagDifference {
                 name: name.clone(),

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Kind, Row};
+use super::{FlagSpec, Kind};
 
 /// A value as the file gives it: text, a number, a truth value, or a list that is joined with commas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,7 +88,7 @@ pub struct ValueError {
     wanted: &'static str,
 }
 
-impl Row {
+impl FlagSpec {
     /// The value in one canonical text, so that `60s` and `1m0s` compare as equal.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rows::{FLAG_IN_VERSION, FLAG_OWNED, FLAG_VALUE, TLS_CONTRADICTION, UNKNOWN_FLAG};
 use crate::file::{KeyPath, Spec, TransportSecurity};
 use crate::finding::Finding;
-use crate::flag::{FlagValue, Owned, Presence, Row, Successor, lookup, nearest};
+use crate::flag::{FlagSpec, FlagValue, SetBy, Successor, Support, lookup, nearest};
 
 pub(super) fn lint_flags(spec: &Spec, findings: &mut Vec<Finding>) {
     table(spec, &spec.flags, &KeyPath::root("flags"), findings);
@@ -56,25 +56,25 @@ fn unknown(spec: &Spec, name: &str) -> Finding {
     }
 }
 
-fn one(spec: &Spec, row: &Row, value: &FlagValue) -> Option<Finding> {
+fn one(spec: &Spec, row: &FlagSpec, value: &FlagValue) -> Option<Finding> {
     let name = row.name;
     match row.owned {
-        Owned::Etcdup => {
+        SetBy::Etcdup => {
             return Some(
                 FLAG_OWNED
                     .error(name, format!("`{name}` is set by etcdup"))
                     .advise(instead_of(name)),
             );
         }
-        Owned::Security => {
+        SetBy::Security => {
             return Some(TLS_CONTRADICTION.error(
                 name,
                 format!("`{name}` is decided by [security] and [certificates]"),
             ));
         }
-        Owned::User | Owned::Append => {}
+        SetBy::User | SetBy::Append => {}
     }
-    if row.presence(&spec.etcd) == Presence::Absent {
+    if row.presence(&spec.etcd) == Support::Absent {
         return Some(absent(spec, row));
     }
     if let Err(error) = row.canonical(&value.to_string()) {
@@ -124,7 +124,7 @@ fn instead_of(name: &str) -> &'static str {
     }
 }
 
-fn absent(spec: &Spec, row: &Row) -> Finding {
+fn absent(spec: &Spec, row: &FlagSpec) -> Finding {
     let finding = FLAG_IN_VERSION.error(
         row.name,
         format!("etcd {} has no `{}`", spec.etcd, row.name),

@@ -254,7 +254,7 @@ impl Topology {
                 flags.get(flag),
                 crate::flag::lookup(flag).map(|row| row.owned),
             ) {
-                (Some(own), Some(crate::flag::Owned::Append)) => {
+                (Some(own), Some(crate::flag::SetBy::Append)) => {
                     let joined = format!("{own},{value}");
                     flags.set(flag, joined);
                 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::flag::{Owned, lookup};
+use crate::flag::{SetBy, lookup};
 
 use super::meant::{ClusterState, Topology};
 use crate::file::{Document, KeyPath};
@@ -71,10 +71,10 @@ pub fn derived_values(topology: &Topology) -> Vec<EffectiveValue> {
         add(at("unit"), layout.unit.clone(), "layout");
         for (name, value) in topology.flags(member, ClusterState::Existing).iter() {
             let from = match lookup(name).map(|row| row.owned) {
-                Some(Owned::Etcdup) => "member, layout",
-                Some(Owned::Security) => "security, layout",
-                Some(Owned::Append) => "address, flags",
-                Some(Owned::User) | None => "flags",
+                Some(SetBy::Etcdup) => "member, layout",
+                Some(SetBy::Security) => "security, layout",
+                Some(SetBy::Append) => "address, flags",
+                Some(SetBy::User) | None => "flags",
             };
             add(at(&format!("flags.{name}")), value.to_owned(), from);
         }
