@@ -110,7 +110,7 @@ fn check_member(text: &str) -> Result<(), &'static str> {
         .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if !starts || !holds {
         return Err(
-            "may hold letters, digits, `.`, `_` and `-`, and starts with a letter or digit",
+            "may hold only letters, digits, `.`, `_` and `-`, and starts with a letter or digit",
         );
     }
     at_most(text, 63)
@@ -120,7 +120,7 @@ fn check_cluster(text: &str) -> Result<(), &'static str> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if !text.starts_with(plain) || !text.chars().all(|c| plain(c) || c == '-') {
         return Err(
-            "may hold lower-case letters, digits and `-`, and starts with a letter or digit",
+            "may hold only lower-case letters, digits and `-`, and starts with a letter or digit",
         );
     }
     at_most(text, 40)
@@ -156,7 +156,7 @@ fn check_user(text: &str) -> Result<(), &'static str> {
         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c));
     if !starts || !holds {
         return Err(
-            "may hold lower-case letters, digits, `_` and `-`, and starts with a letter or `_`",
+            "may hold only lower-case letters, digits, `_` and `-`, and starts with a letter or `_`",
         );
     }
     at_most(text, 32)
@@ -186,7 +186,7 @@ mod tests {
     fn the_error_names_what_was_refused_and_why() {
         let error = "Prod".parse::<ClusterName>().unwrap_err().to_string();
         assert!(
-            error.starts_with("cluster name `Prod` may hold lower-case"),
+            error.starts_with("cluster name `Prod` may hold only lower-case"),
             "{error}"
         );
     }

@@ -67,7 +67,7 @@ fn check_path(text: &str) -> Result<(), &'static str> {
     if text.chars().all(safe) {
         Ok(())
     } else {
-        Err("may hold letters, digits and `._/@:+,=-`")
+        Err("may hold only letters, digits and `._/@:+,=-`")
     }
 }
 
@@ -89,6 +89,12 @@ impl Mode {
     pub const GROUP_DIRECTORY: Mode = Mode(0o750);
     /// `rwx------`: a directory for its owner alone.
     pub const CLOSED: Mode = Mode(0o700);
+
+    /// Returns whether users other than the owner and its group may read.
+    #[must_use]
+    pub fn lets_others_read(self) -> bool {
+        self.0 & 0o004 != 0
+    }
 }
 
 impl TryFrom<String> for Mode {

@@ -198,6 +198,16 @@ pub fn join_urls(urls: &[EtcdUrl]) -> String {
         .join(",")
 }
 
+/// Returns whether a plain HTTP URL leads to the machine that reads it, with no network in between.
+#[must_use]
+pub fn is_loopback_http(url: &str) -> bool {
+    let host = url.trim_start_matches("http://");
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| {
+        host.strip_prefix(own)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

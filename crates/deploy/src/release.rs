@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use etcdup_core::file::{Binaries, Directory, Download, Release};
 use etcdup_core::host::Architecture;
+use etcdup_core::url::is_loopback_http;
 use etcdup_core::version::EtcdVersion;
 use etcdup_host::Body;
 use tokio::io::AsyncWriteExt;
@@ -33,6 +34,16 @@ pub enum ReleaseError {
         url: String,
         /// The archive.
         file: String,
+    },
+    /// The mirror can be read and changed by anyone on the way, and no checksum was given for this architecture.
+    #[error(
+        "{url} is not encrypted, so that its list of checksums proves nothing; set the SHA-256 for {architecture} under [binaries.release.sha256]"
+    )]
+    Unproven {
+        /// The list.
+        url: String,
+        /// The architecture that has no checksum.
+        architecture: String,
     },
     /// The archive is not what it should be.
     #[error("{file} has SHA-256 {found}, expected {expected}; nothing was changed")]
@@ -182,7 +193,7 @@ async fn from_release(
     if release.download == Download::Host {
         let sha256 = match expected {
             Some(sum) => sum,
-            None => sum_from(mirror, version, &file).await?,
+            None => sum_from(mirror, version, &file, architecture).await?,
         };
         return Ok(Binary::Fetch { url, sha256 });
     }
@@ -202,7 +213,7 @@ async fn from_release(
     }
     let expected = match given {
         Some(sum) => sum.clone(),
-        None => sum_from(mirror, version, &file).await?,
+        None => sum_from(mirror, version, &file, architecture).await?,
     };
     download(&url, &kept, &expected, progress).await?;
     let refuse = |source| ReleaseError::File {
@@ -253,8 +264,19 @@ async fn get(url: &str) -> Result<reqwest::Response, ReleaseError> {
     Ok(response)
 }
 
-async fn sum_from(mirror: &str, version: &EtcdVersion, file: &str) -> Result<String, ReleaseError> {
+async fn sum_from(
+    mirror: &str,
+    version: &EtcdVersion,
+    file: &str,
+    architecture: &Architecture,
+) -> Result<String, ReleaseError> {
     let url = format!("{mirror}/v{version}/SHA256SUMS");
+    if url.starts_with("http://") && !is_loopback_http(&url) {
+        return Err(ReleaseError::Unproven {
+            url,
+            architecture: architecture.to_string(),
+        });
+    }
     let text = get(&url)
         .await?
         .text()

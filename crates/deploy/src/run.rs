@@ -407,7 +407,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What the kubelet says of a pod that will not start however long it is waited for.
-const HOPELESS: [&str; 6] = [
+const HOPELESS: [&str; 7] = [
+    "FailedCreatePodSandBox",
     "ErrImagePull",
     "ImagePullBackOff",
     "ErrImageNeverPull",

@@ -150,13 +150,32 @@ fn difference(what: impl ToString, why: impl Into<String>, cost: Cost) -> Differ
     }
 }
 
+fn is_key(content: &Content) -> bool {
+    matches!(
+        content,
+        Content::Issued {
+            part: Part::Key,
+            ..
+        }
+    )
+}
+
 /// Mode and owner of a file that is there.
 fn place(file: &FileView, artifact: &Artifact) -> Option<String> {
     if file.kind != FileKind::File {
         return Some("is not an ordinary file".to_owned());
     }
     if file.mode != artifact.mode {
-        return Some(format!("has mode {}, wanted {}", file.mode, artifact.mode));
+        let readable = is_key(&artifact.content) && file.mode.lets_others_read();
+        let note = if readable {
+            ", so that every user of the host could read it"
+        } else {
+            ""
+        };
+        return Some(format!(
+            "has mode {}, wanted {}{note}",
+            file.mode, artifact.mode
+        ));
     }
     match (&artifact.owner, &file.owner) {
         (Some(wanted), Some(found)) if wanted == found => None,
@@ -457,7 +476,15 @@ fn running(
                 shown(&flag.running),
                 shown(&flag.wanted)
             );
-            found.push(difference(format!("--{}", flag.name), why, Cost::Restart));
+            // A restart would start the same command again.
+            let (why, cost) = match overriding(member, host) {
+                Some(path) => (
+                    format!("{why}; {path} overrides ExecStart"),
+                    Cost::ReportOnly,
+                ),
+                None => (why, Cost::Restart),
+            };
+            found.push(difference(format!("--{}", flag.name), why, cost));
         }
     }
     if process.is_some_and(|process| process.outdated) {
@@ -514,6 +541,17 @@ fn links(member: &Member, host: &HostView) -> Vec<Difference> {
         }
     }
     found
+}
+
+/// The drop-in that replaces the command of the unit, if there is one.
+fn overriding<'a>(member: &Member, host: &'a HostView) -> Option<&'a str> {
+    let unit = host.units.get(&member.layout.unit)?;
+    let mut drop_ins = unit.drop_ins.iter();
+    let found = drop_ins.find(|drop_in| {
+        let mut directives = drop_in.directives.iter();
+        directives.any(|directive| directive.starts_with("ExecStart="))
+    });
+    found.map(|drop_in| drop_in.path.as_str())
 }
 
 /// Directives of a drop-in that override what the unit says: etcdup leaves them, and says so.

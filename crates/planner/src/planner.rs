@@ -155,6 +155,9 @@ impl Planner {
                 ));
             }
         }
+        // A member that came up on an emptied directory serves, and has forgotten what it voted for.
+        let disputed = conflict::conflicts(&self.target, seen).into_iter();
+        findings.extend(disputed.filter(|finding| conflict::DISPUTED.contains(&finding.id)));
         if findings.is_empty() {
             findings.push(check.pass("cluster", "hosts match the topology file"));
         }

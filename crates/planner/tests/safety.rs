@@ -9,7 +9,7 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::observation::{AuthorityView, DataDir, ListedMember, Observation};
+use etcdup_core::observation::{AuthorityView, DataDir, DropIn, ListedMember, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Goal, HostStep, Next, Work};
 use etcdup_planner::{Ending, Planner};
@@ -176,6 +176,44 @@ fn a_refilled_data_directory_counts_as_lost() {
     let member = planner.topology().members[2].clone();
     host(&mut seen, &member).marks.clear();
     assert_eq!(ids(&blocked(&planner, &seen)), ["member-lost-data"]);
+    // It serves, so `verify` alone would call it healthy.
+    let drift = planner.find_drift(&seen);
+    assert!(
+        drift.iter().any(|finding| finding.id == "member-lost-data"),
+        "{drift:?}"
+    );
+}
+
+/// U8: a drop-in that replaces the command is named, and no restart is planned that would start the same command again.
+#[test]
+fn a_member_whose_command_is_overridden_is_not_restarted_for_it() {
+    let (planner, mut seen) = bootstrapped("");
+    let member = planner.topology().members[2].clone();
+    let host = host(&mut seen, &member);
+    let process = host.processes.get_mut(&member.name).unwrap();
+    process.flags.set("snapshot-count", "5");
+    assert!(
+        planner.next(&seen) != Next::Done,
+        "without a drop-in it is drift"
+    );
+    let host = crate::scripted::host(&mut seen, &member);
+    let unit = host.units.get_mut(&member.layout.unit).unwrap();
+    unit.drop_ins.push(DropIn {
+        path: "/etc/systemd/system/etcd.service.d/own.conf".to_owned(),
+        directives: vec!["ExecStart=".to_owned(), "ExecStart=/bin/etcd".to_owned()],
+    });
+    assert_eq!(planner.next(&seen), Next::Done);
+    let drift = planner.find_drift(&seen);
+    let named = drift
+        .iter()
+        .find(|finding| finding.evidence.contains("--snapshot-count"));
+    assert!(
+        named
+            .unwrap()
+            .evidence
+            .contains("own.conf overrides ExecStart"),
+        "{drift:?}"
+    );
 }
 
 /// B4: two directories with one member ID are two processes with one vote.

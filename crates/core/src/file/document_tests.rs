@@ -125,3 +125,31 @@ fn another_format_is_refused_before_anything_else() {
         "etcdup.toml has format 2; this etcdup reads format 1"
     );
 }
+
+#[test]
+fn toml_named_as_yaml_says_so_with_comments_too() {
+    for text in [
+        TOML.to_owned(),
+        format!("# A cluster.\n{TOML}\n# [flags]\n"),
+    ] {
+        for name in ["etcdup.yaml", "etcdup.json"] {
+            let error = Document::parse(name, &text, &[]).unwrap_err();
+            assert!(
+                error.message.contains("looks like TOML"),
+                "{}",
+                error.message
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_library_advises_its_programmers_is_not_passed_on() {
+    let yaml = "format: 1\ncluster: a\ncluster: b\netcd: 3.5.33\nmember: []\n";
+    let error = Document::parse("etcdup.yaml", yaml, &[]).unwrap_err();
+    assert!(!error.message.contains("Policy"), "{}", error.message);
+    assert!(error.help.unwrap().contains("remove one"));
+    let port = "format: 1\ncluster: a\netcd: 3.5.33\nmember: [{ host: h, client-port: 70000 }]\n";
+    let error = Document::parse("etcdup.yaml", port, &[]).unwrap_err();
+    assert!(!error.message.contains("u16"), "{}", error.message);
+}

@@ -37,6 +37,17 @@ pub(super) fn check_format(name: &str, text: &str, yaml: bool) -> Result<(), Par
     } else {
         toml::from_str(text).ok()
     };
+    // TOML is one long text to a YAML reader, or no YAML at all once it has comments and tables.
+    let is_toml = || toml::from_str::<Value>(text).is_ok_and(|value| value.get("format").is_some());
+    if yaml && !value.as_ref().is_some_and(Value::is_object) && is_toml() {
+        return Err(ParseError {
+            message: format!(
+                "{name} looks like TOML, and is read as YAML because of its extension"
+            ),
+            span: None,
+            help: Some("rename the file so that it ends in .toml".to_owned()),
+        });
+    }
     let Some(value) = value else { return Ok(()) };
     let line = if yaml { "format: 1" } else { "format = 1" };
     let (message, help) = match value.get("format") {
@@ -44,11 +55,6 @@ pub(super) fn check_format(name: &str, text: &str, yaml: bool) -> Result<(), Par
         Some(format) => (
             format!("{name} has format {format}; this etcdup reads format 1"),
             "use the etcdup release that wrote the file".to_owned(),
-        ),
-        // TOML is one long text to a YAML reader.
-        None if yaml && value.is_string() => (
-            format!("{name} looks like TOML, and is read as YAML because of its extension"),
-            "rename the file so that it ends in .toml".to_owned(),
         ),
         None if text.trim().is_empty() => (
             format!("{name} is empty"),
@@ -96,7 +102,7 @@ pub(super) fn parse_toml(text: &str) -> Result<(Spec, Node), ParseError> {
 
 pub(super) fn parse_yaml(text: &str) -> Result<(Spec, Node), ParseError> {
     let error = |error: serde_saphyr::Error| ParseError {
-        message: first_line(&error.without_snippet().to_string()),
+        message: plain_words(&first_line(&error.without_snippet().to_string())),
         span: error.location().map(|at| place_of(text, &at)),
         help: help_for(&error.to_string()),
     };
@@ -145,6 +151,8 @@ fn plain_words(message: &str) -> String {
         .next()
         .unwrap_or_default();
     message
+        .replace("invalid u16", "expected a number from 0 to 65535")
+        .replace("invalid u32", "expected a number from 0 to 4294967295")
         .replace("expected u16", "expected a number from 0 to 65535")
         .replace("expected u32", "expected a number from 0 to 4294967295")
         .replace("expected i64", "expected a whole number")

@@ -14,6 +14,7 @@ use crate::file::{Binaries, HostSpec, KeyPath, Spec};
 use crate::finding::Finding;
 use crate::path::HostPath;
 use crate::topology::resolve;
+use crate::url::is_loopback_http;
 
 /// All that is wrong or questionable about a topology, before any host is asked.
 #[must_use]
@@ -200,7 +201,9 @@ fn names(spec: &Spec, findings: &mut Vec<Finding>) {
                     .error("mirror", "it is not an http or https URL without a login")
                     .at(at),
             );
-        } else if mirror.starts_with("http://") && release.sha256.is_empty() && !is_loopback(mirror)
+        } else if mirror.starts_with("http://")
+            && release.sha256.is_empty()
+            && !is_loopback_http(mirror)
         {
             let at = KeyPath::root("binaries").key("release").key("mirror");
             let evidence = format!(
@@ -264,15 +267,6 @@ fn names(spec: &Spec, findings: &mut Vec<Finding>) {
             );
         }
     }
-}
-
-/// A mirror on the machine that downloads has no network in between.
-fn is_loopback(mirror: &str) -> bool {
-    let host = mirror.trim_start_matches("http://");
-    ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| {
-        host.strip_prefix(own)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-    })
 }
 
 #[cfg(test)]

@@ -183,6 +183,12 @@ fn what_would_break_a_host_or_leak_a_password_is_refused() {
     assert_eq!(layout("/srv"), ["system-path"; 3]);
     assert_eq!(layout("/etc/etcd/data"), ["system-path"; 3]);
     assert_eq!(layout("/data"), Vec::<&str>::new());
+    // Other programs keep their keys there, and rely on its owner.
+    let certificates = |head: &str| ids(&findings(head, &three()));
+    assert_eq!(
+        certificates("layout = { certificates = \"/etc/ssl/private\" }"),
+        ["system-path"; 3]
+    );
     let mirror = |url: &str| {
         ids(&findings(
             &format!("binaries = {{ release = {{ mirror = \"{url}\" }} }}"),

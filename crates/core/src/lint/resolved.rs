@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::duplicate::duplicate_name;
 use super::rows::{ADDRESS, DUPLICATE_ADDRESS, PATH_CLASH, PLAIN_EXPOSED, PORT_CLASH, SYSTEM_PATH};
-use crate::file::{KeyPath, Spec, TransportSecurity};
+use crate::file::{KeyPath, ProvidedFrom, Spec, TransportSecurity};
 use crate::finding::Finding;
 use crate::host::HostTarget;
 use crate::name::MemberName;
@@ -141,6 +141,23 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
         "/var/lib",
         "/var/tmp",
     ];
+    // Directories that other programs share: their mode and owner are not etcdup's to set, but for files that are there
+    // already.
+    const SHARED: [&str; 8] = [
+        "/etc/ssl",
+        "/etc/ssl/certs",
+        "/etc/ssl/private",
+        "/etc/pki",
+        "/etc/kubernetes",
+        "/etc/kubernetes/pki",
+        "/etc/systemd",
+        "/etc/systemd/system",
+    ];
+    let in_place = topology
+        .certificates
+        .provided
+        .as_ref()
+        .is_some_and(|provided| provided.from == ProvidedFrom::Host);
     let apart = topology.hosts.len() > 1;
     for member in &topology.members {
         let at = || KeyPath::member(member.index);
@@ -149,7 +166,8 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
             ("data", &member.layout.data),
         ];
         for (what, path) in own {
-            if SYSTEM.contains(&path.as_str()) {
+            let is_shared = SHARED.contains(&path.as_str()) && (what == "data" || !in_place);
+            if SYSTEM.contains(&path.as_str()) || is_shared {
                 let evidence =
                     format!("{what} of {} in {path}, which is the system's", member.name);
                 findings.push(

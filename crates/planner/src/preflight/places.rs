@@ -61,11 +61,18 @@ pub(super) fn ports(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
             |pid| format!("{program} (process {pid})"),
         );
         let evidence = format!("port {port} of {} is taken by {by}", fresh.member.host);
-        findings.push(
-            PORT_TAKEN
-                .error(&fresh.member.name, evidence)
-                .at(KeyPath::member(fresh.member.index).key(key)),
-        );
+        let finding = PORT_TAKEN
+            .error(&fresh.member.name, evidence)
+            .at(KeyPath::member(fresh.member.index).key(key));
+        // Only root sees whose process it is: it may be the member itself.
+        let blind = listener.pid.is_none() && fresh.host.facts.uid != 0;
+        findings.push(if blind {
+            finding.advise(
+                "run with root on that host, which shows whether it is this cluster's own etcd",
+            )
+        } else {
+            finding
+        });
     }
 }
 

@@ -19,7 +19,10 @@ pub(crate) fn unseen_hosts(target: &Target, seen: &Observation) -> Vec<Finding> 
             Some(Observed::Known(_)) => None,
             Some(Observed::Unknown(unseen)) => {
                 let finding = check.error(host, unseen.why.clone());
-                Some(match advice(unseen.cause) {
+                let local = host.as_str() == "local" && unseen.cause == Cause::Other;
+                let local =
+                    local.then_some("run etcdup as root on this machine, or set sudo under [ssh]");
+                Some(match advice(unseen.cause).or(local) {
                     Some(advice) => finding.advise(advice),
                     None => finding,
                 })

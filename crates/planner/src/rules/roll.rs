@@ -125,7 +125,7 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
     // A bootstrap that has not ended is not in use yet, so its last restart needs no further approval.
     if outage && !context.allow_outage && !member.only_settles() {
         let evidence =
-            format!("{name} must restart, and with {voters} voters no quorum is left meanwhile");
+            format!("{name} must restart, and no quorum is left meanwhile (voters: {voters})");
         return Decision::Block(vec![OUTAGE.error(name, evidence)]);
     }
     let steps = restart_steps(context.target, member);

@@ -30,7 +30,10 @@ pub(super) fn anonymous(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> 
     }
     if findings.is_empty() {
         let words = if refused > 0 {
-            format!("refused by {refused} members")
+            match refused {
+                1 => "refused by 1 member".to_owned(),
+                more => format!("refused by {more} members"),
+            }
         } else {
             "clients need no certificate here".to_owned()
         };

@@ -53,7 +53,10 @@ pub(super) fn members(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(check.pass(
             "cluster",
-            format!("{} members, as in the file", wanted.len()),
+            match wanted.len() {
+                1 => "1 member, as in the file".to_owned(),
+                more => format!("{more} members, as in the file"),
+            },
         ));
     }
     findings
