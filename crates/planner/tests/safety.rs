@@ -8,85 +8,13 @@
 mod scripted;
 mod worlds;
 
-use etcdup_core::certificate::CertFacts;
-use etcdup_core::observation::{AuthorityView, DataDir, DropIn, ListedMember, Observation};
+use etcdup_core::observation::{DataDir, DropIn, ListedMember, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Goal, HostStep, Next, Work};
 use etcdup_planner::{Ending, Planner};
 use scripted::{
     RUNTIMES, blocked, blocked_after_start, bootstrapped, carry_out, halt, host, ids, stage, view,
 };
-
-/// B1, U1: a checkout without `pki/` must not replace what every member trusts.
-#[test]
-fn no_new_ca_is_made_for_hosts_that_have_one() {
-    for head in RUNTIMES {
-        let (planner, mut seen) = bootstrapped(head);
-        seen.authority = AuthorityView::Absent;
-        assert_eq!(ids(&blocked(&planner, &seen)), ["ca-missing"], "{head}");
-        // Whatever is left of the cluster is enough to know better.
-        for index in 0..3 {
-            halt(&planner, &mut seen, index);
-            let member = &planner.topology().members[index];
-            host(&mut seen, member).certificates.clear();
-            host(&mut seen, member).files.clear();
-        }
-        assert!(
-            ids(&blocked(&planner, &seen)).contains(&"ca-missing"),
-            "{head}"
-        );
-    }
-}
-
-/// B1: another CA than the one the members trust is refused as a whole; nothing is written half.
-#[test]
-fn another_ca_is_never_written_over_a_running_cluster() {
-    let (planner, mut seen) = bootstrapped("");
-    let AuthorityView::Usable(facts) = seen.authority.clone() else {
-        panic!("no CA")
-    };
-    seen.authority = AuthorityView::Usable(CertFacts {
-        fingerprint: "other".into(),
-        key_id: "other".into(),
-        ..facts.clone()
-    });
-    assert_eq!(ids(&blocked(&planner, &seen)), ["ca-mismatch"; 3]);
-    // A renewed certificate of the same CA verifies all that the old one did.
-    seen.authority = AuthorityView::Usable(CertFacts {
-        fingerprint: "renewed".into(),
-        ..facts
-    });
-    assert!(matches!(planner.next(&seen), Next::Stage(_)));
-}
-
-/// B1 (3): certificates of running members are replaced one member at a time, each proven before the next.
-#[test]
-fn certificates_are_renewed_one_member_at_a_time() {
-    let (planner, mut seen) = bootstrapped("");
-    seen.at += jiff::SignedDuration::from_hours(24 * 300);
-    let forecast = planner.forecast(&seen);
-    let keys: Vec<_> = forecast
-        .stages
-        .iter()
-        .map(|stage| stage.key.as_str())
-        .collect();
-    assert_eq!(keys, ["renew:m1", "renew:m2", "renew:m3"]);
-    for stage in &forecast.stages {
-        assert_eq!(
-            stage.postconditions.len(),
-            3,
-            "{} proves all members",
-            stage.key
-        );
-    }
-    // One that does not answer may be renewed while the others are a quorum; where two do not answer, only the one that does.
-    for name in ["m1", "m2"] {
-        let name = name.parse().unwrap();
-        seen.members
-            .insert(name, Observed::unknown("no answer within 5 s"));
-    }
-    assert_eq!(stage(&planner, &seen).key.as_str(), "renew:m3");
-}
 
 /// B2: all disks gone is not a first start, whatever the runtime: the record, or the start file, remembers.
 #[test]
@@ -463,40 +391,6 @@ fn a_removed_member_is_to_be_added_whatever_its_host_remembers() {
     }
 }
 
-/// S3: a laptop whose clock is hours off renews nothing.
-#[test]
-fn nothing_is_issued_by_a_clock_that_the_hosts_do_not_share() {
-    let (planner, mut seen) = bootstrapped("");
-    seen.at += jiff::SignedDuration::from_hours(24 * 300);
-    for member in planner.topology().members.clone() {
-        host(&mut seen, &member).facts.clock_ahead_ms = -300 * 24 * 3_600_000;
-    }
-    assert_eq!(ids(&blocked(&planner, &seen)), ["clock-operator"]);
-}
-
-/// S5: a valid certificate that is not the one that was issued belongs to another key.
-#[test]
-fn a_certificate_that_is_not_the_issued_one_is_replaced_with_its_key() {
-    let (planner, mut seen) = bootstrapped("");
-    let member = planner.topology().members[0].clone();
-    let path = member.layout.certificates.join("server.crt").unwrap();
-    let host = host(&mut seen, &member);
-    let recorded = etcdup_core::observation::RecordedFile {
-        sha256: "issued".into(),
-    };
-    host.record_mut()
-        .unwrap()
-        .files
-        .insert(path.clone(), recorded);
-    host.files.get_mut(&path).unwrap().sha256 = Some("other".into());
-    let next = stage(&planner, &seen);
-    assert_eq!(next.key.as_str(), "renew:m1");
-    let Work::Hosts(tasks) = next.work else {
-        panic!()
-    };
-    assert_eq!(tasks[&member.host].len(), 2, "both parts of the pair");
-}
-
 /// S6, F3, U2: a downgrade and a skipped minor are refused, whether members run or not; a patch is rolled.
 #[test]
 fn a_version_that_cannot_follow_is_never_drift() {
@@ -533,41 +427,6 @@ fn toml_of(version: &str) -> String {
         .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
         .collect();
     format!("format = 1\ncluster = \"prod\"\netcd = \"{version}\"\n{members}")
-}
-
-/// F5: etcd reads CA files only when it starts, so one that is newer than the process is not applied.
-#[test]
-fn a_ca_file_newer_than_the_process_is_not_applied() {
-    let (planner, mut seen) = bootstrapped("");
-    let member = planner.topology().members[1].clone();
-    let path = member.layout.certificates.join("ca.crt").unwrap();
-    let host = host(&mut seen, &member);
-    let file = host.files.get_mut(&path).unwrap();
-    file.modified = file.modified.map(|modified| modified + 60);
-    assert_eq!(stage(&planner, &seen).key.as_str(), "roll:m2");
-}
-
-/// F8: a file that turns TLS on, off, or mutual over a running cluster is refused before anything is written.
-#[test]
-fn the_transport_security_of_a_running_cluster_is_not_changed() {
-    let plain = "security = { client = \"plain\", peer = \"plain\", allow-plain = true }";
-    for (from, to) in [
-        (plain, ""),
-        ("", plain),
-        ("security = { client = \"tls\" }", ""),
-    ] {
-        let (_, mut seen) = bootstrapped(from);
-        let other = worlds::planner(worlds::topology(3, to));
-        for member in other.topology().members.clone() {
-            seen.members
-                .insert(member.name, Observed::unknown("access follows the file"));
-        }
-        let found = blocked(&other, &seen);
-        assert!(
-            ids(&found).contains(&"security-change"),
-            "{from} to {to}: {found:?}"
-        );
-    }
 }
 
 /// Equal machine-ids are what cloned images have; only the same boot is the same machine.
