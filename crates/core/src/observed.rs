@@ -42,6 +42,8 @@ pub enum Cause {
     Login,
     /// The login works, and sudo does not.
     Sudo,
+    /// The way through jump hosts, or through a ProxyCommand, cannot be taken.
+    JumpHost,
     /// It was not asked: nothing is known of it, neither good nor bad.
     NotAsked,
 }
@@ -101,9 +103,12 @@ impl Unobserved {
     pub fn is_unknown(&self) -> bool {
         match self.cause {
             Cause::Other | Cause::Denied => false,
-            Cause::Unreachable | Cause::HostKey | Cause::Login | Cause::Sudo | Cause::NotAsked => {
-                true
-            }
+            Cause::Unreachable
+            | Cause::HostKey
+            | Cause::Login
+            | Cause::Sudo
+            | Cause::JumpHost
+            | Cause::NotAsked => true,
         }
     }
 }

@@ -285,11 +285,9 @@ pub(crate) fn cause(error: &TransportError) -> Cause {
         TransportError::Ssh(SshError::HostKey(_)) => Cause::HostKey,
         TransportError::Ssh(SshError::Connect { .. }) => Cause::Unreachable,
         TransportError::Ssh(
-            SshError::Jump(_)
-            | SshError::ProxyCommand { .. }
-            | SshError::Lost(_)
-            | SshError::Protocol(_),
-        )
+            SshError::Jump(_) | SshError::TooManyJumps { .. } | SshError::ProxyCommand { .. },
+        ) => Cause::JumpHost,
+        TransportError::Ssh(SshError::Lost(_) | SshError::Protocol(_))
         | TransportError::Start { .. }
         | TransportError::Input(_)
         | TransportError::Silent { .. }

@@ -86,6 +86,16 @@ pub enum SshError {
     /// The jump hosts' list is not one.
     #[error("invalid jump host `{0}`: write [user@]host[:port], several joined with commas")]
     Jump(String),
+    /// The way through jump hosts does not end.
+    #[error(
+        "{host} is reached through more than {most} jump hosts: see ProxyJump in the SSH configuration"
+    )]
+    TooManyJumps {
+        /// The host.
+        host: String,
+        /// How many are followed.
+        most: usize,
+    },
     /// The user's ssh configuration reaches the host through a program, which etcdup does not run.
     #[error(
         "{host} is reached through a ProxyCommand in the SSH configuration (`{command}`), which etcdup does not run"

@@ -60,6 +60,9 @@ fn advice(cause: Cause) -> Option<&'static str> {
         Cause::Sudo => Some(
             "set sudo = \"password\" under [ssh] to be asked for the password, or let the user run sudo without one",
         ),
+        Cause::JumpHost => Some(
+            "name the hosts on the way with ssh.jump, the host's own `jump`, or ProxyJump in the SSH configuration",
+        ),
         Cause::Denied | Cause::NotAsked | Cause::Other => None,
     }
 }

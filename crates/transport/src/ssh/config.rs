@@ -65,9 +65,8 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    /// What is not given comes from `ssh -G`, else from ssh's own defaults.
-    pub(super) async fn of(hop: &SshHop, jump: &[String]) -> Self {
-        let settings = ask_ssh(hop).await.unwrap_or_default();
+    /// What is not given comes from the user's configuration, else from ssh's own defaults.
+    pub(super) fn new(hop: &SshHop, jump: &[String], settings: &Settings) -> Self {
         let one = |key: &str| {
             settings
                 .iter()
@@ -81,7 +80,8 @@ impl Resolved {
                 .map(|(_, value)| expand(value))
                 .collect::<Vec<_>>()
         };
-        let proxy_jump = one("proxyjump").filter(|jump| jump != "none");
+        // `Host *` with a ProxyJump matches the jump host too, which is not reached through itself.
+        let proxy_jump = one("proxyjump").filter(|jump| jump != "none" && *jump != hop.host);
         let mut keys: Vec<PathBuf> = hop
             .key
             .iter()
@@ -150,7 +150,11 @@ impl Resolved {
     }
 }
 
-async fn ask_ssh(hop: &SshHop) -> Option<Vec<(String, String)>> {
+/// The user's configuration for a host: keys in lower case, and values.
+pub(super) type Settings = Vec<(String, String)>;
+
+/// Asks `ssh -G`, which knows the whole of ssh_config(5).
+pub(super) async fn ask_ssh(hop: &SshHop) -> Option<Settings> {
     let mut command = Command::new("ssh");
     command.arg("-G");
     if let Some(user) = &hop.user {

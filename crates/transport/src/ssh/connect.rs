@@ -10,7 +10,7 @@ use russh::keys::Algorithm;
 use tokio::net::TcpStream;
 
 use super::auth;
-use super::config::{Resolved, SshHop};
+use super::config::{Resolved, Settings, SshHop, ask_ssh};
 use super::handler::{Client, Shared};
 use super::host_key::KnownHosts;
 use super::options::SshOptions;
@@ -25,23 +25,11 @@ type Opened = (
 
 /// Opens the connection to the last hop, through all before it.
 pub(super) async fn open(options: &SshOptions) -> Result<Opened, SshError> {
-    let last = Resolved::of(&options.hop, &options.jump).await;
-    if let Some(command) = &last.proxy_command {
-        return Err(SshError::ProxyCommand {
-            host: last.host.clone(),
-            command: command.clone(),
-        });
-    }
-    let mut hops = Vec::new();
-    for jump in &last.jump {
-        let hop = SshHop::parse(jump).ok_or_else(|| SshError::Jump(jump.clone()))?;
-        let hop = SshHop {
-            key: hop.key.or_else(|| options.hop.key.clone()),
-            ..hop
-        };
-        hops.push(Resolved::of(&hop, &[]).await);
-    }
-    hops.push(last.clone());
+    let hops = hops(options, ask_ssh).await?;
+    let last = hops
+        .last()
+        .cloned()
+        .ok_or_else(|| SshError::Jump(String::new()))?;
     let mut through: Vec<Arc<Handle<Client>>> = Vec::new();
     let mut shared = Arc::default();
     for hop in &hops {
@@ -59,6 +47,52 @@ pub(super) async fn open(options: &SshOptions) -> Result<Opened, SshError> {
     }
     let handle = through.pop().ok_or_else(|| SshError::Jump(String::new()))?;
     Ok((handle, shared, through, last))
+}
+
+/// How many hosts a way may lead through. A real one has two or three; a configuration whose jump hosts name each other has
+/// no end.
+const MOST_HOPS: usize = 8;
+
+/// The hosts that lead to the last hop, it among them, as ssh would go: a jump host that the user's configuration reaches
+/// through another one is reached through that one. Each further jump host of a list is reached through the one before it,
+/// whatever its own configuration says.
+async fn hops(
+    options: &SshOptions,
+    ask: impl AsyncFn(&SshHop) -> Option<Settings>,
+) -> Result<Vec<Resolved>, SshError> {
+    let settings = ask(&options.hop).await.unwrap_or_default();
+    let mut hops = vec![Resolved::new(&options.hop, &options.jump, &settings)];
+    loop {
+        let first = &hops[0];
+        if let Some(command) = &first.proxy_command {
+            return Err(SshError::ProxyCommand {
+                host: first.host.clone(),
+                command: command.clone(),
+            });
+        }
+        if first.jump.is_empty() {
+            return Ok(hops);
+        }
+        let jumps = first.jump.clone();
+        let mut before = Vec::new();
+        for (index, jump) in jumps.iter().enumerate() {
+            let hop = SshHop::parse(jump).ok_or_else(|| SshError::Jump(jump.clone()))?;
+            let hop = SshHop {
+                key: hop.key.or_else(|| options.hop.key.clone()),
+                ..hop
+            };
+            let settings = ask(&hop).await.unwrap_or_default();
+            before.push(Resolved::new(&hop, &jumps[..index], &settings));
+        }
+        before.append(&mut hops);
+        hops = before;
+        if hops.len() > MOST_HOPS {
+            return Err(SshError::TooManyJumps {
+                host: options.hop.host.clone(),
+                most: MOST_HOPS,
+            });
+        }
+    }
 }
 
 async fn one(
@@ -133,4 +167,88 @@ fn config(recorded: &[Algorithm]) -> Arc<client::Config> {
 
 fn same_type(a: &Algorithm, b: &Algorithm) -> bool {
     matches!((a, b), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. })) || a == b
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::ssh::ask::{Credential, Prompt};
+    use crate::ssh::options::UnknownHosts;
+
+    struct Nobody;
+
+    impl Prompt for Nobody {
+        fn ask(&self, _: &Credential) -> Option<Zeroizing<String>> {
+            None
+        }
+    }
+
+    /// What `ssh -G` would say of these hosts, and nothing of others.
+    async fn way(
+        host: &str,
+        jump: &[&str],
+        known: &[(&str, &str, &str)],
+    ) -> Result<String, SshError> {
+        let options = SshOptions {
+            hop: SshHop::parse(host).unwrap(),
+            jump: jump.iter().map(ToString::to_string).collect(),
+            sudo: None,
+            known_hosts: None,
+            unknown_hosts: UnknownHosts::Refuse,
+            ask: Arc::new(Nobody),
+            connect: Duration::from_secs(1),
+            dial: Duration::from_secs(1),
+        };
+        let ask = async |hop: &SshHop| {
+            let own = known.iter().filter(|(name, ..)| *name == hop.host);
+            Some(
+                own.map(|(_, key, value)| (key.to_string(), value.to_string()))
+                    .collect(),
+            )
+        };
+        let hops = hops(&options, ask).await?;
+        Ok(hops
+            .iter()
+            .map(|hop| hop.host.as_str())
+            .collect::<Vec<_>>()
+            .join(" "))
+    }
+
+    #[tokio::test]
+    async fn a_jump_host_is_reached_the_way_its_own_configuration_says() {
+        let known = [
+            ("db", "proxyjump", "inner"),
+            ("inner", "proxyjump", "outer"),
+            ("middle", "proxyjump", "nowhere"),
+            ("self", "proxyjump", "self"),
+        ];
+        assert_eq!(way("db", &[], &known).await.unwrap(), "outer inner db");
+        assert_eq!(way("db", &["x"], &known).await.unwrap(), "x db");
+        // Only the first of a list is reached by its own configuration.
+        let listed = way("db", &["inner", "middle"], &known).await.unwrap();
+        assert_eq!(listed, "outer inner middle db");
+        // `Host *` with a ProxyJump is meant for all but the jump host itself.
+        assert_eq!(way("self", &[], &known).await.unwrap(), "self");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_gone_is_an_error_that_names_the_host() {
+        let circle = [("a", "proxyjump", "b"), ("b", "proxyjump", "a")];
+        assert!(matches!(
+            way("a", &[], &circle).await,
+            Err(SshError::TooManyJumps { .. })
+        ));
+        let command = [
+            ("db", "proxyjump", "gate"),
+            ("gate", "proxycommand", "corkscrew x"),
+        ];
+        match way("db", &[], &command).await {
+            Err(SshError::ProxyCommand { host, command }) => {
+                assert_eq!((host.as_str(), command.as_str()), ("gate", "corkscrew x"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
