@@ -6,6 +6,6 @@ mod peer_rule;
 mod request;
 
 pub use cfssl::{Cfssl, CfsslConfig, CfsslRequest};
-pub use facts::{CertFacts, Mismatch, format_sans};
+pub use facts::{CertFacts, CertIdentity, Mismatch, format_sans};
 pub use peer_rule::{Lookups, PeerRefusal, accept_peer};
 pub use request::{Algorithm, CertRequest, Subject, Usage};

@@ -94,8 +94,6 @@ pub struct SourceFacts {
     pub sha256: String,
     /// What it says, where it is a certificate.
     pub certificate: Option<CertFacts>,
-    /// How many certificates it holds: more than one is a bundle or a chain.
-    pub certificates: usize,
     /// SHA-256 of the public key, hex, where it is a certificate or a private key: those of a pair are equal.
     pub public_key: Option<String>,
     /// The version of etcd in it, where it is a binary or an archive and that could be found out.

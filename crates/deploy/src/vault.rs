@@ -213,19 +213,18 @@ impl Vault {
         topology: Option<&Topology>,
     ) -> BTreeMap<String, Observed<SourceFacts>> {
         let mut sources = BTreeMap::new();
-        if let Some(provided) = self
-            .spec
-            .certificates
-            .provided
-            .as_ref()
-            .filter(|provided| provided.from == ProvidedFrom::Operator)
-        {
-            let pairs = [Some(&provided.server), provided.peer.as_ref()]
-                .into_iter()
-                .flatten();
-            let paths: Vec<&str> = std::iter::once(provided.ca.as_str())
-                .chain(pairs.flat_map(|pair| [pair.cert.as_str(), pair.key.as_str()]))
-                .collect();
+        if let Some(provided) = &self.spec.certificates.provided {
+            let mut paths: Vec<&str> = Vec::new();
+            if provided.from == ProvidedFrom::Operator {
+                let pairs = [Some(&provided.server), provided.peer.as_ref()];
+                paths.push(&provided.ca);
+                let pairs = pairs.into_iter().flatten();
+                paths.extend(pairs.flat_map(|pair| [pair.cert.as_str(), pair.key.as_str()]));
+            }
+            if self.spec.security.client == TransportSecurity::Mutual {
+                let (cert, key) = provided.client_pair();
+                paths.extend([cert, key]);
+            }
             for path in paths {
                 for member in topology.into_iter().flat_map(|topology| &topology.members) {
                     let path = path.replace("{member}", member.name.as_str());
@@ -268,7 +267,6 @@ impl Vault {
                 Ok(meta) if meta.is_file() => Observed::Known(SourceFacts {
                     sha256: String::new(),
                     certificate: None,
-                    certificates: 0,
                     public_key: None,
                     version: etcd_version(&full),
                 }),
@@ -281,7 +279,6 @@ impl Vault {
             Ok(text) => Observed::Known(SourceFacts {
                 sha256: sha256(text.as_bytes()),
                 certificate: inspect(&text).ok(),
-                certificates: text.matches("-----BEGIN CERTIFICATE-----").count(),
                 public_key: public_key_digest(&Secret::new(text)),
                 version: None,
             }),
@@ -536,10 +533,7 @@ impl Vault {
 
     fn operator_pair(&self, now: Timestamp) -> Result<(String, Secret), VaultError> {
         if let Some(provided) = &self.spec.certificates.provided {
-            let (cert, key) = match &provided.operator {
-                Some(own) => (&own.cert, &own.key),
-                None => (&provided.server.cert, &provided.server.key),
-            };
+            let (cert, key) = provided.client_pair();
             let fill = |path: &str| {
                 let first = self
                     .spec

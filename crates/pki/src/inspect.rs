@@ -23,24 +23,34 @@ pub enum InspectError {
     Unreadable(String),
 }
 
-/// What the first certificate of a PEM text says.
+/// What the first certificate of a PEM text says, and whose the others are.
 ///
 /// # Errors
-/// When there is none, or it cannot be read.
+/// When there is none, or the first cannot be read.
 pub fn inspect(pem: &str) -> Result<CertFacts, InspectError> {
-    let der = first_certificate(pem)?;
-    let certificate = parse(&der)?;
-    read(&certificate, &der)
+    let mut all = certificates(pem).map(|der| {
+        let der = der?;
+        read(&parse(&der)?, &der)
+    });
+    let mut first = all.next().unwrap_or(Err(InspectError::NoCertificate))?;
+    // As etcd does: one that it cannot read verifies nothing, and is passed over.
+    first.further = all
+        .filter_map(|further| Some(further.ok()?.identity()))
+        .collect();
+    Ok(first)
 }
 
 pub(crate) fn first_certificate(pem: &str) -> Result<Vec<u8>, InspectError> {
-    for block in Pem::iter_from_buffer(pem.as_bytes()) {
-        let block = block.map_err(|error| InspectError::Unreadable(error.to_string()))?;
-        if block.label == "CERTIFICATE" {
-            return Ok(block.contents);
-        }
-    }
-    Err(InspectError::NoCertificate)
+    let first = certificates(pem).next();
+    first.unwrap_or(Err(InspectError::NoCertificate))
+}
+
+/// The certificates of a PEM text, DER each. Keys and whatever else lies between them is left out.
+fn certificates(pem: &str) -> impl Iterator<Item = Result<Vec<u8>, InspectError>> {
+    Pem::iter_from_buffer(pem.as_bytes()).filter_map(|block| match block {
+        Ok(block) => (block.label == "CERTIFICATE").then_some(Ok(block.contents)),
+        Err(error) => Some(Err(InspectError::Unreadable(error.to_string()))),
+    })
 }
 
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, InspectError> {
@@ -105,7 +115,8 @@ pub(crate) fn read(
             .map(str::to_owned)
     };
     Ok(CertFacts {
-        name: common_name(certificate.subject()).unwrap_or_default(),
+        name: common_name(certificate.subject())
+            .unwrap_or_else(|| certificate.subject().to_string()),
         issuer: common_name(certificate.issuer())
             .unwrap_or_else(|| certificate.issuer().to_string()),
         sans,
@@ -118,6 +129,7 @@ pub(crate) fn read(
         fingerprint: sha256(der),
         key_id,
         issuer_key_id,
+        further: Vec::new(),
     })
 }
 

@@ -221,3 +221,21 @@ fn a_ca_made_by_cfssl_is_loaded() {
         issue_and_verify(directory.path(), "ca-key.pem", Algorithm::EcdsaP256);
     }
 }
+
+#[test]
+fn a_bundle_names_all_its_certificates_and_passes_over_what_is_none() {
+    let old = Authority::make("old", 10, now(), None).unwrap();
+    let new = Authority::make("new", 10, now(), None).unwrap();
+    let unreadable = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let bundle = format!("{}{unreadable}{}", old.certificate(), new.certificate());
+    let facts = inspect(&bundle).unwrap();
+    let names: Vec<_> = facts.file().into_iter().map(|one| one.name).collect();
+    assert_eq!(names, ["old", "new"]);
+    for authority in [&old, &new] {
+        let issued = authority
+            .issue(&request(Algorithm::EcdsaP256), now())
+            .unwrap();
+        assert!(inspect(&issued.certificate).unwrap().is_trusted_by(&facts));
+    }
+    assert!(inspect(unreadable).is_err());
+}

@@ -257,11 +257,9 @@ fn file(
         },
     };
     let process = host.processes.get(&member.name);
-    let missed = process.and_then(|process| Some((process.since?, found.modified?)));
-    // A second is as exact as either time is.
-    if is_ca && content.is_none() && missed.is_some_and(|(since, modified)| modified > since + 1) {
-        let why = "is newer than the running etcd, which reads it only when it starts";
-        return Some(difference(path, why, Cost::Restart));
+    let missed = process.is_some_and(|process| !is_applied(process, found.modified));
+    if is_ca && content.is_none() && missed {
+        return Some(difference(path, NOT_APPLIED, Cost::Restart));
     }
     match content {
         Some(why) => Some(difference(
@@ -275,6 +273,15 @@ fn file(
         )),
         None => place(found, artifact).map(|why| difference(path, why, Cost::NoRestart)),
     }
+}
+
+const NOT_APPLIED: &str = "is newer than the running etcd, which reads it only when it starts";
+
+/// Whether a process was started after a file was written, as far as both times are known.
+pub(crate) fn is_applied(process: &EtcdProcess, modified: Option<i64>) -> bool {
+    let times = process.since.zip(modified);
+    // A second is as exact as either time is.
+    times.is_none_or(|(since, modified)| modified <= since + 1)
 }
 
 /// etcd reads CA files at its start only.
@@ -485,6 +492,16 @@ fn running(
                 None => (why, Cost::Restart),
             };
             found.push(difference(format!("--{}", flag.name), why, cost));
+        }
+    }
+    // A CA file that lies at its place already is not etcdup's to write, and still read only at a start.
+    let in_place = target
+        .ca_artifact(member)
+        .filter(|ca| matches!(&ca.content, Content::OnHost(source) if *source == ca.path));
+    if let (Some(process), Some(ca)) = (process, in_place) {
+        let modified = host.files.get(&ca.path).and_then(|file| file.modified);
+        if !is_applied(process, modified) {
+            found.push(difference(&ca.path, NOT_APPLIED, Cost::Restart));
         }
     }
     if process.is_some_and(|process| process.outdated) {

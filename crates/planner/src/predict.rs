@@ -89,6 +89,9 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             file(target, host, artifact, authority.as_ref(), at);
             if let (Some(source), Some(file)) = (provided, host.files.get_mut(&artifact.path)) {
                 file.sha256 = Some(source.sha256);
+                let facts = source.certificate.into_iter().map(Observed::Known);
+                let written = facts.map(|facts| (artifact.path.clone(), facts));
+                host.certificates.extend(written);
             }
         }
         HostStep::Binaries {
@@ -278,8 +281,12 @@ fn file(
             part: Part::Key, ..
         }
         | Content::Text(_)
-        | Content::Provided(_)
-        | Content::OnHost(_) => {}
+        | Content::Provided(_) => {}
+        Content::OnHost(source) => {
+            let facts = host.certificates.get(source).cloned();
+            let written = facts.map(|facts| (artifact.path.clone(), facts));
+            host.certificates.extend(written);
+        }
     }
 }
 
@@ -492,6 +499,7 @@ fn operator_step(world: &mut Observation, step: &OperatorStep) {
                 fingerprint: "new".to_owned(),
                 key_id: "new".to_owned(),
                 issuer_key_id: "new".to_owned(),
+                further: Vec::new(),
             });
         }
         OperatorStep::IssueClient(request) => {
@@ -525,5 +533,6 @@ fn issued(
         issuer_key_id: authority
             .map(|facts| facts.key_id.clone())
             .unwrap_or_default(),
+        further: Vec::new(),
     }
 }

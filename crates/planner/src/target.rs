@@ -133,6 +133,21 @@ impl Target {
         })
     }
 
+    /// The certificates that a member shows, each with its key: not its CA file, and not files that merely lie beside them.
+    pub(crate) fn pairs(&self, member: &Member) -> Vec<[&Artifact; 2]> {
+        let directory = &member.layout.certificates;
+        let certificates = &self.desired(member).certificates;
+        let find = |name: &str| {
+            let path = directory.join(name).ok()?;
+            certificates.iter().find(|artifact| artifact.path == path)
+        };
+        let roles = self.topology.certificates(member).into_iter();
+        let sources = roles.map(|(role, _)| self.topology.certificates.files.of(role));
+        sources
+            .filter_map(|source| Some([find(&source.cert)?, find(&source.key)?]))
+            .collect()
+    }
+
     pub(crate) fn is_pod(&self) -> bool {
         self.topology.runtime == RuntimeKind::StaticPod
     }

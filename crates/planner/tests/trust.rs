@@ -8,11 +8,15 @@
 mod scripted;
 mod worlds;
 
+use std::collections::BTreeSet;
+
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::observation::AuthorityView;
+use etcdup_core::observation::{AuthorityView, Observation, SourceFacts};
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{Next, Work};
-use scripted::{RUNTIMES, blocked, bootstrapped, halt, host, ids, stage};
+use etcdup_core::stage::{HostStep, Next, Work};
+use etcdup_planner::Planner;
+use jiff::{SignedDuration, Timestamp};
+use scripted::{RUNTIMES, blocked, bootstrapped, carry_out, halt, host, ids, stage};
 
 /// B1, U1: a checkout without `pki/` must not replace what every member trusts.
 #[test]
@@ -152,4 +156,175 @@ fn the_transport_security_of_a_running_cluster_is_not_changed() {
             "{from} to {to}: {found:?}"
         );
     }
+}
+
+fn facts(name: &str, issuer: &str) -> CertFacts {
+    let at = Timestamp::UNIX_EPOCH;
+    CertFacts {
+        name: name.into(),
+        issuer: issuer.into(),
+        sans: (1..=3)
+            .map(|n| format!("10.0.0.{n}").parse().unwrap())
+            .collect(),
+        other_sans: Vec::new(),
+        server: true,
+        client: true,
+        authority: name == issuer,
+        not_before: at,
+        not_after: at + SignedDuration::from_hours(24 * 365),
+        fingerprint: format!("{name} of {issuer}"),
+        key_id: name.into(),
+        issuer_key_id: issuer.into(),
+        further: Vec::new(),
+    }
+}
+
+/// What lies beside the topology file: a CA file of these CAs, and members' certificates of this issuer.
+fn provide(seen: &mut Observation, cas: &[&str], issuer: &str) {
+    seen.authority = AuthorityView::Unneeded;
+    let mut all = cas.iter().map(|ca| facts(ca, ca));
+    let mut bundle = all.next().unwrap();
+    bundle.further = all.map(|ca| ca.identity()).collect();
+    let mut put = |path: String, sum: String, certificate: Option<CertFacts>, key: Option<&str>| {
+        let source = SourceFacts {
+            sha256: sum,
+            certificate,
+            public_key: key.map(str::to_owned),
+            version: None,
+        };
+        seen.sources.insert(path, Observed::Known(source));
+    };
+    put("ca.crt".into(), cas.join(" "), Some(bundle), None);
+    let me = facts("me", "old");
+    put("me.crt".into(), "me".into(), Some(me), Some("me"));
+    put("me.key".into(), "me key".into(), None, Some("me"));
+    for member in ["m1", "m2", "m3"] {
+        let key = format!("{member} {issuer}");
+        let leaf = facts(member, issuer);
+        put(format!("{member}.crt"), key.clone(), Some(leaf), Some(&key));
+        put(
+            format!("{member}.key"),
+            format!("{key} key"),
+            None,
+            Some(&key),
+        );
+    }
+}
+
+const PROVIDED: &str = "certificates.provided = { ca = \"ca.crt\", server = { cert = \"{member}.crt\", key = \"{member}.key\" }, \
+                        operator = { cert = \"me.crt\", key = \"me.key\" } }";
+
+fn with_provided() -> (Planner, Observation) {
+    let planner = worlds::planner(worlds::topology(3, PROVIDED));
+    let mut seen = worlds::bare(&planner);
+    provide(&mut seen, &["old"], "old");
+    let seen = carry_out(&planner, seen);
+    (planner, seen)
+}
+
+/// The members that would refuse what another one shows: certificates as they lie on the hosts, CA files as the running
+/// processes read them.
+fn refused(planner: &Planner, seen: &Observation, trust: &[Vec<String>; 3]) -> BTreeSet<String> {
+    let mut refused = BTreeSet::new();
+    for member in &planner.topology().members {
+        let host = seen.host(&member.host).unwrap();
+        // Without files of its own for peers a member shows the same certificate to them.
+        let path = member.layout.certificates.join("server.crt").unwrap();
+        let Some(Observed::Known(shown)) = host.certificates.get(&path) else {
+            panic!("{path} is not there");
+        };
+        if !trust.iter().all(|cas| cas.contains(&shown.issuer)) {
+            refused.insert(member.name.to_string());
+        }
+    }
+    refused
+}
+
+/// B1 (2): a CA file that holds a further CA reaches every member before any certificate which that CA issued, whether members
+/// run, restart or are down meanwhile, and whichever of the two comes first in the file.
+#[test]
+fn a_further_ca_is_trusted_by_all_before_anything_it_issued_is_shown() {
+    for (cas, stopped) in [
+        (["old", "new"], None),
+        (["new", "old"], None),
+        (["old", "new"], Some(2)),
+    ] {
+        let (planner, mut seen) = with_provided();
+        provide(&mut seen, &cas, "new");
+        if let Some(index) = stopped {
+            halt(&planner, &mut seen, index);
+        }
+        let mut trust = [const { Vec::new() }; 3].map(|_: Vec<String>| vec!["old".to_owned()]);
+        let mut keys = Vec::new();
+        loop {
+            let stage = match planner.next(&seen) {
+                Next::Stage(stage) => stage,
+                Next::Done => break,
+                Next::Blocked(found) => panic!("{cas:?} {stopped:?}: {found:?}"),
+            };
+            seen = planner.predict(&seen, &stage);
+            if let Work::Hosts(tasks) = &stage.work {
+                for (index, member) in planner.topology().members.iter().enumerate() {
+                    let mut steps = tasks.get(&member.host).into_iter().flatten();
+                    if steps.any(|step| matches!(step, HostStep::Restart(_))) {
+                        trust[index] = cas.map(str::to_owned).to_vec();
+                    }
+                }
+            }
+            let refused = refused(&planner, &seen, &trust);
+            assert!(
+                refused.is_empty(),
+                "{cas:?}: {refused:?} after {}",
+                stage.key
+            );
+            keys.push(stage.key.to_string());
+        }
+        let of = |word: &str| keys.iter().filter(|key| key.starts_with(word)).count();
+        let rolled = 3 - usize::from(stopped.is_some());
+        assert_eq!((of("roll:"), of("renew:")), (rolled, 3), "{keys:?}");
+    }
+}
+
+/// Clients' certificates are known to nobody here, so what verifies them is never dropped; nor does a certificate come to a
+/// member from a CA that the file does not hold.
+#[test]
+fn a_ca_that_is_trusted_is_not_dropped_and_none_is_used_unannounced() {
+    for (cas, issuer) in [(&["new"][..], "new"), (&["new"], "old"), (&["old"], "new")] {
+        let (planner, mut seen) = with_provided();
+        provide(&mut seen, cas, issuer);
+        let found = blocked(&planner, &seen);
+        let found: BTreeSet<_> = ids(&found).into_iter().collect();
+        assert_eq!(found, BTreeSet::from(["ca-mismatch"]), "{cas:?} {issuer}");
+    }
+    // One whose own certificate has ended verifies nothing any more.
+    let (planner, mut seen) = with_provided();
+    provide(&mut seen, &["old", "new"], "new");
+    seen = carry_out(&planner, seen);
+    provide(&mut seen, &["new"], "new");
+    assert_eq!(ids(&blocked(&planner, &seen)), ["ca-mismatch"; 3]);
+    let ended = seen.at;
+    for member in &planner.topology().members {
+        let ca = member.layout.certificates.join("ca.crt").unwrap();
+        let host = host(&mut seen, member);
+        let file = host.certificates.get_mut(&ca).and_then(Observed::known_mut);
+        file.unwrap().not_after = ended;
+    }
+    let next = stage(&planner, &seen);
+    assert!(next.key.as_str().starts_with("roll:"), "{}", next.key);
+}
+
+/// Without a client certificate of its own etcdup shows the first member's, which no member would accept before the roll.
+#[test]
+fn a_client_certificate_that_no_member_trusts_yet_is_told_before_anything_is_tried() {
+    let (planner, mut seen) = with_provided();
+    provide(&mut seen, &["old", "new"], "new");
+    let file = seen.sources.get_mut("me.crt").and_then(Observed::known_mut);
+    file.unwrap().certificate = Some(facts("me", "new"));
+    let found = blocked(&planner, &seen);
+    assert_eq!(ids(&found), ["client-untrusted"]);
+    assert!(
+        found[0].evidence.contains("me.crt"),
+        "{}",
+        found[0].evidence
+    );
 }

@@ -11,6 +11,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("missed-bootstrap", missed_bootstrap),
     ("etcd-auth", etcd_auth),
     ("operators-tools", operators_tools),
+    ("further-ca", further_ca),
 ];
 
 /// A checkout without `pki/`, another CA, another cluster's file, a downgrade and a jump: all refused, nothing written.
@@ -77,6 +78,59 @@ fn nothing_is_taken(context: &Context) -> Outcome {
     ensure(lab.on(1, sums)?.out == before, "files were changed")?;
     ensure(lab.on(1, "pidof etcd")?.out == pids, "m1 was restarted")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
+}
+
+/// Provided certificates of a further CA, in the same apply as the CA file that holds both: nobody is refused on the way.
+fn further_ca(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.write(
+        "make.sh",
+        "set -e\nca() { openssl req -x509 -newkey rsa:2048 -nodes -keyout $1.key -out $1.crt -days 9 -subj /CN=$1 \
+         -addext basicConstraints=critical,CA:TRUE 2>/dev/null; }\n\
+         issue() { openssl req -newkey rsa:2048 -nodes -keyout $2.key -out $2.csr -subj /CN=$2 2>/dev/null\n\
+         printf 'subjectAltName=IP:%s,IP:127.0.0.1\\nextendedKeyUsage=serverAuth,clientAuth\\n' $3 > ext\n\
+         openssl x509 -req -in $2.csr -CA $1.crt -CAkey $1.key -CAcreateserial -days 9 -extfile ext -out $2.crt 2>/dev/null; }\n\
+         members() { for n in 1 2 3; do issue $1 m$n 10.77.0.1$n; done; }\n",
+    )?;
+    lab.inside(
+        ". ./make.sh; ca old; ca new; cp old.crt ca.crt; members old; issue old me 10.77.0.1",
+    )?
+    .exits(0)?;
+    let provided = "certificates.provided = { ca = \"ca.crt\", server = { cert = \"{member}.crt\", key = \"{member}.key\" }, \
+                    operator = { cert = \"me.crt\", key = \"me.key\" } }";
+    lab.topology(&context.version, provided, 3)?;
+    lab.apply()?;
+    let refused = |arguments: &[&str], id: &str| -> Outcome {
+        lab.etcdup(arguments)?.exits(4)?.says(id).map(|_| ())
+    };
+    // New certificates beside the old CA file, and the new CA alone: both would cut everybody off.
+    lab.inside(". ./make.sh; members new")?.exits(0)?;
+    refused(&["apply", "--yes"], "ca-mismatch")?;
+    lab.inside("cp new.crt ca.crt")?.exits(0)?;
+    refused(&["apply", "--yes"], "ca-mismatch")?;
+    let since = lab.on(1, "date +%s")?.out;
+    lab.inside("cat new.crt old.crt > ca.crt")?.exits(0)?;
+    lab.apply()?;
+    for host in 1..=3 {
+        let shown = format!(
+            "openssl s_client -connect {}:2380 -CAfile /etc/etcd/ca.crt </dev/null 2>/dev/null | openssl x509 -noout -issuer",
+            Lab::address(host)
+        );
+        lab.on(host, &shown)?.exits(0)?.says("CN = new")?;
+        let log = format!(
+            "journalctl -u etcd -o cat --since @{} | grep -c 'rejected connection'",
+            since.trim()
+        );
+        let rejected = lab.on(host, &log)?.out;
+        ensure(
+            rejected.trim() == "0",
+            format!("m{host} refused a peer or a client {rejected} times"),
+        )?;
+    }
+    lab.etcdup(&["plan"])?.exits(0)?.says("No changes")?;
+    // Clients whose certificates the old CA issued are known to nobody here.
+    lab.inside("cp new.crt ca.crt")?.exits(0)?;
+    refused(&["apply", "--yes"], "ca-mismatch")
 }
 
 /// A disk emptied under a running unit, a disk copied from another member, and all disks gone: none is started.

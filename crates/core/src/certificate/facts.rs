@@ -35,6 +35,24 @@ pub struct CertFacts {
     pub key_id: String,
     /// The issuer's key id, hex; empty when not there.
     pub issuer_key_id: String,
+    /// The other certificates in the same file, in its order: those of a bundle or of a chain.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<CertIdentity>,
+}
+
+/// Whose a certificate is and who issued it: enough to follow a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CertIdentity {
+    /// The common name.
+    pub name: String,
+    /// The subject key id, hex; empty when not there.
+    pub key_id: String,
+    /// The issuer's common name.
+    pub issuer: String,
+    /// The issuer's key id, hex; empty when not there.
+    pub issuer_key_id: String,
+    /// Until when.
+    pub not_after: Timestamp,
 }
 
 /// Why a certificate does not do.
@@ -157,6 +175,46 @@ impl CertFacts {
         self.sans.iter().any(exact) || self.other_sans.iter().any(wildcard)
     }
 
+    /// Whose this certificate is, without what it is good for.
+    #[must_use]
+    pub fn identity(&self) -> CertIdentity {
+        CertIdentity {
+            name: self.name.clone(),
+            key_id: self.key_id.clone(),
+            issuer: self.issuer.clone(),
+            issuer_key_id: self.issuer_key_id.clone(),
+            not_after: self.not_after,
+        }
+    }
+
+    /// The certificates of its file, itself first.
+    #[must_use]
+    pub fn file(&self) -> Vec<CertIdentity> {
+        let mut all = vec![self.identity()];
+        all.extend(self.further.iter().cloned());
+        all
+    }
+
+    /// Whether whoever trusts the CA file that `ca` was read from accepts this certificate, as far as names and key IDs
+    /// tell: its issuer is in that file, or the rest of its own file leads there.
+    #[must_use]
+    pub fn is_trusted_by(&self, ca: &CertFacts) -> bool {
+        let trusted = ca.file();
+        let chain = self.file();
+        let mut link = &chain[0];
+        // Each certificate of the chain is followed once: one that names itself must not be followed for ever.
+        for _ in 0..chain.len() {
+            if trusted.iter().any(|ca| ca.issued(link)) {
+                return true;
+            }
+            match chain.iter().skip(1).find(|next| next.issued(link)) {
+                Some(next) => link = next,
+                None => return false,
+            }
+        }
+        false
+    }
+
     /// Whether less than a third of its life is left.
     #[must_use]
     pub fn is_due(&self, now: Timestamp) -> bool {
@@ -171,6 +229,29 @@ impl CertFacts {
     }
 }
 
+impl CertIdentity {
+    /// Whether this one's key signed the other certificate, by key IDs where both have them: certificates that openssl made
+    /// may have none, and then names are all there is to compare.
+    #[must_use]
+    pub fn issued(&self, other: &CertIdentity) -> bool {
+        if self.key_id.is_empty() || other.issuer_key_id.is_empty() {
+            self.name == other.issuer
+        } else {
+            self.key_id == other.issuer_key_id
+        }
+    }
+
+    /// Whether both are certificates of one key: a renewed CA certificate still verifies what the old one did.
+    #[must_use]
+    pub fn has_same_key(&self, other: &CertIdentity) -> bool {
+        if self.key_id.is_empty() || other.key_id.is_empty() {
+            self.name == other.name
+        } else {
+            self.key_id == other.key_id
+        }
+    }
+}
+
 /// SANs as a reader wants them.
 #[must_use]
 pub fn format_sans(sans: &BTreeSet<Address>) -> String {
@@ -181,4 +262,58 @@ pub fn format_sans(sans: &BTreeSet<Address>) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(name: &str, issuer: &str) -> CertFacts {
+        CertFacts {
+            name: name.to_owned(),
+            issuer: issuer.to_owned(),
+            sans: BTreeSet::new(),
+            other_sans: Vec::new(),
+            server: true,
+            client: true,
+            authority: name == issuer,
+            not_before: Timestamp::UNIX_EPOCH,
+            not_after: Timestamp::MAX,
+            fingerprint: String::new(),
+            key_id: String::new(),
+            issuer_key_id: String::new(),
+            further: Vec::new(),
+        }
+    }
+
+    fn file(all: &[(&str, &str)]) -> CertFacts {
+        let mut all = all.iter().map(|(name, issuer)| facts(name, issuer));
+        let mut first = all.next().unwrap_or_else(|| facts("", ""));
+        first.further = all.map(|facts| facts.identity()).collect();
+        first
+    }
+
+    #[test]
+    fn an_issuer_is_found_anywhere_in_a_bundle_and_at_the_end_of_a_chain() {
+        let bundle = file(&[("old", "old"), ("new", "new")]);
+        assert!(facts("m1", "new").is_trusted_by(&bundle));
+        assert!(facts("m1", "old").is_trusted_by(&bundle));
+        assert!(!facts("m1", "other").is_trusted_by(&bundle));
+        let chain = file(&[("m1", "deeper"), ("middle", "new"), ("deeper", "middle")]);
+        assert!(chain.is_trusted_by(&bundle));
+        assert!(!chain.is_trusted_by(&facts("other", "other")));
+        // One that names itself ends somewhere.
+        let circle = file(&[("m1", "a"), ("a", "b"), ("b", "a")]);
+        assert!(!circle.is_trusted_by(&bundle));
+    }
+
+    #[test]
+    fn key_ids_tell_cas_of_one_name_apart() {
+        let mut bundle = file(&[("ca", "ca")]);
+        bundle.key_id = "1".to_owned();
+        let mut leaf = facts("m1", "ca");
+        assert!(leaf.is_trusted_by(&bundle), "names are all there is");
+        leaf.issuer_key_id = "2".to_owned();
+        assert!(!leaf.is_trusted_by(&bundle));
+    }
 }

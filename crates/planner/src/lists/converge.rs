@@ -137,12 +137,11 @@ pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> N
         // Whatever else is known to be wrong is reported with it.
         return Next::Blocked(unseen.into_iter().chain(wrong(target, seen)).collect());
     }
-    let members = target
-        .topology
-        .members
-        .iter()
+    let members = target.topology.members.iter();
+    let mut members: Vec<_> = members
         .filter_map(|member| assess(target, seen, member, bootstrap))
         .collect();
+    trust::postpone_untrusted(target, seen, &mut members);
     let context = PlanContext {
         target,
         seen,

@@ -175,24 +175,16 @@ pub(super) fn peers(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
         );
     }
     let provided = topology.certificates.provided.as_ref();
-    // A bundle may hold the issuer in any place, a chain may lead to it: only one and one can be told.
     let authority = provided
         .and_then(|provided| source(fresh.seen, &provided.ca))
-        .filter(|source| source.certificates == 1)
         .and_then(|source| source.certificate.as_ref());
-    if let Some(authority) = authority {
-        let by_key = !facts.issuer_key_id.is_empty() && !authority.key_id.is_empty();
-        let foreign = if by_key {
-            facts.issuer_key_id != authority.key_id
-        } else {
-            facts.issuer != authority.name
-        };
-        if foreign {
-            refuse(format!(
-                "the peer certificate was issued by `{}`, and members trust `{}`",
-                facts.issuer, authority.name
-            ));
-        }
+    if let Some(authority) = authority
+        && !facts.is_trusted_by(authority)
+    {
+        refuse(format!(
+            "the peer certificate was issued by `{}`, and members trust `{}`",
+            facts.issuer, authority.name
+        ));
     }
     let Some(from) = fresh
         .member

@@ -200,6 +200,18 @@ pub struct OperatorSource {
     pub key: String,
 }
 
+impl Provided {
+    /// The files of the client certificate and key that etcdup itself shows to members: the operator's own, else the server's of
+    /// the first member. `{member}` in them is not filled in.
+    #[must_use]
+    pub fn client_pair(&self) -> (&str, &str) {
+        match &self.operator {
+            Some(own) => (&own.cert, &own.key),
+            None => (&self.server.cert, &self.server.key),
+        }
+    }
+}
+
 /// A certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
