@@ -44,8 +44,15 @@ Examples:
   etcdup apply
   etcdup verify
 
-Exit status: 0 done, 1 failed, 2 changes (plan --detailed-exitcode), 3 needs approval or the plan changed,
-4 blocked, 64 usage, 75 locked by another operator, 130 stopped.";
+Exit status:
+  0    done, or nothing to do
+  1    failed, or a check found an error
+  2    there are changes (plan --detailed-exitcode)
+  3    not approved, or the plan changed
+  4    blocked by a check
+  64   usage
+  75   locked by another operator
+  130  stopped";
 
 /// Options of every command.
 #[derive(Debug, Args)]

@@ -43,7 +43,10 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
             let head = [
                 "member", "host", "id", "version", "db size", "role", "term", "index", "health",
             ];
-            view::table::print(&head, rows(&planner, &seen));
+            // Least asked for first. Health, which has the reason where a member is not well, is never left out.
+            let spare = ["index", "term", "db size", "id", "version", "host"];
+            let rows: Vec<_> = rows(&planner, &seen).collect();
+            view::table::print_fitting(&head, &rows, &spare);
             outln!("{}", summary(&planner, &seen));
         }
         let healthy = planner
