@@ -16,6 +16,7 @@
 
 mod call;
 mod problem;
+mod recent;
 mod router;
 mod routes;
 mod serve;

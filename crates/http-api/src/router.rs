@@ -16,6 +16,8 @@ pub struct Route {
     /// What it answers.
     pub about: &'static str,
     pub(crate) handler: fn(Call) -> Answer,
+    /// Whether hosts are asked for the answer.
+    pub(crate) asks_hosts: bool,
 }
 
 /// Every route there is.
@@ -25,36 +27,42 @@ pub const ROUTES: [Route; 6] = [
         path: "/v1/health",
         about: "whether this server works",
         handler: |call| Box::pin(routes::health(call)),
+        asks_hosts: false,
     },
     Route {
         method: Method::GET,
         path: "/v1",
         about: "these routes",
         handler: |_| Box::pin(std::future::ready(Ok(list()))),
+        asks_hosts: false,
     },
     Route {
         method: Method::GET,
         path: "/v1/clusters",
         about: "the clusters, a topology file each",
         handler: |call| Box::pin(routes::clusters(call)),
+        asks_hosts: false,
     },
     Route {
         method: Method::GET,
         path: "/v1/clusters/{cluster}/plan",
         about: "what apply would do",
         handler: |call| Box::pin(routes::plan(call)),
+        asks_hosts: true,
     },
     Route {
         method: Method::GET,
         path: "/v1/clusters/{cluster}/status",
         about: "members, briefly",
         handler: |call| Box::pin(routes::status(call)),
+        asks_hosts: true,
     },
     Route {
         method: Method::GET,
         path: "/v1/clusters/{cluster}/verify",
         about: "every check and its verdict",
         handler: |call| Box::pin(routes::verify(call)),
+        asks_hosts: true,
     },
 ];
 

@@ -14,13 +14,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::call::{Call, Options};
 use crate::problem::Problem;
-use crate::router::find;
+use crate::recent::Recent;
+use crate::router::{Route, find};
 
 /// Why the server does not work.
 #[derive(Debug)]
@@ -68,9 +70,12 @@ pub async fn serve(
     let failed = |error| ServeError::Listen(options.listen, error);
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     bound(listener.local_addr().map_err(failed)?);
-    let options = Arc::new(options);
+    let server = Arc::new(Server {
+        options: Arc::new(options),
+        turns: Semaphore::new(AT_ONCE),
+        recent: Recent::default(),
+    });
     let tasks = TaskTracker::new();
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => break,
@@ -81,8 +86,7 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (options, cancel) = (Arc::clone(&options), cancel.clone());
-        let turns = Arc::clone(&turns);
+        let (server, cancel) = (Arc::clone(&server), cancel.clone());
         tasks.spawn(async move {
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder
@@ -90,8 +94,8 @@ pub async fn serve(
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(10));
             let service = service_fn(move |request| {
-                let (options, turns) = (Arc::clone(&options), Arc::clone(&turns));
-                async move { Ok::<_, Infallible>(answer(&options, &turns, &request).await) }
+                let server = Arc::clone(&server);
+                async move { Ok::<_, Infallible>(answer(&server, &request).await) }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
@@ -144,11 +148,37 @@ fn is_cross_site(request: &Request<Incoming>) -> bool {
 /// How many requests that ask hosts may be under way: each opens a connection to every host of a cluster.
 const AT_ONCE: usize = 4;
 
-async fn answer(
-    options: &Arc<Options>,
-    turns: &Arc<Semaphore>,
-    request: &Request<Incoming>,
-) -> Response<Full<Bytes>> {
+/// What requests share.
+struct Server {
+    options: Arc<Options>,
+    turns: Semaphore,
+    recent: Recent,
+}
+
+impl Server {
+    /// What a route answers, and how old that is.
+    async fn call(
+        &self,
+        route: &Route,
+        path: &str,
+        cluster: String,
+    ) -> Result<(Value, Duration), Problem> {
+        let call = Call {
+            options: Arc::clone(&self.options),
+            cluster,
+        };
+        if !route.asks_hosts {
+            return Ok(((route.handler)(call).await?, Duration::ZERO));
+        }
+        let ask = async {
+            let _turn = self.turns.acquire().await;
+            (route.handler)(call).await
+        };
+        self.recent.get(path, ask).await
+    }
+}
+
+async fn answer(server: &Server, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let id = uuid::Uuid::now_v7().to_string();
     let path = request.uri().path().to_owned();
     let refuse = |kind: &'static str, why: &'static str| {
@@ -165,22 +195,16 @@ async fn answer(
         find(request.method(), &path)
     };
     let answered = match found {
-        Ok((route, cluster)) => {
-            let _turn = turns.acquire().await;
-            (route.handler)(Call {
-                options: Arc::clone(options),
-                cluster,
-            })
-            .await
-        }
+        Ok((route, cluster)) => server.call(route, &path, cluster).await,
         Err(problem) => Err(problem),
     };
-    let (status, kind, body) = match answered {
-        Ok(value) => (http::StatusCode::OK, "application/json", value),
+    let (status, kind, body, age) = match answered {
+        Ok((value, age)) => (http::StatusCode::OK, "application/json", value, age),
         Err(problem) => (
             problem.status,
             "application/problem+json",
             problem.body(&id),
+            Duration::ZERO,
         ),
     };
     tracing::info!(request = id, method = %request.method(), path, status = status.as_u16(), "answered");
@@ -190,6 +214,7 @@ async fn answer(
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    headers.insert(header::AGE, header::HeaderValue::from(age.as_secs()));
     if let Ok(id) = header::HeaderValue::from_str(&id) {
         headers.insert("x-request-id", id);
     }
