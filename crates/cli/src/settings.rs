@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use figment::error::Kind;
 use figment::providers::{Env, Serialized};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -17,7 +18,7 @@ pub(crate) const SSH_PASSPHRASE: &str = "ETCDUP_SSH_PASSPHRASE";
 
 /// The tool's settings. Each is also a variable, `ETCDUP_` and its name in capitals.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ToolSettings {
     /// The topology file.
     pub(crate) file: PathBuf,
@@ -87,18 +88,17 @@ pub(crate) fn load(global: &Global) -> Result<Loaded, String> {
             toml::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
         figment = figment.merge(layer(name, Serialized::defaults(table)));
     }
-    let names = ["file", "output", "color", "cache", "connect_timeout"];
+    let names = ["file", "output", "color", "cache", "connect-timeout"];
     for name in names {
-        let variable = format!("ETCDUP_{}", name.to_uppercase());
-        figment = figment.merge(layer(variable, Env::prefixed("ETCDUP_").only(&[name])));
+        let variable = format!("ETCDUP_{}", name.to_uppercase().replace('-', "_"));
+        let read = Env::prefixed("ETCDUP_").map(|key| key.as_str().replace('_', "-").into());
+        figment = figment.merge(layer(variable, read.only(&[name])));
     }
     figment = figment
         .merge(argument("file", global.file.as_ref()))
         .merge(argument("output", global.output.as_ref()))
         .merge(argument("color", global.color.as_ref()));
-    let settings: ToolSettings = figment
-        .extract()
-        .map_err(|error| format!("settings: {error}"))?;
+    let settings: ToolSettings = figment.extract().map_err(|error| explain(&error))?;
     let values = serde_json::to_value(&settings).unwrap_or_default();
     let origin = |name: &str| {
         figment
@@ -110,6 +110,27 @@ pub(crate) fn load(global: &Global) -> Result<Loaded, String> {
         .map(|name| ((*name).to_owned(), values[*name].to_string(), origin(name)))
         .collect();
     Ok(Loaded { settings, origins })
+}
+
+/// A setting that cannot be used: where it is from, its name, and what it may be.
+fn explain(error: &figment::Error) -> String {
+    let origin = error.metadata.as_ref();
+    let origin = origin.map_or("settings", |origin| origin.name.as_ref());
+    let name = error.path.last().map_or("", String::as_str);
+    match &error.kind {
+        Kind::UnknownVariant(found, known) => {
+            format!(
+                "{origin}: {name} is `{found}`, and may be {}",
+                known.join(", ")
+            )
+        }
+        Kind::UnknownField(found, known) => format!(
+            "{origin}: there is no setting `{found}`; settings are {}",
+            known.join(", ")
+        ),
+        // figment puts backquotes around a list that has its own.
+        other => format!("{origin}: {name}: {}", other.to_string().replace("``", "`")),
+    }
 }
 
 fn configuration() -> Option<PathBuf> {

@@ -42,7 +42,12 @@ pub(super) fn check_format(name: &str, text: &str, yaml: bool) -> Result<(), Par
     if yaml && !value.as_ref().is_some_and(Value::is_object) && is_toml() {
         return Err(ParseError {
             message: format!(
-                "{name} looks like TOML, and is read as YAML because of its extension"
+                "{name} looks like TOML, and is read as {} because of its extension",
+                if name.ends_with(".json") {
+                    "JSON"
+                } else {
+                    "YAML"
+                }
             ),
             span: None,
             help: Some("rename the file so that it ends in .toml".to_owned()),
@@ -102,15 +107,22 @@ pub(super) fn parse_toml(text: &str) -> Result<(Spec, Node), ParseError> {
 
 pub(super) fn parse_yaml(text: &str) -> Result<(Spec, Node), ParseError> {
     let error = |error: serde_saphyr::Error| ParseError {
-        message: plain_words(&first_line(&error.without_snippet().to_string())),
+        message: plain_words(without_place(&first_line(
+            &error.without_snippet().to_string(),
+        ))),
         span: error.location().map(|at| place_of(text, &at)),
-        help: help_for(&error.to_string()),
+        help: help_for(&error.without_snippet().to_string()),
     };
     let options = || serde_saphyr::options! { strict_booleans: true };
     let spec = serde_saphyr::from_str_with_options(text, options()).map_err(error)?;
     let mut places: Node = serde_saphyr::from_str_with_options(text, options()).map_err(error)?;
     places.locate(text);
     Ok((spec, places))
+}
+
+/// A message without its `at line 7, column 5`, which is shown as a place of its own.
+fn without_place(message: &str) -> &str {
+    message.split(" at line ").next().unwrap_or_default()
 }
 
 fn first_line(text: &str) -> String {
@@ -123,11 +135,10 @@ pub(super) fn help_for(message: &str) -> Option<String> {
     }
     let rest = message.split_once("unknown field `")?.1;
     let (found, expected) = rest.split_once('`')?;
-    // serde lists the keys that there are, each in backquotes.
-    let near = expected
-        .split('`')
-        .skip(1)
-        .step_by(2)
+    // serde lists the keys that there are: for TOML each in backquotes, for YAML without.
+    let near = without_place(expected)
+        .split([',', '`', ' '])
+        .filter(|key| !key.is_empty())
         .map(|key| (strsim::jaro_winkler(key, found), key))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
