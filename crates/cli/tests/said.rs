@@ -29,7 +29,6 @@ struct Place(TempDir);
 #[must_use = "look at the exit status or at what was said"]
 struct Said {
     code: i32,
-    out: String,
     all: String,
 }
 
@@ -68,7 +67,6 @@ fn said(command: &mut Command) -> Said {
     let all = format!("{out}{}", String::from_utf8(output.stderr).unwrap());
     Said {
         code: output.status.code().unwrap(),
-        out,
         all,
     }
 }

@@ -96,6 +96,8 @@ pub struct SourceFacts {
     pub certificate: Option<CertFacts>,
     /// SHA-256 of the public key, hex, where it is a certificate or a private key: those of a pair are equal.
     pub public_key: Option<String>,
+    /// How much is sent to hosts from it, in bytes: for a directory's etcd its other programs too.
+    pub size: u64,
     /// The version of etcd in it, where it is a binary or an archive and that could be found out.
     pub version: Option<String>,
 }

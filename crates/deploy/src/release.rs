@@ -143,6 +143,14 @@ pub(crate) fn ready(path: &Path) -> Result<Ready, ReleaseError> {
 }
 
 fn files(base: &Path, directory: &Directory) -> Result<Vec<(String, Ready)>, ReleaseError> {
+    let programs = programs(base, directory).into_iter();
+    programs
+        .map(|(name, path)| Ok((name.to_owned(), ready(&path)?)))
+        .collect()
+}
+
+/// The programs of a directory, etcd first, wherever they are in it: etcd always, so that a missing one is named.
+pub(crate) fn programs(base: &Path, directory: &Directory) -> Vec<(&'static str, PathBuf)> {
     let first = base.join(&directory.path);
     let mut places = vec![first.clone()];
     places.extend(directory.also.iter().map(|also| base.join(also)));
@@ -152,14 +160,10 @@ fn files(base: &Path, directory: &Directory) -> Result<Vec<(String, Ready)>, Rel
             .map(|place| place.join(name))
             .find(|path| path.exists())
     };
-    let etcd = place("etcd").unwrap_or_else(|| first.join("etcd"));
-    let mut files = vec![("etcd".to_owned(), ready(&etcd)?)];
-    for name in ["etcdctl", "etcdutl"] {
-        if let Some(path) = place(name) {
-            files.push((name.to_owned(), ready(&path)?));
-        }
-    }
-    Ok(files)
+    let mut programs = vec![("etcd", place("etcd").unwrap_or_else(|| first.join("etcd")))];
+    let tools = ["etcdctl", "etcdutl"].into_iter();
+    programs.extend(tools.filter_map(|name| Some((name, place(name)?))));
+    programs
 }
 
 fn compare(file: &Path, expected: &str, found: &str) -> Result<(), ReleaseError> {

@@ -468,11 +468,12 @@ fn hopeless(
         }
         host.console.get(name)
     });
-    let found = consoles.find(|lines| {
-        let mut lines = lines.iter();
-        lines.any(|line| HOPELESS.iter().any(|word| line.contains(word)))
-    });
-    found.cloned()
+    consoles.find(|lines| is_hopeless(lines)).cloned()
+}
+
+fn is_hopeless(lines: &[String]) -> bool {
+    let mut lines = lines.iter();
+    lines.any(|line| HOPELESS.iter().any(|word| line.contains(word)))
 }
 
 /// The members that gates ask.
@@ -540,5 +541,30 @@ impl Report {
     #[must_use]
     pub fn worst(&self) -> Verdict {
         worst(&self.findings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// K2: lines as a kubelet writes them.
+    #[test]
+    fn a_pod_that_can_never_start_is_not_waited_for() {
+        for line in [
+            "err=\"failed to \\\"StartContainer\\\" for \\\"etcd\\\" with ErrImagePull: \\\"not found\\\"\" pod=\"kube-system/etcd-m1\"",
+            "Error syncing pod, skipping: failed to \"StartContainer\" for \"etcd\" with ImagePullBackOff",
+            "Warning FailedCreatePodSandBox: Failed to create pod sandbox: rpc error: code = Unknown",
+            "Error: container has runAsNonRoot and image will run as root (CreateContainerConfigError)",
+            "MountVolume.SetUp failed: hostPath type check failed: /var/lib/etcd is not a directory",
+        ] {
+            assert!(is_hopeless(&[line.to_owned()]), "{line}");
+        }
+        for line in [
+            "back-off 10s restarting failed container=etcd pod=etcd-m1",
+            "{\"level\":\"warn\",\"msg\":\"dial tcp 10.0.0.2:2380: connect: connection refused\"}",
+        ] {
+            assert!(!is_hopeless(&[line.to_owned()]), "{line}");
+        }
     }
 }

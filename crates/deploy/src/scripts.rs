@@ -34,7 +34,8 @@ mod tests {
         let body = body.split("\n}\n").next().unwrap_or_default();
         let words: Vec<&str> = body.split_whitespace().collect();
         let limit = |pair: &[&str]| {
-            let is_limit = ["bounded", "timeout"].contains(&pair[0].trim_start_matches("$("));
+            let command = pair[0].rsplit('(').next().unwrap_or_default();
+            let is_limit = ["bounded", "timeout"].contains(&command);
             is_limit.then(|| pair[1].parse().ok()).flatten()
         };
         words.windows(2).filter_map(limit).collect()

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 pub use crate::vault_error::VaultError;
 
 use crate::files::{write, write_new};
-use crate::release::etcd_version;
+use crate::release::{etcd_version, programs};
 
 /// Files of a client that may ask members, on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,7 +249,13 @@ impl Vault {
                     .map(|place| format!("{place}/etcd"))
                     .find(|path| self.base.join(path).exists())
                     .unwrap_or_else(|| format!("{}/etcd", directory.path));
-                sources.insert(etcd.clone(), self.source(&etcd, false));
+                let mut found = self.source(&etcd, false);
+                if let Some(found) = found.known_mut() {
+                    let programs = programs(&self.base, directory);
+                    let sizes = programs.iter().map(|(_, path)| std::fs::metadata(path));
+                    found.size = sizes.filter_map(|meta| Some(meta.ok()?.len())).sum();
+                }
+                sources.insert(etcd, found);
             }
             Binaries::Archive(archive) if !archive.path.as_str().contains("{arch}") => {
                 let path = archive.path.to_string();
@@ -265,6 +271,7 @@ impl Vault {
         if !read {
             return match std::fs::metadata(&full) {
                 Ok(meta) if meta.is_file() => Observed::Known(SourceFacts {
+                    size: meta.len(),
                     sha256: String::new(),
                     certificate: None,
                     public_key: None,
@@ -277,6 +284,7 @@ impl Vault {
         match std::fs::read_to_string(&full) {
             Err(error) => Observed::unknown(error.to_string()),
             Ok(text) => Observed::Known(SourceFacts {
+                size: text.len() as u64,
                 sha256: sha256(text.as_bytes()),
                 certificate: inspect(&text).ok(),
                 public_key: public_key_digest(&Secret::new(text)),
@@ -563,5 +571,58 @@ impl Vault {
         };
         let issued = authority.issue(&request, now)?;
         Ok((issued.certificate, issued.key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use etcdup_core::file::Document;
+
+    use super::*;
+
+    fn vault(base: &Path) -> Vault {
+        let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n[[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n";
+        let document = Document::parse("etcdup.toml", text, &[]).unwrap();
+        Vault::open(&document.spec, base)
+    }
+
+    /// U28: what is broken is named; a certificate that is there is never said to be missing.
+    #[test]
+    fn a_broken_key_is_told_as_such() {
+        let place = tempfile::tempdir().unwrap();
+        vault(place.path())
+            .make_authority(Timestamp::now())
+            .unwrap();
+        let key = place.path().join("pki/prod/ca.key");
+        for text in [
+            "",
+            "no key at all",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        ] {
+            std::fs::write(&key, text).unwrap();
+            let why = vault(place.path()).ca().unwrap_err().to_string();
+            assert!(
+                !why.contains("missing") && !why.contains("there is no"),
+                "{text:?}: {why}"
+            );
+        }
+        std::fs::remove_file(&key).unwrap();
+        assert!(matches!(
+            vault(place.path()).ca_state(),
+            AuthorityView::WithoutKey(_)
+        ));
+    }
+
+    /// B1: `git add .` in the directory of the topology takes no key.
+    #[test]
+    fn the_directory_of_keys_ignores_itself() {
+        let place = tempfile::tempdir().unwrap();
+        vault(place.path())
+            .make_authority(Timestamp::now())
+            .unwrap();
+        let ignored = std::fs::read_to_string(place.path().join("pki/.gitignore")).unwrap();
+        assert!(ignored.lines().any(|line| line == "*"), "{ignored}");
     }
 }

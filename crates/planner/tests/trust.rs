@@ -187,6 +187,7 @@ fn provide(seen: &mut Observation, cas: &[&str], issuer: &str) {
     bundle.further = all.map(|ca| ca.identity()).collect();
     let mut put = |path: String, sum: String, certificate: Option<CertFacts>, key: Option<&str>| {
         let source = SourceFacts {
+            size: 1,
             sha256: sum,
             certificate,
             public_key: key.map(str::to_owned),

@@ -22,7 +22,15 @@ pub(super) const ALL: &[Scenario] = &[
 fn one_member(context: &Context) -> Outcome {
     let lab = context.lab(1)?;
     lab.topology(&context.version, "", 1)?;
-    lab.apply()?.says("is healthy")?;
+    // What does not run yet is started; there is nothing to stop.
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("stages on 1 host, no outage; then verify")?
+        .says("> start etcd.service")?
+        .never_says("restart etcd.service")?;
+    let said = lab.apply()?;
+    said.says("is healthy")?
+        .says("use it: etcdup etcdctl -- member list")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)
 }
 
@@ -195,6 +203,15 @@ fn sudo_with_a_password(context: &Context) -> Outcome {
         .exits(0)?;
     said.never_says("secret")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
+    // Where sudo asks for nothing the password goes nowhere: it would be read as the first line of what is run.
+    lab.on(
+        1,
+        "echo 'ops ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/zz-ops",
+    )?
+    .exits(0)?;
+    lab.etcdup_with(("ETCDUP_SUDO_PASSWORD", "secret"), &["plan"])?
+        .exits(0)?
+        .says("No changes")?;
     // Without the right to become root it says so before anything changes.
     lab.edit("sudo = \"password\"", "sudo = \"never\"")?;
     lab.etcdup(&["plan"])?

@@ -45,7 +45,8 @@ fn flags_roll_leader_last(context: &Context) -> Outcome {
         restarts.len() == 3,
         format!("{restarts:?} are not three restarts"),
     )?;
-    plan.says("move leadership from")?;
+    plan.says("move leadership from")?
+        .says("on 3 hosts, 3 restarts, no outage")?;
     let writer = format!(
         "i=0; while [ $i -lt 200 ]; do {} || echo failed; i=$((i+1)); sleep 0.05; done",
         etcdctl_put()?
@@ -144,6 +145,9 @@ fn next_patch_version(context: &Context) -> Outcome {
     lab.topology(&older, "", 3)?;
     lab.apply()?;
     lab.edit(&older, &context.version)?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says(&format!("etcd {older} -> {}", context.version))?;
     lab.apply()?.says("restart m1")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     let kept = lab

@@ -93,6 +93,10 @@ fn binaries_from_elsewhere(context: &Context) -> Outcome {
     lab.topology(&context.version, "", 1)?;
     let archived = format!("{{ archive = {{ path = \"{archive}\" }} }}");
     lab.edit(&archived, "{ directory = { path = \"mine\" } }")?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("from a directory, sent from this machine (")?
+        .says(" MiB)")?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     lab.etcdup(&["reset", "--yes"])?.exits(0)?;

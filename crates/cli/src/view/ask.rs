@@ -12,23 +12,7 @@ pub(crate) struct TerminalPrompt;
 
 impl Prompt for TerminalPrompt {
     fn ask(&self, question: &Credential) -> Option<Zeroizing<String>> {
-        let (variable, prompt) = match question {
-            Credential::Sudo { user, host } => (
-                Some(SUDO_PASSWORD),
-                format!(
-                    "sudo password for {user} (asked by {host}, used for every host with this user)"
-                ),
-            ),
-            Credential::Passphrase { file } => {
-                (Some(SSH_PASSPHRASE), format!("Passphrase for {file}"))
-            }
-            Credential::Password { user, host } => (
-                None,
-                format!(
-                    "Password for {user} (asked by {host}, used for every host with this user)"
-                ),
-            ),
-        };
+        let (variable, prompt) = wording(question);
         if let Some(answer) = variable.and_then(|variable| std::env::var(variable).ok()) {
             return Some(Zeroizing::new(answer));
         }
@@ -40,6 +24,24 @@ impl Prompt for TerminalPrompt {
             .prompt()
             .ok()
             .map(Zeroizing::new)
+    }
+}
+
+/// The variable that answers in place of a person, and the question. A password that is used for other hosts than the one that
+/// asks says so before it is typed.
+fn wording(question: &Credential) -> (Option<&'static str>, String) {
+    match question {
+        Credential::Sudo { user, host } => (
+            Some(SUDO_PASSWORD),
+            format!(
+                "sudo password for {user} (asked by {host}, used for every host with this user)"
+            ),
+        ),
+        Credential::Passphrase { file } => (Some(SSH_PASSPHRASE), format!("Passphrase for {file}")),
+        Credential::Password { user, host } => (
+            None,
+            format!("Password for {user} (asked by {host}, used for every host with this user)"),
+        ),
     }
 }
 
@@ -68,5 +70,26 @@ pub(crate) fn name(question: &str, name: &str) -> Answer {
         Ok(typed) if typed.trim() == name => Answer::Yes,
         Err(inquire::InquireError::OperationInterrupted) => Answer::Stop,
         Ok(_) | Err(_) => Answer::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_goes_to_other_hosts_says_so() {
+        let (user, host) = ("ops".to_owned(), "10.0.0.1".to_owned());
+        let sudo = Credential::Sudo {
+            user: user.clone(),
+            host: host.clone(),
+        };
+        for question in [sudo, Credential::Password { user, host }] {
+            let (_, asked) = wording(&question);
+            assert!(
+                asked.contains("ops (asked by 10.0.0.1, used for every host"),
+                "{asked}"
+            );
+        }
     }
 }

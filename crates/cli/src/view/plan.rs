@@ -8,7 +8,9 @@ use etcdup_core::file::Document;
 use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::{Artifact, ClusterStep, Content, Goal, HostStep, Impact, Stage, Work};
+use etcdup_core::stage::{
+    Artifact, BinarySource, ClusterStep, Content, Goal, HostStep, Impact, Stage, Work,
+};
 use etcdup_deploy::{Plan, describe_step, operator_words};
 use etcdup_planner::Ending;
 use similar::{ChangeTag, TextDiff};
@@ -177,6 +179,13 @@ fn host_step(
     let text = match step {
         HostStep::StopProcess { .. } if !runs => return,
         HostStep::Restart(unit) if !runs => format!("start {unit}"),
+        HostStep::Binaries {
+            source: BinarySource::Push | BinarySource::Directory,
+            ..
+        } => match binaries_size(seen) {
+            Some(size) => format!("{text} ({} MiB)", size >> 20),
+            None => text,
+        },
         _ => text,
     };
     let style = match mark {
@@ -203,6 +212,14 @@ fn host_step(
         }
         _ => lines.push(format!("{style}{mark}{style:#} {text}")),
     }
+}
+
+/// How much is sent to a host that gets binaries, where they are here already: a release's archive is not, before the first
+/// apply has downloaded it.
+fn binaries_size(seen: &Observation) -> Option<u64> {
+    let sources = seen.sources.values().filter_map(|source| source.known());
+    let binaries = sources.filter(|source| source.version.is_some());
+    binaries.map(|source| source.size).next()
 }
 
 fn diff(host: &HostId, artifact: &Artifact, seen: &Observation, lines: &mut Vec<String>) {

@@ -60,6 +60,18 @@ struct Screen {
     lines: Mutex<BTreeMap<String, ProgressBar>>,
 }
 
+/// How much of what is sent has gone, where that is worth saying: a stage of a few files has no bytes worth counting, and once
+/// all are sent the host works on them. A total of 0 is not known.
+fn amount(done: u64, total: u64) -> Option<String> {
+    match total {
+        0 => Some(format!("{} MiB", done >> 20)),
+        _ if total >= 1 << 20 && done < total => {
+            Some(format!("{} of {} MiB", done >> 20, total >> 20))
+        }
+        _ => None,
+    }
+}
+
 impl Screen {
     fn new() -> Self {
         Self {
@@ -83,13 +95,8 @@ impl Screen {
     }
 
     fn bytes(&self, what: &str, done: u64, total: u64) {
-        if let Some(bar) = self.line(what) {
-            // A stage of a few files has no bytes worth counting, and once all are sent the host works on them.
-            if total >= 1 << 20 && done < total {
-                bar.set_message(format!("{} of {} MiB", done >> 20, total >> 20));
-            } else if total == 0 {
-                bar.set_message(format!("{} MiB", done >> 20));
-            }
+        if let (Some(bar), Some(words)) = (self.line(what), amount(done, total)) {
+            bar.set_message(words);
         }
     }
 
@@ -135,5 +142,20 @@ impl Screen {
             }
             Body::Failed { .. } | Body::Stopped { .. } => self.clear(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_only_while_they_say_something() {
+        let mib = 1 << 20;
+        assert_eq!(amount(20 * mib, 60 * mib).as_deref(), Some("20 of 60 MiB"));
+        assert_eq!(amount(5 * mib, 0).as_deref(), Some("5 MiB"));
+        // Neither `0 of 0 MiB`, nor `60 of 60 MiB` while the host unpacks.
+        assert_eq!(amount(0, 4096), None);
+        assert_eq!(amount(60 * mib, 60 * mib), None);
     }
 }
