@@ -39,6 +39,43 @@ fn the_unit_of_each_minor() {
     }
 }
 
+/// K1, K8: the directory must be there, since one that the kubelet makes would be filled as a new member's; beside it what
+/// kubeadm writes for etcd of each minor.
+#[test]
+fn the_manifest_of_each_minor() {
+    for (version, kubeadms) in [
+        ("3.4.23", &["--snapshot-count=10000"][..]),
+        (
+            "3.5.33",
+            &[
+                "--snapshot-count=10000",
+                "--experimental-initial-corrupt-check=true",
+                "--experimental-watch-progress-notify-interval=5s",
+            ],
+        ),
+        (
+            "3.6.14",
+            &[
+                "--snapshot-count=10000",
+                "--feature-gates=InitialCorruptCheck=true",
+                "--watch-progress-notify-interval=5s",
+            ],
+        ),
+    ] {
+        let head = format!("etcd = \"{version}\"\nruntime = \"static-pod\"");
+        let manifest = rendered(&head, None).unwrap();
+        for flag in kubeadms {
+            assert!(
+                manifest.contains(flag),
+                "{version} lacks {flag}:\n{manifest}"
+            );
+        }
+        let data = "path: /var/lib/etcd\n      type: Directory\n";
+        assert!(manifest.contains(data), "{manifest}");
+        insta::assert_snapshot!(format!("manifest-{version}"), manifest);
+    }
+}
+
 #[test]
 fn the_start_file_of_a_process() {
     let file = rendered(

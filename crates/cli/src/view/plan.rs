@@ -242,3 +242,45 @@ fn diff(host: &HostId, artifact: &Artifact, seen: &Observation, lines: &mut Vec<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use etcdup_core::observation::{FileKind, FileView, HostView};
+    use etcdup_core::observed::Observed;
+    use etcdup_core::path::Mode;
+
+    use super::*;
+
+    /// K7: a manifest that changes shows its lines, as a unit does.
+    #[test]
+    fn a_manifest_that_changes_shows_the_lines_that_do() {
+        let host = HostId::new("10.0.0.1");
+        let artifact = Artifact {
+            path: "/etc/kubernetes/manifests/etcd.yaml".parse().unwrap(),
+            mode: Mode::PRIVATE,
+            owner: None,
+            content: Content::Text("same\nnew\n".to_owned()),
+        };
+        let there = FileView {
+            kind: FileKind::File,
+            mode: Mode::PRIVATE,
+            owner: None,
+            size: 0,
+            sha256: None,
+            text: Some("same\nold\n".to_owned()),
+            modified: None,
+        };
+        let mut view = HostView::default();
+        view.files.insert(artifact.path.clone(), there);
+        let mut seen = Observation::new(jiff::Timestamp::UNIX_EPOCH);
+        seen.hosts.insert(host.clone(), Observed::Known(view));
+        let mut lines = Vec::new();
+        host_step(&host, &HostStep::Pod(artifact), &seen, false, &mut lines);
+        let changed: Vec<&String> = lines[1..].iter().collect();
+        assert_eq!(changed.len(), 2, "{changed:?}");
+        assert!(changed[0].contains("- old"), "{changed:?}");
+        assert!(changed[1].contains("+ new"), "{changed:?}");
+    }
+}
