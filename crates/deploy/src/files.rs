@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::vault_error::VaultError;
+use crate::vault::VaultError;
 
 /// Writes a file that must not exist yet.
 pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), VaultError> {

@@ -35,7 +35,6 @@ mod stream;
 mod tasks;
 mod vagrant;
 mod vault;
-mod vault_error;
 
 pub use catalogue::{Page, explain, nearest_page, pages};
 pub use documents::{
@@ -50,7 +49,7 @@ pub use logs::LogRange;
 pub use observe::unit_template;
 pub use run::{Plan, Report};
 pub use session::{Cancel, Session, Settings};
-pub use vault::{OperatorPair, Vault, VaultError};
+pub use vault::{OperatorPair, Vault, VaultError, inspect_sources};
 
 pub use etcdup_pki::inspect;
 pub use etcdup_transport::{Credential, Prompt};

@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use etcdup_client::Access;
 use etcdup_core::certificate::Algorithm;
 use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage};
-use etcdup_core::digest::sha256;
-use etcdup_core::file::{Binaries, ProvidedFrom, Spec, TransportSecurity};
+use etcdup_core::file::{ProvidedFrom, Spec, TransportSecurity};
 use etcdup_core::observation::{AuthorityView, SourceFacts};
 use etcdup_core::observed::Observed;
 use etcdup_core::secret::Secret;
 use etcdup_core::topology::Topology;
-use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect, public_key_digest};
+use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect};
 use jiff::Timestamp;
 
-pub use crate::vault_error::VaultError;
-
 use crate::files::{write, write_new};
-use crate::release::{etcd_version, programs};
+
+mod error;
+mod sources;
+
+pub use error::VaultError;
+pub use sources::inspect_sources;
 
 /// Files of a client that may ask members, on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,91 +208,13 @@ impl Vault {
         found
     }
 
-    /// Files here that the topology names: provided certificates, and a directory's or archive's binaries.
+    /// What [`inspect_sources`] finds for this file.
     #[must_use]
     pub fn inspect_sources(
         &self,
         topology: Option<&Topology>,
     ) -> BTreeMap<String, Observed<SourceFacts>> {
-        let mut sources = BTreeMap::new();
-        if let Some(provided) = &self.spec.certificates.provided {
-            let mut paths: Vec<&str> = Vec::new();
-            if provided.from == ProvidedFrom::Operator {
-                let pairs = [Some(&provided.server), provided.peer.as_ref()];
-                paths.push(&provided.ca);
-                let pairs = pairs.into_iter().flatten();
-                paths.extend(pairs.flat_map(|pair| [pair.cert.as_str(), pair.key.as_str()]));
-            }
-            if self.spec.security.client == TransportSecurity::Mutual {
-                let (cert, key) = provided.client_pair();
-                paths.extend([cert, key]);
-            }
-            for path in paths {
-                for member in topology.into_iter().flat_map(|topology| &topology.members) {
-                    let path = path.replace("{member}", member.name.as_str());
-                    sources
-                        .entry(path.clone())
-                        .or_insert_with(|| self.source(&path, true));
-                }
-            }
-        }
-        for file in &self.spec.file {
-            for member in topology.into_iter().flat_map(|topology| &topology.members) {
-                let path = file.from.replace("{member}", member.name.as_str());
-                sources
-                    .entry(path.clone())
-                    .or_insert_with(|| self.source(&path, true));
-            }
-        }
-        match &self.spec.binaries {
-            Binaries::Directory(directory) => {
-                let places = std::iter::once(&directory.path).chain(&directory.also);
-                let etcd = places
-                    .map(|place| format!("{place}/etcd"))
-                    .find(|path| self.base.join(path).exists())
-                    .unwrap_or_else(|| format!("{}/etcd", directory.path));
-                let mut found = self.source(&etcd, false);
-                if let Some(found) = found.known_mut() {
-                    let programs = programs(&self.base, directory);
-                    let sizes = programs.iter().map(|(_, path)| std::fs::metadata(path));
-                    found.size = sizes.filter_map(|meta| Some(meta.ok()?.len())).sum();
-                }
-                sources.insert(etcd, found);
-            }
-            Binaries::Archive(archive) if !archive.path.as_str().contains("{arch}") => {
-                let path = archive.path.to_string();
-                sources.insert(path.clone(), self.source(&path, false));
-            }
-            Binaries::Archive(_) | Binaries::Release(_) | Binaries::Host(_) => {}
-        }
-        sources
-    }
-
-    fn source(&self, path: &str, read: bool) -> Observed<SourceFacts> {
-        let full = self.base.join(path);
-        if !read {
-            return match std::fs::metadata(&full) {
-                Ok(meta) if meta.is_file() => Observed::Known(SourceFacts {
-                    size: meta.len(),
-                    sha256: String::new(),
-                    certificate: None,
-                    public_key: None,
-                    version: etcd_version(&full),
-                }),
-                Ok(_) => Observed::unknown("it is not a file"),
-                Err(error) => Observed::unknown(error.to_string()),
-            };
-        }
-        match std::fs::read_to_string(&full) {
-            Err(error) => Observed::unknown(error.to_string()),
-            Ok(text) => Observed::Known(SourceFacts {
-                size: text.len() as u64,
-                sha256: sha256(text.as_bytes()),
-                certificate: inspect(&text).ok(),
-                public_key: public_key_digest(&Secret::new(text)),
-                version: None,
-            }),
-        }
+        inspect_sources(&self.spec, &self.base, topology)
     }
 
     /// A provided file's content.

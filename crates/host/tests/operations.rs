@@ -54,7 +54,7 @@ fn etcd(place: &Path, data: &Path) -> Child {
     child
 }
 
-/// M2: a parent that does not reap leaves a zombie, which takes signals for ever.
+/// M2: a parent that does not reap leaves a zombie, which takes signals without end.
 #[test]
 fn a_process_that_ended_and_was_not_reaped_is_not_waited_for() {
     for shell in shells() {

@@ -33,7 +33,7 @@ pub fn inspect(pem: &str) -> Result<CertFacts, InspectError> {
         read(&parse(&der)?, &der)
     });
     let mut first = all.next().unwrap_or(Err(InspectError::NoCertificate))?;
-    // As etcd does: one that it cannot read verifies nothing, and is passed over.
+    // As etcd does: one that it cannot read verifies nothing and is skipped.
     first.further = all
         .filter_map(|further| Some(further.ok()?.identity()))
         .collect();

@@ -10,7 +10,7 @@ use etcdup_core::lint::lint;
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_core::topology::{resolve, zone_lines};
-use etcdup_deploy::Vault;
+use etcdup_deploy::inspect_sources;
 use etcdup_planner::{Planner, SOURCE_UNREADABLE};
 
 use crate::command::context::Context;
@@ -73,7 +73,7 @@ fn local_findings(document: &Document, path: &Path) -> Vec<Finding> {
     };
     let topology = resolve(&document.spec, |_| None)
         .or_else(|_| resolve(&document.spec, |_| Some(&somewhere)));
-    let sources = Vault::open(&document.spec, base).inspect_sources(topology.as_ref().ok());
+    let sources = inspect_sources(&document.spec, base, topology.as_ref().ok());
     for (file, source) in sources {
         if let Observed::Unknown(unseen) = source {
             findings.push(SOURCE_UNREADABLE.error(file, unseen.why));

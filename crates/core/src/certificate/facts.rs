@@ -175,7 +175,7 @@ impl CertFacts {
         self.sans.iter().any(exact) || self.other_sans.iter().any(wildcard)
     }
 
-    /// Whose this certificate is, without what it is good for.
+    /// Whose this certificate is and who issued it.
     #[must_use]
     pub fn identity(&self) -> CertIdentity {
         CertIdentity {
@@ -202,7 +202,7 @@ impl CertFacts {
         let trusted = ca.file();
         let chain = self.file();
         let mut link = &chain[0];
-        // Each certificate of the chain is followed once: one that names itself must not be followed for ever.
+        // Each certificate of the chain is followed once: one that names itself must not be followed without end.
         for _ in 0..chain.len() {
             if trusted.iter().any(|ca| ca.issued(link)) {
                 return true;
