@@ -2,45 +2,21 @@
 
 mod approval;
 mod gate;
+mod key;
 mod step;
 
 pub use approval::{Approval, Beyond, Scope};
 pub use gate::{Condition, Gate, Reason};
+pub use key::{LegTag, Rule, StageKey, StageKeyError};
 pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, Noted, OperatorStep, Part};
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::Serialize;
 
 use crate::host::HostId;
 use crate::name::MemberName;
 use crate::topology::Member;
-
-/// What tells one stage from another: `install`, `start`, `roll:m2`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct StageKey(String);
-
-impl StageKey {
-    /// A key of one word, or of a word and a member.
-    #[must_use]
-    pub fn new(word: &str, member: Option<&MemberName>) -> Self {
-        Self(member.map_or_else(|| word.to_owned(), |member| format!("{word}:{member}")))
-    }
-
-    /// The key as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for StageKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
 
 /// One stage of a plan.
 #[derive(Debug, Clone, PartialEq)]

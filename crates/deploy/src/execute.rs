@@ -15,7 +15,8 @@ use etcdup_core::observation::{
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
 use etcdup_core::stage::{
-    Artifact, ClusterStep, Content, Goal, HostStep, Impact, OperatorStep, Part, Reason, Stage, Work,
+    Artifact, ClusterStep, Content, Goal, HostStep, Impact, OperatorStep, Part, Reason, Rule,
+    Stage, Work,
 };
 use etcdup_core::topology::Topology;
 use etcdup_host::{Header, StageInput, StageReport, Stamp, Supply, query_text};
@@ -340,7 +341,7 @@ impl Run<'_> {
                 .display()
                 .to_string(),
         });
-        if stage.key.as_str() == "bootstrap" {
+        if stage.key.rule == Rule::Bootstrap {
             record.begun = Some(self.planner.target().generation());
         }
         let steps = match &stage.work {

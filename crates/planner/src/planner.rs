@@ -4,7 +4,7 @@ use etcdup_core::certificate::CertFacts;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{Observation, Query};
-use etcdup_core::stage::{Goal, Next, Stage};
+use etcdup_core::stage::{Goal, LegTag, Next, Stage};
 use etcdup_core::topology::{Member, Topology};
 use etcdup_render::{RenderError, UnitTemplate};
 
@@ -108,10 +108,16 @@ impl Planner {
     /// What to do next.
     #[must_use]
     pub fn next(&self, seen: &Observation) -> Next {
-        match &self.goal {
+        let mut next = match &self.goal {
             Goal::Converge { allow_outage } => converge::next(&self.target, seen, *allow_outage),
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
+        };
+        if let Next::Stage(stage) = &mut next {
+            stage.key.leg = LegTag {
+                generation: self.target.generation(),
+            };
         }
+        next
     }
 
     /// What the world looks like if this stage works.

@@ -14,16 +14,16 @@ use etcdup_core::observation::{
     AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, Observation,
 };
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{Goal, HostStep, Next, Work};
+use etcdup_core::stage::{Goal, HostStep, Next, Rule, Work};
 use etcdup_planner::Planner;
 use scripted::{bootstrapped, carry_out, halt, host, stage, view};
 
-fn world_of(planner: &Planner, mut seen: Observation, until: &str) -> Observation {
+fn world_of(planner: &Planner, mut seen: Observation, until: Rule) -> Observation {
     // Carries out up to and including the stage `until`, then the operator is killed.
     for _ in 0..30 {
         match planner.next(&seen) {
             Next::Stage(stage) => {
-                let last = stage.key.as_str() == until;
+                let last = stage.key.rule == until;
                 seen = planner.predict(&seen, &stage);
                 if last {
                     return seen;
@@ -39,7 +39,7 @@ fn world_of(planner: &Planner, mut seen: Observation, until: &str) -> Observatio
 #[test]
 fn a_lost_disk_of_a_cluster_never_recorded_is_not_started_as_new() {
     let planner = worlds::planner(worlds::topology(3, ""));
-    let mut seen = world_of(&planner, worlds::bare(&planner), "bootstrap");
+    let mut seen = world_of(&planner, worlds::bare(&planner), Rule::Bootstrap);
     for i in 0..3 {
         halt(&planner, &mut seen, i);
     }
@@ -324,7 +324,7 @@ fn one_old_disk_does_not_make_the_new_ones_foreign() {
         }));
     }
     let g1 = planner.with_generation(&bare, None).unwrap();
-    let mut seen = world_of(&g1, bare, "bootstrap");
+    let mut seen = world_of(&g1, bare, Rule::Bootstrap);
     let g0 = worlds::planner(worlds::topology(3, ""));
     let old = carry_out(&g0, worlds::bare(&g0));
     let m3 = g0.topology().members[2].clone();
@@ -457,7 +457,7 @@ fn a_learner_is_not_waited_for() {
         .flags
         .set("snapshot-count", "1");
     assert_ne!(
-        stage(&planner, &seen).key.as_str(),
+        stage(&planner, &seen).key.to_string(),
         "wait",
         "waits for reads that a learner never answers, on every run"
     );

@@ -79,12 +79,12 @@ fn pods_are_settled_one_by_one_after_the_bootstrap() {
     let keys: Vec<_> = forecast
         .stages
         .iter()
-        .map(|stage| stage.key.as_str())
+        .map(|stage| stage.key.to_string())
         .collect();
     assert_eq!(
         keys,
         [
-            "authority",
+            "ca",
             "install",
             "bootstrap",
             "refresh-files",
@@ -176,7 +176,7 @@ fn members_that_follow_a_leader_are_not_restarted_together() {
         process.flags.set("snapshot-count", "1");
     }
     let next = stage(&planner, &seen);
-    assert_eq!(next.key.as_str(), "wait");
+    assert_eq!(next.key.to_string(), "wait");
     assert!(next.stops(&planner.topology().members).is_empty());
 }
 
@@ -242,7 +242,7 @@ fn missed(head: &str) -> (Planner, Observation) {
     let planner = worlds::planner(worlds::topology(3, head));
     let mut seen = worlds::bare(&planner);
     while let Next::Stage(mut next) = planner.next(&seen) {
-        let last = next.key.as_str() == "bootstrap";
+        let last = next.key.to_string() == "bootstrap";
         if let (true, Work::Hosts(tasks)) = (last, &mut next.work) {
             tasks.remove(&planner.topology().members[2].host);
         }
@@ -284,8 +284,8 @@ fn a_bootstrap_that_one_member_missed_is_finished() {
         assert!(!listed[2].name.is_empty() && !listed[2].started());
         let next = stage(&planner, &seen);
         assert_eq!(
-            next.key.as_str(),
-            "note",
+            next.key.to_string(),
+            "record",
             "writes may be acknowledged by now"
         );
         let seen = planner.predict(&seen, &next);
@@ -293,9 +293,12 @@ fn a_bootstrap_that_one_member_missed_is_finished() {
         let keys: Vec<_> = forecast
             .stages
             .iter()
-            .map(|stage| stage.key.as_str())
+            .map(|stage| stage.key.to_string())
             .collect();
-        assert!(keys.contains(&"finish-bootstrap"), "{head}: {keys:?}");
+        assert!(
+            keys.contains(&"finish-bootstrap".to_owned()),
+            "{head}: {keys:?}"
+        );
         let done = carry_out(&planner, seen);
         assert!(done.serves(&planner.topology().members[2].name));
     }

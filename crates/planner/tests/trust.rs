@@ -69,7 +69,7 @@ fn certificates_are_renewed_one_member_at_a_time() {
     let keys: Vec<_> = forecast
         .stages
         .iter()
-        .map(|stage| stage.key.as_str())
+        .map(|stage| stage.key.to_string())
         .collect();
     assert_eq!(keys, ["renew:m1", "renew:m2", "renew:m3"]);
     for stage in &forecast.stages {
@@ -86,7 +86,7 @@ fn certificates_are_renewed_one_member_at_a_time() {
         seen.members
             .insert(name, Observed::unknown("no answer within 5 s"));
     }
-    assert_eq!(stage(&planner, &seen).key.as_str(), "renew:m3");
+    assert_eq!(stage(&planner, &seen).key.to_string(), "renew:m3");
 }
 
 /// S3: a laptop whose clock is hours off renews nothing.
@@ -116,7 +116,7 @@ fn a_certificate_that_is_not_the_issued_one_is_replaced_with_its_key() {
         .insert(path.clone(), recorded);
     host.files.get_mut(&path).unwrap().sha256 = Some("other".into());
     let next = stage(&planner, &seen);
-    assert_eq!(next.key.as_str(), "renew:m1");
+    assert_eq!(next.key.to_string(), "renew:m1");
     let Work::Hosts(tasks) = next.work else {
         panic!()
     };
@@ -132,7 +132,7 @@ fn a_ca_file_newer_than_the_process_is_not_applied() {
     let host = host(&mut seen, &member);
     let file = host.files.get_mut(&path).unwrap();
     file.modified = file.modified.map(|modified| modified + 60);
-    assert_eq!(stage(&planner, &seen).key.as_str(), "roll:m2");
+    assert_eq!(stage(&planner, &seen).key.to_string(), "roll:m2");
 }
 
 /// F8: a file that turns TLS on, off, or mutual over a running cluster is refused before anything is written.
@@ -311,7 +311,7 @@ fn a_ca_that_is_trusted_is_not_dropped_and_none_is_used_unannounced() {
         file.unwrap().not_after = ended;
     }
     let next = stage(&planner, &seen);
-    assert!(next.key.as_str().starts_with("roll:"), "{}", next.key);
+    assert!(next.key.to_string().starts_with("roll:"), "{}", next.key);
 }
 
 /// Without a client certificate of its own etcdup shows the first member's, which no member would accept before the roll.

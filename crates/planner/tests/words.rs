@@ -32,7 +32,7 @@ fn hosts_that_are_no_members_keep_nothing_from_being_done() {
     let member = planner.topology().members[2].clone();
     let process = host(&mut seen, &member).processes.get_mut(&member.name);
     process.unwrap().flags.set("snapshot-count", "1");
-    assert_eq!(stage(&planner, &seen).key.as_str(), "roll:m3");
+    assert_eq!(stage(&planner, &seen).key.to_string(), "roll:m3");
     // Members' hosts count: half of them is not enough to act on.
     for member in &planner.topology().members[..2] {
         seen.hosts
@@ -117,5 +117,5 @@ fn a_ca_without_its_key_keeps_a_running_cluster_manageable() {
     let member = planner.topology().members[2].clone();
     let process = host(&mut seen, &member).processes.get_mut(&member.name);
     process.unwrap().flags.set("snapshot-count", "1");
-    assert_eq!(stage(&planner, &seen).key.as_str(), "roll:m3");
+    assert_eq!(stage(&planner, &seen).key.to_string(), "roll:m3");
 }

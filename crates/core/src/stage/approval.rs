@@ -121,7 +121,7 @@ impl Approval {
 mod tests {
     use super::*;
     use crate::file::Document;
-    use crate::stage::HostStep;
+    use crate::stage::{HostStep, LegTag, Rule};
     use crate::topology::resolve;
 
     fn members() -> Vec<Member> {
@@ -131,7 +131,7 @@ mod tests {
         resolve(&document.spec, |_| None).unwrap().members
     }
 
-    fn stage(key: &str, work: &[(&str, HostStep)]) -> Stage {
+    fn stage(rule: Rule, work: &[(&str, HostStep)]) -> Stage {
         let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
         for (host, step) in work {
             tasks
@@ -140,7 +140,7 @@ mod tests {
                 .push(step.clone());
         }
         Stage {
-            key: StageKey::new(key, None),
+            key: StageKey::new(rule, None),
             title: String::new(),
             why: vec!["because".into()],
             impact: Impact::None,
@@ -153,24 +153,28 @@ mod tests {
     #[test]
     fn a_stage_of_the_same_name_that_reaches_further_is_not_covered() {
         let members = members();
-        let approved = stage("start", &[("10.0.0.1", HostStep::Reload)]);
+        let approved = stage(Rule::Start, &[("10.0.0.1", HostStep::Reload)]);
         let approval = Approval::of([&approved], &members);
         assert_eq!(approval.covers(&approved, &members), Ok(()));
-        let other = stage("install", &[("10.0.0.1", HostStep::Reload)]);
+        let other = stage(Rule::Install, &[("10.0.0.1", HostStep::Reload)]);
         assert_eq!(approval.covers(&other, &members), Err(Beyond::Stage));
-        let host = stage("start", &[("10.0.0.2", HostStep::Reload)]);
+        // A bootstrap of the next generation is not the one that was approved.
+        let mut later = approved.clone();
+        later.key.leg = LegTag { generation: 1 };
+        assert_eq!(approval.covers(&later, &members), Err(Beyond::Stage));
+        let host = stage(Rule::Start, &[("10.0.0.2", HostStep::Reload)]);
         assert!(matches!(
             approval.covers(&host, &members),
             Err(Beyond::Host(_))
         ));
         let restart = HostStep::Restart("etcd.service".into());
-        let stops = stage("start", &[("10.0.0.1", restart)]);
+        let stops = stage(Rule::Start, &[("10.0.0.1", restart)]);
         assert!(matches!(
             approval.covers(&stops, &members),
             Err(Beyond::Member(_))
         ));
         let delete = HostStep::Remove("/tmp/x".parse().unwrap());
-        let destroys = stage("start", &[("10.0.0.1", delete)]);
+        let destroys = stage(Rule::Start, &[("10.0.0.1", delete)]);
         assert_eq!(approval.covers(&destroys, &members), Err(Beyond::Destroys));
         let outage = Stage {
             impact: Impact::Outage("down".into()),
@@ -182,6 +186,6 @@ mod tests {
     #[test]
     fn waiting_needs_no_approval() {
         let approval = Approval::default();
-        assert_eq!(approval.covers(&stage("wait", &[]), &members()), Ok(()));
+        assert_eq!(approval.covers(&stage(Rule::Wait, &[]), &members()), Ok(()));
     }
 }

@@ -3,7 +3,7 @@
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::Next;
+use etcdup_core::stage::{Next, Rule};
 
 use crate::assess::assess;
 use crate::identity::{Bootstrap, bootstrap};
@@ -21,6 +21,8 @@ pub struct RuleRow {
     pub about: &'static str,
     /// Why it is asked at this place, and what it never does.
     pub why: &'static str,
+    /// What its stages are called.
+    pub makes: &'static [Rule],
     decide: fn(&PlanContext<'_>) -> Decision,
 }
 
@@ -37,6 +39,7 @@ pub const CONVERGE: &[RuleRow] = &[
               CA, the version or the transport security cannot follow what runs, or where preflight fails. \
               Where only single members are disputed and the others with their own data are a quorum, those \
               are started first, since no advice about the rest can be followed before.",
+        makes: &[Rule::StartQuorum],
         decide: conflict,
     },
     RuleRow {
@@ -44,6 +47,7 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "set up time synchronization, since certificates and leases depend on clocks",
         why: "Comes before anything is issued: certificates are dated by clocks, and etcd's leases expire by \
               them.",
+        makes: &[Rule::Time],
         decide: time::synchronise,
     },
     RuleRow {
@@ -51,6 +55,7 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "issue nothing by a clock that the hosts do not share",
         why: "Comes before the CA and every certificate: a certificate that is not valid yet on the hosts \
               locks members and clients out.",
+        makes: &[],
         decide: operator::clock,
     },
     RuleRow {
@@ -58,12 +63,14 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "create the CA of a cluster that has none",
         why: "Comes before the files that carry its certificate. Never where a host has a CA certificate or a \
               member runs.",
+        makes: &[Rule::Ca],
         decide: operator::authority,
     },
     RuleRow {
         id: "clients",
         about: "issue the client certificates that the file names",
         why: "Comes before members are asked with the certificate that it may issue.",
+        makes: &[Rule::Clients],
         decide: operator::clients,
     },
     RuleRow {
@@ -71,6 +78,7 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "record on its host that a member was healthy, before anything else can stop it",
         why: "Comes before anything that could stop a member: the host record then knows that the cluster is \
               bootstrapped, whatever happens to its disks.",
+        makes: &[Rule::Record],
         decide: record::of_forming,
     },
     RuleRow {
@@ -78,6 +86,7 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "write what a member needs before it can start",
         why: "Comes before any start; all hosts side by side, since nothing of it is seen by a running \
               member.",
+        makes: &[Rule::Install],
         decide: install::install,
     },
     RuleRow {
@@ -86,6 +95,7 @@ pub const CONVERGE: &[RuleRow] = &[
         why: "All members that do not run start together: etcd is ready only once it has joined a quorum. \
               Members that run are restarted here only if they have no leader, and one at a time unless the \
               others provably have no quorum.",
+        makes: &[Rule::Bootstrap, Rule::FinishBootstrap, Rule::Start],
         decide: start::start,
     },
     RuleRow {
@@ -93,6 +103,7 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "write files that need no restart",
         why: "Comes before any wait: a missing file may be why a member is unhealthy. etcd reads these files \
               again by itself.",
+        makes: &[Rule::RefreshFiles],
         decide: files::refresh_files,
     },
     RuleRow {
@@ -100,6 +111,7 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "replace the certificates of running members, one member at a time",
         why: "One member at a time with all healthy in between: a wrong certificate would cut off every \
               member at once.",
+        makes: &[Rule::Renew],
         decide: files::renew,
     },
     RuleRow {
@@ -107,12 +119,14 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "wait for running members to become healthy",
         why: "Comes before any restart of a healthy member: one that is on its way up counts for the quorum \
               only when it has arrived.",
+        makes: &[Rule::Wait],
         decide: wait::wait,
     },
     RuleRow {
         id: "move-leader",
         about: "move leadership away before the leader restarts",
         why: "Only when the leader is the last to restart: every other order would elect twice.",
+        makes: &[Rule::MoveLeader],
         decide: roll::move_leader,
     },
     RuleRow {
@@ -120,12 +134,14 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "restart members one at a time, followers first",
         why: "One member at a time, each only while the cluster's own voters without it are a quorum; asked \
               again just before.",
+        makes: &[Rule::Roll],
         decide: roll::restart_one,
     },
     RuleRow {
         id: "left",
         about: "report hosts that are unreachable and restarts that wait for them",
         why: "Comes last: what cannot be done keeps nothing else from being done.",
+        makes: &[],
         decide: left,
     },
 ];
@@ -153,7 +169,10 @@ pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> N
     for row in CONVERGE {
         match (row.decide)(&context) {
             Decision::Continue => {}
-            Decision::Run(stage) => return Next::Stage(Box::new(stage)),
+            Decision::Run(stage) => {
+                debug_assert!(row.makes.contains(&stage.key.rule), "{}", stage.key);
+                return Next::Stage(Box::new(stage));
+            }
             Decision::Block(findings) => return Next::Blocked(findings),
         }
     }

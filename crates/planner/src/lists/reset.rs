@@ -9,7 +9,7 @@ use etcdup_core::host::HostId;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
-use etcdup_core::stage::{Content, HostStep, Impact, Next, Stage, StageKey, Work};
+use etcdup_core::stage::{Content, HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
 
 use crate::identity::{is_ours, read_flags, serving};
@@ -62,7 +62,7 @@ pub(crate) fn next(
         "moving its data aside"
     };
     Next::Stage(Box::new(Stage {
-        key: StageKey::new("reset", None),
+        key: StageKey::new(Rule::Reset, None),
         title: format!("stop and disable every member, {fate}"),
         why,
         impact: Impact::Outage("the cluster is shut down".to_owned()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use etcdup_core::host::HostId;
 use etcdup_core::path::Mode;
-use etcdup_core::stage::{Artifact, Content, Gate, HostStep, Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{Artifact, Content, Gate, HostStep, Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::{Assessment, Cost, Difference};
 use crate::plan_context::{Decision, PlanContext};
@@ -56,7 +56,7 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
         return Decision::Continue;
     }
     Decision::Run(Stage {
-        key: StageKey::new("refresh-files", None),
+        key: StageKey::new(Rule::RefreshFiles, None),
         title: "update files without restarting members".to_owned(),
         why,
         impact: Impact::None,
@@ -113,7 +113,7 @@ pub(crate) fn renew(context: &PlanContext<'_>) -> Decision {
         .iter()
         .filter(|other| (!more || other.serves) && !is_learner(context, other));
     Decision::Run(Stage {
-        key: StageKey::new("renew", Some(name)),
+        key: StageKey::new(Rule::Renew, Some(name)),
         title: format!("replace the certificates of {name} without a restart"),
         why: why.collect(),
         impact: Impact::None,

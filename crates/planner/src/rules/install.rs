@@ -6,7 +6,7 @@ use etcdup_core::file::{Binaries, Download};
 use etcdup_core::host::HostId;
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{
-    Artifact, BinarySource, Content, HostStep, Impact, Stage, StageKey, Work,
+    Artifact, BinarySource, Content, HostStep, Impact, Rule, Stage, StageKey, Work,
 };
 use etcdup_core::topology::Member;
 
@@ -42,7 +42,7 @@ pub(crate) fn install(context: &PlanContext<'_>) -> Decision {
         Bootstrap::InProgress | Bootstrap::Complete => "install missing components",
     };
     Decision::Run(Stage {
-        key: StageKey::new("install", None),
+        key: StageKey::new(Rule::Install, None),
         title: title.to_owned(),
         why,
         impact: Impact::None,

@@ -7,7 +7,7 @@ use etcdup_core::file::KeyPath;
 use etcdup_core::finding::Check;
 use etcdup_core::observation::AuthorityView;
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{Content, Impact, OperatorStep, Stage, StageKey, Work};
+use etcdup_core::stage::{Content, Impact, OperatorStep, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Topology;
 
 use crate::plan_context::{Decision, PlanContext};
@@ -69,7 +69,7 @@ pub(crate) fn authority(context: &PlanContext<'_>) -> Decision {
             }
         }
         AuthorityView::Absent => Decision::Run(Stage {
-            key: StageKey::new("authority", None),
+            key: StageKey::new(Rule::Ca, None),
             title: "create the certificate authority (CA)".to_owned(),
             why: vec![format!(
                 "cluster {} has no CA: there is none on this machine and none on its hosts",
@@ -115,7 +115,7 @@ pub(crate) fn clients(context: &PlanContext<'_>) -> Decision {
         return Decision::Continue;
     }
     Decision::Run(Stage {
-        key: StageKey::new("clients", None),
+        key: StageKey::new(Rule::Clients, None),
         title: "issue client certificates".to_owned(),
         why,
         impact: Impact::None,

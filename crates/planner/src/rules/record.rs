@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use etcdup_core::host::HostId;
 use etcdup_core::observation::HostView;
-use etcdup_core::stage::{HostStep, Impact, Noted, Stage, StageKey, Work};
+use etcdup_core::stage::{HostStep, Impact, Noted, Rule, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
 use crate::identity::Bootstrap;
@@ -58,7 +58,7 @@ pub(crate) fn of_forming(context: &PlanContext<'_>) -> Decision {
         return Decision::Continue;
     }
     Decision::Run(Stage {
-        key: StageKey::new("note", None),
+        key: StageKey::new(Rule::Record, None),
         title: "record the members that are healthy".to_owned(),
         why,
         impact: Impact::None,

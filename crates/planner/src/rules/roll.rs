@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::name::MemberName;
-use etcdup_core::stage::{ClusterStep, Condition, Gate, Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
 use crate::plan_context::{Decision, PlanContext};
@@ -91,7 +91,7 @@ pub(crate) fn move_leader(context: &PlanContext<'_>) -> Decision {
     let to = transferee.member.name.clone();
     Decision::Run(Stage {
         // Who leads when it comes to that is not known while planning, and does not matter to anyone who approves it.
-        key: StageKey::new("move-leader", None),
+        key: StageKey::new(Rule::MoveLeader, None),
         title: format!("move leadership from {leader} to {to}"),
         why: vec![format!("{leader}: leads and must restart")],
         impact: Impact::None,
@@ -142,7 +142,7 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
         }]
     };
     Decision::Run(Stage {
-        key: StageKey::new("roll", Some(name)),
+        key: StageKey::new(Rule::Roll, Some(name)),
         title: format!("restart {name}"),
         why: member
             .restart_reasons()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcdup_core::host::HostId;
-use etcdup_core::stage::{Condition, Gate, HostStep, Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
 use crate::identity::{Bootstrap, Start};
@@ -60,10 +60,10 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
     if tasks.is_empty() {
         return Decision::Continue;
     }
-    let (word, title) = match context.bootstrap {
-        Bootstrap::Pending => ("bootstrap", "bootstrap the cluster"),
-        Bootstrap::InProgress => ("finish-bootstrap", "finish the bootstrap"),
-        Bootstrap::Complete => ("start", "start unhealthy members"),
+    let (rule, title) = match context.bootstrap {
+        Bootstrap::Pending => (Rule::Bootstrap, "bootstrap the cluster"),
+        Bootstrap::InProgress => (Rule::FinishBootstrap, "finish the bootstrap"),
+        Bootstrap::Complete => (Rule::Start, "start unhealthy members"),
     };
     // The members that wait for these need not be healthy before they start: without them there may be no quorum.
     // Where those with data are a quorum they must serve, since their list decides about the others; where they are fewer they
@@ -82,7 +82,7 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         .then(|| stuck.first())
         .flatten();
     Decision::Run(Stage {
-        key: StageKey::new(word, one.map(|(member, _)| &member.member.name)),
+        key: StageKey::new(rule, one.map(|(member, _)| &member.member.name)),
         title: title.to_owned(),
         why,
         impact: Impact::None,
@@ -159,7 +159,7 @@ pub(crate) fn start_undisputed(context: &PlanContext<'_>, disputed: &BTreeSet<St
         )
     });
     Decision::Run(Stage {
-        key: StageKey::new("start-quorum", None),
+        key: StageKey::new(Rule::StartQuorum, None),
         title: "start the members whose data is intact".to_owned(),
         why: why.collect(),
         impact: Impact::None,

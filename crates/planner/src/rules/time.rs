@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use etcdup_core::stage::{HostStep, Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{HostStep, Impact, Rule, Stage, StageKey, Work};
 
 use crate::plan_context::{Decision, PlanContext};
 
@@ -28,7 +28,7 @@ pub(crate) fn synchronise(context: &PlanContext<'_>) -> Decision {
         .map(|host| ((*host).clone(), vec![HostStep::TimeSync]))
         .collect::<BTreeMap<_, _>>();
     Decision::Run(Stage {
-        key: StageKey::new("time", None),
+        key: StageKey::new(Rule::Time, None),
         title: "set up time synchronisation".to_owned(),
         why: without
             .iter()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use etcdup_core::stage::{Impact, Stage, StageKey, Work};
+use etcdup_core::stage::{Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
 use crate::plan_context::{Decision, PlanContext};
@@ -21,7 +21,7 @@ pub(crate) fn wait(context: &PlanContext<'_>) -> Decision {
         return Decision::Continue;
     }
     Decision::Run(Stage {
-        key: StageKey::new("wait", None),
+        key: StageKey::new(Rule::Wait, None),
         title: "wait for running members to become healthy".to_owned(),
         why: waiting
             .iter()

@@ -9,7 +9,7 @@
 use etcdup_core::finding::Finding;
 use etcdup_core::observation::{HostView, MemberView, Observation};
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{Next, Stage};
+use etcdup_core::stage::{Next, Rule, Stage};
 use etcdup_core::topology::Member;
 use etcdup_planner::Planner;
 
@@ -84,7 +84,7 @@ pub(crate) const RUNTIMES: [&str; 3] = [
 /// The findings that are left once the members whose data is intact have been started, where those are a quorum.
 pub(crate) fn blocked_after_start(planner: &Planner, seen: &Observation) -> Vec<Finding> {
     match planner.next(seen) {
-        Next::Stage(stage) if stage.key.as_str() == "start-quorum" => {
+        Next::Stage(stage) if stage.key.rule == Rule::StartQuorum => {
             blocked(planner, &planner.predict(seen, &stage))
         }
         _ => blocked(planner, seen),

@@ -1,0 +1,198 @@
+//! What tells one stage from another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use crate::name::MemberName;
+
+/// The kind of a stage, by what it does. Each is made by one rule of the planner; approvals, events and `etcdup plan` name
+/// stages by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// Sets up time synchronization.
+    Time,
+    /// Creates the CA.
+    Ca,
+    /// Issues the client certificates that the file names.
+    Clients,
+    /// Records that members were healthy.
+    Record,
+    /// Installs what members need before they run.
+    Install,
+    /// Starts all members of a cluster for the first time.
+    Bootstrap,
+    /// Starts the members that a bootstrap missed.
+    FinishBootstrap,
+    /// Starts members that do not run.
+    Start,
+    /// Starts the members whose data is intact, so that their list decides about the others.
+    StartQuorum,
+    /// Writes files that need no restart.
+    RefreshFiles,
+    /// Replaces the certificates of one running member.
+    Renew,
+    /// Waits for members to become healthy.
+    Wait,
+    /// Moves leadership to another member.
+    MoveLeader,
+    /// Restarts one member.
+    Roll,
+    /// Stops and disables the cluster.
+    Reset,
+}
+
+/// Which intermediate topology a stage leads to. A reset gives a cluster a new generation of its token: whoever approved a
+/// bootstrap of the one has not approved a bootstrap of the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegTag {
+    /// The generation of the cluster's token; 0 before the first reset.
+    pub generation: u64,
+}
+
+/// What tells one stage from another: `install`, `roll:m2`, `bootstrap@g1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StageKey {
+    /// What it does.
+    pub rule: Rule,
+    /// The member that it is about, where it is about one.
+    pub subject: Option<MemberName>,
+    /// Where it leads.
+    pub leg: LegTag,
+}
+
+/// A text that is no key of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the key of a stage")]
+pub struct StageKeyError(String);
+
+impl Rule {
+    /// Every kind of stage.
+    pub const ALL: [Rule; 15] = [
+        Rule::Time,
+        Rule::Ca,
+        Rule::Clients,
+        Rule::Record,
+        Rule::Install,
+        Rule::Bootstrap,
+        Rule::FinishBootstrap,
+        Rule::Start,
+        Rule::StartQuorum,
+        Rule::RefreshFiles,
+        Rule::Renew,
+        Rule::Wait,
+        Rule::MoveLeader,
+        Rule::Roll,
+        Rule::Reset,
+    ];
+
+    /// As keys and documents spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Rule::Time => "time",
+            Rule::Ca => "ca",
+            Rule::Clients => "clients",
+            Rule::Record => "record",
+            Rule::Install => "install",
+            Rule::Bootstrap => "bootstrap",
+            Rule::FinishBootstrap => "finish-bootstrap",
+            Rule::Start => "start",
+            Rule::StartQuorum => "start-quorum",
+            Rule::RefreshFiles => "refresh-files",
+            Rule::Renew => "renew",
+            Rule::Wait => "wait",
+            Rule::MoveLeader => "move-leader",
+            Rule::Roll => "roll",
+            Rule::Reset => "reset",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl StageKey {
+    /// A key for the leg that the file itself is.
+    #[must_use]
+    pub fn new(rule: Rule, subject: Option<&MemberName>) -> Self {
+        Self {
+            rule,
+            subject: subject.cloned(),
+            leg: LegTag::default(),
+        }
+    }
+}
+
+impl fmt::Display for StageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.rule.as_str().to_owned();
+        if let Some(subject) = &self.subject {
+            text = format!("{text}:{subject}");
+        }
+        if self.leg != LegTag::default() {
+            text = format!("{text}@g{}", self.leg.generation);
+        }
+        f.pad(&text)
+    }
+}
+
+impl FromStr for StageKey {
+    type Err = StageKeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refuse = || StageKeyError(text.to_owned());
+        let (rest, generation) = match text.split_once("@g") {
+            Some((rest, generation)) => (rest, generation.parse().map_err(|_| refuse())?),
+            None => (text, 0),
+        };
+        let (rule, subject) = match rest.split_once(':') {
+            Some((rule, subject)) => (rule, Some(subject.parse().map_err(|_| refuse())?)),
+            None => (rest, None),
+        };
+        let mut rules = Rule::ALL.into_iter();
+        let rule = rules.find(|known| known.as_str() == rule);
+        Ok(Self {
+            rule: rule.ok_or_else(refuse)?,
+            subject,
+            leg: LegTag { generation },
+        })
+    }
+}
+
+impl Serialize for StageKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_read_back_as_it_is_written() {
+        let member: MemberName = "m-2".parse().unwrap();
+        for rule in Rule::ALL {
+            for subject in [None, Some(&member)] {
+                for generation in [0, 1, 12] {
+                    let leg = LegTag { generation };
+                    let key = StageKey {
+                        leg,
+                        ..StageKey::new(rule, subject)
+                    };
+                    assert_eq!(key.to_string().parse(), Ok(key));
+                }
+            }
+        }
+        for wrong in [
+            "", "rol", "roll:", "roll:m 1", "roll@g", "roll@gx", "roll@2",
+        ] {
+            assert!(wrong.parse::<StageKey>().is_err(), "{wrong}");
+        }
+    }
+}
