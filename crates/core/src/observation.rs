@@ -94,6 +94,8 @@ pub struct SourceFacts {
     pub sha256: String,
     /// What it says, where it is a certificate.
     pub certificate: Option<CertFacts>,
+    /// Why etcd would not start with it as a CA file.
+    pub damage: Option<String>,
     /// SHA-256 of the public key, hex, where it is a certificate or a private key: those of a pair are equal.
     pub public_key: Option<String>,
     /// How much is sent to hosts from it, in bytes: for a directory's etcd its other programs too.

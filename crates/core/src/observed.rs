@@ -78,6 +78,15 @@ impl<T> Observed<T> {
         })
     }
 
+    /// Why it is not known, where it is not.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Observed::Known(_) => None,
+            Observed::Unknown(unseen) => Some(&unseen.why),
+        }
+    }
+
     /// What was observed.
     #[must_use]
     pub fn known(&self) -> Option<&T> {

@@ -33,11 +33,29 @@ pub fn inspect(pem: &str) -> Result<CertFacts, InspectError> {
         read(&parse(&der)?, &der)
     });
     let mut first = all.next().unwrap_or(Err(InspectError::NoCertificate))?;
-    // As etcd does: one that it cannot read verifies nothing and is skipped.
+    // One that cannot be read verifies nothing. In a CA file etcd refuses it, which `damage` finds.
     first.further = all
         .filter_map(|further| Some(further.ok()?.identity()))
         .collect();
     Ok(first)
+}
+
+/// Why etcd would not start with a text as its CA file: it reads every block as a certificate, whatever the block is called.
+#[must_use]
+pub fn damage(pem: &str) -> Option<String> {
+    let mut blocks = 0;
+    for block in Pem::iter_from_buffer(pem.as_bytes()) {
+        blocks += 1;
+        let why = match block {
+            Err(error) => error.to_string(),
+            Ok(block) => match parse(&block.contents) {
+                Ok(_) => continue,
+                Err(_) => format!("it is {}", block.label),
+            },
+        };
+        return Some(format!("block {blocks} is not a certificate: {why}"));
+    }
+    (blocks == 0).then(|| InspectError::NoCertificate.to_string())
 }
 
 pub(crate) fn first_certificate(pem: &str) -> Result<Vec<u8>, InspectError> {
@@ -129,6 +147,7 @@ pub(crate) fn read(
         fingerprint: sha256(der),
         key_id,
         issuer_key_id,
+        public_key: sha256(certificate.public_key().raw),
         further: Vec::new(),
     })
 }

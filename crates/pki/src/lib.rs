@@ -29,5 +29,5 @@ mod keys;
 
 pub use authority::{Authority, AuthorityRequest, Issued};
 pub use error::PkiError;
-pub use inspect::{InspectError, inspect};
+pub use inspect::{InspectError, damage, inspect};
 pub use keys::public_key_digest;

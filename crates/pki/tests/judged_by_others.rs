@@ -11,7 +11,7 @@ use std::process::Command;
 use etcdup_core::certificate::Algorithm;
 use etcdup_core::certificate::{CertRequest, Subject, Usage};
 use etcdup_core::secret::Secret;
-use etcdup_pki::{Authority, PkiError, inspect};
+use etcdup_pki::{Authority, PkiError, damage, inspect};
 use jiff::Timestamp;
 
 fn openssl(directory: &Path, arguments: &str) {
@@ -238,4 +238,25 @@ fn a_bundle_names_all_its_certificates_and_passes_over_what_is_none() {
         assert!(inspect(&issued.certificate).unwrap().is_trusted_by(&facts));
     }
     assert!(inspect(unreadable).is_err());
+}
+
+/// etcd reads every block of its CA file as a certificate, and does not start when one is none.
+#[test]
+fn a_ca_file_that_etcd_would_not_start_with_is_damaged() {
+    let one = Authority::make("one", 10, now(), None).unwrap();
+    let good = one.certificate();
+    assert_eq!(damage(good), None);
+    assert_eq!(damage(&format!("a comment\n{good}{good}")), None);
+    let key = one.key().unwrap().reveal();
+    for (text, word) in [
+        (format!("{good}{key}"), "block 2"),
+        (format!("{key}{good}"), "PRIVATE KEY"),
+        (String::new(), "no PEM block"),
+    ] {
+        let why = damage(&text);
+        assert!(
+            why.as_ref().is_some_and(|why| why.contains(word)),
+            "{why:?}"
+        );
+    }
 }

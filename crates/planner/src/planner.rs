@@ -15,7 +15,7 @@ use crate::lists::{converge, reset};
 use crate::predict::predict;
 use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
-use crate::rules::{conflict, operator, roll, transition, trust};
+use crate::rules::{conflict, operator, provided, roll, transition, trust};
 use crate::target::{DesiredFiles, Target};
 
 /// Decides from what was observed. Made once a run.
@@ -30,6 +30,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     conflict::CHECKS,
     assess::CHECKS,
     trust::CHECKS,
+    provided::CHECKS,
     transition::CHECKS,
     reset::CHECKS,
     &[

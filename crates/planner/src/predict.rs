@@ -293,12 +293,16 @@ fn file(
 fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestamp) {
     let wanted = target.desired(member);
     let before = host.processes.get(&member.name);
+    // Hosts' clocks may be ahead of this one: what a process read at its start is never newer than it.
+    let ca = target.ca_artifact(member);
+    let ca = ca.and_then(|ca| host.files.get(&ca.path)?.modified);
+    let since = at.as_second().max(ca.unwrap_or_default());
     let process = EtcdProcess {
         pid: before.map_or(1, |process| process.pid + 1),
         exe: wanted.etcd.to_string(),
         flags: wanted.flags.clone(),
         outdated: false,
-        since: Some(at.as_second()),
+        since: Some(since),
         unknown_flags: Vec::new(),
     };
     let port = member.ports.peer;
@@ -499,6 +503,7 @@ fn operator_step(world: &mut Observation, step: &OperatorStep) {
                 fingerprint: "new".to_owned(),
                 key_id: "new".to_owned(),
                 issuer_key_id: "new".to_owned(),
+                public_key: "new".to_owned(),
                 further: Vec::new(),
             });
         }
@@ -533,6 +538,7 @@ fn issued(
         issuer_key_id: authority
             .map(|facts| facts.key_id.clone())
             .unwrap_or_default(),
+        public_key: "new".to_owned(),
         further: Vec::new(),
     }
 }

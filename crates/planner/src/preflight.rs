@@ -17,6 +17,7 @@ use crate::target::Target;
 
 use stopped::StoppedMember;
 
+pub(crate) use certs::CERT_REFUSED;
 pub use certs::SOURCE_UNREADABLE;
 pub use hosts::HOST_UNSEEN;
 pub(crate) use names::unresolved;

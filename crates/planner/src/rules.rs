@@ -4,6 +4,7 @@ pub(crate) mod conflict;
 pub(crate) mod files;
 pub(crate) mod install;
 pub(crate) mod operator;
+pub(crate) mod provided;
 pub(crate) mod record;
 pub(crate) mod restart;
 pub(crate) mod roll;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::digest::sha256;
-use etcdup_core::file::RuntimeKind;
+use etcdup_core::file::{RuntimeKind, TransportSecurity};
 use etcdup_core::flag::FlagSet;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
@@ -146,6 +146,15 @@ impl Target {
         sources
             .filter_map(|source| Some([find(&source.cert)?, find(&source.key)?]))
             .collect()
+    }
+
+    /// The certificate that other members see: none where peers speak plain HTTP.
+    pub(crate) fn shown_to_peers(&self, member: &Member) -> Option<&Artifact> {
+        if self.topology.security.peer == TransportSecurity::Plain {
+            return None;
+        }
+        // Without files of its own for peers a member shows them what it shows to clients; those for peers come last.
+        self.pairs(member).pop().map(|[certificate, _]| certificate)
     }
 
     pub(crate) fn is_pod(&self) -> bool {

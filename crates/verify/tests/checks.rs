@@ -150,6 +150,7 @@ fn certificate(now: Timestamp) -> CertFacts {
         not_after: now + SignedDuration::from_hours(24 * 355),
         key_id: String::new(),
         issuer_key_id: String::new(),
+        public_key: String::new(),
         further: Vec::new(),
         fingerprint: String::new(),
     }

@@ -80,7 +80,7 @@ fn nothing_is_taken(context: &Context) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 
-/// Provided certificates of a further CA, in the same apply as the CA file that holds both: nobody is refused on the way.
+/// Provided certificates of a further CA: the CA file that holds both first, then the certificates. Nobody is refused on the way.
 fn further_ca(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.write(
@@ -104,13 +104,21 @@ fn further_ca(context: &Context) -> Outcome {
         lab.etcdup(arguments)?.exits(4)?.says(id).map(|_| ())
     };
     // New certificates beside the old CA file, and the new CA alone: both would cut everybody off.
-    lab.inside(". ./make.sh; members new")?.exits(0)?;
+    lab.inside(
+        "mkdir was next; cp m?.crt m?.key was; . ./make.sh; members new; cp m?.crt m?.key next",
+    )?
+    .exits(0)?;
     refused(&["apply", "--yes"], "ca-mismatch")?;
     lab.inside("cp new.crt ca.crt")?.exits(0)?;
     refused(&["apply", "--yes"], "ca-mismatch")?;
-    let since = lab.on(1, "date +%s")?.out;
+    // Both at once: members that have not restarted yet would refuse those that have.
     lab.inside("cat new.crt old.crt > ca.crt")?.exits(0)?;
-    lab.apply()?;
+    refused(&["apply", "--yes"], "issuer-untrusted")?;
+    let since = lab.on(1, "date +%s")?.out;
+    lab.inside("cp was/* .")?.exits(0)?;
+    lab.apply()?.says("restart m1")?;
+    lab.inside("cp next/* .")?.exits(0)?;
+    lab.apply()?.says("replace the certificates of m1")?;
     for host in 1..=3 {
         let shown = format!(
             "openssl s_client -connect {}:2380 -CAfile /etc/etcd/ca.crt </dev/null 2>/dev/null | openssl x509 -noout -issuer",

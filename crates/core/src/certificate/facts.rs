@@ -35,6 +35,8 @@ pub struct CertFacts {
     pub key_id: String,
     /// The issuer's key id, hex; empty when not there.
     pub issuer_key_id: String,
+    /// SHA-256 of the public key, hex: what makes two certificates those of one key.
+    pub public_key: String,
     /// The other certificates in the same file, in its order: those of a bundle or of a chain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<CertIdentity>,
@@ -51,6 +53,8 @@ pub struct CertIdentity {
     pub issuer: String,
     /// The issuer's key id, hex; empty when not there.
     pub issuer_key_id: String,
+    /// SHA-256 of the public key, hex.
+    pub public_key: String,
     /// Until when.
     pub not_after: Timestamp,
 }
@@ -183,6 +187,7 @@ impl CertFacts {
             key_id: self.key_id.clone(),
             issuer: self.issuer.clone(),
             issuer_key_id: self.issuer_key_id.clone(),
+            public_key: self.public_key.clone(),
             not_after: self.not_after,
         }
     }
@@ -196,23 +201,40 @@ impl CertFacts {
     }
 
     /// Whether whoever trusts the CA file that `ca` was read from accepts this certificate, as far as names and key IDs
-    /// tell: its issuer is in that file, or the rest of its own file leads there.
+    /// tell: it is in that file, its issuer is, or the rest of its own file leads there by any way.
     #[must_use]
     pub fn is_trusted_by(&self, ca: &CertFacts) -> bool {
         let trusted = ca.file();
         let chain = self.file();
-        let mut link = &chain[0];
-        // Each certificate of the chain is followed once: one that names itself must not be followed without end.
-        for _ in 0..chain.len() {
-            if trusted.iter().any(|ca| ca.issued(link)) {
+        let mut reached = vec![0];
+        let mut next = 0;
+        // Cross-signed intermediates make more than one way; each certificate is followed once, so that none goes on without
+        // end.
+        while let Some(link) = reached.get(next).and_then(|index| chain.get(*index)) {
+            if trusted
+                .iter()
+                .any(|ca| ca.issued(link) || ca.is_same_as(link))
+            {
                 return true;
             }
-            match chain.iter().skip(1).find(|next| next.issued(link)) {
-                Some(next) => link = next,
-                None => return false,
-            }
+            let further = (1..chain.len()).filter(|index| chain[*index].issued(link));
+            let further: Vec<usize> = further.filter(|index| !reached.contains(index)).collect();
+            reached.extend(further);
+            next += 1;
         }
         false
+    }
+
+    /// Whether whoever trusts `known` accepts this certificate for sure, where `all` is a CA file that holds its issuer.
+    /// Certificates may not name their issuer's key: then every CA of `all` that may have issued it must be known.
+    #[must_use]
+    pub fn is_surely_trusted_by(&self, known: &CertFacts, all: &CertFacts) -> bool {
+        let (chain, known_cas) = (self.file(), known.file());
+        let may_have_issued = |ca: &&CertIdentity| chain.iter().any(|link| ca.issued(link));
+        let all = all.file();
+        let mut issuers = all.iter().filter(may_have_issued);
+        self.is_trusted_by(known)
+            && issuers.all(|issuer| known_cas.iter().any(|known| known.is_same_as(issuer)))
     }
 
     /// Whether less than a third of its life is left.
@@ -230,25 +252,18 @@ impl CertFacts {
 }
 
 impl CertIdentity {
-    /// Whether this one's key signed the other certificate, by key IDs where both have them: certificates that openssl made
-    /// may have none, and then names are all there is to compare.
+    /// Whether this one may have signed the other: by its name, as Go looks for issuers, and by key IDs where both have them.
     #[must_use]
     pub fn issued(&self, other: &CertIdentity) -> bool {
-        if self.key_id.is_empty() || other.issuer_key_id.is_empty() {
-            self.name == other.issuer
-        } else {
-            self.key_id == other.issuer_key_id
-        }
+        let by_key = self.key_id == other.issuer_key_id;
+        let unknown = self.key_id.is_empty() || other.issuer_key_id.is_empty();
+        self.name == other.issuer && (by_key || unknown)
     }
 
-    /// Whether both are certificates of one key: a renewed CA certificate still verifies what the old one did.
+    /// Whether both are certificates of one name and key: a renewed CA certificate still verifies what the old one did.
     #[must_use]
-    pub fn has_same_key(&self, other: &CertIdentity) -> bool {
-        if self.key_id.is_empty() || other.key_id.is_empty() {
-            self.name == other.name
-        } else {
-            self.key_id == other.key_id
-        }
+    pub fn is_same_as(&self, other: &CertIdentity) -> bool {
+        self.name == other.name && self.public_key == other.public_key
     }
 }
 
@@ -282,6 +297,7 @@ mod tests {
             fingerprint: String::new(),
             key_id: String::new(),
             issuer_key_id: String::new(),
+            public_key: name.to_owned(),
             further: Vec::new(),
         }
     }
@@ -302,18 +318,40 @@ mod tests {
         let chain = file(&[("m1", "deeper"), ("middle", "new"), ("deeper", "middle")]);
         assert!(chain.is_trusted_by(&bundle));
         assert!(!chain.is_trusted_by(&facts("other", "other")));
+        // Any way that leads there does, whichever stands first.
+        for issuers in [["elsewhere", "old"], ["old", "elsewhere"]] {
+            let [one, two] = issuers;
+            let crossed = file(&[("m1", "middle"), ("middle", one), ("middle", two)]);
+            assert!(crossed.is_trusted_by(&bundle), "{issuers:?}");
+        }
         // One that names itself ends somewhere.
         let circle = file(&[("m1", "a"), ("a", "b"), ("b", "a")]);
         assert!(!circle.is_trusted_by(&bundle));
     }
 
     #[test]
-    fn key_ids_tell_cas_of_one_name_apart() {
-        let mut bundle = file(&[("ca", "ca")]);
-        bundle.key_id = "1".to_owned();
+    fn cas_of_one_name_are_told_apart_by_their_keys() {
+        let ca = |key: &str| CertFacts {
+            key_id: key.to_owned(),
+            public_key: key.to_owned(),
+            ..facts("ca", "ca")
+        };
+        let mut both = ca("1");
+        both.further = vec![ca("2").identity()];
         let mut leaf = facts("m1", "ca");
-        assert!(leaf.is_trusted_by(&bundle), "names are all there is");
+        // Without its issuer's key ID it may be of either, so both must be known.
+        assert!(leaf.is_trusted_by(&ca("1")));
+        assert!(!leaf.is_surely_trusted_by(&ca("1"), &both));
+        assert!(leaf.is_surely_trusted_by(&both, &both));
         leaf.issuer_key_id = "2".to_owned();
-        assert!(!leaf.is_trusted_by(&bundle));
+        assert!(!leaf.is_trusted_by(&ca("1")));
+        assert!(!ca("1").identity().is_same_as(&ca("2").identity()));
+        // The same key under another name is another issuer: names are compared first.
+        let renamed = CertFacts {
+            name: "ca 2026".to_owned(),
+            ..ca("2")
+        };
+        assert!(!leaf.is_trusted_by(&renamed));
+        assert!(!renamed.identity().is_same_as(&ca("2").identity()));
     }
 }

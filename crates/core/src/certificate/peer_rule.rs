@@ -126,6 +126,7 @@ mod tests {
             fingerprint: String::new(),
             key_id: String::new(),
             issuer_key_id: "aa".into(),
+            public_key: "aa".into(),
             further: Vec::new(),
         }
     }

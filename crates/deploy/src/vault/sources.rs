@@ -9,7 +9,7 @@ use etcdup_core::observation::SourceFacts;
 use etcdup_core::observed::Observed;
 use etcdup_core::secret::Secret;
 use etcdup_core::topology::Topology;
-use etcdup_pki::{inspect, public_key_digest};
+use etcdup_pki::{damage, inspect, public_key_digest};
 
 use crate::release::{etcd_version, programs};
 
@@ -32,6 +32,9 @@ pub fn inspect_sources(
         if spec.security.client == TransportSecurity::Mutual {
             let (cert, key) = provided.client_pair();
             paths.extend([cert, key]);
+        }
+        if let Some(ca) = provided.operator.as_ref().and_then(|own| own.ca.as_ref()) {
+            paths.push(ca);
         }
         for path in paths {
             for member in topology.into_iter().flat_map(|topology| &topology.members) {
@@ -82,6 +85,7 @@ fn source(base: &Path, path: &str, read: bool) -> Observed<SourceFacts> {
                 size: meta.len(),
                 sha256: String::new(),
                 certificate: None,
+                damage: None,
                 public_key: None,
                 version: etcd_version(&full),
             }),
@@ -95,6 +99,7 @@ fn source(base: &Path, path: &str, read: bool) -> Observed<SourceFacts> {
             size: text.len() as u64,
             sha256: sha256(text.as_bytes()),
             certificate: inspect(&text).ok(),
+            damage: damage(&text),
             public_key: public_key_digest(&Secret::new(text)),
             version: None,
         }),

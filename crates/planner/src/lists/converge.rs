@@ -10,7 +10,9 @@ use crate::identity::{Bootstrap, bootstrap};
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::{preflight, unseen_hosts};
 use crate::rules::conflict::{DISPUTED, conflicts};
-use crate::rules::{files, install, operator, record, roll, start, time, transition, trust, wait};
+use crate::rules::{
+    files, install, operator, provided, record, roll, start, time, transition, trust, wait,
+};
 use crate::target::Target;
 
 /// A row of the table.
@@ -154,10 +156,9 @@ pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> N
         return Next::Blocked(unseen.into_iter().chain(wrong(target, seen)).collect());
     }
     let members = target.topology.members.iter();
-    let mut members: Vec<_> = members
+    let members = members
         .filter_map(|member| assess(target, seen, member, bootstrap))
         .collect();
-    trust::postpone_untrusted(target, seen, &mut members);
     let context = PlanContext {
         target,
         seen,
@@ -195,6 +196,7 @@ fn wrong(target: &Target, seen: &Observation) -> Vec<Finding> {
         .into_iter()
         .chain(transition::conflicts(target, seen))
         .chain(trust::conflicts(target, seen))
+        .chain(provided::conflicts(target, seen))
         .chain(errors(preflight(target, seen)))
         .collect()
 }

@@ -11,7 +11,7 @@ use etcdup_core::topology::Member;
 use super::stopped::StoppedMember;
 use crate::target::Target;
 
-pub(super) const CERT_REFUSED: Check = Check {
+pub(crate) const CERT_REFUSED: Check = Check {
     id: "cert-refused",
     title: "a peer would refuse a certificate",
     about: "etcd compares the address a peer connects from with the names in its certificate. A refusal in one direction \
@@ -62,10 +62,15 @@ pub(super) fn sources(target: &Target, seen: &Observation, findings: &mut Vec<Fi
             continue;
         };
         for artifact in &target.desired(member).certificates {
-            if let Content::OnHost(source) = &artifact.content
-                && !host.files.contains_key(source)
-            {
-                let evidence = format!("{source} is not on {}", member.host);
+            if let Content::OnHost(source) = &artifact.content {
+                let unread = host.certificates.get(source).and_then(Observed::why);
+                let evidence = match unread {
+                    _ if !host.files.contains_key(source) => {
+                        format!("{source} is not on {}", member.host)
+                    }
+                    Some(why) => format!("{source} on {} is no certificate: {why}", member.host),
+                    None => continue,
+                };
                 findings.push(
                     SOURCE_UNREADABLE
                         .error(&member.name, evidence)
@@ -79,23 +84,34 @@ pub(super) fn sources(target: &Target, seen: &Observation, findings: &mut Vec<Fi
 /// A CA that has ended, or is not good yet, serves nobody.
 pub(super) fn authority(target: &Target, seen: &Observation, findings: &mut Vec<Finding>) {
     let certificates = &target.topology.certificates;
-    let (facts, at) = match &certificates.provided {
-        Some(provided) => (
-            source(seen, &provided.ca).and_then(|source| source.certificate.as_ref()),
-            KeyPath::root("certificates").key("provided").key("ca"),
-        ),
-        None => (
-            seen.authority.facts(),
-            KeyPath::root("certificates").key("authority"),
-        ),
+    let check = &crate::rules::operator::AUTHORITY_BROKEN;
+    let Some(provided) = &certificates.provided else {
+        if let Some(Err(unmet)) = seen.authority.facts().map(|facts| facts.in_time(seen.at)) {
+            let at = KeyPath::root("certificates").key("authority");
+            let evidence = format!("its certificate is {unmet}");
+            findings.push(check.error("authority", evidence).at(at));
+        }
+        return;
     };
-    if let Some(Err(unmet)) = facts.map(|facts| facts.in_time(seen.at)) {
-        let check = &crate::rules::operator::AUTHORITY_BROKEN;
-        findings.push(
-            check
-                .error("authority", format!("its certificate is {unmet}"))
-                .at(at),
-        );
+    let at = || KeyPath::root("certificates").key("provided").key("ca");
+    let Some(ca) = source(seen, &provided.ca) else {
+        return;
+    };
+    if let Some(why) = &ca.damage {
+        let evidence = format!("etcd would not start with it as its CA file: {why}");
+        findings.push(SOURCE_UNREADABLE.error(&provided.ca, evidence).at(at()));
+    }
+    // A bundle may still hold a CA that has ended.
+    if let Some(facts) = &ca.certificate
+        && let Err(unmet) = facts.in_time(seen.at)
+        && facts
+            .further
+            .iter()
+            .all(|further| further.not_after <= seen.at)
+    {
+        let advice = "name a CA file that holds a certificate which is valid now";
+        let evidence = format!("the certificate in {} is {unmet}", provided.ca);
+        findings.push(check.error("authority", evidence).advise(advice).at(at()));
     }
 }
 
