@@ -129,10 +129,14 @@ pub(crate) enum Verb {
     )]
     Render(Render),
     /// Shows what would be done, and changes nothing
-    #[command(after_help = "Example:\n  etcdup plan --detailed-exitcode")]
+    #[command(
+        after_help = "Examples:\n  etcdup plan --detailed-exitcode\n  etcdup plan --out plan.json"
+    )]
     Plan(Plan),
     /// Makes the cluster what the file says, after you have seen the plan
-    #[command(after_help = "Examples:\n  etcdup apply\n  etcdup apply --yes --output json")]
+    #[command(
+        after_help = "Examples:\n  etcdup apply\n  etcdup apply --yes --output json\n  etcdup apply plan.json"
+    )]
     Apply(Apply),
     /// Proves that the cluster is healthy and as the file says
     #[command(after_help = "Example:\n  etcdup verify --output json")]
@@ -252,10 +256,16 @@ pub(crate) struct Plan {
     /// Plans restarts that take the cluster out of service
     #[arg(long)]
     pub(crate) allow_outage: bool,
+    /// Writes the plan into a file, for `etcdup apply FILE`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
+    /// A plan that `etcdup plan --out` wrote: it is carried out as far as it reaches, without a question
+    #[arg(value_name = "PLAN", conflicts_with_all = ["yes", "allow_outage"])]
+    pub(crate) plan: Option<PathBuf>,
     /// Does not ask
     #[arg(short, long)]
     pub(crate) yes: bool,

@@ -22,6 +22,7 @@ mod status;
 mod verify;
 
 use std::future::Future;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use etcdup_deploy::Cancel;
@@ -72,6 +73,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
             settings,
             origins,
             cancel: Cancel::new(),
+            engine: OnceLock::new(),
         },
         verb,
     )
@@ -129,10 +131,12 @@ fn on_runtime(context: &Context, interrupt: Interrupt, verb: impl Future<Output 
     };
     let code = runtime.block_on(async {
         tokio::spawn(stop_on_signal(context.cancel.clone(), interrupt));
-        tokio::select! {
+        let code = tokio::select! {
             code = verb => code,
             () = context.cancel.cancelled(), if interrupt == Interrupt::StopAtOnce => exit::STOPPED,
-        }
+        };
+        context.close().await;
+        code
     });
     // A task that still dials must not hold the end up.
     runtime.shutdown_timeout(Duration::from_millis(100));

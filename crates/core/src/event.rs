@@ -1,37 +1,48 @@
 //! What happens during an operation, as it happens: one stream for the terminal, JSON lines and the HTTP API.
 
-use serde::Serialize;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
 use crate::host::HostId;
+use crate::operation::{OperationId, Verb, Who};
+use crate::stage::StageKey;
 
 /// One event. The first of an operation says all stages; a terminal one ends the stream; readers skip what they
 /// do not know.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Counts from 0 within the operation.
     pub seq: u64,
-    /// When, RFC 3339.
-    pub at: String,
-    /// The operation's id.
-    pub operation: String,
+    /// When.
+    pub at: Timestamp,
+    /// The operation.
+    pub operation: OperationId,
     /// What happened.
     #[serde(flatten)]
     pub body: Body,
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Body {
     /// The operation begins; these stages were approved.
     Started {
         /// The format of these events.
-        format: &'static str,
-        /// The verb.
-        verb: String,
-        /// The stages' titles, in order.
-        stages: Vec<String>,
+        format: String,
+        /// What the operation is for.
+        verb: Verb,
+        /// The stages, in order.
+        stages: Vec<PlannedStage>,
+    },
+    /// Another process goes on with an operation whose own has died.
+    Resumed {
+        /// How often the operation was taken over by now.
+        epoch: u64,
+        /// Who goes on with it.
+        who: Who,
     },
     /// Another holds the lease; it is waited for.
     Waiting {
@@ -40,10 +51,10 @@ pub enum Body {
     },
     /// A stage begins.
     StageStarted {
-        /// Its position, from 0.
+        /// Its position in the approved plan, from 0.
         index: usize,
         /// Its key.
-        key: String,
+        key: StageKey,
         /// One line for people.
         title: String,
     },
@@ -65,8 +76,10 @@ pub enum Body {
     },
     /// A stage ended well.
     StageDone {
-        /// Its position, from 0.
+        /// Its position in the approved plan, from 0.
         index: usize,
+        /// Its key.
+        key: StageKey,
         /// How long it took, in milliseconds.
         elapsed_ms: u64,
     },
@@ -89,8 +102,34 @@ pub enum Body {
     },
 }
 
+/// A stage of the plan that an operation was begun with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedStage {
+    /// Its key.
+    pub key: StageKey,
+    /// One line for people.
+    pub title: String,
+}
+
+impl Body {
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        match self {
+            Body::Done { .. } | Body::Failed { .. } | Body::Stopped { .. } => true,
+            Body::Started { .. }
+            | Body::Resumed { .. }
+            | Body::Waiting { .. }
+            | Body::StageStarted { .. }
+            | Body::Host { .. }
+            | Body::Gate { .. }
+            | Body::StageDone { .. } => false,
+        }
+    }
+}
+
 /// How a host stands within a stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostState {
     /// It works.

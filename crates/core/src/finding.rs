@@ -1,12 +1,18 @@
 //! What a check found: a stable id, a verdict, the evidence, and what to do.
 
-use crate::plain::harmless;
-use serde::Serialize;
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::file::KeyPath;
+use crate::plain::harmless;
 
 /// How much a finding weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// All is as it should be.
@@ -30,11 +36,38 @@ pub struct Check {
     pub advice: &'static str,
 }
 
+/// The id of a check: a constant of this program, or read from a document that another one wrote.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(transparent)]
+pub struct CheckId(Cow<'static, str>);
+
+impl CheckId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CheckId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl PartialEq<&str> for CheckId {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
 /// What one check found about one thing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The check's id.
-    pub id: &'static str,
+    pub id: CheckId,
     /// How much it weighs.
     pub verdict: Verdict,
     /// What it is about: a member, a host, a flag, the cluster.
@@ -42,10 +75,10 @@ pub struct Finding {
     /// What was found, with both sides of a comparison.
     pub evidence: String,
     /// What to do next.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub advice: String,
     /// The place in the topology file that it speaks of.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<KeyPath>,
 }
 
@@ -59,7 +92,7 @@ impl Check {
         evidence: impl Into<String>,
     ) -> Finding {
         Finding {
-            id: self.id,
+            id: CheckId(Cow::Borrowed(self.id)),
             verdict,
             subject: subject.to_string(),
             // Hosts and members have their say in it.
@@ -93,6 +126,12 @@ impl Check {
 }
 
 impl Finding {
+    /// Whether it is of one of these checks.
+    #[must_use]
+    pub fn is_of(&self, ids: &[&str]) -> bool {
+        ids.contains(&self.id.as_str())
+    }
+
     /// Names the place in the topology file.
     #[must_use]
     pub fn at(mut self, path: KeyPath) -> Self {

@@ -12,7 +12,8 @@ pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, Noted, Op
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::host::HostId;
 use crate::name::MemberName;
@@ -60,7 +61,7 @@ impl Stage {
 }
 
 /// What a stage does to the cluster's service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Impact {
     /// Nothing that a client sees.
@@ -83,7 +84,12 @@ pub enum Work {
 }
 
 /// What a run is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    tag = "goal",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 pub enum Goal {
     /// The cluster is as the file says.
     Converge {
@@ -95,6 +101,12 @@ pub enum Goal {
         /// Delete data instead of moving it aside.
         wipe: bool,
         /// A cluster ID that the operator typed: data of it is this cluster's too.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "crate::hex_id::optional"
+        )]
+        #[schemars(with = "Option<String>")]
         cluster_id: Option<u64>,
     },
 }

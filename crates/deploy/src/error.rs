@@ -11,6 +11,7 @@ use etcdup_planner::Forecast;
 use etcdup_render::RenderError;
 
 use crate::release::ReleaseError;
+use crate::store::StoreError;
 use crate::vault::VaultError;
 
 /// Why an operation did not reach its end.
@@ -124,6 +125,12 @@ pub enum DeployError {
     /// Keys or certificates cannot be had.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// Operations cannot be recorded or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// As many operations run as the engine's limits allow.
+    #[error("as many operations are being carried out as this process may have")]
+    Busy,
     /// The operator stopped it.
     #[error("{}", stopped(.0.as_deref()))]
     Stopped(Option<String>),
@@ -165,6 +172,8 @@ pub const ERRORS: &[Check] = &[
     CLUSTER_CALL,
     BINARIES,
     KEYS,
+    STORE,
+    BUSY,
     STOPPED,
     crate::cfssl::CFSSL,
 ];
@@ -259,6 +268,19 @@ const KEYS: Check = Check {
     about: "The CA's files cannot be used, or a certificate cannot be issued.",
     advice: "see [certificates] in the file, and `etcdup pki show`",
 };
+const STORE: Check = Check {
+    id: "operation-record",
+    title: "an operation cannot be recorded or read",
+    about: "Each operation has a directory in `.etcdup/operations` beside the topology file: what was approved, what happened, how \
+            it ended. Where that cannot be written, nothing is begun.",
+    advice: "make the directory of the topology file writable for whoever runs etcdup, or run it from a copy of the file",
+};
+const BUSY: Check = Check {
+    id: "too-many-operations",
+    title: "too many operations are being carried out",
+    about: "A process carries out as many operations side by side as its limits allow, and refuses further ones.",
+    advice: "begin it again when another has ended",
+};
 const STOPPED: Check = Check {
     id: "stopped",
     title: "the operator stopped the run",
@@ -269,13 +291,15 @@ const STOPPED: Check = Check {
 impl DeployError {
     /// The id under which `etcdup explain` has a page.
     #[must_use]
-    pub fn id(&self) -> &'static str {
+    pub fn id(&self) -> &str {
         let check = match self {
             DeployError::File { .. } => FILE,
             DeployError::Parse { .. } | DeployError::Resolve(_) => TOPOLOGY,
             DeployError::Render(_) => TEMPLATE,
             DeployError::Blocked(findings) => {
-                return findings.first().map_or("blocked", |finding| finding.id);
+                return findings
+                    .first()
+                    .map_or("blocked", |finding| finding.id.as_str());
             }
             DeployError::PlanChanged { .. } => PLAN_CHANGED,
             DeployError::NoEffect(_) => NO_EFFECT,
@@ -288,6 +312,8 @@ impl DeployError {
             // A fault of this program, whose nearest page is that of the step that lacks something.
             DeployError::Stage(_) | DeployError::Release(_) => BINARIES,
             DeployError::Vault(_) => KEYS,
+            DeployError::Store(_) => STORE,
+            DeployError::Busy => BUSY,
             DeployError::Stopped(_) => STOPPED,
         };
         check.id

@@ -5,46 +5,51 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use etcdup_core::event::{Body, Event, HostState};
 use etcdup_core::host::HostId;
+use etcdup_core::operation::OperationId;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Bytes that are on their way to a host, or being downloaded: lossy, apart from events.
 pub type Progress = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 
-/// Sends events of one operation.
-#[derive(Clone)]
-pub struct Events {
-    sender: Option<UnboundedSender<Event>>,
-    next: Arc<AtomicU64>,
-    operation: String,
+/// Sends events of one operation; those of a session without one go nowhere.
+#[derive(Clone, Default)]
+pub(crate) struct Events {
+    to: Option<Arc<Sending>>,
+}
+
+struct Sending {
+    operation: OperationId,
+    next: AtomicU64,
+    sender: UnboundedSender<Event>,
 }
 
 impl Events {
-    /// Events of this operation; nobody listens when there is no sender.
-    #[must_use]
-    pub fn new(operation: String, sender: Option<UnboundedSender<Event>>) -> Self {
+    /// Events of this operation, the first with this number.
+    pub(crate) fn new(operation: OperationId, first: u64, sender: UnboundedSender<Event>) -> Self {
         Self {
-            sender,
-            next: Arc::default(),
-            operation,
+            to: Some(Arc::new(Sending {
+                operation,
+                next: AtomicU64::new(first),
+                sender,
+            })),
         }
     }
 
-    /// The operation's id.
-    #[must_use]
-    pub fn operation(&self) -> &str {
-        &self.operation
+    /// The operation's id; empty for a session without one, which changes nothing on hosts.
+    pub(crate) fn operation(&self) -> &str {
+        self.to.as_ref().map_or("", |to| to.operation.as_str())
     }
 
     pub(crate) fn send(&self, body: Body) {
-        let Some(sender) = &self.sender else { return };
+        let Some(to) = &self.to else { return };
         let event = Event {
-            seq: self.next.fetch_add(1, Ordering::Relaxed),
-            at: jiff::Timestamp::now().to_string(),
-            operation: self.operation.clone(),
+            seq: to.next.fetch_add(1, Ordering::Relaxed),
+            at: jiff::Timestamp::now(),
+            operation: to.operation.clone(),
             body,
         };
         // A listener that has gone is no reason to stop.
-        let _ = sender.send(event);
+        let _ = to.sender.send(event);
     }
 
     pub(crate) fn host(&self, host: &HostId, what: impl Into<String>, state: HostState) {

@@ -1,10 +1,11 @@
 //! Carrying out one stage: steps on hosts side by side, one call to the cluster, or steps here.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use etcdup_core::certificate::CertRequest;
 use etcdup_core::event::HostState;
 use etcdup_core::host::HostId;
 use etcdup_core::membership::Electorate;
@@ -13,6 +14,7 @@ use etcdup_core::observation::{
     HostRecord, HostView, Observation, Operation, Origin, RecordedFile, RecordedMember,
 };
 use etcdup_core::observed::Observed;
+use etcdup_core::operation::Verb;
 use etcdup_core::path::HostPath;
 use etcdup_core::stage::{
     Artifact, ClusterStep, Content, Goal, HostStep, Impact, OperatorStep, Part, Reason, Rule,
@@ -20,6 +22,7 @@ use etcdup_core::stage::{
 };
 use etcdup_core::topology::Topology;
 use etcdup_host::{Header, StageInput, StageReport, Stamp, Supply, query_text};
+use etcdup_pki::Issued;
 use etcdup_planner::Planner;
 use etcdup_transport::{Metered, Transport};
 use jiff::Timestamp;
@@ -32,7 +35,8 @@ use crate::release::{self, Binary, Ready};
 use crate::scripts::STAGE;
 use crate::session::Session;
 use crate::stream::stream;
-use crate::tasks::run_all;
+use crate::tasks::{blocking, run_all};
+use crate::vault::{Vault, VaultError};
 
 /// The gates before a stage were checked just now and hold. Only [`permit`] makes one, and nothing is stopped without.
 pub(crate) struct Permit(());
@@ -70,7 +74,10 @@ pub(crate) struct Run<'a> {
     pub(crate) planner: &'a Planner,
     pub(crate) leases: &'a Leases,
     pub(crate) binaries: &'a BTreeMap<String, Binary>,
-    pub(crate) verb: &'a str,
+    pub(crate) verb: Verb,
+    /// Pairs that were issued in this stage, so that certificate and key of one place belong together. They live on their hosts
+    /// alone once it is done.
+    pub(crate) pairs: Mutex<BTreeMap<String, Issued>>,
 }
 
 impl Run<'_> {
@@ -94,18 +101,20 @@ impl Run<'_> {
         steps: &[OperatorStep],
         seen: &mut Observation,
     ) -> Result<(), DeployError> {
-        let mut vault = self.session.vault.lock().await;
-        for step in steps {
-            match step {
-                OperatorStep::MakeAuthority => vault.make_authority(Timestamp::now())?,
-                OperatorStep::IssueClient(request) => {
-                    let directory = vault.directory();
-                    vault.issue_client(request, &directory, Timestamp::now())?;
+        let steps = steps.to_vec();
+        let worked = self.session.with_vault(move |vault| {
+            for step in &steps {
+                match step {
+                    OperatorStep::MakeAuthority => vault.make_authority(Timestamp::now())?,
+                    OperatorStep::IssueClient(request) => {
+                        let directory = vault.directory();
+                        vault.issue_client(request, &directory, Timestamp::now())?;
+                    }
                 }
             }
-        }
-        seen.authority = vault.ca_state();
-        seen.clients = vault.clients();
+            Ok::<_, VaultError>((vault.ca_state(), vault.clients()))
+        });
+        (seen.authority, seen.clients) = worked.await?;
         Ok(())
     }
 
@@ -211,7 +220,10 @@ impl Run<'_> {
                 }),
             }
         }
-        self.session.vault.lock().await.clear_issued();
+        self.pairs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         failures.sort_by(|a, b| a.host.cmp(&b.host));
         if failures.is_empty() {
             Ok(())
@@ -260,7 +272,8 @@ impl Run<'_> {
             }
             HostStep::LoadImage { archive, .. } => {
                 let path = archive.replace("{arch}", &architecture());
-                let ready = release::ready(&self.session.base.join(path))?;
+                let path = self.session.base.join(path);
+                let ready = blocking(move || release::ready(&path)).await?;
                 Ok(Supply::Archive(ready.into_body()))
             }
             HostStep::Binaries { .. } => Ok(match self.binaries.get(&architecture()) {
@@ -296,15 +309,24 @@ impl Run<'_> {
     }
 
     async fn content(&self, host: &HostId, artifact: &Artifact) -> Result<Supply, DeployError> {
-        let mut vault = self.session.vault.lock().await;
         let bytes = match &artifact.content {
             Content::OnHost(_) => return Ok(Supply::Nothing),
             Content::Text(text) => text.clone().into_bytes(),
-            Content::Authority => vault.ca()?.into_bytes(),
-            Content::Provided(source) => vault.provided(source)?.reveal().as_bytes().to_vec(),
+            Content::Authority => self
+                .session
+                .with_vault(|vault| vault.ca())
+                .await?
+                .into_bytes(),
+            Content::Provided(source) => {
+                let source = source.clone();
+                let read = self
+                    .session
+                    .with_vault(move |vault| vault.provided(&source))
+                    .await?;
+                read.reveal().as_bytes().to_vec()
+            }
             Content::Issued { request, part } => {
-                let pair = format!("{host}:{}:{}", request.name, request.usage);
-                let issued = vault.pair(&pair, request, Timestamp::now())?;
+                let issued = self.pair(host, request).await?;
                 match part {
                     Part::Certificate => issued.certificate.into_bytes(),
                     Part::Key => issued.key.reveal().as_bytes().to_vec(),
@@ -312,6 +334,24 @@ impl Run<'_> {
             }
         };
         Ok(Supply::Content(Zeroizing::new(bytes)))
+    }
+
+    /// The certificate and key for a place on a host: issued once a stage.
+    async fn pair(&self, host: &HostId, request: &CertRequest) -> Result<Issued, DeployError> {
+        let place = format!("{host}:{}:{}", request.name, request.usage);
+        let known = || {
+            let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+            pairs.get(&place).cloned()
+        };
+        if let Some(issued) = known() {
+            return Ok(issued);
+        }
+        let wanted = request.clone();
+        let issue = move |vault: &mut Vault| vault.issue(&wanted, Timestamp::now());
+        let issued = self.session.with_vault(issue).await?;
+        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        pairs.insert(place, issued.clone());
+        Ok(issued)
     }
 
     /// The host record as it will be when the stage has worked.
@@ -334,7 +374,7 @@ impl Run<'_> {
             record.begun = None;
         }
         record.origin.get_or_insert_with(|| Origin {
-            who: self.session.settings.operator.clone(),
+            who: self.session.who.to_string(),
             at: Timestamp::now().to_string(),
             directory: std::path::absolute(&self.session.base)
                 .unwrap_or_else(|_| self.session.base.clone())
@@ -394,8 +434,8 @@ impl Run<'_> {
         record.history.push(Operation {
             id: self.session.events.operation().to_owned(),
             at: Timestamp::now().to_string(),
-            verb: self.verb.to_owned(),
-            who: self.session.settings.operator.clone(),
+            verb: self.verb.to_string(),
+            who: self.session.who.to_string(),
             stage: stage.key.to_string(),
         });
         let surplus = record.history.len().saturating_sub(20);

@@ -1,12 +1,14 @@
 //! The lease: one operation at a time on a host, by the host's own clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use etcdup_core::event::Body;
 use etcdup_core::host::HostId;
 use etcdup_core::observed::Observed;
+use etcdup_core::operation::Verb;
 use etcdup_core::topology::Topology;
 use etcdup_host::{Header, LeaseAnswer, LeaseRequest};
 use etcdup_transport::Transport;
@@ -16,7 +18,8 @@ use crate::alive::has_died;
 use crate::error::DeployError;
 use crate::observe::state_of;
 use crate::scripts::LEASE;
-use crate::session::{Cancel, Session, Settings};
+use crate::session::Session;
+use crate::settings::Cancel;
 
 /// How often a lease is renewed. It runs out after 30 s of the host's uptime.
 const RENEW: Duration = Duration::from_secs(10);
@@ -79,7 +82,7 @@ impl Session {
     pub(crate) async fn take_leases(
         &self,
         topology: &Topology,
-        verb: &str,
+        verb: Verb,
         writes: &BTreeSet<HostId>,
     ) -> Result<Leases, DeployError> {
         let mut holders = Vec::new();
@@ -122,8 +125,8 @@ impl Session {
             .strftime("%Y-%m-%d %H:%M:%S UTC")
             .to_string();
         let request = LeaseRequest::Take {
-            verb: verb.to_owned(),
-            who: self.settings.operator.clone(),
+            verb,
+            who: self.who.clone(),
             since,
             died: None,
         };
@@ -131,8 +134,11 @@ impl Session {
         let given_up = Cancel::new();
         for holder in holders {
             let (request, given_up) = (request.clone(), given_up.clone());
-            let (events, settings) = (self.events.clone(), self.settings.clone());
-            tasks.spawn(async move { take(holder, request, &events, &settings, &given_up).await });
+            let (events, cancel) = (self.events.clone(), self.cancel.clone());
+            let cache = self.settings.cache.clone();
+            tasks.spawn(async move {
+                take(holder, request, &events, (&cancel, &given_up), &cache).await
+            });
         }
         let lost = Cancel::new();
         let lost_on = Arc::<OnceLock<HostId>>::default();
@@ -225,10 +231,10 @@ async fn take(
     mut holder: Holder,
     mut request: LeaseRequest,
     events: &crate::events::Events,
-    settings: &Settings,
-    given_up: &Cancel,
+    (cancel, given_up): (&Cancel, &Cancel),
+    cache: &Path,
 ) -> Result<Holder, DeployError> {
-    let stopped = || settings.cancel.is_cancelled() || given_up.is_cancelled();
+    let stopped = || cancel.is_cancelled() || given_up.is_cancelled();
     let start = Instant::now();
     let mut first_seen: Option<String> = None;
     loop {
@@ -240,7 +246,7 @@ async fn take(
             // Our own process of before, which was killed: nothing of it can come any more but its last script, which the
             // host itself waits for.
             LeaseAnswer::Held { operation, .. }
-                if first_seen.is_none() && has_died(&settings.cache, &operation) =>
+                if first_seen.is_none() && has_died(cache, &operation) =>
             {
                 first_seen = Some(String::new());
                 if let LeaseRequest::Take { died, .. } = &mut request {

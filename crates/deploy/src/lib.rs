@@ -1,54 +1,78 @@
-//! Brings an etcd cluster to what a topology file says, and proves it. Everything that frontends need is here: a frontend
-//! opens a [`Session`], asks for a [`Plan`], shows it, and has it carried out.
+//! Brings an etcd cluster to what a topology file says, and proves it. Everything that frontends need is here: an [`Engine`] has
+//! what a process has once, a [`Cluster`] is a topology that can be planned, verified and changed, and an [`Operation`] changes it.
 //!
 //! ```no_run
+//! use etcdup_core::operation::{Verb, Who};
 //! use etcdup_core::stage::Goal;
-//! use etcdup_deploy::{Session, Settings};
+//! use etcdup_deploy::{Begin, Engine, Settings, Store, read_topology};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let session = Session::open("etcdup.toml".as_ref(), &[], Settings::default()).await?;
-//! let plan = session.plan(Goal::Converge { allow_outage: false }).await?;
-//! session.execute(&plan, "apply").await?;
+//! let engine = Engine::new(Settings::default(), Store::beside(".".as_ref()));
+//! let cluster = engine.cluster(read_topology("etcdup.toml".as_ref(), &[])?, "etcdup.toml".as_ref())?;
+//! let plan = cluster.plan(Goal::Converge { allow_outage: false }).await?;
+//! let begin = Begin { plan, approved: None, verb: Verb::Apply, who: Who::new("ann@laptop") };
+//! let operation = cluster.begin(begin).await?;
+//! let mut events = operation.events(0);
+//! while let Some(event) = events.next().await {
+//!     println!("{}", serde_json::to_string(&event)?);
+//! }
+//! assert!(operation.ended().await.is_ok());
 //! # Ok(())
 //! # }
 //! ```
 
 mod alive;
+mod approved;
 mod catalogue;
 mod cfssl;
+mod cluster;
 mod dns;
 mod documents;
+mod engine;
 mod error;
 mod events;
 mod execute;
 mod files;
 mod forward;
 mod lease;
+mod links;
 mod logs;
 mod members;
 mod observe;
+mod operation;
+mod plan;
+mod process;
 mod release;
 mod run;
 mod scripts;
 mod session;
+mod settings;
+mod store;
 mod stream;
 mod tasks;
 mod vagrant;
 mod vault;
 
 pub use catalogue::{Page, explain, nearest_page, pages};
+pub use cluster::{Begin, Cluster, read_topology};
 pub use documents::{
-    describe_file, describe_step, operator_words, plan_document, status_document, verify_document,
+    EndingDocument, MemberAnswer, MemberHealth, MemberStatus, PLAN_FORMAT, PlanDocument,
+    PlanDocumentError, STATUS_FORMAT, StageDocument, StatusDocument, StepDocument, VERIFY_FORMAT,
+    VerifyDocument, changed_lines, describe_file, describe_step, operator_words,
 };
+pub use engine::Engine;
 pub use error::{
     DeployError, ERRORS, HostFailure, chain, unit_template_check, unit_weakness_check,
 };
-pub use events::{Events, Progress};
+pub use events::Progress;
 pub use forward::{Forwards, Reached};
 pub use logs::LogRange;
 pub use observe::unit_template;
-pub use run::{Plan, Report};
-pub use session::{Cancel, Session, Settings};
+pub use operation::{EventStream, Operation, Outcome};
+pub use plan::{Plan, Report};
+pub use session::Session;
+pub use settings::{Cancel, Limits, Settings};
+pub use store::{Store, StoreError, StoredOperation};
 pub use vault::{OperatorPair, Vault, VaultError, inspect_sources};
 
 pub use etcdup_pki::inspect;

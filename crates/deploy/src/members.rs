@@ -18,7 +18,7 @@ use etcdup_verify::MemberTarget;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 
-use crate::error::DeployError;
+use crate::error::{DeployError, chain};
 use crate::session::Session;
 use crate::tasks::run_all;
 use crate::vault::OperatorPair;
@@ -69,11 +69,8 @@ impl Dial for ThroughHost {
 
 impl Session {
     pub(crate) async fn access(&self) -> Result<Access, String> {
-        self.vault
-            .lock()
-            .await
-            .access(Timestamp::now())
-            .map_err(|error| error.to_string())
+        let access = self.with_vault(|vault| vault.access(Timestamp::now()));
+        access.await.map_err(|error| chain(&error))
     }
 
     /// Writes what a client of the cluster needs into a directory.
@@ -81,8 +78,9 @@ impl Session {
     /// # Errors
     /// When no certificate can be had.
     pub async fn client_files(&self, directory: &Path) -> Result<OperatorPair, DeployError> {
-        let files = self.vault.lock().await.client_files(directory);
-        Ok(files?)
+        let directory = directory.to_owned();
+        let files = self.with_vault(move |vault| vault.client_files(&directory));
+        Ok(files.await?)
     }
 
     /// The way to a member's client port.

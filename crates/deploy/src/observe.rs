@@ -25,9 +25,10 @@ use jiff::Timestamp;
 
 use crate::dns;
 use crate::error::DeployError;
+use crate::links::cause;
 use crate::scripts::OBSERVE;
-use crate::session::{Session, cause};
-use crate::tasks::run_all;
+use crate::session::Session;
+use crate::tasks::{blocking, run_all};
 
 impl Session {
     /// Looks at everything: the authority, all hosts at once, then the members that run, and the way between hosts
@@ -37,18 +38,19 @@ impl Session {
     /// When the topology contradicts what hosts say, or the unit's template is wrong.
     pub async fn observe(&self, goal: Goal) -> Result<(Planner, Observation), DeployError> {
         let topology = self.resolved().await?;
-        let template = unit_template(
-            self.document.spec.layout.unit_template.as_deref(),
-            &self.base,
-        )?;
+        let (path, base) = (
+            self.document.spec.layout.unit_template.clone(),
+            self.base.clone(),
+        );
+        let template = blocking(move || unit_template(path.as_deref(), &base)).await?;
         let planner = Planner::new(topology, goal, template.as_ref())?;
         let mut seen = Observation::new(Timestamp::now());
-        {
-            let vault = self.vault.lock().await;
-            seen.authority = vault.ca_state();
-            seen.clients = vault.clients();
-            seen.sources = vault.inspect_sources(Some(planner.topology()));
-        }
+        let resolved = planner.topology().clone();
+        let here = self.with_vault(move |vault| {
+            let sources = vault.inspect_sources(Some(&resolved));
+            (vault.ca_state(), vault.clients(), sources)
+        });
+        (seen.authority, seen.clients, seen.sources) = here.await;
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
         let planner = planner.with_generation(&seen, template.as_ref())?;

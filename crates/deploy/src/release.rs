@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::events::Progress;
 use crate::stream::digest_file;
+use crate::tasks::blocking;
 
 /// Upstream's own releases.
 const UPSTREAM: &str = "https://github.com/etcd-io/etcd/releases/download";
@@ -107,7 +108,10 @@ pub(crate) async fn prepare(
     for architecture in architectures {
         let binary = match binaries {
             Binaries::Host(_) => continue,
-            Binaries::Directory(directory) => Binary::Files(files(base, directory)?),
+            Binaries::Directory(directory) => {
+                let (base, directory) = (base.to_owned(), directory.clone());
+                Binary::Files(blocking(move || files(&base, &directory)).await?)
+            }
             Binaries::Archive(archive) => {
                 let path = base.join(
                     archive
@@ -115,7 +119,8 @@ pub(crate) async fn prepare(
                         .as_str()
                         .replace("{arch}", &architecture.to_string()),
                 );
-                let ready = ready(&path)?;
+                let read = path.clone();
+                let ready = blocking(move || ready(&read)).await?;
                 if let Some(expected) = &archive.sha256 {
                     compare(&path, expected, &ready.sha256)?;
                 }

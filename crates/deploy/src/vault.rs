@@ -38,7 +38,6 @@ pub struct Vault {
     authority: Option<Authority>,
     broken: Option<String>,
     operator: Option<(String, Secret, Timestamp)>,
-    pairs: BTreeMap<String, Issued>,
 }
 
 impl Vault {
@@ -51,7 +50,6 @@ impl Vault {
             authority: None,
             broken: None,
             operator: None,
-            pairs: BTreeMap::new(),
         };
         if vault.needs_authority() {
             match vault.load() {
@@ -298,23 +296,12 @@ impl Vault {
         }
     }
 
-    /// Issues a pair once for `key`, so that certificate and key of one place belong together.
+    /// Issues a certificate with a new key.
     ///
     /// # Errors
     /// When the authority cannot issue.
-    pub fn pair(
-        &mut self,
-        key: &str,
-        request: &CertRequest,
-        now: Timestamp,
-    ) -> Result<Issued, VaultError> {
-        if let Some(issued) = self.pairs.get(key) {
-            return Ok(issued.clone());
-        }
-        let authority = self.issuer()?;
-        let issued = authority.issue(request, now)?;
-        self.pairs.insert(key.to_owned(), issued.clone());
-        Ok(issued)
+    pub fn issue(&self, request: &CertRequest, now: Timestamp) -> Result<Issued, VaultError> {
+        Ok(self.issuer()?.issue(request, now)?)
     }
 
     fn issuer(&self) -> Result<&Authority, VaultError> {
@@ -330,11 +317,6 @@ impl Vault {
     pub fn days_left(&self, now: Timestamp) -> Option<i64> {
         let authority = self.authority.as_ref()?;
         Some(authority.facts().left(now).as_hours() / 24)
-    }
-
-    /// Forgets issued pairs: after a stage they live on their hosts alone.
-    pub fn clear_issued(&mut self) {
-        self.pairs.clear();
     }
 
     /// A client's certificate and key beside the CA: those that are there and still do, else reissued.

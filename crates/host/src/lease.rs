@@ -1,5 +1,6 @@
 //! The lease's words: what is asked of a host, and what it answers.
 
+use etcdup_core::operation::{Verb, Who};
 use etcdup_core::plain::harmless;
 
 use crate::reports::refusal;
@@ -9,10 +10,10 @@ use crate::reports::refusal;
 pub enum LeaseRequest {
     /// To have it.
     Take {
-        /// The verb that it is for.
-        verb: String,
-        /// Who asks, `user@machine`.
-        who: String,
+        /// What it is for.
+        verb: Verb,
+        /// Who asks.
+        who: Who,
         /// Since when, for people.
         since: String,
         /// An operation that is known to have died: its lease is not waited out.
@@ -128,8 +129,8 @@ mod tests {
     #[test]
     fn a_dead_operation_is_named_behind_the_rest() {
         let take = LeaseRequest::Take {
-            verb: "apply".into(),
-            who: "ann@a".into(),
+            verb: Verb::Apply,
+            who: Who::new("ann@a"),
             since: "noon".into(),
             died: Some("op".into()),
         };

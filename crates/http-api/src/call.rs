@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use etcdup_deploy::Settings;
+use etcdup_deploy::{Engine, Settings};
 use serde_json::Value;
 
 use crate::problem::Problem;
@@ -18,13 +18,14 @@ pub struct Options {
     pub directory: PathBuf,
     /// The loopback address to listen on.
     pub listen: SocketAddr,
-    /// What sessions are opened with.
+    /// What the engine is made with.
     pub settings: Settings,
 }
 
-/// What a handler is given: the options, and the cluster's name where the path has one.
+/// What a handler is given: the engine, the directory of topologies, and the cluster's name where the path has one.
 pub(crate) struct Call {
-    pub(crate) options: Arc<Options>,
+    pub(crate) engine: Engine,
+    pub(crate) directory: Arc<PathBuf>,
     pub(crate) cluster: String,
 }
 

@@ -62,6 +62,16 @@ impl From<DeployError> for Problem {
             DeployError::PlanChanged { .. } => {
                 Self::new(StatusCode::CONFLICT, "plan-changed", chain(&error))
             }
+            DeployError::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-operations",
+                chain(&error),
+            ),
+            DeployError::Store(_) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "operation-record",
+                chain(&error),
+            ),
             DeployError::Stopped(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", chain(&error))
             }

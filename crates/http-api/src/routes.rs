@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use etcdup_core::name::ClusterName;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::{Session, plan_document, status_document, verify_document};
+use etcdup_deploy::{Cluster, PlanDocument, StatusDocument, VerifyDocument, chain, read_topology};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -16,50 +16,53 @@ pub(crate) async fn health(_: Call) -> Result<Value, Problem> {
 }
 
 pub(crate) async fn clusters(call: Call) -> Result<Value, Problem> {
-    let mut clusters = Vec::new();
-    for (name, path) in topology_files(&call)? {
-        clusters.push(match Session::read(&path, &[]) {
-            Ok(document) => json!({
-                "name": name, "file": path, "cluster": document.spec.cluster, "etcd": document.spec.etcd, "members": document.spec.member.len(),
-            }),
-            Err(error) => json!({ "name": name, "file": path, "error": error.to_string() }),
-        });
-    }
-    Ok(json!({ "format": "etcdup/clusters/1", "clusters": clusters }))
+    let listed = tokio::task::spawn_blocking(move || {
+        let mut clusters = Vec::new();
+        for (name, path) in topology_files(&call)? {
+            clusters.push(match read_topology(&path, &[]) {
+                Ok(document) => json!({
+                    "name": name,
+                    "file": path,
+                    "cluster": document.spec.cluster,
+                    "etcd": document.spec.etcd,
+                    "members": document.spec.member.len(),
+                }),
+                Err(error) => json!({ "name": name, "file": path, "error": chain(&error) }),
+            });
+        }
+        Ok(json!({ "format": "etcdup/clusters/1", "clusters": clusters }))
+    });
+    ended(listed.await)
 }
 
 pub(crate) async fn plan(call: Call) -> Result<Value, Problem> {
-    let session = open(&call).await?;
-    let plan = session
-        .plan(Goal::Converge {
-            allow_outage: false,
-        })
-        .await;
-    session.close().await;
-    Ok(plan_document(&plan?))
+    let goal = Goal::Converge {
+        allow_outage: false,
+    };
+    let plan = open(call).await?.plan(goal).await?;
+    Ok(json!(PlanDocument::new(&plan)))
 }
 
 pub(crate) async fn status(call: Call) -> Result<Value, Problem> {
-    let session = open(&call).await?;
-    let observed = session
-        .observe(Goal::Converge {
-            allow_outage: false,
-        })
-        .await;
-    session.close().await;
-    let (planner, seen) = observed?;
-    Ok(status_document(&planner, &seen))
+    let (planner, seen) = open(call).await?.observe().await?;
+    Ok(json!(StatusDocument::new(&planner, &seen)))
 }
 
 pub(crate) async fn verify(call: Call) -> Result<Value, Problem> {
-    let session = open(&call).await?;
-    let verdicts = session.verify().await;
-    session.close().await;
-    Ok(verify_document(&verdicts?))
+    let report = open(call).await?.verify().await?;
+    Ok(json!(VerifyDocument::new(&report)))
+}
+
+/// What became of work that may block.
+fn ended<T>(joined: Result<Result<T, Problem>, tokio::task::JoinError>) -> Result<T, Problem> {
+    joined.unwrap_or_else(|error| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Err(Problem::new(status, "internal", error.to_string()))
+    })
 }
 
 fn topology_files(call: &Call) -> Result<Vec<(String, PathBuf)>, Problem> {
-    let directory = &call.options.directory;
+    let directory = call.directory.as_path();
     let failed = |error: std::io::Error| {
         Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -86,7 +89,11 @@ fn topology_files(call: &Call) -> Result<Vec<(String, PathBuf)>, Problem> {
     Ok(files)
 }
 
-async fn open(call: &Call) -> Result<Session, Problem> {
+async fn open(call: Call) -> Result<Cluster, Problem> {
+    ended(tokio::task::spawn_blocking(move || find(&call)).await)
+}
+
+fn find(call: &Call) -> Result<Cluster, Problem> {
     // A cluster's name is a file's name: checked by type, it cannot lead out of the directory.
     let unknown = || {
         Problem::new(
@@ -105,5 +112,5 @@ async fn open(call: &Call) -> Result<Session, Problem> {
         let both = format!("{} and {} have one name", path.display(), other.display());
         return Err(Problem::new(StatusCode::CONFLICT, "ambiguous-name", both));
     }
-    Ok(Session::open(&path, &[], call.options.settings.clone()).await?)
+    Ok(call.engine.cluster(read_topology(&path, &[])?, &path)?)
 }

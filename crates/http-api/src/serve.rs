@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcdup_deploy::Cancel;
+use etcdup_deploy::{Cancel, Engine, Store};
 use http::{Request, Response, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -70,8 +70,10 @@ pub async fn serve(
     let failed = |error| ServeError::Listen(options.listen, error);
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     bound(listener.local_addr().map_err(failed)?);
+    let store = Store::beside(&options.directory);
     let server = Arc::new(Server {
-        options: Arc::new(options),
+        engine: Engine::new(options.settings, store),
+        directory: Arc::new(options.directory),
         turns: Semaphore::new(AT_ONCE),
         recent: Recent::default(),
     });
@@ -108,6 +110,7 @@ pub async fn serve(
     }
     tasks.close();
     tasks.wait().await;
+    server.engine.close(Duration::from_secs(30)).await;
     Ok(())
 }
 
@@ -150,7 +153,8 @@ const AT_ONCE: usize = 4;
 
 /// What requests share.
 struct Server {
-    options: Arc<Options>,
+    engine: Engine,
+    directory: Arc<PathBuf>,
     turns: Semaphore,
     recent: Recent,
 }
@@ -164,7 +168,8 @@ impl Server {
         cluster: String,
     ) -> Result<(Value, Duration), Problem> {
         let call = Call {
-            options: Arc::clone(&self.options),
+            engine: self.engine.clone(),
+            directory: Arc::clone(&self.directory),
             cluster,
         };
         if !route.asks_hosts {

@@ -95,7 +95,7 @@ async fn no_more_than_four_clusters_are_asked_at_once() {
     for n in 0..7 {
         let text = format!(
             "format = 1\ncluster = \"c{n}\"\netcd = \"3.5.33\"\nssh = {{ host-key = \"accept-new\", known-hosts = \"{}\" }}\n\
-             [[member]]\nname = \"m1\"\nhost = \"127.0.0.1:{port}\"\n",
+             [[member]]\nname = \"m1\"\nhost = \"u{n}@127.0.0.1:{port}\"\n",
             place.path().join("known").display(),
         );
         std::fs::write(place.path().join(format!("c{n}.toml")), text).unwrap();

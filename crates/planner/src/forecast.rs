@@ -38,16 +38,9 @@ impl Forecast {
         };
         // What comes before them is right to do whether or not they are ever resolved.
         let bearable = findings.iter().all(|finding| {
-            [HOST_UNSEEN.id, RESTART_WAITS.id].contains(&finding.id)
-                || DISPUTED.contains(&finding.id)
+            finding.is_of(&[HOST_UNSEEN.id, RESTART_WAITS.id]) || finding.is_of(&DISPUTED)
         });
         (self.stages.is_empty() || !bearable).then_some(findings)
-    }
-
-    /// The position of a stage in the plan.
-    #[must_use]
-    pub fn position(&self, key: &StageKey) -> Option<usize> {
-        self.stages.iter().position(|stage| stage.key == *key)
     }
 }
 

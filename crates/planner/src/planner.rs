@@ -164,7 +164,7 @@ impl Planner {
         }
         // A member that came up on an emptied directory serves, and has forgotten what it voted for.
         let disputed = conflict::conflicts(&self.target, seen).into_iter();
-        findings.extend(disputed.filter(|finding| conflict::DISPUTED.contains(&finding.id)));
+        findings.extend(disputed.filter(|finding| finding.is_of(&conflict::DISPUTED)));
         if findings.is_empty() {
             findings.push(check.pass("cluster", "hosts match the topology file"));
         }

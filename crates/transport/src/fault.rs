@@ -59,6 +59,10 @@ impl<T: Transport> Transport for FaultyTransport<T> {
         }
     }
 
+    fn is_open(&self) -> bool {
+        self.inner.is_open()
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

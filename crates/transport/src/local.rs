@@ -192,5 +192,9 @@ impl Transport for Local {
         }
     }
 
+    fn is_open(&self) -> bool {
+        true
+    }
+
     async fn close(&self) {}
 }

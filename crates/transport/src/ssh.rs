@@ -202,6 +202,10 @@ impl Transport for Ssh {
         }
     }
 
+    fn is_open(&self) -> bool {
+        !self.handle.is_closed()
+    }
+
     async fn close(&self) {
         self.handle
             .disconnect(russh::Disconnect::ByApplication, "", "en")

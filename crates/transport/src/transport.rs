@@ -89,6 +89,9 @@ pub trait Transport: Send + Sync {
     /// Connects to an address as the host sees it.
     async fn dial(&self, address: &str, port: u16) -> Result<BoxIo, DialError>;
 
+    /// Whether it can still be used, as far as is known without asking the host.
+    fn is_open(&self) -> bool;
+
     /// Ends all connections.
     async fn close(&self);
 }

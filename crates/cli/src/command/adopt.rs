@@ -4,7 +4,7 @@ use etcdup_core::adopt::{AdoptFilter, OperatorFiles, adopt};
 use etcdup_core::file::Document;
 use etcdup_core::stage::Goal;
 use etcdup_core::version::SUGGESTED;
-use etcdup_deploy::{DeployError, Session};
+use etcdup_deploy::{DeployError, PlanDocument, read_topology};
 
 use crate::arguments::Adopt;
 use crate::command::context::Context;
@@ -48,15 +48,19 @@ pub(crate) async fn run(context: &Context, arguments: &Adopt) -> u8 {
 
 async fn write_and_plan(context: &Context, arguments: &Adopt) -> Result<u8, DeployError> {
     let path = &context.settings.file;
-    let settings = || context.library_settings(None, None);
+    let directory = path.parent().unwrap_or(std::path::Path::new(""));
+    let engine = context.engine(directory, None);
     let text = template(&arguments.cluster, SUGGESTED, &context.global.target);
     let name = "--target".to_owned();
     let targets = Document::parse(&name, &text, &context.global.set)
         .map_err(|error| DeployError::Parse { name, text, error })?;
     let ssh = targets.spec.ssh.clone();
-    let session = Session::with_document(targets, path, settings()).await?;
-    let found = session.instances().await;
-    session.close().await;
+    let found = engine
+        .cluster(targets, path)?
+        .session()
+        .await
+        .instances()
+        .await;
     let operator = OperatorFiles {
         ca: arguments.ca.clone(),
         cert: arguments.cert.clone(),
@@ -88,16 +92,13 @@ async fn write_and_plan(context: &Context, arguments: &Adopt) -> Result<u8, Depl
         "wrote {}; this is what `etcdup apply` would do:",
         path.display()
     );
-    let document = Session::read(path, &[])?;
-    let session = Session::with_document(document, path, settings()).await?;
+    let cluster = engine.cluster(read_topology(path, &[])?, path)?;
     let goal = Goal::Converge { allow_outage: true };
-    let plan = session.plan(goal).await;
-    session.close().await;
-    let plan = plan?;
+    let plan = cluster.plan(goal).await?;
     if context.json() {
-        view::json::print("plan", &etcdup_deploy::plan_document(&plan));
+        view::json::document(&PlanDocument::new(&plan));
     } else {
-        view::plan::print(&plan, &session.document);
+        view::plan::print(&plan, cluster.document());
     }
     Ok(exit::DONE)
 }

@@ -1,10 +1,14 @@
 //! `etcdup apply`: shows the plan, asks, carries it out, verifies.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use etcdup_core::finding::Verdict;
+use etcdup_core::operation::Verb;
 use etcdup_core::stage::{Goal, HostStep, Work};
-use etcdup_deploy::{DeployError, Plan, Report, Session};
+use etcdup_deploy::{
+    Begin, Cluster, DeployError, Outcome, Plan, PlanDocument, Report, VerifyDocument,
+};
 
 use crate::arguments::Apply;
 use crate::command::context::Context;
@@ -14,14 +18,52 @@ use crate::view;
 use crate::view::ask::Answer;
 
 pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
-    let goal = Goal::Converge {
-        allow_outage: arguments.allow_outage,
+    let Some(file) = &arguments.plan else {
+        let goal = Goal::Converge {
+            allow_outage: arguments.allow_outage,
+        };
+        let approve = Approve::Question {
+            yes: arguments.yes,
+            question: |_| "Apply this plan?".to_owned(),
+        };
+        return converge(context, goal, Verb::Apply, approve).await;
     };
-    let approve = Approve::Question {
-        yes: arguments.yes,
-        question: |_| "Apply this plan?".to_owned(),
+    let approved = match read_plan(context, file) {
+        Ok(approved) => approved,
+        Err(why) => {
+            view::error::plain(&format!("{}: {why}", file.display()));
+            return exit::USAGE;
+        }
     };
-    converge(context, goal, "apply", approve).await
+    let goal = approved.goal.clone();
+    converge(
+        context,
+        goal,
+        Verb::Apply,
+        Approve::Plan(Box::new(approved)),
+    )
+    .await
+}
+
+/// A plan that was written by `etcdup plan --out`, if it is one of this cluster.
+fn read_plan(context: &Context, file: &Path) -> Result<PlanDocument, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let plan = PlanDocument::parse(&text).map_err(|error| error.to_string())?;
+    if let Goal::Reset { .. } = plan.goal {
+        return Err(
+            "it is the plan of a reset, which `etcdup apply` does not carry out".to_owned(),
+        );
+    }
+    // What is wrong with the topology is told by what reads it next.
+    let cluster = context.document().ok();
+    let cluster = cluster.map(|(document, _)| document.spec.cluster.to_string());
+    match cluster.filter(|cluster| *cluster != plan.cluster) {
+        Some(cluster) => Err(format!(
+            "it is a plan for cluster `{}`, and the topology is of `{cluster}`",
+            plan.cluster
+        )),
+        None => Ok(plan),
+    }
 }
 
 /// How a plan is approved.
@@ -35,27 +77,22 @@ pub(crate) enum Approve {
     },
     /// By the cluster's name, typed at the prompt or given on the command line.
     Name(Option<String>),
+    /// By whoever wrote this plan into a file, and no further than it reaches.
+    Plan(Box<PlanDocument>),
 }
 
-/// Runs any verb that changes hosts: plan, approval, execution, verification.
-pub(crate) async fn converge(context: &Context, goal: Goal, verb: &str, approve: Approve) -> u8 {
-    let (progress, events, showing) = view::progress::start(context.json());
-    let session = match context.session(Some(events), progress).await {
-        Ok(session) => session,
-        Err(error) => return context.fail(&error),
-    };
-    let ended = with_session(context, &session, goal.clone(), verb, &approve).await;
-    session.close().await;
-    drop(session);
-    // What was verified, or what failed, comes after the last event.
-    let _ = showing.await;
-    match ended {
-        Err(error) if context.json() => context.fail_line(&error),
-        Err(error) => context.fail(&error),
+/// Runs any verb that changes hosts: plan, approval, operation, verification.
+pub(crate) async fn converge(context: &Context, goal: Goal, verb: Verb, approve: Approve) -> u8 {
+    match carry_out(context, goal, verb, approve).await {
+        Err(error) => fail(context, &error),
         Ok(End::Code(code)) => code,
+        Ok(End::Failed(outcome)) => match outcome.as_ref() {
+            Err(error) => fail(context, error),
+            Ok(()) => exit::DONE,
+        },
         Ok(End::Verified(verdicts)) => {
             if context.json() {
-                view::json::line(&etcdup_deploy::verify_document(&verdicts));
+                view::json::line(&VerifyDocument::new(&verdicts));
             } else {
                 verify::summary(&verdicts);
                 if verdicts.worst() != Verdict::Error {
@@ -73,20 +110,31 @@ pub(crate) async fn converge(context: &Context, goal: Goal, verb: &str, approve:
     }
 }
 
-/// How a run ended that did not fail.
+/// In a stream of JSON lines an error is a line too.
+fn fail(context: &Context, error: &DeployError) -> u8 {
+    if context.json() {
+        context.fail_line(error)
+    } else {
+        context.fail(error)
+    }
+}
+
+/// How a run ended that was not refused.
 enum End {
     Code(u8),
+    Failed(Outcome),
     Verified(Box<Report>),
 }
 
-async fn with_session(
+async fn carry_out(
     context: &Context,
-    session: &Session,
     goal: Goal,
-    verb: &str,
-    approve: &Approve,
+    verb: Verb,
+    approve: Approve,
 ) -> Result<End, DeployError> {
-    let plan = session.plan(goal.clone()).await?;
+    let display = view::progress::Display::new(context.json());
+    let cluster = context.cluster(display.progress())?;
+    let plan = cluster.plan(goal.clone()).await?;
     if let Some(findings) = plan.forecast.blockers() {
         return Err(DeployError::Blocked(findings.to_vec()));
     }
@@ -94,44 +142,62 @@ async fn with_session(
         view::error::plain("stopped before any change");
         return Ok(End::Code(exit::STOPPED));
     }
-    show(context, &plan, session);
+    show(context, &plan, &cluster);
     if plan.is_empty() {
         return Ok(End::Code(exit::DONE));
     }
-    let cluster = session.document.spec.cluster.as_str();
-    if let Some(code) = ask(approve, cluster)? {
+    let name = cluster.document().spec.cluster.as_str();
+    if let Some(code) = ask(&approve, name)? {
         return Ok(End::Code(code));
     }
-    session.execute(&plan, verb).await?;
+    let kept = kept_places(&plan);
+    let begin = Begin {
+        plan,
+        approved: match approve {
+            Approve::Plan(document) => Some(*document),
+            Approve::Question { .. } | Approve::Name(_) => None,
+        },
+        verb,
+        who: context.library_settings(None).operator,
+    };
+    let operation = cluster.begin(begin).await?;
+    display.follow(operation.events(0)).await;
+    let outcome = operation.ended().await;
+    if outcome.is_err() {
+        return Ok(End::Failed(outcome));
+    }
     if let Goal::Reset { wipe, .. } = goal {
-        closing(&plan, wipe, cluster);
+        closing(&kept, wipe, name);
         return Ok(End::Code(exit::DONE));
     }
-    Ok(End::Verified(Box::new(session.verify().await?)))
+    Ok(End::Verified(Box::new(cluster.verify().await?)))
 }
 
-/// What a reset left behind, and where.
-fn closing(plan: &Plan, wipe: bool, cluster: &str) {
-    if wipe {
-        anstream::eprintln!("cluster {cluster} is stopped and its data is deleted");
-        return;
-    }
-    let kept: Vec<String> = plan
+/// The data directories that a reset moves aside, each with its host.
+fn kept_places(plan: &Plan) -> Vec<String> {
+    let tasks = plan
         .forecast
         .stages
         .iter()
         .filter_map(|stage| match &stage.work {
             Work::Hosts(tasks) => Some(tasks),
             Work::Cluster(_) | Work::Operator(_) => None,
+        });
+    let moved = tasks.flatten().flat_map(|(host, steps)| {
+        steps.iter().filter_map(move |step| match step {
+            HostStep::MoveAside { path } => Some(format!("{host}:{path}")),
+            _ => None,
         })
-        .flatten()
-        .flat_map(|(host, steps)| {
-            steps.iter().filter_map(move |step| match step {
-                HostStep::MoveAside { path } => Some(format!("{host}:{path}")),
-                _ => None,
-            })
-        })
-        .collect();
+    });
+    moved.collect()
+}
+
+/// What a reset left behind, and where.
+fn closing(kept: &[String], wipe: bool, cluster: &str) {
+    if wipe {
+        anstream::eprintln!("cluster {cluster} is stopped and its data is deleted");
+        return;
+    }
     if kept.is_empty() {
         anstream::eprintln!("cluster {cluster} is stopped; it had no data");
         return;
@@ -152,7 +218,7 @@ fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
     };
     let terminal = std::io::stdin().is_terminal();
     let answer = match approve {
-        Approve::Question { yes: true, .. } => return Ok(None),
+        Approve::Question { yes: true, .. } | Approve::Plan(_) => return Ok(None),
         Approve::Name(Some(typed)) if typed == cluster => return Ok(None),
         Approve::Name(Some(typed)) => {
             return refuse(format!(
@@ -183,10 +249,10 @@ fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
     }
 }
 
-fn show(context: &Context, plan: &Plan, session: &Session) {
+fn show(context: &Context, plan: &Plan, cluster: &Cluster) {
     if context.json() {
-        view::json::line(&etcdup_deploy::plan_document(plan));
+        view::json::line(&PlanDocument::new(plan));
     } else {
-        view::plan::print(plan, &session.document);
+        view::plan::print(plan, cluster.document());
     }
 }

@@ -1,17 +1,17 @@
 //! What every verb is given, and what verbs share: settings, the topology, the session.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use etcdup_core::event::Event;
 use etcdup_core::file::Document;
 use etcdup_core::finding::Verdict;
 use etcdup_core::lint::lint;
 use etcdup_core::topology::{Member, ResolveError, Topology, resolve};
 use etcdup_core::version::SUGGESTED;
-use etcdup_deploy::{Cancel, DeployError, Progress, Session, Settings};
-use tokio::sync::mpsc::UnboundedSender;
+use etcdup_deploy::{
+    Cancel, Cluster, DeployError, Engine, Progress, Session, Settings, Store, read_topology,
+};
 
 use crate::arguments::{Global, Output};
 use crate::settings::ToolSettings;
@@ -25,6 +25,8 @@ pub(crate) struct Context {
     /// Each setting, its value, and where it came from.
     pub(crate) origins: Vec<(String, String, String)>,
     pub(crate) cancel: Cancel,
+    /// Made by the first who needs it: most verbs that look at a file alone need none.
+    pub(crate) engine: OnceLock<Engine>,
 }
 
 impl Context {
@@ -32,7 +34,7 @@ impl Context {
     pub(crate) fn document(&self) -> Result<(Document, PathBuf), DeployError> {
         if self.global.target.is_empty() {
             let path = self.settings.file.clone();
-            return Ok((Session::read(&path, &self.global.set)?, path));
+            return Ok((read_topology(&path, &self.global.set)?, path));
         }
         let text = template("etcd", SUGGESTED, &self.global.target);
         let name = "--target".to_owned();
@@ -51,42 +53,45 @@ impl Context {
             return Err(DeployError::Blocked(errors));
         }
         match resolve(&document.spec, |_| None) {
-            Ok(topology) => {
-                let base = path
-                    .parent()
-                    .filter(|parent| !parent.as_os_str().is_empty());
-                Ok((topology, base.unwrap_or(Path::new(".")).to_owned()))
-            }
+            Ok(topology) => Ok((topology, directory_of(&path).to_owned())),
             Err(ResolveError::NeedsHost { .. }) => {
-                let settings = self.library_settings(None, None);
-                let session = Session::with_document(document, &path, settings).await?;
-                let topology = session.resolved().await?;
-                session.close().await;
-                Ok((topology, session.base))
+                let engine = self.engine(directory_of(&path), None);
+                let session = engine.cluster(document, &path)?.session().await;
+                Ok((session.resolved().await?, session.base))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// A session; events and progress go to the caller that passes a receiver.
-    pub(crate) async fn session(
-        &self,
-        events: Option<UnboundedSender<Event>>,
-        progress: Option<Progress>,
-    ) -> Result<Session, DeployError> {
+    /// The cluster of the topology; bytes on their way are told to whoever passes a receiver.
+    pub(crate) fn cluster(&self, progress: Option<Progress>) -> Result<Cluster, DeployError> {
         let (document, path) = self.document()?;
-        Session::with_document(document, &path, self.library_settings(events, progress)).await
+        self.engine(directory_of(&path), progress)
+            .cluster(document, &path)
     }
 
-    pub(crate) fn library_settings(
-        &self,
-        events: Option<UnboundedSender<Event>>,
-        progress: Option<Progress>,
-    ) -> Settings {
+    /// The cluster with the links to its hosts.
+    pub(crate) async fn session(&self) -> Result<Session, DeployError> {
+        Ok(self.cluster(None)?.session().await)
+    }
+
+    /// The engine of this run, whose operations are recorded in this directory.
+    pub(crate) fn engine(&self, directory: &Path, progress: Option<Progress>) -> Engine {
+        let made = || Engine::new(self.library_settings(progress), Store::beside(directory));
+        self.engine.get_or_init(made).clone()
+    }
+
+    /// Ends all connections.
+    pub(crate) async fn close(&self) {
+        if let Some(engine) = self.engine.get() {
+            engine.close(Duration::from_secs(5)).await;
+        }
+    }
+
+    pub(crate) fn library_settings(&self, progress: Option<Progress>) -> Settings {
         let defaults = Settings::default();
         Settings {
             prompt: Arc::new(view::ask::TerminalPrompt),
-            events,
             progress,
             cancel: self.cancel.clone(),
             cache: self
@@ -114,6 +119,13 @@ impl Context {
         let document = self.document().ok().map(|(document, _)| document);
         view::error::deploy(error, document.as_ref(), self.json())
     }
+}
+
+/// The directory that relative paths in a topology file start from.
+fn directory_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// The member of this name; reports and returns none where the topology has no such member.

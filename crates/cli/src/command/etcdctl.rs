@@ -17,7 +17,7 @@ use crate::exit;
 use crate::view;
 
 pub(crate) async fn run(context: &Context, arguments: &Etcdctl) -> u8 {
-    let session = match context.session(None, None).await {
+    let session = match context.session().await {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
@@ -32,7 +32,6 @@ pub(crate) async fn run(context: &Context, arguments: &Etcdctl) -> u8 {
         ended = call(&session, arguments, &runs) => ended,
         () = stopped => Ok(exit::STOPPED),
     };
-    session.close().await;
     match ended {
         Ok(code) => code,
         Err(error) => context.fail(&error),

@@ -10,12 +10,11 @@ use crate::exit;
 use crate::view;
 
 pub(crate) async fn run(context: &Context, arguments: &Logs) -> u8 {
-    let session = match context.session(None, None).await {
+    let session = match context.session().await {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
     let printed = print(&session, arguments).await;
-    session.close().await;
     match printed {
         Ok(code) => code,
         Err(error) => context.fail(&error),

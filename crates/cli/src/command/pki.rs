@@ -15,7 +15,7 @@ use crate::exit;
 use crate::view;
 
 pub(crate) async fn show(context: &Context) -> u8 {
-    let session = match context.session(None, None).await {
+    let session = match context.session().await {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
@@ -28,7 +28,6 @@ pub(crate) async fn show(context: &Context) -> u8 {
         Ok(observed) => observed,
         Err(error) => return context.fail(&error),
     };
-    session.close().await;
     let mut found: Vec<(String, CertFacts)> = Vec::new();
     found.extend(
         seen.authority

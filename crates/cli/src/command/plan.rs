@@ -1,6 +1,9 @@
 //! `etcdup plan`.
 
+use std::path::Path;
+
 use etcdup_core::stage::Goal;
+use etcdup_deploy::{DeployError, PlanDocument};
 use etcdup_planner::Ending;
 
 use crate::arguments::Plan;
@@ -9,24 +12,29 @@ use crate::exit;
 use crate::view;
 
 pub(crate) async fn run(context: &Context, arguments: &Plan) -> u8 {
-    let session = match context.session(None, None).await {
-        Ok(session) => session,
-        Err(error) => return context.fail(&error),
+    let goal = Goal::Converge {
+        allow_outage: arguments.allow_outage,
     };
-    let plan = session
-        .plan(Goal::Converge {
-            allow_outage: arguments.allow_outage,
-        })
-        .await;
-    session.close().await;
-    let plan = match plan {
-        Ok(plan) => plan,
+    let planned = async {
+        let cluster = context.cluster(None)?;
+        let plan = cluster.plan(goal).await?;
+        Ok::<_, DeployError>((cluster, plan))
+    };
+    let (cluster, plan) = match planned.await {
+        Ok(planned) => planned,
         Err(error) => return context.fail(&error),
     };
     if context.json() {
-        view::json::print("plan", &etcdup_deploy::plan_document(&plan));
+        view::json::document(&PlanDocument::new(&plan));
     } else {
-        view::plan::print(&plan, &session.document);
+        view::plan::print(&plan, cluster.document());
+    }
+    if let Some(out) = &arguments.out
+        && plan.forecast.blockers().is_none()
+        && let Err(error) = write(out, &PlanDocument::new(&plan))
+    {
+        view::error::plain(&format!("cannot write {}: {error}", out.display()));
+        return exit::FAILED;
     }
     match plan.forecast.ending {
         Ending::Blocked(_) => exit::BLOCKED,
@@ -34,4 +42,16 @@ pub(crate) async fn run(context: &Context, arguments: &Plan) -> u8 {
         Ending::Done if arguments.detailed_exitcode && !plan.is_empty() => exit::CHANGES,
         Ending::Done => exit::DONE,
     }
+}
+
+/// A plan that is blocked is not written: there is nothing in it to approve.
+fn write(out: &Path, document: &PlanDocument) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(document)? + "\n";
+    std::fs::write(out, text)?;
+    anstream::eprintln!(
+        "wrote {}; carry it out with: etcdup apply {}",
+        out.display(),
+        out.display()
+    );
+    Ok(())
 }

@@ -10,7 +10,7 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
         directory: arguments.directory.clone(),
         listen: arguments.listen,
         // A server has no one at its terminal: a host that needs a password is reported, not asked about.
-        settings: context.library_settings(None, None).unattended(),
+        settings: context.library_settings(None).unattended(),
     };
     let bound = |address: std::net::SocketAddr| {
         anstream::eprintln!("listening on http://{address}; Ctrl-C stops");

@@ -14,7 +14,7 @@ use crate::exit;
 use crate::view::{self, count, outln};
 
 pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
-    let session = match context.session(None, None).await {
+    let session = match context.session().await {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
@@ -29,11 +29,11 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
             Err(error) => return context.fail(&error),
         };
         if context.json() {
-            let document = etcdup_deploy::status_document(&planner, &seen);
+            let document = etcdup_deploy::StatusDocument::new(&planner, &seen);
             if arguments.watch {
                 view::json::line(&document);
             } else {
-                view::json::print("status", &document);
+                view::json::document(&document);
             }
         } else {
             if arguments.watch {
@@ -55,7 +55,6 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
             .iter()
             .all(|member| seen.serves(&member.name));
         if !arguments.watch {
-            session.close().await;
             return if healthy { exit::DONE } else { exit::FAILED };
         }
         tokio::select! {
@@ -105,7 +104,7 @@ fn summary(planner: &Planner, seen: &Observation) -> String {
     let forecast = planner.forecast(seen);
     let next = match (&forecast.ending, forecast.stages.len()) {
         (Ending::Blocked(findings), 0) => {
-            let first = findings.first().map_or("", |finding| finding.id);
+            let first = findings.first().map_or("", |finding| finding.id.as_str());
             format!("next: `etcdup plan` ({first})")
         }
         (_, 0) => "no changes pending".to_owned(),

@@ -9,18 +9,17 @@ use crate::exit;
 use crate::view;
 
 pub(crate) async fn run(context: &Context) -> u8 {
-    let session = match context.session(None, None).await {
+    let session = match context.session().await {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
     let verdicts = session.verify().await;
-    session.close().await;
     let verdicts = match verdicts {
         Ok(verdicts) => verdicts,
         Err(error) => return context.fail(&error),
     };
     if context.json() {
-        view::json::print("verify", &etcdup_deploy::verify_document(&verdicts));
+        view::json::document(&etcdup_deploy::VerifyDocument::new(&verdicts));
     } else {
         view::verdicts::print(&verdicts.findings);
         summary(&verdicts);

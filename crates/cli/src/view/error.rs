@@ -142,7 +142,9 @@ fn code(error: &DeployError) -> u8 {
         | DeployError::Cluster { .. }
         | DeployError::Stage(_)
         | DeployError::Release(_)
-        | DeployError::Vault(_) => exit::FAILED,
+        | DeployError::Vault(_)
+        | DeployError::Store(_)
+        | DeployError::Busy => exit::FAILED,
     }
 }
 
@@ -212,7 +214,7 @@ pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) {
         report(
             &message,
             finding.verdict,
-            Some(finding.id),
+            Some(finding.id.as_str()),
             help,
             source,
             span,

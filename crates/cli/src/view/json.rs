@@ -8,12 +8,17 @@ use serde_json::{Value, json};
 /// Prints one document of this kind.
 pub(crate) fn print(kind: &str, value: &Value) {
     let mut document = serde_json::Map::new();
-    // A library document brings its own.
     document.insert("format".to_owned(), format!("etcdup/{kind}/1").into());
     if let Value::Object(fields) = value {
         document.extend(fields.clone());
     }
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    outln!("{text}");
+}
+
+/// Prints a document of the library's, which names its format itself.
+pub(crate) fn document(document: &impl serde::Serialize) {
+    let text = serde_json::to_string_pretty(document).unwrap_or_default();
     outln!("{text}");
 }
 

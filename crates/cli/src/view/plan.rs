@@ -11,9 +11,8 @@ use etcdup_core::observation::Observation;
 use etcdup_core::stage::{
     Artifact, BinarySource, ClusterStep, Content, Goal, HostStep, Impact, Stage, Work,
 };
-use etcdup_deploy::{Plan, describe_step, operator_words};
+use etcdup_deploy::{Plan, changed_lines, describe_step, operator_words};
 use etcdup_planner::Ending;
-use similar::{ChangeTag, TextDiff};
 
 use crate::view::{self, count, harmless};
 
@@ -223,24 +222,10 @@ fn binaries_size(seen: &Observation) -> Option<u64> {
 }
 
 fn diff(host: &HostId, artifact: &Artifact, seen: &Observation, lines: &mut Vec<String>) {
-    let Content::Text(new) = &artifact.content else {
-        return;
-    };
-    let Some(old) = seen
-        .host(host)
-        .and_then(|view| view.files.get(&artifact.path))
-        .and_then(|file| file.text.as_ref())
-    else {
-        return;
-    };
-    for change in TextDiff::from_lines(old.as_str(), new.as_str()).iter_all_changes() {
-        let line = change.value().trim_end();
-        match change.tag() {
-            ChangeTag::Equal => {}
-            ChangeTag::Delete => lines.push(format!("    {RED}- {line}{RED:#}")),
-            ChangeTag::Insert => lines.push(format!("    {GREEN}+ {line}{GREEN:#}")),
-        }
-    }
+    lines.extend(changed_lines(host, artifact, seen).into_iter().map(|line| {
+        let color = if line.starts_with('-') { RED } else { GREEN };
+        format!("    {color}{line}{color:#}")
+    }));
 }
 
 #[cfg(test)]

@@ -5,37 +5,54 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use etcdup_core::event::{Body, Event, HostState};
-use etcdup_deploy::Progress;
+use etcdup_core::event::{Body, HostState};
+use etcdup_deploy::{EventStream, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
 
 use crate::view::json;
 
-/// Starts to show: bytes on their way, where events go, and the task that shows them until the stream ends.
-pub(crate) fn start(as_json: bool) -> (Option<Progress>, UnboundedSender<Event>, JoinHandle<()>) {
-    let (sender, mut receiver) = unbounded_channel::<Event>();
-    let screen = (!as_json && std::io::stderr().is_terminal()).then(|| Arc::new(Screen::new()));
-    let progress = screen.clone().map(|screen| -> Progress {
-        Arc::new(move |what: &str, done: u64, total: u64| screen.bytes(what, done, total))
-    });
-    let showing = tokio::spawn(async move {
-        while let Some(event) = receiver.recv().await {
-            match (&screen, as_json) {
+/// Where an operation is shown.
+pub(crate) struct Display {
+    screen: Option<Arc<Screen>>,
+    as_json: bool,
+}
+
+impl Display {
+    pub(crate) fn new(as_json: bool) -> Self {
+        let on_screen = !as_json && std::io::stderr().is_terminal();
+        Self {
+            screen: on_screen.then(|| Arc::new(Screen::new())),
+            as_json,
+        }
+    }
+
+    /// Who is told of bytes on their way: nobody off a terminal.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        let screen = self.screen.clone()?;
+        Some(Arc::new(move |what: &str, done: u64, total: u64| {
+            screen.bytes(what, done, total);
+        }))
+    }
+
+    /// Shows events until the last.
+    pub(crate) async fn follow(&self, mut events: EventStream) {
+        while let Some(event) = events.next().await {
+            match (&self.screen, self.as_json) {
                 (_, true) => json::line(&event),
                 (Some(screen), false) => screen.show(&event.body),
                 (None, false) => plain(&event.body),
             }
         }
-    });
-    (progress, sender, showing)
+    }
 }
 
 fn plain(body: &Body) {
     match body {
         // How it ended is printed as the command's own result.
-        Body::Started { .. } | Body::Failed { .. } | Body::Stopped { .. } => {}
+        Body::Started { .. }
+        | Body::Resumed { .. }
+        | Body::Failed { .. }
+        | Body::Stopped { .. } => {}
         Body::Waiting { holder } => anstream::eprintln!("{holder}"),
         Body::StageStarted { index, title, .. } => anstream::eprintln!("{}. {title}", index + 1),
         Body::Host { host, what, state } => {
@@ -114,7 +131,7 @@ impl Screen {
 
     fn show(&self, body: &Body) {
         match body {
-            Body::Started { .. } => {}
+            Body::Started { .. } | Body::Resumed { .. } => {}
             Body::Waiting { holder } => self.say(holder),
             Body::StageStarted { index, title, .. } => self.say(&format!("{}. {title}", index + 1)),
             Body::Host { host, what, state } => {

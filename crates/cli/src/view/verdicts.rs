@@ -8,7 +8,7 @@ use etcdup_core::finding::{Finding, Verdict};
 pub(crate) fn print(findings: &[Finding]) {
     let width = findings
         .iter()
-        .map(|finding| finding.id.len())
+        .map(|finding| finding.id.as_str().len())
         .max()
         .unwrap_or(0);
     let subjects = findings

@@ -4,7 +4,7 @@ use super::id::HostId;
 use crate::file::{HostKeyPolicy, HostSpec, Ssh, Sudo};
 
 /// How a host is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HostTarget {
     /// This very machine.
     Local {
@@ -18,7 +18,7 @@ pub enum HostTarget {
 }
 
 /// An SSH host. What is `None` comes from the user's ssh configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SshTarget {
     /// The name or address to connect to, or an alias of the ssh configuration.
     pub host: String,

@@ -2,7 +2,7 @@ use super::*;
 use crate::file::Document;
 use crate::finding::Verdict;
 
-fn findings(head: &str, members: &str) -> Vec<(&'static str, Verdict, String)> {
+fn findings(head: &str, members: &str) -> Vec<(String, Verdict, String)> {
     let version = if head.contains("etcd =") {
         ""
     } else {
@@ -19,7 +19,7 @@ fn findings(head: &str, members: &str) -> Vec<(&'static str, Verdict, String)> {
                 .and_then(|at| document.find(at))
                 .map(|span| text[span].to_owned());
             (
-                finding.id,
+                finding.id.to_string(),
                 finding.verdict,
                 format!(
                     "{} [{}] {}",
@@ -42,8 +42,8 @@ fn three() -> String {
         .collect()
 }
 
-fn ids(findings: &[(&'static str, Verdict, String)]) -> Vec<&'static str> {
-    findings.iter().map(|finding| finding.0).collect()
+fn ids(findings: &[(String, Verdict, String)]) -> Vec<String> {
+    findings.iter().map(|finding| finding.0.clone()).collect()
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_flag_that_went_away_says_what_it_became() {
 fn members_of_one_host_need_their_own_ports() {
     let shared = member("a", "10.0.0.1", "") + &member("b", "10.0.0.1", "peer-port = 2390");
     let found = findings("", &shared);
-    assert!(ids(&found).contains(&"port-clash"), "{found:?}");
+    assert!(ids(&found).contains(&"port-clash".to_owned()), "{found:?}");
     let apart = member("a", "10.0.0.1", "")
         + &member("b", "10.0.0.1", "peer-port = 2390\nclient-port = 2389");
     assert_eq!(ids(&findings("", &apart)), ["even-members"]);
@@ -221,9 +221,14 @@ fn addresses_that_lead_nowhere_are_refused() {
         ids(&findings("", &members))
     };
     assert_eq!(with("127.0.0.1"), ["address-unusable"]);
-    assert!(with("0.0.0.0").contains(&"address-unusable"));
-    assert!(ids(&findings("", &member("a", "-oProxyCommand=x", ""))).contains(&"address-unusable"));
-    assert!(ids(&findings("", &member("a", "h:99999", ""))).contains(&"address-unusable"));
+    assert!(with("0.0.0.0").contains(&"address-unusable".to_owned()));
+    assert!(
+        ids(&findings("", &member("a", "-oProxyCommand=x", "")))
+            .contains(&"address-unusable".to_owned())
+    );
+    assert!(
+        ids(&findings("", &member("a", "h:99999", ""))).contains(&"address-unusable".to_owned())
+    );
 }
 
 /// The port of etcd where the one of SSH belongs, and the other way round.

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{Impact, Stage, StageKey, Work};
 use crate::host::HostId;
 use crate::name::MemberName;
 use crate::topology::Member;
 
 /// How far a stage reaches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Scope {
     /// The hosts that it writes to.
     pub hosts: BTreeSet<HostId>,
@@ -77,14 +80,20 @@ impl Approval {
     /// Approves these stages and no more.
     #[must_use]
     pub fn of<'a>(stages: impl IntoIterator<Item = &'a Stage>, members: &[Member]) -> Self {
+        let stages = stages.into_iter();
+        Self::of_scopes(stages.map(|stage| (stage.key.clone(), Scope::of(stage, members))))
+    }
+
+    /// Approves stages as far as these scopes reach.
+    #[must_use]
+    pub fn of_scopes(scopes: impl IntoIterator<Item = (StageKey, Scope)>) -> Self {
         let mut approved: BTreeMap<StageKey, Scope> = BTreeMap::new();
-        for stage in stages {
-            let scope = Scope::of(stage, members);
+        for (key, scope) in scopes {
             // A stage that comes twice was approved as far as either reaches.
-            match approved.get_mut(&stage.key) {
+            match approved.get_mut(&key) {
                 Some(known) => known.extend(scope),
                 None => {
-                    approved.insert(stage.key.clone(), scope);
+                    approved.insert(key, scope);
                 }
             }
         }

@@ -203,7 +203,7 @@ fn wrong(target: &Target, seen: &Observation) -> Vec<Finding> {
 
 fn conflict(context: &PlanContext<'_>) -> Decision {
     let wrong = wrong(context.target, context.seen);
-    let disputed = wrong.iter().all(|finding| DISPUTED.contains(&finding.id));
+    let disputed = wrong.iter().all(|finding| finding.is_of(&DISPUTED));
     if wrong.is_empty() || !disputed {
         return block(wrong);
     }

@@ -65,7 +65,7 @@ pub(crate) fn blocked(planner: &Planner, seen: &Observation) -> Vec<Finding> {
 }
 
 pub(crate) fn ids(findings: &[Finding]) -> Vec<&str> {
-    findings.iter().map(|finding| finding.id).collect()
+    findings.iter().map(|finding| finding.id.as_str()).collect()
 }
 
 pub(crate) fn stage(planner: &Planner, seen: &Observation) -> Stage {

@@ -1,0 +1,52 @@
+//! What an operation may do, and whether a plan stays within it.
+
+use etcdup_core::event::PlannedStage;
+use etcdup_core::operation::Verb;
+use etcdup_core::stage::{Approval, StageKey};
+
+use crate::documents::PlanDocument;
+use crate::error::DeployError;
+use crate::plan::Plan;
+
+/// What an operation may do.
+pub(crate) struct Approved {
+    pub(crate) approval: Approval,
+    pub(crate) stages: Vec<PlannedStage>,
+    pub(crate) verb: Verb,
+}
+
+impl Approved {
+    /// What whoever approved this plan allowed.
+    pub(crate) fn new(document: &PlanDocument, verb: Verb) -> Self {
+        let stages = document.stages.iter().map(|stage| PlannedStage {
+            key: stage.key.clone(),
+            title: stage.title.clone(),
+        });
+        Self {
+            approval: document.approval(),
+            stages: stages.collect(),
+            verb,
+        }
+    }
+
+    /// Whether a plan stays within it.
+    pub(crate) fn check(&self, plan: &Plan) -> Result<(), DeployError> {
+        let members = &plan.planner.topology().members;
+        for stage in &plan.forecast.stages {
+            if let Err(beyond) = self.approval.covers(stage, members) {
+                return Err(DeployError::PlanChanged {
+                    key: stage.key.clone(),
+                    beyond,
+                    forecast: Box::new(plan.forecast.clone()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of a stage in what was approved; behind all for one that only waits and was not foreseen.
+    pub(crate) fn position(&self, key: &StageKey) -> usize {
+        let position = self.stages.iter().position(|stage| stage.key == *key);
+        position.unwrap_or(self.stages.len())
+    }
+}

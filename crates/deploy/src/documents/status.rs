@@ -1,0 +1,174 @@
+//! How members stand, as a document.
+
+use etcdup_core::hex_id::hex_id;
+use etcdup_core::membership::Electorate;
+use etcdup_core::observation::{MemberView, Observation};
+use etcdup_core::observed::Observed;
+use etcdup_core::topology::Member;
+use etcdup_planner::Planner;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The format that states name.
+pub const STATUS_FORMAT: &str = "etcdup/status/1";
+
+/// How a cluster and its members stand.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct StatusDocument {
+    /// The format, [`STATUS_FORMAT`].
+    pub format: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// How many voters the cluster has, by its own list.
+    pub voters: usize,
+    /// How many of them are a quorum.
+    pub quorum: usize,
+    /// How many of them are healthy.
+    pub healthy: usize,
+    /// The members of the topology.
+    pub members: Vec<MemberStatus>,
+}
+
+/// How a member stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: String,
+    /// Its host.
+    pub host: String,
+    /// How it is.
+    pub health: MemberHealth,
+    /// Why it is not healthy, or why that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<MemberAnswer>,
+}
+
+/// How a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemberHealth {
+    /// A linearizable read went through it.
+    Healthy,
+    /// None did.
+    Unhealthy,
+    /// It could not be asked: it may be either.
+    Unknown,
+}
+
+/// What a member says of itself. IDs are hex, as etcdctl prints them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MemberAnswer {
+    /// Its member ID.
+    pub id: String,
+    /// The cluster's ID.
+    pub cluster: String,
+    /// The member ID of the leader it follows; none where it follows nobody.
+    pub leader: Option<String>,
+    /// Whether it is the leader.
+    pub leads: bool,
+    /// Whether it is a learner.
+    pub learner: bool,
+    /// The version it runs.
+    pub version: String,
+    /// The raft term.
+    pub term: u64,
+    /// The last raft entry it has.
+    pub raft_index: u64,
+    /// The last raft entry it applied.
+    pub applied_index: u64,
+    /// The store's revision.
+    pub revision: i64,
+    /// The size of its database file, in bytes.
+    pub db_bytes: i64,
+    /// How much of that is in use, in bytes.
+    pub db_in_use_bytes: i64,
+    /// How long the read took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_ms: Option<f64>,
+    /// Errors that it tells of itself, such as alarms.
+    pub errors: Vec<String>,
+}
+
+impl StatusDocument {
+    /// What was observed, as a document.
+    #[must_use]
+    pub fn new(planner: &Planner, seen: &Observation) -> Self {
+        let topology = planner.topology();
+        let names: Vec<_> = topology
+            .members
+            .iter()
+            .map(|member| member.name.clone())
+            .collect();
+        let electorate = Electorate::of(seen, &names);
+        let members = topology.members.iter();
+        Self {
+            format: STATUS_FORMAT.to_owned(),
+            cluster: topology.cluster.to_string(),
+            voters: electorate.len(),
+            quorum: electorate.quorum(),
+            healthy: electorate.healthy(),
+            members: members
+                .map(|member| MemberStatus::new(member, seen))
+                .collect(),
+        }
+    }
+}
+
+impl MemberStatus {
+    fn new(member: &Member, seen: &Observation) -> Self {
+        let (health, why, answer) = match seen.members.get(&member.name) {
+            Some(Observed::Known(view)) => {
+                let health = match view.served {
+                    Observed::Known(_) => MemberHealth::Healthy,
+                    Observed::Unknown(_) => MemberHealth::Unhealthy,
+                };
+                (health, view.served.why(), Some(MemberAnswer::new(view)))
+            }
+            Some(Observed::Unknown(unseen)) => {
+                let health = if unseen.is_unknown() {
+                    MemberHealth::Unknown
+                } else {
+                    MemberHealth::Unhealthy
+                };
+                (health, Some(unseen.why.as_str()), None)
+            }
+            None => (MemberHealth::Unknown, Some("it was not asked"), None),
+        };
+        Self {
+            name: member.name.to_string(),
+            host: member.host.to_string(),
+            health,
+            why: why.map(str::to_owned),
+            answer,
+        }
+    }
+}
+
+impl MemberAnswer {
+    fn new(view: &MemberView) -> Self {
+        let took = view.served.known().map(|served| served.took);
+        Self {
+            id: hex_id(view.id),
+            cluster: hex_id(view.cluster),
+            leader: (view.leader != 0).then(|| hex_id(view.leader)),
+            leads: view.leader == view.id,
+            learner: view.learner,
+            version: view.version.clone(),
+            term: view.term,
+            raft_index: view.raft_index,
+            applied_index: view.applied_index,
+            revision: view.revision,
+            db_bytes: view.db_size,
+            db_in_use_bytes: view.db_in_use,
+            // A hundredth of a millisecond is more than a read's time means.
+            read_ms: took.map(|took| (took.as_secs_f64() * 100_000.0).round() / 100.0),
+            errors: view.errors.clone(),
+        }
+    }
+}

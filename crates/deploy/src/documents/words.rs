@@ -1,0 +1,120 @@
+//! Steps and files in words, for plans and progress.
+
+use etcdup_core::certificate::format_sans;
+use etcdup_core::host::HostId;
+use etcdup_core::observation::Observation;
+use etcdup_core::stage::{Artifact, BinarySource, Content, HostStep, OperatorStep, Part};
+use similar::{ChangeTag, TextDiff};
+
+/// A step on the operator's machine, in words.
+#[must_use]
+pub fn operator_words(step: &OperatorStep) -> String {
+    match step {
+        OperatorStep::MakeAuthority => {
+            "create the CA (its key stays on this machine, mode 0600)".to_owned()
+        }
+        OperatorStep::IssueClient(request) => format!("a client certificate for {}", request.name),
+    }
+}
+
+/// A step as one mark and one line.
+#[must_use]
+pub fn describe_step(step: &HostStep) -> (&'static str, String) {
+    match step {
+        HostStep::User { name, .. } => ("+", format!("user {name}")),
+        HostStep::Directory { path, mode, .. } => ("+", format!("directory {path}, mode {mode}")),
+        HostStep::File(artifact) => ("+", describe_file(artifact)),
+        HostStep::Binaries {
+            directory, source, ..
+        } => {
+            let from = match source {
+                BinarySource::Push => "from an archive, sent from this machine",
+                BinarySource::Directory => "from a directory, sent from this machine",
+                BinarySource::Fetch => "downloaded by the host",
+            };
+            ("+", format!("binaries {directory}, {from}"))
+        }
+        HostStep::Links { directory, links } => {
+            ("~", format!("links {links}/etcd* -> {directory}"))
+        }
+        HostStep::TimeSync => (
+            "+",
+            "time synchronization: chrony, ntp or systemd-timesyncd".to_owned(),
+        ),
+        HostStep::Reload => (">", "systemctl daemon-reload".to_owned()),
+        HostStep::Enable(unit) => (">", format!("enable {unit}")),
+        HostStep::Restart(unit) => (">", format!("restart {unit}")),
+        HostStep::Disable(unit) => ("-", format!("stop and disable {unit}")),
+        HostStep::Spawn { member, .. } => (">", format!("start {member}")),
+        HostStep::StopProcess { .. } => (">", "stop etcd".to_owned()),
+        HostStep::LoadImage { image, .. } => ("+", format!("image {image}, from an archive")),
+        HostStep::Pod(artifact) => (">", format!("create pod from {}", describe_file(artifact))),
+        HostStep::BouncePod { manifest, .. } => (">", format!("recreate pod from {manifest}")),
+        HostStep::StopPod { manifest, .. } => ("-", format!("remove pod {manifest}")),
+        HostStep::Note(noted) => (
+            "~",
+            format!(
+                "host record: {} is member {:x} of cluster {:x}",
+                noted.member, noted.id, noted.cluster
+            ),
+        ),
+        HostStep::Forget => ("-", "host record: forget the cluster".to_owned()),
+        HostStep::MoveAside { path } => ("~", format!("move {path} to {path}.kept-<time>")),
+        HostStep::Remove(path) => ("-", format!("delete {path}")),
+    }
+}
+
+/// What a file will be, in words.
+#[must_use]
+pub fn describe_file(artifact: &Artifact) -> String {
+    let Artifact {
+        path,
+        mode,
+        content,
+        ..
+    } = artifact;
+    match content {
+        Content::Text(_) => format!("{path}, mode {mode}"),
+        Content::Authority => format!("{path}, mode {mode}: the CA's certificate"),
+        Content::Issued {
+            request,
+            part: Part::Certificate,
+        } => {
+            format!(
+                "{path}, mode {mode}: {} certificate for {}",
+                request.usage,
+                format_sans(&request.sans)
+            )
+        }
+        Content::Issued {
+            part: Part::Key, ..
+        } => format!("{path}, mode {mode}: its key"),
+        Content::Provided(source) => format!("{path}, mode {mode}: from {source}"),
+        Content::OnHost(source) => format!("{path}, mode {mode}: from {source} on the host"),
+    }
+}
+
+/// The lines of a file on a host that a stage changes, each behind `-` or `+`; nothing where the file is not there yet, or its
+/// content is not to be seen.
+#[must_use]
+pub fn changed_lines(host: &HostId, artifact: &Artifact, seen: &Observation) -> Vec<String> {
+    let Content::Text(new) = &artifact.content else {
+        return Vec::new();
+    };
+    let file = seen
+        .host(host)
+        .and_then(|view| view.files.get(&artifact.path));
+    let Some(old) = file.and_then(|file| file.text.as_ref()) else {
+        return Vec::new();
+    };
+    let diff = TextDiff::from_lines(old.as_str(), new.as_str());
+    let lines = diff.iter_all_changes().filter_map(|change| {
+        let sign = match change.tag() {
+            ChangeTag::Equal => return None,
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+        };
+        Some(format!("{sign} {}", change.value().trim_end()))
+    });
+    lines.collect()
+}

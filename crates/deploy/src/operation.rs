@@ -1,0 +1,227 @@
+//! An operation that runs: it goes on though nobody holds it, and its events can be read from any place by anyone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use etcdup_core::event::Event;
+use etcdup_core::operation::{OperationId, OperationState};
+use tokio::sync::{mpsc, watch};
+
+use crate::error::DeployError;
+use crate::settings::Cancel;
+use crate::store::{Journal, Store, StoreError};
+use crate::tasks::blocking;
+
+/// How an operation ended.
+pub type Outcome = Arc<Result<(), DeployError>>;
+
+/// An operation of this process. It runs whether or not anyone holds this handle; clones are handles of the same operation.
+#[derive(Clone)]
+pub struct Operation {
+    id: OperationId,
+    cancel: Cancel,
+    history: Arc<History>,
+    ended: watch::Receiver<Option<Outcome>>,
+}
+
+/// What happened so far. Kept here beside the file, so that a full disk hides nothing from whoever watches.
+struct History {
+    events: Mutex<Vec<Event>>,
+    /// How many events there are, and whether none will follow.
+    count: watch::Sender<(usize, bool)>,
+}
+
+/// Events of an operation, from any place on, as they happen. It owns what it needs, so it may outlive every handle.
+pub struct EventStream {
+    source: Source,
+    next: u64,
+}
+
+enum Source {
+    /// An operation of this process.
+    Live {
+        history: Arc<History>,
+        count: watch::Receiver<(usize, bool)>,
+    },
+    /// One that another process carried out, or carries out now.
+    Stored { store: Store, id: OperationId },
+}
+
+/// How often the file of another process's operation is looked at.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(250);
+
+impl Operation {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &OperationId {
+        &self.id
+    }
+
+    /// Stops it between two stages, or while it waits: hosts are left whole, and the next operation goes on from there.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// The events from this number on, the first being 0.
+    #[must_use]
+    pub fn events(&self, since: u64) -> EventStream {
+        EventStream {
+            source: Source::Live {
+                history: Arc::clone(&self.history),
+                count: self.history.count.subscribe(),
+            },
+            next: since,
+        }
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&self) -> Outcome {
+        let mut ended = self.ended.clone();
+        loop {
+            if let Some(outcome) = ended.borrow_and_update().as_ref() {
+                return Arc::clone(outcome);
+            }
+            if ended.changed().await.is_err() {
+                // Its task died without a word, which is a fault of etcdup's own: the runtime prints it.
+                return Arc::new(Err(DeployError::Stopped(None)));
+            }
+        }
+    }
+}
+
+impl EventStream {
+    /// Events of an operation in a store, from this number on, until it ends or its process dies.
+    #[must_use]
+    pub fn stored(store: Store, id: OperationId, since: u64) -> Self {
+        Self {
+            source: Source::Stored { store, id },
+            next: since,
+        }
+    }
+
+    /// The next event; `None` after the last.
+    pub async fn next(&mut self) -> Option<Event> {
+        let event = match &mut self.source {
+            Source::Live { history, count } => live(history, count, self.next).await,
+            Source::Stored { store, id } => stored(store, id, self.next).await.ok().flatten(),
+        };
+        if let Some(event) = &event {
+            self.next = event.seq + 1;
+        }
+        event
+    }
+}
+
+async fn live(
+    history: &History,
+    count: &mut watch::Receiver<(usize, bool)>,
+    next: u64,
+) -> Option<Event> {
+    loop {
+        let (_, over) = *count.borrow_and_update();
+        {
+            let events = history
+                .events
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let found = events.partition_point(|event| event.seq < next);
+            if let Some(event) = events.get(found) {
+                return Some(event.clone());
+            }
+        }
+        if over || count.changed().await.is_err() {
+            return None;
+        }
+    }
+}
+
+async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<Option<Event>, StoreError> {
+    loop {
+        // Asked before the events are read: what is written between the two is found by the next look.
+        let (store, asked) = (store.clone(), id.clone());
+        let (state, found) = blocking(move || {
+            let state = store.get(&asked)?;
+            let found = store.events(&asked, next)?;
+            Ok::<_, StoreError>((state, found))
+        })
+        .await?;
+        if let Some(event) = found.into_iter().next() {
+            return Ok(Some(event));
+        }
+        if state.interrupted || state.record.state != OperationState::Running {
+            return Ok(None);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The running side of an operation: where its events go, and how its end is told.
+pub(crate) struct Running {
+    pub(crate) operation: Operation,
+    pub(crate) sender: mpsc::UnboundedSender<Event>,
+    writer: tokio::task::JoinHandle<Journal>,
+    ended: watch::Sender<Option<Outcome>>,
+    history: Arc<History>,
+}
+
+impl Running {
+    /// Starts to record events into a journal, on a thread that may wait for the disk.
+    pub(crate) fn new(mut journal: Journal, earlier: Vec<Event>, cancel: Cancel) -> Self {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
+        let (count, _) = watch::channel((earlier.len(), false));
+        let history = Arc::new(History {
+            events: Mutex::new(earlier),
+            count,
+        });
+        let (ended, end) = watch::channel(None);
+        let operation = Operation {
+            id: journal.record.id.clone(),
+            cancel,
+            history: Arc::clone(&history),
+            ended: end,
+        };
+        let recorded = Arc::clone(&history);
+        let writer = tokio::task::spawn_blocking(move || {
+            while let Some(event) = receiver.blocking_recv() {
+                journal.append(&event);
+                let mut events = recorded
+                    .events
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                events.push(event);
+                recorded.count.send_replace((events.len(), false));
+            }
+            journal
+        });
+        Self {
+            operation,
+            sender,
+            writer,
+            ended,
+            history,
+        }
+    }
+
+    /// Records the end, once every event is written.
+    pub(crate) async fn end(self, result: Result<(), DeployError>) {
+        let Self {
+            sender,
+            writer,
+            ended,
+            history,
+            ..
+        } = self;
+        drop(sender);
+        let (state, message) = match &result {
+            Ok(()) => (OperationState::Done, None),
+            Err(error @ DeployError::Stopped(_)) => {
+                (OperationState::Stopped, Some(crate::error::chain(error)))
+            }
+            Err(error) => (OperationState::Failed, Some(crate::error::chain(error))),
+        };
+        if let Ok(mut journal) = writer.await {
+            blocking(move || journal.end(state, message)).await;
+        }
+        history.count.send_modify(|count| count.1 = true);
+        ended.send_replace(Some(Arc::new(result)));
+    }
+}

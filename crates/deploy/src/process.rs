@@ -1,0 +1,55 @@
+//! What a process has once: its settings, connections, limits and running operations.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use etcdup_core::operation::OperationId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use crate::links::Pool;
+use crate::operation::Operation;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// What a process has once. The engine is its face; clusters and operations use it.
+pub(crate) struct Process {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) tasks: TaskTracker,
+    operations: Arc<Semaphore>,
+    running: Mutex<HashMap<OperationId, Operation>>,
+}
+
+impl Process {
+    pub(crate) fn new(settings: Settings, store: Store) -> Self {
+        Self {
+            pool: Arc::new(Pool::new(&settings)),
+            operations: Arc::new(Semaphore::new(settings.limits.operations)),
+            running: Mutex::default(),
+            tasks: TaskTracker::new(),
+            settings,
+            store,
+        }
+    }
+
+    /// A turn among the operations that may run at once; `None` where all are taken.
+    pub(crate) fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.operations).try_acquire_owned().ok()
+    }
+
+    pub(crate) fn add(&self, operation: &Operation) {
+        let id = operation.id().clone();
+        self.running().insert(id, operation.clone());
+    }
+
+    /// Forgets an operation that ended: the store has it.
+    pub(crate) fn remove(&self, id: &OperationId) {
+        self.running().remove(id);
+    }
+
+    pub(crate) fn running(&self) -> MutexGuard<'_, HashMap<OperationId, Operation>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
