@@ -3,6 +3,7 @@
 mod adopted;
 mod bootstrap;
 mod context;
+mod embedded;
 mod examples;
 mod faults;
 mod machines;
@@ -49,6 +50,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         machines::ALL,
         releases::ALL,
         safety::ALL,
+        embedded::ALL,
     ]
     .into_iter()
     .flatten()

@@ -236,7 +236,7 @@ impl Lab {
         command
     }
 
-    fn run(mut command: Command) -> Result<CommandOutput, String> {
+    pub(crate) fn run(mut command: Command) -> Result<CommandOutput, String> {
         command
             .output()
             .map(|output| CommandOutput::of(&output))

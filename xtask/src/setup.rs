@@ -172,6 +172,13 @@ pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
         command.arg("--release");
     }
     carry_out(&mut command)?;
+    if !release {
+        // The library's example of a server is tried on real hosts too.
+        let mut example = Command::new("cargo");
+        let example = example.current_dir(root());
+        let built = example.args(["build", "--package", "etcdup-deploy", "--example", "server"]);
+        carry_out(built)?;
+    }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     Ok(target

@@ -80,11 +80,23 @@ fn json_and_http(context: &Context) -> Outcome {
         events.len() == apply.out.lines().count(),
         format!("not every line is JSON:\n{}", apply.out),
     )?;
+    // Behind the plan: the first event names the stages, each stage its place in them.
+    let started = events.get(1).cloned().unwrap_or_default();
     ensure(
-        events
-            .iter()
-            .any(|event| event["event"] == "started" && event["format"] == "etcdup/events/1"),
-        "no first event",
+        started["event"] == "started"
+            && started["format"] == "etcdup/events/1"
+            && started["stages"][0]["key"] == "ca",
+        format!("the first event is {started}"),
+    )?;
+    let stages = events
+        .iter()
+        .filter(|event| event["event"] == "stage-started");
+    ensure(
+        stages.clone().all(|stage| {
+            let planned = &started["stages"][stage["index"].as_u64().unwrap_or(99) as usize];
+            planned["key"] == stage["key"]
+        }) && stages.count() >= 3,
+        "a stage is not at its place in the plan",
     )?;
     let ends = events
         .iter()
