@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::host::HostId;
+use etcdup_core::membership::bootstrap_quorum;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView,
@@ -56,13 +57,11 @@ pub(crate) fn predict(target: &Target, seen: &Observation, stage: &Stage) -> Obs
 fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostStep) {
     let authority = world.authority.facts().cloned();
     let at = world.at;
-    let provided = match step {
-        HostStep::File(Artifact {
-            content: Content::Provided(source),
-            ..
-        }) => world.sources.get(source).and_then(Observed::known).cloned(),
-        _ => None,
-    };
+    let content = step.artifact().map(|artifact| &artifact.content);
+    let provided = content.and_then(|content| {
+        let source = world.sources.get(content.provided()?)?;
+        source.known().cloned()
+    });
     let Some(Observed::Known(host)) = world.hosts.get_mut(id) else {
         return;
     };
@@ -247,7 +246,9 @@ fn file(
         });
     let sha256 = match &artifact.content {
         Content::OnHost(source) => host.files.get(source).and_then(|file| file.sha256.clone()),
-        _ => sha256,
+        Content::Text(_) | Content::Authority | Content::Issued { .. } | Content::Provided(_) => {
+            sha256
+        }
     };
     let view = FileView {
         kind: FileKind::File,
@@ -353,7 +354,7 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
                 .is_some_and(|host| host.processes.contains_key(&member.name))
         })
         .collect();
-    if !settled || running.len() < target.topology.quorum() {
+    if !settled || running.len() < bootstrap_quorum(&target.topology) {
         return;
     }
     let known = target

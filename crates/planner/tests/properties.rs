@@ -9,6 +9,7 @@ mod worlds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use etcdup_core::membership::bootstrap_quorum;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::Observed;
@@ -137,7 +138,7 @@ fn run(
             Next::Stage(stage) => *stage,
         };
         prop_assert!(!stage.why.is_empty(), "{} has no reason", stage.key);
-        let quorum = planner.topology().quorum();
+        let quorum = bootstrap_quorum(planner.topology());
         let before = serving(&world);
         let left = before.difference(&stopped(planner, &stage)).count();
         if planner.topology().members.len() > 2 && before.len() >= quorum {
@@ -196,6 +197,39 @@ proptest! {
             befall(&planner, &mut seen, *at, trouble);
         }
         prop_assert_eq!(planner.forecast(&seen).ending, Ending::Done);
+    }
+
+    /// A file of three over a cluster of five: whatever differs and whoever is unhealthy, nobody is stopped whom the cluster's
+    /// own list needs, and what the file does not have is named.
+    #[test]
+    fn a_file_of_three_over_a_cluster_of_five_counts_by_the_clusters_list(
+        unhealthy in proptest::collection::vec(any::<Index>(), 0..4),
+        troubles in proptest::collection::vec((any::<Index>(), trouble()), 0..6),
+    ) {
+        let five = worlds::planner(worlds::topology(5, ""));
+        let mut seen = run(&five, worlds::bare(&five), &[])?;
+        let three = worlds::planner(worlds::topology(3, ""));
+        for (at, trouble) in &troubles {
+            befall(&three, &mut seen, *at, trouble);
+        }
+        for at in &unhealthy {
+            let name = five.topology().members[at.index(5)].name.clone();
+            seen.members.insert(name, Observed::unknown("no leader"));
+        }
+        let healthy = serving(&seen).len();
+        match three.next(&seen) {
+            Next::Stage(stage) => {
+                let left = healthy - stopped(&three, &stage).intersection(&serving(&seen)).count();
+                prop_assert!(healthy < 3 || left >= 3, "{} leaves {left} of five", stage.key);
+            }
+            Next::Blocked(findings) => {
+                let known = serving(&seen).is_empty()
+                    || findings.iter().any(|finding| finding.id == "member-not-in-file")
+                    || findings.iter().any(|finding| finding.id == "data-other-cluster");
+                prop_assert!(known, "{findings:?}");
+            }
+            Next::Done => return Err(TestCaseError::fail("it claims to be done")),
+        }
     }
 
     /// A member that runs and was merely not seen is never restarted for it, whatever else differs.
@@ -263,7 +297,7 @@ proptest! {
             }
             let before = serving(&world);
             let left = before.difference(&stopped(&planner, &stage)).count();
-            let quorum = planner.topology().quorum();
+            let quorum = bootstrap_quorum(planner.topology());
             prop_assert!(before.len() < quorum || left >= quorum, "{} leaves {left} of {before:?}", stage.key);
             world = planner.predict(&world, &stage);
         }

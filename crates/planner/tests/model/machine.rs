@@ -1,0 +1,229 @@
+//! A machine: its files, its units, its data directory, the process that runs.
+
+use std::collections::BTreeMap;
+
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::digest::sha256;
+use etcdup_core::flag::FlagSet;
+use etcdup_core::observation::{
+    EtcdProcess, FileKind, FileView, HostRecord, ListedMember, RecordedFile, UnitView,
+};
+use etcdup_core::path::{HostPath, Mode};
+use etcdup_core::stage::{Artifact, Content, Part};
+use etcdup_core::topology::Member;
+use sha1::{Digest, Sha1};
+
+/// A machine with its disk and at most one member.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    pub(crate) member: Member,
+    pub(crate) up: bool,
+    pub(super) files: BTreeMap<HostPath, FileView>,
+    pub(super) certificates: BTreeMap<HostPath, CertFacts>,
+    pub(super) users: Vec<String>,
+    pub(super) record: Option<HostRecord>,
+    pub(super) has_directory: bool,
+    pub(crate) data: Option<Data>,
+    /// The unit as systemd read it last.
+    pub(super) loaded: Option<String>,
+    pub(super) enabled: bool,
+    /// Whether systemd, or the kubelet, wants it to run.
+    pub(super) wanted: bool,
+    pub(super) process: Option<Process>,
+    pub(super) pids: u32,
+}
+
+#[derive(Clone)]
+pub(super) struct Process {
+    pub(super) flags: FlagSet,
+    pub(super) exe: String,
+    pub(super) pid: u32,
+    /// Whether it has ever joined a quorum: until then it answers nobody.
+    pub(super) ready: bool,
+}
+
+/// What is in a data directory.
+#[derive(Clone)]
+pub(crate) struct Data {
+    pub(crate) cluster: u64,
+    pub(crate) id: u64,
+    /// How many entries of the one log it has.
+    pub(super) log: usize,
+    pub(super) mark: Option<String>,
+    pub(super) list: Vec<ListedMember>,
+}
+
+pub(super) fn first_eight(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes[..8].try_into().unwrap())
+}
+
+/// etcd's `membership.NewMember`: peer URLs in order, then the token.
+pub(super) fn id_of(url: &str, token: &str) -> u64 {
+    first_eight(&Sha1::digest(format!("{url}{token}")))
+}
+
+/// The flags on the command line of a start file, whatever kind of file it is.
+pub(super) fn flags_of(text: &str) -> FlagSet {
+    let mut flags = FlagSet::default();
+    let words = text
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("--"));
+    for (name, value) in words.filter_map(|word| word.split_once('=')) {
+        flags.set(name, value.trim_matches(['"', '\'']));
+    }
+    flags
+}
+
+/// A new cluster of these members.
+pub(super) fn bootstrap(cluster: &str, own: &str, token: &str) -> Data {
+    let mut list: Vec<ListedMember> = cluster
+        .split(',')
+        .filter_map(|member| member.split_once('='))
+        .map(|(name, url)| ListedMember {
+            id: id_of(url, token),
+            name: name.into(),
+            peer_urls: vec![url.into()],
+            client_urls: Vec::new(),
+            learner: false,
+        })
+        .collect();
+    list.sort_by_key(|listed| listed.id);
+    let ids: Vec<u8> = list
+        .iter()
+        .flat_map(|listed| listed.id.to_be_bytes())
+        .collect();
+    Data {
+        cluster: first_eight(&Sha1::digest(ids)),
+        id: id_of(own, token),
+        log: 0,
+        mark: None,
+        list,
+    }
+}
+
+pub(super) fn file(mode: Mode, content: Option<&str>, at: i64) -> FileView {
+    FileView {
+        kind: FileKind::File,
+        mode,
+        owner: None,
+        size: 0,
+        sha256: content.map(|content| sha256(content.as_bytes())),
+        text: content.map(str::to_owned),
+        modified: Some(at),
+    }
+}
+
+impl Machine {
+    /// Whether whatever starts its member by itself starts it as one of a cluster that exists.
+    pub(crate) fn is_settled(&self) -> bool {
+        let manifest = self.files.get(&self.member.layout.manifest);
+        let text = manifest
+            .or(self.unit_file())
+            .and_then(|file| file.text.as_ref());
+        let recorded = self
+            .record
+            .as_ref()
+            .is_some_and(|record| record.cluster.is_some());
+        recorded && text.is_some_and(|text| text.contains("initial-cluster-state=existing"))
+    }
+
+    pub(super) fn unit_file(&self) -> Option<&FileView> {
+        let unit = format!("/{}", self.member.layout.unit);
+        let mut files = self.files.iter();
+        files
+            .find(|(path, _)| path.as_str().ends_with(&unit))
+            .map(|(_, file)| file)
+    }
+
+    pub(super) fn unit(&self) -> UnitView {
+        let text = self.unit_file().and_then(|file| file.text.clone());
+        UnitView {
+            load: if text.is_some() {
+                "loaded"
+            } else {
+                "not-found"
+            }
+            .into(),
+            active: if self.process.is_some() {
+                "active"
+            } else {
+                "inactive"
+            }
+            .into(),
+            sub: String::new(),
+            enabled: self.enabled,
+            result: "success".into(),
+            restarts: 0,
+            needs_reload: self.loaded.is_some() && self.loaded != text,
+            drop_ins: Vec::new(),
+        }
+    }
+
+    pub(super) fn write(
+        &mut self,
+        artifact: &Artifact,
+        (ca, issued): (&CertFacts, Option<CertFacts>),
+        at: i64,
+    ) {
+        let content = match &artifact.content {
+            Content::Text(text) => text.clone(),
+            Content::Authority => "the CA".to_owned(),
+            Content::Issued {
+                part: Part::Key, ..
+            } => format!("key {}", issued.as_ref().unwrap().key_id),
+            Content::Issued { .. } => issued.as_ref().unwrap().fingerprint.clone(),
+            Content::Provided(_) | Content::OnHost(_) => panic!("not modelled"),
+        };
+        let view = FileView {
+            owner: artifact.owner.clone(),
+            ..file(artifact.mode, Some(&content), at)
+        };
+        let record = self.record.get_or_insert_default();
+        let sha256 = view.sha256.clone().unwrap();
+        record
+            .files
+            .insert(artifact.path.clone(), RecordedFile { sha256 });
+        self.files.insert(artifact.path.clone(), view);
+        match (&artifact.content, issued) {
+            (Content::Authority, _) => {
+                self.certificates.insert(artifact.path.clone(), ca.clone());
+            }
+            (
+                Content::Issued {
+                    part: Part::Certificate,
+                    ..
+                },
+                Some(facts),
+            ) => {
+                self.certificates.insert(artifact.path.clone(), facts);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn link(&mut self, at: i64) {
+        let layout = &self.member.layout;
+        let Some(links) = &layout.links else { return };
+        for name in ["etcd", "etcdctl"] {
+            let target = layout.binaries.join(name).unwrap();
+            let view = FileView {
+                kind: FileKind::Link(target.to_string()),
+                ..file(Mode::PROGRAM, None, at)
+            };
+            self.files.insert(links.join(name).unwrap(), view);
+        }
+    }
+}
+
+impl Process {
+    pub(super) fn view(&self) -> EtcdProcess {
+        EtcdProcess {
+            pid: self.pid,
+            exe: self.exe.clone(),
+            flags: self.flags.clone(),
+            outdated: false,
+            since: Some(0),
+            unknown_flags: Vec::new(),
+        }
+    }
+}

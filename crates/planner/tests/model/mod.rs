@@ -1,0 +1,424 @@
+//! Hosts and etcd's membership as they are, written from etcd's and systemd's own rules and not from what the planner predicts:
+//! processes run what their start file says, data directories hold logs, a majority of a cluster's own list elects and
+//! acknowledges. It knows nothing of rules or stages; it carries out steps, and tells when a cluster was lost.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod machine;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::name::MemberName;
+use etcdup_core::observation::{
+    AuthorityView, DataDir, DataIdentity, Listener, MemberView, Observation, Served,
+};
+use etcdup_core::observed::Observed;
+use etcdup_core::topology::Member;
+use etcdup_planner::Planner;
+use jiff::SignedDuration;
+
+pub(crate) use self::machine::Machine;
+use self::machine::{Data, Process, bootstrap, flags_of};
+use crate::worlds;
+
+/// All machines of a cluster, and what was promised to its clients.
+#[derive(Clone)]
+pub(crate) struct Model {
+    pub(crate) machines: Vec<Machine>,
+    pub(super) base: Observation,
+    pub(super) has_ca: bool,
+    /// How many writes were acknowledged, by cluster.
+    pub(super) acknowledged: BTreeMap<u64, usize>,
+    pub(super) leader: Option<u64>,
+    pub(super) issued: usize,
+    /// What must never happen and did.
+    pub(crate) lost: Vec<String>,
+}
+
+impl Model {
+    /// Bare machines.
+    pub(crate) fn new(planner: &Planner) -> Self {
+        let machine = |member: &Member| Machine {
+            member: member.clone(),
+            up: true,
+            files: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            users: Vec::new(),
+            record: None,
+            has_directory: false,
+            data: None,
+            loaded: None,
+            enabled: false,
+            wanted: false,
+            process: None,
+            pids: 0,
+        };
+        Self {
+            machines: planner.topology().members.iter().map(machine).collect(),
+            base: worlds::bare(planner),
+            has_ca: false,
+            acknowledged: BTreeMap::new(),
+            leader: None,
+            issued: 0,
+            lost: Vec::new(),
+        }
+    }
+
+    /// What an observer finds.
+    pub(crate) fn observe(&self) -> Observation {
+        let mut seen = self.base.clone();
+        if self.has_ca {
+            seen.authority = AuthorityView::Usable(self.ca());
+        }
+        for machine in &self.machines {
+            let member = &machine.member;
+            if !machine.up {
+                let away = || Observed::unknown("no route");
+                seen.hosts.insert(member.host.clone(), away());
+                seen.members
+                    .insert(member.name.clone(), Observed::unknown("no route"));
+                continue;
+            }
+            let Some(Observed::Known(view)) = seen.hosts.get_mut(&member.host) else {
+                continue;
+            };
+            view.files.clone_from(&machine.files);
+            let known = machine.certificates.iter();
+            view.certificates = known
+                .map(|(path, facts)| (path.clone(), Observed::Known(facts.clone())))
+                .collect();
+            view.facts.users.clone_from(&machine.users);
+            view.record = Observed::Known(machine.record.clone());
+            let data = match &machine.data {
+                Some(data) => DataDir::Member(DataIdentity {
+                    member: data.id,
+                    cluster: data.cluster,
+                }),
+                None if machine.has_directory => DataDir::Empty,
+                None => DataDir::Absent,
+            };
+            view.data.insert(member.layout.data.clone(), data);
+            let mark = machine.data.as_ref().and_then(|data| data.mark.clone());
+            view.marks = mark
+                .map(|mark| (member.layout.data.clone(), mark))
+                .into_iter()
+                .collect();
+            view.units
+                .insert(member.layout.unit.clone(), machine.unit());
+            if let Some(process) = &machine.process {
+                view.processes.insert(member.name.clone(), process.view());
+                let listener = Listener {
+                    pid: Some(process.pid),
+                    program: "etcd".into(),
+                };
+                view.listeners.insert(member.ports.peer, listener);
+            }
+            let answer = self.answer(machine);
+            seen.members.insert(member.name.clone(), answer);
+        }
+        seen
+    }
+
+    pub(super) fn ca(&self) -> CertFacts {
+        self.certificate("ca", "ca", &BTreeSet::new(), 24 * 3650)
+    }
+
+    pub(super) fn certificate(
+        &self,
+        name: &str,
+        key: &str,
+        sans: &BTreeSet<etcdup_core::url::Address>,
+        hours: u32,
+    ) -> CertFacts {
+        CertFacts {
+            name: name.into(),
+            issuer: "ca".into(),
+            sans: sans.clone(),
+            other_sans: Vec::new(),
+            server: true,
+            client: true,
+            authority: name == "ca",
+            not_before: self.base.at,
+            not_after: self.base.at + SignedDuration::from_hours(i64::from(hours)),
+            fingerprint: key.into(),
+            key_id: key.into(),
+            issuer_key_id: "ca".into(),
+            public_key: key.into(),
+            further: Vec::new(),
+        }
+    }
+
+    /// What a member says of itself to who asks it.
+    fn answer(&self, machine: &Machine) -> Observed<MemberView> {
+        let ready = machine
+            .process
+            .as_ref()
+            .is_some_and(|process| process.ready);
+        let Some(data) = machine.data.as_ref().filter(|_| ready) else {
+            return Observed::unknown("connection refused");
+        };
+        let serves = self.quorum(data.cluster);
+        let served = if serves {
+            Observed::Known(Served {
+                took: Duration::ZERO,
+                denied: false,
+            })
+        } else {
+            Observed::unknown("no leader")
+        };
+        Observed::Known(MemberView {
+            id: data.id,
+            cluster: data.cluster,
+            leader: self.leader.filter(|_| serves).unwrap_or(0),
+            version: "3.5.33".into(),
+            term: 2,
+            raft_index: data.log as u64,
+            applied_index: data.log as u64,
+            revision: 1,
+            db_size: 0,
+            db_in_use: 0,
+            learner: false,
+            errors: Vec::new(),
+            listed: data.list.clone(),
+            served,
+        })
+    }
+
+    /// The machines whose etcd runs on data of this cluster.
+    fn running(&self, cluster: u64) -> Vec<usize> {
+        let runs = |index: &usize| {
+            let machine = &self.machines[*index];
+            let data = machine.data.as_ref();
+            machine.up
+                && machine.process.is_some()
+                && data.is_some_and(|data| data.cluster == cluster)
+        };
+        (0..self.machines.len()).filter(runs).collect()
+    }
+
+    /// Whether a majority of the cluster's own list runs.
+    fn quorum(&self, cluster: u64) -> bool {
+        let running = self.running(cluster);
+        let datas = running
+            .iter()
+            .filter_map(|index| self.machines[*index].data.as_ref());
+        let ids: BTreeSet<u64> = datas.clone().map(|data| data.id).collect();
+        let Some(newest) = datas.max_by_key(|data| data.log) else {
+            return false;
+        };
+        let voters = newest
+            .list
+            .iter()
+            .filter(|listed| ids.contains(&listed.id))
+            .count();
+        2 * voters > newest.list.len()
+    }
+
+    /// Lets processes start that are wanted, members elect and clients write, until nothing changes any more.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..4 {
+            for index in 0..self.machines.len() {
+                self.start(index);
+            }
+            let datas = self
+                .machines
+                .iter()
+                .filter_map(|machine| machine.data.as_ref());
+            let clusters: BTreeSet<u64> = datas.map(|data| data.cluster).collect();
+            let serving: Vec<u64> = clusters.into_iter().filter(|id| self.quorum(*id)).collect();
+            if serving.len() > 1 {
+                self.lost.push("two clusters serve side by side".into());
+            }
+            for cluster in serving {
+                self.serve(cluster);
+            }
+        }
+    }
+
+    /// As etcd starts: with data it goes on; without, its flags say whether it makes a cluster or joins one.
+    fn start(&mut self, index: usize) {
+        let machine = &self.machines[index];
+        let member = &machine.member;
+        let manifest = machine.files.get(&member.layout.manifest);
+        let text = manifest
+            .and_then(|file| file.text.clone())
+            .or(machine.loaded.clone());
+        let (true, true, None, Some(text)) = (machine.up, machine.wanted, &machine.process, text)
+        else {
+            return;
+        };
+        let flags = flags_of(&text);
+        // etcd ends at once where a file that it must read is missing.
+        let needed = [
+            "cert-file",
+            "key-file",
+            "peer-cert-file",
+            "peer-trusted-ca-file",
+        ];
+        let mut needed = needed.into_iter().filter_map(|flag| flags.get(flag));
+        if !needed.all(|path| machine.files.contains_key(&path.parse().unwrap())) {
+            return;
+        }
+        let token = flags.get("initial-cluster-token").unwrap_or("etcd-cluster");
+        let own = flags.get("initial-advertise-peer-urls").unwrap_or_default();
+        let data = match (&machine.data, flags.get("initial-cluster-state")) {
+            (Some(data), _) => data.clone(),
+            (None, Some("existing")) => match self.join(own) {
+                Some(data) => data,
+                None => return,
+            },
+            (None, _) => bootstrap(flags.get("initial-cluster").unwrap_or_default(), own, token),
+        };
+        let exe = if manifest.is_some() {
+            "/usr/local/bin/etcd".to_owned()
+        } else {
+            text.lines()
+                .find_map(|line| line.strip_prefix("ExecStart="))
+                .and_then(|line| line.split_whitespace().next())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let machine = &mut self.machines[index];
+        machine.data = Some(data);
+        machine.has_directory = true;
+        machine.pids += 1;
+        machine.process = Some(Process {
+            flags,
+            exe,
+            pid: machine.pids,
+            ready: false,
+        });
+    }
+
+    /// Data of a member that joins: it needs a cluster that serves and lists its URL.
+    fn join(&self, url: &str) -> Option<Data> {
+        let serving = self.machines.iter().filter_map(|machine| {
+            let process = machine.process.as_ref().filter(|process| process.ready)?;
+            let data = machine
+                .data
+                .as_ref()
+                .filter(|data| self.quorum(data.cluster))?;
+            Some((process, data))
+        });
+        let lists = serving.filter_map(|(_, data)| {
+            let mut list = data.list.iter();
+            let own = list.find(|listed| listed.peer_urls.iter().any(|known| known == url))?;
+            Some(Data {
+                cluster: data.cluster,
+                id: own.id,
+                log: 0,
+                mark: None,
+                list: data.list.clone(),
+            })
+        });
+        lists.into_iter().next()
+    }
+
+    /// An election that goes as badly as raft allows, then a write.
+    fn serve(&mut self, cluster: u64) {
+        let running = self.running(cluster);
+        let mut ids = BTreeSet::new();
+        for index in &running {
+            let data = self.machines[*index].data.as_ref().unwrap();
+            if !ids.insert(data.id) {
+                self.lost.push(format!("two members vote as {:x}", data.id));
+            }
+        }
+        let log = |index: &usize| self.machines[*index].data.as_ref().unwrap().log;
+        let newest = running.iter().max_by_key(|index| log(index)).unwrap();
+        let list = self.machines[*newest].data.as_ref().unwrap().list.clone();
+        let needed = list.len() / 2 + 1;
+        let mut logs: Vec<usize> = running.iter().map(&log).collect();
+        logs.sort_unstable();
+        // Whoever has at least what a majority has may win: of those, the one who knows least.
+        let winning = logs[needed.min(logs.len()) - 1];
+        let promised = self.acknowledged.get(&cluster).copied().unwrap_or(0);
+        if winning < promised {
+            self.lost.push(format!(
+                "{} acknowledged writes are gone",
+                promised - winning
+            ));
+        }
+        if self.acknowledged.keys().any(|other| *other != cluster) {
+            self.lost
+                .push("another cluster took the place of one that had acknowledged writes".into());
+        }
+        let preferred = running.iter().find(|index| {
+            let data = self.machines[**index].data.as_ref().unwrap();
+            self.leader == Some(data.id) && data.log >= winning
+        });
+        let leader = preferred
+            .or(running.iter().find(|index| log(index) >= winning))
+            .unwrap();
+        self.leader = Some(self.machines[*leader].data.as_ref().unwrap().id);
+        let mut list = list;
+        for index in &running {
+            let machine = &self.machines[*index];
+            let own = machine.data.as_ref().unwrap().id;
+            if let Some(listed) = list.iter_mut().find(|listed| listed.id == own) {
+                // A member publishes its name and client URLs once it has joined.
+                listed.name = machine.member.name.to_string();
+                let urls = machine
+                    .process
+                    .as_ref()
+                    .unwrap()
+                    .flags
+                    .get("advertise-client-urls");
+                listed.client_urls = urls.map(str::to_owned).into_iter().collect();
+            }
+        }
+        for index in &running {
+            let machine = &mut self.machines[*index];
+            let data = machine.data.as_mut().unwrap();
+            data.log = winning + 1;
+            data.list.clone_from(&list);
+            machine.process.as_mut().unwrap().ready = true;
+        }
+        self.acknowledged.insert(cluster, winning + 1);
+    }
+
+    /// A power loss: what ran is gone, what is on the disk stays.
+    pub(crate) fn power_off(&mut self, index: usize) {
+        self.machines[index].up = false;
+        self.machines[index].process = None;
+    }
+
+    /// It comes back; what is enabled starts by itself.
+    pub(crate) fn power_on(&mut self, index: usize) {
+        let machine = &mut self.machines[index];
+        machine.up = true;
+        let has_manifest = machine.files.contains_key(&machine.member.layout.manifest);
+        machine.wanted = machine.enabled || has_manifest;
+        machine.loaded = machine.unit_file().and_then(|file| file.text.clone());
+        self.settle();
+    }
+
+    /// A member is stopped and disabled by hand, and its disk replaced: by an empty one, or a copy of another one's.
+    pub(crate) fn replace_disk(&mut self, from: Option<usize>, to: usize) {
+        let data = from.and_then(|from| self.machines[from].data.clone());
+        let machine = &mut self.machines[to];
+        machine.process = None;
+        machine.wanted = false;
+        machine.enabled = false;
+        machine.files.remove(&machine.member.layout.manifest);
+        machine.data = data;
+    }
+
+    /// The members that serve clients now.
+    pub(crate) fn healthy(&self) -> BTreeSet<MemberName> {
+        let serves = |machine: &&Machine| {
+            self.answer(machine)
+                .known()
+                .is_some_and(|view| view.served.known().is_some())
+        };
+        let healthy = self.machines.iter().filter(serves);
+        healthy.map(|machine| machine.member.name.clone()).collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! What the steps of a stage do to machines.
+
+use etcdup_core::observation::{FileKind, FileView, RecordedMember};
+use etcdup_core::path::Mode;
+use etcdup_core::stage::{
+    Artifact, ClusterStep, Content, HostStep, OperatorStep, Rule, Stage, Work,
+};
+use etcdup_planner::Planner;
+
+use super::Model;
+use super::machine::file;
+
+impl Model {
+    /// Carries out a stage. On each host it may be cut after some of its steps.
+    pub(crate) fn carry_out(&mut self, planner: &Planner, stage: &Stage, cut: &[Option<usize>]) {
+        match &stage.work {
+            Work::Operator(steps) => {
+                if steps.contains(&OperatorStep::MakeAuthority) {
+                    self.has_ca = true;
+                }
+            }
+            Work::Cluster(ClusterStep::MoveLeader { to, .. }) => {
+                let to = self
+                    .machines
+                    .iter()
+                    .find(|machine| machine.member.name == *to);
+                self.leader = to.and_then(|machine| Some(machine.data.as_ref()?.id));
+            }
+            Work::Hosts(tasks) => {
+                for index in 0..self.machines.len() {
+                    let host = self.machines[index].member.host.clone();
+                    let Some(steps) = tasks.get(&host).filter(|_| self.machines[index].up) else {
+                        continue;
+                    };
+                    let until = cut.get(index).copied().flatten().unwrap_or(usize::MAX);
+                    let steps: Vec<HostStep> = steps.iter().take(until).cloned().collect();
+                    self.host_steps(planner, index, &steps, stage.key.rule);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    fn host_steps(&mut self, planner: &Planner, index: usize, steps: &[HostStep], rule: Rule) {
+        // The record is the first file of a stage that is put in its place.
+        let record = self.machines[index].record.get_or_insert_default();
+        if rule == Rule::Bootstrap {
+            record.begun = Some(planner.target().generation());
+        }
+        for step in steps {
+            self.step(index, step);
+        }
+    }
+
+    fn step(&mut self, index: usize, step: &HostStep) {
+        let at = self.base.at.as_second();
+        let ca = self.ca();
+        self.issued += 1;
+        let issued = self.issued;
+        let facts = match step {
+            HostStep::File(Artifact {
+                content: Content::Issued { request, .. },
+                ..
+            }) => Some(self.certificate(
+                &request.name,
+                &format!("k{issued}"),
+                &request.sans,
+                request.hours,
+            )),
+            _ => None,
+        };
+        let machine = &mut self.machines[index];
+        let layout = machine.member.layout.clone();
+        match step {
+            HostStep::User { name, .. } => machine.users.push(name.to_string()),
+            HostStep::Directory { path, mode, owner } => {
+                machine.has_directory |= *path == layout.data;
+                let view = FileView {
+                    kind: FileKind::Directory,
+                    owner: owner.clone(),
+                    ..file(*mode, None, at)
+                };
+                machine.files.insert(path.clone(), view);
+            }
+            HostStep::File(artifact) => machine.write(artifact, (&ca, facts), at),
+            HostStep::Pod(artifact) => {
+                machine.write(artifact, (&ca, facts), at);
+                machine.process = None;
+                machine.wanted = true;
+            }
+            HostStep::BouncePod { .. } => {
+                machine.process = None;
+                machine.wanted = true;
+            }
+            HostStep::Binaries { .. } => {
+                let etcd = layout.etcd().unwrap();
+                machine.files.insert(etcd, file(Mode::PROGRAM, None, at));
+                machine.link(at);
+            }
+            HostStep::Links { .. } => machine.link(at),
+            HostStep::Reload => {
+                let unit = machine.unit_file();
+                machine.loaded = unit.and_then(|file| file.text.clone());
+            }
+            HostStep::Enable(_) => machine.enabled = true,
+            HostStep::Restart(_) => {
+                machine.process = None;
+                machine.wanted = true;
+                if machine.loaded.is_none() {
+                    machine.loaded = machine.unit_file().and_then(|file| file.text.clone());
+                }
+            }
+            HostStep::Disable(_) => {
+                machine.process = None;
+                machine.wanted = false;
+                machine.enabled = false;
+            }
+            HostStep::StopPod { manifest, .. } => {
+                machine.files.remove(manifest);
+                machine.process = None;
+                machine.wanted = false;
+            }
+            HostStep::Note(noted) => {
+                let mark = noted
+                    .mark
+                    .clone()
+                    .unwrap_or_else(|| format!("mark {issued}"));
+                if let Some(data) = &mut machine.data {
+                    data.mark = Some(mark.clone());
+                }
+                let record = machine.record.get_or_insert_default();
+                record.cluster = Some(format!("{:x}", noted.cluster));
+                let member = RecordedMember {
+                    id: format!("{:x}", noted.id),
+                    mark,
+                    version: noted.version.clone(),
+                };
+                record.members.insert(noted.member.clone(), member);
+            }
+            HostStep::LoadImage { .. } | HostStep::TimeSync => {}
+            HostStep::Spawn { .. }
+            | HostStep::StopProcess { .. }
+            | HostStep::Forget
+            | HostStep::MoveAside { .. }
+            | HostStep::Remove(_) => panic!("{step:?} is not modelled"),
+        }
+    }
+}
