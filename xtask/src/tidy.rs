@@ -2,6 +2,7 @@
 //! pull in, what the scripts hold.
 
 mod circles;
+mod voters;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -70,6 +71,7 @@ pub(crate) fn run() -> Outcome {
         circles::find(&directory, &mut faults)?;
     }
     words::find(&files()?, &mut faults)?;
+    voters::find(&files()?, &mut faults);
     one_tls_stack(&mut faults)?;
     host_scripts(&mut faults)?;
     if faults.is_empty() {

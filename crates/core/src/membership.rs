@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::name::MemberName;
 use crate::observation::Observation;
 use crate::observed::Observed;
+use crate::topology::Topology;
 
 /// The voters of a cluster, each with the name that the topology has for it, if it has one, and whether it is healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,19 @@ pub struct NotSpared {
 fn names(members: &BTreeSet<MemberName>) -> String {
     let names: Vec<&str> = members.iter().map(MemberName::as_str).collect();
     names.join(", ")
+}
+
+/// How many of so many voters are a quorum. Nothing else counts voters.
+#[must_use]
+pub fn quorum_of(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// How many members of a topology are a quorum of the cluster that its bootstrap makes. A cluster that exists has a list of its
+/// own, which [`Electorate`] counts; this is for bootstraps, and for a cluster of which no member answers.
+#[must_use]
+pub fn bootstrap_quorum(topology: &Topology) -> usize {
+    quorum_of(topology.members.len())
 }
 
 impl Electorate {
@@ -113,7 +127,7 @@ impl Electorate {
     /// How many voters make a quorum.
     #[must_use]
     pub fn quorum(&self) -> usize {
-        self.voters.len() / 2 + 1
+        quorum_of(self.voters.len())
     }
 
     /// How many voters are healthy.

@@ -51,7 +51,7 @@ pub struct Observation {
 pub enum Reach {
     /// Something answered.
     Reachable,
-    /// Nothing listens there, but the way is open.
+    /// Nothing listens there, but the port is reachable.
     Refused,
     /// No answer: a filter, or no such host.
     TimedOut,

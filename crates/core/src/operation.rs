@@ -27,7 +27,7 @@ pub enum Verb {
 pub struct Who(String);
 
 impl Who {
-    /// A name from whatever is known of somebody; what it may not have becomes `_`.
+    /// A name from any text; what it may not have becomes `_`.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let safe = |c: char| {

@@ -3,6 +3,7 @@
 mod approval;
 mod gate;
 mod key;
+pub mod limits;
 mod step;
 
 pub use approval::{Approval, Beyond, Scope};

@@ -340,7 +340,7 @@ fn request(artifact: &Artifact) -> Option<&CertRequest> {
 }
 
 /// The unit or start file. What counts at first start only is no reason to restart; anything else is, unless systemd
-/// has not even read the file that somebody changed.
+/// has not even read the file that was changed by hand.
 fn start_file(
     target: &Target,
     member: &Member,

@@ -2,6 +2,7 @@
 
 use etcdup_core::file::RuntimeKind;
 use etcdup_core::flag::{FlagSet, FlagSource};
+use etcdup_core::membership::bootstrap_quorum;
 use etcdup_core::observation::{
     DataDir, HostRecord, HostView, ListedMember, MemberView, Observation,
 };
@@ -149,8 +150,9 @@ pub(crate) fn start_of(
         // etcd ignores the state once a WAL exists; the file may stay as it is.
         return Start::New;
     }
-    // A quorum answers: who missed the bootstrap joins with `existing`, which etcd takes from a member that never started, and
-    // refuses from one that did (tried with 3.5.30). `new` would found another cluster if its peers were slow to answer.
+    // A quorum answers: who missed the bootstrap joins with `existing`, since `new` would found another cluster if its peers were
+    // slow to answer. etcd lets in who has started before as well (tried with 3.5.30), and such a member would have forgotten
+    // what it voted for: whom the list knows as started is refused as lost before it comes to this.
     if serving(seen).is_some() {
         return Start::Existing;
     }
@@ -161,7 +163,7 @@ pub(crate) fn start_of(
         .filter(|other| has_data(seen, other))
         .collect();
     // They are a quorum by themselves, and may have acknowledged writes: they serve first, and their list decides.
-    if with_data.len() >= topology.quorum() {
+    if with_data.len() >= bootstrap_quorum(topology) {
         return Start::Later;
     }
     // Fewer cannot have acknowledged anything that they alone have. They run first all the same, so that etcd's own check
@@ -211,7 +213,7 @@ pub(crate) fn expected_cluster_id(target: &Target, seen: &Observation) -> Option
     let majority = found
         .iter()
         .map(|(cluster, _)| *cluster)
-        .find(|id| recorded(*id) >= target.topology.quorum());
+        .find(|id| recorded(*id) >= bootstrap_quorum(&target.topology));
     majority.or(Some(ours))
 }
 

@@ -15,6 +15,8 @@
 //! assert!(matches!(forecast.ending, Ending::Blocked(_)), "no host was seen");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+// A new step, content or decision must not compile until each place has said what it means there.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod assess;
 mod forecast;

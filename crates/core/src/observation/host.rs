@@ -49,7 +49,7 @@ pub struct HostView {
     pub others: BTreeMap<String, u64>,
     /// The marks found in data directories, by directory.
     pub marks: BTreeMap<HostPath, String>,
-    /// The lease on this host, where somebody holds one.
+    /// The lease on this host, where one is held.
     pub lease: Option<LeaseView>,
 }
 

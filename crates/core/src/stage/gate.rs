@@ -8,6 +8,7 @@ use crate::host::HostId;
 use crate::membership::{Electorate, NotSpared};
 use crate::name::MemberName;
 use crate::observation::{MemberView, Observation};
+use crate::stage::limits;
 
 /// Something that must hold within a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl Gate {
     pub fn serves(member: &MemberName) -> Self {
         Self {
             condition: Condition::Serves(member.clone()),
-            within: Duration::from_secs(60),
+            within: limits::MEMBER_SERVES,
         }
     }
 

@@ -185,7 +185,44 @@ pub struct Noted {
     pub mark: Option<String>,
 }
 
+impl Content {
+    /// The file on the operator's machine that it comes from, where it comes from one.
+    #[must_use]
+    pub fn provided(&self) -> Option<&str> {
+        match self {
+            Self::Provided(source) => Some(source),
+            Self::Text(_) | Self::Authority | Self::Issued { .. } | Self::OnHost(_) => None,
+        }
+    }
+}
+
 impl HostStep {
+    /// The file that it writes, where it writes one.
+    #[must_use]
+    pub fn artifact(&self) -> Option<&Artifact> {
+        match self {
+            Self::File(artifact) | Self::Pod(artifact) => Some(artifact),
+            Self::User { .. }
+            | Self::Directory { .. }
+            | Self::Binaries { .. }
+            | Self::Links { .. }
+            | Self::TimeSync
+            | Self::Reload
+            | Self::Enable(_)
+            | Self::Restart(_)
+            | Self::Disable(_)
+            | Self::Spawn { .. }
+            | Self::StopProcess { .. }
+            | Self::LoadImage { .. }
+            | Self::BouncePod { .. }
+            | Self::StopPod { .. }
+            | Self::Note(_)
+            | Self::Forget
+            | Self::MoveAside { .. }
+            | Self::Remove(_) => None,
+        }
+    }
+
     /// Whether this step stops the member, if only for a moment.
     ///
     /// Exhaustive on purpose: the quorum is checked again for exactly these steps, so a new step does not compile before

@@ -50,7 +50,7 @@ pub const CONVERGE: &[RuleRow] = &[
         why: "Comes before anything is issued: certificates are dated by clocks, and etcd's leases expire by \
               them.",
         makes: &[Rule::Time],
-        decide: time::synchronise,
+        decide: time::synchronize,
     },
     RuleRow {
         id: "operator-clock",
@@ -214,7 +214,7 @@ fn conflict(context: &PlanContext<'_>) -> Decision {
     // Until the members with intact data serve, no advice about the others can be followed.
     match start::start_undisputed(context, &names) {
         Decision::Continue => block(wrong),
-        other => other,
+        decided @ (Decision::Run(_) | Decision::Block(_)) => decided,
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) const CERT_REFUSED: Check = Check {
     id: "cert-refused",
     title: "a peer would refuse a certificate",
     about: "etcd compares the address a peer connects from with the names in its certificate. A refusal in one direction \
-            leaves `endpoint health` green and costs redundancy unnoticed; \"bad certificate\" is all the log says.",
+            leaves `endpoint health` green and silently reduces redundancy; \"bad certificate\" is all the log says.",
     advice: "issue a certificate that names the address, or a name that resolves to it",
 };
 /// The check of files that the topology names.
@@ -122,9 +122,9 @@ fn source<'a>(seen: &'a Observation, path: &str) -> Option<&'a SourceFacts> {
 /// Provided files that are no certificates, or whose key is another's.
 fn pairs(target: &Target, seen: &Observation, member: &Member, findings: &mut Vec<Finding>) {
     let at = || KeyPath::root("certificates").key("provided");
-    let provided = |artifact: &Artifact| match &artifact.content {
-        Content::Provided(path) => Some((path.clone(), source(seen, path)?.clone())),
-        _ => None,
+    let provided = |artifact: &Artifact| {
+        let path = artifact.content.provided()?;
+        Some((path.to_owned(), source(seen, path)?.clone()))
     };
     let files = &target.topology.certificates.files;
     let of = |name: &str| {

@@ -15,8 +15,8 @@ pub const HOST_UNSEEN: Check = Check {
     id: "host-unseen",
     title: "a host could not be looked at",
     about: "What is unseen is not touched. No cluster is begun while a host of the file is unseen; one that has formed is \
-            managed on the hosts that answer, where they are most of them and a quorum stays.",
-    advice: "see that the host is up and that you reach it with ssh; then run again",
+            managed on the hosts that answer, if a majority is reachable and quorum remains.",
+    advice: "check that the host is up and reachable by SSH; then run again",
 };
 pub(super) const HOST_TOOLS: Check = Check {
     id: "host-tools",
@@ -39,7 +39,7 @@ pub(super) const HOST_SYSTEMD: Check = Check {
 };
 pub(super) const HOST_ARCH: Check = Check {
     id: "host-arch",
-    title: "etcd is not released for a host's processor",
+    title: "unsupported CPU architecture",
     about: "Releases are for amd64 and arm64.",
     advice: "use another host",
 };

@@ -20,15 +20,15 @@ pub(super) const PEER_UNREACHABLE: Check = Check {
     id: "peer-unreachable",
     title: "a host cannot reach a peer's port",
     about: "The port was dialled from that host and nothing answered: a firewall drops it (kubespray issues 2767, 6240, \
-            10251). A refused connection would have been fine: the way is open and nothing listens yet.",
+            10251). A refused connection would have been fine: the port is reachable and nothing listens yet.",
     advice: "open the peer port between all hosts: firewalld, nftables, security groups",
 };
 pub(super) const REACH_UNKNOWN: Check = Check {
     id: "reach-unknown",
-    title: "the way between hosts could not be tried",
+    title: "connectivity between hosts could not be tested",
     about: "A peer's port is dialled from the host by its sshd. Where that forwards no TCP connections \
             (AllowTcpForwarding no), or cannot say what happened, a firewall between hosts shows only when etcd starts.",
-    advice: "allow TCP forwarding for the login user, or make sure by other means",
+    advice: "allow TCP forwarding for the login user, or verify it manually",
 };
 
 pub(super) fn resolve(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {

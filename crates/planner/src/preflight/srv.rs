@@ -62,7 +62,7 @@ pub(super) fn records(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     }
     match answer(&services.other) {
         Observed::Known(other) if !other.is_empty() => refuse(format!(
-            "{host} finds records of {} too, and etcd merges both: every member would be there twice",
+            "{host} finds records of {} too, and etcd merges both: every member would be listed twice",
             services.other
         )),
         // 3.4 gives up when the service of TLS is missing, even where peers speak plain HTTP.
@@ -93,7 +93,7 @@ fn compare(wanted: &[SrvRecord], found: &[SrvRecord]) -> Vec<String> {
                 "`{other}` has its fields in the wrong order; it is priority, weight, port, target: `{record}`"
             ),
             Some(other) if other.port == record.port => {
-                format!("`{other}` is spelled in another way; wanted `{record}`")
+                format!("`{other}` is spelled differently; wanted `{record}`")
             }
             Some(other) => format!("`{other}` has another port; wanted `{record}`"),
             None => format!("`{record}` is missing"),

@@ -16,7 +16,7 @@ pub(crate) const AUTHORITY_BROKEN: Check = Check {
     id: "authority-unusable",
     title: "the certificate authority cannot be used",
     about: "The CA's certificate or key cannot be read, they do not belong together, or the certificate is no CA's.",
-    advice: "fix the files that [certificates.authority] names, or take both away to have a CA made",
+    advice: "fix the files that [certificates.authority] names, or remove both to create a new CA",
 };
 pub(crate) const AUTHORITY_WITHOUT_KEY: Check = Check {
     id: "authority-without-key",

@@ -1,8 +1,6 @@
 //! How a member restarts, and what proves that it did.
 
-use std::time::Duration;
-
-use etcdup_core::stage::{Condition, Gate, HostStep};
+use etcdup_core::stage::{Condition, Gate, HostStep, limits};
 
 use crate::assess::Assessment;
 use crate::identity::{Start, serving};
@@ -15,7 +13,7 @@ pub(crate) fn all_seen(context: &PlanContext<'_>) -> Vec<Gate> {
     let serves = |member: &Assessment<'_>| {
         let mut gate = Gate::serves(&member.member.name);
         if context.target.is_pod() {
-            gate.within = POD;
+            gate.within = limits::POD_SERVES;
         }
         gate
     };
@@ -37,9 +35,6 @@ pub(crate) fn is_learner(context: &PlanContext<'_>, member: &Assessment<'_>) -> 
     listed || view.is_some_and(|view| view.learner)
 }
 
-/// How long a pod may take to come up.
-pub(crate) const POD: Duration = Duration::from_secs(240);
-
 /// The gates after a restart: of a pod first of all that it is the new one.
 pub(crate) fn after_restart(context: &PlanContext<'_>, member: &Assessment<'_>) -> Vec<Gate> {
     let renewed = member
@@ -51,7 +46,7 @@ pub(crate) fn after_restart(context: &PlanContext<'_>, member: &Assessment<'_>) 
                 host: member.member.host.clone(),
                 before: process.pid,
             },
-            within: POD,
+            within: limits::POD_SERVES,
         });
     renewed.into_iter().chain(all_seen(context)).collect()
 }

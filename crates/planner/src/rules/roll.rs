@@ -1,11 +1,12 @@
 //! Restarting members that must, one at a time: followers first, the leader last after it has handed over.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::name::MemberName;
-use etcdup_core::stage::{ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work};
+use etcdup_core::stage::{
+    ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work, limits,
+};
 
 use crate::assess::Assessment;
 use crate::plan_context::{Decision, PlanContext};
@@ -25,7 +26,7 @@ pub(crate) const RESTART_WAITS: Check = Check {
     id: "restart-waits",
     title: "a restart waits for other members",
     about: "A member must restart, and the members that serve without it are no quorum: what was not seen counts as \
-            unhealthy. All that needs no restart was done.",
+            unhealthy. Everything that needs no restart was done.",
     advice: "bring the other hosts back, then run again",
 };
 
@@ -102,7 +103,7 @@ pub(crate) fn move_leader(context: &PlanContext<'_>) -> Decision {
         }),
         postconditions: vec![Gate {
             condition: Condition::NotLeader(leader.clone()),
-            within: Duration::from_secs(10),
+            within: limits::LEADER_MOVED,
         }],
     })
 }
@@ -138,7 +139,7 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
         };
         vec![Gate {
             condition,
-            within: Duration::from_secs(30),
+            within: limits::QUORUM_WITHOUT,
         }]
     };
     Decision::Run(Stage {

@@ -1,10 +1,10 @@
 //! Starting members that do not run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use etcdup_core::host::HostId;
-use etcdup_core::stage::{Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work};
+use etcdup_core::membership::bootstrap_quorum;
+use etcdup_core::stage::{Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits};
 
 use crate::assess::Assessment;
 use crate::identity::{Bootstrap, Start};
@@ -73,7 +73,7 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         .iter()
         .filter(|member| member.has_data())
         .count();
-    let postconditions = if later && with_data < context.target.topology.quorum() {
+    let postconditions = if later && with_data < bootstrap_quorum(&context.target.topology) {
         started.iter().map(|member| listens(member)).collect()
     } else {
         all_seen(context)
@@ -122,7 +122,7 @@ fn listens(member: &Assessment<'_>) -> Gate {
             host: member.member.host.clone(),
             port: member.member.ports.peer,
         },
-        within: Duration::from_secs(60),
+        within: limits::PEER_LISTENS,
     }
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn start_undisputed(context: &PlanContext<'_>, disputed: &BTreeSet<St
     };
     let members: Vec<&Assessment<'_>> = context.members.iter().filter(undisputed).collect();
     let stopped = || members.iter().filter(|member| member.process.is_none());
-    let quorum = context.target.topology.quorum();
+    let quorum = bootstrap_quorum(&context.target.topology);
     if context.bootstrap != Bootstrap::Complete
         || !none_serves
         || members.len() < quorum

@@ -1,4 +1,4 @@
-//! Time synchronisation, before anything that depends on clocks.
+//! Time synchronization, before anything that depends on clocks.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use etcdup_core::stage::{HostStep, Impact, Rule, Stage, StageKey, Work};
 
 use crate::plan_context::{Decision, PlanContext};
 
-/// Sets time synchronisation up on every host that has none running, those that are no members too.
-pub(crate) fn synchronise(context: &PlanContext<'_>) -> Decision {
+/// Sets time synchronization up on every host that has none running, those that are no members too.
+pub(crate) fn synchronize(context: &PlanContext<'_>) -> Decision {
     let topology = &context.target.topology;
     if topology.time.is_none() {
         return Decision::Continue;
@@ -29,10 +29,10 @@ pub(crate) fn synchronise(context: &PlanContext<'_>) -> Decision {
         .collect::<BTreeMap<_, _>>();
     Decision::Run(Stage {
         key: StageKey::new(Rule::Time, None),
-        title: "set up time synchronisation".to_owned(),
+        title: "set up time synchronization".to_owned(),
         why: without
             .iter()
-            .map(|host| format!("{host}: nothing keeps its clock right"))
+            .map(|host| format!("{host}: no time synchronization service is running"))
             .collect(),
         impact: Impact::None,
         preconditions: Vec::new(),

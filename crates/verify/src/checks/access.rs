@@ -9,7 +9,7 @@ pub(super) const ANONYMOUS: Check = Check {
     id: "anonymous-refused",
     title: "a client without a certificate is refused",
     about: "A read is tried without a certificate at every member. Where clients must show one and the read is served, \
-            everybody reads everything.",
+            anyone can read all data.",
     advice: "see that the member runs with client-cert-auth and trusted-ca-file: `etcdup plan` shows flags that differ",
 };
 

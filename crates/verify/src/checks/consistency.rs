@@ -10,7 +10,7 @@ use super::evidence::Evidence;
 pub(super) const HASH: Check = Check {
     id: "hash",
     title: "the stores are equal",
-    about: "The hash of every member's store at one revision is the same. Another hash means corruption (etcd issue 13766).",
+    about: "The hash of every member's store at one revision is the same. A different hash indicates data corruption (etcd issue 13766).",
     advice: "stop writing to the cluster, keep its data, and replace the member that differs from the majority",
 };
 pub(super) const PEERS: Check = Check {

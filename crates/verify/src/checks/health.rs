@@ -9,7 +9,7 @@ use super::evidence::Evidence;
 
 pub(super) const LEADER: Check = Check {
     id: "leader",
-    title: "one leader that all agree on",
+    title: "all members agree on one leader",
     about: "Every member follows the same leader in the same term. Without a leader nothing is written; two answers mean a \
             partition.",
     advice: "see that peers reach each other, and look at their logs",

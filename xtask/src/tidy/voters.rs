@@ -1,0 +1,60 @@
+//! Quorum is computed in one place, from the cluster's own list: nothing else may count members as voters.
+
+use std::path::PathBuf;
+
+use crate::setup::root;
+
+/// The one place.
+const HOME: &str = "crates/core/src/membership.rs";
+
+/// Who may ask for the quorum of a bootstrap: before there is a list, or where no member answers with one.
+const BOOTSTRAPS: [&str; 3] = [
+    "crates/planner/src/identity.rs",
+    "crates/planner/src/rules/start.rs",
+    "crates/planner/src/predict.rs",
+];
+
+/// Reports each other place that counts voters.
+pub(super) fn find(files: &[PathBuf], faults: &mut Vec<String>) {
+    for path in files {
+        let name = path.display().to_string();
+        if !name.starts_with("crates/") || !name.contains("/src/") || name == HOME {
+            continue;
+        }
+        let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        for (number, line) in text.lines().enumerate() {
+            if let Some(what) = counts(line, BOOTSTRAPS.contains(&name.as_str())) {
+                faults.push(format!(
+                    "{name}:{}: `{what}`: quorum is counted in {HOME} alone",
+                    number + 1
+                ));
+            }
+        }
+    }
+}
+
+/// What in a line counts voters, if anything does.
+fn counts(line: &str, bootstraps: bool) -> Option<&'static str> {
+    let majority = ["/ 2 + 1", "/ 2) + 1", "quorum_size"];
+    let found = majority.into_iter().find(|what| line.contains(what));
+    found.or((!bootstraps && line.contains("bootstrap_quorum")).then_some("bootstrap_quorum"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_majority_of_the_files_members_is_found() {
+        assert_eq!(
+            counts("let quorum = topology.members.len() / 2 + 1;", true),
+            Some("/ 2 + 1")
+        );
+        assert_eq!(
+            counts("bootstrap_quorum(topology)", false),
+            Some("bootstrap_quorum")
+        );
+        assert_eq!(counts("bootstrap_quorum(topology)", true), None);
+        assert_eq!(counts("electorate.quorum()", false), None);
+    }
+}
