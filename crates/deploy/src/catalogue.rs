@@ -36,7 +36,7 @@ pub fn pages() -> Vec<Page> {
 
 fn page(check: &Check) -> Page {
     let mut text = format!("{}\n\nWhat to do: {}.\n", check.about, check.advice);
-    if check.id == "version-hazard" {
+    if check.id == "known-issue" {
         text.push_str("\nKnown issues:\n");
         for row in ADVISORIES {
             let fixed = if row.fixed == u64::MAX {
@@ -74,13 +74,13 @@ fn rule_page((index, row): (usize, &RuleRow)) -> Page {
 /// The page about an id.
 #[must_use]
 pub fn explain(id: &str) -> Option<Page> {
-    let hazard = |source: &str| {
+    let is_source = |source: &str| {
         source
             .split([' ', ','])
             .any(|word| word.eq_ignore_ascii_case(id))
     };
-    let id = if ADVISORIES.iter().any(|row| hazard(row.source)) {
-        "version-hazard"
+    let id = if ADVISORIES.iter().any(|row| is_source(row.source)) {
+        "known-issue"
     } else {
         id
     };

@@ -39,7 +39,7 @@ struct Inner {
     process: Arc<Process>,
     document: Document,
     base: PathBuf,
-    /// Opened by the first who needs it: a `key-command` may ask somebody for a passphrase.
+    /// Opened by the first who needs it: a `key-command` may ask for a passphrase.
     vault: OnceCell<Arc<Mutex<Vault>>>,
 }
 

@@ -69,7 +69,7 @@ pub enum DeployError {
         /// Since when.
         since: String,
     },
-    /// The lease was lost to somebody else, or could not be renewed.
+    /// The lease was lost to another operator, or could not be renewed.
     #[error("the lease on {host} was lost: {why}")]
     LeaseLost {
         /// The host.
@@ -198,7 +198,7 @@ const TEMPLATE: Check = Check {
 };
 const WEAK_UNIT: Check = Check {
     id: "unit-template-weak",
-    title: "a unit template could do better",
+    title: "a unit template lacks recommended settings",
     about: "A template of your own is used as it is. The built-in one runs etcd as its own user in a sandbox, restarts it \
             always, raises the limit of open files, and says `existing` once the cluster has formed.",
     advice: "leave unit-template out, or compare with `etcdup render --stdout`",
@@ -213,22 +213,22 @@ const NO_EFFECT: Check = Check {
     id: "stage-without-effect",
     title: "a stage ran and did not have its effect",
     about: "The next look at the hosts would have the same stage come again. It is not repeated in one run, for that could be a loop: \
-            somebody else may be changing the same files.",
-    advice: "run again; when it comes back, see what else manages the host",
+            another tool may be changing the same files.",
+    advice: "run again; if it recurs, look for other tools that manage the host",
 };
 const LOCKED: Check = Check {
     id: "locked",
     title: "another operator is at work",
     about: "Every host has one lease. Its holder renews it every 10 s; it runs out 30 s after the last time, by the host's own clock. A \
             holder that renews is not waited for.",
-    advice: "run again when they are done",
+    advice: "nothing was changed; run again when the other operation has finished",
 };
 const LEASE_LOST: Check = Check {
     id: "lease-lost",
     title: "the lease was lost",
-    about: "The lease on a host could not be renewed for 30 s, or could not be taken, so somebody else may have begun. A stage script \
+    about: "The lease on a host could not be renewed for 30 s, or could not be taken, so another operator may have started. A stage script \
             refuses without it.",
-    advice: "see who works on the cluster, then run again",
+    advice: "check who is operating the cluster, then run again",
 };
 const HOST_FAILED: Check = Check {
     id: "host-failed",
@@ -258,13 +258,13 @@ const CLUSTER_CALL: Check = Check {
 };
 const BINARIES: Check = Check {
     id: "binaries-unavailable",
-    title: "etcd's binaries cannot be had",
+    title: "etcd binaries are unavailable",
     about: "The release could not be downloaded, or an archive is not what its checksum says. It is looked at before anything changes.",
     advice: "name a mirror, an archive or a directory under [binaries], or correct the checksum",
 };
 const KEYS: Check = Check {
     id: "keys-unavailable",
-    title: "keys or certificates cannot be had",
+    title: "keys or certificates are unavailable",
     about: "The CA's files cannot be used, or a certificate cannot be issued.",
     advice: "see [certificates] in the file, and `etcdup pki show`",
 };
@@ -335,7 +335,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The row of the check of what a unit template could do better.
+/// The row of the check of what a unit template lacks recommended settings.
 #[must_use]
 pub fn unit_weakness_check() -> Check {
     WEAK_UNIT

@@ -543,7 +543,7 @@ async fn run_stage(
         let why = lines
             .last()
             .cloned()
-            .unwrap_or_else(|| "it failed without a word".to_owned());
+            .unwrap_or_else(|| "it failed without output".to_owned());
         return Err(Box::new((
             failure(&title, why, lines),
             read.view.ok().map(Box::new),

@@ -78,7 +78,7 @@ impl Holder {
 
 impl Session {
     /// Takes the lease on every host that answers: all that are written, and more than half of all, so that two operators
-    /// on either side of a cut cannot both work. A holder that renews is not waited for; a silent one is waited out.
+    /// on either side of a cut cannot both work. An active lease is not waited for; a silent one is waited out.
     pub(crate) async fn take_leases(
         &self,
         topology: &Topology,
@@ -198,7 +198,7 @@ impl Leases {
         match self.lost_on.get() {
             Some(host) if self.lost.is_cancelled() => Err(DeployError::LeaseLost {
                 host: host.clone(),
-                why: "it could not be renewed, or somebody else has it".to_owned(),
+                why: "it could not be renewed, or another operator has it".to_owned(),
             }),
             _ => Ok(()),
         }
@@ -276,7 +276,7 @@ async fn take(
                 }
                 if first_seen.is_none() {
                     let what = format!(
-                        "{who} ({verb}, since {since}) holds {}; waiting to see whether they are alive",
+                        "{who} ({verb}, since {since}) holds {}; waiting for the lease to be renewed or to expire",
                         holder.host
                     );
                     events.send(Body::Waiting { holder: what });
@@ -316,7 +316,7 @@ async fn take(
     }
 }
 
-/// Renews one host's lease. It is lost when somebody else has it, or when it could not be renewed for as long as it lasts.
+/// Renews one host's lease. It is lost when another operator has it, or when it could not be renewed for as long as it lasts.
 async fn renew(holder: Holder, lost: Cancel, lost_on: Arc<OnceLock<HostId>>) {
     let mut renewed = Instant::now();
     loop {

@@ -20,6 +20,8 @@
 //! # Ok(())
 //! # }
 //! ```
+// A new step, content or decision must not compile until each place has said what it means there.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod alive;
 mod approved;

@@ -115,7 +115,9 @@ impl Session {
                 let check = etcdup_planner::HOST_UNSEEN;
                 DeployError::Blocked(vec![check.error(host, why).at(at.clone())])
             }
-            _ => DeployError::Resolve(error),
+            ResolveError::NoInterface { .. } | ResolveError::Name { .. } => {
+                DeployError::Resolve(error)
+            }
         })
     }
 

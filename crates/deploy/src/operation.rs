@@ -81,7 +81,7 @@ impl Operation {
                 return Arc::clone(outcome);
             }
             if ended.changed().await.is_err() {
-                // Its task died without a word, which is a fault of etcdup's own: the runtime prints it.
+                // Its task died without a word, which is an internal error of etcdup: the runtime prints it.
                 return Arc::new(Err(DeployError::Stopped(None)));
             }
         }

@@ -22,7 +22,10 @@ where
     while let Some(joined) = tasks.join_next_with_id().await {
         let (id, outcome) = match joined {
             Ok((id, value)) => (id, Ok(value)),
-            Err(error) => (error.id(), Err(format!("a fault of etcdup's own: {error}"))),
+            Err(error) => (
+                error.id(),
+                Err(format!("an internal error of etcdup: {error}")),
+            ),
         };
         if let Some(at) = keys.iter().position(|(other, _)| *other == id) {
             outcomes.insert(keys.swap_remove(at).1, outcome);

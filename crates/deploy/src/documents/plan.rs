@@ -2,9 +2,7 @@
 
 use etcdup_core::digest::sha256;
 use etcdup_core::finding::Finding;
-use etcdup_core::stage::{
-    Approval, ClusterStep, Goal, HostStep, Impact, Scope, Stage, StageKey, Work,
-};
+use etcdup_core::stage::{Approval, ClusterStep, Goal, Impact, Scope, Stage, StageKey, Work};
 use etcdup_planner::Ending;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,7 +47,7 @@ pub enum EndingDocument {
     Done,
     /// Something stands in the way.
     Blocked,
-    /// A stage would come again without effect, which is a fault of etcdup's own.
+    /// A stage would come again without effect, which is an internal error of etcdup.
     Loop,
 }
 
@@ -207,12 +205,10 @@ impl StageDocument {
                 all.map(|(host, step)| StepDocument {
                     on: host.to_string(),
                     step: describe_step(step).1,
-                    diff: match step {
-                        HostStep::File(artifact) | HostStep::Pod(artifact) => {
-                            changed_lines(host, artifact, &plan.seen)
-                        }
-                        _ => Vec::new(),
-                    },
+                    diff: step
+                        .artifact()
+                        .map(|artifact| changed_lines(host, artifact, &plan.seen))
+                        .unwrap_or_default(),
                 })
                 .collect()
             }

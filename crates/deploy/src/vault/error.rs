@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use etcdup_pki::PkiError;
 
-/// Why keys or certificates cannot be had.
+/// Why keys or certificates are unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     /// A file cannot be read or written.

@@ -1,0 +1,202 @@
+//! Golden plans: worlds in, plans out, as people read them. A change of a rule shows here what it does to every plan.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+#[path = "../../planner/tests/scripted/mod.rs"]
+mod scripted;
+#[path = "../../planner/tests/worlds/mod.rs"]
+mod worlds;
+
+use std::fmt::Write;
+
+use etcdup_core::certificate::CertFacts;
+use etcdup_core::observation::{AuthorityView, DataDir, Observation};
+use etcdup_core::observed::{Cause, Observed};
+use etcdup_core::stage::{Goal, Impact};
+use etcdup_deploy::{EndingDocument, Plan, PlanDocument};
+use etcdup_planner::Planner;
+use scripted::{bootstrapped, halt, host};
+
+/// A plan as `etcdup plan` tells it, without colors; hosts that do the same are told once.
+fn told(planner: Planner, seen: Observation) -> String {
+    let plan = Plan {
+        forecast: planner.forecast(&seen),
+        planner,
+        seen,
+        warnings: Vec::new(),
+    };
+    let document = PlanDocument::new(&plan);
+    let mut text = String::new();
+    for stage in &document.stages {
+        let impact = match &stage.impact {
+            Impact::None => String::new(),
+            Impact::Restart(member) => format!("   {member} restarts; the others stay available\n"),
+            Impact::Outage(what) => format!("   OUTAGE: {what}\n"),
+        };
+        write!(text, "{}: {}\n{impact}", stage.key, stage.title).unwrap();
+        for why in &stage.why {
+            writeln!(text, "   because {why}").unwrap();
+        }
+        let mut on = "";
+        for step in &stage.steps {
+            if step.on != on {
+                writeln!(text, "   on {}", step.on).unwrap();
+                on = &step.on;
+            }
+            writeln!(text, "     {}", step.step).unwrap();
+            for line in &step.diff {
+                writeln!(text, "       {line}").unwrap();
+            }
+        }
+        for gate in &stage.gates {
+            writeln!(text, "   until {gate}").unwrap();
+        }
+    }
+    match document.ending {
+        EndingDocument::Done => text.push_str("done\n"),
+        EndingDocument::Loop => text.push_str("LOOP\n"),
+        EndingDocument::Blocked => {
+            for finding in &document.findings {
+                let (id, subject) = (&finding.id, &finding.subject);
+                writeln!(text, "blocked by {id}: {subject}: {}", finding.evidence).unwrap();
+                writeln!(text, "   {}", finding.advice).unwrap();
+            }
+        }
+    }
+    text
+}
+
+fn drifted(planner: &Planner, seen: &mut Observation) {
+    for member in planner.topology().members.clone() {
+        let process = host(seen, &member).processes.get_mut(&member.name);
+        process.unwrap().flags.set("snapshot-count", "1");
+    }
+}
+
+#[test]
+fn bare_hosts() {
+    for (name, head) in [
+        ("systemd", ""),
+        ("static-pod", "runtime = \"static-pod\""),
+        ("process", "runtime = \"process\""),
+        (
+            "plain",
+            "security = { client = \"plain\", peer = \"plain\", allow-plain = true }",
+        ),
+    ] {
+        let planner = worlds::planner(worlds::topology(1, head));
+        let seen = worlds::bare(&planner);
+        insta::assert_snapshot!(format!("bare-{name}"), told(planner, seen));
+    }
+    let planner = worlds::planner(worlds::topology(3, ""));
+    let seen = worlds::bare(&planner);
+    insta::assert_snapshot!("bare-three", told(planner, seen));
+}
+
+#[test]
+fn a_finished_cluster() {
+    let (planner, seen) = bootstrapped("");
+    insta::assert_snapshot!("finished", told(planner, seen));
+}
+
+#[test]
+fn a_changed_flag() {
+    let (planner, mut seen) = bootstrapped("");
+    drifted(&planner, &mut seen);
+    insta::assert_snapshot!("changed-flag", told(planner, seen));
+}
+
+#[test]
+fn one_voter_cannot_restart_without_an_outage() {
+    let topology = worlds::topology(1, "");
+    let planner = worlds::planner(topology.clone());
+    let mut seen = scripted::carry_out(&planner, worlds::bare(&planner));
+    drifted(&planner, &mut seen);
+    insta::assert_snapshot!("outage-allowed", told(planner, seen.clone()));
+    let goal = Goal::Converge {
+        allow_outage: false,
+    };
+    let planner = Planner::new(topology, goal, None).unwrap();
+    insta::assert_snapshot!("outage-not-allowed", told(planner, seen));
+}
+
+#[test]
+fn a_stopped_member() {
+    let (planner, mut seen) = bootstrapped("");
+    halt(&planner, &mut seen, 2);
+    insta::assert_snapshot!("stopped-member", told(planner, seen));
+}
+
+#[test]
+fn certificates_in_their_last_third() {
+    let (planner, mut seen) = bootstrapped("");
+    seen.at += jiff::SignedDuration::from_hours(24 * 300);
+    insta::assert_snapshot!("renewal", told(planner, seen));
+}
+
+#[test]
+fn a_host_that_is_away() {
+    let (planner, mut seen) = bootstrapped("");
+    drifted(&planner, &mut seen);
+    let member = planner.topology().members[0].clone();
+    let away = Observed::unknown_for(Cause::Unreachable, "no route to host");
+    seen.hosts.insert(member.host.clone(), away);
+    let away = Observed::unknown_for(Cause::Unreachable, "no route to host");
+    seen.members.insert(member.name, away);
+    insta::assert_snapshot!("host-away", told(planner, seen));
+}
+
+#[test]
+fn a_lost_disk() {
+    let (planner, mut seen) = bootstrapped("");
+    halt(&planner, &mut seen, 2);
+    let member = planner.topology().members[2].clone();
+    let data = host(&mut seen, &member).data.values_mut().next().unwrap();
+    *data = DataDir::Empty;
+    insta::assert_snapshot!("lost-disk", told(planner, seen));
+}
+
+#[test]
+fn a_checkout_without_the_ca() {
+    let (planner, mut seen) = bootstrapped("");
+    let AuthorityView::Usable(facts) = seen.authority.clone() else {
+        panic!("no CA")
+    };
+    seen.authority = AuthorityView::Absent;
+    insta::assert_snapshot!("ca-missing", told(planner, seen.clone()));
+    let (planner, _) = bootstrapped("");
+    seen.authority = AuthorityView::Usable(CertFacts {
+        name: "another".into(),
+        key_id: "0123456789abcdef".into(),
+        fingerprint: "another".into(),
+        ..facts
+    });
+    insta::assert_snapshot!("ca-mismatch", told(planner, seen));
+}
+
+#[test]
+fn a_downgrade() {
+    let (_, seen) = bootstrapped("");
+    let topology = worlds::topology(3, "");
+    let older = etcdup_core::topology::Topology {
+        version: "3.4.45".parse().unwrap(),
+        ..topology
+    };
+    insta::assert_snapshot!("downgrade", told(worlds::planner(older), seen));
+}
+
+#[test]
+fn a_reset() {
+    for (name, wipe) in [("reset", false), ("reset-wipe", true)] {
+        let (planner, seen) = bootstrapped("");
+        let goal = Goal::Reset {
+            wipe,
+            cluster_id: None,
+        };
+        let planner = Planner::new(planner.topology().clone(), goal, None).unwrap();
+        insta::assert_snapshot!(name, told(planner, seen));
+    }
+}
