@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, value_parser};
 
-/// One file says what an etcd cluster should be; `etcdup apply` makes it so on real hosts and proves it.
+/// Bootstrap and maintain etcd clusters over SSH from one topology file
 #[derive(Debug, Parser)]
 #[command(name = "etcdup", version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -56,23 +56,24 @@ Exit status:
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The topology file: TOML, or YAML or JSON by its ending [default: etcdup.toml]
+    /// Topology file (TOML, YAML or JSON, by extension) [default: etcdup.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Changes one value of the topology for this run, such as etcd=3.5.33 or member[0].address=10.0.0.5
+    /// Change one value of the topology for this run, such as etcd=3.5.33 or member[0].address=10.0.0.5
     #[arg(long, global = true, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
-    /// A host instead of a file, `[user@]host[:port]` or `local`; several make a cluster
+    /// Use this host instead of a topology file, `[user@]host[:port]` or `local` (can be repeated; each becomes a member)
     #[arg(long, global = true, value_name = "HOST")]
     pub(crate) target: Vec<String>,
     /// How to print data [default: text]
     #[arg(short, long, global = true, value_name = "FORMAT")]
     pub(crate) output: Option<Output>,
-    /// When to use colours [default: auto]
+    /// When to use colors [default: auto]
     #[arg(long, global = true, value_name = "WHEN")]
     pub(crate) color: Option<Color>,
-    /// Says more, for debugging; twice for even more
+    /// Say more, for debugging; twice for even more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -83,20 +84,20 @@ pub(crate) struct Global {
 )]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Output {
-    /// For people
+    /// Human-readable
     #[default]
     Text,
-    /// For programs; the first field names the format
+    /// Machine-readable; `format` names the schema version
     Json,
 }
 
-/// When to use colours.
+/// When to use colors.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
+    /// Color on a terminal unless NO_COLOR is set
     #[default]
     Auto,
     /// Always
@@ -107,50 +108,50 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Writes a commented topology file to start from
+    /// Write a commented topology file to start from
     #[command(
         after_help = "Example:\n  etcdup init --target root@10.0.1.10 --target root@10.0.1.11 --target root@10.0.1.12"
     )]
     Init(Init),
-    /// Writes a topology file for a cluster that somebody else made, and plans with it; changes nothing on hosts
+    /// Write a topology file for a cluster that exists, and plan with it; changes nothing on hosts
     #[command(
         after_help = "Example:\n  etcdup adopt --target root@10.0.1.10 --target root@10.0.1.11 --ca ca.pem --cert admin.pem --key admin-key.pem"
     )]
     Adopt(Adopt),
-    /// Checks the topology file without touching a host
+    /// Check the topology file without touching a host
     #[command(after_help = "Example:\n  etcdup check -f prod.toml --output json")]
     Check,
-    /// Shows every value of the topology and where it came from
+    /// Show every value of the topology and where it comes from
     #[command(after_help = "Example:\n  etcdup show --set flags.snapshot-count=5000")]
     Show,
-    /// Writes every file that would land on hosts into a directory
+    /// Write every file that would be written to hosts into a directory
     #[command(
         after_help = "Examples:\n  etcdup render --out rendered\n  etcdup render --stdout m1/etcd.service"
     )]
     Render(Render),
-    /// Shows what would be done, and changes nothing
+    /// Show what would be done, and change nothing
     #[command(
         after_help = "Examples:\n  etcdup plan --detailed-exitcode\n  etcdup plan --out plan.json"
     )]
     Plan(Plan),
-    /// Makes the cluster what the file says, after you have seen the plan
+    /// Bring the cluster to what the file says, after showing the plan
     #[command(
         after_help = "Examples:\n  etcdup apply\n  etcdup apply --yes --output json\n  etcdup apply plan.json"
     )]
     Apply(Apply),
-    /// Proves that the cluster is healthy and as the file says
+    /// Prove that the cluster is healthy and matches the file
     #[command(after_help = "Example:\n  etcdup verify --output json")]
     Verify,
-    /// Shows members in a short table
+    /// Show the members in a short table
     #[command(after_help = "Example:\n  etcdup status --watch")]
     Status(Status),
-    /// Lists certificates, or issues one for a client
+    /// List certificates, or issue one for a client
     #[command(
         subcommand,
         after_help = "Examples:\n  etcdup pki show\n  etcdup pki issue backup --out . --days 30"
     )]
     Pki(Pki),
-    /// Prints what the next program needs to use the cluster, and writes its client certificate
+    /// Print what another program needs to use the cluster, and write its client certificate
     #[command(
         after_help = "Examples:\n  etcdup connect kube-apiserver\n  etcdup connect kubeadm --directory /etc/kubernetes/pki/etcd"
     )]
@@ -169,35 +170,35 @@ pub(crate) enum Verb {
     /// Open a shell on a member's host, or run one command there
     #[command(after_help = "Examples:\n  etcdup ssh m1\n  etcdup ssh m1 -- systemctl status etcd")]
     Ssh(Ssh),
-    /// Stops and disables the cluster; its data is kept by rename
+    /// Stop and disable the cluster; its data is moved aside
     #[command(after_help = "Example:\n  etcdup reset --yes")]
     Reset(Reset),
-    /// Tells a check, error or hazard in a page; without an id, lists them
+    /// Explain a check, an error, a rule or a known issue; without an ID, list them
     #[command(after_help = "Example:\n  etcdup explain port-taken")]
     Explain(Explain),
-    /// Prints the JSON schema of the topology file, for editors
+    /// Print the JSON schema of the topology file, for editors
     #[command(after_help = "Example:\n  etcdup schema > etcdup.schema.json")]
     Schema,
-    /// Lists etcd's flags: releases that have them, who sets them
+    /// List etcd's flags: the releases that have them, and who sets them
     #[command(after_help = "Examples:\n  etcdup flags --etcd 3.6.14\n  etcdup flags quota")]
     Flags(Flags),
-    /// Serves the read-only HTTP API over the topology files of a directory
+    /// Serve the read-only HTTP API over the topology files of a directory
     #[command(
         after_help = "Example:\n  etcdup serve --directory clusters & curl http://127.0.0.1:8379/v1/clusters"
     )]
     Serve(Serve),
-    /// Prints completions for a shell
+    /// Print completions for a shell
     #[command(after_help = "Example:\n  etcdup completions bash > /etc/bash_completion.d/etcdup")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page, or writes one for every command
+    /// Print the manual page, or write one for every command
     #[command(
         after_help = "Examples:\n  etcdup man | man -l -\n  etcdup man --out /usr/local/share/man/man1"
     )]
     Man {
-        /// The directory to write every command's page to
+        /// Directory for the man pages
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -211,7 +212,7 @@ pub(crate) struct Init {
     /// The version of etcd
     #[arg(long, default_value = etcdup_core::version::SUGGESTED)]
     pub(crate) etcd: String,
-    /// Overwrites a file that is there
+    /// Overwrite a file that exists
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -221,19 +222,19 @@ pub(crate) struct Adopt {
     /// The cluster's name
     #[arg(long, default_value = "prod")]
     pub(crate) cluster: String,
-    /// Only the etcds on this data directory, where hosts run several
+    /// Only adopt etcd processes that use this data directory
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<String>,
-    /// The CA's certificate, here: what members' certificates are checked with
+    /// Local CA certificate used to verify members
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<String>,
-    /// A client certificate, here: what is shown to members
+    /// Local client certificate shown to members
     #[arg(long, value_name = "FILE")]
     pub(crate) cert: Option<String>,
     /// Its key
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<String>,
-    /// Overwrites a file that is there
+    /// Overwrite a file that exists
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -243,20 +244,20 @@ pub(crate) struct Render {
     /// The directory to write to; a directory for each member
     #[arg(long, value_name = "DIR", required_unless_present = "stdout")]
     pub(crate) out: Option<PathBuf>,
-    /// Prints one file instead: MEMBER/FILE, such as m1/etcd.service
+    /// Print one file instead: MEMBER/FILE, such as m1/etcd.service
     #[arg(long, value_name = "MEMBER/FILE")]
     pub(crate) stdout: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    /// Exits with 2 when there are changes
+    /// Exit with 2 when there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Plans restarts that take the cluster out of service
+    /// Plan restarts that take the cluster out of service
     #[arg(long)]
     pub(crate) allow_outage: bool,
-    /// Writes the plan into a file, for `etcdup apply FILE`
+    /// Write the plan into a file, for `etcdup apply FILE`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -266,17 +267,17 @@ pub(crate) struct Apply {
     /// A plan that `etcdup plan --out` wrote: it is carried out as far as it reaches, without a question
     #[arg(value_name = "PLAN", conflicts_with_all = ["yes", "allow_outage"])]
     pub(crate) plan: Option<PathBuf>,
-    /// Does not ask
+    /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Allows restarts that take the cluster out of service
+    /// Allow restarts that take the cluster out of service
     #[arg(long)]
     pub(crate) allow_outage: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Refreshes until stopped
+    /// Refresh until stopped
     #[arg(short, long)]
     pub(crate) watch: bool,
 }
@@ -285,10 +286,10 @@ pub(crate) struct Status {
 pub(crate) struct Connect {
     /// The program
     pub(crate) program: ConnectProgram,
-    /// The common name of its certificate, also the files' name; by custom of the program when not given
+    /// Common name and file name of the certificate [default: depends on the program]
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// The directory on the program's machine where the files will lie; here, where they are, when not given
+    /// Directory that will contain the files on the program's machine [default: their local path]
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<String>,
 }
@@ -383,24 +384,24 @@ fn cluster_id(text: &str) -> Result<u64, String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pki {
-    /// Lists certificates: for whom, until when
+    /// List certificates: for whom, until when
     #[command(after_help = "Example:\n  etcdup pki show --output json")]
     Show,
-    /// Issues a client certificate for a person or program
+    /// Issue a client certificate for a person or a program
     #[command(after_help = "Example:\n  etcdup pki issue backup --out . --days 30")]
     Issue {
         /// The common name
         name: String,
-        /// The organisation
+        /// The organization
         #[arg(long)]
         organization: Option<String>,
         /// How many days it is valid for
         #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
         days: u32,
-        /// Where to write NAME.crt and NAME.key; beside the CA when not given
+        /// Directory for NAME.crt and NAME.key [default: next to the CA]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
-        /// Issues another in the place of one that is there
+        /// Issue another in place of one that exists
         #[arg(long)]
         force: bool,
     },
@@ -414,7 +415,7 @@ pub(crate) struct Explain {
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// Only flags whose name holds this
+    /// Only flags whose name contains this text
     pub(crate) part: Option<String>,
     /// Only flags of this version
     #[arg(long, value_name = "VERSION")]

@@ -24,7 +24,7 @@ pub(crate) struct ToolSettings {
     pub(crate) file: PathBuf,
     /// How to print data.
     pub(crate) output: Output,
-    /// When to use colours.
+    /// When to use colors.
     pub(crate) color: Color,
     /// Where downloaded releases are kept.
     pub(crate) cache: Option<PathBuf>,

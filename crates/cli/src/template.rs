@@ -11,17 +11,17 @@ pub(crate) fn template(cluster: &str, etcd: &str, targets: &[String]) -> String 
          cluster = \"{cluster}\"\n\
          etcd = \"{etcd}\"\n\
          \n\
-         # [binaries.release]             # upstream's release, unless you say otherwise\n\
+         # [binaries.release]             # upstream's release by default\n\
          # mirror = \"https://mirror.example.com/etcd\"\n\
          \n\
-         # [security]                     # mutual TLS on both planes, unless you say otherwise\n\
+         # [security]                     # mutual TLS for clients and peers by default\n\
          # client = \"mutual\"              # mutual, tls, plain\n\
          # peer = \"mutual\"\n\
          \n\
          # [flags]                        # etcd's own flags, without dashes in front: etcdup flags\n\
          # quota-backend-bytes = 8589934592\n\
          \n\
-         # [ssh]                          # what is not given comes from your ssh configuration\n\
+         # [ssh]                          # defaults come from your SSH configuration\n\
          # sudo = \"auto\"                  # auto, never, password\n\
          # host-key = \"strict\"            # strict, accept-new\n"
     );

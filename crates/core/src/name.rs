@@ -144,7 +144,7 @@ fn check_dns(text: &str) -> Result<(), &'static str> {
             && !label.ends_with('-')
     };
     if !text.split('.').all(label) {
-        return Err("is not a host name: labels of letters, digits and `-`, parted by dots");
+        return Err("is not a host name: dot-separated labels of letters, digits and `-`");
     }
     at_most(text, 253)
 }

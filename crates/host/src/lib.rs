@@ -9,6 +9,8 @@
 //!
 //! assert_eq!(query_text(&[Query::Tool("tar")]), "tool|tar\nend\n");
 //! ```
+// A new step, content or decision must not compile until each place has said what it means there.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod header;
 mod lease;

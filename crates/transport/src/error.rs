@@ -43,7 +43,7 @@ pub enum TransportError {
 /// What became of a dial that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
-    /// Nothing listens there; the way is open.
+    /// Nothing listens there; the port is reachable.
     #[error("connection refused")]
     Refused,
     /// No answer in time.

@@ -1,4 +1,4 @@
-//! `etcdup adopt`: a topology file for a cluster that somebody else made, and the plan that follows from it.
+//! `etcdup adopt`: a topology file for an existing cluster, and the plan that follows from it.
 
 use etcdup_core::adopt::{AdoptFilter, OperatorFiles, adopt};
 use etcdup_core::file::Document;

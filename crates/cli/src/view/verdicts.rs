@@ -18,12 +18,12 @@ pub(crate) fn print(findings: &[Finding]) {
         .unwrap_or(0)
         .min(24);
     for finding in findings {
-        let (colour, mark) = match finding.verdict {
+        let (color, mark) = match finding.verdict {
             Verdict::Pass => (AnsiColor::Green, "ok  "),
             Verdict::Warning => (AnsiColor::Yellow, "warn"),
             Verdict::Error => (AnsiColor::Red, "FAIL"),
         };
-        let style = Style::new().fg_color(Some(colour.into()));
+        let style = Style::new().fg_color(Some(color.into()));
         outln!(
             "{style}{mark}{style:#}  {:width$}  {:subjects$}  {}",
             finding.id,

@@ -329,7 +329,7 @@ impl Certificates {
             .chain(pairs.flat_map(|(cert, key)| [cert, key]))
     }
 
-    /// Both planes may show one certificate.
+    /// Client and peer connections may share one certificate.
     fn shared(&self) -> bool {
         self.server == self.peer
     }

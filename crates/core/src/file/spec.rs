@@ -65,7 +65,7 @@ pub struct Spec {
     /// How a cluster that forms finds its members by DNS instead of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
-    /// Time synchronisation, set up before anything else where none runs.
+    /// Time synchronization, set up before anything else where none runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     /// More files for every member's host, such as a CA that other programs there use.
@@ -87,7 +87,7 @@ pub struct Discovery {
     pub name: Option<ClusterName>,
 }
 
-/// Time synchronisation: a host whose chrony, ntp or systemd-timesyncd does not run has one enabled, or chrony installed.
+/// Time synchronization: a host whose chrony, ntp or systemd-timesyncd does not run has one enabled, or chrony installed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Time {
@@ -281,7 +281,7 @@ pub struct Layout {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_port: Option<u16>,
     /// Units and manifests that are there stay as they are as long as their members run with the file's flags: for clusters
-    /// that somebody else made.
+    /// that was made elsewhere.
     pub keep_unit: bool,
     /// A template that replaces the unit's, relative to the topology file.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
-//! Known hazards of etcd releases, each with its source.
+//! Known issues of etcd releases, each with its source.
 
 use crate::version::EtcdVersion;
 
-/// How much a hazard weighs.
+/// How severe an issue is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// New clusters are refused.
@@ -11,7 +11,7 @@ pub enum Severity {
     Warn,
 }
 
-/// One known hazard: which patches have it, in which minor.
+/// One known issue: which patches have it, in which minor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advisory {
     /// The minor it is about.
@@ -30,7 +30,7 @@ pub struct Advisory {
 
 use Severity::{Refuse, Warn};
 
-const fn hazard(
+const fn issue(
     minor: u64,
     first: u64,
     fixed: u64,
@@ -48,27 +48,27 @@ const fn hazard(
     }
 }
 
-/// Every hazard this release knows.
+/// Every issue that this release knows.
 #[rustfmt::skip]
 pub const ADVISORIES: &[Advisory] = &[
     //     3.x from fixed
-    hazard(5,  0,   3,  Refuse, "can lose committed transactions when killed under load", "etcd issue 13766"),
-    hazard(5,  0,   5,  Warn,   "a single member may lose acknowledged writes in a crash", "CHANGELOG-3.5, 3.5.5"),
-    hazard(4,  0,  38,  Warn,   "defragmenting while a snapshot is taken can corrupt it", "CHANGELOG-3.4, 3.4.38"),
-    hazard(5,  0,  23,  Warn,   "defragmenting while a snapshot is taken can corrupt it", "CHANGELOG-3.5, 3.5.23"),
-    hazard(6,  0,   5,  Warn,   "defragmenting while a snapshot is taken can corrupt it", "CHANGELOG-3.6, 3.6.5"),
-    hazard(4,  0,  42,  Warn,   "a linearizable read may return stale data", "CHANGELOG-3.4, 3.4.42"),
-    hazard(5,  0,  28,  Warn,   "a linearizable read may return stale data", "CHANGELOG-3.5, 3.5.28"),
-    hazard(6,  0,   9,  Warn,   "a linearizable read may return stale data", "CHANGELOG-3.6, 3.6.9"),
-    hazard(5,  0,  32,  Warn,   "a revoked client certificate may pass (CRL bypass)", "CHANGELOG-3.5, 3.5.32"),
-    hazard(6,  0,  13,  Warn,   "a revoked client certificate may pass (CRL bypass)", "CHANGELOG-3.6, 3.6.13"),
-    hazard(5,  0,  33,  Warn,   "stalled TLS handshakes can exhaust a member", "GHSA-6vch-q96h-7gc3"),
-    hazard(6,  0,  14,  Warn,   "stalled TLS handshakes can exhaust a member", "GHSA-6vch-q96h-7gc3"),
-    hazard(7,  0,   1,  Warn,   "stalled TLS handshakes can exhaust a member", "GHSA-6vch-q96h-7gc3"),
-    hazard(4,  0, u64::MAX, Warn, "etcd 3.4 is at its end: it gets no more fixes", "etcd releases"),
+    issue(5,  0,   3,  Refuse, "can lose committed transactions when killed under load", "etcd issue 13766"),
+    issue(5,  0,   5,  Warn,   "a single member may lose acknowledged writes in a crash", "CHANGELOG-3.5, 3.5.5"),
+    issue(4,  0,  38,  Warn,   "defragmenting while a snapshot is taken can corrupt it", "CHANGELOG-3.4, 3.4.38"),
+    issue(5,  0,  23,  Warn,   "defragmenting while a snapshot is taken can corrupt it", "CHANGELOG-3.5, 3.5.23"),
+    issue(6,  0,   5,  Warn,   "defragmenting while a snapshot is taken can corrupt it", "CHANGELOG-3.6, 3.6.5"),
+    issue(4,  0,  42,  Warn,   "a linearizable read may return stale data", "CHANGELOG-3.4, 3.4.42"),
+    issue(5,  0,  28,  Warn,   "a linearizable read may return stale data", "CHANGELOG-3.5, 3.5.28"),
+    issue(6,  0,   9,  Warn,   "a linearizable read may return stale data", "CHANGELOG-3.6, 3.6.9"),
+    issue(5,  0,  32,  Warn,   "a revoked client certificate may pass (CRL bypass)", "CHANGELOG-3.5, 3.5.32"),
+    issue(6,  0,  13,  Warn,   "a revoked client certificate may pass (CRL bypass)", "CHANGELOG-3.6, 3.6.13"),
+    issue(5,  0,  33,  Warn,   "stalled TLS handshakes can exhaust a member", "GHSA-6vch-q96h-7gc3"),
+    issue(6,  0,  14,  Warn,   "stalled TLS handshakes can exhaust a member", "GHSA-6vch-q96h-7gc3"),
+    issue(7,  0,   1,  Warn,   "stalled TLS handshakes can exhaust a member", "GHSA-6vch-q96h-7gc3"),
+    issue(4,  0, u64::MAX, Warn, "etcd 3.4 is end of life and no longer receives fixes", "etcd releases"),
 ];
 
-/// The hazards of one release.
+/// The known issues of one release.
 pub fn advisories(version: &EtcdVersion) -> impl Iterator<Item = &'static Advisory> {
     let (minor, patch) = (version.minor(), version.patch());
     ADVISORIES
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_patches_have_no_hazard() {
+    fn the_newest_patches_have_no_known_issue() {
         for newest in ["3.5.33", "3.6.16", "3.7.3"] {
             assert_eq!(advisories(&newest.parse().unwrap()).count(), 0, "{newest}");
         }

@@ -12,6 +12,7 @@ use super::rows::{
 use super::version::versions;
 use crate::file::{Binaries, HostSpec, KeyPath, Spec};
 use crate::finding::Finding;
+use crate::membership::quorum_of;
 use crate::path::HostPath;
 use crate::topology::resolve;
 use crate::url::is_loopback_http;
@@ -100,7 +101,7 @@ fn counts(spec: &Spec, findings: &mut Vec<Finding>) {
             MANY_VOTERS
                 .warning(
                     "cluster",
-                    format!("{count} voters; each write waits for {}", count / 2 + 1),
+                    format!("{count} voters; each write waits for {}", quorum_of(count)),
                 )
                 .at(at()),
         );

@@ -52,24 +52,24 @@ pub(super) const MANY_VOTERS: Check = Check {
 };
 
 pub(super) const VERSION_HAZARD: Check = Check {
-    id: "version-hazard",
-    title: "a release with a known hazard",
+    id: "known-issue",
+    title: "a release with a known issue",
     about: "The release has a fault that etcd's maintainers have described. A fault that loses data is refused for a new \
-            cluster; others are warnings, for distributions lag behind.",
+            cluster; others are warnings, because distributions lag behind.",
     advice: "use the newest patch of the minor",
 };
 
 pub(super) const VERSION_UNKNOWN: Check = Check {
     id: "version-unknown",
-    title: "a release this etcdup does not know",
+    title: "an unknown etcd release",
     about: "A newer patch of a known minor is taken to have the flags of the newest known patch. A newer minor is refused, \
-            for its flags and hazards are not known.",
+            because its flags and known issues are not known.",
     advice: "use a known minor, or a newer etcdup",
 };
 
 pub(super) const CHECKSUM_FORM: Check = Check {
     id: "checksum-form",
-    title: "a checksum that is none",
+    title: "invalid checksum",
     about: "A SHA-256 is 64 hexadecimal digits.",
     advice: "copy the line from SHA256SUMS",
 };
@@ -84,7 +84,7 @@ pub(super) const MIRROR_URL: Check = Check {
 pub(super) const ADDRESS: Check = Check {
     id: "address-unusable",
     title: "an address that others cannot use",
-    about: "Peers and clients connect to this address. 0.0.0.0 is no place, and loopback leads each host to itself.",
+    about: "Peers and clients connect to this address. 0.0.0.0 is not routable, and loopback points every host at itself.",
     advice: "name the host's own address, or `address = { interface = \"..\" }`",
 };
 
@@ -156,7 +156,7 @@ pub(super) const SYSTEM_PATH: Check = Check {
 
 pub(super) const UNKNOWN_FLAG: Check = Check {
     id: "unknown-flag",
-    title: "a flag that no etcd has",
+    title: "an unknown etcd flag",
     about: "etcd refuses to start with an unknown flag. As a variable it would be ignored in silence (etcd issue 11298).",
     advice: "`etcdup flags` lists the flags of the version",
 };

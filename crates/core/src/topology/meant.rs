@@ -97,12 +97,6 @@ impl Topology {
             .filter(move |member| member.host == *host)
     }
 
-    /// How many voters make a quorum.
-    #[must_use]
-    pub fn quorum(&self) -> usize {
-        self.members.len() / 2 + 1
-    }
-
     /// Who owns a member's files; `None` where they belong to whoever runs etcdup on the host.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {
@@ -290,7 +284,7 @@ impl Topology {
         }
     }
 
-    /// Whether a member shows one certificate on both planes.
+    /// Whether a member has one certificate for client and peer connections.
     #[must_use]
     pub fn shares_certificate(&self) -> bool {
         let both = self.security.client != TransportSecurity::Plain

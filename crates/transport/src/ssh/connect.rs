@@ -126,12 +126,12 @@ async fn one(
             let channel = outer
                 .channel_open_direct_tcpip(hop.address.clone(), u32::from(hop.port), "127.0.0.1", 0)
                 .await
-                .map_err(|error| cannot(format!("the jump host does not reach it ({error})")))?;
+                .map_err(|error| cannot(format!("the jump host cannot reach it ({error})")))?;
             client::connect_stream(config, channel.into_stream(), handler).await
         }
     };
     let handle = handle.map_err(|error| match error {
-        SshError::Lost(why) => cannot(format!("it hung up while keys were exchanged ({why})")),
+        SshError::Lost(why) => cannot(format!("connection closed during key exchange ({why})")),
         other => other,
     })?;
     Ok((handle, shared))

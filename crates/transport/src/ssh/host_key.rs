@@ -1,4 +1,4 @@
-//! known_hosts: strict by default, `@revoked` and hashed names honoured, a changed key refused with both fingerprints.
+//! known_hosts: strict by default, `@revoked` and hashed names honored, a changed key refused with both fingerprints.
 
 use std::io::Write;
 use std::path::PathBuf;

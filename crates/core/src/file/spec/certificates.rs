@@ -18,12 +18,12 @@ pub struct Certificates {
     /// How many days a member's certificate is valid for. It is renewed when a third of that is left.
     #[schemars(range(min = 1, max = 36500))]
     pub days: u32,
-    /// One certificate for both planes of a member instead of two.
+    /// One certificate for client and peer connections instead of two.
     pub shared: bool,
     /// Certificates for clients, written beside the CA at apply.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientCertificate>,
-    /// Certificates that somebody else made.
+    /// Certificates that were made elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provided: Option<Provided>,
     /// What the files are called on the hosts.
@@ -168,7 +168,7 @@ impl CertificateFiles {
     }
 }
 
-/// Certificates that somebody else made. `{member}` in a path stands for the member's name.
+/// Certificates that were made elsewhere. `{member}` in a path stands for the member's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Provided {
