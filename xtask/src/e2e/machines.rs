@@ -107,8 +107,8 @@ fn static_pods(context: &Context) -> Outcome {
         .says("there is no `vagrant` here")?;
     bed.run(&[&etcdup, "apply", "--yes"])?
         .exits(0)?
-        .says("set up time synchronisation")?
-        .says("vagrant:worker1: nothing keeps its clock right")?
+        .says("set up time synchronization")?
+        .says("vagrant:worker1: no time synchronization service is running")?
         .says("cluster kubernetes")?;
     for machine in machines {
         bed.on(machine, "systemctl is-active chrony")?.exits(0)?;

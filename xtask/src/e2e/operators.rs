@@ -41,7 +41,7 @@ fn until_started(lab: &Lab) -> Outcome {
     Ok(())
 }
 
-/// While the first renews its lease the second is told who, what and since when. Once the first is killed, its lease runs
+/// While the first renews its lease the second sees who holds it and since when. Once the first is killed, its lease runs
 /// out and the second finishes the work.
 fn second_is_told(context: &Context) -> Outcome {
     let lab = slow(context, 25)?;
@@ -62,7 +62,8 @@ fn frozen_is_taken_over(context: &Context) -> Outcome {
     until_started(&lab)?;
     lab.inside(&format!("kill -STOP {}", first.id()))?
         .exits(0)?;
-    lab.apply()?.says("waiting to see whether they are alive")?;
+    lab.apply()?
+        .says("waiting for the lease to be renewed or to expire")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     let generation = lab.on(1, "grep generation /var/lib/etcdup/prod.json")?.out;
     lab.inside(&format!("kill -CONT {}", first.id()))?

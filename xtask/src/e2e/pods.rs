@@ -7,7 +7,7 @@ use crate::outcome::{Outcome, ensure};
 pub(super) const ALL: &[Scenario] = &[
     ("static-pods", static_pods),
     ("static-pod-in-variables", in_variables),
-    ("time-synchronisation", time_synchronisation),
+    ("time-synchronization", time_synchronization),
 ];
 
 /// Three members in kubeadm's shape from an image archive: formed, changed one at a time, repaired, reset.
@@ -98,12 +98,12 @@ fn in_variables(context: &Context) -> Outcome {
 }
 
 /// Where nothing keeps the clock right it is set up first, on a worker that is no member too.
-fn time_synchronisation(context: &Context) -> Outcome {
+fn time_synchronization(context: &Context) -> Outcome {
     let (lab, _) = context.pods(2)?;
     lab.topology(&context.version, "time = { hosts = [\"10.77.0.12\"] }", 1)?;
     lab.apply()?
-        .says("set up time synchronisation")?
-        .says("10.77.0.12: nothing keeps its clock right")?;
+        .says("set up time synchronization")?
+        .says("10.77.0.12: no time synchronization service is running")?;
     for host in [1, 2] {
         lab.on(
             host,
