@@ -1,5 +1,6 @@
 //! The command line, whose doc comments are its help.
 
+use etcdup_core::membership::ClusterId;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, value_parser};
@@ -370,16 +371,8 @@ pub(crate) struct Reset {
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
     /// Also reset data of this cluster ID (hex), which neither the file nor the host record knows
-    #[arg(long, value_name = "ID", value_parser = cluster_id)]
-    pub(crate) cluster_id: Option<u64>,
-}
-
-fn cluster_id(text: &str) -> Result<u64, String> {
-    u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|_| {
-        format!(
-            "`{text}` is not a cluster ID: write it as `etcdctl endpoint status` prints it, in hex"
-        )
-    })
+    #[arg(long, value_name = "ID")]
+    pub(crate) cluster_id: Option<ClusterId>,
 }
 
 #[derive(Debug, Subcommand)]

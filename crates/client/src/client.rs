@@ -1,5 +1,6 @@
 //! A client of one member. Maintenance calls are per member, so there is never a balanced channel.
 
+use etcdup_core::membership::{ClusterId, MemberId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -100,9 +101,9 @@ impl MemberClient {
         let listed = if status.is_learner { Vec::new() } else { list? };
         let header = status.header.unwrap_or_default();
         Ok(MemberView {
-            id: header.member_id,
-            cluster: header.cluster_id,
-            leader: status.leader,
+            id: MemberId::new(header.member_id),
+            cluster: ClusterId::new(header.cluster_id),
+            leader: (status.leader != 0).then(|| MemberId::new(status.leader)),
             version: harmless(&status.version),
             term: status.raft_term,
             raft_index: status.raft_index,
@@ -131,7 +132,7 @@ impl MemberClient {
             .call("/etcdserverpb.Cluster/MemberList", request)
             .await?;
         let listed = |member: crate::messages::Member| ListedMember {
-            id: member.id,
+            id: MemberId::new(member.id),
             name: member.name,
             peer_urls: member.peer_urls,
             client_urls: member.client_urls,
@@ -158,7 +159,7 @@ impl MemberClient {
     ///
     /// # Errors
     /// When the member does not answer.
-    pub async fn alarms(&self) -> Result<Vec<(u64, &'static str)>, ClientError> {
+    pub async fn alarms(&self) -> Result<Vec<(MemberId, &'static str)>, ClientError> {
         let answer: AlarmResponse = self
             .call(
                 "/etcdserverpb.Maintenance/Alarm",
@@ -173,7 +174,7 @@ impl MemberClient {
         Ok(answer
             .alarms
             .iter()
-            .map(|alarm| (alarm.member_id, name(alarm)))
+            .map(|alarm| (MemberId::new(alarm.member_id), name(alarm)))
             .collect())
     }
 
@@ -195,11 +196,13 @@ impl MemberClient {
     ///
     /// # Errors
     /// When it does not lead, or the other cannot follow up.
-    pub async fn move_leader(&self, to: u64) -> Result<(), ClientError> {
+    pub async fn move_leader(&self, to: MemberId) -> Result<(), ClientError> {
         let _: MoveLeaderResponse = self
             .call(
                 "/etcdserverpb.Maintenance/MoveLeader",
-                MoveLeaderRequest { target_id: to },
+                MoveLeaderRequest {
+                    target_id: to.get(),
+                },
             )
             .await?;
         Ok(())

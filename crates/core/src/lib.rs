@@ -29,7 +29,6 @@ pub mod event;
 pub mod file;
 pub mod finding;
 pub mod flag;
-pub mod hex_id;
 pub mod host;
 pub mod known_issue;
 pub mod lint;

@@ -144,7 +144,7 @@ impl Observation {
     #[must_use]
     pub fn is_healthy_voter(&self, name: &MemberName) -> bool {
         self.member(name).is_some_and(|member| {
-            !member.learner && (member.served.known().is_some() || member.leader != 0)
+            !member.learner && (member.served.known().is_some() || member.leader.is_some())
         })
     }
 
@@ -156,8 +156,8 @@ impl Observation {
             .values()
             .filter_map(Observed::known)
             .map(|member| member.leader);
-        let leader = leaders.next().filter(|leader| *leader != 0)?;
-        if leaders.any(|other| other != leader) {
+        let leader = leaders.next()??;
+        if leaders.any(|other| other != Some(leader)) {
             return None;
         }
         self.members

@@ -11,6 +11,7 @@ pub use gate::{Condition, Gate, Reason};
 pub use key::{LegTag, Rule, StageKey, StageKeyError};
 pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, Noted, OperatorStep, Part};
 
+use crate::membership::ClusterId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
@@ -102,13 +103,8 @@ pub enum Goal {
         /// Delete data instead of moving it aside.
         wipe: bool,
         /// A cluster ID that the operator typed: data of it is this cluster's too.
-        #[serde(
-            default,
-            skip_serializing_if = "Option::is_none",
-            with = "crate::hex_id::optional"
-        )]
-        #[schemars(with = "Option<String>")]
-        cluster_id: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cluster_id: Option<ClusterId>,
     },
 }
 

@@ -390,9 +390,9 @@ impl Run<'_> {
         };
         for step in steps {
             if let HostStep::Note(noted) = step {
-                record.cluster = Some(format!("{:x}", noted.cluster));
+                record.cluster = Some(noted.cluster);
                 let member = RecordedMember {
-                    id: format!("{:x}", noted.id),
+                    id: noted.id,
                     mark: noted
                         .mark
                         .clone()

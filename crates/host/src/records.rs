@@ -283,9 +283,9 @@ impl Reader<'_> {
             // A record that cannot be read is its own cluster's trouble.
             ["other", name, content] => {
                 let record = serde_json::from_str::<serde_json::Value>(&text(content)?);
-                let cluster = record.ok().and_then(|record| {
-                    u64::from_str_radix(record.get("cluster")?.as_str()?, 16).ok()
-                });
+                let cluster = record
+                    .ok()
+                    .and_then(|record| record.get("cluster")?.as_str()?.parse().ok());
                 if let Some(cluster) = cluster {
                     view.others.insert(harmless(name), cluster);
                 }

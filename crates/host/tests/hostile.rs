@@ -544,7 +544,7 @@ fn other_clusters_records_are_seen() {
         std::fs::write(state.join("broken.json"), "{").unwrap();
         let view = observe(shell, &state, "");
         assert_eq!(
-            view.other_name_of(255),
+            view.other_name_of(etcdup_core::membership::ClusterId::new(255)),
             Some("events"),
             "{shell}: {:?}",
             view.others

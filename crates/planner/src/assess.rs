@@ -3,11 +3,13 @@
 use etcdup_core::certificate::CertRequest;
 use etcdup_core::file::Binaries;
 use etcdup_core::finding::Check;
+use etcdup_core::membership::Standing;
 use etcdup_core::observation::{DataDir, EtcdProcess, FileKind, FileView, HostView, Observation};
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::Member;
 
 use crate::identity::{Bootstrap, Start, start_of};
+use crate::places::standing;
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[DRIFT];
@@ -56,6 +58,8 @@ pub struct Assessment<'a> {
     pub process: Option<&'a EtcdProcess>,
     /// What starts it, as it should be.
     pub start: &'a Artifact,
+    /// How it stands with the cluster.
+    pub(crate) standing: Standing,
     /// How it may start.
     pub(crate) starts: Start,
     /// Whether it serves.
@@ -132,6 +136,7 @@ pub(crate) fn assess<'a>(
         host,
         process,
         start,
+        standing: standing(target, seen, bootstrap, member),
         starts,
         serves: seen.serves(&member.name),
         answers: seen.member(&member.name).is_some(),

@@ -1,5 +1,6 @@
 //! etcd's own arithmetic of member and cluster IDs, and which generation of the token a cluster is of.
 
+use etcdup_core::membership::{ClusterId, MemberId};
 use etcdup_core::name::ClusterToken;
 use etcdup_core::observation::{DataDir, HostRecord, HostView, Observation};
 use etcdup_core::topology::{Member, Topology};
@@ -7,20 +8,20 @@ use sha1::{Digest, Sha1};
 
 /// A member's ID as etcd computes it at bootstrap: the first eight bytes of the SHA-1 of its sorted peer URLs followed by
 /// the token (`membership/cluster.go`).
-pub(crate) fn member_id(topology: &Topology, member: &Member, token: &ClusterToken) -> u64 {
+pub(crate) fn member_id(topology: &Topology, member: &Member, token: &ClusterToken) -> MemberId {
     let mut hash = Sha1::new();
     hash.update(topology.peer_url(member).to_string());
     hash.update(token.as_str());
-    first_eight(&hash.finalize())
+    MemberId::new(first_eight(&hash.finalize()))
 }
 
 /// The cluster's ID as etcd computes it at bootstrap: the same hash of all member IDs in order.
-pub(crate) fn cluster_id(topology: &Topology) -> u64 {
+pub(crate) fn cluster_id(topology: &Topology) -> ClusterId {
     cluster_id_with(topology, &topology.token)
 }
 
-pub(crate) fn cluster_id_with(topology: &Topology, token: &ClusterToken) -> u64 {
-    let mut ids: Vec<u64> = topology
+pub(crate) fn cluster_id_with(topology: &Topology, token: &ClusterToken) -> ClusterId {
+    let mut ids: Vec<MemberId> = topology
         .members
         .iter()
         .map(|member| member_id(topology, member, token))
@@ -28,9 +29,9 @@ pub(crate) fn cluster_id_with(topology: &Topology, token: &ClusterToken) -> u64 
     ids.sort_unstable();
     let mut hash = Sha1::new();
     for id in ids {
-        hash.update(id.to_be_bytes());
+        hash.update(id.get().to_be_bytes());
     }
-    first_eight(&hash.finalize())
+    ClusterId::new(first_eight(&hash.finalize()))
 }
 
 /// The records of the cluster's hosts that can be read.
@@ -43,14 +44,14 @@ fn records<'a>(
 }
 
 /// The cluster's ID that most hosts' records name: one stale record must not outvote the others.
-pub(crate) fn recorded_cluster(topology: &Topology, seen: &Observation) -> Option<u64> {
-    most(records(topology, seen).filter_map(HostRecord::cluster_id))
+pub(crate) fn recorded_cluster(topology: &Topology, seen: &Observation) -> Option<ClusterId> {
+    most(records(topology, seen).filter_map(|record| record.cluster))
 }
 
 /// The value that comes most often; of equals the first.
-fn most(values: impl Iterator<Item = u64>) -> Option<u64> {
-    let values: Vec<u64> = values.collect();
-    let count = |value: u64| values.iter().filter(|other| **other == value).count();
+fn most(values: impl Iterator<Item = ClusterId>) -> Option<ClusterId> {
+    let values: Vec<ClusterId> = values.collect();
+    let count = |value: ClusterId| values.iter().filter(|other| **other == value).count();
     let most = values.iter().map(|value| count(*value)).max()?;
     values.iter().copied().find(|value| count(*value) == most)
 }
@@ -65,7 +66,7 @@ pub(crate) fn generation(topology: &Topology, seen: &Observation) -> (u64, Clust
         .filter_map(|record| record.begun)
         .max();
     let next = resets.unwrap_or(0).max(begun.map_or(0, |begun| begun + 1));
-    let of_data: Vec<u64> = topology
+    let of_data: Vec<ClusterId> = topology
         .members
         .iter()
         .filter_map(|member| seen.host(&member.host)?.data.get(&member.layout.data))

@@ -2,11 +2,8 @@
 
 use etcdup_core::file::RuntimeKind;
 use etcdup_core::flag::{FlagSet, FlagSource};
-use etcdup_core::membership::bootstrap_quorum;
-use etcdup_core::observation::{
-    DataDir, HostRecord, HostView, ListedMember, MemberView, Observation,
-};
-use etcdup_core::observed::Observed;
+use etcdup_core::membership::{ClusterId, ClusterView, bootstrap_quorum};
+use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, cluster_id_with, name, recorded_cluster};
@@ -23,41 +20,24 @@ pub(crate) enum Bootstrap {
     Complete,
 }
 
-/// A member that answers reads which a quorum confirms.
-pub(crate) fn serving(seen: &Observation) -> Option<&MemberView> {
-    let views = seen.members.values().filter_map(Observed::known);
-    // Of several the one that has applied most: its list is the newest.
-    views
-        .filter(|view| view.served.known().is_some())
-        .max_by_key(|view| (view.listed.len(), view.applied_index))
-}
-
-/// Whether a listed member has started. One that answers has, though the list of a member that lags behind may not have its
-/// client URLs yet.
-pub(crate) fn has_started(seen: &Observation, listed: &ListedMember) -> bool {
-    let mut views = seen.members.values().filter_map(Observed::known);
-    listed.started() || views.any(|view| view.id == listed.id)
-}
-
 pub(crate) fn data_of<'a>(seen: &'a Observation, member: &Member) -> Option<&'a DataDir> {
     seen.host(&member.host)?.data.get(&member.layout.data)
 }
 
-fn has_data(seen: &Observation, member: &Member) -> bool {
+pub(crate) fn has_data(seen: &Observation, member: &Member) -> bool {
     matches!(data_of(seen, member), Some(DataDir::Member(_)))
 }
 
 /// Where the cluster stands, by what its members say, by the host records, and by what start files still say.
 pub(crate) fn bootstrap(target: &Target, seen: &Observation) -> Bootstrap {
     let topology = &target.topology;
-    if let Some(view) = serving(seen) {
+    if let Some(view) = ClusterView::confirmed(seen) {
         // Named and never started: the bootstrap went on without it. One that was added has no name, and a cluster whose ID
         // is not the computed one was grown or adopted: neither is a bootstrap that is under way.
         let missed = view
-            .listed
-            .iter()
-            .any(|listed| !has_started(seen, listed) && !listed.added());
-        return if missed && view.cluster == cluster_id(topology) {
+            .members()
+            .any(|listed| !view.has_started(listed) && !listed.added());
+        return if missed && view.cluster() == cluster_id(topology) {
             Bootstrap::InProgress
         } else {
             Bootstrap::Complete
@@ -153,7 +133,7 @@ pub(crate) fn start_of(
     // A quorum answers: who missed the bootstrap joins with `existing`, since `new` would found another cluster if its peers were
     // slow to answer. etcd lets in who has started before as well (tried with 3.5.30), and such a member would have forgotten
     // what it voted for: whom the list knows as started is refused as lost before it comes to this.
-    if serving(seen).is_some() {
+    if ClusterView::confirmed(seen).is_some() {
         return Start::Existing;
     }
     let topology = &target.topology;
@@ -181,14 +161,14 @@ pub(crate) fn start_of(
 /// The cluster that data must belong to: the one that serves, else the one that the host records name, else the one that
 /// this file would make, where any data is of it, else the one of most data on hosts whose record says that etcdup put it
 /// there.
-pub(crate) fn expected_cluster_id(target: &Target, seen: &Observation) -> Option<u64> {
-    if let Some(view) = serving(seen) {
-        return Some(view.cluster);
+pub(crate) fn expected_cluster_id(target: &Target, seen: &Observation) -> Option<ClusterId> {
+    if let Some(view) = ClusterView::confirmed(seen) {
+        return Some(view.cluster());
     }
     if let Some(cluster) = recorded_cluster(&target.topology, seen) {
         return Some(cluster);
     }
-    let found: Vec<(u64, bool)> = target
+    let found: Vec<(ClusterId, bool)> = target
         .topology
         .members
         .iter()
@@ -204,7 +184,7 @@ pub(crate) fn expected_cluster_id(target: &Target, seen: &Observation) -> Option
     if found.iter().any(|(cluster, _)| *cluster == ours) {
         return Some(ours);
     }
-    let recorded = |id: u64| {
+    let recorded = |id: ClusterId| {
         found
             .iter()
             .filter(|(cluster, ours)| *cluster == id && *ours)
@@ -218,9 +198,9 @@ pub(crate) fn expected_cluster_id(target: &Target, seen: &Observation) -> Option
 }
 
 /// Whether data can be this cluster's: of any generation of its token, or of the cluster that the host's record names.
-pub(crate) fn is_ours(target: &Target, host: &HostView, cluster: u64) -> bool {
+pub(crate) fn is_ours(target: &Target, host: &HostView, cluster: ClusterId) -> bool {
     let topology = &target.topology;
-    let recorded = host.record().and_then(HostRecord::cluster_id);
+    let recorded = host.record().and_then(|record| record.cluster);
     let resets = host.record().map_or(0, |record| record.resets);
     recorded == Some(cluster)
         || (0..=resets.max(9))

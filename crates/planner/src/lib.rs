@@ -23,6 +23,7 @@ mod forecast;
 mod generation;
 mod identity;
 mod lists;
+mod places;
 mod plan_context;
 mod planner;
 mod predict;

@@ -3,6 +3,7 @@
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
+use etcdup_core::membership::Place;
 use etcdup_core::observation::{Observation, Query};
 use etcdup_core::stage::{Goal, LegTag, Next, Stage};
 use etcdup_core::topology::{Member, Topology};
@@ -12,6 +13,7 @@ use crate::assess::{self, assess};
 use crate::forecast::{Forecast, forecast};
 use crate::identity::bootstrap;
 use crate::lists::{converge, reset};
+use crate::places::places;
 use crate::predict::predict;
 use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
@@ -135,6 +137,12 @@ impl Planner {
             |seen, stage| self.predict(seen, stage),
             seen,
         )
+    }
+
+    /// Every member that the file or the cluster's list has, and how it stands.
+    #[must_use]
+    pub fn places(&self, seen: &Observation) -> Vec<Place> {
+        places(&self.target, seen, bootstrap(&self.target, seen))
     }
 
     /// All that preflight finds on hosts whose members do not run yet, warnings too.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::host::HostId;
-use etcdup_core::membership::bootstrap_quorum;
+use etcdup_core::membership::{ClusterId, MemberId, bootstrap_quorum};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView,
@@ -45,7 +45,7 @@ pub(crate) fn predict(target: &Target, seen: &Observation, stage: &Stage) -> Obs
             serve(target, &mut world, !stage.postconditions.is_empty());
         }
         Work::Cluster(ClusterStep::MoveLeader { to, .. }) => {
-            let id = world.member(to).map_or(0, |member| member.id);
+            let id = world.member(to).map(|member| member.id);
             for member in world.members.values_mut().filter_map(Observed::known_mut) {
                 member.leader = id;
             }
@@ -198,13 +198,13 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
         }
         HostStep::Note(noted) => {
             let known = RecordedMember {
-                id: format!("{:x}", noted.id),
+                id: noted.id,
                 mark: noted.mark.clone().unwrap_or_else(|| "new".to_owned()),
                 version: noted.version.clone(),
             };
             host.marks.insert(noted.data.clone(), known.mark.clone());
             if let Some(record) = host.record_mut() {
-                record.cluster = Some(format!("{:x}", noted.cluster));
+                record.cluster = Some(noted.cluster);
                 record.members.insert(noted.member.clone(), known);
             }
         }
@@ -326,7 +326,13 @@ fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestam
 }
 
 /// Data that was just made belongs to the member as the cluster lists it.
-fn name_new_data(target: &Target, world: &mut Observation, member: &Member, id: u64, cluster: u64) {
+fn name_new_data(
+    target: &Target,
+    world: &mut Observation,
+    member: &Member,
+    id: MemberId,
+    cluster: ClusterId,
+) {
     let made = DataIdentity {
         member: member_id(&target.topology, member, &target.topology.token),
         cluster: cluster_id(&target.topology),
@@ -378,7 +384,7 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
         .leader()
         .cloned()
         .and_then(|name| world.member(&name).map(|view| view.id));
-    let leader = leader.unwrap_or_else(|| running.first().map_or(0, |member| id_of(world, member)));
+    let leader = leader.or_else(|| running.first().map(|member| id_of(world, member)));
     let url = |member: &Member| target.topology.peer_url(member).to_string();
     let has_started = |member: &Member| {
         let known = known

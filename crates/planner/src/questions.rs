@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::file::{Binaries, Download, ProvidedFrom, RuntimeKind};
 use etcdup_core::host::HostId;
+use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::{DataDir, Observation, Query};
 use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::runner::Runner;
@@ -13,7 +14,6 @@ use etcdup_core::stage::Content;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_core::url::Address;
 
-use crate::identity::{has_started, serving};
 use crate::target::Target;
 
 /// Tools of the host contract.
@@ -147,14 +147,12 @@ fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
 /// members were asked. The list says that they have started while the directory still looks empty, which together would
 /// read as lost data.
 pub(crate) fn hosts_to_observe_again(target: &Target, seen: &Observation) -> Vec<HostId> {
-    let Some(view) = serving(seen) else {
+    let Some(view) = ClusterView::confirmed(seen) else {
         return Vec::new();
     };
     let late = |member: &&Member| {
         let url = target.topology.peer_url(member).to_string();
-        let mut listed = view.listed.iter();
-        let has_started =
-            listed.any(|listed| listed.peer_urls.contains(&url) && has_started(seen, listed));
+        let has_started = view.at(&url).is_some_and(|listed| view.has_started(listed));
         let looks_new = seen.host(&member.host).is_some_and(|host| {
             let data = host.data.get(&member.layout.data);
             !host.processes.contains_key(&member.name)

@@ -10,6 +10,7 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::membership::{ClusterId, MemberId};
 use etcdup_core::observation::{
     AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, Observation,
 };
@@ -251,7 +252,10 @@ fn a_member_that_was_added_again_by_hand_is_no_copy() {
     };
     h.data.insert(
         m3.layout.data.clone(),
-        DataDir::Member(DataIdentity { member: 0x77, ..id }),
+        DataDir::Member(DataIdentity {
+            member: MemberId::new(0x77),
+            ..id
+        }),
     );
     h.marks.clear();
     let next = planner.next(&seen);
@@ -267,13 +271,13 @@ fn a_copy_is_not_started_while_its_original_is_unreachable() {
     for i in 0..3 {
         let h = host(&mut seen, &m[i]);
         let id = DataIdentity {
-            member: 0x100 + i as u64,
-            cluster: 0xc,
+            member: MemberId::new(0x100 + i as u64),
+            cluster: ClusterId::new(0xc),
         };
         h.data.insert(m[i].layout.data.clone(), DataDir::Member(id));
         let r = h.record_mut().unwrap();
-        r.cluster = Some("c".into());
-        r.members.values_mut().next().unwrap().id = format!("{:x}", id.member);
+        r.cluster = Some(ClusterId::new(0xc));
+        r.members.values_mut().next().unwrap().id = id.member;
     }
     for i in 0..3 {
         halt(&planner, &mut seen, i);
@@ -353,7 +357,7 @@ fn one_stale_record_does_not_outvote_the_others() {
         halt(&planner, &mut seen, i);
     }
     let m = planner.topology().members.clone();
-    host(&mut seen, &m[0]).record_mut().unwrap().cluster = Some("dead".into());
+    host(&mut seen, &m[0]).record_mut().unwrap().cluster = Some(ClusterId::new(0xdead));
     let next = planner.next(&seen);
     let Next::Blocked(f) = next else { return };
     assert!(
@@ -400,7 +404,10 @@ fn a_list_that_lags_behind_makes_no_copy() {
     };
     h.data.insert(
         m[2].layout.data.clone(),
-        DataDir::Member(DataIdentity { member: 0x77, ..id }),
+        DataDir::Member(DataIdentity {
+            member: MemberId::new(0x77),
+            ..id
+        }),
     );
     h.record_mut()
         .unwrap()
@@ -408,11 +415,11 @@ fn a_list_that_lags_behind_makes_no_copy() {
         .values_mut()
         .next()
         .unwrap()
-        .id = "77".into();
+        .id = MemberId::new(0x77);
     for x in &m[1..] {
-        view(&mut seen, x).listed[2].id = 0x77;
+        view(&mut seen, x).listed[2].id = MemberId::new(0x77);
     }
-    view(&mut seen, &m[2]).id = 0x77;
+    view(&mut seen, &m[2]).id = MemberId::new(0x77);
     assert_eq!(planner.next(&seen), Next::Done);
 }
 
@@ -430,7 +437,10 @@ fn a_member_added_again_on_a_rebuilt_host_is_no_copy() {
     };
     h.data.insert(
         m3.layout.data.clone(),
-        DataDir::Member(DataIdentity { member: 0x77, ..id }),
+        DataDir::Member(DataIdentity {
+            member: MemberId::new(0x77),
+            ..id
+        }),
     );
     h.marks.clear();
     h.record = Observed::Known(None);

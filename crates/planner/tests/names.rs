@@ -8,6 +8,7 @@
 mod scripted;
 mod worlds;
 
+use etcdup_core::membership::{ClusterId, MemberId};
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Condition, Goal, Next};
@@ -30,7 +31,7 @@ fn under_another_name(planner: &Planner, mut seen: Observation) -> Observation {
         if let Observed::Known(Some(record)) =
             std::mem::replace(&mut host.record, Observed::Known(None))
         {
-            let cluster = record.cluster_id().unwrap();
+            let cluster = record.cluster.unwrap();
             host.others.insert("first".to_owned(), cluster);
         }
     }
@@ -70,7 +71,7 @@ fn reset_leaves_no_member_behind_that_the_file_does_not_have() {
     for member in &members {
         let listed = &mut view(&mut seen, member).listed;
         let mut fourth = listed[2].clone();
-        fourth.id = 4;
+        fourth.id = MemberId::new(4);
         "m4".clone_into(&mut fourth.name);
         fourth.peer_urls = vec!["https://10.0.0.99:2380".to_owned()];
         listed.push(fourth);
@@ -86,15 +87,15 @@ fn a_reset_that_is_carried_out_is_done() {
         let (planner, mut seen) = bootstrapped(head);
         // An ID that this file's token does not make, known from the record alone: a cluster that was adopted.
         for member in &planner.topology().members {
-            view(&mut seen, member).cluster = 77;
+            view(&mut seen, member).cluster = ClusterId::new(77);
             let host = host(&mut seen, member);
             for data in host.data.values_mut() {
                 if let etcdup_core::observation::DataDir::Member(identity) = data {
-                    identity.cluster = 77;
+                    identity.cluster = ClusterId::new(77);
                 }
             }
             if let Some(record) = host.record_mut() {
-                record.cluster = Some("4d".to_owned());
+                record.cluster = Some(ClusterId::new(77));
             }
         }
         let reset = planner_of(3, head, &WIPE);

@@ -8,6 +8,7 @@
 mod scripted;
 mod worlds;
 
+use etcdup_core::membership::MemberId;
 use etcdup_core::observation::{DataDir, DropIn, ListedMember, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Goal, HostStep, Next, Work};
@@ -187,7 +188,7 @@ fn only_a_cluster_without_a_quorum_is_restarted_as_a_whole() {
     for member in planner.topology().members.clone() {
         let view = view(&mut seen, &member);
         view.served = Observed::unknown("request timed out");
-        view.leader = 0;
+        view.leader = None;
         let processes = &mut host(&mut seen, &member).processes;
         let process = processes.values_mut().next().unwrap();
         process.flags.set("snapshot-count", "1");
@@ -195,7 +196,7 @@ fn only_a_cluster_without_a_quorum_is_restarted_as_a_whole() {
     let members = &planner.topology().members;
     assert_eq!(stage(&planner, &seen).stops(members).len(), 3);
     let leader = view(&mut seen, &members[0].clone()).id;
-    view(&mut seen, &members[0].clone()).leader = leader;
+    view(&mut seen, &members[0].clone()).leader = Some(leader);
     assert_eq!(stage(&planner, &seen).stops(members).len(), 1);
 }
 
@@ -344,7 +345,7 @@ fn an_added_member_never_starts_as_new() {
             let listed: &mut Vec<ListedMember> = &mut view(&mut seen, member).listed;
             listed[2].name.clear();
             listed[2].client_urls.clear();
-            listed[2].id = 7;
+            listed[2].id = MemberId::new(7);
         }
         let mut texts = Vec::new();
         while let Next::Stage(next) = planner.next(&seen) {

@@ -9,6 +9,7 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::host::HostId;
+use etcdup_core::membership::MemberId;
 use etcdup_core::observation::{AuthorityView, ListedMember, Listener};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::Next;
@@ -90,7 +91,7 @@ fn a_host_that_cannot_be_reached_is_helped_by_the_kind_of_the_reason() {
 fn a_member_that_the_file_does_not_have_is_named_in_full() {
     let (planner, mut seen) = bootstrapped("");
     let extra = ListedMember {
-        id: 0x61df,
+        id: MemberId::new(0x61df),
         name: "m4".into(),
         peer_urls: vec!["https://10.0.0.4:2380".into()],
         client_urls: vec!["https://10.0.0.4:2379".into()],

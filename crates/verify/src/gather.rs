@@ -1,5 +1,6 @@
 //! Gathering evidence from members, all at once.
 
+use etcdup_core::membership::MemberId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,9 +33,9 @@ pub struct MemberEvidence {
     /// The hash of its store at the common revision.
     pub hash: Observed<(u32, i64)>,
     /// The alarms it knows.
-    pub alarms: Observed<Vec<(u64, &'static str)>>,
+    pub alarms: Observed<Vec<(MemberId, &'static str)>>,
     /// Active connections by remote member ID.
-    pub peers: Observed<BTreeMap<u64, i64>>,
+    pub peers: Observed<BTreeMap<MemberId, i64>>,
     /// What became of a client without a certificate.
     pub anonymous: Anonymous,
 }

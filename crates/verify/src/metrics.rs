@@ -1,5 +1,6 @@
 //! The one metric that shows a peer rejected in one direction only: `etcd_network_active_peers`.
 
+use etcdup_core::membership::MemberId;
 use std::collections::BTreeMap;
 
 use etcdup_client::{Access, ClientError, Dial, Endpoint, get};
@@ -9,12 +10,12 @@ pub(crate) async fn active_peers(
     endpoint: &Endpoint,
     access: &Access,
     dial: &dyn Dial,
-) -> Result<BTreeMap<u64, i64>, ClientError> {
+) -> Result<BTreeMap<MemberId, i64>, ClientError> {
     let body = get(endpoint, access, dial, "/metrics").await?;
     Ok(parse(&String::from_utf8_lossy(&body)))
 }
 
-fn parse(text: &str) -> BTreeMap<u64, i64> {
+fn parse(text: &str) -> BTreeMap<MemberId, i64> {
     let mut peers = BTreeMap::new();
     for line in text
         .lines()
@@ -26,10 +27,7 @@ fn parse(text: &str) -> BTreeMap<u64, i64> {
         let remote = labels
             .split(',')
             .find_map(|label| label.strip_prefix("Remote=\"")?.strip_suffix('"'));
-        if let (Some(Ok(id)), Ok(value)) = (
-            remote.map(|id| u64::from_str_radix(id, 16)),
-            value.trim().parse::<f64>(),
-        ) {
+        if let (Some(Ok(id)), Ok(value)) = (remote.map(str::parse), value.trim().parse::<f64>()) {
             // A gauge counts whole connections.
             #[allow(clippy::cast_possible_truncation)]
             peers.insert(id, value as i64);
@@ -43,6 +41,9 @@ mod tests {
     #[test]
     fn a_gauge_for_each_peer_is_read() {
         let text = "# HELP x\netcd_network_active_peers{Local=\"a\",Remote=\"ff\"} 1\netcd_network_active_peers{Local=\"a\",Remote=\"1\"} 0\n";
-        assert_eq!(super::parse(text), [(1, 0), (255, 1)].into());
+        assert_eq!(
+            super::parse(text),
+            [(super::MemberId::new(1), 0), (super::MemberId::new(255), 1)].into()
+        );
     }
 }

@@ -5,6 +5,7 @@
     reason = "tests say what they expect"
 )]
 
+use etcdup_core::membership::{ClusterId, MemberId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ impl World {
             .iter()
             .zip(1..)
             .map(|(member, id)| ListedMember {
-                id,
+                id: MemberId::new(id),
                 name: member.name.to_string(),
                 peer_urls: vec![topology.peer_url(member).to_string()],
                 client_urls: vec![topology.client_url(member).to_string()],
@@ -70,9 +71,9 @@ impl World {
             seen.hosts
                 .insert(member.host.clone(), Observed::Known(host));
             let view = MemberView {
-                id,
-                cluster: CLUSTER,
-                leader: 1,
+                id: MemberId::new(id),
+                cluster: ClusterId::new(CLUSTER),
+                leader: Some(MemberId::new(1)),
                 version: "3.5.33".to_owned(),
                 term: 2,
                 raft_index: 5000,
@@ -95,7 +96,7 @@ impl World {
                 peers: Observed::Known(
                     (1..=3)
                         .filter(|peer| *peer != id)
-                        .map(|peer| (peer, 1))
+                        .map(|peer| (MemberId::new(peer), 1))
                         .collect(),
                 ),
                 anonymous: Anonymous::Refused("certificate required".to_owned()),
@@ -186,7 +187,7 @@ const DISTURBANCES: &[Disturbance] = &[
     ("members-started", Verdict::Error, |world| {
         for member in &mut world.members {
             member.view.listed.push(ListedMember {
-                id: 4,
+                id: MemberId::new(4),
                 name: String::new(),
                 peer_urls: vec!["https://10.0.0.4:2380".to_owned()],
                 client_urls: Vec::new(),
@@ -195,11 +196,11 @@ const DISTURBANCES: &[Disturbance] = &[
         }
     }),
     ("leader", Verdict::Error, |world| {
-        world.members[1].view.leader = 2;
+        world.members[1].view.leader = Some(MemberId::new(2));
     }),
     ("leader", Verdict::Error, |world| {
         for member in &mut world.members {
-            member.view.leader = 0;
+            member.view.leader = None;
         }
     }),
     ("leader", Verdict::Warning, |world| {
@@ -225,10 +226,13 @@ const DISTURBANCES: &[Disturbance] = &[
         world.members[2].hash = Observed::unknown_for(Cause::Denied, "permission denied");
     }),
     ("peers-active", Verdict::Error, |world| {
-        world.members[1].peers = Observed::Known(BTreeMap::from([(1, 1), (3, 0)]));
+        world.members[1].peers = Observed::Known(BTreeMap::from([
+            (MemberId::new(1), 1),
+            (MemberId::new(3), 0),
+        ]));
     }),
     ("alarms", Verdict::Error, |world| {
-        world.members[0].alarms = Observed::Known(vec![(2, "NOSPACE")]);
+        world.members[0].alarms = Observed::Known(vec![(MemberId::new(2), "NOSPACE")]);
     }),
     ("db-size", Verdict::Warning, |world| {
         world.members[0].view.db_size = (2 << 30) / 100 * 85;
@@ -307,7 +311,11 @@ fn no_check_is_without_a_disturbance() {
 fn a_member_that_does_not_answer_is_unhealthy_and_blames_no_certificate() {
     let mut world = World::healthy();
     for member in &mut world.members[..2] {
-        member.peers = Observed::Known(BTreeMap::from([(1, 1), (2, 1), (3, 0)]));
+        member.peers = Observed::Known(BTreeMap::from([
+            (MemberId::new(1), 1),
+            (MemberId::new(2), 1),
+            (MemberId::new(3), 0),
+        ]));
     }
     let findings = world.evaluate(&[2]);
     let found = faults(&findings);

@@ -121,7 +121,7 @@ fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item =
         let mut row = vec![member.name.to_string(), member.host.to_string()];
         match seen.members.get(&member.name) {
             Some(Observed::Known(view)) => {
-                let role = if view.id == view.leader {
+                let role = if Some(view.id) == view.leader {
                     "leader"
                 } else if view.learner {
                     "learner"
@@ -135,7 +135,7 @@ fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item =
                     Observed::Unknown(unseen) => unseen.why.clone(),
                 };
                 row.extend([
-                    format!("{:x}", view.id),
+                    view.id.to_string(),
                     view.version.clone(),
                     format!("{} kB", view.db_size / 1000),
                     role.to_owned(),

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::membership::{ClusterId, MemberId};
 use crate::observed::Observed;
 
 /// What a member answers on its own client port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemberView {
     /// Its member ID.
-    pub id: u64,
+    pub id: MemberId,
     /// The cluster's ID.
-    pub cluster: u64,
-    /// The member ID of the leader it follows; 0 is none.
-    pub leader: u64,
+    pub cluster: ClusterId,
+    /// The leader that it follows, where it follows one.
+    pub leader: Option<MemberId>,
     /// The version it runs.
     pub version: String,
     /// The raft term.
@@ -53,7 +54,7 @@ pub struct Served {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListedMember {
     /// Its ID.
-    pub id: u64,
+    pub id: MemberId,
     /// Its name; empty for a member that was added and never started.
     pub name: String,
     /// Its peer URLs.

@@ -10,6 +10,7 @@ use super::wal::DataIdentity;
 use crate::certificate::CertFacts;
 use crate::flag::FlagSet;
 use crate::host::HostFacts;
+use crate::membership::ClusterId;
 use crate::name::MemberName;
 use crate::observed::Observed;
 use crate::path::{HostPath, Mode, Owner};
@@ -46,7 +47,7 @@ pub struct HostView {
     /// The host record; that it cannot be read is something else than that there is none.
     pub record: Observed<Option<HostRecord>>,
     /// The cluster IDs that etcdup recorded here under other names.
-    pub others: BTreeMap<String, u64>,
+    pub others: BTreeMap<String, ClusterId>,
     /// The marks found in data directories, by directory.
     pub marks: BTreeMap<HostPath, String>,
     /// The lease on this host, where one is held.
@@ -62,7 +63,7 @@ impl HostView {
 
     /// The other name under which etcdup knows a cluster here.
     #[must_use]
-    pub fn other_name_of(&self, cluster: u64) -> Option<&str> {
+    pub fn other_name_of(&self, cluster: ClusterId) -> Option<&str> {
         let mut others = self.others.iter();
         others
             .find(|(_, recorded)| **recorded == cluster)

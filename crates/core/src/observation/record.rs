@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::membership::{ClusterId, MemberId};
 use crate::name::MemberName;
 use crate::path::HostPath;
 
@@ -24,9 +25,9 @@ pub struct HostRecord {
     /// The generation whose bootstrap was started. A later bootstrap without any data takes the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<u64>,
-    /// The cluster's ID, in hex, once a quorum was seen healthy. From then on no member of it is ever started as new.
+    /// The cluster's ID, once a quorum was seen healthy. From then on no member of it is ever started as new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
+    pub cluster: Option<ClusterId>,
     /// The members on this host that were seen healthy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<MemberName, RecordedMember>,
@@ -50,28 +51,12 @@ pub struct Origin {
 /// A member that was seen healthy on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedMember {
-    /// Its ID, in hex.
-    pub id: String,
+    /// Its ID.
+    pub id: MemberId,
     /// The mark that was left in its data directory, which a directory that was refilled cannot have.
     pub mark: String,
     /// The version it ran.
     pub version: String,
-}
-
-impl HostRecord {
-    /// The cluster's ID, once it was seen healthy.
-    #[must_use]
-    pub fn cluster_id(&self) -> Option<u64> {
-        u64::from_str_radix(self.cluster.as_deref()?, 16).ok()
-    }
-}
-
-impl RecordedMember {
-    /// The member's ID.
-    #[must_use]
-    pub fn id(&self) -> Option<u64> {
-        u64::from_str_radix(&self.id, 16).ok()
-    }
 }
 
 /// A file that etcdup wrote.

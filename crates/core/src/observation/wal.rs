@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
+use crate::membership::{ClusterId, MemberId};
+
 /// The member and the cluster that a data directory belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct DataIdentity {
     /// The member ID.
-    pub member: u64,
+    pub member: MemberId,
     /// The cluster ID.
-    pub cluster: u64,
+    pub cluster: ClusterId,
 }
 
 /// Reads the identity from the first bytes of a WAL segment.
@@ -30,8 +32,8 @@ pub fn wal_identity(head: &[u8]) -> Option<DataIdentity> {
         let record = rest.get(8..8 + size)?;
         if let Some(data) = metadata(record) {
             return Some(DataIdentity {
-                member: varint_field(data, 1)?,
-                cluster: varint_field(data, 2)?,
+                member: MemberId::new(varint_field(data, 1)?),
+                cluster: ClusterId::new(varint_field(data, 2)?),
             });
         }
         rest = rest.get(8 + size + padding..)?;
@@ -129,8 +131,8 @@ mod tests {
         assert_eq!(
             wal_identity(&head),
             Some(DataIdentity {
-                member: 1234,
-                cluster: 5678
+                member: MemberId::new(1234),
+                cluster: ClusterId::new(5678)
             })
         );
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::host::HostId;
-use crate::membership::{Electorate, NotSpared};
+use crate::membership::{Electorate, MemberId, NotSpared};
 use crate::name::MemberName;
 use crate::observation::{MemberView, Observation};
 use crate::stage::limits;
@@ -65,14 +65,14 @@ pub enum Reason {
         why: String,
     },
     /// Another member answers under this one's address: its data was copied from there.
-    #[error("{member} answers as {other} (member {id:x}): its data directory is a copy")]
+    #[error("{member} answers as {other} (member {id}): its data directory is a copy")]
     AnotherMember {
         /// The member that was asked.
         member: MemberName,
         /// Who answered.
         other: String,
         /// The ID that it answered with.
-        id: u64,
+        id: MemberId,
     },
     /// Stopping the members would cost the quorum.
     #[error(transparent)]
@@ -193,6 +193,7 @@ impl fmt::Display for Condition {
 mod tests {
     use super::*;
     use crate::flag::FlagSet;
+    use crate::membership::ClusterId;
     use crate::observation::{EtcdProcess, HostView, ListedMember, Listener, Served};
     use crate::observed::Observed;
 
@@ -205,7 +206,7 @@ mod tests {
         let mut seen = Observation::new(jiff::Timestamp::UNIX_EPOCH);
         let listed: Vec<ListedMember> = (1..=3)
             .map(|id| ListedMember {
-                id,
+                id: MemberId::new(id),
                 name: format!("m{id}"),
                 peer_urls: vec![format!("https://10.0.0.{id}:2380")],
                 client_urls: vec![format!("https://10.0.0.{id}:2379")],
@@ -214,9 +215,9 @@ mod tests {
             .collect();
         for id in 1..=3 {
             let view = MemberView {
-                id,
-                cluster: 7,
-                leader: 1,
+                id: MemberId::new(id),
+                cluster: ClusterId::new(7),
+                leader: Some(MemberId::new(1)),
                 version: "3.5.33".to_owned(),
                 term: 2,
                 raft_index: 9,
@@ -276,10 +277,10 @@ mod tests {
         );
         // m1's data directory was copied to m2: it answers, as m1.
         let mut seen = healthy();
-        view(&mut seen, "m2").id = 1;
+        view(&mut seen, "m2").id = MemberId::new(1);
         let other = gate.check(&seen);
         assert!(
-            matches!(other, Err(Reason::AnotherMember { id: 1, .. })),
+            matches!(other, Err(Reason::AnotherMember { id, .. }) if id == MemberId::new(1)),
             "{other:?}"
         );
         let mut seen = healthy();
@@ -301,7 +302,7 @@ mod tests {
         let both = check(without(&["m2", "m3"]), &seen);
         assert!(matches!(both, Err(Reason::QuorumLost(_))), "{both:?}");
         view(&mut seen, "m1").served = Observed::unknown("no answer within 5 s");
-        view(&mut seen, "m1").leader = 0;
+        view(&mut seen, "m1").leader = None;
         assert!(check(without(&["m3"]), &seen).is_err());
     }
 
@@ -311,10 +312,10 @@ mod tests {
         let mut seen = healthy();
         assert_eq!(check(moved(), &seen), Err(Reason::StillLeads(name("m1"))));
         for member in ["m1", "m2"] {
-            view(&mut seen, member).leader = 2;
+            view(&mut seen, member).leader = Some(MemberId::new(2));
         }
         assert_eq!(check(moved(), &seen), Err(Reason::NoLeader));
-        view(&mut seen, "m3").leader = 2;
+        view(&mut seen, "m3").leader = Some(MemberId::new(2));
         assert_eq!(check(moved(), &seen), Ok(()));
     }
 

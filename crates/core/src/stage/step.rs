@@ -1,6 +1,7 @@
 //! The steps that a stage is made of. Data only; the executor turns them into one script run a host.
 
 use crate::certificate::CertRequest;
+use crate::membership::{ClusterId, MemberId};
 use crate::name::{MemberName, UserName};
 use crate::path::{HostPath, Mode, Owner};
 use crate::topology::Member;
@@ -173,9 +174,9 @@ pub struct Noted {
     /// The member.
     pub member: MemberName,
     /// Its ID.
-    pub id: u64,
+    pub id: MemberId,
     /// The cluster's ID.
-    pub cluster: u64,
+    pub cluster: ClusterId,
     /// The version it runs.
     pub version: String,
     /// Its data directory, which is marked.

@@ -1,7 +1,6 @@
 //! How members stand, as a document.
 
-use etcdup_core::hex_id::hex_id;
-use etcdup_core::membership::Electorate;
+use etcdup_core::membership::{ClusterId, Electorate, MemberId};
 use etcdup_core::observation::{MemberView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::topology::Member;
@@ -65,11 +64,11 @@ pub enum MemberHealth {
 #[serde(rename_all = "kebab-case")]
 pub struct MemberAnswer {
     /// Its member ID.
-    pub id: String,
+    pub id: MemberId,
     /// The cluster's ID.
-    pub cluster: String,
+    pub cluster: ClusterId,
     /// The member ID of the leader it follows; none where it follows nobody.
-    pub leader: Option<String>,
+    pub leader: Option<MemberId>,
     /// Whether it is the leader.
     pub leads: bool,
     /// Whether it is a learner.
@@ -154,10 +153,10 @@ impl MemberAnswer {
     fn new(view: &MemberView) -> Self {
         let took = view.served.known().map(|served| served.took);
         Self {
-            id: hex_id(view.id),
-            cluster: hex_id(view.cluster),
-            leader: (view.leader != 0).then(|| hex_id(view.leader)),
-            leads: view.leader == view.id,
+            id: view.id,
+            cluster: view.cluster,
+            leader: view.leader,
+            leads: view.leader == Some(view.id),
             learner: view.learner,
             version: view.version.clone(),
             term: view.term,

@@ -54,7 +54,7 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
         HostStep::Note(noted) => (
             "~",
             format!(
-                "host record: {} is member {:x} of cluster {:x}",
+                "host record: {} is member {} of cluster {}",
                 noted.member, noted.id, noted.cluster
             ),
         ),

@@ -1,6 +1,7 @@
 //! Taking a cluster down: stopped, disabled, its data moved aside, or deleted when that was asked for. What it touches is
 //! proven to be this cluster's first.
 
+use etcdup_core::membership::ClusterId;
 use std::collections::BTreeMap;
 
 use etcdup_core::file::KeyPath;
@@ -12,7 +13,7 @@ use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Content, HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
 
-use crate::identity::{is_ours, read_flags, serving};
+use crate::identity::{bootstrap, is_ours, read_flags};
 use crate::preflight::unseen_hosts;
 use crate::rules::conflict::{other_name, started_by_others, unwanted};
 use crate::target::Target;
@@ -31,7 +32,7 @@ pub(crate) fn next(
     target: &Target,
     seen: &Observation,
     wipe: bool,
-    cluster_id: Option<u64>,
+    cluster_id: Option<ClusterId>,
 ) -> Next {
     let unseen = unseen_hosts(target, seen);
     if !unseen.is_empty() {
@@ -73,10 +74,11 @@ pub(crate) fn next(
 }
 
 /// What is at a member's place and is not known to be this cluster's.
-fn foreign(target: &Target, seen: &Observation, typed: Option<u64>) -> Vec<Finding> {
+fn foreign(target: &Target, seen: &Observation, typed: Option<ClusterId>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let ours =
-        |host: &HostView, cluster: u64| typed == Some(cluster) || is_ours(target, host, cluster);
+    let ours = |host: &HostView, cluster: ClusterId| {
+        typed == Some(cluster) || is_ours(target, host, cluster)
+    };
     for member in &target.topology.members {
         let Some(host) = seen.host(&member.host) else {
             continue;
@@ -87,9 +89,9 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<u64>) -> Vec<Findi
             findings.push(finding);
             continue;
         }
-        let mut refuse = |cluster: u64, what: String| {
+        let mut refuse = |cluster: ClusterId, what: String| {
             let evidence =
-                format!("{what} of cluster {cluster:x}, which is not known to be this one");
+                format!("{what} of cluster {cluster}, which is not known to be this one");
             findings.push(RESET_OF_ANOTHER.error(&member.name, evidence).at(at()));
         };
         // What it answers is surer than what is on the disk, which may have been swapped under it.
@@ -122,7 +124,7 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<u64>) -> Vec<Findi
         }
     }
     // Left running without their quorum they would be nobody's.
-    findings.extend(unwanted(target, serving(seen)));
+    findings.extend(unwanted(target, seen, bootstrap(target, seen)));
     for (host, observed) in &seen.hosts {
         if let Some(Observed::Unknown(unseen)) = observed.known().map(|host| &host.record) {
             let evidence = format!("the host record on {host} cannot be read: {unseen}");
@@ -139,9 +141,9 @@ fn is_proven(
     seen: &Observation,
     member: &Member,
     host: &HostView,
-    typed: Option<u64>,
+    typed: Option<ClusterId>,
 ) -> bool {
-    let ours = |cluster: u64| typed == Some(cluster) || is_ours(target, host, cluster);
+    let ours = |cluster: ClusterId| typed == Some(cluster) || is_ours(target, host, cluster);
     let data = &member.layout.data;
     let process = host.processes.get(&member.name);
     let runs_on = process.and_then(|process| process.flags.get("data-dir"));

@@ -4,17 +4,15 @@ use std::collections::BTreeSet;
 
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::{
-    DataDir, DataIdentity, HostView, MemberView, Observation, RecordedMember,
-};
+use etcdup_core::membership::{ClusterId, ClusterView, MemberId, Standing};
+use etcdup_core::observation::{DataDir, DataIdentity, HostView, MemberView, Observation};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::path::Mode;
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
-use crate::identity::{
-    Bootstrap, bootstrap, data_of, expected_cluster_id, has_started, read_flags, serving,
-};
+use crate::identity::{Bootstrap, bootstrap, data_of, expected_cluster_id, read_flags};
+use crate::places::{places, standing};
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -61,7 +59,7 @@ pub(crate) fn other_name(seen: &Observation, member: &Member, host: &HostView) -
         .find_map(|cluster| {
             let name = host.other_name_of(cluster)?;
             let evidence = format!(
-                "cluster {cluster:x} at {} is `{name}`, by {}/{name}.json",
+                "cluster {cluster} at {} is `{name}`, by {}/{name}.json",
                 member.host, member.layout.state
             );
             let at = KeyPath::root("cluster");
@@ -183,7 +181,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     let bootstrap = bootstrap(target, seen);
     let reference = expected_cluster_id(target, seen);
-    let view = serving(seen);
+    let confirmed = ClusterView::confirmed(seen).is_some();
     for (host, observed) in &seen.hosts {
         let record = observed.known().map(|host| &host.record);
         if let Some(Observed::Unknown(unseen)) = record {
@@ -238,35 +236,42 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             findings.push(finding.at(at()));
             continue;
         }
-        if let Some(evidence) = lost(target, seen, bootstrap, member, host) {
-            findings.push(LOST_DATA.error(&member.name, evidence).at(at()));
-            continue;
-        }
-        let url = target.topology.peer_url(member).to_string();
-        let listed = |view: &MemberView| {
-            let mut listed = view.listed.iter();
-            listed.any(|listed| listed.peer_urls.contains(&url))
+        let evidence = match standing(target, seen, bootstrap, member) {
+            Standing::Lost { why, .. } => LOST_DATA.error(&member.name, why),
+            Standing::New | Standing::Removed { .. } if confirmed => {
+                let url = target.topology.peer_url(member);
+                let evidence = format!("the cluster lists no member with the peer URL {url}");
+                NOT_LISTED.error(&member.name, evidence)
+            }
+            Standing::New
+            | Standing::Removed { .. }
+            | Standing::Bootstrapped(_)
+            | Standing::Added { .. }
+            | Standing::Learner { .. }
+            | Standing::Voter { .. }
+            | Standing::Unmanaged(_)
+            | Standing::Unknown(_) => continue,
         };
-        if view.is_some_and(|view| !listed(view)) {
-            let evidence = format!("the cluster lists no member with the peer URL {url}");
-            findings.push(NOT_LISTED.error(&member.name, evidence).at(at()));
-        }
+        findings.push(evidence.at(at()));
     }
-    findings.extend(unwanted(target, view));
+    findings.extend(unwanted(target, seen, bootstrap));
     findings
 }
 
 /// Members of the cluster that the file does not have.
-pub(crate) fn unwanted(target: &Target, view: Option<&MemberView>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let ours: Vec<String> = target
-        .topology
-        .members
-        .iter()
-        .map(|member| target.topology.peer_url(member).to_string())
-        .collect();
-    for listed in view.into_iter().flat_map(|view| &view.listed) {
-        if !listed.peer_urls.iter().any(|url| ours.contains(url)) {
+pub(crate) fn unwanted(target: &Target, seen: &Observation, bootstrap: Bootstrap) -> Vec<Finding> {
+    let Some(view) = ClusterView::confirmed(seen) else {
+        return Vec::new();
+    };
+    let places = places(target, seen, bootstrap);
+    let unmanaged = places.into_iter().filter_map(|place| {
+        let Standing::Unmanaged(id) = place.standing else {
+            return None;
+        };
+        view.member(id)
+    });
+    unmanaged
+        .map(|listed| {
             let name = if listed.name.is_empty() {
                 "(unstarted)"
             } else {
@@ -274,23 +279,23 @@ pub(crate) fn unwanted(target: &Target, view: Option<&MemberView>) -> Vec<Findin
             };
             let urls = listed.peer_urls.join(", ");
             let evidence = format!(
-                "the cluster lists member {name} (ID {:x}, peer URL {urls}); no member of the file has that URL",
+                "the cluster lists member {name} (ID {}, peer URL {urls}); no member of the file has that URL",
                 listed.id
             );
-            findings.push(UNWANTED.error(name, evidence));
-        }
-    }
-    findings
+            UNWANTED.error(name, evidence)
+        })
+        .collect()
 }
 
 /// Two members that serve, and are not of one cluster any more.
 fn split(seen: &Observation) -> Option<Finding> {
     let ids = |view: &MemberView| {
-        let ids: BTreeSet<u64> = view.listed.iter().map(|listed| listed.id).collect();
+        let ids: BTreeSet<MemberId> = view.listed.iter().map(|listed| listed.id).collect();
         ids
     };
-    let serves = |view: &&MemberView| view.served.known().is_some() && view.leader != 0;
-    let known = serving(seen).filter(serves)?;
+    let serves = |view: &&MemberView| view.served.known().is_some() && view.leader.is_some();
+    let confirmed = ClusterView::confirmed(seen)?;
+    let known = Some(confirmed.told_by()).filter(serves)?;
     let views = seen
         .members
         .iter()
@@ -300,13 +305,18 @@ fn split(seen: &Observation) -> Option<Finding> {
         .filter(|(_, view)| serves(view) && view.leader != known.leader && ids(view) != ids(known));
     let (name, view) = others.next()?;
     let evidence = format!(
-        "{name} follows leader {:x} among {} members; the others follow {:x} among {}",
-        view.leader,
+        "{name} follows leader {} among {} members; the others follow {} among {}",
+        leader_id(view),
         view.listed.len(),
-        known.leader,
+        leader_id(known),
         known.listed.len()
     );
     Some(SPLIT.error(name, evidence))
+}
+
+fn leader_id(view: &MemberView) -> String {
+    let leader = view.leader.map(|id| id.to_string());
+    leader.unwrap_or_else(|| "nobody".to_owned())
 }
 
 /// Every member has data, all of one cluster, and the records know none of it.
@@ -331,7 +341,7 @@ fn restored(target: &Target, seen: &Observation) -> Option<Finding> {
     }
     let found = clusters.first()?;
     let evidence = format!(
-        "all {} members have data of cluster {found:x} that was put there since; the host records know cluster {recorded:x}",
+        "all {} members have data of cluster {found} that was put there since; the host records know cluster {recorded}",
         target.topology.members.len()
     );
     Some(RESTORED.error("cluster", evidence))
@@ -364,20 +374,20 @@ fn foreign(
     seen: &Observation,
     member: &Member,
     found: DataIdentity,
-    reference: Option<u64>,
+    reference: Option<ClusterId>,
 ) -> Option<Finding> {
     let path = &member.layout.data;
     if Some(found.cluster) != reference {
         let evidence = format!(
-            "{path} on {} is member {:x} of cluster {:x}; this cluster is {:x}",
+            "{path} on {} is member {} of cluster {}; this cluster is {}",
             member.host,
             found.member,
             found.cluster,
-            reference.unwrap_or_default()
+            reference.map_or_else(|| "another".to_owned(), |id| id.to_string())
         );
         return Some(OTHER_CLUSTER.error(&member.name, evidence));
     }
-    let is = format!("{path} on {} is member {:x}", member.host, found.member);
+    let is = format!("{path} on {} is member {}", member.host, found.member);
     if let Some(listed) = listed_id(target, seen, member) {
         // The cluster says who the member is: anything else is a copy, or of a former membership.
         if listed == found.member {
@@ -385,10 +395,10 @@ fn foreign(
         }
         let evidence = match owner_of(target, seen, member, found) {
             Some(other) => format!(
-                "{is}, a copy of {other}; {} is member {listed:x}",
+                "{is}, a copy of {other}; {} is member {listed}",
                 member.name
             ),
-            None => format!("{is}; {} is member {listed:x}", member.name),
+            None => format!("{is}; {} is member {listed}", member.name),
         };
         return Some(OTHER_MEMBER.error(&member.name, evidence));
     }
@@ -448,15 +458,14 @@ fn owner_of(
         .filter_map(|host| host.known()?.record());
     let recorded = records.flat_map(|record| &record.members);
     let mut recorded =
-        recorded.filter(|(name, known)| **name != member.name && known.id() == Some(found.member));
+        recorded.filter(|(name, known)| **name != member.name && known.id == found.member);
     recorded.next().map(|(name, _)| name.to_string())
 }
 
 /// The ID that the cluster's own list has for a member.
-fn listed_id(target: &Target, seen: &Observation, member: &Member) -> Option<u64> {
+fn listed_id(target: &Target, seen: &Observation, member: &Member) -> Option<MemberId> {
     let url = target.topology.peer_url(member).to_string();
-    let mut listed = serving(seen)?.listed.iter();
-    Some(listed.find(|listed| listed.peer_urls.contains(&url))?.id)
+    Some(ClusterView::confirmed(seen)?.at(&url)?.id)
 }
 
 /// The ID that a member's data must have, where no member serves: by the host record, or as computed at bootstrap.
@@ -465,84 +474,14 @@ fn expected_id(
     seen: &Observation,
     member: &Member,
     found: DataIdentity,
-) -> Option<u64> {
+) -> Option<MemberId> {
     let topology = &target.topology;
     let record = seen.host(&member.host).and_then(HostView::record);
     let recorded = record
         .and_then(|record| record.members.get(&member.name))
-        .and_then(RecordedMember::id);
+        .map(|recorded| recorded.id);
     let computed = found.cluster == cluster_id(topology);
     recorded.or_else(|| computed.then(|| member_id(topology, member, &topology.token)))
-}
-
-/// Why a member counts as having lost its data.
-fn lost(
-    target: &Target,
-    seen: &Observation,
-    bootstrap: Bootstrap,
-    member: &Member,
-    host: &HostView,
-) -> Option<String> {
-    let path = &member.layout.data;
-    let url = target.topology.peer_url(member).to_string();
-    let view = serving(seen);
-    let listed = view.map(|view| {
-        let mut listed = view.listed.iter();
-        listed.find(|listed| listed.peer_urls.contains(&url))
-    });
-    let replaced = |recorded: &&RecordedMember| {
-        let id = listed.flatten().map(|listed| listed.id);
-        id.is_some() && id != recorded.id()
-    };
-    // Removed and added again since: the record is of a former membership.
-    let recorded = host
-        .record()
-        .and_then(|record| record.members.get(&member.name))
-        .filter(|recorded| !replaced(recorded));
-    if matches!(host.data.get(path), Some(DataDir::Member(_))) {
-        // The kubelet and systemd restart etcd on an emptied directory within seconds, so that it looks like data again.
-        let recorded = recorded?;
-        let mark = host.marks.get(path);
-        // Mark and record are not written in one step. A member that serves under its recorded ID on marked data is not lost.
-        let healthy = seen
-            .member(&member.name)
-            .is_some_and(|view| view.served.known().is_some() && Some(view.id) == recorded.id());
-        return (mark != Some(&recorded.mark) && !(healthy && mark.is_some())).then(|| {
-            format!(
-                "{path} on {} is not the directory that member {} ran on: it was emptied and filled again",
-                member.host, recorded.id
-            )
-        });
-    }
-    // Removed from the list since: what is left to do is to add it, and that it is not listed has its own finding.
-    let removed = |recorded: &&RecordedMember| {
-        view.is_some_and(|view| {
-            view.listed
-                .iter()
-                .all(|listed| Some(listed.id) != recorded.id())
-        })
-    };
-    if let Some(recorded) = recorded.filter(|recorded| !removed(recorded)) {
-        return Some(format!(
-            "member {} was healthy on this host, and {path} on {} is empty or missing",
-            recorded.id, member.host
-        ));
-    }
-    if let Some(listed) = listed {
-        let listed = listed?;
-        return has_started(seen, listed).then(|| {
-            format!(
-                "member {:x} has started before, and {path} on {} is empty or missing",
-                listed.id, member.host
-            )
-        });
-    }
-    (bootstrap == Bootstrap::Complete).then(|| {
-        format!(
-            "the cluster was bootstrapped before, and {path} on {} is empty or missing",
-            member.host
-        )
-    })
 }
 
 /// A unit or manifest in our place that is for other data, and a process that none of ours started.

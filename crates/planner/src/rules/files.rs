@@ -9,7 +9,6 @@ use etcdup_core::stage::{Artifact, Content, Gate, HostStep, Impact, Rule, Stage,
 use crate::assess::{Assessment, Cost, Difference};
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::record;
-use crate::rules::restart::is_learner;
 use crate::rules::spare::can_be_spared;
 use crate::rules::trust::is_cut_off;
 use crate::target::Target;
@@ -111,7 +110,7 @@ pub(crate) fn renew(context: &PlanContext<'_>) -> Decision {
     let healthy = context
         .members
         .iter()
-        .filter(|other| (!more || other.serves) && !is_learner(context, other));
+        .filter(|other| (!more || other.serves) && !other.standing.is_learner());
     Decision::Run(Stage {
         key: StageKey::new(Rule::Renew, Some(name)),
         title: format!("replace the certificates of {name} without a restart"),

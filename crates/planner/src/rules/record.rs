@@ -19,9 +19,9 @@ pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option
     let view = context.seen.member(name).filter(|_| member.serves)?;
     let known = record.members.get(name);
     let mark = member.host.marks.get(&member.member.layout.data);
-    let same = record.cluster_id() == Some(view.cluster)
+    let same = record.cluster == Some(view.cluster)
         && known.is_some_and(|known| {
-            known.id() == Some(view.id)
+            known.id == view.id
                 && known.version == view.version
                 && mark.is_none_or(|mark| *mark == known.mark)
         });

@@ -3,7 +3,7 @@
 use etcdup_core::stage::{Condition, Gate, HostStep, limits};
 
 use crate::assess::Assessment;
-use crate::identity::{Start, serving};
+use crate::identity::Start;
 use crate::plan_context::PlanContext;
 use crate::target::Target;
 
@@ -19,20 +19,9 @@ pub(crate) fn all_seen(context: &PlanContext<'_>) -> Vec<Gate> {
     };
     // Those that wait for others to serve first are not waited for in turn.
     let runs = |member: &&Assessment<'_>| {
-        (member.process.is_some() || member.starts != Start::Later) && !is_learner(context, member)
+        (member.process.is_some() || member.starts != Start::Later) && !member.standing.is_learner()
     };
     context.members.iter().filter(runs).map(serves).collect()
-}
-
-pub(crate) fn is_learner(context: &PlanContext<'_>, member: &Assessment<'_>) -> bool {
-    let view = context.seen.member(&member.member.name);
-    let url = context.target.topology.peer_url(member.member).to_string();
-    // One that was just added does not answer yet; the others know what it is.
-    let listed = serving(context.seen)
-        .into_iter()
-        .flat_map(|view| &view.listed)
-        .any(|listed| listed.learner && listed.peer_urls.contains(&url));
-    listed || view.is_some_and(|view| view.learner)
 }
 
 /// The gates after a restart: of a pod first of all that it is the new one.

@@ -10,7 +10,7 @@ use crate::assess::Assessment;
 use crate::identity::{Bootstrap, Start};
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
-use crate::rules::restart::{all_seen, is_learner, restart_steps};
+use crate::rules::restart::{all_seen, restart_steps};
 
 /// Starts every member that does not run, all at once and without waiting on one another: etcd is ready only after it
 /// has joined a quorum, so starting one after the other dead-locks (etcd issue 13526).
@@ -166,7 +166,7 @@ pub(crate) fn start_undisputed(context: &PlanContext<'_>, disputed: &BTreeSet<St
         preconditions: Vec::new(),
         postconditions: members
             .iter()
-            .filter(|member| !is_learner(context, member))
+            .filter(|member| !member.standing.is_learner())
             .map(|member| Gate::serves(&member.member.name))
             .collect(),
         work: Work::Hosts(tasks),

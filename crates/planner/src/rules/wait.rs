@@ -6,7 +6,7 @@ use etcdup_core::stage::{Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
 use crate::plan_context::{Decision, PlanContext};
-use crate::rules::restart::{all_seen, is_learner};
+use crate::rules::restart::all_seen;
 
 /// Waits for members that run as they should and do not serve yet: an election, or a snapshot on its way.
 pub(crate) fn wait(context: &PlanContext<'_>) -> Decision {
@@ -15,7 +15,7 @@ pub(crate) fn wait(context: &PlanContext<'_>) -> Decision {
         .iter()
         .filter(|member| !member.serves && member.process.is_some())
         // A learner answers no read that a quorum confirms, however long it is waited for.
-        .filter(|member| !is_learner(context, member))
+        .filter(|member| !member.standing.is_learner())
         .collect();
     if waiting.is_empty() {
         return Decision::Continue;

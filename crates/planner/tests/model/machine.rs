@@ -1,5 +1,6 @@
 //! A machine: its files, its units, its data directory, the process that runs.
 
+use etcdup_core::membership::{ClusterId, MemberId};
 use std::collections::BTreeMap;
 
 use etcdup_core::certificate::CertFacts;
@@ -45,8 +46,8 @@ pub(super) struct Process {
 /// What is in a data directory.
 #[derive(Clone)]
 pub(crate) struct Data {
-    pub(crate) cluster: u64,
-    pub(crate) id: u64,
+    pub(crate) cluster: ClusterId,
+    pub(crate) id: MemberId,
     /// How many entries of the one log it has.
     pub(super) log: usize,
     pub(super) mark: Option<String>,
@@ -58,8 +59,8 @@ pub(super) fn first_eight(bytes: &[u8]) -> u64 {
 }
 
 /// etcd's `membership.NewMember`: peer URLs in order, then the token.
-pub(super) fn id_of(url: &str, token: &str) -> u64 {
-    first_eight(&Sha1::digest(format!("{url}{token}")))
+pub(super) fn id_of(url: &str, token: &str) -> MemberId {
+    MemberId::new(first_eight(&Sha1::digest(format!("{url}{token}"))))
 }
 
 /// The flags on the command line of a start file, whatever kind of file it is.
@@ -90,10 +91,10 @@ pub(super) fn bootstrap(cluster: &str, own: &str, token: &str) -> Data {
     list.sort_by_key(|listed| listed.id);
     let ids: Vec<u8> = list
         .iter()
-        .flat_map(|listed| listed.id.to_be_bytes())
+        .flat_map(|listed| listed.id.get().to_be_bytes())
         .collect();
     Data {
-        cluster: first_eight(&Sha1::digest(ids)),
+        cluster: ClusterId::new(first_eight(&Sha1::digest(ids))),
         id: id_of(own, token),
         log: 0,
         mark: None,

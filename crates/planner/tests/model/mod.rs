@@ -11,6 +11,7 @@
 mod machine;
 mod steps;
 
+use etcdup_core::membership::{ClusterId, MemberId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ pub(crate) struct Model {
     pub(super) base: Observation,
     pub(super) has_ca: bool,
     /// How many writes were acknowledged, by cluster.
-    pub(super) acknowledged: BTreeMap<u64, usize>,
-    pub(super) leader: Option<u64>,
+    pub(super) acknowledged: BTreeMap<ClusterId, usize>,
+    pub(super) leader: Option<MemberId>,
     pub(super) issued: usize,
     /// What must never happen and did.
     pub(crate) lost: Vec<String>,
@@ -176,7 +177,7 @@ impl Model {
         Observed::Known(MemberView {
             id: data.id,
             cluster: data.cluster,
-            leader: self.leader.filter(|_| serves).unwrap_or(0),
+            leader: self.leader.filter(|_| serves),
             version: "3.5.33".into(),
             term: 2,
             raft_index: data.log as u64,
@@ -192,7 +193,7 @@ impl Model {
     }
 
     /// The machines whose etcd runs on data of this cluster.
-    fn running(&self, cluster: u64) -> Vec<usize> {
+    fn running(&self, cluster: ClusterId) -> Vec<usize> {
         let runs = |index: &usize| {
             let machine = &self.machines[*index];
             let data = machine.data.as_ref();
@@ -204,12 +205,12 @@ impl Model {
     }
 
     /// Whether a majority of the cluster's own list runs.
-    fn quorum(&self, cluster: u64) -> bool {
+    fn quorum(&self, cluster: ClusterId) -> bool {
         let running = self.running(cluster);
         let datas = running
             .iter()
             .filter_map(|index| self.machines[*index].data.as_ref());
-        let ids: BTreeSet<u64> = datas.clone().map(|data| data.id).collect();
+        let ids: BTreeSet<MemberId> = datas.clone().map(|data| data.id).collect();
         let Some(newest) = datas.max_by_key(|data| data.log) else {
             return false;
         };
@@ -231,8 +232,9 @@ impl Model {
                 .machines
                 .iter()
                 .filter_map(|machine| machine.data.as_ref());
-            let clusters: BTreeSet<u64> = datas.map(|data| data.cluster).collect();
-            let serving: Vec<u64> = clusters.into_iter().filter(|id| self.quorum(*id)).collect();
+            let clusters: BTreeSet<ClusterId> = datas.map(|data| data.cluster).collect();
+            let serving: Vec<ClusterId> =
+                clusters.into_iter().filter(|id| self.quorum(*id)).collect();
             if serving.len() > 1 {
                 self.lost.push("two clusters serve side by side".into());
             }
@@ -322,13 +324,13 @@ impl Model {
     }
 
     /// An election that goes as badly as raft allows, then a write.
-    fn serve(&mut self, cluster: u64) {
+    fn serve(&mut self, cluster: ClusterId) {
         let running = self.running(cluster);
         let mut ids = BTreeSet::new();
         for index in &running {
             let data = self.machines[*index].data.as_ref().unwrap();
             if !ids.insert(data.id) {
-                self.lost.push(format!("two members vote as {:x}", data.id));
+                self.lost.push(format!("two members vote as {}", data.id));
             }
         }
         let log = |index: &usize| self.machines[*index].data.as_ref().unwrap().log;

@@ -129,9 +129,9 @@ impl Model {
                     data.mark = Some(mark.clone());
                 }
                 let record = machine.record.get_or_insert_default();
-                record.cluster = Some(format!("{:x}", noted.cluster));
+                record.cluster = Some(noted.cluster);
                 let member = RecordedMember {
-                    id: format!("{:x}", noted.id),
+                    id: noted.id,
                     mark,
                     version: noted.version.clone(),
                 };

@@ -1,5 +1,6 @@
 //! Whether members agree with each other, and have room.
 
+use etcdup_core::membership::MemberId;
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
@@ -77,7 +78,7 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
 
 pub(super) fn peers(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let answers = |id: u64| evidence.answered().any(|(_, member)| member.view.id == id);
+    let answers = |id: MemberId| evidence.answered().any(|(_, member)| member.view.id == id);
     let mut pairs = 0;
     for (name, member) in evidence.answered() {
         let others = member

@@ -1,5 +1,6 @@
 //! What the checks look at.
 
+use etcdup_core::membership::MemberId;
 use std::collections::BTreeMap;
 
 use etcdup_core::name::MemberName;
@@ -28,17 +29,17 @@ impl<'a> Evidence<'a> {
         });
         match named {
             Some(member) => member.name.to_string(),
-            None if listed.name.is_empty() => format!("{:x}", listed.id),
+            None if listed.name.is_empty() => format!("{}", listed.id),
             None => listed.name.clone(),
         }
     }
 
     /// What the file calls the member of an ID.
-    pub(crate) fn name_of_id(&self, id: u64) -> String {
+    pub(crate) fn name_of_id(&self, id: MemberId) -> String {
         let listed = self
             .answered()
             .find_map(|(_, member)| member.view.listed.iter().find(|listed| listed.id == id));
-        listed.map_or_else(|| format!("{id:x}"), |listed| self.name_of(listed))
+        listed.map_or_else(|| format!("{id}"), |listed| self.name_of(listed))
     }
 
     /// The members that answered.

@@ -1,5 +1,6 @@
 //! Leader, health and lag.
 
+use etcdup_core::membership::MemberId;
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
@@ -38,19 +39,19 @@ pub(super) const LEARNERS: Check = Check {
 const MOST_LAG: u64 = 1000;
 
 pub(super) fn leader(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let leaders: BTreeSet<u64> = evidence
+    let leaders: BTreeSet<Option<MemberId>> = evidence
         .answered()
         .map(|(_, member)| member.view.leader)
         .collect();
     match leaders.iter().copied().collect::<Vec<_>>()[..] {
         [] => vec![check.error("cluster", "no member answers")],
-        [0] => vec![check.error("cluster", "no member knows a leader")],
-        [leader] => {
+        [None] => vec![check.error("cluster", "no member knows a leader")],
+        [Some(leader)] => {
             let name = evidence
                 .answered()
                 .find(|(_, member)| member.view.id == leader)
                 .map(|(name, _)| name.to_string());
-            let name = name.unwrap_or_else(|| format!("{leader:x}"));
+            let name = name.unwrap_or_else(|| leader.to_string());
             let terms: BTreeSet<u64> = evidence
                 .answered()
                 .map(|(_, member)| member.view.term)
@@ -67,7 +68,10 @@ pub(super) fn leader(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         _ => {
             let views = evidence
                 .answered()
-                .map(|(name, member)| format!("{name} follows {:x}", member.view.leader))
+                .map(|(name, member)| match member.view.leader {
+                    Some(leader) => format!("{name} follows {leader}"),
+                    None => format!("{name} follows nobody"),
+                })
                 .collect::<Vec<_>>();
             vec![check.error("cluster", views.join(", "))]
         }

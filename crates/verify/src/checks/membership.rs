@@ -1,5 +1,6 @@
 //! Whether the cluster's members are those of the file.
 
+use etcdup_core::membership::MemberId;
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
@@ -63,7 +64,7 @@ pub(super) fn members(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn started(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let waiting: BTreeSet<(u64, String)> = evidence
+    let waiting: BTreeSet<(MemberId, String)> = evidence
         .answered()
         .flat_map(|(_, member)| &member.view.listed)
         .filter(|listed| !listed.started())
@@ -73,12 +74,7 @@ pub(super) fn started(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         .collect();
     let mut findings: Vec<Finding> = waiting
         .into_iter()
-        .map(|(id, urls)| {
-            check.error(
-                format!("{id:x}"),
-                format!("the member at {urls} has never started"),
-            )
-        })
+        .map(|(id, urls)| check.error(id, format!("the member at {urls} has never started")))
         .collect();
     if findings.is_empty() {
         findings.push(check.pass("cluster", "all have started"));
