@@ -382,7 +382,7 @@ impl Run<'_> {
                 .to_string(),
         });
         if stage.key.rule == Rule::Bootstrap {
-            record.begun = Some(self.planner.target().generation());
+            record.begun = Some(self.planner.target().leg().generation);
         }
         let steps = match &stage.work {
             Work::Hosts(tasks) => tasks.get(host).map_or(&[][..], Vec::as_slice),

@@ -53,7 +53,7 @@ impl Session {
         (seen.authority, seen.clients, seen.sources) = here.await;
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
-        let planner = planner.with_generation(&seen, template.as_ref())?;
+        let planner = planner.next_leg(&seen, template.as_ref())?;
         self.ask_members(planner.topology(), &mut seen).await;
         self.catch_up(&planner, &mut seen).await;
         self.probe_peer_ports(&planner, &mut seen).await;

@@ -22,6 +22,7 @@ mod assess;
 mod forecast;
 mod generation;
 mod identity;
+mod leg;
 mod lists;
 mod places;
 mod plan_context;

@@ -5,7 +5,7 @@ use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
 use etcdup_core::membership::Place;
 use etcdup_core::observation::{Observation, Query};
-use etcdup_core::stage::{Goal, LegTag, Next, Stage};
+use etcdup_core::stage::{Goal, Next, Stage};
 use etcdup_core::topology::{Member, Topology};
 use etcdup_render::{RenderError, UnitTemplate};
 
@@ -57,17 +57,17 @@ impl Planner {
         Ok(Self { target, goal })
     }
 
-    /// The same for the cluster's own generation: after a reset the default token is `-g1`, `-g2` and so on, so that a
-    /// member of the old cluster that comes back by accident is refused by the new one.
+    /// The same for the first leg that is not reached yet: after a reset, say, the default token is `-g1`, `-g2` and so on,
+    /// so that a member of the old cluster that comes back by accident is refused by the new one.
     ///
     /// # Errors
     /// As [`Planner::new`].
-    pub fn with_generation(
+    pub fn next_leg(
         self,
         seen: &Observation,
         unit_template: Option<&UnitTemplate>,
     ) -> Result<Self, RenderError> {
-        let target = self.target.with_generation(seen, unit_template)?;
+        let target = self.target.next_leg(seen, unit_template)?;
         Ok(Self { target, ..self })
     }
 
@@ -116,9 +116,7 @@ impl Planner {
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
         };
         if let Next::Stage(stage) = &mut next {
-            stage.key.leg = LegTag {
-                generation: self.target.generation(),
-            };
+            stage.key.leg = self.target.leg();
         }
         next
     }

@@ -8,15 +8,17 @@ use etcdup_core::flag::FlagSet;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::path::HostPath;
-use etcdup_core::stage::{Artifact, Content};
+use etcdup_core::stage::{Artifact, Content, LegTag};
 use etcdup_core::topology::{ClusterState, Member, Topology};
 use etcdup_render::{RenderError, Renderer, UnitTemplate};
+
+use crate::leg::{Leg, leg};
 
 /// A topology with the files that follow from it for every member.
 pub struct Target {
     /// What should be.
     pub topology: Topology,
-    generation: u64,
+    leg: LegTag,
     wanted: BTreeMap<MemberName, DesiredFiles>,
 }
 
@@ -77,34 +79,28 @@ impl Target {
         }
         Ok(Self {
             topology,
-            generation: 0,
+            leg: LegTag::default(),
             wanted,
         })
     }
 
-    /// The same for the cluster's own generation: after a reset the default token is `-g1`, `-g2` and so on, so that a
-    /// member of the old cluster that comes back by accident is refused by the new one.
+    /// The first leg on the way to this topology that is not reached yet.
     ///
     /// # Errors
     /// As [`Target::new`].
-    pub fn with_generation(
+    pub(crate) fn next_leg(
         self,
         seen: &Observation,
         unit_template: Option<&UnitTemplate>,
     ) -> Result<Self, RenderError> {
-        let (generation, token) = crate::generation::generation(&self.topology, seen);
-        if token == self.topology.token {
-            return Ok(Self { generation, ..self });
-        }
-        let topology = Topology {
-            token,
-            ..self.topology
+        let Leg { topology, tag } = leg(&self.topology, seen);
+        let same = topology == self.topology;
+        let target = if same {
+            self
+        } else {
+            Self::new(topology, unit_template)?
         };
-        let target = Self::new(topology, unit_template)?;
-        Ok(Self {
-            generation,
-            ..target
-        })
+        Ok(Self { leg: tag, ..target })
     }
 
     /// What should be on this member's host.
@@ -113,10 +109,10 @@ impl Target {
         &self.wanted[&member.name]
     }
 
-    /// The generation of the token: host records note it when a bootstrap starts.
+    /// Which leg this is: host records note its generation when a bootstrap starts.
     #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
+    pub fn leg(&self) -> LegTag {
+        self.leg
     }
 
     /// The artifact that is a member's CA certificate.

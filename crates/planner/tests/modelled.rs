@@ -61,8 +61,8 @@ fn told(seen: &Observation) -> BTreeMap<String, String> {
             let ids = record
                 .members
                 .iter()
-                .map(|(name, member)| (name.to_string(), member.id.clone()));
-            (record.cluster.clone(), ids.collect::<Vec<_>>())
+                .map(|(name, member)| (name.to_string(), member.id));
+            (record.cluster, ids.collect::<Vec<_>>())
         });
         told.insert(
             format!("{id} record"),

@@ -45,7 +45,7 @@ impl Model {
         // The record is the first file of a stage that is put in its place.
         let record = self.machines[index].record.get_or_insert_default();
         if rule == Rule::Bootstrap {
-            record.begun = Some(planner.target().generation());
+            record.begun = Some(planner.target().leg().generation);
         }
         for step in steps {
             self.step(index, step);
