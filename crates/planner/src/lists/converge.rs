@@ -92,6 +92,14 @@ pub const CONVERGE: &[RuleRow] = &[
         decide: install::install,
     },
     RuleRow {
+        id: "refresh-files",
+        about: "write files that need no restart",
+        why: "Comes before any wait: a missing file may be why a member is unhealthy. etcd reads these files \
+              again by itself.",
+        makes: &[Rule::RefreshFiles],
+        decide: files::refresh_files,
+    },
+    RuleRow {
         id: "start",
         about: "start members that do not run, and restart those that only a restart can help",
         why: "All members that do not run start together: etcd is ready only once it has joined a quorum. \
@@ -99,14 +107,6 @@ pub const CONVERGE: &[RuleRow] = &[
               others provably have no quorum.",
         makes: &[Rule::Bootstrap, Rule::FinishBootstrap, Rule::Start],
         decide: start::start,
-    },
-    RuleRow {
-        id: "refresh-files",
-        about: "write files that need no restart",
-        why: "Comes before any wait: a missing file may be why a member is unhealthy. etcd reads these files \
-              again by itself.",
-        makes: &[Rule::RefreshFiles],
-        decide: files::refresh_files,
     },
     RuleRow {
         id: "renew",

@@ -13,7 +13,7 @@ use crate::rules::spare::can_be_spared;
 use crate::rules::trust::is_cut_off;
 use crate::target::Target;
 
-/// Refreshes, on every host at once, what needs no restart: before any member is waited for, since a missing file may be
+/// Refreshes, for running members on every host at once, what needs no restart: before any member is waited for, since a missing file may be
 /// why it is unhealthy. Certificates of members that run are left to [`renew`].
 pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
     // While members are rolled one by one, records are written once at the end instead of after each.
@@ -23,8 +23,13 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
     let later = context.members.iter().any(rolls);
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
-    for member in &context.members {
-        let leave_out = |artifact: &Artifact| member.process.is_some() && is_identity(artifact);
+    // What a member that does not run needs is installed; a static pod's manifest among it would start the pod.
+    let running = context
+        .members
+        .iter()
+        .filter(|member| member.process.is_some());
+    for member in running {
+        let leave_out = |artifact: &Artifact| is_identity(artifact);
         let note = record::step(context, member).filter(|_| !later);
         let steps = quiet_steps(context.target, member, |artifact| !leave_out(artifact));
         if steps.is_empty() && note.is_none() {
