@@ -15,19 +15,19 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use crate::alive::Alive;
-use crate::approved::Approved;
-use crate::cfssl;
 use crate::documents::PlanDocument;
 use crate::error::DeployError;
 use crate::events::Events;
 use crate::operation::{Operation, Running};
 use crate::plan::{Plan, Report};
 use crate::process::Process;
+use crate::run::approved::Approved;
 use crate::session::Session;
 use crate::settings::Cancel;
 use crate::store::Journal;
 use crate::tasks::blocking;
 use crate::vault::Vault;
+use crate::vault::cfssl;
 
 /// A topology with the engine that reaches its hosts. Clones are handles of the same cluster; making one does no I/O.
 #[derive(Clone)]

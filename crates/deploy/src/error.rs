@@ -10,7 +10,7 @@ use etcdup_core::topology::ResolveError;
 use etcdup_planner::Forecast;
 use etcdup_render::RenderError;
 
-use crate::release::ReleaseError;
+use crate::binaries::release::ReleaseError;
 use crate::store::StoreError;
 use crate::vault::VaultError;
 
@@ -175,7 +175,7 @@ pub const ERRORS: &[Check] = &[
     STORE,
     BUSY,
     STOPPED,
-    crate::cfssl::CFSSL,
+    crate::vault::cfssl::CFSSL,
 ];
 
 const FILE: Check = Check {

@@ -12,8 +12,8 @@ use etcdup_core::topology::{Member, Topology};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::binaries::release;
 use crate::error::DeployError;
-use crate::release;
 use crate::session::Session;
 
 /// How long a direct connection may take before the port counts as closed to this machine.

@@ -24,27 +24,21 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod alive;
-mod approved;
+mod binaries;
 mod catalogue;
-mod cfssl;
 mod cluster;
-mod dns;
 mod documents;
 mod engine;
 mod error;
 mod events;
-mod execute;
-mod files;
 mod forward;
 mod lease;
 mod links;
 mod logs;
-mod members;
 mod observe;
 mod operation;
 mod plan;
 mod process;
-mod release;
 mod run;
 mod scripts;
 mod session;
@@ -52,7 +46,6 @@ mod settings;
 mod store;
 mod stream;
 mod tasks;
-mod vagrant;
 mod vault;
 
 pub use catalogue::{Page, explain, nearest_page, pages};

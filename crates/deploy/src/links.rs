@@ -16,9 +16,11 @@ use etcdup_transport::{
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::links::vagrant::Machine;
 use crate::settings::Settings;
 use crate::tasks::run_all;
-use crate::vagrant::{self, Machine};
+
+mod vagrant;
 
 /// How a host is reached, or why it is not.
 pub(crate) type Links = BTreeMap<HostId, Observed<Arc<dyn Transport>>>;

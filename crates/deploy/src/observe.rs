@@ -23,12 +23,14 @@ use etcdup_render::UnitTemplate;
 use etcdup_transport::{DialError, Output, Transport};
 use jiff::Timestamp;
 
-use crate::dns;
 use crate::error::DeployError;
 use crate::links::cause;
 use crate::scripts::OBSERVE;
 use crate::session::Session;
 use crate::tasks::{blocking, run_all};
+
+mod members;
+mod srv;
 
 impl Session {
     /// Looks at everything: the authority, all hosts at once, then the members that run, and the way between hosts
@@ -256,7 +258,7 @@ impl Session {
             for service in [&services.own, &services.other] {
                 let (link, resolvers) = (Arc::clone(&link), view.facts.resolvers.clone());
                 let (host, asked) = (member.host.clone(), service.clone());
-                let records = async move { dns::srv(link.as_ref(), &resolvers, &asked).await };
+                let records = async move { srv::srv(link.as_ref(), &resolvers, &asked).await };
                 work.push(((host, service.clone()), records));
             }
         }

@@ -13,14 +13,17 @@ use etcdup_core::stage::{Goal, HostStep, Next, Stage, Work};
 use etcdup_planner::{Ending, Planner};
 use etcdup_verify::{Evidence, evaluate, gather};
 
-use crate::approved::Approved;
+use crate::binaries::release;
 use crate::error::{DeployError, chain};
-use crate::execute::{Run, permit};
 use crate::lease::Leases;
 use crate::plan::{Plan, Report};
-use crate::release;
+use crate::run::approved::Approved;
+use crate::run::stage::{Run, permit};
 use crate::session::Session;
+
+pub(crate) mod approved;
 mod gates;
+pub(crate) mod stage;
 
 impl Session {
     /// Looks, and says what is to come. Changes nothing and takes no lease.

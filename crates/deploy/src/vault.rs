@@ -14,9 +14,11 @@ use etcdup_core::topology::Topology;
 use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect};
 use jiff::Timestamp;
 
-use crate::files::{write, write_new};
+use crate::vault::files::{write, write_new};
 
+pub(crate) mod cfssl;
 mod error;
+mod files;
 mod sources;
 
 pub use error::VaultError;

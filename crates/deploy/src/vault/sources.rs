@@ -11,7 +11,7 @@ use etcdup_core::secret::Secret;
 use etcdup_core::topology::Topology;
 use etcdup_pki::{damage, inspect, public_key_digest};
 
-use crate::release::{etcd_version, programs};
+use crate::binaries::release::{etcd_version, programs};
 
 /// Files here that the topology names: provided certificates, and a directory's or archive's binaries.
 #[must_use]

@@ -28,10 +28,10 @@ use etcdup_transport::{Metered, Transport};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use crate::binaries::release::{self, Binary, Ready};
 use crate::error::{DeployError, HostFailure};
 use crate::lease::Leases;
 use crate::observe::{inspect, provided, state_of};
-use crate::release::{self, Binary, Ready};
 use crate::scripts::STAGE;
 use crate::session::Session;
 use crate::stream::stream;
