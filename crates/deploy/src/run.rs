@@ -18,12 +18,18 @@ use crate::error::{DeployError, chain};
 use crate::lease::Leases;
 use crate::plan::{Plan, Report};
 use crate::run::approved::Approved;
-use crate::run::stage::{Run, permit};
 use crate::session::Session;
+use context::Run;
+use permit::permit;
 
 pub(crate) mod approved;
+mod context;
 mod gates;
-pub(crate) mod stage;
+mod pack;
+mod permit;
+mod record;
+mod send;
+mod stage;
 
 impl Session {
     /// Looks, and says what is to come. Changes nothing and takes no lease.

@@ -1,0 +1,24 @@
+//! What a run holds while it carries out stages.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use etcdup_core::operation::Verb;
+use etcdup_pki::Issued;
+use etcdup_planner::Planner;
+
+use crate::binaries::release::Binary;
+use crate::lease::Leases;
+use crate::session::Session;
+
+/// What a run holds while it carries out stages.
+pub(crate) struct Run<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) planner: &'a Planner,
+    pub(crate) leases: &'a Leases,
+    pub(crate) binaries: &'a BTreeMap<String, Binary>,
+    pub(crate) verb: Verb,
+    /// Pairs that were issued in this stage, so that certificate and key of one place belong together. They live on their hosts
+    /// alone once it is done.
+    pub(crate) pairs: Mutex<BTreeMap<String, Issued>>,
+}
