@@ -162,10 +162,7 @@ impl Planner {
                 continue;
             };
             for difference in assessment.differences() {
-                findings.push(check.warning(
-                    &member.name,
-                    format!("{} {}", difference.what, difference.why),
-                ));
+                findings.push(check.warning(&member.name, difference.to_string()));
             }
         }
         // A member that came up on an emptied directory serves, and has forgotten what it voted for.

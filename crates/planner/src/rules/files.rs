@@ -43,12 +43,7 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
         let quiet = member.differences().filter(|difference| {
             difference.cost == Cost::NoRestart && !left_out.contains(difference)
         });
-        why.extend(quiet.map(|difference| {
-            format!(
-                "{}: {} {}",
-                member.member.name, difference.what, difference.why
-            )
-        }));
+        why.extend(quiet.map(|difference| format!("{}: {difference}", member.member.name)));
         if note.is_some() {
             why.push(record::reason(context, member));
         }
@@ -106,7 +101,7 @@ pub(crate) fn renew(context: &PlanContext<'_>) -> Decision {
     let name = &member.member.name;
     let why = files
         .iter()
-        .map(|(_, difference)| format!("{name}: {} {}", difference.what, difference.why));
+        .map(|(_, difference)| format!("{name}: {difference}"));
     let steps = files
         .iter()
         .map(|(artifact, _)| HostStep::File((*artifact).clone()));
@@ -156,7 +151,7 @@ fn quiet_steps(
             && layout
                 .links
                 .as_ref()
-                .is_some_and(|links| difference.what.starts_with(&format!("{links}/")))
+                .is_some_and(|links| difference.is_link(links))
     });
     if let Some(links) = layout
         .links
@@ -172,11 +167,7 @@ fn quiet_steps(
         if unit_changed {
             steps.push(HostStep::Reload);
         }
-        if member
-            .running
-            .iter()
-            .any(|difference| difference.what == member.member.layout.unit)
-        {
+        if member.running.iter().any(Difference::is_not_enabled) {
             steps.push(HostStep::Enable(member.member.layout.unit.clone()));
         }
     }

@@ -10,7 +10,7 @@ use etcdup_core::stage::{
 };
 use etcdup_core::topology::Member;
 
-use crate::assess::Assessment;
+use crate::assess::{Assessment, Difference};
 use crate::identity::Bootstrap;
 use crate::plan_context::{Decision, PlanContext};
 use crate::target::Target;
@@ -56,15 +56,9 @@ fn reason(member: &Assessment<'_>) -> String {
     let count = member.differences().count();
     match member.differences().next() {
         Some(first) if count == 1 => {
-            format!("{}: {} {}", member.member.name, first.what, first.why)
+            format!("{}: {first}", member.member.name)
         }
-        Some(first) => format!(
-            "{}: {} {}, and {} more",
-            member.member.name,
-            first.what,
-            first.why,
-            count - 1
-        ),
+        Some(first) => format!("{}: {first}, and {} more", member.member.name, count - 1),
         None => format!("{}: is not installed", member.member.name),
     }
 }
@@ -80,10 +74,7 @@ fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
         .filter(|(artifact, _)| artifact.path != *manifest)
         .map(|(artifact, _)| HostStep::File((*artifact).clone()))
         .collect();
-    let enable = member
-        .running
-        .iter()
-        .any(|difference| difference.what == member.member.layout.unit);
+    let enable = member.running.iter().any(Difference::is_not_enabled);
     let mut frame = frame(target, member);
     if steps.is_empty() && files.is_empty() && frame.is_empty() && !enable {
         return Vec::new();

@@ -57,11 +57,8 @@ pub(crate) fn authority(context: &PlanContext<'_>) -> Decision {
                 .find(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
             match needed {
                 None => Decision::Continue,
-                Some((artifact, difference)) => {
-                    let evidence = format!(
-                        "{} {}; the key of `{}` is not here",
-                        artifact.path, difference.why, facts.name
-                    );
+                Some((_, difference)) => {
+                    let evidence = format!("{difference}; the key of `{}` is not here", facts.name);
                     Decision::Block(vec![
                         AUTHORITY_WITHOUT_KEY.error("authority", evidence).at(at()),
                     ])

@@ -55,8 +55,7 @@ pub(crate) fn waiting(context: &PlanContext<'_>) -> Vec<Finding> {
             let name = &member.member.name;
             let reason = member.restart_reasons().next()?;
             let evidence = format!(
-                "{name} must restart ({} {}), and the other healthy members are no quorum without it",
-                reason.what, reason.why
+                "{name} must restart ({reason}), and the other healthy members are no quorum without it"
             );
             Some(RESTART_WAITS.error(name, evidence))
         })
@@ -147,7 +146,7 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
         title: format!("restart {name}"),
         why: member
             .restart_reasons()
-            .map(|difference| format!("{name}: {} {}", difference.what, difference.why))
+            .map(|difference| format!("{name}: {difference}"))
             .collect(),
         impact: if outage {
             Impact::Outage(format!("no quorum while {name} restarts"))

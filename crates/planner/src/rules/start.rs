@@ -100,7 +100,7 @@ fn stuck<'w, 'a>(member: &'w Assessment<'a>) -> Option<(&'w Assessment<'a>, Stri
         return None;
     }
     let wrong = member.restart_reasons().next()?;
-    let reason = format!("is unhealthy, and {} {}", wrong.what, wrong.why);
+    let reason = format!("is unhealthy, and {wrong}");
     Some((member, reason))
 }
 

@@ -1,0 +1,185 @@
+//! Certificates, keys and further files, compared by what they say and not only by their bytes.
+
+use etcdup_core::certificate::CertRequest;
+use etcdup_core::observation::{EtcdProcess, FileKind, FileView, HostView, Observation};
+use etcdup_core::observed::Observed;
+use etcdup_core::stage::{Artifact, Content, Part};
+use etcdup_core::topology::Member;
+
+use super::difference::{Change, Cost, Difference, DifferenceKind};
+use crate::target::Target;
+
+fn is_key(content: &Content) -> bool {
+    matches!(
+        content,
+        Content::Issued {
+            part: Part::Key,
+            ..
+        }
+    )
+}
+
+/// Mode and owner of a file that is there.
+pub(super) fn place(file: &FileView, artifact: &Artifact) -> Option<Difference> {
+    let path = artifact.path.clone();
+    if file.kind != FileKind::File {
+        return Some(DifferenceKind::NotAFile(path).costs(Cost::NoRestart));
+    }
+    if file.mode != artifact.mode {
+        let kind = DifferenceKind::Mode {
+            path,
+            found: file.mode,
+            wanted: artifact.mode,
+            exposes_key: is_key(&artifact.content) && file.mode.lets_others_read(),
+        };
+        return Some(kind.costs(Cost::NoRestart));
+    }
+    let wanted = artifact.owner.clone()?;
+    (file.owner.as_ref() != Some(&wanted)).then(|| {
+        let kind = DifferenceKind::Owner {
+            path,
+            found: file.owner.clone(),
+            wanted,
+        };
+        kind.costs(Cost::NoRestart)
+    })
+}
+
+/// A certificate, a key or the CA's certificate.
+pub(super) fn certificate_file(
+    target: &Target,
+    seen: &Observation,
+    member: &Member,
+    host: &HostView,
+    artifact: &Artifact,
+) -> Option<Difference> {
+    let path = &artifact.path;
+    if matches!(&artifact.content, Content::OnHost(source) if source == path) {
+        // It lies there already, and belongs to whoever put it there.
+        return None;
+    }
+    let Some(found) = host.files.get(path) else {
+        let cost = if matches!(artifact.content, Content::Authority) {
+            Cost::Restart
+        } else {
+            Cost::NoRestart
+        };
+        return Some(DifferenceKind::Missing(path.clone()).costs(cost));
+    };
+    let is_ca = target
+        .ca_artifact(member)
+        .is_some_and(|ca| ca.path == *path);
+    let changed = |change: Change| DifferenceKind::Content {
+        path: path.clone(),
+        change,
+    };
+    let flaw = |why: String| DifferenceKind::Certificate {
+        path: path.clone(),
+        why,
+    };
+    let content = match &artifact.content {
+        Content::Text(_) => (found.sha256.as_deref() != target.desired(member).sum(path))
+            .then(|| changed(Change::Rendered)),
+        Content::Authority => other_ca(seen, host, artifact).map(flaw),
+        Content::Issued {
+            request,
+            part: Part::Certificate,
+        } => match host.certificates.get(path) {
+            Some(Observed::Known(facts)) => {
+                let issuer = seen
+                    .authority
+                    .facts()
+                    .map_or("", |facts| facts.key_id.as_str());
+                // One that would do and is not the one that was issued belongs to another key.
+                let unmet = facts.satisfies(request, issuer, seen.at).err();
+                unmet.map_or_else(
+                    || outside(host, artifact, found),
+                    |unmet| Some(flaw(format!("is {unmet}"))),
+                )
+            }
+            Some(Observed::Unknown(unseen)) => Some(flaw(format!("cannot be read: {unseen}"))),
+            None => Some(flaw("is not a certificate".to_owned())),
+        },
+        Content::Issued {
+            part: Part::Key, ..
+        } => outside(host, artifact, found),
+        Content::Provided(source) => match seen.sources.get(source).and_then(Observed::known) {
+            Some(facts) if found.sha256.as_deref() == Some(&facts.sha256) => None,
+            Some(_) => Some(changed(Change::Source(source.clone()))),
+            None => None,
+        },
+        Content::OnHost(source) => match host.files.get(source) {
+            Some(other) if other.sha256 == found.sha256 => None,
+            Some(_) => Some(changed(Change::Source(source.to_string()))),
+            None => None,
+        },
+    };
+    let process = host.processes.get(&member.name);
+    let missed = process.is_some_and(|process| !is_applied(process, found.modified));
+    if is_ca && content.is_none() && missed {
+        return Some(DifferenceKind::NotApplied(path.clone()).costs(Cost::Restart));
+    }
+    match content {
+        Some(kind) if is_ca => Some(kind.costs(Cost::Restart)),
+        Some(kind) => Some(kind.costs(Cost::NoRestart)),
+        None => place(found, artifact),
+    }
+}
+
+/// Whether a process was started after a file was written, as far as both times are known.
+pub(crate) fn is_applied(process: &EtcdProcess, modified: Option<i64>) -> bool {
+    let times = process.since.zip(modified);
+    // A second is as exact as either time is.
+    times.is_none_or(|(since, modified)| modified <= since + 1)
+}
+
+/// etcd reads CA files at its start only.
+fn other_ca(seen: &Observation, host: &HostView, artifact: &Artifact) -> Option<String> {
+    let wanted = seen.authority.facts()?;
+    match host
+        .certificates
+        .get(&artifact.path)
+        .and_then(Observed::known)
+    {
+        Some(found) if found.fingerprint == wanted.fingerprint => None,
+        Some(found) => Some(format!(
+            "is the certificate of `{}`, another CA",
+            found.name
+        )),
+        None => Some("is not a certificate".to_owned()),
+    }
+}
+
+/// A key is compared with the digest in the host record; without a record it is taken as it is.
+fn outside(host: &HostView, artifact: &Artifact, found: &FileView) -> Option<DifferenceKind> {
+    let record = host.record()?.files.get(&artifact.path)?;
+    (found.sha256.as_deref() != Some(&record.sha256)).then(|| DifferenceKind::Content {
+        path: artifact.path.clone(),
+        change: Change::OutsideEtcdup,
+    })
+}
+
+/// A certificate and its key are made together, so when one is reissued the other is too. A file that only has a wrong
+/// mode or owner is written again from scratch as well, for its content never leaves the host.
+pub(super) fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artifact, Difference)>) {
+    let touched: Vec<CertRequest> = files
+        .iter()
+        .filter_map(|(artifact, _)| request(artifact).cloned())
+        .collect();
+    for artifact in wanted {
+        let there = files.iter().any(|(other, _)| other.path == artifact.path);
+        if !there && request(artifact).is_some_and(|request| touched.contains(request)) {
+            let reissued = DifferenceKind::Reissued(artifact.path.clone());
+            files.push((artifact, reissued.costs(Cost::NoRestart)));
+        }
+    }
+    files.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+}
+
+/// What a certificate or key is issued for: the two of a pair have the same.
+fn request(artifact: &Artifact) -> Option<&CertRequest> {
+    match &artifact.content {
+        Content::Issued { request, .. } => Some(request),
+        Content::Text(_) | Content::Authority | Content::Provided(_) | Content::OnHost(_) => None,
+    }
+}
