@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the repository's own rules as code: file sizes, who may use whom, what the planner must not
 //! pull in, what the scripts hold.
 
+mod causes;
 mod circles;
 mod voters;
 mod words;
@@ -72,6 +73,7 @@ pub(crate) fn run() -> Outcome {
     }
     words::find(&files()?, &mut faults)?;
     voters::find(&files()?, &mut faults);
+    causes::find(&files()?, &mut faults);
     one_tls_stack(&mut faults)?;
     host_scripts(&mut faults)?;
     if faults.is_empty() {

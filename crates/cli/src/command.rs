@@ -18,9 +18,10 @@ mod reset;
 mod serve;
 mod show;
 mod ssh;
-mod status;
-mod verify;
+pub(crate) mod status;
+pub(crate) mod verify;
 
+use crate::view::print::errln;
 use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -159,7 +160,7 @@ async fn stop_on_signal(cancel: Cancel, interrupt: Interrupt) {
             std::process::exit(i32::from(exit::STOPPED));
         }
         if interrupt == Interrupt::FinishStage {
-            anstream::eprintln!(
+            errln!(
                 "stopping; a stage that has begun is finished first (press Ctrl-C again to abort)"
             );
         }

@@ -3,6 +3,8 @@
 pub(crate) mod ask;
 pub(crate) mod error;
 pub(crate) mod json;
+#[cfg(test)]
+mod pages;
 pub(crate) mod plan;
 pub(crate) mod print;
 pub(crate) mod progress;

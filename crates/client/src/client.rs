@@ -1,6 +1,7 @@
 //! A client of one member. Maintenance calls are per member, so there is never a balanced channel.
 
 use etcdup_core::membership::{ClusterId, MemberId};
+use etcdup_core::plain::chain;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,7 @@ impl MemberClient {
         let scheme = connector.scheme();
         let uri = format!("{scheme}://{}", endpoint.authority);
         let channel = tonic::transport::Endpoint::from_shared(uri)
-            .map_err(|error| ClientError::Connect(error.to_string()))?
+            .map_err(|error| ClientError::Connect(chain(&error)))?
             .connect_with_connector_lazy(connector);
         Ok(Self {
             channel,
@@ -116,7 +117,7 @@ impl MemberClient {
             listed,
             served: match served {
                 Ok(served) => Observed::Known(served),
-                Err(error) => Observed::unknown(error.to_string()),
+                Err(error) => Observed::unknown(chain(&error)),
             },
         })
     }

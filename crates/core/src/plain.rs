@@ -20,3 +20,19 @@ pub fn harmless(text: &str) -> String {
         })
         .collect()
 }
+
+/// An error with what caused it, in one line: how every error gets into a message, an event or a document, since the cause is
+/// often all that helps (`cannot read operator.crt: permission denied`).
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    text
+}

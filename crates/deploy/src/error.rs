@@ -320,21 +320,6 @@ impl DeployError {
     }
 }
 
-/// An error with what caused it, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// The row of the check of what a unit template lacks recommended settings.
 #[must_use]
 pub fn unit_weakness_check() -> Check {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use etcdup_core::file::TransportSecurity;
 use etcdup_core::name::MemberName;
 use etcdup_core::observed::Observed;
+use etcdup_core::plain::chain;
 use etcdup_core::topology::{Member, Topology};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -104,11 +105,11 @@ impl Session {
             Observed::Unknown(unseen) => return Err(unseen.why),
         };
         // Tried once before anything waits on it: etcdctl's own message would name only a local port.
-        drop(dial.dial().await.map_err(|error| error.to_string())?);
+        drop(dial.dial().await.map_err(|error| chain(&error))?);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
-            .map_err(|error| error.to_string())?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
+            .map_err(|error| chain(&error))?;
+        let address = listener.local_addr().map_err(|error| chain(&error))?;
         tasks.spawn(async move {
             while let Ok((mut local, _)) = listener.accept().await {
                 let dial = Arc::clone(&dial);

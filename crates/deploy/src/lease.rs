@@ -9,6 +9,7 @@ use etcdup_core::event::Body;
 use etcdup_core::host::HostId;
 use etcdup_core::observed::Observed;
 use etcdup_core::operation::Verb;
+use etcdup_core::plain::chain;
 use etcdup_core::topology::Topology;
 use etcdup_host::{Header, LeaseAnswer, LeaseRequest};
 use etcdup_transport::Transport;
@@ -71,7 +72,7 @@ impl Holder {
             .await
         {
             Ok(output) => LeaseAnswer::read(&output.text(), &output.last_stderr_line()),
-            Err(error) => LeaseAnswer::Refused(error.to_string()),
+            Err(error) => LeaseAnswer::Refused(chain(&error)),
         }
     }
 }

@@ -56,9 +56,7 @@ pub use documents::{
     VerifyDocument, changed_lines, describe_file, describe_step, operator_words,
 };
 pub use engine::Engine;
-pub use error::{
-    DeployError, ERRORS, HostFailure, chain, unit_template_check, unit_weakness_check,
-};
+pub use error::{DeployError, ERRORS, HostFailure, unit_template_check, unit_weakness_check};
 pub use events::Progress;
 pub use forward::{Forwards, Reached};
 pub use logs::LogRange;
@@ -70,5 +68,6 @@ pub use settings::{Cancel, Limits, Settings};
 pub use store::{Store, StoreError, StoredOperation};
 pub use vault::{OperatorPair, Vault, VaultError, inspect_sources};
 
+pub use etcdup_core::plain::chain;
 pub use etcdup_pki::inspect;
 pub use etcdup_transport::{Credential, Prompt};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use etcdup_core::file::{HostKeyPolicy, Spec, Sudo};
 use etcdup_core::host::{HostId, HostTarget, SshTarget};
 use etcdup_core::observed::{Cause, Observed};
+use etcdup_core::plain::chain;
 use etcdup_core::topology::other_hosts;
 use etcdup_transport::{
     Credential, Local, Prompt, Ssh, SshError, SshHop, SshOptions, SudoUse, Transport,
@@ -150,7 +151,7 @@ async fn connect_to(
 async fn link(options: &SshOptions) -> Observed<Arc<dyn Transport>> {
     match Ssh::connect(options).await {
         Ok(link) => Observed::Known(Arc::new(link)),
-        Err(error) => Observed::unknown_for(cause(&error), error.to_string()),
+        Err(error) => Observed::unknown_for(cause(&error), chain(&error)),
     }
 }
 
@@ -203,7 +204,7 @@ async fn local_sudo(ask: Arc<dyn Prompt>) -> Result<Local, String> {
         .ok_or("sudo needs a password and none was given")?;
     Local::with_sudo(password)
         .await
-        .map_err(|error| error.to_string())
+        .map_err(|error| chain(&error))
 }
 
 fn options(ssh: &SshTarget, ask: Arc<dyn Prompt>, connect: Duration) -> SshOptions {

@@ -1,6 +1,7 @@
 //! A member's log, read where its runtime leaves it.
 
 use etcdup_core::file::RuntimeKind;
+use etcdup_core::plain::chain;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_host::{Header, refusal};
 use etcdup_transport::Watch;
@@ -59,7 +60,7 @@ impl Session {
         let output = link
             .run_watched(&LOGS, Box::new(std::io::Cursor::new(input)), watch)
             .await
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(chain(&error)))?;
         if let Some(why) = refusal(&output.text()) {
             return Err(failed(why));
         }

@@ -14,6 +14,7 @@ use etcdup_core::host::{HostFacts, HostId, HostTarget};
 use etcdup_core::lint::lint_resolved;
 use etcdup_core::observation::{HostView, Observation, Query, Reach};
 use etcdup_core::observed::Observed;
+use etcdup_core::plain::chain;
 use etcdup_core::stage::{Content, Goal};
 use etcdup_core::topology::{ResolveError, Topology, peer_services, resolve};
 use etcdup_core::url::Address;
@@ -356,7 +357,7 @@ async fn observe_host(
     let ran = link.run(&OBSERVE, Box::new(input)).await;
     tracing::debug!(%host, script = "observe", elapsed_ms = start.elapsed().as_millis(), ok = ran.is_ok(), "ran");
     match ran {
-        Err(error) => Observed::unknown_for(cause(&error), error.to_string()),
+        Err(error) => Observed::unknown_for(cause(&error), chain(&error)),
         Ok(output) => {
             let text = output.text();
             match text
@@ -371,7 +372,7 @@ async fn observe_host(
                         view.facts.clock_error_ms = half;
                         Observed::Known(view)
                     }
-                    Err(error) => Observed::unknown(error.to_string()),
+                    Err(error) => Observed::unknown(chain(&error)),
                 },
                 None => Observed::unknown(refusal(&text).unwrap_or_else(|| no_answer(&output))),
             }
@@ -394,8 +395,5 @@ fn no_answer(output: &Output) -> String {
 
 /// What a certificate that was read from a host says.
 pub(crate) fn inspect(pem: &str) -> Observed<CertFacts> {
-    etcdup_pki::inspect(pem).map_or_else(
-        |error| Observed::unknown(error.to_string()),
-        Observed::Known,
-    )
+    etcdup_pki::inspect(pem).map_or_else(|error| Observed::unknown(chain(&error)), Observed::Known)
 }

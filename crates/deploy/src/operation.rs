@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use etcdup_core::event::Event;
 use etcdup_core::operation::{OperationId, OperationState};
+use etcdup_core::plain::chain;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::DeployError;
@@ -213,10 +214,8 @@ impl Running {
         drop(sender);
         let (state, message) = match &result {
             Ok(()) => (OperationState::Done, None),
-            Err(error @ DeployError::Stopped(_)) => {
-                (OperationState::Stopped, Some(crate::error::chain(error)))
-            }
-            Err(error) => (OperationState::Failed, Some(crate::error::chain(error))),
+            Err(error @ DeployError::Stopped(_)) => (OperationState::Stopped, Some(chain(error))),
+            Err(error) => (OperationState::Failed, Some(chain(error))),
         };
         if let Ok(mut journal) = writer.await {
             blocking(move || journal.end(state, message)).await;

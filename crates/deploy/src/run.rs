@@ -9,12 +9,13 @@ use etcdup_core::host::HostId;
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::operation::OperationRecord;
+use etcdup_core::plain::chain;
 use etcdup_core::stage::{Goal, HostStep, Next, Stage, Work};
 use etcdup_planner::{Ending, Planner};
 use etcdup_verify::{Evidence, evaluate, gather};
 
 use crate::binaries::release;
-use crate::error::{DeployError, chain};
+use crate::error::DeployError;
 use crate::lease::Leases;
 use crate::plan::{Plan, Report};
 use crate::run::approved::Approved;

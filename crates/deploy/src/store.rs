@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use etcdup_core::event::Event;
 use etcdup_core::operation::{OperationId, OperationRecord, OperationState};
+use etcdup_core::plain::chain;
 use jiff::Timestamp;
 
 use crate::documents::PlanDocument;
@@ -297,7 +298,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
     })?;
     serde_json::from_str(&text).map_err(|error| StoreError::Damaged {
         path: path.to_owned(),
-        why: error.to_string(),
+        why: chain(&error),
     })
 }
 

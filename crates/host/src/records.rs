@@ -14,6 +14,7 @@ use etcdup_core::observation::{
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
+use etcdup_core::plain::chain;
 use etcdup_core::plain::harmless;
 
 /// An answer that is not whole or not understood. The host counts as unseen.
@@ -277,7 +278,7 @@ impl Reader<'_> {
             ["record", content] => {
                 view.record = match serde_json::from_str(&text(content)?) {
                     Ok(record) => Observed::Known(Some(record)),
-                    Err(error) => Observed::unknown(error.to_string()),
+                    Err(error) => Observed::unknown(chain(&error)),
                 };
             }
             // A record that cannot be read is its own cluster's trouble.

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use etcdup_core::observation::HostView;
+use etcdup_core::plain::chain;
 use etcdup_core::plain::harmless;
 
 use crate::records::{Inspect, read_answer};
@@ -48,7 +49,7 @@ impl StageReport {
             }
         }
         if let Some(answer) = answer {
-            read.view = read_answer(answer, inspect).map_err(|error| error.to_string());
+            read.view = read_answer(answer, inspect).map_err(|error| chain(&error));
         }
         read
     }

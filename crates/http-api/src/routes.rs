@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use etcdup_core::name::ClusterName;
+use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::{Cluster, PlanDocument, StatusDocument, VerifyDocument, chain, read_topology};
+use etcdup_deploy::{Cluster, PlanDocument, StatusDocument, VerifyDocument, read_topology};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -57,7 +58,7 @@ pub(crate) async fn verify(call: Call) -> Result<Value, Problem> {
 fn ended<T>(joined: Result<Result<T, Problem>, tokio::task::JoinError>) -> Result<T, Problem> {
     joined.unwrap_or_else(|error| {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Err(Problem::new(status, "internal", error.to_string()))
+        Err(Problem::new(status, "internal", chain(&error)))
     })
 }
 

@@ -1,5 +1,6 @@
 //! `etcdup adopt`: a topology file for an existing cluster, and the plan that follows from it.
 
+use crate::view::print::errln;
 use etcdup_core::adopt::{AdoptFilter, OperatorFiles, adopt};
 use etcdup_core::file::Document;
 use etcdup_core::stage::Goal;
@@ -88,7 +89,7 @@ async fn write_and_plan(context: &Context, arguments: &Adopt) -> Result<u8, Depl
         let path = path.clone();
         return Err(DeployError::File { path, source });
     }
-    anstream::eprintln!(
+    errln!(
         "wrote {}; this is what `etcdup apply` would do:",
         path.display()
     );

@@ -1,5 +1,6 @@
 //! `etcdup apply`: shows the plan, asks, carries it out, verifies.
 
+use crate::view::print::errln;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -96,9 +97,7 @@ pub(crate) async fn converge(context: &Context, goal: Goal, verb: Verb, approve:
             } else {
                 verify::summary(&verdicts);
                 if verdicts.worst() != Verdict::Error {
-                    anstream::eprintln!(
-                        "use it: etcdup etcdctl -- member list, or eval \"$(etcdup env)\""
-                    );
+                    errln!("use it: etcdup etcdctl -- member list, or eval \"$(etcdup env)\"");
                 }
             }
             if verdicts.worst() == Verdict::Error {
@@ -195,15 +194,15 @@ fn kept_places(plan: &Plan) -> Vec<String> {
 /// What a reset left behind, and where.
 fn closing(kept: &[String], wipe: bool, cluster: &str) {
     if wipe {
-        anstream::eprintln!("cluster {cluster} is stopped and its data is deleted");
+        errln!("cluster {cluster} is stopped and its data is deleted");
         return;
     }
     if kept.is_empty() {
-        anstream::eprintln!("cluster {cluster} is stopped; it had no data");
+        errln!("cluster {cluster} is stopped; it had no data");
         return;
     }
     // A link or a mount point stays where it is, and what was in it is kept inside it.
-    anstream::eprintln!(
+    errln!(
         "cluster {cluster} is stopped; its data was moved to <directory>.kept-<time>, inside <directory> where that is a link or \
          a mount point: {}",
         kept.join(", ")
@@ -242,7 +241,7 @@ fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
     match answer {
         Answer::Yes => Ok(None),
         Answer::No => {
-            anstream::eprintln!("nothing was changed");
+            errln!("nothing was changed");
             Ok(Some(exit::UNAPPROVED))
         }
         Answer::Stop => Err(DeployError::Stopped(None)),

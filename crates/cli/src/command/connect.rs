@@ -1,5 +1,6 @@
 //! `etcdup connect`: what the next program needs, its certificate too.
 
+use crate::view::print::errln;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -121,7 +122,7 @@ fn files(
     let placed = |path: &Path| match &arguments.directory {
         Some(directory) => {
             let file = path.file_name().unwrap_or_default();
-            anstream::eprintln!("copy {} to {directory}", here(path).display());
+            errln!("copy {} to {directory}", here(path).display());
             format!("{}/{}", directory.trim_end_matches('/'), file.display())
         }
         None => here(path).display().to_string(),

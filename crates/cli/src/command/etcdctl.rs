@@ -1,5 +1,6 @@
 //! `etcdup etcdctl`: the operator's etcdctl, or the one from `[binaries]`, with endpoints and a certificate that fit.
 
+use crate::view::print::errln;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -64,7 +65,7 @@ async fn call(
     };
     let forwards = session.reach_clients(&topology).await;
     for (member, why) in &forwards.unreached {
-        anstream::eprintln!("warning: {member} cannot be reached: {why}");
+        errln!("warning: {member} cannot be reached: {why}");
     }
     if forwards.reached.is_empty() {
         view::error::plain("no member can be reached");
@@ -97,9 +98,7 @@ async fn call(
     let tunnels = forwards.reached.iter().any(|reached| reached.forwarded);
     let leave_out = |word: &&String| tunnels && (*word == "--cluster" || *word == "--cluster=true");
     if arguments.arguments.iter().any(|word| leave_out(&word)) {
-        anstream::eprintln!(
-            "warning: --cluster is left out: the client ports are reached through the hosts"
-        );
+        errln!("warning: --cluster is left out: the client ports are reached through the hosts");
     }
     // etcdctl refuses a variable beside the flag of the same name.
     let given = |flag: &str| {

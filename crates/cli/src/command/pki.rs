@@ -1,6 +1,7 @@
 //! `etcdup pki`.
 
 use crate::view::outln;
+use crate::view::print::errln;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -159,7 +160,7 @@ pub(crate) fn issue(
     }
     let now = Timestamp::now();
     if let Some(left) = vault.days_left(now).filter(|left| *left < i64::from(days)) {
-        anstream::eprintln!("the CA itself ends in {left} days, and the certificate with it");
+        errln!("the CA itself ends in {left} days, and the certificate with it");
     }
     match vault.issue_client(&request, &directory, now) {
         Ok((certificate, key)) if context.json() => {

@@ -1,5 +1,6 @@
 //! `etcdup plan`.
 
+use crate::view::print::errln;
 use std::path::Path;
 
 use etcdup_core::stage::Goal;
@@ -48,7 +49,7 @@ pub(crate) async fn run(context: &Context, arguments: &Plan) -> u8 {
 fn write(out: &Path, document: &PlanDocument) -> std::io::Result<()> {
     let text = serde_json::to_string_pretty(document)? + "\n";
     std::fs::write(out, text)?;
-    anstream::eprintln!(
+    errln!(
         "wrote {}; carry it out with: etcdup apply {}",
         out.display(),
         out.display()

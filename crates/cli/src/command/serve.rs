@@ -4,6 +4,7 @@ use crate::arguments::Serve;
 use crate::command::context::Context;
 use crate::exit;
 use crate::view;
+use crate::view::print::errln;
 
 pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
     let options = etcdup_http_api::Options {
@@ -13,7 +14,7 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
         settings: context.library_settings(None).unattended(),
     };
     let bound = |address: std::net::SocketAddr| {
-        anstream::eprintln!("listening on http://{address}; Ctrl-C stops");
+        errln!("listening on http://{address}; Ctrl-C stops");
     };
     match etcdup_http_api::serve(options, context.cancel.clone(), bound).await {
         Ok(()) => exit::DONE,

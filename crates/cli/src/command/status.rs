@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcdup_core::membership::Electorate;
+use etcdup_core::membership::{Electorate, Standing};
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
@@ -40,14 +40,7 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
                 // Home and clear, as `watch` does.
                 anstream::print!("\x1b[H\x1b[2J");
             }
-            let head = [
-                "member", "host", "id", "version", "db size", "role", "term", "index", "health",
-            ];
-            // Least asked for first. Health, which has the reason where a member is not well, is never left out.
-            let spare = ["index", "term", "db size", "id", "version", "host"];
-            let rows: Vec<_> = rows(&planner, &seen).collect();
-            view::table::print_fitting(&head, &rows, &spare);
-            outln!("{}", summary(&planner, &seen));
+            print(&planner, &seen);
         }
         let healthy = planner
             .topology()
@@ -62,6 +55,18 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
             () = tokio::time::sleep(Duration::from_secs(2)) => {}
         }
     }
+}
+
+/// A row a member, then the cluster in one line.
+pub(crate) fn print(planner: &Planner, seen: &Observation) {
+    let head = [
+        "member", "host", "id", "version", "db size", "role", "term", "index", "health",
+    ];
+    // Least asked for first. Health, which has the reason where a member is not well, is never left out.
+    let spare = ["index", "term", "db size", "id", "version", "host"];
+    let rows: Vec<_> = rows(planner, seen).collect();
+    view::table::print_fitting(&head, &rows, &spare);
+    outln!("{}", summary(planner, seen));
 }
 
 /// The cluster in one line: how it stands, and what to do next.
@@ -110,6 +115,10 @@ fn summary(planner: &Planner, seen: &Observation) -> String {
         (_, 0) => "no changes pending".to_owned(),
         (_, stages) => format!("next: `etcdup apply` ({})", count(stages, "stage")),
     };
+    let places = planner.places(seen);
+    if places.iter().all(|place| place.standing == Standing::New) {
+        return format!("cluster {cluster} is not bootstrapped yet; {next}");
+    }
     format!(
         "cluster {cluster} {quorum}: {healthy} of {} healthy{unknown}, {leader}; {next}",
         count(all, "voter")

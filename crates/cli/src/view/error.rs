@@ -2,6 +2,7 @@
 
 pub(crate) use super::print::plain;
 
+use crate::view::print::errln;
 use etcdup_core::file::{Document, Span};
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_deploy::{DeployError, HostFailure, chain};
@@ -97,29 +98,23 @@ fn text(error: &DeployError, document: Option<&Document>) {
         DeployError::Hosts(failures) => hosts(failures),
         DeployError::File { .. } => {
             plain(&chain(error));
-            anstream::eprintln!(
-                "  use --file to name another file, or `etcdup init` to create one"
-            );
+            errln!("  use --file to name another file, or `etcdup init` to create one");
         }
         DeployError::Gate { console, .. } => {
             plain(&chain(error));
             lines(console);
-            anstream::eprintln!(
-                "  fix the cause, then run the same command again; it resumes from this point"
-            );
+            errln!("  fix the cause, then run the same command again; it resumes from this point");
         }
         DeployError::PlanChanged { forecast, .. } => {
             plain(&chain(error));
             for stage in &forecast.stages {
-                anstream::eprintln!("  new plan: {}", stage.title);
+                errln!("  new plan: {}", stage.title);
             }
-            anstream::eprintln!("  look at the new plan, then run the same command again");
+            errln!("  look at the new plan, then run the same command again");
         }
         DeployError::Locked { .. } => {
             plain(&chain(error));
-            anstream::eprintln!(
-                "  nothing was changed; retry when the other operation has finished"
-            );
+            errln!("  nothing was changed; retry when the other operation has finished");
         }
         other => plain(&chain(other)),
     }
@@ -170,14 +165,14 @@ fn hosts(failures: &[HostFailure]) {
         ));
         lines(&failure.lines);
     }
-    anstream::eprintln!(
+    errln!(
         "  other hosts completed this stage; no further stage was started. Fix the cause, then run the same command again"
     );
 }
 
 fn lines(lines: &[String]) {
     for line in lines {
-        anstream::eprintln!("  | {}", harmless(line));
+        errln!("  | {}", harmless(line));
     }
 }
 
@@ -267,7 +262,7 @@ fn report(
         None => handler.render_report(&mut text, report.as_ref()),
     };
     match rendered {
-        Ok(()) => anstream::eprint!("{text}"),
+        Ok(()) => crate::view::print::tell(&text),
         Err(_) => plain(message),
     }
 }

@@ -6,11 +6,21 @@ use etcdup_core::plain::harmless;
 /// `error:` in red, then the message.
 pub(crate) fn plain(message: &str) {
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    anstream::eprintln!("{red}error:{red:#} {}", harmless(message));
+    errln!("{red}error:{red:#} {}", harmless(message));
 }
+
+/// Writes to standard error.
+#[cfg(not(test))]
+pub(crate) fn tell(text: &str) {
+    anstream::eprint!("{text}");
+}
+
+#[cfg(test)]
+pub(crate) use captured::{tell, write};
 
 /// Writes to standard output. A reader that has gone (`| head`) is no failure; any other error ends the program with its
 /// reason, since what was asked for did not arrive.
+#[cfg(not(test))]
 pub(crate) fn write(text: &str) {
     use std::io::Write;
     let mut out = anstream::stdout().lock();
@@ -21,6 +31,12 @@ pub(crate) fn write(text: &str) {
         std::process::exit(i32::from(crate::exit::FAILED));
     }
 }
+
+/// Writes one line to standard error.
+macro_rules! errln {
+    ($($part:tt)*) => { $crate::view::print::tell(&format!("{}\n", format_args!($($part)*))) };
+}
+pub(crate) use errln;
 
 /// Writes one line to standard output.
 macro_rules! outln {
@@ -59,4 +75,29 @@ pub(crate) fn wrap(text: &str) -> String {
         wrapped.push('\n');
     }
     wrapped
+}
+
+/// What is printed in a test is kept for it: the page as a person reads it, without colors.
+#[cfg(test)]
+pub(crate) mod captured {
+    use std::cell::RefCell;
+
+    thread_local! {
+        static PAGE: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+
+    pub(crate) fn write(text: &str) {
+        PAGE.with_borrow_mut(|page| page.push_str(&anstream::adapter::strip_str(text).to_string()));
+    }
+
+    pub(crate) fn tell(text: &str) {
+        write(text);
+    }
+
+    /// What this prints.
+    pub(crate) fn page(print: impl FnOnce()) -> String {
+        PAGE.take();
+        print();
+        PAGE.take()
+    }
 }

@@ -1,5 +1,6 @@
 //! What happens, as it happens: one calm screen on a terminal, plain lines off it, JSON lines on request.
 
+use crate::view::print::errln;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
@@ -46,25 +47,26 @@ impl Display {
     }
 }
 
-fn plain(body: &Body) {
+/// One event as lines, where there is no screen to redraw.
+pub(super) fn plain(body: &Body) {
     match body {
         // How it ended is printed as the command's own result.
         Body::Started { .. }
         | Body::Resumed { .. }
         | Body::Failed { .. }
         | Body::Stopped { .. } => {}
-        Body::Waiting { holder } => anstream::eprintln!("{holder}"),
-        Body::StageStarted { index, title, .. } => anstream::eprintln!("{}. {title}", index + 1),
+        Body::Waiting { holder } => errln!("{holder}"),
+        Body::StageStarted { index, title, .. } => errln!("{}. {title}", index + 1),
         Body::Host { host, what, state } => {
             if *state != HostState::Working {
-                anstream::eprintln!("   {host}: {what}");
+                errln!("   {host}: {what}");
             }
         }
-        Body::Gate { holds, .. } => anstream::eprintln!("   {holds}"),
+        Body::Gate { holds, .. } => errln!("   {holds}"),
         Body::StageDone { elapsed_ms, .. } => {
-            anstream::eprintln!("   done in {}", seconds(*elapsed_ms));
+            errln!("   done in {}", seconds(*elapsed_ms));
         }
-        Body::Done { elapsed_ms } => anstream::eprintln!("completed in {}", seconds(*elapsed_ms)),
+        Body::Done { elapsed_ms } => errln!("completed in {}", seconds(*elapsed_ms)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use etcdup_core::file::{Binaries, Directory, Download, Release};
 use etcdup_core::host::Architecture;
+use etcdup_core::plain::chain;
 use etcdup_core::url::is_loopback_http;
 use etcdup_core::version::EtcdVersion;
 use etcdup_host::Body;
@@ -245,16 +246,6 @@ fn client(url: &str) -> Result<reqwest::Client, ReleaseError> {
             url: url.to_owned(),
             why: format!("{}; does this machine have CA certificates (package ca-certificates, or SSL_CERT_FILE)?", chain(&error)),
         })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = error.to_string();
-        source = error.source();
-    }
-    text
 }
 
 async fn get(url: &str) -> Result<reqwest::Response, ReleaseError> {

@@ -2,6 +2,7 @@
 
 use etcdup_core::digest::sha256;
 use etcdup_core::finding::Finding;
+use etcdup_core::plain::chain;
 use etcdup_core::stage::{Approval, ClusterStep, Goal, Impact, Scope, Stage, StageKey, Work};
 use etcdup_planner::Ending;
 use schemars::JsonSchema;
@@ -152,13 +153,13 @@ impl PlanDocument {
     /// When it is none, is of another format, or was changed.
     pub fn parse(text: &str) -> Result<Self, PlanDocumentError> {
         let value: serde_json::Value = serde_json::from_str(text)
-            .map_err(|error| PlanDocumentError::NotAPlan(error.to_string()))?;
+            .map_err(|error| PlanDocumentError::NotAPlan(chain(&error)))?;
         let format = value.get("format").and_then(serde_json::Value::as_str);
         if let Some(other) = format.filter(|format| *format != PLAN_FORMAT) {
             return Err(PlanDocumentError::Format(other.to_owned()));
         }
         let document: Self = serde_json::from_value(value)
-            .map_err(|error| PlanDocumentError::NotAPlan(error.to_string()))?;
+            .map_err(|error| PlanDocumentError::NotAPlan(chain(&error)))?;
         if document.digest != document.compute_digest() {
             return Err(PlanDocumentError::Digest);
         }

@@ -12,13 +12,14 @@ use etcdup_client::{Access, BoxIo, Dial, Endpoint, MemberClient};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::{Cause, Observed, Unobserved};
+use etcdup_core::plain::chain;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_transport::{DialError, Transport};
 use etcdup_verify::MemberTarget;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 
-use crate::error::{DeployError, chain};
+use crate::error::DeployError;
 use crate::session::Session;
 use crate::tasks::run_all;
 use crate::vault::OperatorPair;
@@ -62,7 +63,7 @@ impl Dial for ThroughHost {
                     ))),
                 }
             }
-            Err(error) => Err(io::Error::other(error.to_string())),
+            Err(error) => Err(io::Error::other(chain(&error))),
         }
     }
 }
@@ -120,7 +121,7 @@ impl Session {
         let access = self.access().await?;
         match self.member_endpoint(topology, member) {
             Observed::Known((endpoint, dial)) => {
-                MemberClient::new(&endpoint, &access, dial).map_err(|error| error.to_string())
+                MemberClient::new(&endpoint, &access, dial).map_err(|error| chain(&error))
             }
             Observed::Unknown(unseen) => Err(unseen.why),
         }

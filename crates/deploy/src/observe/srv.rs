@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use etcdup_core::plain::chain;
 use etcdup_core::topology::SrvRecord;
 use etcdup_transport::{BoxIo, DialError, Transport};
 use simple_dns::rdata::RData;
@@ -24,7 +25,7 @@ pub(crate) async fn srv(
             let stream = link
                 .dial(&resolver.to_string(), 53)
                 .await
-                .map_err(|error: DialError| error.to_string())?;
+                .map_err(|error: DialError| chain(&error))?;
             ask(stream, service).await
         };
         match tokio::time::timeout(ANSWER, asked).await {
@@ -37,9 +38,9 @@ pub(crate) async fn srv(
 }
 
 async fn ask(mut stream: BoxIo, service: &str) -> Result<Vec<SrvRecord>, String> {
-    let words = |error: std::io::Error| error.to_string();
+    let words = |error: std::io::Error| chain(&error);
     let query = query(service)?;
-    let length = u16::try_from(query.len()).map_err(|error| error.to_string())?;
+    let length = u16::try_from(query.len()).map_err(|error| chain(&error))?;
     stream
         .write_all(&length.to_be_bytes())
         .await
@@ -53,7 +54,7 @@ async fn ask(mut stream: BoxIo, service: &str) -> Result<Vec<SrvRecord>, String>
 }
 
 fn query(service: &str) -> Result<Vec<u8>, String> {
-    let name = Name::new(service).map_err(|error| error.to_string())?;
+    let name = Name::new(service).map_err(|error| chain(&error))?;
     let mut packet = Packet::new_query(1);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
     packet.questions.push(Question::new(
@@ -62,7 +63,7 @@ fn query(service: &str) -> Result<Vec<u8>, String> {
         CLASS::IN.into(),
         false,
     ));
-    packet.build_bytes_vec().map_err(|error| error.to_string())
+    packet.build_bytes_vec().map_err(|error| chain(&error))
 }
 
 #[expect(
@@ -70,7 +71,7 @@ fn query(service: &str) -> Result<Vec<u8>, String> {
     reason = "the codes and records are DNS's, not ours: any other is an error, or of no use"
 )]
 fn read(answer: &[u8]) -> Result<Vec<SrvRecord>, String> {
-    let packet = Packet::parse(answer).map_err(|error| error.to_string())?;
+    let packet = Packet::parse(answer).map_err(|error| chain(&error))?;
     match packet.rcode() {
         RCODE::NoError => {}
         RCODE::NameError => return Ok(Vec::new()),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use etcdup_core::event::HostState;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::HostView;
+use etcdup_core::plain::chain;
 use etcdup_host::{StageInput, StageReport};
 use etcdup_transport::{Metered, Transport};
 
@@ -74,7 +75,7 @@ pub(super) async fn send_stage(
         Ok(output) => output,
         Err(error) => {
             return Err(Box::new((
-                failure("send the stage", error.to_string(), Vec::new()),
+                failure("send the stage", chain(&error), Vec::new()),
                 None,
             )));
         }
@@ -82,7 +83,7 @@ pub(super) async fn send_stage(
     let read = StageReport::read(&output.text(), &inspect);
     if let Some(why) = read.refused {
         let why = match written {
-            Ok(Err(error)) if why.contains("cut off") => error.to_string(),
+            Ok(Err(error)) if why.contains("cut off") => chain(&error),
             _ => why,
         };
         return Err(Box::new((

@@ -7,6 +7,7 @@ use etcdup_core::event::HostState;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::observed::Observed;
+use etcdup_core::plain::chain;
 use etcdup_core::stage::{ClusterStep, HostStep, OperatorStep, Stage, Work};
 use etcdup_host::{Header, query_text};
 use jiff::Timestamp;
@@ -80,7 +81,7 @@ impl Run<'_> {
         client
             .move_leader(transferee.id)
             .await
-            .map_err(|error| failed(error.to_string()))
+            .map_err(|error| failed(chain(&error)))
     }
 
     async fn hosts(

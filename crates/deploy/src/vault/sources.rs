@@ -7,6 +7,7 @@ use etcdup_core::digest::sha256;
 use etcdup_core::file::{Binaries, ProvidedFrom, Spec, TransportSecurity};
 use etcdup_core::observation::SourceFacts;
 use etcdup_core::observed::Observed;
+use etcdup_core::plain::chain;
 use etcdup_core::secret::Secret;
 use etcdup_core::topology::Topology;
 use etcdup_pki::{damage, inspect, public_key_digest};
@@ -90,11 +91,11 @@ fn source(base: &Path, path: &str, read: bool) -> Observed<SourceFacts> {
                 version: etcd_version(&full),
             }),
             Ok(_) => Observed::unknown("it is not a file"),
-            Err(error) => Observed::unknown(error.to_string()),
+            Err(error) => Observed::unknown(chain(&error)),
         };
     }
     match std::fs::read_to_string(&full) {
-        Err(error) => Observed::unknown(error.to_string()),
+        Err(error) => Observed::unknown(chain(&error)),
         Ok(text) => Observed::Known(SourceFacts {
             size: text.len() as u64,
             sha256: sha256(text.as_bytes()),

@@ -13,7 +13,7 @@ use etcdup_core::stage::{Next, Rule, Stage};
 use etcdup_core::topology::Member;
 use etcdup_planner::Planner;
 
-use crate::worlds;
+use super::worlds;
 
 /// A cluster of three that was bootstrapped by this very planner, its host records and all.
 pub(crate) fn bootstrapped(head: &str) -> (Planner, Observation) {
