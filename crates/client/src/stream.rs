@@ -53,8 +53,8 @@ impl Connector {
 fn tls(endpoint: &Endpoint, access: &Access, http2: bool) -> Result<Option<Tls>, TlsError> {
     match access {
         Access::Plain => Ok(None),
-        Access::Tls { authority, client } => {
-            let config = config(authority, client.as_ref(), http2)?;
+        Access::Tls { ca, client } => {
+            let config = config(ca, client.as_ref(), http2)?;
             let name = server_name(&endpoint.server_name)?;
             Ok(Some((tokio_rustls::TlsConnector::from(config), name)))
         }

@@ -17,7 +17,7 @@ pub enum Access {
     /// TLS, with a certificate of our own where clients must show one.
     Tls {
         /// The CA's certificate, PEM.
-        authority: String,
+        ca: String,
         /// Our certificate and key, PEM.
         client: Option<(String, Secret)>,
     },
@@ -34,12 +34,12 @@ fn tls(error: impl std::fmt::Display) -> TlsError {
 
 /// A configuration that shows our certificate, or none when `anonymous`.
 pub(crate) fn config(
-    authority: &str,
+    ca: &str,
     client: Option<&(String, Secret)>,
     http2: bool,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
         roots.add(certificate.map_err(tls)?).map_err(tls)?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -12,7 +12,7 @@ pub use key_path::{KeyPath, SetError};
 pub use parse::{ParseError, line_column};
 pub use places::Span;
 pub use spec::{
-    AddressSpec, Archive, Authority, Binaries, CertificateFiles, CertificateSource, Certificates,
+    AddressSpec, Archive, Binaries, Ca, CertificateFiles, CertificateSource, Certificates,
     CfsslFiles, ClientCertificate, Directory, Discovery, Download, FileSpec, HostBinaries,
     HostKeyPolicy, HostSpec, Interface, Layout, ListenSpec, MemberSpec, OperatorSource, Pod,
     Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind, Security, Spec, Ssh, SshHost, Sudo,

@@ -31,7 +31,7 @@ pub struct Observation {
     /// When: the only clock the planner knows.
     pub at: Timestamp,
     /// The certificate authority, on the operator's machine.
-    pub authority: AuthorityView,
+    pub ca: CaView,
     /// The certificates of named clients, beside the CA on the operator's machine.
     pub clients: BTreeMap<String, Observed<CertFacts>>,
     /// Files on the operator's machine that the topology names, by path: SHA-256, and what a certificate says.
@@ -63,7 +63,7 @@ pub enum Reach {
 
 /// The certificate authority as it is.
 #[derive(Debug, Clone, PartialEq)]
-pub enum AuthorityView {
+pub enum CaView {
     /// The topology needs none.
     Unneeded,
     /// Its files are not there; the first apply makes it.
@@ -76,13 +76,13 @@ pub enum AuthorityView {
     Broken(String),
 }
 
-impl AuthorityView {
+impl CaView {
     /// The CA's certificate.
     #[must_use]
     pub fn facts(&self) -> Option<&CertFacts> {
         match self {
-            AuthorityView::Usable(facts) | AuthorityView::WithoutKey(facts) => Some(facts),
-            AuthorityView::Unneeded | AuthorityView::Absent | AuthorityView::Broken(_) => None,
+            CaView::Usable(facts) | CaView::WithoutKey(facts) => Some(facts),
+            CaView::Unneeded | CaView::Absent | CaView::Broken(_) => None,
         }
     }
 }
@@ -110,7 +110,7 @@ impl Observation {
     pub fn new(at: Timestamp) -> Self {
         Self {
             at,
-            authority: AuthorityView::Unneeded,
+            ca: CaView::Unneeded,
             clients: BTreeMap::new(),
             sources: BTreeMap::new(),
             hosts: BTreeMap::new(),

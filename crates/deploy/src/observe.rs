@@ -34,7 +34,7 @@ mod members;
 mod srv;
 
 impl Session {
-    /// Looks at everything: the authority, all hosts at once, then the members that run, and the way between hosts
+    /// Looks at everything: the CA, all hosts at once, then the members that run, and the way between hosts
     /// where members are yet to start.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Session {
             let sources = vault.inspect_sources(Some(&resolved));
             (vault.ca_state(), vault.clients(), sources)
         });
-        (seen.authority, seen.clients, seen.sources) = here.await;
+        (seen.ca, seen.clients, seen.sources) = here.await;
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
         let planner = planner.next_leg(&seen, template.as_ref())?;
@@ -314,12 +314,11 @@ pub(crate) fn provided(planner: &Planner, seen: &Observation) -> Vec<CertFacts> 
                 Content::Provided(source) => {
                     seen.sources.get(source)?.known()?.certificate.as_ref()
                 }
-                Content::Text(_)
-                | Content::Authority
-                | Content::Issued { .. }
-                | Content::OnHost(_) => None,
+                Content::Text(_) | Content::Ca | Content::Issued { .. } | Content::OnHost(_) => {
+                    None
+                }
             })
-            .filter(|facts| !facts.authority);
+            .filter(|facts| !facts.is_ca);
         let covered =
             |facts: &&CertFacts| from.is_some_and(|ip| facts.sans.contains(&Address::Ip(ip)));
         found.extend(facts.filter(|facts| !covered(facts)).cloned());

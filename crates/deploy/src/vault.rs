@@ -7,11 +7,11 @@ use etcdup_client::Access;
 use etcdup_core::certificate::Algorithm;
 use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage};
 use etcdup_core::file::{ProvidedFrom, Spec, TransportSecurity};
-use etcdup_core::observation::{AuthorityView, SourceFacts};
+use etcdup_core::observation::{CaView, SourceFacts};
 use etcdup_core::observed::Observed;
 use etcdup_core::secret::Secret;
 use etcdup_core::topology::Topology;
-use etcdup_pki::{Authority, AuthorityRequest, Issued, PkiError, inspect};
+use etcdup_pki::{Ca, CaRequest, Issued, PkiError, inspect};
 use jiff::Timestamp;
 
 use crate::vault::files::{write, write_new};
@@ -37,7 +37,7 @@ pub struct OperatorPair {
 pub struct Vault {
     spec: Spec,
     base: PathBuf,
-    authority: Option<Authority>,
+    ca: Option<Ca>,
     broken: Option<String>,
     operator: Option<(String, Secret, Timestamp)>,
 }
@@ -49,20 +49,20 @@ impl Vault {
         let mut vault = Self {
             spec: spec.clone(),
             base: base.to_owned(),
-            authority: None,
+            ca: None,
             broken: None,
             operator: None,
         };
-        if vault.needs_authority() {
+        if vault.needs_ca() {
             match vault.load() {
-                Ok(authority) => vault.authority = authority,
+                Ok(ca) => vault.ca = ca,
                 Err(why) => vault.broken = Some(why),
             }
         }
         vault
     }
 
-    fn needs_authority(&self) -> bool {
+    fn needs_ca(&self) -> bool {
         let tls = self.spec.security.client != TransportSecurity::Plain
             || self.spec.security.peer != TransportSecurity::Plain;
         tls && self.spec.certificates.provided.is_none()
@@ -84,20 +84,20 @@ impl Vault {
     /// The CA's certificate.
     #[must_use]
     pub fn certificate_file(&self) -> PathBuf {
-        self.place(self.spec.certificates.authority.cert.as_ref(), "ca.crt")
+        self.place(self.spec.certificates.ca.cert.as_ref(), "ca.crt")
     }
 
     fn key_file(&self) -> PathBuf {
-        self.place(self.spec.certificates.authority.key.as_ref(), "ca.key")
+        self.place(self.spec.certificates.ca.key.as_ref(), "ca.key")
     }
 
     /// Whether the file says where a key is to come from: then a missing certificate is a mistake, and no CA is made.
     fn names_a_key(&self) -> bool {
-        let authority = &self.spec.certificates.authority;
-        authority.key.is_some() || authority.key_env.is_some() || authority.key_command.is_some()
+        let ca = &self.spec.certificates.ca;
+        ca.key.is_some() || ca.key_env.is_some() || ca.key_command.is_some()
     }
 
-    fn load(&self) -> Result<Option<Authority>, String> {
+    fn load(&self) -> Result<Option<Ca>, String> {
         let path = self.certificate_file();
         let certificate = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -114,19 +114,19 @@ impl Vault {
             Err(error) => return Err(format!("{}: {error}", path.display())),
         };
         let key = self.key()?;
-        Authority::load(&certificate, key.as_ref())
+        Ca::load(&certificate, key.as_ref())
             .map(Some)
             .map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn key(&self) -> Result<Option<Secret>, String> {
-        let authority = &self.spec.certificates.authority;
-        if let Some(variable) = &authority.key_env {
+        let ca = &self.spec.certificates.ca;
+        if let Some(variable) = &ca.key_env {
             let text = std::env::var(variable)
                 .map_err(|_| format!("the variable {variable} of key-env is not set"))?;
             return Ok(Some(Secret::new(text)));
         }
-        if let Some((program, arguments)) = authority
+        if let Some((program, arguments)) = ca
             .key_command
             .as_ref()
             .and_then(|command| command.split_first())
@@ -157,17 +157,15 @@ impl Vault {
         }
     }
 
-    /// The authority as the planner sees it.
+    /// The CA as the planner sees it.
     #[must_use]
-    pub fn ca_state(&self) -> AuthorityView {
-        match (&self.authority, &self.broken) {
-            (Some(authority), _) if authority.key().is_some() => {
-                AuthorityView::Usable(authority.facts().clone())
-            }
-            (Some(authority), _) => AuthorityView::WithoutKey(authority.facts().clone()),
-            (None, Some(why)) => AuthorityView::Broken(why.clone()),
-            (None, None) if self.needs_authority() => AuthorityView::Absent,
-            (None, None) => AuthorityView::Unneeded,
+    pub fn ca_state(&self) -> CaView {
+        match (&self.ca, &self.broken) {
+            (Some(ca), _) if ca.key().is_some() => CaView::Usable(ca.facts().clone()),
+            (Some(ca), _) => CaView::WithoutKey(ca.facts().clone()),
+            (None, Some(why)) => CaView::Broken(why.clone()),
+            (None, None) if self.needs_ca() => CaView::Absent,
+            (None, None) => CaView::Unneeded,
         }
     }
 
@@ -201,7 +199,7 @@ impl Vault {
             .filter_map(|path| {
                 let facts = inspect(&std::fs::read_to_string(&path).ok()?).ok()?;
                 let name = path.file_name()?.to_string_lossy().into_owned();
-                (!facts.authority).then_some((name, facts))
+                (!facts.is_ca).then_some((name, facts))
             })
             .collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -228,21 +226,21 @@ impl Vault {
             .map_err(|source| VaultError::File { path, source })
     }
 
-    /// Makes the authority: its key 0600, its certificate beside it.
+    /// Makes the CA: its key 0600, its certificate beside it.
     ///
     /// # Errors
-    /// When files cannot be written. An authority that is there is never overwritten.
-    pub fn make_authority(&mut self, now: Timestamp) -> Result<(), VaultError> {
+    /// When files cannot be written. A CA that is there is never overwritten.
+    pub fn create_ca(&mut self, now: Timestamp) -> Result<(), VaultError> {
         let certificates = &self.spec.certificates;
-        let mut wanted = AuthorityRequest {
+        let mut wanted = CaRequest {
             name: format!("{} etcd CA", self.spec.cluster),
             subject: Subject::default(),
             algorithm: Algorithm::EcdsaP256,
-            days: certificates.authority.days,
+            days: certificates.ca.days,
         };
-        if let Some(request) = &certificates.requests.authority {
+        if let Some(request) = &certificates.requests.ca {
             let refuse = |why| VaultError::Pki(PkiError::Make(why));
-            wanted = AuthorityRequest {
+            wanted = CaRequest {
                 name: request.name.clone(),
                 subject: request.subject(),
                 algorithm: request.algorithm().map_err(refuse)?,
@@ -253,13 +251,13 @@ impl Vault {
         let left = std::fs::read_to_string(self.key_file())
             .ok()
             .map(Secret::new);
-        let authority = Authority::make_as(&wanted, now, left.as_ref())?;
+        let ca = Ca::make_as(&wanted, now, left.as_ref())?;
         self.keep_out_of_git()?;
-        if let (Some(key), None) = (authority.key(), &left) {
+        if let (Some(key), None) = (ca.key(), &left) {
             write_new(&self.key_file(), key.reveal(), 0o600)?;
         }
-        write_new(&self.certificate_file(), authority.certificate(), 0o644)?;
-        self.authority = Some(authority);
+        write_new(&self.certificate_file(), ca.certificate(), 0o644)?;
+        self.ca = Some(ca);
         Ok(())
     }
 
@@ -276,7 +274,7 @@ impl Vault {
         )
     }
 
-    /// The CA's certificate, of our own authority or the provided one.
+    /// The CA's certificate, of our own CA or the provided one.
     ///
     /// # Errors
     /// When there is none.
@@ -284,8 +282,8 @@ impl Vault {
         if let Some(why) = &self.broken {
             return Err(VaultError::Broken(why.clone()));
         }
-        match (&self.authority, &self.spec.certificates.provided) {
-            (Some(authority), _) => Ok(authority.certificate().to_owned()),
+        match (&self.ca, &self.spec.certificates.provided) {
+            (Some(ca), _) => Ok(ca.certificate().to_owned()),
             (None, Some(provided)) => {
                 let own = provided.operator.as_ref().and_then(|own| own.ca.as_ref());
                 let ca = match provided.from {
@@ -294,31 +292,31 @@ impl Vault {
                 };
                 self.provided(ca).map(|ca| ca.reveal().to_owned())
             }
-            (None, None) => Err(VaultError::NoAuthority(self.certificate_file())),
+            (None, None) => Err(VaultError::NoCa(self.certificate_file())),
         }
     }
 
     /// Issues a certificate with a new key.
     ///
     /// # Errors
-    /// When the authority cannot issue.
+    /// When the CA cannot issue.
     pub fn issue(&self, request: &CertRequest, now: Timestamp) -> Result<Issued, VaultError> {
         Ok(self.issuer()?.issue(request, now)?)
     }
 
-    fn issuer(&self) -> Result<&Authority, VaultError> {
-        match (&self.authority, &self.broken) {
-            (Some(authority), _) => Ok(authority),
+    fn issuer(&self) -> Result<&Ca, VaultError> {
+        match (&self.ca, &self.broken) {
+            (Some(ca), _) => Ok(ca),
             (None, Some(why)) => Err(VaultError::Broken(why.clone())),
-            (None, None) => Err(VaultError::NoAuthority(self.certificate_file())),
+            (None, None) => Err(VaultError::NoCa(self.certificate_file())),
         }
     }
 
     /// How long the CA itself is still valid for, in days.
     #[must_use]
     pub fn days_left(&self, now: Timestamp) -> Option<i64> {
-        let authority = self.authority.as_ref()?;
-        Some(authority.facts().left(now).as_hours() / 24)
+        let ca = self.ca.as_ref()?;
+        Some(ca.facts().remaining(now).as_hours() / 24)
     }
 
     /// A client's certificate and key beside the CA: those that are there and still do, else reissued.
@@ -331,7 +329,7 @@ impl Vault {
         now: Timestamp,
     ) -> Result<(PathBuf, PathBuf), VaultError> {
         let place = |ending: &str| self.directory().join(format!("{}.{ending}", request.name));
-        let issuer = self.authority.as_ref().map(Authority::facts);
+        let issuer = self.ca.as_ref().map(Ca::facts);
         let facts = std::fs::read_to_string(place("crt"))
             .ok()
             .and_then(|text| inspect(&text).ok());
@@ -347,14 +345,14 @@ impl Vault {
     /// Issues a certificate for a person or program and writes both files, named after it, into a directory.
     ///
     /// # Errors
-    /// When the authority cannot issue, or files cannot be written.
+    /// When the CA cannot issue, or files cannot be written.
     pub fn issue_client(
         &self,
         request: &CertRequest,
         directory: &Path,
         now: Timestamp,
     ) -> Result<(PathBuf, PathBuf), VaultError> {
-        let authority = self.issuer()?;
+        let ca = self.issuer()?;
         let (certificate, key) = (
             directory.join(format!("{}.crt", request.name)),
             directory.join(format!("{}.key", request.name)),
@@ -366,9 +364,9 @@ impl Vault {
             })
         };
         if same(&certificate) || same(&key) || request.name == "ca" {
-            return Err(VaultError::AuthorityName(request.name.clone()));
+            return Err(VaultError::ReservedName(request.name.clone()));
         }
-        let issued = authority.issue(request, now)?;
+        let issued = ca.issue(request, now)?;
         write(&key, issued.key.reveal(), 0o600)?;
         write(&certificate, &issued.certificate, 0o644)?;
         Ok((certificate, key))
@@ -382,12 +380,9 @@ impl Vault {
         if self.spec.security.client == TransportSecurity::Plain {
             return Ok(Access::Plain);
         }
-        let authority = self.ca()?;
+        let ca = self.ca()?;
         if self.spec.security.client == TransportSecurity::Tls {
-            return Ok(Access::Tls {
-                authority,
-                client: None,
-            });
+            return Ok(Access::Tls { ca, client: None });
         }
         let fresh = self
             .operator
@@ -402,13 +397,13 @@ impl Vault {
             .operator
             .clone()
             .map(|(certificate, key, _)| (certificate, key));
-        Ok(Access::Tls { authority, client })
+        Ok(Access::Tls { ca, client })
     }
 
     /// A client certificate of this CA that is still valid, beside the CA: where its key is not here none can be issued, and
     /// looking at the cluster needs no more than one that exists.
     fn existing_pair(&self, now: Timestamp) -> Option<(String, Secret)> {
-        let issuer = self.authority.as_ref()?.facts();
+        let issuer = self.ca.as_ref()?.facts();
         let entries = std::fs::read_dir(self.directory()).ok()?;
         let mut names: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
@@ -418,9 +413,9 @@ impl Vault {
         names.into_iter().find_map(|path| {
             let certificate = std::fs::read_to_string(&path).ok()?;
             let facts = inspect(&certificate).ok()?;
-            let ours = facts.client && !facts.authority && facts.issuer_key_id == issuer.key_id;
+            let ours = facts.client_auth && !facts.is_ca && facts.issuer_key_id == issuer.key_id;
             let key = std::fs::read_to_string(path.with_extension("key")).ok()?;
-            (ours && facts.in_time(now).is_ok()).then(|| (certificate, Secret::new(key)))
+            (ours && facts.check_validity(now).is_ok()).then(|| (certificate, Secret::new(key)))
         })
     }
 
@@ -463,8 +458,8 @@ impl Vault {
                 self.provided(&fill(key))?,
             ));
         }
-        let authority = self.issuer()?;
-        if authority.key().is_none()
+        let ca = self.issuer()?;
+        if ca.key().is_none()
             && let Some(pair) = self.existing_pair(now)
         {
             return Ok(pair);
@@ -477,7 +472,7 @@ impl Vault {
             algorithm: Algorithm::EcdsaP256,
             hours: 1,
         };
-        let issued = authority.issue(&request, now)?;
+        let issued = ca.issue(&request, now)?;
         Ok((issued.certificate, issued.key))
     }
 }
@@ -500,9 +495,7 @@ mod tests {
     #[test]
     fn a_broken_key_is_told_as_such() {
         let place = tempfile::tempdir().unwrap();
-        vault(place.path())
-            .make_authority(Timestamp::now())
-            .unwrap();
+        vault(place.path()).create_ca(Timestamp::now()).unwrap();
         let key = place.path().join("pki/prod/ca.key");
         for text in [
             "",
@@ -519,7 +512,7 @@ mod tests {
         std::fs::remove_file(&key).unwrap();
         assert!(matches!(
             vault(place.path()).ca_state(),
-            AuthorityView::WithoutKey(_)
+            CaView::WithoutKey(_)
         ));
     }
 
@@ -527,9 +520,7 @@ mod tests {
     #[test]
     fn the_directory_of_keys_ignores_itself() {
         let place = tempfile::tempdir().unwrap();
-        vault(place.path())
-            .make_authority(Timestamp::now())
-            .unwrap();
+        vault(place.path()).create_ca(Timestamp::now()).unwrap();
         let ignored = std::fs::read_to_string(place.path().join("pki/.gitignore")).unwrap();
         assert!(ignored.lines().any(|line| line == "*"), "{ignored}");
     }

@@ -13,7 +13,7 @@ mod worlds;
 use std::fmt::Write;
 
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::observation::{AuthorityView, DataDir, Observation};
+use etcdup_core::observation::{CaView, DataDir, Observation};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::{Goal, Impact};
 use etcdup_deploy::{EndingDocument, Plan, PlanDocument};
@@ -162,13 +162,13 @@ fn a_lost_disk() {
 #[test]
 fn a_checkout_without_the_ca() {
     let (planner, mut seen) = bootstrapped("");
-    let AuthorityView::Usable(facts) = seen.authority.clone() else {
+    let CaView::Usable(facts) = seen.ca.clone() else {
         panic!("no CA")
     };
-    seen.authority = AuthorityView::Absent;
+    seen.ca = CaView::Absent;
     insta::assert_snapshot!("ca-missing", told(planner, seen.clone()));
     let (planner, _) = bootstrapped("");
-    seen.authority = AuthorityView::Usable(CertFacts {
+    seen.ca = CaView::Usable(CertFacts {
         name: "another".into(),
         key_id: "0123456789abcdef".into(),
         fingerprint: "another".into(),

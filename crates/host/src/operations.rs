@@ -267,10 +267,7 @@ impl StageInput {
                 self.uncommitted = true;
             }
             (
-                Content::Text(_)
-                | Content::Authority
-                | Content::Issued { .. }
-                | Content::Provided(_),
+                Content::Text(_) | Content::Ca | Content::Issued { .. } | Content::Provided(_),
                 Supply::Content(bytes),
             ) => self.file(path, &mode, artifact.owner.as_ref(), bytes),
             _ => return Err(WrongSupply(path.to_string())),

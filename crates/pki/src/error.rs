@@ -2,7 +2,7 @@
 
 use crate::inspect::InspectError;
 
-/// Why a certificate or an authority cannot be made or used.
+/// Why a certificate or a CA cannot be made or used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PkiError {
     /// Making it failed.
@@ -21,7 +21,7 @@ pub enum PkiError {
     Certificate(#[from] InspectError),
     /// The certificate is not a CA's.
     #[error("`{0}` is not a certificate authority (basicConstraints CA:TRUE is missing)")]
-    NotAnAuthority(String),
+    NotACa(String),
     /// The key is another certificate's.
     #[error("the key does not belong to the certificate of `{0}`")]
     KeyMismatch(String),

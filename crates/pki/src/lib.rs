@@ -4,10 +4,10 @@
 //!
 //! ```
 //! use etcdup_core::certificate::{Algorithm, CertRequest, Usage};
-//! use etcdup_pki::Authority;
+//! use etcdup_pki::Ca;
 //!
 //! let now = jiff::Timestamp::from_second(1_800_000_000)?;
-//! let authority = Authority::make("prod etcd CA", 3650, now, None)?;
+//! let authority = Ca::make("prod etcd CA", 3650, now, None)?;
 //! let request = CertRequest {
 //!     name: "m1".into(),
 //!     subject: Default::default(),
@@ -22,12 +22,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod authority;
+mod ca;
 mod error;
 mod inspect;
 mod keys;
 
-pub use authority::{Authority, AuthorityRequest, Issued};
+pub use ca::{Ca, CaRequest, Issued};
 pub use error::PkiError;
 pub use inspect::{InspectError, damage, inspect};
 pub use keys::public_key_digest;

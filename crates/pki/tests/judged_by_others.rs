@@ -11,7 +11,7 @@ use std::process::Command;
 use etcdup_core::certificate::Algorithm;
 use etcdup_core::certificate::{CertRequest, Subject, Usage};
 use etcdup_core::secret::Secret;
-use etcdup_pki::{Authority, PkiError, damage, inspect};
+use etcdup_pki::{Ca, PkiError, damage, inspect};
 use jiff::Timestamp;
 
 fn openssl(directory: &Path, arguments: &str) {
@@ -50,8 +50,8 @@ fn now() -> Timestamp {
 /// Issues from a CA in these files and lets openssl verify the outcome.
 fn issue_and_verify(directory: &Path, key_file: &str, algorithm: Algorithm) {
     let read = |file: &str| std::fs::read_to_string(directory.join(file)).unwrap();
-    let authority = Authority::load(&read("ca.crt"), Some(&Secret::new(read(key_file)))).unwrap();
-    let issued = authority.issue(&request(algorithm), now()).unwrap();
+    let ca = Ca::load(&read("ca.crt"), Some(&Secret::new(read(key_file)))).unwrap();
+    let issued = ca.issue(&request(algorithm), now()).unwrap();
     std::fs::write(directory.join("leaf.crt"), &issued.certificate).unwrap();
     std::fs::write(directory.join("leaf.key"), issued.key.reveal()).unwrap();
     for purpose in ["sslserver", "sslclient"] {
@@ -76,13 +76,9 @@ fn issue_and_verify(directory: &Path, key_file: &str, algorithm: Algorithm) {
 #[test]
 fn a_ca_of_our_own_passes_openssl() {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::make("prod etcd CA", 3650, now(), None).unwrap();
-    std::fs::write(directory.path().join("ca.crt"), authority.certificate()).unwrap();
-    std::fs::write(
-        directory.path().join("ca.key"),
-        authority.key().unwrap().reveal(),
-    )
-    .unwrap();
+    let ca = Ca::make("prod etcd CA", 3650, now(), None).unwrap();
+    std::fs::write(directory.path().join("ca.crt"), ca.certificate()).unwrap();
+    std::fs::write(directory.path().join("ca.key"), ca.key().unwrap().reveal()).unwrap();
     issue_and_verify(directory.path(), "ca.key", Algorithm::EcdsaP256);
     issue_and_verify(directory.path(), "ca.key", Algorithm::Rsa2048);
 }
@@ -130,22 +126,18 @@ fn keys_are_read_in_every_form_openssl_writes() {
 
 #[test]
 fn a_key_that_is_not_the_cas_is_refused() {
-    let one = Authority::make("one", 10, now(), None).unwrap();
-    let two = Authority::make("two", 10, now(), None).unwrap();
-    let error = Authority::load(one.certificate(), two.key()).err().unwrap();
+    let one = Ca::make("one", 10, now(), None).unwrap();
+    let two = Ca::make("two", 10, now(), None).unwrap();
+    let error = Ca::load(one.certificate(), two.key()).err().unwrap();
     assert_eq!(error, PkiError::KeyMismatch("one".into()));
 }
 
 #[test]
-fn a_leaf_is_no_authority() {
-    let authority = Authority::make("one", 10, now(), None).unwrap();
-    let leaf = authority
-        .issue(&request(Algorithm::EcdsaP256), now())
-        .unwrap();
-    let error = Authority::load(&leaf.certificate, Some(&leaf.key))
-        .err()
-        .unwrap();
-    assert_eq!(error, PkiError::NotAnAuthority("m1".into()));
+fn a_leaf_is_no_ca() {
+    let ca = Ca::make("one", 10, now(), None).unwrap();
+    let leaf = ca.issue(&request(Algorithm::EcdsaP256), now()).unwrap();
+    let error = Ca::load(&leaf.certificate, Some(&leaf.key)).err().unwrap();
+    assert_eq!(error, PkiError::NotACa("m1".into()));
 }
 
 #[test]
@@ -156,37 +148,34 @@ fn an_encrypted_key_says_so() {
         "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -pass pass:x -out e.key",
     );
     let key = Secret::new(std::fs::read_to_string(directory.path().join("e.key")).unwrap());
-    let authority = Authority::make("one", 10, now(), None).unwrap();
+    let ca = Ca::make("one", 10, now(), None).unwrap();
     assert_eq!(
-        Authority::load(authority.certificate(), Some(&key))
-            .err()
-            .unwrap(),
+        Ca::load(ca.certificate(), Some(&key)).err().unwrap(),
         PkiError::EncryptedKey
     );
 }
 
 #[test]
 fn a_leaf_ends_no_later_than_its_ca() {
-    let authority = Authority::make("one", 1, now(), None).unwrap();
+    let ca = Ca::make("one", 1, now(), None).unwrap();
     let leaf = inspect(
-        &authority
-            .issue(&request(Algorithm::EcdsaP256), now())
+        &ca.issue(&request(Algorithm::EcdsaP256), now())
             .unwrap()
             .certificate,
     )
     .unwrap();
-    assert!(leaf.not_after <= authority.facts().not_after);
+    assert!(leaf.not_after <= ca.facts().not_after);
 }
 
 #[test]
 fn a_client_is_no_server() {
-    let authority = Authority::make("one", 10, now(), None).unwrap();
+    let ca = Ca::make("one", 10, now(), None).unwrap();
     let wanted = CertRequest {
         usage: Usage::Client,
         ..request(Algorithm::EcdsaP256)
     };
-    let facts = inspect(&authority.issue(&wanted, now()).unwrap().certificate).unwrap();
-    assert!(facts.client && !facts.server);
+    let facts = inspect(&ca.issue(&wanted, now()).unwrap().certificate).unwrap();
+    assert!(facts.client_auth && !facts.server_auth);
 }
 
 /// cfssl writes PKCS#1 and SEC1 keys. `cargo xtask test` installs it.
@@ -224,17 +213,15 @@ fn a_ca_made_by_cfssl_is_loaded() {
 
 #[test]
 fn a_bundle_names_all_its_certificates_and_passes_over_what_is_none() {
-    let old = Authority::make("old", 10, now(), None).unwrap();
-    let new = Authority::make("new", 10, now(), None).unwrap();
+    let old = Ca::make("old", 10, now(), None).unwrap();
+    let new = Ca::make("new", 10, now(), None).unwrap();
     let unreadable = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let bundle = format!("{}{unreadable}{}", old.certificate(), new.certificate());
     let facts = inspect(&bundle).unwrap();
     let names: Vec<_> = facts.file().into_iter().map(|one| one.name).collect();
     assert_eq!(names, ["old", "new"]);
-    for authority in [&old, &new] {
-        let issued = authority
-            .issue(&request(Algorithm::EcdsaP256), now())
-            .unwrap();
+    for ca in [&old, &new] {
+        let issued = ca.issue(&request(Algorithm::EcdsaP256), now()).unwrap();
         assert!(inspect(&issued.certificate).unwrap().is_trusted_by(&facts));
     }
     assert!(inspect(unreadable).is_err());
@@ -243,7 +230,7 @@ fn a_bundle_names_all_its_certificates_and_passes_over_what_is_none() {
 /// etcd reads every block of its CA file as a certificate, and does not start when one is none.
 #[test]
 fn a_ca_file_that_etcd_would_not_start_with_is_damaged() {
-    let one = Authority::make("one", 10, now(), None).unwrap();
+    let one = Ca::make("one", 10, now(), None).unwrap();
     let good = one.certificate();
     assert_eq!(damage(good), None);
     assert_eq!(damage(&format!("a comment\n{good}{good}")), None);

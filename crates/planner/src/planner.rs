@@ -36,8 +36,8 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     transition::CHECKS,
     reset::CHECKS,
     &[
-        operator::AUTHORITY_BROKEN,
-        operator::AUTHORITY_WITHOUT_KEY,
+        operator::CA_BROKEN,
+        operator::CA_WITHOUT_KEY,
         roll::OUTAGE,
         roll::RESTART_WAITS,
     ],

@@ -8,7 +8,7 @@ use etcdup_core::host::HostId;
 use etcdup_core::membership::{ClusterId, MemberId, bootstrap_quorum};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
-    AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView,
+    CaView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView,
     ListedMember, Listener, MemberView, Observation, RecordedMember, Served, UnitView,
 };
 use etcdup_core::observed::Observed;
@@ -55,7 +55,7 @@ pub(crate) fn predict(target: &Target, seen: &Observation, stage: &Stage) -> Obs
 }
 
 fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostStep) {
-    let authority = world.authority.facts().cloned();
+    let ca = world.ca.facts().cloned();
     let at = world.at;
     let content = step.artifact().map(|artifact| &artifact.content);
     let provided = content.and_then(|content| {
@@ -85,7 +85,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             });
         }
         HostStep::File(artifact) => {
-            file(target, host, artifact, authority.as_ref(), at);
+            file(target, host, artifact, ca.as_ref(), at);
             if let (Some(source), Some(file)) = (provided, host.files.get_mut(&artifact.path)) {
                 file.sha256 = Some(source.sha256);
                 let facts = source.certificate.into_iter().map(Observed::Known);
@@ -168,7 +168,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             host.images.insert(image.clone());
         }
         HostStep::Pod(artifact) => {
-            file(target, host, artifact, authority.as_ref(), at);
+            file(target, host, artifact, ca.as_ref(), at);
             if let Some(member) = target
                 .topology
                 .on_host(id)
@@ -228,7 +228,7 @@ fn file(
     target: &Target,
     host: &mut HostView,
     artifact: &Artifact,
-    authority: Option<&CertFacts>,
+    ca: Option<&CertFacts>,
     at: jiff::Timestamp,
 ) {
     let sha256 = target
@@ -246,9 +246,7 @@ fn file(
         });
     let sha256 = match &artifact.content {
         Content::OnHost(source) => host.files.get(source).and_then(|file| file.sha256.clone()),
-        Content::Text(_) | Content::Authority | Content::Issued { .. } | Content::Provided(_) => {
-            sha256
-        }
+        Content::Text(_) | Content::Ca | Content::Issued { .. } | Content::Provided(_) => sha256,
     };
     let view = FileView {
         kind: FileKind::File,
@@ -264,17 +262,17 @@ fn file(
         record.files.remove(&artifact.path);
     }
     match &artifact.content {
-        Content::Authority => {
-            if let Some(authority) = authority {
+        Content::Ca => {
+            if let Some(ca) = ca {
                 host.certificates
-                    .insert(artifact.path.clone(), Observed::Known(authority.clone()));
+                    .insert(artifact.path.clone(), Observed::Known(ca.clone()));
             }
         }
         Content::Issued {
             request,
             part: Part::Certificate,
         } => {
-            let facts = issued(request, authority, at);
+            let facts = issued(request, ca, at);
             host.certificates
                 .insert(artifact.path.clone(), Observed::Known(facts));
         }
@@ -495,16 +493,16 @@ fn unit_view<'a>(host: &'a mut HostView, unit: &str) -> &'a mut UnitView {
 
 fn operator_step(world: &mut Observation, step: &OperatorStep) {
     match step {
-        OperatorStep::MakeAuthority => {
+        OperatorStep::CreateCa => {
             let life = SignedDuration::from_hours(24 * 3650);
-            world.authority = AuthorityView::Usable(CertFacts {
+            world.ca = CaView::Usable(CertFacts {
                 name: "new".to_owned(),
                 issuer: "new".to_owned(),
                 sans: std::collections::BTreeSet::new(),
                 other_sans: Vec::new(),
-                server: true,
-                client: true,
-                authority: true,
+                server_auth: true,
+                client_auth: true,
+                is_ca: true,
                 not_before: world.at,
                 not_after: world.at + life,
                 fingerprint: "new".to_owned(),
@@ -515,7 +513,7 @@ fn operator_step(world: &mut Observation, step: &OperatorStep) {
             });
         }
         OperatorStep::IssueClient(request) => {
-            let facts = issued(request, world.authority.facts(), world.at);
+            let facts = issued(request, world.ca.facts(), world.at);
             world
                 .clients
                 .insert(request.name.clone(), Observed::Known(facts));
@@ -525,26 +523,22 @@ fn operator_step(world: &mut Observation, step: &OperatorStep) {
 
 fn issued(
     request: &etcdup_core::certificate::CertRequest,
-    authority: Option<&CertFacts>,
+    ca: Option<&CertFacts>,
     at: jiff::Timestamp,
 ) -> CertFacts {
     CertFacts {
         name: request.name.clone(),
-        issuer: authority
-            .map(|facts| facts.name.clone())
-            .unwrap_or_default(),
+        issuer: ca.map(|facts| facts.name.clone()).unwrap_or_default(),
         sans: request.sans.clone(),
         other_sans: Vec::new(),
-        server: request.usage.serves(),
-        client: true,
-        authority: false,
+        server_auth: request.usage.is_server(),
+        client_auth: true,
+        is_ca: false,
         not_before: at,
         not_after: at + SignedDuration::from_hours(i64::from(request.hours)),
         fingerprint: "new".to_owned(),
         key_id: "new".to_owned(),
-        issuer_key_id: authority
-            .map(|facts| facts.key_id.clone())
-            .unwrap_or_default(),
+        issuer_key_id: ca.map(|facts| facts.key_id.clone()).unwrap_or_default(),
         public_key: "new".to_owned(),
         further: Vec::new(),
     }

@@ -62,7 +62,7 @@ pub(crate) fn preflight(target: &Target, seen: &Observation) -> Vec<Finding> {
         .collect();
     hosts::tools(target, seen, &mut findings);
     certs::sources(target, seen, &mut findings);
-    certs::authority(target, seen, &mut findings);
+    certs::ca(target, seen, &mut findings);
     for member in &target.topology.members {
         let Some(host) = seen.host(&member.host) else {
             continue;

@@ -187,8 +187,6 @@ impl DesiredFiles {
 fn sum(content: &Content) -> Option<String> {
     match content {
         Content::Text(text) => Some(sha256(text.as_bytes())),
-        Content::Authority | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
-            None
-        }
+        Content::Ca | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => None,
     }
 }

@@ -12,7 +12,7 @@ mod worlds;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::membership::{ClusterId, MemberId};
 use etcdup_core::observation::{
-    AuthorityView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, Observation,
+    CaView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, Observation,
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Goal, HostStep, Next, Rule, Work};
@@ -380,10 +380,10 @@ fn another_ca_without_key_ids_is_recognized() {
         c.issuer_key_id = String::new();
         c.issuer = "real CA".into();
     }
-    let AuthorityView::Usable(f) = seen.authority.clone() else {
+    let CaView::Usable(f) = seen.ca.clone() else {
         panic!()
     };
-    seen.authority = AuthorityView::Usable(CertFacts {
+    seen.ca = CaView::Usable(CertFacts {
         fingerprint: "other".into(),
         key_id: String::new(),
         name: "other CA".into(),

@@ -9,7 +9,7 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::observation::{AuthorityView, FileKind, FileView, Observation, SourceFacts};
+use etcdup_core::observation::{CaView, FileKind, FileView, Observation, SourceFacts};
 use etcdup_core::observed::Observed;
 use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::stage::Next;
@@ -46,9 +46,9 @@ fn keyed(name: &str, issuer: &str, key: &str, issuer_key: &str) -> CertFacts {
             .map(|n| format!("10.0.0.{n}").parse().unwrap())
             .collect(),
         other_sans: Vec::new(),
-        server: true,
-        client: true,
-        authority: name == issuer,
+        server_auth: true,
+        client_auth: true,
+        is_ca: name == issuer,
         not_before: day(0),
         not_after: day(365),
         fingerprint: format!("{name} {key} of {issuer} {issuer_key}"),
@@ -87,7 +87,7 @@ fn provide(
     me: CertFacts,
     leaf: impl Fn(&str) -> CertFacts,
 ) {
-    seen.authority = AuthorityView::Unneeded;
+    seen.ca = CaView::Unneeded;
     // The same certificates are the same file.
     let sum = |facts: &CertFacts| format!("{} {:?}", facts.fingerprint, facts.further);
     put(seen, "ca.crt", &sum(&ca), Some(ca), "");
@@ -429,7 +429,7 @@ fn a_ca_file_is_judged_as_a_whole() {
     );
     assert!(matches!(planner.next(&seen), Next::Stage(_)));
     provide(&mut seen, "second", ended, me(), |m| facts(m, "old"));
-    is_blocked(&planner, &seen, "authority-unusable");
+    is_blocked(&planner, &seen, "ca-unusable");
     provide(&mut seen, "first", both(), me(), |m| facts(m, "old"));
     let source = seen.sources.get_mut("ca.crt").and_then(Observed::known_mut);
     source.unwrap().damage = Some("block 2 is not a certificate: it is PRIVATE KEY".into());
@@ -442,7 +442,7 @@ fn a_certificate_that_is_useless_does_not_come_to_a_running_member() {
     let (planner, seen) = old();
     for useless in [
         CertFacts {
-            client: false,
+            client_auth: false,
             ..facts("", "old")
         },
         CertFacts {
@@ -469,7 +469,7 @@ fn a_client_certificate_that_members_would_refuse_is_told_before_anything_is_tri
     for wrong in [
         facts("me", "new"),
         CertFacts {
-            client: false,
+            client_auth: false,
             ..me()
         },
         CertFacts {

@@ -9,7 +9,7 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::observation::AuthorityView;
+use etcdup_core::observation::CaView;
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Next, Work};
 use scripted::{RUNTIMES, blocked, bootstrapped, halt, host, ids, stage};
@@ -19,7 +19,7 @@ use scripted::{RUNTIMES, blocked, bootstrapped, halt, host, ids, stage};
 fn no_new_ca_is_made_for_hosts_that_have_one() {
     for head in RUNTIMES {
         let (planner, mut seen) = bootstrapped(head);
-        seen.authority = AuthorityView::Absent;
+        seen.ca = CaView::Absent;
         assert_eq!(ids(&blocked(&planner, &seen)), ["ca-missing"], "{head}");
         // Whatever is left of the cluster is enough to know better.
         for index in 0..3 {
@@ -39,17 +39,17 @@ fn no_new_ca_is_made_for_hosts_that_have_one() {
 #[test]
 fn another_ca_is_never_written_over_a_running_cluster() {
     let (planner, mut seen) = bootstrapped("");
-    let AuthorityView::Usable(facts) = seen.authority.clone() else {
+    let CaView::Usable(facts) = seen.ca.clone() else {
         panic!("no CA")
     };
-    seen.authority = AuthorityView::Usable(CertFacts {
+    seen.ca = CaView::Usable(CertFacts {
         fingerprint: "other".into(),
         key_id: "other".into(),
         ..facts.clone()
     });
     assert_eq!(ids(&blocked(&planner, &seen)), ["ca-mismatch"; 3]);
     // A renewed certificate of the same CA verifies all that the old one did.
-    seen.authority = AuthorityView::Usable(CertFacts {
+    seen.ca = CaView::Usable(CertFacts {
         fingerprint: "renewed".into(),
         ..facts
     });

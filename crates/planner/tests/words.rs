@@ -10,7 +10,7 @@ mod worlds;
 
 use etcdup_core::host::HostId;
 use etcdup_core::membership::MemberId;
-use etcdup_core::observation::{AuthorityView, ListedMember, Listener};
+use etcdup_core::observation::{CaView, ListedMember, Listener};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::Next;
 use scripted::{blocked, bootstrapped, host, ids, stage, view};
@@ -111,10 +111,10 @@ fn a_member_that_the_file_does_not_have_is_named_in_full() {
 #[test]
 fn a_ca_without_its_key_keeps_a_running_cluster_manageable() {
     let (planner, mut seen) = bootstrapped("");
-    let AuthorityView::Usable(facts) = seen.authority.clone() else {
+    let CaView::Usable(facts) = seen.ca.clone() else {
         panic!("no CA")
     };
-    seen.authority = AuthorityView::WithoutKey(facts);
+    seen.ca = CaView::WithoutKey(facts);
     let member = planner.topology().members[2].clone();
     let process = host(&mut seen, &member).processes.get_mut(&member.name);
     process.unwrap().flags.set("snapshot-count", "1");

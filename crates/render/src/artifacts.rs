@@ -79,7 +79,7 @@ fn certificates(topology: &Topology, member: &Member) -> Result<Vec<Artifact>, R
         return place.provided(topology, member, provided);
     }
     let files = &topology.certificates.files;
-    let mut artifacts = vec![place.file(&files.ca, Mode::PUBLIC, Content::Authority)?];
+    let mut artifacts = vec![place.file(&files.ca, Mode::PUBLIC, Content::Ca)?];
     for (role, request) in topology.certificates(member) {
         let CertificateSource { cert, key } = files.of(role);
         artifacts.push(place.file(cert, Mode::PUBLIC, issued(&request, Part::Certificate))?);

@@ -130,14 +130,14 @@ async fn anonymous(
     dial: &Arc<dyn Dial>,
     requires_client_cert: bool,
 ) -> Anonymous {
-    let Access::Tls { authority, .. } = access else {
+    let Access::Tls { ca, .. } = access else {
         return Anonymous::NotTried;
     };
     if !requires_client_cert {
         return Anonymous::NotTried;
     }
     let nobody = Access::Tls {
-        authority: authority.clone(),
+        ca: ca.clone(),
         client: None,
     };
     let mut unproven = String::new();

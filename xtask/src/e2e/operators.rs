@@ -81,7 +81,7 @@ fn frozen_is_taken_over(context: &Context) -> Outcome {
 fn both_at_once(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.topology(&context.version, "", 3)?;
-    // The authority is there before, for it lies in the operator's own directory, which two operators would share.
+    // The CA is there before, for it lies in the operator's own directory, which two operators would share.
     lab.inside(
         "mkdir -p pki/prod && cd pki/prod && openssl genrsa -traditional -out ca.key 2048 && \
          openssl req -x509 -new -key ca.key -days 30 -subj /CN=ca -out ca.crt && chmod 600 ca.key",

@@ -31,7 +31,7 @@ pub(crate) async fn show(context: &Context) -> u8 {
     };
     let mut found: Vec<(String, CertFacts)> = Vec::new();
     found.extend(
-        seen.authority
+        seen.ca
             .facts()
             .map(|facts| ("here: the CA".to_owned(), facts.clone())),
     );
@@ -82,7 +82,7 @@ pub(crate) async fn show(context: &Context) -> u8 {
         view::json::print("pki", &parts);
     } else {
         let rows = found.iter().map(|(place, facts)| {
-            let days = facts.left(seen.at).as_hours() / 24;
+            let days = facts.remaining(seen.at).as_hours() / 24;
             let until = facts.not_after.strftime("%Y-%m-%d").to_string();
             vec![
                 place.clone(),

@@ -84,7 +84,7 @@ async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> 
 fn text(artifact: &Artifact) -> String {
     match &artifact.content {
         Content::Text(text) => text.clone(),
-        Content::Authority | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
+        Content::Ca | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
             format!("# {}; made at apply\n", describe_file(artifact))
         }
     }

@@ -21,7 +21,7 @@ pub struct CfsslRequest {
     /// The rest of the subject; only the first counts.
     pub names: Vec<CfsslName>,
     /// How long a CA is valid for.
-    pub ca: Option<CfsslAuthority>,
+    pub ca: Option<CfsslCa>,
 }
 
 /// A key as cfssl asks for it.
@@ -49,7 +49,7 @@ pub struct CfsslName {
 
 /// How long a CA is valid for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct CfsslAuthority {
+pub struct CfsslCa {
     expiry: String,
 }
 
@@ -77,7 +77,7 @@ struct Profile {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cfssl {
     /// The request of the CA.
-    pub authority: Option<CfsslRequest>,
+    pub ca: Option<CfsslRequest>,
     /// The request of the members.
     pub member: Option<CfsslRequest>,
     /// How long members' certificates are valid for, in hours.

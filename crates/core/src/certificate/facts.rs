@@ -20,11 +20,11 @@ pub struct CertFacts {
     /// SANs of another kind, or unreadable ones.
     pub other_sans: Vec<String>,
     /// Valid as a server certificate.
-    pub server: bool,
+    pub server_auth: bool,
     /// Valid as a client certificate.
-    pub client: bool,
+    pub client_auth: bool,
     /// It is a CA.
-    pub authority: bool,
+    pub is_ca: bool,
     /// From when.
     pub not_before: Timestamp,
     /// Until when.
@@ -115,10 +115,10 @@ impl CertFacts {
                 found: self.issuer.clone(),
             });
         }
-        if wanted.usage.serves() && !self.server {
+        if wanted.usage.is_server() && !self.server_auth {
             return Err(Mismatch::Usage("server"));
         }
-        if !self.client {
+        if !self.client_auth {
             return Err(Mismatch::Usage("client"));
         }
         let missing: Vec<_> = wanted
@@ -132,8 +132,8 @@ impl CertFacts {
                 found: format_sans(&self.sans),
             });
         }
-        self.in_time(now)?;
-        if self.is_due(now) {
+        self.check_validity(now)?;
+        if self.needs_renewal(now) {
             Err(Mismatch::Ending {
                 end: self.not_after,
             })
@@ -146,7 +146,7 @@ impl CertFacts {
     ///
     /// # Errors
     /// When it is not good yet or no longer.
-    pub fn in_time(&self, now: Timestamp) -> Result<(), Mismatch> {
+    pub fn check_validity(&self, now: Timestamp) -> Result<(), Mismatch> {
         if now < self.not_before {
             return Err(Mismatch::TooEarly {
                 start: self.not_before,
@@ -239,14 +239,14 @@ impl CertFacts {
 
     /// Whether less than a third of its life is left.
     #[must_use]
-    pub fn is_due(&self, now: Timestamp) -> bool {
+    pub fn needs_renewal(&self, now: Timestamp) -> bool {
         let life = self.not_after.duration_since(self.not_before);
         self.not_after.duration_since(now) < life / 3
     }
 
     /// What is left of its life.
     #[must_use]
-    pub fn left(&self, now: Timestamp) -> SignedDuration {
+    pub fn remaining(&self, now: Timestamp) -> SignedDuration {
         self.not_after.duration_since(now)
     }
 }
@@ -289,9 +289,9 @@ mod tests {
             issuer: issuer.to_owned(),
             sans: BTreeSet::new(),
             other_sans: Vec::new(),
-            server: true,
-            client: true,
-            authority: name == issuer,
+            server_auth: true,
+            client_auth: true,
+            is_ca: name == issuer,
             not_before: Timestamp::UNIX_EPOCH,
             not_after: Timestamp::MAX,
             fingerprint: String::new(),

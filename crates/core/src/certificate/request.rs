@@ -37,7 +37,7 @@ pub enum Usage {
 impl Usage {
     /// Whether the certificate must be valid as a server certificate.
     #[must_use]
-    pub fn serves(self) -> bool {
+    pub fn is_server(self) -> bool {
         matches!(self, Usage::Server | Usage::Peer)
     }
 }

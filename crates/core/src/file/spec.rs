@@ -5,7 +5,7 @@ mod pod;
 mod ssh;
 
 pub use certificates::{
-    Authority, CertificateFiles, CertificateSource, Certificates, CfsslFiles, ClientCertificate,
+    Ca, CertificateFiles, CertificateSource, Certificates, CfsslFiles, ClientCertificate,
     OperatorSource, Provided, ProvidedFrom,
 };
 pub use pod::{Pod, PullPolicy};

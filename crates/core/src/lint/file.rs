@@ -113,8 +113,8 @@ fn lifetimes(spec: &Spec, findings: &mut Vec<Finding>) {
     let given = [
         (certificates.days, KeyPath::root("certificates").key("days")),
         (
-            certificates.authority.days,
-            KeyPath::root("certificates").key("authority").key("days"),
+            certificates.ca.days,
+            KeyPath::root("certificates").key("ca").key("days"),
         ),
     ];
     for (days, at) in given {

@@ -98,7 +98,7 @@ pub(super) const LIFETIME: Check = Check {
 pub(super) const CLIENT_NAME: Check = Check {
     id: "client-name",
     title: "a client named like the CA",
-    about: "A client's files lie beside the CA's and carry its name: one called `ca` would overwrite the authority.",
+    about: "A client's files lie beside the CA's and carry its name: one called `ca` would overwrite them.",
     advice: "give the client another name",
 };
 

@@ -26,7 +26,7 @@ pub enum Content {
     /// This text.
     Text(String),
     /// The CA's certificate.
-    Authority,
+    Ca,
     /// A certificate, or its key, that is issued at execution.
     Issued {
         /// What to issue. Parts of one request belong together and are issued at once.
@@ -192,7 +192,7 @@ impl Content {
     pub fn provided(&self) -> Option<&str> {
         match self {
             Self::Provided(source) => Some(source),
-            Self::Text(_) | Self::Authority | Self::Issued { .. } | Self::OnHost(_) => None,
+            Self::Text(_) | Self::Ca | Self::Issued { .. } | Self::OnHost(_) => None,
         }
     }
 }
@@ -266,7 +266,7 @@ impl HostStep {
 #[derive(Debug, Clone, PartialEq)]
 pub enum OperatorStep {
     /// Makes the certificate authority.
-    MakeAuthority,
+    CreateCa,
     /// Issues a client's certificate, beside the CA.
     IssueClient(CertRequest),
 }

@@ -10,7 +10,7 @@ use similar::{ChangeTag, TextDiff};
 #[must_use]
 pub fn operator_words(step: &OperatorStep) -> String {
     match step {
-        OperatorStep::MakeAuthority => {
+        OperatorStep::CreateCa => {
             "create the CA (its key stays on this machine, mode 0600)".to_owned()
         }
         OperatorStep::IssueClient(request) => format!("a client certificate for {}", request.name),
@@ -75,7 +75,7 @@ pub fn describe_file(artifact: &Artifact) -> String {
     } = artifact;
     match content {
         Content::Text(_) => format!("{path}, mode {mode}"),
-        Content::Authority => format!("{path}, mode {mode}: the CA's certificate"),
+        Content::Ca => format!("{path}, mode {mode}: the CA's certificate"),
         Content::Issued {
             request,
             part: Part::Certificate,

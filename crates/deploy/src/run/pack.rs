@@ -96,7 +96,7 @@ async fn content(run: &Run<'_>, host: &HostId, artifact: &Artifact) -> Result<Su
     let bytes = match &artifact.content {
         Content::OnHost(_) => return Ok(Supply::Nothing),
         Content::Text(text) => text.clone().into_bytes(),
-        Content::Authority => run
+        Content::Ca => run
             .session
             .with_vault(|vault| vault.ca())
             .await?

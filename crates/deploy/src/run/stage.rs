@@ -46,7 +46,7 @@ impl Run<'_> {
         let worked = self.session.with_vault(move |vault| {
             for step in &steps {
                 match step {
-                    OperatorStep::MakeAuthority => vault.make_authority(Timestamp::now())?,
+                    OperatorStep::CreateCa => vault.create_ca(Timestamp::now())?,
                     OperatorStep::IssueClient(request) => {
                         let directory = vault.directory();
                         vault.issue_client(request, &directory, Timestamp::now())?;
@@ -55,7 +55,7 @@ impl Run<'_> {
             }
             Ok::<_, VaultError>((vault.ca_state(), vault.clients()))
         });
-        (seen.authority, seen.clients) = worked.await?;
+        (seen.ca, seen.clients) = worked.await?;
         Ok(())
     }
 

@@ -21,14 +21,12 @@ pub(crate) fn read(spec: &Spec, base: &Path) -> Result<Cfssl, Box<Finding>> {
     let Some(files) = &spec.certificates.cfssl else {
         return Ok(Cfssl::default());
     };
-    let authority: Option<CfsslRequest> = read_json("authority", files.authority.as_ref(), base)?;
+    let ca: Option<CfsslRequest> = read_json("ca", files.ca.as_ref(), base)?;
     let member: Option<CfsslRequest> = read_json("member", files.member.as_ref(), base)?;
     let config: Option<CfsslConfig> = read_json("config", files.config.as_ref(), base)?;
-    if let Some(request) = &authority {
-        request
-            .algorithm()
-            .map_err(|why| refuse("authority", why))?;
-        request.days().map_err(|why| refuse("authority", why))?;
+    if let Some(request) = &ca {
+        request.algorithm().map_err(|why| refuse("ca", why))?;
+        request.days().map_err(|why| refuse("ca", why))?;
     }
     if let Some(request) = &member {
         request.algorithm().map_err(|why| refuse("member", why))?;
@@ -38,11 +36,7 @@ pub(crate) fn read(spec: &Spec, base: &Path) -> Result<Cfssl, Box<Finding>> {
         .map(|config| config.hours(files.profile.as_deref()))
         .transpose()
         .map_err(|why| refuse("config", why))?;
-    Ok(Cfssl {
-        authority,
-        member,
-        hours,
-    })
+    Ok(Cfssl { ca, member, hours })
 }
 
 fn read_json<T: DeserializeOwned>(

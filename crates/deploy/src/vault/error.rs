@@ -20,7 +20,7 @@ pub enum VaultError {
     Pki(#[from] PkiError),
     /// The files of this name are the CA's own.
     #[error("client name `{0}` is reserved for the CA's files")]
-    AuthorityName(String),
+    ReservedName(String),
     /// No certificate can have this name.
     #[error("client name `{0}` may hold only letters, digits, dots and hyphens")]
     ClientName(String),
@@ -34,10 +34,10 @@ pub enum VaultError {
         "certificates.provided.operator.ca is needed: with from = \"host\" the CA's certificate is not here otherwise"
     )]
     NoOperatorCa,
-    /// There is no authority.
+    /// There is no CA.
     #[error("no CA at {}; copy it from the machine where the cluster was set up", .0.display())]
-    NoAuthority(PathBuf),
-    /// The authority's files are there and cannot be used.
+    NoCa(PathBuf),
+    /// The CA's files are there and cannot be used.
     #[error("the certificate authority cannot be used: {0}")]
     Broken(String),
 }

@@ -59,7 +59,7 @@ pub(super) fn certificate_file(
         return None;
     }
     let Some(found) = host.files.get(path) else {
-        let cost = if matches!(artifact.content, Content::Authority) {
+        let cost = if matches!(artifact.content, Content::Ca) {
             Cost::Restart
         } else {
             Cost::NoRestart
@@ -80,16 +80,13 @@ pub(super) fn certificate_file(
     let content = match &artifact.content {
         Content::Text(_) => (found.sha256.as_deref() != target.desired(member).sum(path))
             .then(|| changed(Change::Rendered)),
-        Content::Authority => other_ca(seen, host, artifact).map(flaw),
+        Content::Ca => other_ca(seen, host, artifact).map(flaw),
         Content::Issued {
             request,
             part: Part::Certificate,
         } => match host.certificates.get(path) {
             Some(Observed::Known(facts)) => {
-                let issuer = seen
-                    .authority
-                    .facts()
-                    .map_or("", |facts| facts.key_id.as_str());
+                let issuer = seen.ca.facts().map_or("", |facts| facts.key_id.as_str());
                 // One that would do and is not the one that was issued belongs to another key.
                 let unmet = facts.satisfies(request, issuer, seen.at).err();
                 unmet.map_or_else(
@@ -135,7 +132,7 @@ pub(crate) fn is_applied(process: &EtcdProcess, modified: Option<i64>) -> bool {
 
 /// etcd reads CA files at its start only.
 fn other_ca(seen: &Observation, host: &HostView, artifact: &Artifact) -> Option<String> {
-    let wanted = seen.authority.facts()?;
+    let wanted = seen.ca.facts()?;
     match host
         .certificates
         .get(&artifact.path)
@@ -180,6 +177,6 @@ pub(super) fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artif
 fn request(artifact: &Artifact) -> Option<&CertRequest> {
     match &artifact.content {
         Content::Issued { request, .. } => Some(request),
-        Content::Text(_) | Content::Authority | Content::Provided(_) | Content::OnHost(_) => None,
+        Content::Text(_) | Content::Ca | Content::Provided(_) | Content::OnHost(_) => None,
     }
 }

@@ -66,7 +66,7 @@ pub const CONVERGE: &[RuleRow] = &[
         why: "Comes before the files that carry its certificate. Never where a host has a CA certificate or a \
               member runs.",
         makes: &[Rule::Ca],
-        decide: operator::authority,
+        decide: operator::ca,
     },
     RuleRow {
         id: "clients",

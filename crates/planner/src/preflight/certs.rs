@@ -82,14 +82,14 @@ pub(super) fn sources(target: &Target, seen: &Observation, findings: &mut Vec<Fi
 }
 
 /// A CA that has ended, or is not good yet, serves nobody.
-pub(super) fn authority(target: &Target, seen: &Observation, findings: &mut Vec<Finding>) {
+pub(super) fn ca(target: &Target, seen: &Observation, findings: &mut Vec<Finding>) {
     let certificates = &target.topology.certificates;
-    let check = &crate::rules::operator::AUTHORITY_BROKEN;
+    let check = &crate::rules::operator::CA_BROKEN;
     let Some(provided) = &certificates.provided else {
-        if let Some(Err(unmet)) = seen.authority.facts().map(|facts| facts.in_time(seen.at)) {
-            let at = KeyPath::root("certificates").key("authority");
+        if let Some(Err(unmet)) = seen.ca.facts().map(|facts| facts.check_validity(seen.at)) {
+            let at = KeyPath::root("certificates").key("ca");
             let evidence = format!("its certificate is {unmet}");
-            findings.push(check.error("authority", evidence).at(at));
+            findings.push(check.error("ca", evidence).at(at));
         }
         return;
     };
@@ -103,7 +103,7 @@ pub(super) fn authority(target: &Target, seen: &Observation, findings: &mut Vec<
     }
     // A bundle may still hold a CA that has ended.
     if let Some(facts) = &ca.certificate
-        && let Err(unmet) = facts.in_time(seen.at)
+        && let Err(unmet) = facts.check_validity(seen.at)
         && facts
             .further
             .iter()
@@ -111,7 +111,7 @@ pub(super) fn authority(target: &Target, seen: &Observation, findings: &mut Vec<
     {
         let advice = "name a CA file that holds a certificate which is valid now";
         let evidence = format!("the certificate in {} is {unmet}", provided.ca);
-        findings.push(check.error("authority", evidence).advise(advice).at(at()));
+        findings.push(check.error("ca", evidence).advise(advice).at(at()));
     }
 }
 
@@ -165,7 +165,7 @@ pub(super) fn peers(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     if topology.security.peer == TransportSecurity::Plain {
         return;
     }
-    if let Err(unmet) = facts.in_time(fresh.seen.at) {
+    if let Err(unmet) = facts.check_validity(fresh.seen.at) {
         findings.push(
             CERT_REFUSED
                 .error(
@@ -178,28 +178,28 @@ pub(super) fn peers(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     let mut refuse = |why: String| {
         findings.push(CERT_REFUSED.error(&fresh.member.name, why).at(at()));
     };
-    if !facts.client {
+    if !facts.client_auth {
         refuse(
             "the peer certificate is not meant for clients: others would refuse the connections it makes, in that one direction"
                 .to_owned(),
         );
     }
-    if !facts.server {
+    if !facts.server_auth {
         refuse(
             "the peer certificate is not meant for servers: others would not connect to it"
                 .to_owned(),
         );
     }
     let provided = topology.certificates.provided.as_ref();
-    let authority = provided
+    let ca = provided
         .and_then(|provided| source(fresh.seen, &provided.ca))
         .and_then(|source| source.certificate.as_ref());
-    if let Some(authority) = authority
-        && !facts.is_trusted_by(authority)
+    if let Some(ca) = ca
+        && !facts.is_trusted_by(ca)
     {
         refuse(format!(
             "the peer certificate was issued by `{}`, and members trust `{}`",
-            facts.issuer, authority.name
+            facts.issuer, ca.name
         ));
     }
     let Some(from) = fresh
@@ -293,6 +293,6 @@ fn provided_of<'a>(fresh: &StoppedMember<'a>, role: &str) -> Option<&'a CertFact
             .certificate
             .as_ref(),
         Content::OnHost(source) => fresh.host.certificates.get(source)?.known(),
-        Content::Text(_) | Content::Authority | Content::Issued { .. } => None,
+        Content::Text(_) | Content::Ca | Content::Issued { .. } => None,
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
 fn is_identity(artifact: &Artifact) -> bool {
     match artifact.content {
         Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => true,
-        Content::Text(_) | Content::Authority => false,
+        Content::Text(_) | Content::Ca => false,
     }
 }
 

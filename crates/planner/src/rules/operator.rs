@@ -1,29 +1,29 @@
-//! What is made on the operator's own machine: the authority, and certificates of named clients.
+//! What is made on the operator's own machine: the CA, and certificates of named clients.
 
 use std::collections::BTreeSet;
 
 use etcdup_core::certificate::{CertRequest, Subject, Usage};
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::Check;
-use etcdup_core::observation::AuthorityView;
+use etcdup_core::observation::CaView;
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Content, Impact, OperatorStep, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Topology;
 
 use crate::plan_context::{Decision, PlanContext};
 
-pub(crate) const AUTHORITY_BROKEN: Check = Check {
-    id: "authority-unusable",
+pub(crate) const CA_BROKEN: Check = Check {
+    id: "ca-unusable",
     title: "the certificate authority cannot be used",
     about: "The CA's certificate or key cannot be read, they do not belong together, or the certificate is no CA's.",
-    advice: "fix the files that [certificates.authority] names, or remove both to create a new CA",
+    advice: "fix the files that [certificates.ca] names, or remove both to create a new CA",
 };
-pub(crate) const AUTHORITY_WITHOUT_KEY: Check = Check {
-    id: "authority-without-key",
+pub(crate) const CA_WITHOUT_KEY: Check = Check {
+    id: "ca-without-key",
     title: "certificates are needed and the CA's key is not here",
     about: "A certificate must be issued or renewed, and the CA's key is neither in a file, nor in the environment, nor \
             printed by a command. Where a CA must not be reachable, give certificates with [certificates.provided].",
-    advice: "set key, key-env or key-command under [certificates.authority]",
+    advice: "set key, key-env or key-command under [certificates.ca]",
 };
 
 /// Whether anything of this stage of the plan is dated by the operator's clock.
@@ -32,7 +32,7 @@ pub(crate) fn clock(context: &PlanContext<'_>) -> Decision {
     let members = issues
         .into_iter()
         .any(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
-    let makes = matches!(context.seen.authority, AuthorityView::Absent);
+    let makes = matches!(context.seen.ca, CaView::Absent);
     if !members && !makes && due_clients(context).is_empty() {
         return Decision::Continue;
     }
@@ -42,14 +42,12 @@ pub(crate) fn clock(context: &PlanContext<'_>) -> Decision {
     }
 }
 
-pub(crate) fn authority(context: &PlanContext<'_>) -> Decision {
-    let at = || KeyPath::root("certificates").key("authority");
-    match &context.seen.authority {
-        AuthorityView::Unneeded | AuthorityView::Usable(_) => Decision::Continue,
-        AuthorityView::Broken(why) => Decision::Block(vec![
-            AUTHORITY_BROKEN.error("authority", why.clone()).at(at()),
-        ]),
-        AuthorityView::WithoutKey(facts) => {
+pub(crate) fn ca(context: &PlanContext<'_>) -> Decision {
+    let at = || KeyPath::root("certificates").key("ca");
+    match &context.seen.ca {
+        CaView::Unneeded | CaView::Usable(_) => Decision::Continue,
+        CaView::Broken(why) => Decision::Block(vec![CA_BROKEN.error("ca", why.clone()).at(at())]),
+        CaView::WithoutKey(facts) => {
             let needed = context
                 .members
                 .iter()
@@ -59,13 +57,11 @@ pub(crate) fn authority(context: &PlanContext<'_>) -> Decision {
                 None => Decision::Continue,
                 Some((_, difference)) => {
                     let evidence = format!("{difference}; the key of `{}` is not here", facts.name);
-                    Decision::Block(vec![
-                        AUTHORITY_WITHOUT_KEY.error("authority", evidence).at(at()),
-                    ])
+                    Decision::Block(vec![CA_WITHOUT_KEY.error("ca", evidence).at(at())])
                 }
             }
         }
-        AuthorityView::Absent => Decision::Run(Stage {
+        CaView::Absent => Decision::Run(Stage {
             key: StageKey::new(Rule::Ca, None),
             title: "create the certificate authority (CA)".to_owned(),
             why: vec![format!(
@@ -74,7 +70,7 @@ pub(crate) fn authority(context: &PlanContext<'_>) -> Decision {
             )],
             impact: Impact::None,
             preconditions: Vec::new(),
-            work: Work::Operator(vec![OperatorStep::MakeAuthority]),
+            work: Work::Operator(vec![OperatorStep::CreateCa]),
             postconditions: Vec::new(),
         }),
     }
@@ -82,13 +78,13 @@ pub(crate) fn authority(context: &PlanContext<'_>) -> Decision {
 
 /// The certificates of named clients that must be issued, each with its reason.
 fn due_clients(context: &PlanContext<'_>) -> Vec<(CertRequest, String)> {
-    let AuthorityView::Usable(authority) = &context.seen.authority else {
+    let CaView::Usable(ca) = &context.seen.ca else {
         return Vec::new();
     };
     let due = |request: CertRequest| {
         let unmet = match context.seen.clients.get(&request.name) {
             Some(Observed::Known(facts)) => facts
-                .satisfies(&request, &authority.key_id, context.seen.at)
+                .satisfies(&request, &ca.key_id, context.seen.at)
                 .err()
                 .map(|unmet| format!("is {unmet}")),
             Some(Observed::Unknown(unseen)) => Some(unseen.why.clone()),

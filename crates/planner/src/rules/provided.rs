@@ -118,7 +118,7 @@ impl Place<'_> {
             Some((&certificate.path, facts))
         });
         let (path, facts) = shown.find(|(_, facts)| {
-            facts.in_time(self.seen.at).is_ok() && !facts.is_trusted_by(self.wanted)
+            facts.check_validity(self.seen.at).is_ok() && !facts.is_trusted_by(self.wanted)
         })?;
         let evidence = format!(
             "{path} on {} was issued by `{}`, and the CA file that is provided does not hold it",
@@ -150,10 +150,10 @@ impl Place<'_> {
         }
         if process.is_some() {
             // Members that do not run yet are looked at by preflight.
-            let unmet = match coming.in_time(self.seen.at) {
+            let unmet = match coming.check_validity(self.seen.at) {
                 Err(unmet) => Some(unmet.to_string()),
-                Ok(()) if !coming.client => Some("not meant for clients".to_owned()),
-                Ok(()) if !coming.server => Some("not meant for servers".to_owned()),
+                Ok(()) if !coming.client_auth => Some("not meant for clients".to_owned()),
+                Ok(()) if !coming.server_auth => Some("not meant for servers".to_owned()),
                 Ok(()) => None,
             };
             if let Some(unmet) = unmet {
@@ -215,7 +215,7 @@ impl Place<'_> {
                 source.map(|source| source.sha256.as_str())
             }
             Content::OnHost(source) => digest_of(self.host, source),
-            Content::Text(_) | Content::Authority | Content::Issued { .. } => None,
+            Content::Text(_) | Content::Ca | Content::Issued { .. } => None,
         };
         let process = self.host.processes.get(&self.member.name);
         let shown = process.and_then(|process| {
@@ -252,10 +252,10 @@ fn untrusted_client(target: &Target, seen: &Observation) -> Option<Finding> {
             .key("operator");
         Some(CLIENT_UNTRUSTED.error("operator", evidence).at(at))
     };
-    if let Err(unmet) = shown.in_time(seen.at) {
+    if let Err(unmet) = shown.check_validity(seen.at) {
         return refuse(format!("{path} is {unmet}"));
     }
-    if !shown.client {
+    if !shown.client_auth {
         return refuse(format!("{path} is not meant for clients"));
     }
     let refuses = |member: &&Member| match running_trust(target, seen, member) {
@@ -307,9 +307,7 @@ fn running_trust<'a>(target: &Target, seen: &'a Observation, member: &Member) ->
             .and_then(|path: HostPath| digest_of(host, &path));
         let source = match &ca.content {
             Content::Provided(source) => seen.sources.get(source).and_then(Observed::known),
-            Content::Text(_) | Content::Authority | Content::Issued { .. } | Content::OnHost(_) => {
-                None
-            }
+            Content::Text(_) | Content::Ca | Content::Issued { .. } | Content::OnHost(_) => None,
         };
         let same = source.filter(|source| read == Some(source.sha256.as_str()));
         let facts = same.and_then(|source| source.certificate.as_ref());
@@ -334,6 +332,6 @@ fn provided_facts<'a>(
     match &artifact.content {
         Content::Provided(source) => seen.sources.get(source)?.known()?.certificate.as_ref(),
         Content::OnHost(source) => host.certificates.get(source)?.known(),
-        Content::Text(_) | Content::Authority | Content::Issued { .. } => None,
+        Content::Text(_) | Content::Ca | Content::Issued { .. } => None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::{AuthorityView, DataDir, HostView, Observation};
+use etcdup_core::observation::{CaView, DataDir, HostView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
 use etcdup_core::plain::harmless;
@@ -23,7 +23,7 @@ const CA_MISSING: Check = Check {
             would replace what every member and client trusts: no connection would be accepted any more. A new CA is made \
             only for a cluster that has never run.",
     advice: "copy the `pki/<cluster>` directory from the machine where the cluster was set up, or name the CA's files with \
-             certificates.authority.cert and .key (or .key-command)",
+             certificates.ca.cert and .key (or .key-command)",
 };
 pub(crate) const CA_OTHER: Check = Check {
     id: "ca-mismatch",
@@ -53,12 +53,10 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     if !topology.uses_tls() {
         return Vec::new();
     }
-    match &seen.authority {
-        AuthorityView::Absent => missing(target, seen).into_iter().collect(),
-        AuthorityView::Usable(facts) | AuthorityView::WithoutKey(facts) => {
-            mismatches(target, seen, facts)
-        }
-        AuthorityView::Unneeded | AuthorityView::Broken(_) => Vec::new(),
+    match &seen.ca {
+        CaView::Absent => missing(target, seen).into_iter().collect(),
+        CaView::Usable(facts) | CaView::WithoutKey(facts) => mismatches(target, seen, facts),
+        CaView::Unneeded | CaView::Broken(_) => Vec::new(),
     }
 }
 
@@ -109,7 +107,7 @@ fn missing(target: &Target, seen: &Observation) -> Option<Finding> {
         })
         .collect();
     let evidence = format!("there is no CA here, but {}{origin}", evidence.join("; "));
-    let at = KeyPath::root("certificates").key("authority");
+    let at = KeyPath::root("certificates").key("ca");
     Some(CA_MISSING.error("ca", evidence).at(at))
 }
 
@@ -227,7 +225,7 @@ pub(crate) fn operator_clock(target: &Target, seen: &Observation) -> Option<Find
 /// Whether a member's certificate on its host keeps it from being reached at all, so that a new one cannot make it worse.
 pub(crate) fn is_cut_off(seen: &Observation, host: &HostView, path: &HostPath) -> bool {
     match host.certificates.get(path) {
-        Some(Observed::Known(facts)) => facts.in_time(seen.at).is_err(),
+        Some(Observed::Known(facts)) => facts.check_validity(seen.at).is_err(),
         Some(Observed::Unknown(_)) | None => true,
     }
 }

@@ -168,7 +168,7 @@ impl Machine {
     ) {
         let content = match &artifact.content {
             Content::Text(text) => text.clone(),
-            Content::Authority => "the CA".to_owned(),
+            Content::Ca => "the CA".to_owned(),
             Content::Issued {
                 part: Part::Key, ..
             } => format!("key {}", issued.as_ref().unwrap().key_id),
@@ -186,7 +186,7 @@ impl Machine {
             .insert(artifact.path.clone(), RecordedFile { sha256 });
         self.files.insert(artifact.path.clone(), view);
         match (&artifact.content, issued) {
-            (Content::Authority, _) => {
+            (Content::Ca, _) => {
                 self.certificates.insert(artifact.path.clone(), ca.clone());
             }
             (

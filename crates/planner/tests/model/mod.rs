@@ -18,7 +18,7 @@ use std::time::Duration;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
-    AuthorityView, DataDir, DataIdentity, Listener, MemberView, Observation, Served,
+    CaView, DataDir, DataIdentity, Listener, MemberView, Observation, Served,
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::topology::Member;
@@ -76,7 +76,7 @@ impl Model {
     pub(crate) fn observe(&self) -> Observation {
         let mut seen = self.base.clone();
         if self.has_ca {
-            seen.authority = AuthorityView::Usable(self.ca());
+            seen.ca = CaView::Usable(self.ca());
         }
         for machine in &self.machines {
             let member = &machine.member;
@@ -143,9 +143,9 @@ impl Model {
             issuer: "ca".into(),
             sans: sans.clone(),
             other_sans: Vec::new(),
-            server: true,
-            client: true,
-            authority: name == "ca",
+            server_auth: true,
+            client_auth: true,
+            is_ca: name == "ca",
             not_before: self.base.at,
             not_after: self.base.at + SignedDuration::from_hours(i64::from(hours)),
             fingerprint: key.into(),

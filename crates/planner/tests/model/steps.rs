@@ -15,7 +15,7 @@ impl Model {
     pub(crate) fn carry_out(&mut self, planner: &Planner, stage: &Stage, cut: &[Option<usize>]) {
         match &stage.work {
             Work::Operator(steps) => {
-                if steps.contains(&OperatorStep::MakeAuthority) {
+                if steps.contains(&OperatorStep::CreateCa) {
                     self.has_ca = true;
                 }
             }

@@ -3,7 +3,7 @@
 use etcdup_core::file::Document;
 use etcdup_core::host::HostId;
 use etcdup_core::host::{Architecture, HostFacts, Init};
-use etcdup_core::observation::{AuthorityView, DataDir, Disk, HostView, Observation};
+use etcdup_core::observation::{CaView, DataDir, Disk, HostView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_core::topology::{Topology, resolve};
@@ -27,10 +27,10 @@ pub(crate) fn planner(topology: Topology) -> Planner {
     Planner::new(topology, goal, None).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Bare hosts, all seen, and no authority.
+/// Bare hosts, all seen, and no CA.
 pub(crate) fn bare(planner: &Planner) -> Observation {
     let mut seen = Observation::new(Timestamp::UNIX_EPOCH);
-    seen.authority = AuthorityView::Absent;
+    seen.ca = CaView::Absent;
     for host in planner.topology().hosts.keys() {
         seen.hosts
             .insert(host.clone(), Observed::Known(host_view(planner, host)));

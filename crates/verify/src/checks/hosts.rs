@@ -73,10 +73,10 @@ pub(super) fn certificates(check: &Check, evidence: &Evidence<'_>) -> Vec<Findin
             .filter_map(|(path, facts)| Some((path, facts.known()?)))
         {
             let what = format!("{path} on {host}");
-            let days = facts.left(now).as_hours() / 24;
+            let days = facts.remaining(now).as_hours() / 24;
             if now >= facts.not_after {
                 findings.push(check.error(&what, format!("ended at {}", facts.not_after)));
-            } else if facts.is_due(now) || (days < 30 && facts.authority) {
+            } else if facts.needs_renewal(now) || (days < 30 && facts.is_ca) {
                 findings.push(check.warning(
                     &what,
                     format!("ends at {}, in {days} days", facts.not_after),

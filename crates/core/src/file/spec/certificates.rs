@@ -12,7 +12,7 @@ use crate::name::MemberName;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Certificates {
     /// The certificate authority.
-    pub authority: Authority,
+    pub ca: Ca,
     /// The algorithm of the keys made.
     pub algorithm: Algorithm,
     /// How many days a member's certificate is valid for. It is renewed when a third of that is left.
@@ -43,7 +43,7 @@ pub struct CfsslFiles {
     /// The CA's request, `ca-csr.json`: its subject, key and expiry.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
-    pub authority: Option<Utf8PathBuf>,
+    pub ca: Option<Utf8PathBuf>,
     /// The members' request, such as `kubernetes-csr.json`: subject, key and hosts. Each member's own address is added.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -60,7 +60,7 @@ pub struct CfsslFiles {
 impl Default for Certificates {
     fn default() -> Self {
         Self {
-            authority: Authority::default(),
+            ca: Ca::default(),
             algorithm: Algorithm::default(),
             days: 365,
             shared: false,
@@ -76,7 +76,7 @@ impl Default for Certificates {
 /// The certificate authority: made at the first apply when its files are not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Authority {
+pub struct Ca {
     /// The CA's certificate, relative to the topology file; `pki/<cluster>/ca.crt` when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -96,7 +96,7 @@ pub struct Authority {
     pub days: u32,
 }
 
-impl Default for Authority {
+impl Default for Ca {
     fn default() -> Self {
         Self {
             cert: None,

@@ -15,16 +15,16 @@ use crate::inspect::{first_certificate, parse, read};
 use crate::keys;
 
 /// A certificate authority, with or without its key.
-pub struct Authority {
+pub struct Ca {
     certificate: String,
     facts: CertFacts,
     issuer: Option<Issuer<'static, KeyPair>>,
     key: Option<Secret>,
 }
 
-/// An authority that is wanted.
+/// A CA that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthorityRequest {
+pub struct CaRequest {
     /// Its common name.
     pub name: String,
     /// The rest of its subject.
@@ -47,8 +47,8 @@ pub struct Issued {
 /// Issuers' clocks run ahead of members' now and then (cluster-api issue 4304).
 const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
 
-impl Authority {
-    /// Makes an authority that is valid for this many days, with a fresh key or the one given.
+impl Ca {
+    /// Makes a CA that is valid for this many days, with a fresh key or the one given.
     ///
     /// # Errors
     /// When the key or the certificate cannot be made.
@@ -58,7 +58,7 @@ impl Authority {
         now: Timestamp,
         given: Option<&Secret>,
     ) -> Result<Self, PkiError> {
-        let request = AuthorityRequest {
+        let request = CaRequest {
             name: name.to_owned(),
             subject: Subject::default(),
             algorithm: Algorithm::EcdsaP256,
@@ -67,12 +67,12 @@ impl Authority {
         Self::make_as(&request, now, given)
     }
 
-    /// Makes an authority as it is asked for, with a fresh key or the one given.
+    /// Makes a CA as it is asked for, with a fresh key or the one given.
     ///
     /// # Errors
     /// When the key or the certificate cannot be made.
     pub fn make_as(
-        request: &AuthorityRequest,
+        request: &CaRequest,
         now: Timestamp,
         given: Option<&Secret>,
     ) -> Result<Self, PkiError> {
@@ -88,7 +88,7 @@ impl Authority {
         Self::load(&certificate, Some(&secret))
     }
 
-    /// Loads an authority: its certificate and, where issuing is wanted, its key. RSA and EC keys in PKCS#8, PKCS#1 and
+    /// Loads a CA: its certificate and, where issuing is wanted, its key. RSA and EC keys in PKCS#8, PKCS#1 and
     /// SEC1 are read, as openssl and cfssl write them.
     ///
     /// # Errors
@@ -97,8 +97,8 @@ impl Authority {
         let der = first_certificate(certificate)?;
         let parsed = parse(&der)?;
         let facts = read(&parsed, &der)?;
-        if !facts.authority {
-            return Err(PkiError::NotAnAuthority(facts.name));
+        if !facts.is_ca {
+            return Err(PkiError::NotACa(facts.name));
         }
         let issuer = match key {
             None => None,
@@ -149,12 +149,12 @@ impl Authority {
             .as_ref()
             .ok_or_else(|| PkiError::NoKey(self.facts.name.clone()))?;
         self.facts
-            .in_time(now)
+            .check_validity(now)
             .map_err(|error| PkiError::OutOfTime {
                 name: self.facts.name.clone(),
                 why: error.to_string(),
             })?;
-        let life = SignedDuration::from_hours(i64::from(request.hours)).min(self.facts.left(now));
+        let life = SignedDuration::from_hours(i64::from(request.hours)).min(self.facts.remaining(now));
         let mut params = params(&request.name, &request.subject, now, life)?;
         params.is_ca = IsCa::ExplicitNoCa;
         for san in &request.sans {
@@ -168,7 +168,7 @@ impl Authority {
             KeyUsagePurpose::KeyEncipherment,
         ];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        if request.usage.serves() {
+        if request.usage.is_server() {
             params
                 .extended_key_usages
                 .push(ExtendedKeyUsagePurpose::ServerAuth);
