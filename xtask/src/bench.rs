@@ -132,7 +132,8 @@ fn bare(lab: &Lab) -> Outcome {
     Ok(())
 }
 
-/// What the hand-written script brings along: units and certificates as this cluster has them, and the same archive.
+/// What the hand-written script brings along: units and certificates as this cluster has them, and
+/// the same archive.
 fn prepare_floor(lab: &Lab) -> Result<String, String> {
     for host in 1..=3 {
         let files = lab.on(host, "sed -i s/state=existing/state=new/ /etc/systemd/system/etcd.service; tar -C / -cf - etc/etcd etc/systemd/system/etcd.service | base64")?;

@@ -1,4 +1,5 @@
-//! `cargo xtask e2e`: every scenario through the real binary, each on fresh real hosts; a table at the end.
+//! `cargo xtask e2e`: every scenario through the real binary, each on fresh real hosts; a table at
+//! the end.
 
 mod adopted;
 mod bootstrap;

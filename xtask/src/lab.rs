@@ -23,7 +23,8 @@ pub(crate) struct Lab {
 pub(crate) struct Kept(Arc<Mutex<Vec<(String, PathBuf)>>>);
 
 impl Kept {
-    /// Leaves the labs of a failed scenario up and says how to enter them; takes those of others down. Whether any is left.
+    /// Leaves the labs of a failed scenario up and says how to enter them; takes those of others
+    /// down. Whether any is left.
     pub(crate) fn after(&self, failed: bool) -> bool {
         let Ok(mut labs) = self.0.lock() else {
             return false;
@@ -143,7 +144,8 @@ impl Lab {
                 Err(String::from_utf8_lossy(&output.stderr).into_owned())
             }
         };
-        // On a loaded machine a host may take longer than anything else here waits for; once more is enough.
+        // On a loaded machine a host may take longer than anything else here waits for; once more
+        // is enough.
         let output = up()
             .or_else(|why| {
                 eprintln!("     {name}: the hosts did not come up, trying once more: {why}");
@@ -166,7 +168,8 @@ impl Lab {
         format!("10.77.0.{}", 10 + index)
     }
 
-    /// Writes the topology: a head, the archive of `version`, the way in, and members m1.. on hosts 1...
+    /// Writes the topology: a head, the archive of `version`, the way in, and members m1.. on hosts
+    /// 1...
     pub(crate) fn topology(&self, version: &str, head: &str, members: u32) -> Result<(), String> {
         let members: String = (1..=members)
             .map(|n| {
@@ -314,8 +317,8 @@ impl Lab {
             .map(|_| ())
     }
 
-    /// Asks a real etcdctl, with a certificate issued for it where the cluster uses TLS: every endpoint is healthy and
-    /// the member list has as many members.
+    /// Asks a real etcdctl, with a certificate issued for it where the cluster uses TLS: every
+    /// endpoint is healthy and the member list has as many members.
     pub(crate) fn etcdctl_agrees(&self, endpoints: &str, members: usize) -> Result<(), String> {
         let list = self.etcdctl(endpoints, &["member", "list"])?.exits(0)?;
         let started = list

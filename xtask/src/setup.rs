@@ -186,7 +186,8 @@ pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
         .join("etcdup"))
 }
 
-/// The checksum of a release in the test mirror, as `[binaries.release]` takes it: over plain HTTP it must be given.
+/// The checksum of a release in the test mirror, as `[binaries.release]` takes it: over plain HTTP
+/// it must be given.
 pub(crate) fn release_sum(version: &str) -> Result<String, String> {
     let directory = cache().join("etcd/mirror").join(format!("v{version}"));
     let path = directory.join("SHA256SUMS");

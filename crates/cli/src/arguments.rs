@@ -62,10 +62,12 @@ pub(crate) struct Global {
     /// Topology file (TOML, YAML or JSON, by extension) [default: etcdup.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Change one value of the topology for this run, such as etcd=3.5.33 or member[0].address=10.0.0.5
+    /// Change one value of the topology for this run, such as etcd=3.5.33 or
+    /// member[0].address=10.0.0.5
     #[arg(long, global = true, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Use this host instead of a topology file, `[user@]host[:port]` or `local` (can be repeated; each becomes a member)
+    /// Use this host instead of a topology file, `[user@]host[:port]` or `local` (can be repeated;
+    /// each becomes a member)
     #[arg(long, global = true, value_name = "HOST")]
     pub(crate) target: Vec<String>,
     /// How to print data [default: text]
@@ -160,7 +162,8 @@ pub(crate) enum Verb {
     /// Print the environment that etcdctl needs, as shell exports
     #[command(after_help = "Example:\n  eval \"$(etcdup env)\" && etcdctl member list")]
     Env(Env),
-    /// Run etcdctl against the cluster, through its hosts if the client ports are closed to this machine
+    /// Run etcdctl against the cluster, through its hosts if the client ports are closed to this
+    /// machine
     #[command(
         after_help = "Examples:\n  etcdup etcdctl -- member list -w table\n  etcdup etcdctl -- get --prefix / --keys-only\n  etcdup etcdctl -- snapshot save backup.db"
     )]
@@ -265,7 +268,8 @@ pub(crate) struct Plan {
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// A plan that `etcdup plan --out` wrote: it is carried out as far as it reaches, without a question
+    /// A plan that `etcdup plan --out` wrote: it is carried out as far as it reaches, without a
+    /// question
     #[arg(value_name = "PLAN", conflicts_with_all = ["yes", "allow_outage"])]
     pub(crate) plan: Option<PathBuf>,
     /// Do not ask
@@ -350,7 +354,8 @@ pub(crate) struct Ssh {
     /// Member name
     #[arg(value_name = "MEMBER")]
     pub(crate) member: String,
-    /// Command to run instead of a shell, after `--`; joined with blanks for the host's shell, as ssh does
+    /// Command to run instead of a shell, after `--`; joined with blanks for the host's shell, as
+    /// ssh does
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

@@ -61,7 +61,8 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
-    // `init` and `adopt` write a file for these hosts; everything else reads either the one or the other.
+    // `init` and `adopt` write a file for these hosts; everything else reads either the one or the
+    // other.
     let writes = matches!(verb, Verb::Init(_) | Verb::Adopt(_));
     if global.file.is_some() && !global.target.is_empty() && !writes {
         view::error::plain("--file and --target exclude each other: the hosts are in the file");

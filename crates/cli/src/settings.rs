@@ -1,5 +1,5 @@
-//! The tool's own settings, in layers: defaults, `~/.config/etcdup/config.toml`, `ETCDUP_*`, command line.
-//! The topology has none of this: it changes by its file and `--set` alone.
+//! The tool's own settings, in layers: defaults, `~/.config/etcdup/config.toml`, `ETCDUP_*`,
+//! command line. The topology has none of this: it changes by its file and `--set` alone.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! What the program says to a tired operator, without a host: every wrong thing has words of its own and an exit status.
+//! What the program says to a tired operator, without a host: every wrong thing has words of its
+//! own and an exit status.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -242,7 +243,8 @@ fn findings_are_folded_at_the_width_of_the_terminal() {
     }
 }
 
-/// U31: a command that reads no topology does not offer to name one, and manual pages have headings that say something.
+/// U31: a command that reads no topology does not offer to name one, and manual pages have headings
+/// that say something.
 #[test]
 fn help_and_manual_hold_what_the_command_has() {
     let place = Place::with(&[]);

@@ -1,4 +1,5 @@
-//! What `etcdup show` prints, through the binary itself: its headings are read by people, its keys by programs.
+//! What `etcdup show` prints, through the binary itself: its headings are read by people, its keys
+//! by programs.
 #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
 use std::path::Path;

@@ -76,7 +76,8 @@ impl MemberClient {
         }
     }
 
-    /// Everything that planning needs: status, member list and a read that a quorum confirms. The calls run side by side.
+    /// Everything that planning needs: status, member list and a read that a quorum confirms. The
+    /// calls run side by side.
     ///
     /// # Errors
     /// When the member does not answer its own status; a failed read is part of the view.
@@ -88,7 +89,8 @@ impl MemberClient {
                 took,
                 denied: false,
             }),
-            // The read index went through before etcd asked who we are: `etcdctl endpoint health` counts it too.
+            // The read index went through before etcd asked who we are: `etcdctl endpoint health`
+            // counts it too.
             Err(ClientError::Denied(_)) => Ok(Served {
                 took: begun.elapsed(),
                 denied: true,
@@ -98,7 +100,8 @@ impl MemberClient {
         let status = status?;
         // A member's own list may lag behind: where a quorum answers, it confirms the list too.
         let list = self.members(served.is_ok()).await;
-        // A learner answers no member list; anybody else's silence must not look like an empty cluster.
+        // A learner answers no member list; anybody else's silence must not look like an empty
+        // cluster.
         let listed = if status.is_learner { Vec::new() } else { list? };
         let header = status.header.unwrap_or_default();
         Ok(MemberView {
@@ -142,7 +145,8 @@ impl MemberClient {
         Ok(list.members.into_iter().map(listed).collect())
     }
 
-    /// A linearizable read of the key `health`, as `etcdctl endpoint health` does; how long it took.
+    /// A linearizable read of the key `health`, as `etcdctl endpoint health` does; how long it
+    /// took.
     ///
     /// # Errors
     /// When it does not go through.

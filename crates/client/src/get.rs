@@ -14,7 +14,8 @@ const LONGEST: usize = 16 << 20;
 
 /// Reads a page, such as `/metrics`, from a member's client port.
 ///
-/// The whole exchange has five seconds: a member that waits for its peers accepts connections and says nothing.
+/// The whole exchange has five seconds: a member that waits for its peers accepts connections and
+/// says nothing.
 ///
 /// # Errors
 /// When there is no connection, or no answer in time.

@@ -1,5 +1,5 @@
-//! The messages of etcd's API that are used here, field numbers as in its API reference (`api/etcdserverpb/rpc.proto`).
-//! Fields that nobody reads are left out; prost ignores them.
+//! The messages of etcd's API that are used here, field numbers as in its API reference
+//! (`api/etcdserverpb/rpc.proto`). Fields that nobody reads are left out; prost ignores them.
 
 use prost::Message;
 

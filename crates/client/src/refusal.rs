@@ -11,7 +11,8 @@ use crate::tls::TlsError;
 /// How long a call may take.
 pub(crate) const CALL: Duration = Duration::from_secs(5);
 
-/// What etcd answers where its own authentication does not let a client in (api/v3rpc/rpctypes/error.go, 3.4 to 3.7).
+/// What etcd answers where its own authentication does not let a client in
+/// (api/v3rpc/rpctypes/error.go, 3.4 to 3.7).
 const DENIED: [&str; 6] = [
     "permission denied",
     "user name is empty",
@@ -42,7 +43,8 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Sorts out a gRPC status. HTTP/2 loses what the connection's first failed read said, so that is passed beside it.
+    /// Sorts out a gRPC status. HTTP/2 loses what the connection's first failed read said, so that
+    /// is passed beside it.
     pub(crate) fn from_status(status: &tonic::Status, first_error: &FirstError) -> Self {
         if let Some(words) = first_error.get() {
             return Self::Connect(words.clone());
@@ -55,7 +57,8 @@ impl ClientError {
             }
             _ => {
                 let words = status.message().trim_start_matches("etcdserver: ");
-                // Some calls answer in the words of etcd's auth store, such as `auth: user not found`.
+                // Some calls answer in the words of etcd's auth store, such as `auth: user not
+                // found`.
                 if DENIED.contains(&words) || words.starts_with("auth: ") {
                     Self::Denied(words.to_owned())
                 } else {

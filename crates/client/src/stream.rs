@@ -112,8 +112,8 @@ impl tower_service::Service<http::Uri> for Connector {
     }
 }
 
-/// What the first failed read of a connection said: HTTP/2 loses it, and with TLS 1.3 a refused client certificate shows
-/// only there.
+/// What the first failed read of a connection said: HTTP/2 loses it, and with TLS 1.3 a refused
+/// client certificate shows only there.
 pub(crate) type FirstError = Arc<OnceLock<String>>;
 
 /// A stream whose first read error is remembered.

@@ -1,4 +1,5 @@
-//! From a running cluster to the topology file that describes it: for clusters that etcdup did not create.
+//! From a running cluster to the topology file that describes it: for clusters that etcdup did not
+//! create.
 
 mod read;
 mod write;

@@ -1,4 +1,5 @@
-//! What happens during an operation, as it happens: one stream for the terminal, JSON lines and the HTTP API.
+//! What happens during an operation, as it happens: one stream for the terminal, JSON lines and the
+//! HTTP API.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -9,8 +10,8 @@ use crate::host::HostId;
 use crate::operation::{OperationId, Verb, Who};
 use crate::stage::StageKey;
 
-/// One event. The first of an operation says all stages; a terminal one ends the stream; readers skip what they
-/// do not know.
+/// One event. The first of an operation says all stages; a terminal one ends the stream; readers
+/// skip what they do not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Counts from 0 within the operation.

@@ -50,7 +50,8 @@ pub enum SetBy {
 /// When a flag's value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppliesAt {
-    /// At the first start only: etcd ignores it once a WAL exists, so it is never a reason to restart.
+    /// At the first start only: etcd ignores it once a WAL exists, so it is never a reason to
+    /// restart.
     Bootstrap,
     /// At each start.
     Start,

@@ -1,6 +1,8 @@
-//! The domain of etcdup: what an etcd cluster should be, what was seen of one, and what to do about the difference.
+//! The domain of etcdup: what an etcd cluster should be, what was seen of one, and what to do about
+//! the difference.
 //!
-//! Nothing here reads a file, a clock or a network. A topology file becomes a [`topology::Topology`]:
+//! Nothing here reads a file, a clock or a network. A topology file becomes a
+//! [`topology::Topology`]:
 //!
 //! ```
 //! use etcdup_core::topology::{ClusterState, resolve};

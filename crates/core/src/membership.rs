@@ -1,4 +1,5 @@
-//! Who belongs to the cluster, who votes, and who can be spared: the one place that counts a quorum.
+//! Who belongs to the cluster, who votes, and who can be spared: the one place that counts a
+//! quorum.
 
 mod electorate;
 mod id;

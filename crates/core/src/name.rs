@@ -81,17 +81,21 @@ macro_rules! checked_text {
 pub(crate) use checked_text;
 
 checked_text! {
-    /// The name of an etcd member: 1 to 63 letters, digits, `.`, `_` or `-`, starting with a letter or digit.
+    /// The name of an etcd member: 1 to 63 letters, digits, `.`, `_` or `-`, starting with a letter
+    /// or digit.
     ///
-    /// etcd itself accepts more, but `=` and `,` break `--initial-cluster`, and the name becomes part of paths.
+    /// etcd itself accepts more, but `=` and `,` break `--initial-cluster`, and the name becomes
+    /// part of paths.
     MemberName, "member name", "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", check_member
 }
 checked_text! {
-    /// The name of a cluster: 1 to 40 lower-case letters, digits or `-`, starting with a letter or digit.
+    /// The name of a cluster: 1 to 40 lower-case letters, digits or `-`, starting with a letter or
+    /// digit.
     ClusterName, "cluster name", "^[a-z0-9][a-z0-9-]{0,39}$", check_cluster
 }
 checked_text! {
-    /// `--initial-cluster-token`: what keeps two clusters on the same addresses apart. 1 to 128 visible characters.
+    /// `--initial-cluster-token`: what keeps two clusters on the same addresses apart. 1 to 128
+    /// visible characters.
     ClusterToken, "cluster token", "^[!-~]{1,128}$", check_token
 }
 checked_text! {

@@ -1,4 +1,5 @@
-//! What was seen of the hosts, the cluster and the operator's own files. Nothing here decides anything.
+//! What was seen of the hosts, the cluster and the operator's own files. Nothing here decides
+//! anything.
 
 mod cluster;
 mod host;
@@ -34,7 +35,8 @@ pub struct Observation {
     pub ca: CaView,
     /// The certificates of named clients, beside the CA on the operator's machine.
     pub clients: BTreeMap<String, Observed<CertFacts>>,
-    /// Files on the operator's machine that the topology names, by path: SHA-256, and what a certificate says.
+    /// Files on the operator's machine that the topology names, by path: SHA-256, and what a
+    /// certificate says.
     pub sources: BTreeMap<String, Observed<SourceFacts>>,
     /// The hosts.
     pub hosts: BTreeMap<HostId, Observed<HostView>>,
@@ -96,7 +98,8 @@ pub struct SourceFacts {
     pub certificate: Option<CertFacts>,
     /// Why etcd would not start with it as a CA file.
     pub damage: Option<String>,
-    /// SHA-256 of the public key, hex, where it is a certificate or a private key: those of a pair are equal.
+    /// SHA-256 of the public key, hex, where it is a certificate or a private key: those of a pair
+    /// are equal.
     pub public_key: Option<String>,
     /// How much is sent to hosts from it, in bytes: for a directory's etcd its other programs too.
     pub size: u64,
@@ -139,8 +142,9 @@ impl Observation {
             .is_some_and(|member| member.served.known().is_some())
     }
 
-    /// Whether a member counts towards a quorum: a linearizable read went through it, or it follows a leader. A member that
-    /// refuses reads because of an alarm still votes, so stopping it costs a vote.
+    /// Whether a member counts towards a quorum: a linearizable read went through it, or it follows
+    /// a leader. A member that refuses reads because of an alarm still votes, so stopping it costs
+    /// a vote.
     #[must_use]
     pub fn is_healthy_voter(&self, name: &MemberName) -> bool {
         self.member(name).is_some_and(|member| {

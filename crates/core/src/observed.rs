@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::plain::harmless;
 
-/// Something that was asked for. Why it is not known is evidence, and what is not known counts as unsafe.
+/// Something that was asked for. Why it is not known is evidence, and what is not known counts as
+/// unsafe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Observed<T> {
@@ -32,7 +33,8 @@ pub enum Cause {
     /// Any other.
     #[default]
     Other,
-    /// etcd's own authentication refused the question: the member runs, and etcdup has no etcd user that may ask.
+    /// etcd's own authentication refused the question: the member runs, and etcdup has no etcd user
+    /// that may ask.
     Denied,
     /// Nothing answers at the host's address, or its name does not resolve.
     Unreachable,

@@ -1,4 +1,5 @@
-//! An operation as data: what one run of a verb is, whoever carries it out and however often it is taken over.
+//! An operation as data: what one run of a verb is, whoever carries it out and however often it is
+//! taken over.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,8 +21,9 @@ pub enum Verb {
     Reset,
 }
 
-/// Who does something: `user@machine`, or the name of a token. It goes into lines of fields on hosts and is printed by shells,
-/// so it has no character but letters, digits, `@`, `.`, `_` and `-`.
+/// Who does something: `user@machine`, or the name of a token. It goes into lines of fields on
+/// hosts and is printed by shells, so it has no character but letters, digits, `@`, `.`, `_` and
+/// `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Who(String);
@@ -64,7 +66,8 @@ impl<'de> Deserialize<'de> for Who {
     }
 }
 
-/// The id of an operation: a UUID of version 7, so that ids sort by their beginning. Leases, host records and events name it.
+/// The id of an operation: a UUID of version 7, so that ids sort by their beginning. Leases, host
+/// records and events name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct OperationId(String);
@@ -148,7 +151,8 @@ impl fmt::Display for OperationId {
 impl FromStr for OperationId {
     type Err = OperationIdError;
 
-    /// It becomes the name of a directory and part of a line on hosts, so nothing but a UUID is one.
+    /// It becomes the name of a directory and part of a line on hosts, so nothing but a UUID is
+    /// one.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = |part: &str| part.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
         let lengths: Vec<usize> = text.split('-').map(str::len).collect();

@@ -1,7 +1,7 @@
 //! Paths, modes and owners on a host.
 //!
-//! Their characters exclude the record separator `|`, quotes, blanks and control characters, so the scripts that
-//! read them have nothing to quote.
+//! Their characters exclude the record separator `|`, quotes, blanks and control characters, so the
+//! scripts that read them have nothing to quote.
 
 use std::fmt;
 
@@ -23,7 +23,8 @@ impl HostPath {
         Self::try_from(format!("{}/{name}", self.0))
     }
 
-    /// The directory that holds this path; of `/x` that is `/`, which is no `HostPath`, hence `None`.
+    /// The directory that holds this path; of `/x` that is `/`, which is no `HostPath`, hence
+    /// `None`.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let (parent, _) = self.0.rsplit_once('/')?;

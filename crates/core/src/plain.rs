@@ -1,7 +1,7 @@
 //! Text from elsewhere, made fit to be shown.
 
-/// A text that comes from a host, without what a terminal would obey: escape sequences stay text, and nothing reverses the order
-/// in which a plan is read. New lines and tabs stay.
+/// A text that comes from a host, without what a terminal would obey: escape sequences stay text,
+/// and nothing reverses the order in which a plan is read. New lines and tabs stay.
 ///
 /// ```
 /// # use etcdup_core::plain::harmless;
@@ -21,8 +21,9 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// An error with what caused it, in one line: how every error gets into a message, an event or a document, since the cause is
-/// often all that helps (`cannot read operator.crt: permission denied`).
+/// An error with what caused it, in one line: how every error gets into a message, an event or a
+/// document, since the cause is often all that helps (`cannot read operator.crt: permission
+/// denied`).
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,4 +1,5 @@
-//! What to do, as data: stages of host steps or one call to the cluster, with the gates before and after.
+//! What to do, as data: stages of host steps or one call to the cluster, with the gates before and
+//! after.
 
 mod approval;
 mod gate;

@@ -11,7 +11,8 @@ use etcdup_core::flag::FlagSource;
 use etcdup_core::observation::EtcdInstance;
 use etcdup_core::topology::{ClusterState, Topology, resolve};
 
-/// An etcd of a systemd unit on 10.0.0.`number`, with these flags beside those that every member needs.
+/// An etcd of a systemd unit on 10.0.0.`number`, with these flags beside those that every member
+/// needs.
 fn instance(number: u8, flags: &[&str]) -> AdoptTarget {
     let own = format!(
         "etcd --name=m{number} --data-dir=/var/lib/etcd/m{number} --initial-cluster-token=abc \

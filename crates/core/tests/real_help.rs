@@ -92,8 +92,8 @@ fn every_flag_of_a_real_help_is_in_the_table_for_that_patch() {
     }
 }
 
-/// An unknown flag is fatal while arguments are read, so nothing starts: the last argument is one on purpose, and the
-/// complaint says whether the first was known.
+/// An unknown flag is fatal while arguments are read, so nothing starts: the last argument is one
+/// on purpose, and the complaint says whether the first was known.
 #[test]
 fn every_flag_of_the_table_is_taken_by_the_real_binary() {
     for (version, binary) in binaries() {

@@ -1,4 +1,5 @@
-//! An installer of one's own: `cargo run --package etcdup-deploy --example installer -- etcdup.toml`
+//! An installer of one's own: `cargo run --package etcdup-deploy --example installer --
+//! etcdup.toml`
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

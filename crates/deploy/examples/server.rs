@@ -1,8 +1,8 @@
 //! What a server does with the library, without the HTTP: `server [crash|cancel] A.toml B.toml`.
 //!
-//! It plans two clusters at once, begins an operation on the first, reads its events from the middle, and goes on with
-//! operations whose process died. `crash` ends it abruptly after the first stage, `cancel` cancels the operation there; run it
-//! again to see the rest carried out.
+//! It plans two clusters at once, begins an operation on the first, reads its events from the
+//! middle, and goes on with operations whose process died. `crash` ends it abruptly after the first
+//! stage, `cancel` cancels the operation there; run it again to see the rest carried out.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,7 +90,8 @@ async fn begin(first: &Cluster, second: &Cluster) -> Outcome<Operation> {
     Ok(first.begin(begin).await?)
 }
 
-/// Prints events until the end, or until the first stage is done where something is to happen there.
+/// Prints events until the end, or until the first stage is done where something is to happen
+/// there.
 async fn follow(operation: &Operation, mode: &str) {
     let mut events = operation.events(0);
     while let Some(event) = events.next().await {

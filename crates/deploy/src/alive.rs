@@ -1,6 +1,6 @@
-//! Which operations of this machine still run: each holds a lock on a file of its own, which the kernel releases when its
-//! process ends, however it ends. An operator's own dead process is then known to be dead, and its leases need not be
-//! waited out.
+//! Which operations of this machine still run: each holds a lock on a file of its own, which the
+//! kernel releases when its process ends, however it ends. An operator's own dead process is then
+//! known to be dead, and its leases need not be waited out.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ pub(crate) struct Alive {
 impl Alive {
     /// Marks an operation as running on this machine.
     ///
-    /// Where the cache cannot be written the operation is not known here after its death, and its leases are waited out as
-    /// those of any other machine are.
+    /// Where the cache cannot be written the operation is not known here after its death, and its
+    /// leases are waited out as those of any other machine are.
     pub(crate) fn mark(cache: &Path, operation: &str) -> Option<Self> {
         let path = file(cache, operation)?;
         std::fs::create_dir_all(path.parent()?).ok()?;
@@ -32,7 +32,8 @@ impl Drop for Alive {
     }
 }
 
-/// Whether an operation ran on this machine and its process has ended. False where that is not known.
+/// Whether an operation ran on this machine and its process has ended. False where that is not
+/// known.
 pub(crate) fn has_died(cache: &Path, operation: &str) -> bool {
     let Some(file) = file(cache, operation).and_then(|path| File::open(path).ok()) else {
         return false;

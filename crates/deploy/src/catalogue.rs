@@ -1,4 +1,5 @@
-//! Every check, known issue, error and rule in one place, for `etcdup explain` and the generated pages.
+//! Every check, known issue, error and rule in one place, for `etcdup explain` and the generated
+//! pages.
 
 use crate::error::ERRORS;
 use etcdup_core::finding::Check;

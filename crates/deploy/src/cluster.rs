@@ -29,7 +29,8 @@ use crate::tasks::blocking;
 use crate::vault::Vault;
 use crate::vault::cfssl;
 
-/// A topology with the engine that reaches its hosts. Clones are handles of the same cluster; making one does no I/O.
+/// A topology with the engine that reaches its hosts. Clones are handles of the same cluster;
+/// making one does no I/O.
 #[derive(Clone)]
 pub struct Cluster {
     inner: Arc<Inner>,
@@ -47,8 +48,8 @@ struct Inner {
 pub struct Begin {
     /// What was planned just now.
     pub plan: Plan,
-    /// What was approved, where that is not this very plan: a plan that was written into a file and read by a person. A
-    /// stage beyond it is not carried out.
+    /// What was approved, where that is not this very plan: a plan that was written into a file and
+    /// read by a person. A stage beyond it is not carried out.
     pub approved: Option<PlanDocument>,
     /// What the operation is for.
     pub verb: Verb,
@@ -111,8 +112,8 @@ impl Cluster {
         &self.inner.document
     }
 
-    /// Connects to the hosts, all at once, for several questions in a row. A host that cannot be reached is no error here: it
-    /// is unseen, and planning says so together with all else.
+    /// Connects to the hosts, all at once, for several questions in a row. A host that cannot be
+    /// reached is no error here: it is unseen, and planning says so together with all else.
     pub async fn session(&self) -> Session {
         let settings = &self.inner.process.settings;
         let cancel = settings.cancel.child_token();
@@ -154,7 +155,8 @@ impl Cluster {
     /// Observes, and says what is to come. Changes nothing and takes no lease.
     ///
     /// # Errors
-    /// When the topology cannot be made concrete. What stands in the way is in the forecast's ending.
+    /// When the topology cannot be made concrete. What stands in the way is in the forecast's
+    /// ending.
     pub async fn plan(&self, goal: Goal) -> Result<Plan, DeployError> {
         self.session().await.plan(goal).await
     }
@@ -181,8 +183,8 @@ impl Cluster {
     /// Begins an operation and returns at once: it is recorded, and goes on by itself.
     ///
     /// # Errors
-    /// When something stands in the way, when a stage of the plan goes beyond what was approved, when too many operations
-    /// run, or when it cannot be recorded. Nothing was changed then.
+    /// When something stands in the way, when a stage of the plan goes beyond what was approved,
+    /// when too many operations run, or when it cannot be recorded. Nothing was changed then.
     pub async fn begin(&self, begin: Begin) -> Result<Operation, DeployError> {
         let Begin {
             plan,

@@ -1,5 +1,6 @@
-//! Plans, states and verdicts as documents for programs: the one shape that every frontend prints, with a JSON schema. The first
-//! field names the format. A document never holds a secret, for what it is made of cannot express one.
+//! Plans, states and verdicts as documents for programs: the one shape that every frontend prints,
+//! with a JSON schema. The first field names the format. A document never holds a secret, for what
+//! it is made of cannot express one.
 
 mod plan;
 mod report;

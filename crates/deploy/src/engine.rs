@@ -1,4 +1,5 @@
-//! The engine: what a process has once, however many clusters it looks at and however many operations it carries out.
+//! The engine: what a process has once, however many clusters it looks at and however many
+//! operations it carries out.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ impl Engine {
         }
     }
 
-    /// The cluster of a topology. `path` is its file: relative paths in it start from there. Does no I/O.
+    /// The cluster of a topology. `path` is its file: relative paths in it start from there. Does
+    /// no I/O.
     ///
     /// # Errors
     /// What lint calls errors.
@@ -72,8 +74,9 @@ impl Engine {
         }
     }
 
-    /// Stops every operation between two of its stages, waits for them, and ends all connections. What is not done in time is
-    /// left as a killed process would leave it: another can go on with it.
+    /// Stops every operation between two of its stages, waits for them, and ends all connections.
+    /// What is not done in time is left as a killed process would leave it: another can go on with
+    /// it.
     pub async fn close(&self, within: Duration) {
         for operation in self.process.running().values() {
             operation.cancel();

@@ -1,4 +1,5 @@
-//! Local ports that lead to members' client ports through their hosts, for programs that cannot reach those themselves.
+//! Local ports that lead to members' client ports through their hosts, for programs that cannot
+//! reach those themselves.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -41,9 +42,11 @@ pub struct Forwards {
 }
 
 impl Session {
-    /// Opens ways to every member's client port: directly where this machine reaches it, else through the member's host.
+    /// Opens ways to every member's client port: directly where this machine reaches it, else
+    /// through the member's host.
     ///
-    /// A member that neither leads to is reported in the answer, since the others may be all that a caller needs.
+    /// A member that neither leads to is reported in the answer, since the others may be all that a
+    /// caller needs.
     pub async fn reach_clients(&self, topology: &Topology) -> Forwards {
         let mut forwards = Forwards {
             reached: Vec::new(),
@@ -52,7 +55,8 @@ impl Session {
         };
         for member in &topology.members {
             let authority = topology.client_url(member).authority();
-            // Without TLS nothing tells the member from another etcd that has its address on this machine's own network.
+            // Without TLS nothing tells the member from another etcd that has its address on this
+            // machine's own network.
             let told_apart = topology.security.client != TransportSecurity::Plain;
             if (told_apart || member.host.as_str() == "local") && is_open(member).await {
                 forwards.reached.push(Reached {
@@ -74,7 +78,8 @@ impl Session {
         forwards
     }
 
-    /// etcdctl of the topology's own binaries for this machine; taken out of an archive it lands in `into`.
+    /// etcdctl of the topology's own binaries for this machine; taken out of an archive it lands in
+    /// `into`.
     ///
     /// # Errors
     /// When the binaries cannot be read or downloaded, or their checksum differs.
@@ -104,7 +109,8 @@ impl Session {
             Observed::Known((_, dial)) => dial,
             Observed::Unknown(unseen) => return Err(unseen.why),
         };
-        // Tried once before anything waits on it: etcdctl's own message would name only a local port.
+        // Tried once before anything waits on it: etcdctl's own message would name only a local
+        // port.
         drop(dial.dial().await.map_err(|error| chain(&error))?);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await

@@ -25,14 +25,15 @@ use crate::settings::Cancel;
 /// How often a lease is renewed. It runs out after 30 s of the host's uptime.
 const RENEW: Duration = Duration::from_secs(10);
 
-/// How long a lease lasts after it was renewed, by the host's uptime; `lease_expired` in the scripts has the same figure.
+/// How long a lease lasts after it was renewed, by the host's uptime; `lease_expired` in the
+/// scripts has the same figure.
 const LASTS: Duration = Duration::from_secs(30);
 
 /// How long a holder that does not renew is waited out, and a little more.
 const WAIT: Duration = Duration::from_secs(33);
 
-/// How long a dead operator's last script is waited for: it may be unpacking binaries, and stops members only under limits
-/// of its own, the longest of which is two minutes.
+/// How long a dead operator's last script is waited for: it may be unpacking binaries, and stops
+/// members only under limits of its own, the longest of which is two minutes.
 const SCRIPT: Duration = Duration::from_secs(150);
 
 /// Leases on all hosts of a run, renewed until they are released.
@@ -78,8 +79,9 @@ impl Holder {
 }
 
 impl Session {
-    /// Takes the lease on every host that answers: all that are written, and more than half of all, so that two operators
-    /// on either side of a cut cannot both work. An active lease is not waited for; a silent one is waited out.
+    /// Takes the lease on every host that answers: all that are written, and more than half of all,
+    /// so that two operators on either side of a cut cannot both work. An active lease is not
+    /// waited for; a silent one is waited out.
     pub(crate) async fn take_leases(
         &self,
         topology: &Topology,
@@ -108,7 +110,8 @@ impl Session {
                 }),
             }
         }
-        // Hosts of members alone count: a worker whose clock is kept right has no say in who may change the cluster.
+        // Hosts of members alone count: a worker whose clock is kept right has no say in who may
+        // change the cluster.
         let of_members = |host: &HostId| topology.on_host(host).next().is_some();
         let all = topology
             .hosts
@@ -149,13 +152,15 @@ impl Session {
         while let Some(joined) = tasks.join_next().await {
             match joined {
                 Ok(Ok(holder)) => {
-                    // Renewed from now on, for another host may be waited for longer than a lease lasts.
+                    // Renewed from now on, for another host may be waited for longer than a lease
+                    // lasts.
                     renewing.spawn(renew(holder.clone(), lost.clone(), Arc::clone(&lost_on)));
                     taken.push(holder);
                 }
                 Ok(Err(error)) => {
-                    // Two operators who wait for each other's hosts must not both go on. Not aborted: a host may be granting
-                    // its lease just now, and only who hears of it can give it back.
+                    // Two operators who wait for each other's hosts must not both go on. Not
+                    // aborted: a host may be granting its lease just now, and only who hears of it
+                    // can give it back.
                     given_up.cancel();
                     refused.get_or_insert(error);
                 }
@@ -244,8 +249,8 @@ async fn take(
                 holder.epoch = epoch;
                 return Ok(holder);
             }
-            // Our own process of before, which was killed: nothing of it can come any more but its last script, which the
-            // host itself waits for.
+            // Our own process of before, which was killed: nothing of it can come any more but its
+            // last script, which the host itself waits for.
             LeaseAnswer::Held { operation, .. }
                 if first_seen.is_none() && has_died(cache, &operation) =>
             {
@@ -317,7 +322,8 @@ async fn take(
     }
 }
 
-/// Renews one host's lease. It is lost when another operator has it, or when it could not be renewed for as long as it lasts.
+/// Renews one host's lease. It is lost when another operator has it, or when it could not be
+/// renewed for as long as it lasts.
 async fn renew(holder: Holder, lost: Cancel, lost_on: Arc<OnceLock<HostId>>) {
     let mut renewed = Instant::now();
     loop {
@@ -328,7 +334,8 @@ async fn renew(holder: Holder, lost: Cancel, lost_on: Arc<OnceLock<HostId>>) {
                 let _ = lost_on.set(holder.host.clone());
                 lost.cancel();
             }
-            // The link may be busy or dead; the stage's own script looks at the lease before it begins.
+            // The link may be busy or dead; the stage's own script looks at the lease before it
+            // begins.
             LeaseAnswer::Taken(_) | LeaseAnswer::Busy { .. } | LeaseAnswer::Refused(_) => {
                 if renewed.elapsed() > LASTS {
                     let _ = lost_on.set(holder.host.clone());

@@ -1,5 +1,6 @@
-//! Brings an etcd cluster to what a topology file says, and proves it. Everything that frontends need is here: an [`Engine`] has
-//! what a process has once, a [`Cluster`] is a topology that can be planned, verified and changed, and an [`Operation`] changes it.
+//! Brings an etcd cluster to what a topology file says, and proves it. Everything that frontends
+//! need is here: an [`Engine`] has what a process has once, a [`Cluster`] is a topology that can be
+//! planned, verified and changed, and an [`Operation`] changes it.
 //!
 //! ```no_run
 //! use etcdup_core::operation::{Verb, Who};

@@ -1,4 +1,5 @@
-//! Connections to hosts: opened when they are needed, shared by everything in the process that asks for the same host.
+//! Connections to hosts: opened when they are needed, shared by everything in the process that asks
+//! for the same host.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -34,7 +35,8 @@ pub(crate) struct Pool {
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
 }
 
-/// What makes two links the same: where to, and for whom, since relative paths of keys start from a topology's directory.
+/// What makes two links the same: where to, and for whom, since relative paths of keys start from a
+/// topology's directory.
 type Key = (PathBuf, HostTarget);
 type Slot = tokio::sync::Mutex<Option<Arc<dyn Transport>>>;
 
@@ -48,7 +50,8 @@ impl Pool {
         }
     }
 
-    /// The links to all hosts of a topology, side by side. A host that cannot be reached is unseen, with the reason.
+    /// The links to all hosts of a topology, side by side. A host that cannot be reached is unseen,
+    /// with the reason.
     pub(crate) async fn links(self: &Arc<Self>, spec: &Spec, base: &Path) -> Links {
         let targets: BTreeMap<HostId, HostTarget> = spec
             .member

@@ -34,8 +34,8 @@ mod members;
 mod srv;
 
 impl Session {
-    /// Looks at everything: the CA, all hosts at once, then the members that run, and the way between hosts
-    /// where members are yet to start.
+    /// Looks at everything: the CA, all hosts at once, then the members that run, and the way
+    /// between hosts where members are yet to start.
     ///
     /// # Errors
     /// When the topology contradicts what hosts say, or the unit's template is wrong.
@@ -64,7 +64,8 @@ impl Session {
         Ok((planner, seen))
     }
 
-    /// Observes hosts again whose members started between the two looks, once: what then still looks lost is lost.
+    /// Observes hosts again whose members started between the two looks, once: what then still
+    /// looks lost is lost.
     pub(crate) async fn catch_up(&self, planner: &Planner, seen: &mut Observation) {
         let late = planner.hosts_to_observe_again(seen);
         if !late.is_empty() {
@@ -219,7 +220,8 @@ impl Session {
                 Some((member, link, others))
             })
             .map(|(member, link, others)| {
-                // One after the other: why a connection has no way is told apart from others' only so.
+                // One after the other: why a connection has no way is told apart from others' only
+                // so.
                 let reaches = async move {
                     let mut reaches = Vec::new();
                     for (target, address, port) in others {
@@ -299,8 +301,9 @@ pub fn unit_template(
         .map_err(|source| DeployError::File { path: full, source })
 }
 
-/// What provided certificates say whose members peers would accept only after a look-up: one that has the address its member
-/// connects from is accepted as it is, and a dead resolver must not cost its time.
+/// What provided certificates say whose members peers would accept only after a look-up: one that
+/// has the address its member connects from is accepted as it is, and a dead resolver must not cost
+/// its time.
 pub(crate) fn provided(planner: &Planner, seen: &Observation) -> Vec<CertFacts> {
     let mut found = Vec::new();
     for member in &planner.topology().members {

@@ -1,4 +1,5 @@
-//! An operation that runs: it goes on though nobody holds it, and its events can be read from any place by anyone.
+//! An operation that runs: it goes on though nobody holds it, and its events can be read from any
+//! place by anyone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +16,8 @@ use crate::tasks::blocking;
 /// How an operation ended.
 pub type Outcome = Arc<Result<(), DeployError>>;
 
-/// An operation of this process. It runs whether or not anyone holds this handle; clones are handles of the same operation.
+/// An operation of this process. It runs whether or not anyone holds this handle; clones are
+/// handles of the same operation.
 #[derive(Clone)]
 pub struct Operation {
     id: OperationId,
@@ -24,14 +26,16 @@ pub struct Operation {
     ended: watch::Receiver<Option<Outcome>>,
 }
 
-/// What happened so far. Kept here beside the file, so that a full disk hides nothing from whoever watches.
+/// What happened so far. Kept here beside the file, so that a full disk hides nothing from whoever
+/// watches.
 struct History {
     events: Mutex<Vec<Event>>,
     /// How many events there are, and whether none will follow.
     count: watch::Sender<(usize, bool)>,
 }
 
-/// Events of an operation, from any place on, as they happen. It owns what it needs, so it may outlive every handle.
+/// Events of an operation, from any place on, as they happen. It owns what it needs, so it may
+/// outlive every handle.
 pub struct EventStream {
     source: Source,
     next: u64,
@@ -57,7 +61,8 @@ impl Operation {
         &self.id
     }
 
-    /// Stops it between two stages, or while it waits: hosts are left whole, and the next operation goes on from there.
+    /// Stops it between two stages, or while it waits: hosts are left whole, and the next operation
+    /// goes on from there.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
@@ -82,7 +87,8 @@ impl Operation {
                 return Arc::clone(outcome);
             }
             if ended.changed().await.is_err() {
-                // Its task died without a word, which is an internal error of etcdup: the runtime prints it.
+                // Its task died without a word, which is an internal error of etcdup: the runtime
+                // prints it.
                 return Arc::new(Err(DeployError::Stopped(None)));
             }
         }
@@ -137,7 +143,8 @@ async fn live(
 
 async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<Option<Event>, StoreError> {
     loop {
-        // Asked before the events are read: what is written between the two is found by the next look.
+        // Asked before the events are read: what is written between the two is found by the next
+        // look.
         let (store, asked) = (store.clone(), id.clone());
         let (state, found) = blocking(move || {
             let state = store.get(&asked)?;

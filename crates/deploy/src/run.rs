@@ -36,7 +36,8 @@ impl Session {
     /// Looks, and says what is to come. Changes nothing and takes no lease.
     ///
     /// # Errors
-    /// When the topology cannot be made concrete. What stands in the way is in the forecast's ending.
+    /// When the topology cannot be made concrete. What stands in the way is in the forecast's
+    /// ending.
     pub async fn plan(&self, goal: Goal) -> Result<Plan, DeployError> {
         let (planner, seen) = self.observe(goal).await?;
         let forecast = planner.forecast(&seen);
@@ -54,8 +55,8 @@ impl Session {
         })
     }
 
-    /// Carries out an operation, from its first event to its last. Without a plan it plans itself: it goes on where another
-    /// process died.
+    /// Carries out an operation, from its first event to its last. Without a plan it plans itself:
+    /// it goes on where another process died.
     pub(crate) async fn carry_out(
         &self,
         plan: Option<Plan>,
@@ -63,7 +64,8 @@ impl Session {
         record: &OperationRecord,
     ) -> Result<(), DeployError> {
         let start = Instant::now();
-        // Always first, whatever comes: a consumer that joins later knows from it what the operation is.
+        // Always first, whatever comes: a consumer that joins later knows from it what the
+        // operation is.
         self.events.send(match record.epoch {
             1 => Body::Started {
                 format: EVENT_FORMAT.to_owned(),
@@ -162,7 +164,8 @@ impl Session {
         let mut done: Vec<Stage> = Vec::new();
         loop {
             let stage = match planner.next(&seen) {
-                // Somebody who took over while we were frozen may have done the rest: then this is not our success.
+                // Somebody who took over while we were frozen may have done the rest: then this is
+                // not our success.
                 Next::Done => return leases.check().await,
                 Next::Blocked(findings) => return Err(DeployError::Blocked(findings)),
                 Next::Stage(stage) => *stage,
@@ -175,7 +178,8 @@ impl Session {
                     forecast,
                 });
             }
-            // The same work again would be a loop. Waiting again is not, as long as something happened in between.
+            // The same work again would be a loop. Waiting again is not, as long as something
+            // happened in between.
             let same = |earlier: &&Stage| earlier.key == stage.key && earlier.work == stage.work;
             let repeats = if stage.only_waits() {
                 done.last().filter(same).is_some()
@@ -218,7 +222,8 @@ impl Session {
         self.wait(&plan.planner, &stage.preconditions, seen).await?;
         let topology = plan.planner.topology();
         if stage.preconditions.is_empty() && !stage.stops(&topology.members).is_empty() {
-            // What is known may be as old as the last upload; whether a member can be spared is asked just before.
+            // What is known may be as old as the last upload; whether a member can be spared is
+            // asked just before.
             let all = topology.members.iter().map(|member| member.name.clone());
             self.ask_some(topology, seen, &all.collect()).await;
         }

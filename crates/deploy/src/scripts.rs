@@ -8,13 +8,15 @@ use etcdup_transport::Script;
 /// Observes a host.
 pub(crate) static OBSERVE: Script = Script::new("observe", scripts::OBSERVE);
 
-/// Carries out a stage. Each of its operations is silent until it is done, and each has limits of its own in the script: the
-/// longest are downloading and unpacking a release (15 minutes) and setting up time synchronization (20 minutes). A host that
-/// is gone is noticed sooner: its SSH connection ends after 45 s without an answer.
+/// Carries out a stage. Each of its operations is silent until it is done, and each has limits of
+/// its own in the script: the longest are downloading and unpacking a release (15 minutes) and
+/// setting up time synchronization (20 minutes). A host that is gone is noticed sooner: its SSH
+/// connection ends after 45 s without an answer.
 pub(crate) static STAGE: Script =
     Script::new("stage", scripts::STAGE).with_idle_timeout(Duration::from_secs(22 * 60));
 
-/// Takes, renews or gives back the lease. It waits for a lock of milliseconds, so a host that needs longer is in trouble.
+/// Takes, renews or gives back the lease. It waits for a lock of milliseconds, so a host that needs
+/// longer is in trouble.
 pub(crate) static LEASE: Script =
     Script::new("lease", scripts::LEASE).with_idle_timeout(Duration::from_secs(15));
 
@@ -47,7 +49,8 @@ mod tests {
         let sum = |function: &str| limits(function).into_iter().sum::<u64>();
         let fetch = longest("op_fetch") + sum("op_binaries") + sum("settle_binaries");
         assert_eq!(fetch, 600 + 300 + 20);
-        // Each service is asked about and enabled, then one package manager runs, then chrony is enabled by both its names.
+        // Each service is asked about and enabled, then one package manager runs, then chrony is
+        // enabled by both its names.
         let services = "time_services='";
         let services = scripts::STAGE.split(services).nth(1).unwrap_or_default();
         let services = services.split('\'').next().unwrap_or_default();

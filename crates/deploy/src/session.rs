@@ -1,4 +1,5 @@
-//! A session: what one look at a cluster, or one operation on it, holds: links to its hosts, its secrets, its events.
+//! A session: what one look at a cluster, or one operation on it, holds: links to its hosts, its
+//! secrets, its events.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,8 @@ use crate::settings::{Cancel, Settings};
 use crate::tasks::blocking;
 use crate::vault::Vault;
 
-/// A cluster with the links to its hosts, for several questions in a row. Made by [`Cluster::session`].
+/// A cluster with the links to its hosts, for several questions in a row. Made by
+/// [`Cluster::session`].
 ///
 /// [`Cluster::session`]: crate::Cluster::session
 pub struct Session {
@@ -41,7 +43,8 @@ impl Session {
             .unwrap_or_else(|| Observed::unknown("it is not in the file"))
     }
 
-    /// Works with the vault where blocking is allowed: it runs commands, reads files and makes keys.
+    /// Works with the vault where blocking is allowed: it runs commands, reads files and makes
+    /// keys.
     pub(crate) async fn with_vault<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Vault) -> T + Send + 'static,

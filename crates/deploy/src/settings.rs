@@ -35,7 +35,8 @@ pub struct Settings {
 /// How much an engine does at once. What is beyond waits, or is refused where it says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Hosts that are being connected to: each costs a key exchange, which is most of the time on a small machine.
+    /// Hosts that are being connected to: each costs a key exchange, which is most of the time on a
+    /// small machine.
     pub connects: usize,
     /// Operations; one more is refused.
     pub operations: usize,

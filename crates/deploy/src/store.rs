@@ -1,8 +1,10 @@
-//! The record of operations in files: `.etcdup/operations/<id>/` beside the topology file holds `operation.json`, the plan that
-//! was approved in `plan.json`, what happened in `events.jsonl`, and `lock`, which its process holds while it lives.
+//! The record of operations in files: `.etcdup/operations/<id>/` beside the topology file holds
+//! `operation.json`, the plan that was approved in `plan.json`, what happened in `events.jsonl`,
+//! and `lock`, which its process holds while it lives.
 //!
-//! Nothing here decides anything: hosts and cluster are the truth. It tells who did what, lets events be read again from any
-//! place, and lets another process go on with an operation whose own has died.
+//! Nothing here decides anything: hosts and cluster are the truth. It tells who did what, lets
+//! events be read again from any place, and lets another process go on with an operation whose own
+//! has died.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
@@ -128,7 +130,8 @@ impl Store {
         read(&self.of(id).join(PLAN))
     }
 
-    /// The events from this number on, as far as they are written. A last line that was cut off by a crash is left out.
+    /// The events from this number on, as far as they are written. A last line that was cut off by
+    /// a crash is left out.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -197,7 +200,8 @@ impl Store {
         })
     }
 
-    /// Deletes the oldest operations that have ended, beyond what is kept. A failure only keeps more.
+    /// Deletes the oldest operations that have ended, beyond what is kept. A failure only keeps
+    /// more.
     fn prune(&self) {
         let listed = self.list().unwrap_or_default();
         let ended = listed.iter().skip(KEPT);
@@ -208,7 +212,8 @@ impl Store {
     }
 }
 
-/// The files of an operation that this process carries out. Its lock is free again when this is dropped, however that comes.
+/// The files of an operation that this process carries out. Its lock is free again when this is
+/// dropped, however that comes.
 pub(crate) struct Journal {
     directory: PathBuf,
     pub(crate) record: OperationRecord,
@@ -241,7 +246,8 @@ impl Journal {
         })
     }
 
-    /// Appends an event. A disk that is full must not stop an operation on a cluster: what cannot be recorded is logged.
+    /// Appends an event. A disk that is full must not stop an operation on a cluster: what cannot
+    /// be recorded is logged.
     pub(crate) fn append(&mut self, event: &Event) {
         let mut line = serde_json::to_string(event).unwrap_or_default();
         line.push('\n');

@@ -8,11 +8,12 @@ use etcdup_host::Body;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
-/// How much may wait in the pipe, in bytes: enough that reading files and sending them do not take turns.
+/// How much may wait in the pipe, in bytes: enough that reading files and sending them do not take
+/// turns.
 const PIPE: usize = 256 * 1024;
 
-/// Writes header and tar into a pipe whose other end the transport reads. When a file here cannot be read the pipe ends
-/// early, and the host refuses what it got.
+/// Writes header and tar into a pipe whose other end the transport reads. When a file here cannot
+/// be read the pipe ends early, and the host refuses what it got.
 pub(crate) fn stream(
     header: String,
     entries: Vec<(String, Body)>,

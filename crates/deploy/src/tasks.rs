@@ -1,4 +1,5 @@
-//! Work on many hosts or members side by side, with every outcome kept: a task that dies is an outcome too.
+//! Work on many hosts or members side by side, with every outcome kept: a task that dies is an
+//! outcome too.
 
 use std::collections::BTreeMap;
 
@@ -34,8 +35,8 @@ where
     outcomes
 }
 
-/// Runs what blocks (files, commands, hashing, making keys) on a thread that may block: an async worker that waits for a disk
-/// keeps every other task of its thread waiting.
+/// Runs what blocks (files, commands, hashing, making keys) on a thread that may block: an async
+/// worker that waits for a disk keeps every other task of its thread waiting.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

@@ -91,7 +91,8 @@ impl Vault {
         self.place(self.spec.certificates.ca.key.as_ref(), "ca.key")
     }
 
-    /// Whether the file says where a key is to come from: then a missing certificate is a mistake, and no CA is made.
+    /// Whether the file says where a key is to come from: then a missing certificate is a mistake,
+    /// and no CA is made.
     fn names_a_key(&self) -> bool {
         let ca = &self.spec.certificates.ca;
         ca.key.is_some() || ca.key_env.is_some() || ca.key_command.is_some()
@@ -247,7 +248,8 @@ impl Vault {
                 days: request.days().map_err(refuse)?,
             };
         }
-        // A key alone was left by a run that was killed between the two: it is used, never overwritten.
+        // A key alone was left by a run that was killed between the two: it is used, never
+        // overwritten.
         let left = std::fs::read_to_string(self.key_file())
             .ok()
             .map(Secret::new);
@@ -261,7 +263,8 @@ impl Vault {
         Ok(())
     }
 
-    /// Keys must not be committed by a habit of `git add .`: the directory of all clusters' CAs ignores itself.
+    /// Keys must not be committed by a habit of `git add .`: the directory of all clusters' CAs
+    /// ignores itself.
     fn keep_out_of_git(&self) -> Result<(), VaultError> {
         let path = self.base.join("pki").join(".gitignore");
         if path.exists() {
@@ -319,7 +322,8 @@ impl Vault {
         Some(ca.facts().remaining(now).as_hours() / 24)
     }
 
-    /// A client's certificate and key beside the CA: those that are there and still do, else reissued.
+    /// A client's certificate and key beside the CA: those that are there and still do, else
+    /// reissued.
     ///
     /// # Errors
     /// As [`Vault::issue_client`].
@@ -342,7 +346,8 @@ impl Vault {
         self.issue_client(request, &self.directory(), now)
     }
 
-    /// Issues a certificate for a person or program and writes both files, named after it, into a directory.
+    /// Issues a certificate for a person or program and writes both files, named after it, into a
+    /// directory.
     ///
     /// # Errors
     /// When the CA cannot issue, or files cannot be written.
@@ -400,8 +405,8 @@ impl Vault {
         Ok(Access::Tls { ca, client })
     }
 
-    /// A client certificate of this CA that is still valid, beside the CA: where its key is not here none can be issued, and
-    /// looking at the cluster needs no more than one that exists.
+    /// A client certificate of this CA that is still valid, beside the CA: where its key is not
+    /// here none can be issued, and looking at the cluster needs no more than one that exists.
     fn existing_pair(&self, now: Timestamp) -> Option<(String, Secret)> {
         let issuer = self.ca.as_ref()?.facts();
         let entries = std::fs::read_dir(self.directory()).ok()?;
@@ -419,8 +424,8 @@ impl Vault {
         })
     }
 
-    /// Writes what a client needs into a directory: the CA's certificate, and the operator's own pair where members require
-    /// one.
+    /// Writes what a client needs into a directory: the CA's certificate, and the operator's own
+    /// pair where members require one.
     ///
     /// # Errors
     /// As [`Vault::access`], and when files cannot be written.

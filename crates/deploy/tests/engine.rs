@@ -1,5 +1,5 @@
-//! The engine's promises to a server: everything can be moved between threads, handles cost nothing, and what cannot be done is
-//! told before anything is recorded.
+//! The engine's promises to a server: everything can be moved between threads, handles cost
+//! nothing, and what cannot be done is told before anything is recorded.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,5 @@
-//! Golden plans: worlds in, plans out, as people read them. A change of a rule shows here what it does to every plan.
+//! Golden plans: worlds in, plans out, as people read them. A change of a rule shows here what it
+//! does to every plan.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

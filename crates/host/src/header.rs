@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-/// What every script must know: where etcdup's own files are, and for which cluster and operation it runs.
+/// What every script must know: where etcdup's own files are, and for which cluster and operation
+/// it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header<'a> {
     /// etcdup's directory on the host.

@@ -1,4 +1,5 @@
-//! The contract with a host, both directions in one place: the scripts that run there, what they read, what they print.
+//! The contract with a host, both directions in one place: the scripts that run there, what they
+//! read, what they print.
 //!
 //! Nothing here runs anything. Questions become lines, and the lines of an answer become a
 //! [`HostView`](etcdup_core::observation::HostView):

@@ -1,4 +1,5 @@
-//! Steps as the stage script reads them: a line for each operation, and the files that travel with them.
+//! Steps as the stage script reads them: a line for each operation, and the files that travel with
+//! them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,7 +83,8 @@ impl StageInput {
         supply: Supply,
         stamp: &Stamp,
     ) -> Result<(), WrongSupply> {
-        // Files that follow one another are put in place together, and before anything else acts on them.
+        // Files that follow one another are put in place together, and before anything else acts on
+        // them.
         if !matches!(step, HostStep::File(_) | HostStep::Pod(_)) {
             self.commit();
         }
@@ -215,8 +217,9 @@ impl StageInput {
             + 8192
     }
 
-    /// Closes the list of operations and returns the entries of the tar, in the order in which the script wants them. The
-    /// checksums come first: what does not agree with them is never looked at.
+    /// Closes the list of operations and returns the entries of the tar, in the order in which the
+    /// script wants them. The checksums come first: what does not agree with them is never looked
+    /// at.
     #[must_use]
     pub fn into_entries(mut self, queries: &str) -> Vec<(String, Body)> {
         self.commit();
@@ -343,8 +346,8 @@ impl StageInput {
         );
     }
 
-    /// Marks a member's data directory. A mark that is there stays, since a mark and a record that are not written
-    /// together must not make a healthy member look like a lost one.
+    /// Marks a member's data directory. A mark that is there stays, since a mark and a record that
+    /// are not written together must not make a healthy member look like a lost one.
     fn mark(&mut self, noted: &Noted, mark: &str) {
         if noted.mark.is_some() {
             return;

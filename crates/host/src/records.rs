@@ -342,7 +342,8 @@ fn variables(field: &str) -> Option<Vec<(String, String)>> {
     )
 }
 
-/// A text as people may see it. What is compared with it never holds what is replaced here, so it stays a difference.
+/// A text as people may see it. What is compared with it never holds what is replaced here, so it
+/// stays a difference.
 fn text(field: &str) -> Option<String> {
     Some(harmless(&verbatim(field)?))
 }

@@ -1,5 +1,5 @@
-//! The host scripts where something is against them: another user's directory, odd names, dead processes, leftovers of a
-//! run that was cut off.
+//! The host scripts where something is against them: another user's directory, odd names, dead
+//! processes, leftovers of a run that was cut off.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -35,7 +35,8 @@ fn carry_out(shell: &str, state: &Path, operations: &str, files: &[(&str, &[u8])
     run(shell, &STAGE, &input).text()
 }
 
-/// A thread that puts a link to `victim` at `path` again and again, as the owner of a directory can.
+/// A thread that puts a link to `victim` at `path` again and again, as the owner of a directory
+/// can.
 fn racing<T>(victim: &Path, path: &Path, work: impl FnOnce() -> T) -> T {
     let stop = Arc::new(AtomicBool::new(false));
     let (seen, victim, path) = (Arc::clone(&stop), victim.to_owned(), path.to_owned());
@@ -50,7 +51,8 @@ fn racing<T>(victim: &Path, path: &Path, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// S2 a: whoever owns the directory must not have root overwrite, or give away, a file of his choice.
+/// S2 a: whoever owns the directory must not have root overwrite, or give away, a file of his
+/// choice.
 #[test]
 fn a_file_is_never_written_through_a_link_that_another_user_puts_there() {
     for shell in shells() {
@@ -149,7 +151,8 @@ fn a_backslash_in_a_name_breaks_nothing() {
     }
 }
 
-/// An operator that knows its own earlier process to be dead does not wait for the lease to run out.
+/// An operator that knows its own earlier process to be dead does not wait for the lease to run
+/// out.
 #[test]
 fn the_lease_of_a_dead_operation_is_taken_over_at_once() {
     for shell in shells() {
@@ -271,7 +274,8 @@ fn a_file_that_is_written_again_with_the_same_content_keeps_its_time() {
     }
 }
 
-/// M4: a first start that failed leaves a database and no log: nothing is in it. Anything more is not taken for empty.
+/// M4: a first start that failed leaves a database and no log: nothing is in it. Anything more is
+/// not taken for empty.
 #[test]
 fn a_first_start_that_failed_left_an_empty_directory() {
     for shell in shells() {
@@ -331,7 +335,8 @@ fn a_link_that_leads_nowhere_is_not_an_empty_directory() {
     }
 }
 
-/// What would be waited for without end, in the place of a file that is read or written, ends nothing.
+/// What would be waited for without end, in the place of a file that is read or written, ends
+/// nothing.
 #[test]
 fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
     for shell in shells() {
@@ -384,7 +389,8 @@ fn a_directory_in_the_place_of_a_file_is_refused() {
     }
 }
 
-/// A lease file that is not of our making holds nothing, and a request that was cut off asks for nothing.
+/// A lease file that is not of our making holds nothing, and a request that was cut off asks for
+/// nothing.
 #[test]
 fn a_lease_file_of_another_making_holds_nothing() {
     for shell in shells() {
@@ -410,7 +416,8 @@ fn a_lease_file_of_another_making_holds_nothing() {
     }
 }
 
-/// Anyone can name a program `etcd` and set a variable: it is not taken for the member, so it is neither killed nor waited for.
+/// Anyone can name a program `etcd` and set a variable: it is not taken for the member, so it is
+/// neither killed nor waited for.
 #[test]
 fn another_users_process_is_not_taken_for_the_member() {
     for shell in shells() {
@@ -470,7 +477,8 @@ fn a_mark_is_written_and_read_back_and_goes_with_the_data() {
     }
 }
 
-/// An etcd whose unit or pid file is gone still runs: its data is neither moved nor deleted under it.
+/// An etcd whose unit or pid file is gone still runs: its data is neither moved nor deleted under
+/// it.
 #[test]
 fn data_that_an_etcd_runs_on_is_neither_moved_nor_deleted() {
     for shell in shells() {
@@ -505,7 +513,8 @@ fn data_that_an_etcd_runs_on_is_neither_moved_nor_deleted() {
     }
 }
 
-/// What else lies in a data directory, such as a backup or the data of another cluster, is neither deleted nor moved.
+/// What else lies in a data directory, such as a backup or the data of another cluster, is neither
+/// deleted nor moved.
 #[test]
 fn what_lies_beside_the_data_stays() {
     for shell in shells() {

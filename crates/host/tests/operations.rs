@@ -1,5 +1,5 @@
-//! Single operations of the stage script where the host is not as it should be. Programs that a test must not really run are
-//! replaced by others of their name.
+//! Single operations of the stage script where the host is not as it should be. Programs that a
+//! test must not really run are replaced by others of their name.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -171,7 +171,8 @@ fn a_cut_observation_is_never_whole() {
     }
 }
 
-/// A shell takes the last of two functions of one name, so a fixed one above an old one is never run.
+/// A shell takes the last of two functions of one name, so a fixed one above an old one is never
+/// run.
 #[test]
 fn no_function_stands_twice_in_a_script() {
     for script in [&OBSERVE, &STAGE, &LEASE, &LOGS] {

@@ -22,7 +22,8 @@ pub struct Options {
     pub settings: Settings,
 }
 
-/// What a handler is given: the engine, the directory of topologies, and the cluster's name where the path has one.
+/// What a handler is given: the engine, the directory of topologies, and the cluster's name where
+/// the path has one.
 pub(crate) struct Call {
     pub(crate) engine: Engine,
     pub(crate) directory: Arc<PathBuf>,

@@ -1,4 +1,5 @@
-//! Recent answers: a dashboard that asks every second, or in ten windows, must not log in to every host as often.
+//! Recent answers: a dashboard that asks every second, or in ten windows, must not log in to every
+//! host as often.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::problem::Problem;
 
-/// How long an answer about hosts is given again. etcd elects a leader within a second or so, and people read no faster.
+/// How long an answer about hosts is given again. etcd elects a leader within a second or so, and
+/// people read no faster.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// The latest answer to each path that asks hosts.
@@ -22,8 +24,9 @@ pub(crate) struct Recent {
 type Slot = tokio::sync::Mutex<Option<(Instant, Value)>>;
 
 impl Recent {
-    /// The answer to this path with its age: one that is fresh, else a new one. Requests for the same path that come meanwhile
-    /// wait for it instead of asking once more. A problem is not kept: whoever fixed it must see that.
+    /// The answer to this path with its age: one that is fresh, else a new one. Requests for the
+    /// same path that come meanwhile wait for it instead of asking once more. A problem is not
+    /// kept: whoever fixed it must see that.
     ///
     /// # Errors
     /// The problem that `ask` met.

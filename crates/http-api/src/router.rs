@@ -1,4 +1,5 @@
-//! Routes: method, path, what it is, handler. One table feeds the router, the list at `/v1`, and the tests.
+//! Routes: method, path, what it is, handler. One table feeds the router, the list at `/v1`, and
+//! the tests.
 
 use http::Method;
 use serde_json::Value;

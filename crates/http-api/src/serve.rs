@@ -133,8 +133,8 @@ fn is_local(request: &Request<Incoming>) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-/// A page of another site can still send requests blindly, and each would log in to hosts with the operator's agent: browsers
-/// say where a request comes from.
+/// A page of another site can still send requests blindly, and each would log in to hosts with the
+/// operator's agent: browsers say where a request comes from.
 fn is_cross_site(request: &Request<Incoming>) -> bool {
     let value = |name: &str| {
         let value = request.headers().get(name);
@@ -148,7 +148,8 @@ fn is_cross_site(request: &Request<Incoming>) -> bool {
     fetched || value("origin").is_some_and(|origin| !own(origin))
 }
 
-/// How many requests that ask hosts may be under way: each opens a connection to every host of a cluster.
+/// How many requests that ask hosts may be under way: each opens a connection to every host of a
+/// cluster.
 const AT_ONCE: usize = 4;
 
 /// What requests share.

@@ -106,7 +106,8 @@ async fn no_more_than_four_clusters_are_asked_at_once() {
         asked
             .spawn(async move { status(address, &format!("/v1/clusters/c{n}/status"), &[]).await });
     }
-    // Connections stay open until their time is up, so whoever is asked in the first second is asked at once.
+    // Connections stay open until their time is up, so whoever is asked in the first second is
+    // asked at once.
     let mut open = Vec::new();
     while let Ok(accepted) = tokio::time::timeout(Duration::from_secs(1), silent.accept()).await {
         open.push(accepted.unwrap());

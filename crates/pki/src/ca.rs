@@ -88,8 +88,8 @@ impl Ca {
         Self::load(&certificate, Some(&secret))
     }
 
-    /// Loads a CA: its certificate and, where issuing is wanted, its key. RSA and EC keys in PKCS#8, PKCS#1 and
-    /// SEC1 are read, as openssl and cfssl write them.
+    /// Loads a CA: its certificate and, where issuing is wanted, its key. RSA and EC keys in
+    /// PKCS#8, PKCS#1 and SEC1 are read, as openssl and cfssl write them.
     ///
     /// # Errors
     /// When either cannot be read, they do not belong together, or the certificate is no CA's.
@@ -154,7 +154,8 @@ impl Ca {
                 name: self.facts.name.clone(),
                 why: error.to_string(),
             })?;
-        let life = SignedDuration::from_hours(i64::from(request.hours)).min(self.facts.remaining(now));
+        let life =
+            SignedDuration::from_hours(i64::from(request.hours)).min(self.facts.remaining(now));
         let mut params = params(&request.name, &request.subject, now, life)?;
         params.is_ca = IsCa::ExplicitNoCa;
         for san in &request.sans {

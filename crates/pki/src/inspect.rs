@@ -40,7 +40,8 @@ pub fn inspect(pem: &str) -> Result<CertFacts, InspectError> {
     Ok(first)
 }
 
-/// Why etcd would not start with a text as its CA file: it reads every block as a certificate, whatever the block is called.
+/// Why etcd would not start with a text as its CA file: it reads every block as a certificate,
+/// whatever the block is called.
 #[must_use]
 pub fn damage(pem: &str) -> Option<String> {
     let mut blocks = 0;

@@ -40,8 +40,8 @@ pub(crate) fn load(pem: &Secret) -> Result<KeyPair, PkiError> {
     ))
 }
 
-/// SHA-256 of the public key of a certificate or a private key, hex; `None` for any other text. A certificate and the key
-/// that belongs to it have the same.
+/// SHA-256 of the public key of a certificate or a private key, hex; `None` for any other text. A
+/// certificate and the key that belongs to it have the same.
 #[must_use]
 pub fn public_key_digest(pem: &Secret) -> Option<String> {
     let spki = match first_certificate(pem.reveal()) {

@@ -1,4 +1,5 @@
-//! Forecasts a thousand three-member clusters from bare hosts, for `cargo xtask bench`. Prints milliseconds.
+//! Forecasts a thousand three-member clusters from bare hosts, for `cargo xtask bench`. Prints
+//! milliseconds.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,5 @@
-//! How a member's host differs from what should be on it, each difference with its reason and its cost.
+//! How a member's host differs from what should be on it, each difference with its reason and its
+//! cost.
 
 use etcdup_core::finding::Check;
 use etcdup_core::membership::Standing;

@@ -29,8 +29,8 @@ pub enum Ending {
 }
 
 impl Forecast {
-    /// What stands in the way of carrying it out. Hosts that are away do not: what the others need is done, and the end
-    /// says what is left.
+    /// What stands in the way of carrying it out. Hosts that are away do not: what the others need
+    /// is done, and the end says what is left.
     #[must_use]
     pub fn blockers(&self) -> Option<&[Finding]> {
         let Ending::Blocked(findings) = &self.ending else {
@@ -67,7 +67,8 @@ pub(crate) fn forecast(
                 };
             }
             Next::Stage(stage) => {
-                // The same stage may come again with other work; the same work again would go on without end.
+                // The same stage may come again with other work; the same work again would go on
+                // without end.
                 let same = |earlier: &Stage| earlier.key == stage.key && earlier.work == stage.work;
                 if stages.iter().any(same) {
                     return Forecast {

@@ -1,4 +1,5 @@
-//! etcd's own arithmetic of member and cluster IDs, and which generation of the token a cluster is of.
+//! etcd's own arithmetic of member and cluster IDs, and which generation of the token a cluster is
+//! of.
 
 use etcdup_core::membership::{ClusterId, MemberId};
 use etcdup_core::name::ClusterToken;
@@ -6,8 +7,8 @@ use etcdup_core::observation::{DataDir, HostRecord, HostView, Observation};
 use etcdup_core::topology::{Member, Topology};
 use sha1::{Digest, Sha1};
 
-/// A member's ID as etcd computes it at bootstrap: the first eight bytes of the SHA-1 of its sorted peer URLs followed by
-/// the token (`membership/cluster.go`).
+/// A member's ID as etcd computes it at bootstrap: the first eight bytes of the SHA-1 of its sorted
+/// peer URLs followed by the token (`membership/cluster.go`).
 pub(crate) fn member_id(topology: &Topology, member: &Member, token: &ClusterToken) -> MemberId {
     let mut hash = Sha1::new();
     hash.update(topology.peer_url(member).to_string());
@@ -58,8 +59,9 @@ fn most(values: impl Iterator<Item = ClusterId>) -> Option<ClusterId> {
 
 /// The generation and the token of it that this cluster has, or will have when it is bootstrapped.
 ///
-/// Data that is found decides. Without any data a bootstrap takes a generation that no bootstrap before had, so that an old
-/// disk which comes back later is refused by its cluster ID instead of being taken for this cluster's.
+/// Data that is found decides. Without any data a bootstrap takes a generation that no bootstrap
+/// before had, so that an old disk which comes back later is refused by its cluster ID instead of
+/// being taken for this cluster's.
 pub(crate) fn generation(topology: &Topology, seen: &Observation) -> (u64, ClusterToken) {
     let resets = records(topology, seen).map(|record| record.resets).max();
     let begun = records(topology, seen)
@@ -76,8 +78,9 @@ pub(crate) fn generation(topology: &Topology, seen: &Observation) -> (u64, Clust
         })
         .chain(recorded_cluster(topology, seen))
         .collect();
-    // Generations are tried beyond what the records say: a record that was lost must not make the data another cluster's. The
-    // one that most data is of decides, and of equals the newest: an old disk must not make the new ones foreign.
+    // Generations are tried beyond what the records say: a record that was lost must not make the
+    // data another cluster's. The one that most data is of decides, and of equals the newest: an
+    // old disk must not make the new ones foreign.
     let count = |generation: u64| {
         let id = cluster_id_with(topology, &name(topology, generation));
         of_data.iter().filter(|cluster| **cluster == id).count()
@@ -89,7 +92,8 @@ pub(crate) fn generation(topology: &Topology, seen: &Observation) -> (u64, Clust
     let generation = match found {
         Some((_, generation)) => generation,
         None if of_data.is_empty() => next,
-        // Data that no generation of this file's token made was adopted, or its token was edited: nothing is bootstrapped.
+        // Data that no generation of this file's token made was adopted, or its token was edited:
+        // nothing is bootstrapped.
         None => resets.unwrap_or(0),
     };
     (generation, name(topology, generation))

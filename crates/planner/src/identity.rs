@@ -1,4 +1,5 @@
-//! Whose data is on a host, and whether the cluster was bootstrapped: by members' answers, host records and WAL heads.
+//! Whose data is on a host, and whether the cluster was bootstrapped: by members' answers, host
+//! records and WAL heads.
 
 use etcdup_core::file::RuntimeKind;
 use etcdup_core::flag::{FlagSet, FlagSource};
@@ -28,12 +29,14 @@ pub(crate) fn has_data(seen: &Observation, member: &Member) -> bool {
     matches!(data_of(seen, member), Some(DataDir::Member(_)))
 }
 
-/// Where the cluster stands, by what its members say, by the host records, and by what start files still say.
+/// Where the cluster stands, by what its members say, by the host records, and by what start files
+/// still say.
 pub(crate) fn bootstrap(target: &Target, seen: &Observation) -> Bootstrap {
     let topology = &target.topology;
     if let Some(view) = ClusterView::confirmed(seen) {
-        // Named and never started: the bootstrap went on without it. One that was added has no name, and a cluster whose ID
-        // is not the computed one was grown or adopted: neither is a bootstrap that is under way.
+        // Named and never started: the bootstrap went on without it. One that was added has no
+        // name, and a cluster whose ID is not the computed one was grown or adopted: neither is a
+        // bootstrap that is under way.
         let missed = view
             .members()
             .any(|listed| !view.has_started(listed) && !listed.added());
@@ -75,7 +78,8 @@ pub(crate) fn bootstrap(target: &Target, seen: &Observation) -> Bootstrap {
     }
 }
 
-/// Whether a member's start file on its host says `existing`: it is written so only after the bootstrap.
+/// Whether a member's start file on its host says `existing`: it is written so only after the
+/// bootstrap.
 fn says_existing(target: &Target, seen: &Observation, member: &Member) -> bool {
     let wanted = target.desired(member);
     let path = &wanted.settled.path;
@@ -110,7 +114,8 @@ pub(crate) enum Start {
     New,
     /// With `existing`.
     Existing,
-    /// Not yet: members that have data must run first, since etcd itself then refuses one that was there before.
+    /// Not yet: members that have data must run first, since etcd itself then refuses one that was
+    /// there before.
     Later,
 }
 
@@ -130,9 +135,10 @@ pub(crate) fn start_of(
         // etcd ignores the state once a WAL exists; the file may stay as it is.
         return Start::New;
     }
-    // A quorum answers: who missed the bootstrap joins with `existing`, since `new` would found another cluster if its peers were
-    // slow to answer. etcd lets in who has started before as well (tried with 3.5.30), and such a member would have forgotten
-    // what it voted for: whom the list knows as started is refused as lost before it comes to this.
+    // A quorum answers: who missed the bootstrap joins with `existing`, since `new` would found
+    // another cluster if its peers were slow to answer. etcd lets in who has started before as well
+    // (tried with 3.5.30), and such a member would have forgotten what it voted for: whom the list
+    // knows as started is refused as lost before it comes to this.
     if ClusterView::confirmed(seen).is_some() {
         return Start::Existing;
     }
@@ -142,12 +148,13 @@ pub(crate) fn start_of(
         .iter()
         .filter(|other| has_data(seen, other))
         .collect();
-    // They are a quorum by themselves, and may have acknowledged writes: they serve first, and their list decides.
+    // They are a quorum by themselves, and may have acknowledged writes: they serve first, and
+    // their list decides.
     if with_data.len() >= bootstrap_quorum(topology) {
         return Start::Later;
     }
-    // Fewer cannot have acknowledged anything that they alone have. They run first all the same, so that etcd's own check
-    // finds them.
+    // Fewer cannot have acknowledged anything that they alone have. They run first all the same, so
+    // that etcd's own check finds them.
     let first = with_data.iter().all(|other| {
         let host = seen.host(&other.host);
         host.is_some_and(|host| {
@@ -158,9 +165,9 @@ pub(crate) fn start_of(
     if first { Start::New } else { Start::Later }
 }
 
-/// The cluster that data must belong to: the one that serves, else the one that the host records name, else the one that
-/// this file would make, where any data is of it, else the one of most data on hosts whose record says that etcdup put it
-/// there.
+/// The cluster that data must belong to: the one that serves, else the one that the host records
+/// name, else the one that this file would make, where any data is of it, else the one of most data
+/// on hosts whose record says that etcdup put it there.
 pub(crate) fn expected_cluster_id(target: &Target, seen: &Observation) -> Option<ClusterId> {
     if let Some(view) = ClusterView::confirmed(seen) {
         return Some(view.cluster());
@@ -197,7 +204,8 @@ pub(crate) fn expected_cluster_id(target: &Target, seen: &Observation) -> Option
     majority.or(Some(ours))
 }
 
-/// Whether data can be this cluster's: of any generation of its token, or of the cluster that the host's record names.
+/// Whether data can be this cluster's: of any generation of its token, or of the cluster that the
+/// host's record names.
 pub(crate) fn is_ours(target: &Target, host: &HostView, cluster: ClusterId) -> bool {
     let topology = &target.topology;
     let recorded = host.record().and_then(|record| record.cluster);

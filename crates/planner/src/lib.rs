@@ -1,8 +1,8 @@
 //! Decides what to do next. Pure: no host, no clock, no randomness.
 //!
-//! [`Planner::next`] looks at what was seen and says one stage, or that all is done, or what stands in the way.
-//! [`Planner::predict`] says what the world looks like if the stage works. [`Planner::forecast`] unfolds the one over
-//! the other; that is the plan a person reads.
+//! [`Planner::next`] looks at what was seen and says one stage, or that all is done, or what stands
+//! in the way. [`Planner::predict`] says what the world looks like if the stage works.
+//! [`Planner::forecast`] unfolds the one over the other; that is the plan a person reads.
 //!
 //! ```
 //! use etcdup_core::{observation::Observation, stage::Goal, file::Document, topology::resolve};

@@ -1,4 +1,5 @@
-//! How every member that anyone knows of stands with the cluster: judged once, and asked by every rule.
+//! How every member that anyone knows of stands with the cluster: judged once, and asked by every
+//! rule.
 
 use etcdup_core::membership::{ClusterView, MemberId, Place, Standing};
 use etcdup_core::observation::{
@@ -154,10 +155,12 @@ fn lost(
         |recorded: &&RecordedMember| listed.is_some_and(|listed| listed.id != recorded.id);
     let recorded = recorded(host, member).filter(|recorded| !replaced(recorded));
     if matches!(host.data.get(path), Some(DataDir::Member(_))) {
-        // The kubelet and systemd restart etcd on an emptied directory within seconds, so that it looks like data again.
+        // The kubelet and systemd restart etcd on an emptied directory within seconds, so that it
+        // looks like data again.
         let recorded = recorded?;
         let mark = host.marks.get(path);
-        // Mark and record are not written in one step. A member that serves under its recorded ID on marked data is not lost.
+        // Mark and record are not written in one step. A member that serves under its recorded ID
+        // on marked data is not lost.
         let healthy = seen
             .member(&member.name)
             .is_some_and(|view| view.served.known().is_some() && view.id == recorded.id);
@@ -170,7 +173,8 @@ fn lost(
         );
         return lost(Some(recorded.id), why);
     }
-    // Removed from the list since: what is left to do is to add it, and that it is not listed has its own finding.
+    // Removed from the list since: what is left to do is to add it, and that it is not listed has
+    // its own finding.
     let removed = |recorded: &&RecordedMember| {
         let view = view.as_ref();
         view.is_some_and(|view| view.member(recorded.id).is_none())

@@ -57,8 +57,9 @@ impl Planner {
         Ok(Self { target, goal })
     }
 
-    /// The same for the first leg that is not reached yet: after a reset, say, the default token is `-g1`, `-g2` and so on,
-    /// so that a member of the old cluster that comes back by accident is refused by the new one.
+    /// The same for the first leg that is not reached yet: after a reset, say, the default token is
+    /// `-g1`, `-g2` and so on, so that a member of the old cluster that comes back by accident is
+    /// refused by the new one.
     ///
     /// # Errors
     /// As [`Planner::new`].
@@ -95,14 +96,15 @@ impl Planner {
         self.target.desired(member)
     }
 
-    /// The questions for a host. `provided` are certificates whose names peers would look up; disks are timed where
-    /// `measure` says so, which takes a moment.
+    /// The questions for a host. `provided` are certificates whose names peers would look up; disks
+    /// are timed where `measure` says so, which takes a moment.
     #[must_use]
     pub fn queries(&self, host: &HostId, provided: &[CertFacts], measure: bool) -> Vec<Query> {
         queries(&self.target, host, provided, measure)
     }
 
-    /// Hosts to observe again before anything is decided, since their members started while others were asked.
+    /// Hosts to observe again before anything is decided, since their members started while others
+    /// were asked.
     #[must_use]
     pub fn hosts_to_observe_again(&self, seen: &Observation) -> Vec<HostId> {
         hosts_to_observe_again(&self.target, seen)
@@ -165,7 +167,8 @@ impl Planner {
                 findings.push(check.warning(&member.name, difference.to_string()));
             }
         }
-        // A member that came up on an emptied directory serves, and has forgotten what it voted for.
+        // A member that came up on an emptied directory serves, and has forgotten what it voted
+        // for.
         let disputed = conflict::conflicts(&self.target, seen).into_iter();
         findings.extend(disputed.filter(|finding| finding.is_of(&conflict::DISPUTED)));
         if findings.is_empty() {

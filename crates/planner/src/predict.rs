@@ -292,7 +292,8 @@ fn file(
 fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestamp) {
     let wanted = target.desired(member);
     let before = host.processes.get(&member.name);
-    // Hosts' clocks may be ahead of this one: what a process read at its start is never newer than it.
+    // Hosts' clocks may be ahead of this one: what a process read at its start is never newer than
+    // it.
     let ca = target.ca_artifact(member);
     let ca = ca.and_then(|ca| host.files.get(&ca.path)?.modified);
     let since = at.as_second().max(ca.unwrap_or_default());
@@ -372,7 +373,8 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
         let mut listed = known.iter().flat_map(|view| &view.listed);
         listed.find(|listed| listed.peer_urls.contains(&url))
     };
-    // A member that was added has the ID that the cluster gave it; at a bootstrap each is made of URLs and token.
+    // A member that was added has the ID that the cluster gave it; at a bootstrap each is made of
+    // URLs and token.
     let id_of = |world: &Observation, member: &Member| {
         let view = world.member(&member.name).map(|view| view.id);
         view.or_else(|| by_list(member).map(|listed| listed.id))
@@ -399,7 +401,8 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
             id: id_of(world, member),
             name: member.name.to_string(),
             peer_urls: vec![target.topology.peer_url(member).to_string()],
-            // Only a member that runs publishes its client URLs; a bootstrap knows every name beforehand.
+            // Only a member that runs publishes its client URLs; a bootstrap knows every name
+            // beforehand.
             client_urls: if has_started(member) {
                 vec![target.topology.client_url(member).to_string()]
             } else {

@@ -1,5 +1,5 @@
-//! What must be right before anything changes: every problem of every host, at once. One check a function; checks of
-//! members that run already are left out, for they have proven themselves.
+//! What must be right before anything changes: every problem of every host, at once. One check a
+//! function; checks of members that run already are left out, for they have proven themselves.
 
 mod certs;
 mod hosts;

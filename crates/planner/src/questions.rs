@@ -143,9 +143,9 @@ fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
     asked
 }
 
-/// Hosts to observe again before anything is decided: their members started after the hosts were observed, and before the
-/// members were asked. The list says that they have started while the directory still looks empty, which together would
-/// read as lost data.
+/// Hosts to observe again before anything is decided: their members started after the hosts were
+/// observed, and before the members were asked. The list says that they have started while the
+/// directory still looks empty, which together would read as lost data.
 pub(crate) fn hosts_to_observe_again(target: &Target, seen: &Observation) -> Vec<HostId> {
     let Some(view) = ClusterView::confirmed(seen) else {
         return Vec::new();
@@ -165,8 +165,8 @@ pub(crate) fn hosts_to_observe_again(target: &Target, seen: &Observation) -> Vec
     hosts.into_iter().collect()
 }
 
-/// Members' names, and with provided certificates theirs too, with members' addresses in reverse: what etcd's own rule
-/// for peers will ask the resolver.
+/// Members' names, and with provided certificates theirs too, with members' addresses in reverse:
+/// what etcd's own rule for peers will ask the resolver.
 fn lookups(topology: &Topology, provided: &[CertFacts]) -> (BTreeSet<String>, BTreeSet<IpAddr>) {
     let mut names: BTreeSet<String> = topology
         .members

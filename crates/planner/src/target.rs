@@ -129,7 +129,8 @@ impl Target {
         })
     }
 
-    /// The certificates that a member shows, each with its key: not its CA file, and not files that merely lie beside them.
+    /// The certificates that a member shows, each with its key: not its CA file, and not files that
+    /// merely lie beside them.
     pub(crate) fn pairs(&self, member: &Member) -> Vec<[&Artifact; 2]> {
         let directory = &member.layout.certificates;
         let certificates = &self.desired(member).certificates;
@@ -149,7 +150,8 @@ impl Target {
         if self.topology.security.peer == TransportSecurity::Plain {
             return None;
         }
-        // Without files of its own for peers a member shows them what it shows to clients; those for peers come last.
+        // Without files of its own for peers a member shows them what it shows to clients; those
+        // for peers come last.
         self.pairs(member).pop().map(|[certificate, _]| certificate)
     }
 
@@ -173,7 +175,8 @@ impl DesiredFiles {
         &self.fresh_sum
     }
 
-    /// Whether a start file tells that its cluster was still forming: a template may say `new` permanently, which tells nothing.
+    /// Whether a start file tells that its cluster was still forming: a template may say `new`
+    /// permanently, which tells nothing.
     pub(crate) fn says_forming(&self, sha256: &str, path: &HostPath) -> bool {
         self.is_fresh(sha256) && self.sum(path) != Some(sha256)
     }

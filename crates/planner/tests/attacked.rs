@@ -1,4 +1,5 @@
-//! What a stranger found who looked for ways to lose a cluster with it: each of these worlds went wrong once.
+//! What a stranger found who looked for ways to lose a cluster with it: each of these worlds went
+//! wrong once.
 #![allow(
     clippy::needless_range_loop,
     clippy::unwrap_used,
@@ -49,7 +50,8 @@ fn a_lost_disk_of_a_cluster_never_recorded_is_not_started_as_new() {
     host(&mut seen, &m3).data.insert(data, DataDir::Empty);
     let first = stage(&planner, &seen);
     assert!(!first.stops(&planner.topology().members).contains(&m3.name));
-    // The executor after the stage: hosts are looked at, members are not asked (gates are `Listens`).
+    // The executor after the stage: hosts are looked at, members are not asked (gates are
+    // `Listens`).
     let mut next_world = planner.predict(&seen, &first);
     for m in &planner.topology().members {
         next_world
@@ -57,7 +59,8 @@ fn a_lost_disk_of_a_cluster_never_recorded_is_not_started_as_new() {
             .insert(m.name.clone(), Observed::unknown("it does not run"));
     }
     let second = stage(&planner, &next_world);
-    // its unit on the host is still the fresh one (state=new), and it is (re)started on the empty directory
+    // its unit on the host is still the fresh one (state=new), and it is (re)started on the empty
+    // directory
     let stops = second.stops(&planner.topology().members);
     assert!(
         !stops.contains(&m3.name),
@@ -65,7 +68,8 @@ fn a_lost_disk_of_a_cluster_never_recorded_is_not_started_as_new() {
     );
 }
 
-/// An adopted unit with EnvironmentFile (data-dir not in the unit's text); the file's `data` was edited, a live copy is there.
+/// An adopted unit with EnvironmentFile (data-dir not in the unit's text); the file's `data` was
+/// edited, a live copy is there.
 #[test]
 fn a_member_is_never_restarted_onto_another_directory() {
     for members in [1, 3] {
@@ -179,7 +183,8 @@ fn an_interrupted_reset_goes_on_until_the_record_forgets() {
     );
 }
 
-/// Another's etcd.service with a configuration file; our file has the default layout and never made anything here.
+/// Another's etcd.service with a configuration file; our file has the default layout and never made
+/// anything here.
 #[test]
 fn reset_never_stops_what_nothing_proves_to_be_ours() {
     for runs in [true, false] {
@@ -262,8 +267,8 @@ fn a_member_that_was_added_again_by_hand_is_no_copy() {
     assert!(!matches!(next, Next::Blocked(_)));
 }
 
-/// A grown cluster (IDs not computed). m3's host was set up again from a backup of m1's; m1's host is not reachable (its
-/// Etcd runs), m2 is down.
+/// A grown cluster (IDs not computed). m3's host was set up again from a backup of m1's; m1's host
+/// is not reachable (its Etcd runs), m2 is down.
 #[test]
 fn a_copy_is_not_started_while_its_original_is_unreachable() {
     let (planner, mut seen) = bootstrapped("");
@@ -301,7 +306,8 @@ fn a_copy_is_not_started_while_its_original_is_unreachable() {
     }
 }
 
-/// M3's disk is lost and the cluster is down: m1 and m2 are a quorum and are not started; the advice needs a running cluster.
+/// M3's disk is lost and the cluster is down: m1 and m2 are a quorum and are not started; the
+/// advice needs a running cluster.
 #[test]
 fn a_quorum_that_has_its_data_is_started_before_the_rest() {
     let (planner, mut seen) = bootstrapped("runtime = \"process\"");
@@ -316,7 +322,8 @@ fn a_quorum_that_has_its_data_is_started_before_the_rest() {
     assert!(matches!(next, Next::Stage(_)));
 }
 
-/// After a reset, the new cluster (g1) was bootstrapped and not noted yet; m3's host comes with its old disk (g0).
+/// After a reset, the new cluster (g1) was bootstrapped and not noted yet; m3's host comes with its
+/// old disk (g0).
 #[test]
 fn one_old_disk_does_not_make_the_new_ones_foreign() {
     let planner = worlds::planner(worlds::topology(3, ""));
@@ -392,7 +399,8 @@ fn another_ca_without_key_ids_is_recognized() {
     assert!(matches!(planner.next(&seen), Next::Blocked(_)));
 }
 
-/// Lagging list: m1 just came back and its list knows m3 by its former ID (m3 was added again since, and serves).
+/// Lagging list: m1 just came back and its list knows m3 by its former ID (m3 was added again
+/// since, and serves).
 #[test]
 fn a_list_that_lags_behind_makes_no_copy() {
     let (planner, mut seen) = bootstrapped("");
@@ -423,7 +431,8 @@ fn a_list_that_lags_behind_makes_no_copy() {
     assert_eq!(planner.next(&seen), Next::Done);
 }
 
-/// M3's host was rebuilt (no record), m3 removed, added again and started by hand; then a power cut.
+/// M3's host was rebuilt (no record), m3 removed, added again and started by hand; then a power
+/// cut.
 #[test]
 fn a_member_added_again_on_a_rebuilt_host_is_no_copy() {
     let (planner, mut seen) = bootstrapped("");

@@ -1,5 +1,6 @@
-//! The planner against an independent model of hosts and etcd: what `predict` says comes true, and whatever goes wrong on the
-//! way, no acknowledged write is lost, no second cluster appears and no quorum is spent.
+//! The planner against an independent model of hosts and etcd: what `predict` says comes true, and
+//! whatever goes wrong on the way, no acknowledged write is lost, no second cluster appears and no
+//! quorum is spent.
 //!
 //! `ETCDUP_WORLDS` says how many worlds each property looks at.
 #![allow(
@@ -45,7 +46,8 @@ fn told(seen: &Observation) -> BTreeMap<String, String> {
         told.insert(format!("{id} certificates"), certificates.join(" "));
         for (name, process) in &host.processes {
             let mut flags = process.flags.clone();
-            // It counts at the first start only, and who reads it finds out what the file said at that start.
+            // It counts at the first start only, and who reads it finds out what the file said at
+            // that start.
             flags.set("initial-cluster-state", "any");
             told.insert(format!("{id} {name} flags"), format!("{flags:?}"));
         }
@@ -147,8 +149,9 @@ enum Fault {
     Power(usize),
     /// A stage is cut on this machine after so many steps.
     Cut(usize),
-    /// A member is stopped and disabled by hand, and its disk replaced by an empty one. (An emptied member that systemd or the
-    /// kubelet starts by itself may lose writes without any planner: etcd lets it in under its old ID.)
+    /// A member is stopped and disabled by hand, and its disk replaced by an empty one. (An emptied
+    /// member that systemd or the kubelet starts by itself may lose writes without any planner:
+    /// etcd lets it in under its old ID.)
     Emptied,
     /// The same, with a copy of another member's disk.
     Copied(usize),
@@ -187,8 +190,8 @@ proptest! {
         prop_assert_eq!(model.healthy().len(), members);
     }
 
-    /// Power losses, stages that are cut anywhere on any host, disks that come back empty: nothing that was promised is lost, and
-    /// a stage that is no outage leaves a quorum that was there.
+    /// Power losses, stages that are cut anywhere on any host, disks that come back empty: nothing
+    /// that was promised is lost, and a stage that is no outage leaves a quorum that was there.
     #[test]
     fn nothing_is_lost_whatever_goes_wrong(
         members in 1_usize..6,
@@ -230,7 +233,8 @@ proptest! {
                 let left = healthy.difference(&stopped).count();
                 let (had, has) = (2 * healthy.len() > members, 2 * left > members);
                 prop_assert!(outage || !had || has, "{} leaves {left} of {healthy:?}", stage.key);
-                // Before a stop members are asked again, as the executor does; whom that shows to be needed is not stopped.
+                // Before a stop members are asked again, as the executor does; whom that shows to
+                // be needed is not stopped.
                 let held = stage.preconditions.iter().all(|gate| gate.check(&model.observe()).is_ok());
                 if held {
                     model.carry_out(planner, &stage, &cut);

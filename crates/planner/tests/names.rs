@@ -1,4 +1,5 @@
-//! Files that mean a cluster which is not theirs, or not all of it: found by a stranger on real hosts.
+//! Files that mean a cluster which is not theirs, or not all of it: found by a stranger on real
+//! hosts.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -24,7 +25,8 @@ fn planner_of(count: usize, head: &str, goal: &Goal) -> Planner {
     Planner::new(worlds::topology(count, head), goal.clone(), None).unwrap()
 }
 
-/// The hosts as a copy of the file sees them, with a new name and the same CA: its own record is not there yet.
+/// The hosts as a copy of the file sees them, with a new name and the same CA: its own record is
+/// not there yet.
 fn under_another_name(planner: &Planner, mut seen: Observation) -> Observation {
     for member in &planner.topology().members {
         let host = host(&mut seen, member);
@@ -38,7 +40,8 @@ fn under_another_name(planner: &Planner, mut seen: Observation) -> Observation {
     seen
 }
 
-/// A copied file with a new name rolled the first cluster over to its own, and its reset deleted the first one's data.
+/// A copied file with a new name rolled the first cluster over to its own, and its reset deleted
+/// the first one's data.
 #[test]
 fn a_copied_file_with_a_new_name_takes_nothing() {
     let converge = Goal::Converge {
@@ -80,12 +83,14 @@ fn reset_leaves_no_member_behind_that_the_file_does_not_have() {
     assert_eq!(ids(&found), ["member-not-in-file"]);
 }
 
-/// After the stage the record is forgotten, and what members answered before it must not be held against them.
+/// After the stage the record is forgotten, and what members answered before it must not be held
+/// against them.
 #[test]
 fn a_reset_that_is_carried_out_is_done() {
     for head in RUNTIMES {
         let (planner, mut seen) = bootstrapped(head);
-        // An ID that this file's token does not make, known from the record alone: a cluster that was adopted.
+        // An ID that this file's token does not make, known from the record alone: a cluster that
+        // was adopted.
         for member in &planner.topology().members {
             view(&mut seen, member).cluster = ClusterId::new(77);
             let host = host(&mut seen, member);
@@ -118,7 +123,8 @@ fn a_reset_that_is_carried_out_is_done() {
     }
 }
 
-/// A learner that was just added does not answer yet, and answers no read once it does: nobody waits for that.
+/// A learner that was just added does not answer yet, and answers no read once it does: nobody
+/// waits for that.
 #[test]
 fn a_learner_that_does_not_answer_yet_is_not_waited_for() {
     for head in RUNTIMES {

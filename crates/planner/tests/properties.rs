@@ -1,4 +1,5 @@
-//! What must always hold of `next` and `predict`, over random topologies, random worlds and random failures of steps.
+//! What must always hold of `next` and `predict`, over random topologies, random worlds and random
+//! failures of steps.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -121,7 +122,8 @@ fn serving(seen: &Observation) -> BTreeSet<MemberName> {
         .collect()
 }
 
-/// Carries out the plan, some hosts failing in each stage, until it ends; checks every stage on the way.
+/// Carries out the plan, some hosts failing in each stage, until it ends; checks every stage on the
+/// way.
 fn run(
     planner: &Planner,
     seen: Observation,
@@ -156,8 +158,8 @@ fn run(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// From bare hosts or a troubled cluster, with steps failing at random, it ends; a finished world plans nothing; and a
-    /// quorum that serves is never spent.
+    /// From bare hosts or a troubled cluster, with steps failing at random, it ends; a finished
+    /// world plans nothing; and a quorum that serves is never spent.
     #[test]
     fn it_ends_and_never_spends_the_quorum(
         members in 1_usize..8,
@@ -199,8 +201,8 @@ proptest! {
         prop_assert_eq!(planner.forecast(&seen).ending, Ending::Done);
     }
 
-    /// A file of three over a cluster of five: whatever differs and whoever is unhealthy, nobody is stopped whom the cluster's
-    /// own list needs, and what the file does not have is named.
+    /// A file of three over a cluster of five: whatever differs and whoever is unhealthy, nobody is
+    /// stopped whom the cluster's own list needs, and what the file does not have is named.
     #[test]
     fn a_file_of_three_over_a_cluster_of_five_counts_by_the_clusters_list(
         unhealthy in proptest::collection::vec(any::<Index>(), 0..4),
@@ -257,8 +259,9 @@ proptest! {
         }
     }
 
-    /// With hosts unseen no cluster is begun, and one that has formed is managed only where most hosts answer: what
-    /// is unseen is not touched, no quorum is spent, and the end names the hosts that are away.
+    /// With hosts unseen no cluster is begun, and one that has formed is managed only where most
+    /// hosts answer: what is unseen is not touched, no quorum is spent, and the end names the hosts
+    /// that are away.
     #[test]
     fn what_is_unseen_is_not_touched(
         members in 1_usize..8,

@@ -1,4 +1,5 @@
-//! Worlds of certificates that others made, and of CA files that hold more than one CA. Most were found by an attacker.
+//! Worlds of certificates that others made, and of CA files that hold more than one CA. Most were
+//! found by an attacker.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -155,8 +156,8 @@ fn is_blocked(planner: &Planner, seen: &Observation, by: &str) {
     assert!(ids(&found).contains(&by), "{by} is not in {found:?}");
 }
 
-/// B1 (2): a CA file that holds a further CA is rolled out, and then certificates of that CA may come; not both at once, since
-/// members that have not restarted yet would refuse them.
+/// B1 (2): a CA file that holds a further CA is rolled out, and then certificates of that CA may
+/// come; not both at once, since members that have not restarted yet would refuse them.
 #[test]
 fn a_further_ca_is_rolled_out_before_anything_that_it_issued() {
     let reversed = || file(vec![facts("new", "new"), facts("old", "old")]);
@@ -359,7 +360,8 @@ fn certificates_that_have_ended_do_not_wait() {
     assert_eq!(stage(&planner, &seen).key.to_string(), "renew:m1");
 }
 
-/// Go compares names first: a certificate of `CA 2026` is refused by who knows its key as that of `CA 2024`.
+/// Go compares names first: a certificate of `CA 2026` is refused by who knows its key as that of
+/// `CA 2024`.
 #[test]
 fn a_ca_of_the_same_key_and_another_name_is_another_issuer() {
     let me = || keyed("me", "CA 2024", "me", "K");
@@ -382,7 +384,8 @@ fn a_ca_of_the_same_key_and_another_name_is_another_issuer() {
     is_blocked(&planner, &alone, "ca-mismatch");
 }
 
-/// A certificate of elsewhere was left on a host that never ran: writing the right one is the way out of it.
+/// A certificate of elsewhere was left on a host that never ran: writing the right one is the way
+/// out of it.
 #[test]
 fn what_is_wrong_on_a_bare_host_does_not_keep_the_right_one_away() {
     let planner = worlds::planner(worlds::topology(3, &head()));
@@ -411,7 +414,8 @@ fn lying(sum: &str, modified: Option<i64>) -> FileView {
     }
 }
 
-/// A bundle may still hold a CA that has ended; a file that etcd cannot read as a whole is refused before it is rolled out.
+/// A bundle may still hold a CA that has ended; a file that etcd cannot read as a whole is refused
+/// before it is rolled out.
 #[test]
 fn a_ca_file_is_judged_as_a_whole() {
     let (planner, mut seen) = old();
@@ -436,7 +440,8 @@ fn a_ca_file_is_judged_as_a_whole() {
     is_blocked(&planner, &seen, "source-unreadable");
 }
 
-/// Running members too show what comes: ended, or not meant for clients, the others would refuse it.
+/// Running members too show what comes: ended, or not meant for clients, the others would refuse
+/// it.
 #[test]
 fn a_certificate_that_is_useless_does_not_come_to_a_running_member() {
     let (planner, seen) = old();

@@ -1,4 +1,5 @@
-//! Worlds in which a careless plan would lose a cluster or its data. Each was found on real hosts or with real etcd.
+//! Worlds in which a careless plan would lose a cluster or its data. Each was found on real hosts
+//! or with real etcd.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,7 +18,8 @@ use scripted::{
     RUNTIMES, blocked, blocked_after_start, bootstrapped, carry_out, halt, host, ids, stage, view,
 };
 
-/// B2: all disks gone is not a first start, whatever the runtime: the record, or the start file, remembers.
+/// B2: all disks gone is not a first start, whatever the runtime: the record, or the start file,
+/// remembers.
 #[test]
 fn all_data_gone_is_never_a_first_start() {
     for head in RUNTIMES {
@@ -98,7 +100,8 @@ fn pods_are_settled_one_by_one_after_the_bootstrap() {
     assert_eq!(forecast.ending, Ending::Done);
 }
 
-/// K1: the kubelet, or `Restart=always`, refills an emptied directory within seconds: it looks like data and is not.
+/// K1: the kubelet, or `Restart=always`, refills an emptied directory within seconds: it looks like
+/// data and is not.
 #[test]
 fn a_refilled_data_directory_counts_as_lost() {
     let (planner, mut seen) = bootstrapped("");
@@ -113,7 +116,8 @@ fn a_refilled_data_directory_counts_as_lost() {
     );
 }
 
-/// U8: a drop-in that replaces the command is named, and no restart is planned that would start the same command again.
+/// U8: a drop-in that replaces the command is named, and no restart is planned that would start the
+/// same command again.
 #[test]
 fn a_member_whose_command_is_overridden_is_not_restarted_for_it() {
     let (planner, mut seen) = bootstrapped("");
@@ -165,8 +169,8 @@ fn a_copied_data_directory_is_not_started() {
     );
 }
 
-/// B5: members that follow a leader vote, whatever keeps their reads from being answered (etcd's auth, an alarm): a flag that
-/// differs never restarts them together.
+/// B5: members that follow a leader vote, whatever keeps their reads from being answered (etcd's
+/// auth, an alarm): a flag that differs never restarts them together.
 #[test]
 fn members_that_follow_a_leader_are_not_restarted_together() {
     let (planner, mut seen) = bootstrapped("");
@@ -181,7 +185,8 @@ fn members_that_follow_a_leader_are_not_restarted_together() {
     assert!(next.stops(&planner.topology().members).is_empty());
 }
 
-/// B5: without a leader anywhere, all of them may be restarted together; while one still follows, one at a time.
+/// B5: without a leader anywhere, all of them may be restarted together; while one still follows,
+/// one at a time.
 #[test]
 fn only_a_cluster_without_a_quorum_is_restarted_as_a_whole() {
     let (planner, mut seen) = bootstrapped("");
@@ -238,7 +243,8 @@ fn reset_refuses_what_belongs_to_another_cluster() {
     }
 }
 
-/// A bootstrap of three whose third member never started, as etcd lists it: with a name, without client URLs.
+/// A bootstrap of three whose third member never started, as etcd lists it: with a name, without
+/// client URLs.
 fn missed(head: &str) -> (Planner, Observation) {
     let planner = worlds::planner(worlds::topology(3, head));
     let mut seen = worlds::bare(&planner);
@@ -255,8 +261,8 @@ fn missed(head: &str) -> (Planner, Observation) {
     (planner, seen)
 }
 
-/// A member that starts between the look at its host and the questions to the others is no lost one: its host is observed
-/// again, and only what then still looks empty is lost.
+/// A member that starts between the look at its host and the questions to the others is no lost
+/// one: its host is observed again, and only what then still looks empty is lost.
 #[test]
 fn a_member_that_started_between_two_looks_is_looked_at_again() {
     for head in RUNTIMES {
@@ -305,7 +311,8 @@ fn a_bootstrap_that_one_member_missed_is_finished() {
     }
 }
 
-/// A member's own list may lag behind the start of another: what answers has started, and the bootstrap is over.
+/// A member's own list may lag behind the start of another: what answers has started, and the
+/// bootstrap is over.
 #[test]
 fn a_member_that_answers_has_started_whatever_a_list_says() {
     let (planner, mut seen) = bootstrapped("");
@@ -330,7 +337,8 @@ fn a_disk_lost_in_a_half_finished_bootstrap_is_not_started_as_new() {
     assert!(ids(&found).contains(&"member-lost-data"), "{found:?}");
 }
 
-/// S1, F2: a member that `etcdctl member add` announced has no name, and may start as `existing` only.
+/// S1, F2: a member that `etcdctl member add` announced has no name, and may start as `existing`
+/// only.
 #[test]
 fn an_added_member_never_starts_as_new() {
     for head in RUNTIMES {
@@ -374,7 +382,8 @@ fn an_added_member_never_starts_as_new() {
     }
 }
 
-/// Removed with etcdctl, as the advice about lost data says: what is missing now is to add it, not to remove it again.
+/// Removed with etcdctl, as the advice about lost data says: what is missing now is to add it, not
+/// to remove it again.
 #[test]
 fn a_removed_member_is_to_be_added_whatever_its_host_remembers() {
     for head in RUNTIMES {
@@ -395,7 +404,8 @@ fn a_removed_member_is_to_be_added_whatever_its_host_remembers() {
     }
 }
 
-/// S6, F3, U2: a downgrade and a skipped minor are refused, whether members run or not; a patch is rolled.
+/// S6, F3, U2: a downgrade and a skipped minor are refused, whether members run or not; a patch is
+/// rolled.
 #[test]
 fn a_version_that_cannot_follow_is_never_drift() {
     let (planner, mut seen) = bootstrapped("");
@@ -455,7 +465,8 @@ fn cloned_images_are_only_a_warning() {
     assert!(ids(&blocked(&planner, &seen)).contains(&"same-machine"));
 }
 
-/// B5: where etcd's authentication lets nobody move leadership, the leader restarts as it is instead of failing there.
+/// B5: where etcd's authentication lets nobody move leadership, the leader restarts as it is
+/// instead of failing there.
 #[test]
 fn leadership_is_not_moved_by_one_who_may_not() {
     let (planner, mut seen) = bootstrapped("flags = { snapshot-count = 4321 }");

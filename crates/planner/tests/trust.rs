@@ -56,7 +56,8 @@ fn another_ca_is_never_written_over_a_running_cluster() {
     assert!(matches!(planner.next(&seen), Next::Stage(_)));
 }
 
-/// B1 (3): certificates of running members are replaced one member at a time, each proven before the next.
+/// B1 (3): certificates of running members are replaced one member at a time, each proven before
+/// the next.
 #[test]
 fn certificates_are_renewed_one_member_at_a_time() {
     let (planner, mut seen) = bootstrapped("");
@@ -76,7 +77,8 @@ fn certificates_are_renewed_one_member_at_a_time() {
             stage.key
         );
     }
-    // One that does not answer may be renewed while the others are a quorum; where two do not answer, only the one that does.
+    // One that does not answer may be renewed while the others are a quorum; where two do not
+    // answer, only the one that does.
     for name in ["m1", "m2"] {
         let name = name.parse().unwrap();
         seen.members
@@ -119,7 +121,8 @@ fn a_certificate_that_is_not_the_issued_one_is_replaced_with_its_key() {
     assert_eq!(tasks[&member.host].len(), 2, "both parts of the pair");
 }
 
-/// F5: etcd reads CA files only when it starts, so one that is newer than the process is not applied.
+/// F5: etcd reads CA files only when it starts, so one that is newer than the process is not
+/// applied.
 #[test]
 fn a_ca_file_newer_than_the_process_is_not_applied() {
     let (planner, mut seen) = bootstrapped("");
@@ -131,7 +134,8 @@ fn a_ca_file_newer_than_the_process_is_not_applied() {
     assert_eq!(stage(&planner, &seen).key.to_string(), "roll:m2");
 }
 
-/// F8: a file that turns TLS on, off, or mutual over a running cluster is refused before anything is written.
+/// F8: a file that turns TLS on, off, or mutual over a running cluster is refused before anything
+/// is written.
 #[test]
 fn the_transport_security_of_a_running_cluster_is_not_changed() {
     let plain = "security = { client = \"plain\", peer = \"plain\", allow-plain = true }";

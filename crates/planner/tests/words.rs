@@ -1,4 +1,5 @@
-//! What findings say: each is read by someone tired, so it names what it is about and a way out that works there.
+//! What findings say: each is read by someone tired, so it names what it is about and a way out
+//! that works there.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,7 +16,8 @@ use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::Next;
 use scripted::{blocked, bootstrapped, host, ids, stage, view};
 
-/// F9: hosts that only have their time set are no voters: a cluster is managed while all of them are away.
+/// F9: hosts that only have their time set are no voters: a cluster is managed while all of them
+/// are away.
 #[test]
 fn hosts_that_are_no_members_keep_nothing_from_being_done() {
     let time = "time = { hosts = [\"10.0.1.1\", \"10.0.1.2\", \"10.0.1.3\", \"10.0.1.4\"] }";
@@ -42,7 +44,8 @@ fn hosts_that_are_no_members_keep_nothing_from_being_done() {
     assert!(matches!(planner.next(&seen), Next::Blocked(_)));
 }
 
-/// U5: without root a port's owner is not known, and may be the member itself: nobody is told to stop it.
+/// U5: without root a port's owner is not known, and may be the member itself: nobody is told to
+/// stop it.
 #[test]
 fn a_port_whose_owner_is_not_known_is_not_another_programs() {
     let planner = worlds::planner(worlds::topology(1, "runtime = \"process\""));

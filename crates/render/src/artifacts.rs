@@ -10,7 +10,8 @@ use crate::template::{RenderError, Renderer};
 use crate::{process, static_pod, systemd};
 
 impl Renderer {
-    /// The files that a member needs on its host, certificates first and the unit or start file last.
+    /// The files that a member needs on its host, certificates first and the unit or start file
+    /// last.
     ///
     /// # Errors
     /// When a template cannot be filled in, or the user's own loses flags.

@@ -64,7 +64,8 @@ impl Program {
                 '\n',
             ),
             Program::Etcdctl => flags(
-                // No ETCDCTL_API: 3 is the default since 3.4, and 3.6 and 3.7 warn about the variable on every command.
+                // No ETCDCTL_API: 3 is the default since 3.4, and 3.6 and 3.7 warn about the
+                // variable on every command.
                 ("export ETCDCTL_ENDPOINTS", &urls.join(",")),
                 files,
                 [

@@ -118,8 +118,8 @@ fn volumes(topology: &Topology, member: &Member) -> Vec<Volume> {
         path: path.clone(),
         kind,
     };
-    // Not `DirectoryOrCreate`, as kubeadm has it: a data directory that is missing must keep the pod from starting, or etcd
-    // would come up empty under the old member's ID.
+    // Not `DirectoryOrCreate`, as kubeadm has it: a data directory that is missing must keep the
+    // pod from starting, or etcd would come up empty under the old member's ID.
     let mut volumes = vec![volume("etcd-data", &member.layout.data, "Directory")];
     if topology.uses_tls() {
         let certificates = &member.layout.certificates;
@@ -134,8 +134,8 @@ fn volumes(topology: &Topology, member: &Member) -> Vec<Volume> {
     volumes
 }
 
-/// Probes as kubeadm writes them. `/health` would crash-loop a member without space (etcd issue 14497), so the newer paths
-/// are used where the release has them.
+/// Probes as kubeadm writes them. `/health` would crash-loop a member without space (etcd issue
+/// 14497), so the newer paths are used where the release has them.
 fn probes(container: &mut Value, version: &EtcdVersion, port: u16) {
     let newer = match version.minor() {
         4 => version.patch() >= 29,
@@ -143,7 +143,8 @@ fn probes(container: &mut Value, version: &EtcdVersion, port: u16) {
         _ => true,
     };
     let probe = |path: &str, failures: u32, period: u32, delay: u32| {
-        // Older releases have one path for all: without these it would ask a quorum, and fail with the alarm NOSPACE.
+        // Older releases have one path for all: without these it would ask a quorum, and fail with
+        // the alarm NOSPACE.
         let path = if newer {
             path
         } else {
@@ -164,7 +165,8 @@ fn probes(container: &mut Value, version: &EtcdVersion, port: u16) {
     container["startupProbe"] = probe("/readyz", 24, 10, 10);
 }
 
-/// Tables are merged, lists are added to, anything else is replaced. The first container takes what is given for it.
+/// Tables are merged, lists are added to, anything else is replaced. The first container takes what
+/// is given for it.
 fn merge(into: &mut Value, extra: &Value) {
     match (into, extra) {
         (Value::Object(into), Value::Object(extra)) => {

@@ -70,8 +70,9 @@ pub(crate) fn unit(
     Ok(text)
 }
 
-/// Every variable that could reach etcd from systemd's own environment: proxies, and one for each flag.
-/// Every variable of every release: were it only those of one, a new version would change pages of the unit.
+/// Every variable that could reach etcd from systemd's own environment: proxies, and one for each
+/// flag. Every variable of every release: were it only those of one, a new version would change
+/// pages of the unit.
 fn unset() -> Vec<String> {
     let flags = FLAGS
         .iter()
@@ -82,7 +83,8 @@ fn unset() -> Vec<String> {
         .collect()
 }
 
-/// A word as systemd wants it: `%` and `$` doubled, quoted where it holds more than plain characters.
+/// A word as systemd wants it: `%` and `$` doubled, quoted where it holds more than plain
+/// characters.
 fn quote(word: &str) -> String {
     let escaped = word.replace('%', "%%").replace('$', "$$");
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+[]%$".contains(c);

@@ -1,4 +1,5 @@
-//! Templates: the built-in ones, and the user's own in place of the unit's, read back before it is used.
+//! Templates: the built-in ones, and the user's own in place of the unit's, read back before it is
+//! used.
 
 use etcdup_core::flag::{AppliesAt, FlagSet, FlagSource, lookup};
 use etcdup_core::name::NameError;
@@ -105,9 +106,10 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// With the built-in templates, or this one in place of the unit's. One for tera may use `name`, `cluster`, `user`,
-    /// `data`, `exec` (the whole command), `flags` (a list of `--flag=value`) and `unset`; one for envsubst every flag
-    /// by its variable (`ETCD_NAME`), `INTERNAL_IP`, `ETCD_USER`, `ETCD_EXEC` and `ETCD_BIN`.
+    /// With the built-in templates, or this one in place of the unit's. One for tera may use
+    /// `name`, `cluster`, `user`, `data`, `exec` (the whole command), `flags` (a list of
+    /// `--flag=value`) and `unset`; one for envsubst every flag by its variable (`ETCD_NAME`),
+    /// `INTERNAL_IP`, `ETCD_USER`, `ETCD_EXEC` and `ETCD_BIN`.
     ///
     /// # Errors
     /// When the text is no template.
@@ -154,8 +156,9 @@ impl Renderer {
         self.tera.render(template, &context).map_err(refuse)
     }
 
-    /// A user's template must still hold the topology's flags, no more and no less. Once the cluster has formed, those of
-    /// the first start no longer count: a template may go on saying `new`.
+    /// A user's template must still hold the topology's flags, no more and no less. Once the
+    /// cluster has formed, those of the first start no longer count: a template may go on saying
+    /// `new`.
     pub(crate) fn check(
         &self,
         member: &str,
@@ -207,8 +210,8 @@ impl Renderer {
     }
 }
 
-/// Replaces `$NAME` and `${NAME}` as envsubst does, but refuses a variable that is not there: envsubst would leave
-/// nothing in its place. `$$` is systemd's own and stays.
+/// Replaces `$NAME` and `${NAME}` as envsubst does, but refuses a variable that is not there:
+/// envsubst would leave nothing in its place. `$$` is systemd's own and stays.
 fn substitute(
     text: &str,
     variable: impl Fn(&str) -> Option<String>,

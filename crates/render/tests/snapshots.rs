@@ -39,8 +39,8 @@ fn the_unit_of_each_minor() {
     }
 }
 
-/// K1, K8: the directory must be there, since one that the kubelet makes would be filled as a new member's; beside it what
-/// kubeadm writes for etcd of each minor.
+/// K1, K8: the directory must be there, since one that the kubelet makes would be filled as a new
+/// member's; beside it what kubeadm writes for etcd of each minor.
 #[test]
 fn the_manifest_of_each_minor() {
     for (version, kubeadms) in [

@@ -1,6 +1,7 @@
 //! Runs constant scripts on hosts and dials addresses as hosts see them, here or by SSH.
 //!
-//! A script is a constant of the program; all it is told comes on its standard input, so nothing is ever quoted.
+//! A script is a constant of the program; all it is told comes on its standard input, so nothing is
+//! ever quoted.
 //!
 //! ```
 //! use etcdup_transport::{Local, Script, Transport};

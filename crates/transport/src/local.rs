@@ -49,9 +49,11 @@ impl Local {
     /// As root, by sudo with this password.
     ///
     /// # Errors
-    /// When sudo refuses: a wrong password must show before any payload, whose lines sudo would read as the next tries.
+    /// When sudo refuses: a wrong password must show before any payload, whose lines sudo would
+    /// read as the next tries.
     pub async fn with_sudo(password: Zeroizing<String>) -> Result<Self, TransportError> {
-        // Where sudo asks for nothing, the password would stay on standard input and become the script's first line.
+        // Where sudo asks for nothing, the password would stay on standard input and become the
+        // script's first line.
         if Self::sudo_is_free().await {
             return Ok(Self::new("sudo -n sh"));
         }

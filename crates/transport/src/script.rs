@@ -1,4 +1,5 @@
-//! Scripts: constants, handed to the host's shell in a form that every login shell passes on untouched.
+//! Scripts: constants, handed to the host's shell in a form that every login shell passes on
+//! untouched.
 
 use std::time::Duration;
 
@@ -26,8 +27,9 @@ pub(crate) enum Keeps {
     Beginning,
 }
 
-/// How much standard output a script may print, in bytes: a host that answers without end must not fill the operator's
-/// memory. The largest honest answer, of a host with many members, is below one MiB.
+/// How much standard output a script may print, in bytes: a host that answers without end must not
+/// fill the operator's memory. The largest honest answer, of a host with many members, is below one
+/// MiB.
 pub(crate) const OUTPUT_LIMIT: usize = 64 << 20;
 
 /// How much is kept of output that may go on for days.
@@ -74,8 +76,9 @@ impl Script {
         self.text
     }
 
-    /// The words for a login shell, which may be fish or csh: one pair of single quotes with nothing in it that any of
-    /// them would touch. The script itself travels as base64, and standard input is left to what it reads.
+    /// The words for a login shell, which may be fish or csh: one pair of single quotes with
+    /// nothing in it that any of them would touch. The script itself travels as base64, and
+    /// standard input is left to what it reads.
     #[must_use]
     pub fn command(&self) -> String {
         format!(

@@ -79,7 +79,8 @@ impl Ssh {
             dialling: Mutex::new(()),
             dial: options.dial,
         };
-        // Where sudo asks for nothing, the password would stay on standard input and become the script's first line.
+        // Where sudo asks for nothing, the password would stay on standard input and become the
+        // script's first line.
         if sudo == SudoUse::Password && ssh.sudo_is_free().await? {
             ssh.sudo = SudoUse::Free;
         }
@@ -114,7 +115,8 @@ impl Ssh {
         Ok(output.status == Some(0))
     }
 
-    /// A wrong password must show before any payload: sudo would read the payload's lines as the next tries.
+    /// A wrong password must show before any payload: sudo would read the payload's lines as the
+    /// next tries.
     async fn check_password(&self, password: &Zeroizing<String>) -> Result<(), TransportError> {
         let line = Zeroizing::new(format!("{}\n", password.as_str()));
         let output = exec::exec(
@@ -184,7 +186,8 @@ impl Transport for Ssh {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let handle = Arc::clone(&self.handle);
         let address = address.trim_matches(['[', ']']).to_owned();
-        // Opened by a task of its own: one that is given up must still be closed when its answer comes.
+        // Opened by a task of its own: one that is given up must still be closed when its answer
+        // comes.
         tokio::spawn(async move {
             let opened = handle
                 .channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0)
@@ -215,8 +218,8 @@ impl Transport for Ssh {
 }
 
 impl Ssh {
-    /// What an open failure means. The code does not tell refused from unreachable; sshd's words do, and they come a
-    /// moment later by another way.
+    /// What an open failure means. The code does not tell refused from unreachable; sshd's words
+    /// do, and they come a moment later by another way.
     async fn failure(&self, failure: &ChannelOpenFailure) -> DialError {
         let _one = self.dialling.lock().await;
         if *failure == ChannelOpenFailure::AdministrativelyProhibited {

@@ -14,7 +14,8 @@ use etcdup_core::finding::{Check, Finding};
 /// A row: the check, and the function that finds.
 struct Row {
     check: Check,
-    /// Whether it needs what members answer: where none does, nothing is known, which is not the same as well.
+    /// Whether it needs what members answer: where none does, nothing is known, which is not the
+    /// same as well.
     asks: bool,
     find: fn(&Check, &Evidence<'_>) -> Vec<Finding>,
 }

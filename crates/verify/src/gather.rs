@@ -122,8 +122,8 @@ fn seen<T>(result: Result<T, ClientError>) -> Observed<T> {
     result.map_or_else(ClientError::into_observed, Observed::Known)
 }
 
-/// Tries to read without showing a certificate. Only an answer proves that it is served: with TLS 1.3 the handshake
-/// succeeds on our side before the member has looked.
+/// Tries to read without showing a certificate. Only an answer proves that it is served: with TLS
+/// 1.3 the handshake succeeds on our side before the member has looked.
 async fn anonymous(
     endpoint: &Endpoint,
     access: &Access,
@@ -141,8 +141,8 @@ async fn anonymous(
         client: None,
     };
     let mut unproven = String::new();
-    // The member may hang up in the middle of our request, which reads like a call that we gave up: asked once more, it
-    // says what it means.
+    // The member may hang up in the middle of our request, which reads like a call that we gave up:
+    // asked once more, it says what it means.
     for _ in 0..2 {
         let client = match MemberClient::new(endpoint, &nobody, Arc::clone(dial)) {
             Ok(client) => client,

@@ -1,4 +1,5 @@
-//! Proves that an etcd cluster is healthy: evidence gathered from its members, and checks over the evidence.
+//! Proves that an etcd cluster is healthy: evidence gathered from its members, and checks over the
+//! evidence.
 //!
 //! ```no_run
 //! use std::sync::Arc;

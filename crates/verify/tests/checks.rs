@@ -1,4 +1,5 @@
-//! Every check over evidence: a healthy cluster passes them all, and each finds its own disturbance.
+//! Every check over evidence: a healthy cluster passes them all, and each finds its own
+//! disturbance.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

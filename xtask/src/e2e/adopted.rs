@@ -1,4 +1,5 @@
-//! Clusters that a plain shell script made, with no etcdup in it: written down as a topology file whose plan is empty.
+//! Clusters that a plain shell script made, with no etcdup in it: written down as a topology file
+//! whose plan is empty.
 
 use std::path::Path;
 
@@ -28,7 +29,8 @@ const FILES: [&str; 6] = [
     "etcd-key.pem",
 ];
 
-/// etcd as a person installs it: binaries in /usr/local/bin, files in /etc/etcd, a unit with these flags.
+/// etcd as a person installs it: binaries in /usr/local/bin, files in /etc/etcd, a unit with these
+/// flags.
 fn install(context: &Context, lab: &Lab, host: u32, flags: &[String]) -> Outcome {
     let bin = cache().join("etcd/bin").join(&context.version);
     for program in ["etcd", "etcdctl"] {
@@ -216,7 +218,8 @@ fn static_pod(context: &Context) -> Outcome {
     changed_pod(&lab, "snapshot-count=4321").map(|_| ())
 }
 
-/// As the Vagrant walk-through has it: flags as variables, a log in a file, the host's own table of names.
+/// As the Vagrant walk-through has it: flags as variables, a log in a file, the host's own table of
+/// names.
 fn static_pod_in_variables(context: &Context) -> Outcome {
     let lab = context.pods(1)?;
     let variables: String = pod_flags()

@@ -34,8 +34,8 @@ fn one_member(context: &Context) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)
 }
 
-/// Three bare hosts, nothing given but their addresses: mutual TLS, verified; a second apply finds nothing to do and
-/// takes no lease.
+/// Three bare hosts, nothing given but their addresses: mutual TLS, verified; a second apply finds
+/// nothing to do and takes no lease.
 fn three_members(context: &Context) -> Outcome {
     let lab = context.three("")?;
     let second = lab
@@ -203,7 +203,8 @@ fn sudo_with_a_password(context: &Context) -> Outcome {
         .exits(0)?;
     said.never_says("secret")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
-    // Where sudo asks for nothing the password goes nowhere: it would be read as the first line of what is run.
+    // Where sudo asks for nothing the password goes nowhere: it would be read as the first line of
+    // what is run.
     lab.on(
         1,
         "echo 'ops ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/zz-ops",

@@ -1,4 +1,5 @@
-//! Plans that are carried out later, and the library in a server: operations that are watched, cancelled, and taken over.
+//! Plans that are carried out later, and the library in a server: operations that are watched,
+//! cancelled, and taken over.
 
 use super::context::{Context, Scenario};
 use crate::lab::{CommandOutput, Lab};
@@ -64,7 +65,8 @@ fn server(context: &Context, lab: &Lab, arguments: &[&str]) -> Result<CommandOut
     Lab::run(lab.command(&program.to_string_lossy(), arguments))
 }
 
-/// The library's example of a server, on two clusters: killed, taken over by the next process, cancelled, gone on with.
+/// The library's example of a server, on two clusters: killed, taken over by the next process,
+/// cancelled, gone on with.
 fn embedded_in_a_server(context: &Context) -> Outcome {
     let lab = context.lab(2)?;
     lab.topology(&context.version, "", 2)?;
@@ -81,7 +83,8 @@ fn embedded_in_a_server(context: &Context) -> Outcome {
         .exits(9)?
         .says("planned: 4 and 4 stages")?
         .says("StageDone")?;
-    // The lease of the dead process is still on the host; the next one is the same operation, so it need not wait.
+    // The lease of the dead process is still on the host; the next one is the same operation, so it
+    // need not wait.
     let resumed = server(context, &lab, &["a.toml", "b.toml"])?
         .exits(0)?
         .says("resuming")?

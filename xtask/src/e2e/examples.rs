@@ -17,8 +17,8 @@ pub(super) const ALL: &[Scenario] = &[
     ("peer-certificate-of-names-only", names_only),
 ];
 
-/// Copies an example into the operator's directory; its topology files get the way in, the version at hand, and these
-/// addresses. Binaries come from the archive unless the example says otherwise.
+/// Copies an example into the operator's directory; its topology files get the way in, the version
+/// at hand, and these addresses. Binaries come from the archive unless the example says otherwise.
 fn example(context: &Context, lab: &Lab, name: &str, places: &[(&str, &str)]) -> Outcome {
     let from = root().join("examples").join(name);
     let entries = std::fs::read_dir(&from).map_err(|error| format!("{name}: {error}"))?;
@@ -86,7 +86,8 @@ impl Drop for Mirror {
     }
 }
 
-/// Certificates as a person makes them: a CA, and one certificate valid for these names, beside the topology file.
+/// Certificates as a person makes them: a CA, and one certificate valid for these names, beside the
+/// topology file.
 pub(super) fn by_hand(lab: &Lab, name: &str, sans: &str) -> Outcome {
     lab.write(
         "make.sh",
@@ -413,8 +414,8 @@ fn two_clusters(context: &Context) -> Outcome {
         .map(|_| ())
 }
 
-/// A peer's certificate that holds names alone is accepted where they resolve to the peer, refused where they do not:
-/// predicted, and forced.
+/// A peer's certificate that holds names alone is accepted where they resolve to the peer, refused
+/// where they do not: predicted, and forced.
 fn names_only(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     let names = "DNS:m1.lab,DNS:m2.lab,DNS:*.rack.lab";
@@ -432,7 +433,8 @@ fn names_only(context: &Context) -> Outcome {
         let line = format!("host = \"10.77.0.{host}\"");
         lab.edit(&line, &format!("{line}\naddress = \"{name}\""))?;
     }
-    // m1 and m2 by exact names, looked up forward; m3 by a wildcard, which counts only in reverse: m1 has it wrong.
+    // m1 and m2 by exact names, looked up forward; m3 by a wildcard, which counts only in reverse:
+    // m1 has it wrong.
     for host in 1..=3 {
         let third = if host == 1 {
             "10.77.0.99"

@@ -102,7 +102,8 @@ fn upload_cut(context: &Context) -> Outcome {
     )
 }
 
-/// One host cannot do its part: the others finish theirs, the report names host, step and words; the next run finishes.
+/// One host cannot do its part: the others finish theirs, the report names host, step and words;
+/// the next run finishes.
 fn one_host_fails(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.topology(&context.version, "", 3)?;

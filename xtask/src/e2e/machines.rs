@@ -69,7 +69,8 @@ fn bed(pods: &str) -> Command {
     command
 }
 
-/// Three masters and a worker: clocks first, then static pods by name on `eth1`. What Vagrant cannot do has its own words.
+/// Three masters and a worker: clocks first, then static pods by name on `eth1`. What Vagrant
+/// cannot do has its own words.
 fn static_pods(context: &Context) -> Outcome {
     let output = testbed("image.sh")
         .arg(&context.version)

@@ -64,7 +64,8 @@ fn srv(service: &str, port: u32, priority: u32, members: u32) -> impl Iterator<I
     })
 }
 
-/// Three members find each other by SRV records, after every way to get them wrong was told from the hosts' own answers.
+/// Three members find each other by SRV records, after every way to get them wrong was told from
+/// the hosts' own answers.
 fn srv_discovery(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     let members: String = (1..=3)
@@ -127,7 +128,8 @@ fn srv_discovery(context: &Context) -> Outcome {
     lab.nothing_to_do()
 }
 
-/// Members on IPv6 alone, one of them spelled in another way: it is one address, spelled in one way everywhere.
+/// Members on IPv6 alone, one of them spelled in another way: it is one address, spelled in one way
+/// everywhere.
 fn ipv6_members(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     let members = "[[member]]\nname = \"m1\"\nhost = \"fd77::11\"\n\

@@ -13,7 +13,8 @@ pub(super) const ALL: &[Scenario] = &[
     ("two-operators-at-once", both_at_once),
 ];
 
-/// A cluster of one whose etcd takes this many seconds to start, so that `apply` holds its lease for long.
+/// A cluster of one whose etcd takes this many seconds to start, so that `apply` holds its lease
+/// for long.
 fn slow(context: &Context, seconds: u32) -> Result<Lab, String> {
     let lab = context.lab(1)?;
     lab.topology(&context.version, "", 1)?;
@@ -41,8 +42,8 @@ fn until_started(lab: &Lab) -> Outcome {
     Ok(())
 }
 
-/// While the first renews its lease the second sees who holds it and since when. Once the first is killed, its lease runs
-/// out and the second finishes the work.
+/// While the first renews its lease the second sees who holds it and since when. Once the first is
+/// killed, its lease runs out and the second finishes the work.
 fn second_is_told(context: &Context) -> Outcome {
     let lab = slow(context, 25)?;
     let mut first = lab.start(&["apply", "--yes"])?;
@@ -55,7 +56,8 @@ fn second_is_told(context: &Context) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)
 }
 
-/// A frozen first operator is taken over; when it thaws, it finds that its lease is gone and changes nothing more.
+/// A frozen first operator is taken over; when it thaws, it finds that its lease is gone and
+/// changes nothing more.
 fn frozen_is_taken_over(context: &Context) -> Outcome {
     let lab = slow(context, 8)?;
     let mut first = lab.start(&["apply", "--yes"])?;
@@ -76,12 +78,13 @@ fn frozen_is_taken_over(context: &Context) -> Outcome {
     )
 }
 
-/// Two begin at the same moment on the same three hosts: they do not wait for each other forever, and what comes of it
-/// is one whole cluster.
+/// Two begin at the same moment on the same three hosts: they do not wait for each other forever,
+/// and what comes of it is one whole cluster.
 fn both_at_once(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.topology(&context.version, "", 3)?;
-    // The CA is there before, for it lies in the operator's own directory, which two operators would share.
+    // The CA is there before, for it lies in the operator's own directory, which two operators
+    // would share.
     lab.inside(
         "mkdir -p pki/prod && cd pki/prod && openssl genrsa -traditional -out ca.key 2048 && \
          openssl req -x509 -new -key ca.key -days 30 -subj /CN=ca -out ca.crt && chmod 600 ca.key",

@@ -10,7 +10,8 @@ pub(super) const ALL: &[Scenario] = &[
     ("time-synchronization", time_synchronization),
 ];
 
-/// Three members in kubeadm's shape from an image archive: formed, changed one at a time, repaired, reset.
+/// Three members in kubeadm's shape from an image archive: formed, changed one at a time, repaired,
+/// reset.
 fn static_pods(context: &Context) -> Outcome {
     let (lab, image) = context.pods(3)?;
     lab.topology(

@@ -92,7 +92,8 @@ fn wrong_host_key(context: &Context) -> Outcome {
     untouched(&lab, 1)
 }
 
-/// Provided certificates: a peer's lacks its address. It is predicted; forced, it is really rejected.
+/// Provided certificates: a peer's lacks its address. It is predicted; forced, it is really
+/// rejected.
 fn peer_certificate_lacks_its_address(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.write(
@@ -148,7 +149,8 @@ fn peer_certificate_lacks_its_address(context: &Context) -> Outcome {
     log.exits(0)?.says("10.77.0.13")?;
     lab.etcdup(&["verify"])?.exits(1)?.says("m3")?;
     lab.apply()?;
-    // Valid for a server and not for a client: m3 is refused by the others, which it accepts. Health stays green.
+    // Valid for a server and not for a client: m3 is refused by the others, which it accepts.
+    // Health stays green.
     put("oneway")?;
     lab.inside(
         "curl -s --cacert ca.crt --cert server.crt --key server.key https://10.77.0.13:2379/health",

@@ -1,4 +1,5 @@
-//! etcd releases that no package brings: what `ETCDUP_RELEASES` holds, `vX.Y.Z/{etcd,etcdctl,etcdutl}`.
+//! etcd releases that no package brings: what `ETCDUP_RELEASES` holds,
+//! `vX.Y.Z/{etcd,etcdctl,etcdutl}`.
 
 use crate::e2e::context::{Context, Scenario};
 use crate::outcome::{Outcome, ensure};
@@ -6,8 +7,8 @@ use crate::setup::{Release, releases};
 
 pub(crate) const ALL: &[Scenario] = &[("further-releases", further_releases)];
 
-/// Three members of each further minor: bootstrapped, verified, a flag rolled, and nothing left to do. etcdctl of the same
-/// release agrees.
+/// Three members of each further minor: bootstrapped, verified, a flag rolled, and nothing left to
+/// do. etcdctl of the same release agrees.
 fn further_releases(context: &Context) -> Outcome {
     let all = releases();
     for minor in ["3.6.", "3.7."] {

@@ -15,7 +15,8 @@ pub(super) const ALL: &[Scenario] = &[
     ("reset-keeps-data", reset_keeps_data),
 ];
 
-/// A changed flag restarts members one at a time, the leader last after it has handed over, and all keep serving.
+/// A changed flag restarts members one at a time, the leader last after it has handed over, and all
+/// keep serving.
 fn flags_roll_leader_last(context: &Context) -> Outcome {
     let lab = context.three("")?;
     let status = lab.etcdup(&["status"])?.exits(0)?;
@@ -87,7 +88,8 @@ fn etcdctl_put() -> Result<String, String> {
     ))
 }
 
-/// Unit, modes, owners and a certificate changed by hand are put right, without a restart where none is needed.
+/// Unit, modes, owners and a certificate changed by hand are put right, without a restart where
+/// none is needed.
 fn drift_by_hand(context: &Context) -> Outcome {
     let lab = context.three("")?;
     lab.on(
@@ -177,7 +179,8 @@ fn stopped_member_is_started(context: &Context) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 
-/// With one host of three away the others are managed as far as a quorum allows, and the end says what waits.
+/// With one host of three away the others are managed as far as a quorum allows, and the end says
+/// what waits.
 fn one_host_away(context: &Context) -> Outcome {
     let lab = context.three("")?;
     lab.power("kill", 3)?;

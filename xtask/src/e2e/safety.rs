@@ -1,4 +1,5 @@
-//! What may cost a cluster or its data, tried on real hosts: each was found there, or by a reader who looked for it.
+//! What may cost a cluster or its data, tried on real hosts: each was found there, or by a reader
+//! who looked for it.
 
 use crate::e2e::context::{Context, Scenario};
 use crate::lab::Lab;
@@ -14,7 +15,8 @@ pub(crate) const ALL: &[Scenario] = &[
     ("further-ca", further_ca),
 ];
 
-/// A checkout without `pki/`, another CA, another cluster's file, a downgrade and a jump: all refused, nothing written.
+/// A checkout without `pki/`, another CA, another cluster's file, a downgrade and a jump: all
+/// refused, nothing written.
 fn nothing_is_taken(context: &Context) -> Outcome {
     let lab = context.three("")?;
     let sums = "sha256sum /etc/etcd/* /etc/systemd/system/etcd.service | sort";
@@ -32,7 +34,8 @@ fn nothing_is_taken(context: &Context) -> Outcome {
     )?
     .exits(0)?;
     refused(&["apply", "--yes"], "ca-mismatch")?;
-    // Without the key: what needs no issuing is still managed, with a client certificate that exists.
+    // Without the key: what needs no issuing is still managed, with a client certificate that
+    // exists.
     lab.inside("rm -rf pki && mv pki.away pki")?.exits(0)?;
     lab.etcdup(&["env"])?.exits(0)?;
     lab.inside("mv pki/prod/ca.key ca.key.away")?.exits(0)?;
@@ -80,7 +83,8 @@ fn nothing_is_taken(context: &Context) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 
-/// Provided certificates of a further CA: the CA file that holds both first, then the certificates. Nobody is refused on the way.
+/// Provided certificates of a further CA: the CA file that holds both first, then the certificates.
+/// Nobody is refused on the way.
 fn further_ca(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.write(
@@ -125,7 +129,8 @@ fn further_ca(context: &Context) -> Outcome {
             Lab::address(host)
         );
         lab.on(host, &shown)?.exits(0)?.says("CN = new")?;
-        // A peer that restarts hangs up in the middle of a handshake, and the look above shows no certificate.
+        // A peer that restarts hangs up in the middle of a handshake, and the look above shows no
+        // certificate.
         let log = format!(
             "journalctl -u etcd -o cat --since @{} | grep -E 'unknown authority|bad certificate'",
             since.trim()
@@ -139,7 +144,8 @@ fn further_ca(context: &Context) -> Outcome {
     refused(&["apply", "--yes"], "ca-mismatch")
 }
 
-/// A disk emptied under a running unit, a disk copied from another member, and all disks gone: none is started.
+/// A disk emptied under a running unit, a disk copied from another member, and all disks gone: none
+/// is started.
 fn lost_and_copied_data(context: &Context) -> Outcome {
     let lab = context.three("")?;
     lab.etcdctl(&Lab::endpoints(3), &["put", "acknowledged", "yes"])?
@@ -246,7 +252,8 @@ fn missed_bootstrap(context: &Context) -> Outcome {
     lab.nothing_to_do()
 }
 
-/// etcd's own authentication is on, and etcdup has no user: members are healthy, and none is restarted.
+/// etcd's own authentication is on, and etcdup has no user: members are healthy, and none is
+/// restarted.
 fn etcd_auth(context: &Context) -> Outcome {
     let lab = context.three("security = { client = \"tls\" }")?;
     let pids = |lab: &Lab| -> Result<Vec<String>, String> {
@@ -269,7 +276,8 @@ fn etcd_auth(context: &Context) -> Outcome {
     ensure(pids(&lab)? == before, "members were restarted")
 }
 
-/// `etcdctl`, `env`, `logs` and `ssh` go where the topology says, with client ports closed to this machine.
+/// `etcdctl`, `env`, `logs` and `ssh` go where the topology says, with client ports closed to this
+/// machine.
 fn operators_tools(context: &Context) -> Outcome {
     let lab = context.three("")?;
     for host in 1..=3 {

@@ -1,4 +1,5 @@
-//! What lies round the main job: rendering, JSON, the HTTP API, mistakes at the keyboard, a cluster on this machine.
+//! What lies round the main job: rendering, JSON, the HTTP API, mistakes at the keyboard, a cluster
+//! on this machine.
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ pub(super) const ALL: &[Scenario] = &[
     ("login-shells", login_shells),
 ];
 
-/// Three members as detached processes on this machine, everything below one directory, stopped without a trace.
+/// Three members as detached processes on this machine, everything below one directory, stopped
+/// without a trace.
 fn process_runtime_here(context: &Context) -> Outcome {
     let lab = context.named("e2el", 1)?;
     let root = lab.work.path().join("run");

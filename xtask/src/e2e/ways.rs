@@ -1,4 +1,5 @@
-//! Ways in and ways of having things: keys and agents, known hosts, a sshd that forwards nothing, binaries from elsewhere.
+//! Ways in and ways of having things: keys and agents, known hosts, a sshd that forwards nothing,
+//! binaries from elsewhere.
 
 use super::context::{Context, Scenario};
 use crate::lab::Lab;
@@ -12,7 +13,8 @@ pub(super) const ALL: &[Scenario] = &[
     ("renewal-in-the-last-third", renewal_in_the_last_third),
 ];
 
-/// An encrypted key, hashed known hosts, a host key alias from the user's ssh configuration, an agent.
+/// An encrypted key, hashed known hosts, a host key alias from the user's ssh configuration, an
+/// agent.
 fn keys_and_agents(context: &Context) -> Outcome {
     let lab = context.lab(1)?;
     lab.topology(&context.version, "", 1)?;
@@ -47,8 +49,9 @@ fn keys_and_agents(context: &Context) -> Outcome {
     let outcome = (|| {
         lab.etcdup_with(("SSH_AUTH_SOCK", &socket), &["plan"])?
             .exits(0)?;
-        // Without any key named the agent's are offered; the user's own configuration says where and who. ssh reads it
-        // from the account's home, whatever HOME says, so that one is replaced for a moment.
+        // Without any key named the agent's are offered; the user's own configuration says where
+        // and who. ssh reads it from the account's home, whatever HOME says, so that one is
+        // replaced for a moment.
         lab.write("config", &format!("Host etcd-one\n  HostName 10.77.0.11\n  User root\n  HostKeyAlias one\n  UserKnownHostsFile {}/aliases\n", lab.work.path().display()))?;
         lab.inside(&format!("sed 's/^[^ ]*/one/' {known} > aliases"))?
             .exits(0)?;
@@ -128,7 +131,8 @@ fn binaries_from_elsewhere(context: &Context) -> Outcome {
         .map(|_| ())
 }
 
-/// The data directory is a mount point on one host and a link on another: kept data stays on that disk.
+/// The data directory is a mount point on one host and a link on another: kept data stays on that
+/// disk.
 fn data_on_a_disk_of_its_own(context: &Context) -> Outcome {
     let lab = context.lab(2)?;
     lab.topology(&context.version, "", 2)?;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::outcome::Outcome;
 
-/// The files of one crate, by the path of their module: `rules::roll`, or nothing for the crate's own file.
+/// The files of one crate, by the path of their module: `rules::roll`, or nothing for the crate's
+/// own file.
 type Modules = BTreeMap<Vec<String>, File>;
 
 struct File {
@@ -110,7 +111,8 @@ fn without_comments(text: &str) -> String {
     text.lines().filter(code).collect::<Vec<_>>().join("\n")
 }
 
-/// Where a path leads: to the file that has the last module on it, or to the one that this passes the name on from.
+/// Where a path leads: to the file that has the last module on it, or to the one that this passes
+/// the name on from.
 fn resolve<'a>(modules: &'a Modules, path: &[String], depth: u8) -> Option<&'a Path> {
     let longest = (0..=path.len())
         .rev()
@@ -161,7 +163,8 @@ fn passed_on(text: &str, module: &[String]) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// The `use` statements of a file, and whether they are public: the tree between `use` and the semicolon.
+/// The `use` statements of a file, and whether they are public: the tree between `use` and the
+/// semicolon.
 fn uses(text: &str) -> Vec<(String, bool)> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -177,7 +180,8 @@ fn uses(text: &str) -> Vec<(String, bool)> {
     found
 }
 
-/// The paths of a tree such as `super::{a, b::{c, d}}`, from the crate's root; none of other crates.
+/// The paths of a tree such as `super::{a, b::{c, d}}`, from the crate's root; none of other
+/// crates.
 fn flatten(tree: &str, module: &[String]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     spread(

@@ -1,4 +1,5 @@
-//! Quorum is computed in one place, from the cluster's own list: nothing else may count members as voters.
+//! Quorum is computed in one place, from the cluster's own list: nothing else may count members as
+//! voters.
 
 use std::path::PathBuf;
 
@@ -10,7 +11,8 @@ const HOME: &str = "crates/core/src/membership/electorate.rs";
 /// Passes on what the one place has.
 const FACE: &str = "crates/core/src/membership.rs";
 
-/// Who may ask for the quorum of a bootstrap: before there is a list, or where no member answers with one.
+/// Who may ask for the quorum of a bootstrap: before there is a list, or where no member answers
+/// with one.
 const BOOTSTRAPS: [&str; 3] = [
     "crates/planner/src/identity.rs",
     "crates/planner/src/rules/start.rs",

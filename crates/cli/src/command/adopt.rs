@@ -26,7 +26,8 @@ pub(crate) async fn run(context: &Context, arguments: &Adopt) -> u8 {
         ));
         return exit::FAILED;
     }
-    // What the plan will be made with must be readable, or every member looks as if it did not serve.
+    // What the plan will be made with must be readable, or every member looks as if it did not
+    // serve.
     let files = [&arguments.ca, &arguments.cert, &arguments.key];
     for file in files.into_iter().flatten() {
         let path = path

@@ -62,7 +62,8 @@ fn program(name: ConnectProgram) -> Program {
     }
 }
 
-/// The files as the program will find them; the client's certificate is issued where it is not there yet.
+/// The files as the program will find them; the client's certificate is issued where it is not
+/// there yet.
 fn files(
     spec: &Spec,
     topology: &Topology,

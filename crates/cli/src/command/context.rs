@@ -44,7 +44,8 @@ impl Context {
         }
     }
 
-    /// The topology as meant, and the directory of its file. A host is asked only where a name or address comes from it.
+    /// The topology as meant, and the directory of its file. A host is asked only where a name or
+    /// address comes from it.
     pub(crate) async fn topology(&self) -> Result<(Topology, PathBuf), DeployError> {
         let (document, path) = self.document()?;
         let mut errors = lint(&document.spec);
@@ -114,7 +115,8 @@ impl Context {
         view::error::line(error, document.as_ref())
     }
 
-    /// Prints an error, its findings with their places in the file, and says which exit status it means.
+    /// Prints an error, its findings with their places in the file, and says which exit status it
+    /// means.
     pub(crate) fn fail(&self, error: &DeployError) -> u8 {
         let document = self.document().ok().map(|(document, _)| document);
         view::error::deploy(error, document.as_ref(), self.json())

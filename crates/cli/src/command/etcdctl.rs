@@ -1,4 +1,5 @@
-//! `etcdup etcdctl`: the operator's etcdctl, or the one from `[binaries]`, with endpoints and a certificate that fit.
+//! `etcdup etcdctl`: the operator's etcdctl, or the one from `[binaries]`, with endpoints and a
+//! certificate that fit.
 
 use crate::view::print::errln;
 use std::os::unix::process::ExitStatusExt;
@@ -94,7 +95,8 @@ async fn call(
         view::error::plain("this member cannot be reached");
         return Ok(exit::FAILED);
     }
-    // `--cluster` asks members at the URLs that they advertise, which this machine does not reach; all are given already.
+    // `--cluster` asks members at the URLs that they advertise, which this machine does not reach;
+    // all are given already.
     let tunnels = forwards.reached.iter().any(|reached| reached.forwarded);
     let leave_out = |word: &&String| tunnels && (*word == "--cluster" || *word == "--cluster=true");
     if arguments.arguments.iter().any(|word| leave_out(&word)) {
@@ -122,7 +124,8 @@ async fn call(
             view::error::plain(&why);
             return Ok(exit::FAILED);
         }
-        // The files go when this command ends; a certificate that is issued for it is valid for an hour.
+        // The files go when this command ends; a certificate that is issued for it is valid for an
+        // hour.
         let files = session.client_files(directory.path()).await?;
         if !given("--cacert") {
             command.env("ETCDCTL_CACERT", &files.ca);
@@ -155,7 +158,8 @@ async fn call(
     }
 }
 
-/// Through a local port a member is called 127.0.0.1: a certificate that was provided may not have that name.
+/// Through a local port a member is called 127.0.0.1: a certificate that was provided may not have
+/// that name.
 fn lacks_loopback(session: &Session, topology: &Topology, forwards: &Forwards) -> Option<String> {
     let provided = topology.certificates.provided.as_ref();
     // Paths of certificates that lie on hosts mean nothing here.

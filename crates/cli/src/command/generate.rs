@@ -43,8 +43,8 @@ fn pages(command: clap::Command, out: &std::path::Path) -> std::io::Result<()> {
     std::fs::write(path, page(&command)?)
 }
 
-/// The manual page of a command. What stands below its help has headings of its own, as man-pages(7) calls them: the
-/// generator would put it all under one that says nothing.
+/// The manual page of a command. What stands below its help has headings of its own, as
+/// man-pages(7) calls them: the generator would put it all under one that says nothing.
 fn page(command: &clap::Command) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     let bare = command.clone().after_help(clap::builder::Resettable::Reset);

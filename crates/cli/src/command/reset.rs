@@ -13,7 +13,8 @@ pub(crate) async fn run(context: &Context, arguments: &Reset) -> u8 {
         wipe: arguments.wipe,
         cluster_id: arguments.cluster_id,
     };
-    // Deleted data does not come back, so a habit of typing `y`, or `--yes` in a script, must not be enough.
+    // Deleted data does not come back, so a habit of typing `y`, or `--yes` in a script, must not
+    // be enough.
     let approve = if arguments.wipe {
         Approve::Name(arguments.confirm.clone())
     } else {

@@ -10,7 +10,8 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
     let options = etcdup_http_api::Options {
         directory: arguments.directory.clone(),
         listen: arguments.listen,
-        // A server has no one at its terminal: a host that needs a password is reported, not asked about.
+        // A server has no one at its terminal: a host that needs a password is reported, not asked
+        // about.
         settings: context.library_settings(None).unattended(),
     };
     let bound = |address: std::net::SocketAddr| {

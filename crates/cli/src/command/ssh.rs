@@ -43,7 +43,8 @@ pub(crate) async fn run(context: &Context, arguments: &Ssh) -> u8 {
     exit::FAILED
 }
 
-/// OpenSSH with what the topology says of the host; everything else comes from the user's configuration.
+/// OpenSSH with what the topology says of the host; everything else comes from the user's
+/// configuration.
 fn ssh(target: &SshTarget, words: &[String]) -> Command {
     let mut command = Command::new("ssh");
     if let Some(user) = &target.user {

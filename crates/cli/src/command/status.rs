@@ -62,7 +62,8 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
     let head = [
         "member", "host", "id", "version", "db size", "role", "term", "index", "health",
     ];
-    // Least asked for first. Health, which has the reason where a member is not well, is never left out.
+    // Least asked for first. Health, which has the reason where a member is not well, is never left
+    // out.
     let spare = ["index", "term", "db size", "id", "version", "host"];
     let rows: Vec<_> = rows(planner, seen).collect();
     view::table::print_fitting(&head, &rows, &spare);

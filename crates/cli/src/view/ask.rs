@@ -27,8 +27,8 @@ impl Prompt for TerminalPrompt {
     }
 }
 
-/// The variable that answers in place of a person, and the question. A password that is used for other hosts than the one that
-/// asks says so before it is typed.
+/// The variable that answers in place of a person, and the question. A password that is used for
+/// other hosts than the one that asks says so before it is typed.
 fn wording(question: &Credential) -> (Option<&'static str>, String) {
     match question {
         Credential::Sudo { user, host } => (

@@ -223,7 +223,8 @@ fn what_verify_finds() {
     );
 }
 
-/// One of each kind: how it reads, its exit status, and what a program gets. A new kind does not compile until it is here.
+/// One of each kind: how it reads, its exit status, and what a program gets. A new kind does not
+/// compile until it is here.
 fn every_error() -> Vec<DeployError> {
     let (planner, seen) = bootstrapped("");
     let forecast = || Box::new(planner.forecast(&seen));

@@ -1,4 +1,5 @@
-//! The plan as a person reads it: stages, reasons, what each host does, diffs, outages by name. Never a secret.
+//! The plan as a person reads it: stages, reasons, what each host does, diffs, outages by name.
+//! Never a secret.
 
 use crate::view::print::outln;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,7 +59,8 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
     }
 }
 
-/// The plan in one line: what changes, how many stages, hosts and restarts, and whether service is interrupted.
+/// The plan in one line: what changes, how many stages, hosts and restarts, and whether service is
+/// interrupted.
 fn headline(plan: &Plan) -> String {
     let stages = &plan.forecast.stages;
     let members = &plan.planner.topology().members;
@@ -143,7 +145,8 @@ fn stage_lines(index: usize, stage: &Stage, seen: &Observation, whole: bool) {
     outln!();
 }
 
-/// What each host does, with hosts that do the very same in one: a change of nine members is read once, not nine times.
+/// What each host does, with hosts that do the very same in one: a change of nine members is read
+/// once, not nine times.
 fn folded(
     tasks: &BTreeMap<HostId, Vec<HostStep>>,
     seen: &Observation,
@@ -213,8 +216,8 @@ fn host_step(
     }
 }
 
-/// How much is sent to a host that gets binaries, where they are here already: a release's archive is not, before the first
-/// apply has downloaded it.
+/// How much is sent to a host that gets binaries, where they are here already: a release's archive
+/// is not, before the first apply has downloaded it.
 fn binaries_size(seen: &Observation) -> Option<u64> {
     let sources = seen.sources.values().filter_map(|source| source.known());
     let binaries = sources.filter(|source| source.version.is_some());

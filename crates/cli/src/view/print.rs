@@ -18,8 +18,8 @@ pub(crate) fn tell(text: &str) {
 #[cfg(test)]
 pub(crate) use captured::{tell, write};
 
-/// Writes to standard output. A reader that has gone (`| head`) is no failure; any other error ends the program with its
-/// reason, since what was asked for did not arrive.
+/// Writes to standard output. A reader that has gone (`| head`) is no failure; any other error ends
+/// the program with its reason, since what was asked for did not arrive.
 #[cfg(not(test))]
 pub(crate) fn write(text: &str) {
     use std::io::Write;
@@ -51,7 +51,8 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{s}")
 }
 
-/// Paragraphs in lines of at most 100 characters; lines that begin with a blank are left as they are.
+/// Paragraphs in lines of at most 100 characters; lines that begin with a blank are left as they
+/// are.
 pub(crate) fn wrap(text: &str) -> String {
     let mut wrapped = String::new();
     for line in text.lines() {

@@ -1,4 +1,5 @@
-//! What happens, as it happens: one calm screen on a terminal, plain lines off it, JSON lines on request.
+//! What happens, as it happens: one calm screen on a terminal, plain lines off it, JSON lines on
+//! request.
 
 use crate::view::print::errln;
 use std::collections::BTreeMap;
@@ -79,8 +80,8 @@ struct Screen {
     lines: Mutex<BTreeMap<String, ProgressBar>>,
 }
 
-/// How much of what is sent has gone, where that is worth saying: a stage of a few files has no bytes worth counting, and once
-/// all are sent the host works on them. A total of 0 is not known.
+/// How much of what is sent has gone, where that is worth saying: a stage of a few files has no
+/// bytes worth counting, and once all are sent the host works on them. A total of 0 is not known.
 fn amount(done: u64, total: u64) -> Option<String> {
     match total {
         0 => Some(format!("{} MiB", done >> 20)),

@@ -10,13 +10,14 @@ pub(crate) fn print(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     outln!("{}", text(head, &rows, &[], None));
 }
 
-/// The same for a terminal: as many of the columns that can be done without are left out, the first named first, as the table
-/// needs to fit. What goes into a file or a program is whole.
+/// The same for a terminal: as many of the columns that can be done without are left out, the first
+/// named first, as the table needs to fit. What goes into a file or a program is whole.
 pub(crate) fn print_fitting(head: &[&str], rows: &[Vec<String>], spare: &[&str]) {
     outln!("{}", text(head, rows, spare, width()));
 }
 
-/// How wide output may be: COLUMNS, else the terminal's own width; `None` where output goes elsewhere.
+/// How wide output may be: COLUMNS, else the terminal's own width; `None` where output goes
+/// elsewhere.
 fn width() -> Option<usize> {
     let columns = std::env::var("COLUMNS").ok();
     let columns = columns.and_then(|columns| columns.parse().ok());

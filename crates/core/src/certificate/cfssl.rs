@@ -1,4 +1,5 @@
-//! cfssl's JSON requests, accepted as they are: `ca-csr.json`, `kubernetes-csr.json` and `ca-config.json`.
+//! cfssl's JSON requests, accepted as they are: `ca-csr.json`, `kubernetes-csr.json` and
+//! `ca-config.json`.
 
 use std::collections::BTreeMap;
 
@@ -146,7 +147,8 @@ impl CfsslConfig {
     /// How long certificates of a profile are valid for, in hours.
     ///
     /// # Errors
-    /// When there is no such profile, its expiry is no duration, or members could not use its certificates.
+    /// When there is no such profile, its expiry is no duration, or members could not use its
+    /// certificates.
     pub fn hours(&self, profile: Option<&str>) -> Result<u32, String> {
         let own = match profile {
             None if self.signing.profiles.len() == 1 => self.signing.profiles.values().next(),

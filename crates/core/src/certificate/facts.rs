@@ -100,7 +100,8 @@ pub enum Mismatch {
 }
 
 impl CertFacts {
-    /// Whether this certificate does what was asked for, at this time, from the CA with this key id.
+    /// Whether this certificate does what was asked for, at this time, from the CA with this key
+    /// id.
     ///
     /// # Errors
     /// The first reason why not.
@@ -160,8 +161,8 @@ impl CertFacts {
         Ok(())
     }
 
-    /// Whether whoever connects to this address accepts it: Go compares the address or name of the URL with the SANs, a
-    /// wildcard for one label, and takes no notice of the common name.
+    /// Whether whoever connects to this address accepts it: Go compares the address or name of the
+    /// URL with the SANs, a wildcard for one label, and takes no notice of the common name.
     #[must_use]
     pub fn covers(&self, address: &Address) -> bool {
         let Address::Name(name) = address else {
@@ -200,16 +201,17 @@ impl CertFacts {
         all
     }
 
-    /// Whether whoever trusts the CA file that `ca` was read from accepts this certificate, as far as names and key IDs
-    /// tell: it is in that file, its issuer is, or the rest of its own file leads there by any way.
+    /// Whether whoever trusts the CA file that `ca` was read from accepts this certificate, as far
+    /// as names and key IDs tell: it is in that file, its issuer is, or the rest of its own file
+    /// leads there by any way.
     #[must_use]
     pub fn is_trusted_by(&self, ca: &CertFacts) -> bool {
         let trusted = ca.file();
         let chain = self.file();
         let mut reached = vec![0];
         let mut next = 0;
-        // Cross-signed intermediates make more than one way; each certificate is followed once, so that none goes on without
-        // end.
+        // Cross-signed intermediates make more than one way; each certificate is followed once, so
+        // that none goes on without end.
         while let Some(link) = reached.get(next).and_then(|index| chain.get(*index)) {
             if trusted
                 .iter()
@@ -225,8 +227,9 @@ impl CertFacts {
         false
     }
 
-    /// Whether whoever trusts `known` accepts this certificate for sure, where `all` is a CA file that holds its issuer.
-    /// Certificates may not name their issuer's key: then every CA of `all` that may have issued it must be known.
+    /// Whether whoever trusts `known` accepts this certificate for sure, where `all` is a CA file
+    /// that holds its issuer. Certificates may not name their issuer's key: then every CA of `all`
+    /// that may have issued it must be known.
     #[must_use]
     pub fn is_surely_trusted_by(&self, known: &CertFacts, all: &CertFacts) -> bool {
         let (chain, known_cas) = (self.file(), known.file());
@@ -252,7 +255,8 @@ impl CertFacts {
 }
 
 impl CertIdentity {
-    /// Whether this one may have signed the other: by its name, as Go looks for issuers, and by key IDs where both have them.
+    /// Whether this one may have signed the other: by its name, as Go looks for issuers, and by key
+    /// IDs where both have them.
     #[must_use]
     pub fn issued(&self, other: &CertIdentity) -> bool {
         let by_key = self.key_id == other.issuer_key_id;
@@ -260,7 +264,8 @@ impl CertIdentity {
         self.name == other.issuer && (by_key || unknown)
     }
 
-    /// Whether both are certificates of one name and key: a renewed CA certificate still verifies what the old one did.
+    /// Whether both are certificates of one name and key: a renewed CA certificate still verifies
+    /// what the old one did.
     #[must_use]
     pub fn is_same_as(&self, other: &CertIdentity) -> bool {
         self.name == other.name && self.public_key == other.public_key

@@ -28,13 +28,13 @@ pub struct PeerRefusal {
     pub address: IpAddr,
 }
 
-/// etcd's own rule for the certificate a peer shows when it connects (`client/pkg/transport/listener_tls.go`,
-/// `checkCertSAN`; the same in 3.4 to 3.7). In this order:
+/// etcd's own rule for the certificate a peer shows when it connects
+/// (`client/pkg/transport/listener_tls.go`, `checkCertSAN`; the same in 3.4 to 3.7). In this order:
 ///
 /// 1. A certificate without any SAN passes.
 /// 2. An IP SAN equal to the address the peer connects from passes.
-/// 3. With DNS SANs, the address is looked up in reverse, and the names found are compared with the exact and the
-///    wildcard SANs.
+/// 3. With DNS SANs, the address is looked up in reverse, and the names found are compared with the
+///    exact and the wildcard SANs.
 /// 4. Then each exact DNS SAN is looked up forward and compared with the address.
 /// 5. Anything else is refused.
 ///

@@ -25,8 +25,8 @@ pub enum Algorithm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Usage {
-    /// A member towards clients. etcd's gRPC gateway uses this certificate as a client of the member itself
-    /// (etcd issue 9785), so it is valid for both.
+    /// A member towards clients. etcd's gRPC gateway uses this certificate as a client of the
+    /// member itself (etcd issue 9785), so it is valid for both.
     Server,
     /// A member towards its peers: server and client.
     Peer,

@@ -28,8 +28,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// Parses TOML, or YAML (so JSON too) where the name ends in `.yaml`, `.yml` or `.json`; then applies `sets`,
-    /// each `path=value`.
+    /// Parses TOML, or YAML (so JSON too) where the name ends in `.yaml`, `.yml` or `.json`; then
+    /// applies `sets`, each `path=value`.
     ///
     /// # Errors
     /// At the first fault of syntax or shape, with its place.

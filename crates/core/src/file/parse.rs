@@ -30,7 +30,8 @@ pub fn line_column(text: &str, span: &Span) -> (usize, usize) {
     (line, column)
 }
 
-/// `format` is looked at before the rest, so that a file of a later format says so and nothing else.
+/// `format` is looked at before the rest, so that a file of a later format says so and nothing
+/// else.
 pub(super) fn check_format(name: &str, text: &str, yaml: bool) -> Result<(), ParseError> {
     let value: Option<Value> = if yaml {
         serde_saphyr::from_str(text).ok()

@@ -76,7 +76,8 @@ pub struct Spec {
     pub member: Vec<MemberSpec>,
 }
 
-/// SRV discovery: members that start for the first time find each other by DNS records, which `etcdup check` prints.
+/// SRV discovery: members that start for the first time find each other by DNS records, which
+/// `etcdup check` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Discovery {
@@ -87,7 +88,8 @@ pub struct Discovery {
     pub name: Option<ClusterName>,
 }
 
-/// Time synchronization: a host whose chrony, ntp or systemd-timesyncd does not run has one enabled, or chrony installed.
+/// Time synchronization: a host whose chrony, ntp or systemd-timesyncd does not run has one
+/// enabled, or chrony installed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Time {
@@ -268,7 +270,8 @@ pub struct Layout {
     /// Where links to the binaries go; `/usr/local/bin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<HostPath>,
-    /// The unit's name without `.service`, `etcd`; a second cluster on the same hosts needs another.
+    /// The unit's name without `.service`, `etcd`; a second cluster on the same hosts needs
+    /// another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<ClusterName>,
     /// The user that runs etcd.
@@ -280,8 +283,8 @@ pub struct Layout {
     /// The port for metrics over plain HTTP on loopback; none when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_port: Option<u16>,
-    /// Units and manifests that are there stay as they are as long as their members run with the file's flags: for clusters
-    /// that was made elsewhere.
+    /// Units and manifests that are there stay as they are as long as their members run with the
+    /// file's flags: for clusters that was made elsewhere.
     pub keep_unit: bool,
     /// A template that replaces the unit's, relative to the topology file.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,5 @@
-//! Flags read back: from a running process, a systemd unit, a static pod's manifest, or etcd's own configuration file.
+//! Flags read back: from a running process, a systemd unit, a static pod's manifest, or etcd's own
+//! configuration file.
 
 use serde_json::Value;
 
@@ -14,8 +15,8 @@ pub struct UnknownFlag(pub String);
 pub struct ReadBack {
     /// What was understood.
     pub flags: FlagSet,
-    /// Arguments and `ETCD_*` variables that etcd does not know. An unknown variable is only a warning to etcd
-    /// (issues 11298 and 14640), so a misspelt one is silently off.
+    /// Arguments and `ETCD_*` variables that etcd does not know. An unknown variable is only a
+    /// warning to etcd (issues 11298 and 14640), so a misspelt one is silently off.
     pub unknown_flags: Vec<UnknownFlag>,
     /// Flags given both as argument and as environment, which etcd refuses to start with.
     pub twice: Vec<String>,
@@ -77,7 +78,8 @@ impl FlagSource {
         merge(arguments, Self::environment(environment))
     }
 
-    /// From a systemd unit's text: `ExecStart=` and `Environment=`. Environment files are not followed.
+    /// From a systemd unit's text: `ExecStart=` and `Environment=`. Environment files are not
+    /// followed.
     pub fn unit(text: &str) -> ReadBack {
         let joined = text.replace("\\\n", " ");
         let mut command = Vec::new();
@@ -127,7 +129,8 @@ impl FlagSource {
         Ok(Self::process(&command, environment.collect()))
     }
 
-    /// From etcd's own YAML configuration file (`--config-file`). Durations in it are whole nanoseconds.
+    /// From etcd's own YAML configuration file (`--config-file`). Durations in it are whole
+    /// nanoseconds.
     ///
     /// # Errors
     /// When the text is not YAML.
@@ -190,7 +193,8 @@ fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// Splits a line into words as systemd does: blanks part words, quotes hold them together, `%%` and `$$` are `%` and `$`.
+/// Splits a line into words as systemd does: blanks part words, quotes hold them together, `%%` and
+/// `$$` are `%` and `$`.
 fn systemd_words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

@@ -1,6 +1,7 @@
-//! Values that are of the right kind and that etcd still refuses when it starts: words that it does not know, and numbers out
-//! of range. Read in etcd's source at v3.4.45, v3.5.33, v3.6.14 and v3.7.1 (server/embed/config.go, server/etcdmain/config.go,
-//! client/pkg/logutil, client/pkg/tlsutil, server/features), and tried on 3.4.23, 3.5.16 and 3.5.30.
+//! Values that are of the right kind and that etcd still refuses when it starts: words that it does
+//! not know, and numbers out of range. Read in etcd's source at v3.4.45, v3.5.33, v3.6.14 and
+//! v3.7.1 (server/embed/config.go, server/etcdmain/config.go, client/pkg/logutil,
+//! client/pkg/tlsutil, server/features), and tried on 3.4.23, 3.5.16 and 3.5.30.
 
 use super::{Support, go_duration, presence_of};
 use crate::version::EtcdVersion;
@@ -110,7 +111,8 @@ fn log_level(value: &str, version: &EtcdVersion) -> Result<(), String> {
     }
 }
 
-/// A number of hours or revisions, or a duration. A negative one compacts without pause, or makes etcd panic.
+/// A number of hours or revisions, or a duration. A negative one compacts without pause, or makes
+/// etcd panic.
 fn retention(value: &str, _: &EtcdVersion) -> Result<(), String> {
     let number = value.parse::<i64>().is_ok_and(|number| number >= 0);
     let duration = go_duration(value).is_some_and(|nanos| nanos == 0 || nanos >= 1_000_000_000);

@@ -56,9 +56,9 @@ impl FlagSet {
             .collect()
     }
 
-    /// What differs between a running process and what is wanted, for flags that count at each start:
-    /// name, running value, wanted value. Flags of the first start only are left out, for etcd ignores them
-    /// once a WAL exists.
+    /// What differs between a running process and what is wanted, for flags that count at each
+    /// start: name, running value, wanted value. Flags of the first start only are left out, for
+    /// etcd ignores them once a WAL exists.
     #[must_use]
     pub fn differences(&self, wanted: &FlagSet) -> Vec<FlagDifference> {
         let mut names: Vec<&String> = self.0.keys().chain(wanted.0.keys()).collect();

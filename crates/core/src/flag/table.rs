@@ -1,15 +1,16 @@
 //! Every server flag of etcd, one row a flag.
 //!
-//! Check a row against `etcd --help` of the release: the four cells say in which patches of 3.4, 3.5, 3.6 and 3.7
-//! the flag exists. `-` is never, `all` is every patch, `16+` is from that patch on, and a closing `!` says that etcd
-//! marks it deprecated there. What became of a flag that went away is in [`SUCCESSORS`].
+//! Check a row against `etcd --help` of the release: the four cells say in which patches of 3.4,
+//! 3.5, 3.6 and 3.7 the flag exists. `-` is never, `all` is every patch, `16+` is from that patch
+//! on, and a closing `!` says that etcd marks it deprecated there. What became of a flag that went
+//! away is in [`SUCCESSORS`].
 
 use super::{AppliesAt::*, FlagSpec, Kind::*, SetBy::*, Successor, Successor::*, row};
 
 /// The table, sorted by name.
 #[rustfmt::skip]
 pub const FLAGS: &[FlagSpec] = &[
-    //   flag                                                     type      3.4      3.5      3.6      3.7       who       matters at
+    // flag type 3.4 3.5 3.6 3.7 who matters at
     row("advertise-client-urls",                               Urls,     "all   all   all   all ", Append,   Start),
     row("auth-token",                                          Text,     "all   all   all   all ", User,     Start),
     row("auth-token-ttl",                                      Uint,     "10+   all   all   all ", User,     Start),

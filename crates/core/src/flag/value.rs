@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{FlagSpec, Kind};
 
-/// A value as the file gives it: text, a number, a truth value, or a list that is joined with commas.
+/// A value as the file gives it: text, a number, a truth value, or a list that is joined with
+/// commas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum FlagValue {

@@ -14,7 +14,8 @@ pub struct HostFacts {
     pub boot_id: String,
     /// Since boot, in milliseconds.
     pub uptime_ms: u64,
-    /// How far the host's clock is ahead of the operator's, in milliseconds, half a round trip taken off.
+    /// How far the host's clock is ahead of the operator's, in milliseconds, half a round trip
+    /// taken off.
     pub clock_ahead_ms: i64,
     /// How exact that figure is, in milliseconds.
     pub clock_error_ms: i64,

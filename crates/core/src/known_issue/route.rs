@@ -48,9 +48,10 @@ pub enum NoRoute {
 
 /// Whether members that run `from` can be restarted with `to`, one at a time.
 ///
-/// Patches of one minor go either way. Between minors: one at a time (etcd's upgrade guides); 3.5 to 3.6 from 3.5.32 on
-/// (etcd issues 20793, 20809, 21849: v2 entries in the WAL panic); 3.6 to 3.7 not yet, since it needs a raft snapshot
-/// first (upgrade_3_7; measured: 3.6.14 to 3.7.1 of a cluster born on 3.5.30 panics without).
+/// Patches of one minor go either way. Between minors: one at a time (etcd's upgrade guides); 3.5
+/// to 3.6 from 3.5.32 on (etcd issues 20793, 20809, 21849: v2 entries in the WAL panic); 3.6 to 3.7
+/// not yet, since it needs a raft snapshot first (upgrade_3_7; measured: 3.6.14 to 3.7.1 of a
+/// cluster born on 3.5.30 panics without).
 ///
 /// # Errors
 /// Why not.

@@ -197,7 +197,8 @@ fn what_would_break_a_host_or_leak_a_password_is_refused() {
     };
     assert_eq!(mirror("https://user:s3cret@mirror"), ["mirror-url"]);
     assert_eq!(mirror("https://a|b"), ["mirror-url"]);
-    // Without a checksum of one's own, plain HTTP would bring archive and checksum by the same hand.
+    // Without a checksum of one's own, plain HTTP would bring archive and checksum by the same
+    // hand.
     assert_eq!(mirror("http://10.0.0.1:8000/etcd"), ["mirror-url"]);
     assert_eq!(mirror("http://127.0.0.1:8000/etcd"), Vec::<&str>::new());
     assert_eq!(mirror("https://mirror/etcd"), Vec::<&str>::new());

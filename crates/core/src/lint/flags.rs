@@ -152,7 +152,8 @@ fn absent(spec: &Spec, row: &FlagSpec) -> Finding {
     }
 }
 
-/// Election timeout: at least five heartbeats, at most 50 s, equal on all members (etcd's tuning guide).
+/// Election timeout: at least five heartbeats, at most 50 s, equal on all members (etcd's tuning
+/// guide).
 fn timing(spec: &Spec, findings: &mut Vec<Finding>) {
     let number = |flags: &BTreeMap<String, FlagValue>, name: &str| {
         flags

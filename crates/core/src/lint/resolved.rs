@@ -141,8 +141,8 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
         "/var/lib",
         "/var/tmp",
     ];
-    // Directories that other programs share: their mode and owner are not etcdup's to set, but for files that are there
-    // already.
+    // Directories that other programs share: their mode and owner are not etcdup's to set, but for
+    // files that are there already.
     const SHARED: [&str; 8] = [
         "/etc/ssl",
         "/etc/ssl/certs",
@@ -215,7 +215,8 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Where the sshd of a member's host listens. A port of etcd's is a slip in the host, which has its own finding.
+/// Where the sshd of a member's host listens. A port of etcd's is a slip in the host, which has its
+/// own finding.
 fn ssh_port(topology: &Topology, member: &Member) -> Option<u16> {
     match topology.hosts.get(&member.host)? {
         HostTarget::Ssh(ssh) => {

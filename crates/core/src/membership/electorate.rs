@@ -1,7 +1,8 @@
 //! Who votes, and who can be spared.
 //!
-//! Voters are those of the cluster's own member list, for a file may name fewer or more members than the cluster has. Only
-//! where no member answers, so that there is no list, the names of the file stand in for it.
+//! Voters are those of the cluster's own member list, for a file may name fewer or more members
+//! than the cluster has. Only where no member answers, so that there is no list, the names of the
+//! file stand in for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,8 @@ use crate::name::MemberName;
 use crate::observation::Observation;
 use crate::topology::Topology;
 
-/// The voters of a cluster, each with the name that the topology has for it, if it has one, and whether it is healthy.
+/// The voters of a cluster, each with the name that the topology has for it, if it has one, and
+/// whether it is healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Electorate {
     voters: Vec<Voter>,
@@ -52,20 +54,22 @@ pub fn quorum_of(voters: usize) -> usize {
     voters / 2 + 1
 }
 
-/// How many members of a topology are a quorum of the cluster that its bootstrap makes. A cluster that exists has a list of its
-/// own, which [`Electorate`] counts; this is for bootstraps, and for a cluster of which no member answers.
+/// How many members of a topology are a quorum of the cluster that its bootstrap makes. A cluster
+/// that exists has a list of its own, which [`Electorate`] counts; this is for bootstraps, and for
+/// a cluster of which no member answers.
 #[must_use]
 pub fn bootstrap_quorum(topology: &Topology) -> usize {
     quorum_of(topology.members.len())
 }
 
 impl Electorate {
-    /// The voters as the members that answer list them, else the members of the topology. What was not observed counts as
-    /// unhealthy, and so does a member that follows another leader than the rest: one that was split off with
-    /// `--force-new-cluster` keeps its IDs, leads itself, and votes with nobody.
+    /// The voters as the members that answer list them, else the members of the topology. What was
+    /// not observed counts as unhealthy, and so does a member that follows another leader than the
+    /// rest: one that was split off with `--force-new-cluster` keeps its IDs, leads itself, and
+    /// votes with nobody.
     ///
-    /// A list that a quorum confirmed is preferred; of several the longest one decides, since a member that lags behind may not
-    /// know of the newest voters yet.
+    /// A list that a quorum confirmed is preferred; of several the longest one decides, since a
+    /// member that lags behind may not know of the newest voters yet.
     #[must_use]
     pub fn of(seen: &Observation, members: &[MemberName]) -> Self {
         let answers: BTreeMap<MemberId, &MemberName> = seen
@@ -209,7 +213,8 @@ mod tests {
         seen
     }
 
-    /// A file of three over a cluster of five of which two are dead: "2 of 3" would pass, "2 of 5" must not.
+    /// A file of three over a cluster of five of which two are dead: "2 of 3" would pass, "2 of 5"
+    /// must not.
     #[test]
     fn the_clusters_own_list_counts_and_not_the_files() {
         let file = [name("m1"), name("m2"), name("m3")];

@@ -1,4 +1,5 @@
-//! Member and cluster IDs, written as etcdctl prints them: in hex, since JavaScript loses digits of a number of 64 bits.
+//! Member and cluster IDs, written as etcdctl prints them: in hex, since JavaScript loses digits of
+//! a number of 64 bits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -76,7 +77,8 @@ macro_rules! id {
 }
 
 id! {
-    /// A member's ID: what raft knows it by. Its name and its URLs may change; the ID never does, and is never used again.
+    /// A member's ID: what raft knows it by. Its name and its URLs may change; the ID never does,
+    /// and is never used again.
     MemberId
 }
 

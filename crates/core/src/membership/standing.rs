@@ -4,10 +4,12 @@ use super::MemberId;
 use crate::host::HostId;
 use crate::name::MemberName;
 
-/// A member that anyone knows of (the file, the member list, a host record, a data directory), and how it stands.
+/// A member that anyone knows of (the file, the member list, a host record, a data directory), and
+/// how it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Its name; `None` for a listed member that was added and has not told its name yet, and that no file names.
+    /// Its name; `None` for a listed member that was added and has not told its name yet, and that
+    /// no file names.
     pub name: Option<MemberName>,
     /// Its host; `None` where no file and no record says.
     pub host: Option<HostId>,
@@ -15,15 +17,17 @@ pub struct Place {
     pub standing: Standing,
 }
 
-/// How a member stands with the cluster, by the cluster's list, its host's record and its data directory.
+/// How a member stands with the cluster, by the cluster's list, its host's record and its data
+/// directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// No list, record or data knows it. While the cluster has not formed it is bootstrapped with the others; afterwards it must
-    /// be added before it may start.
+    /// No list, record or data knows it. While the cluster has not formed it is bootstrapped with
+    /// the others; afterwards it must be added before it may start.
     New,
     /// A bootstrap named it, and it never started.
     Bootstrapped(MemberId),
-    /// It was added to a running cluster and never started (etcdctl: `unstarted`). It may start as `existing` only.
+    /// It was added to a running cluster and never started (etcdctl: `unstarted`). It may start as
+    /// `existing` only.
     Added {
         /// Its ID.
         id: MemberId,
@@ -34,7 +38,8 @@ pub enum Standing {
     Learner {
         /// Its ID.
         id: MemberId,
-        /// How many raft entries it is behind the newest that any member has; `None` while it does not answer.
+        /// How many raft entries it is behind the newest that any member has; `None` while it does
+        /// not answer.
         behind: Option<u64>,
     },
     /// It votes.
@@ -44,7 +49,8 @@ pub enum Standing {
         /// Whether it serves, or follows a leader. What was not observed is not healthy.
         healthy: bool,
     },
-    /// It has started before, and its data is gone: it has forgotten what it voted for, and must never start as it was.
+    /// It has started before, and its data is gone: it has forgotten what it voted for, and must
+    /// never start as it was.
     Lost {
         /// Its ID, where the list or a record has it.
         id: Option<MemberId>,

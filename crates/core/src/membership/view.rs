@@ -15,22 +15,22 @@ pub struct ClusterView<'a> {
 }
 
 impl<'a> ClusterView<'a> {
-    /// The list of a member whose reads a quorum confirms. Only such a list says who was never added, or was removed: the list
-    /// of a member that lags behind may not know yet.
+    /// The list of a member whose reads a quorum confirms. Only such a list says who was never
+    /// added, or was removed: the list of a member that lags behind may not know yet.
     #[must_use]
     pub fn confirmed(seen: &'a Observation) -> Option<Self> {
         Self::best(seen, |view| view.served.known().is_some())
     }
 
-    /// The list of any member that gives one, a confirmed one if there is one: for counting voters, where an old list is still
-    /// better than none.
+    /// The list of any member that gives one, a confirmed one if there is one: for counting voters,
+    /// where an old list is still better than none.
     #[must_use]
     pub fn any(seen: &'a Observation) -> Option<Self> {
         Self::confirmed(seen).or_else(|| Self::best(seen, |view| !view.listed.is_empty()))
     }
 
-    /// Of several the longest list decides, since a member that lags behind may not know of the newest voters; of equals the
-    /// one of the member that has applied most.
+    /// Of several the longest list decides, since a member that lags behind may not know of the
+    /// newest voters; of equals the one of the member that has applied most.
     fn best(seen: &'a Observation, counts: impl Fn(&MemberView) -> bool) -> Option<Self> {
         let answering = || seen.members.values().filter_map(Observed::known);
         let told_by = answering()
@@ -85,8 +85,8 @@ impl<'a> ClusterView<'a> {
         members.find(|listed| listed.peer_urls.iter().any(|url| url == peer_url))
     }
 
-    /// Whether a listed member has ever started. One that answers has, though the list of a member that lags behind may not
-    /// have its client URLs yet.
+    /// Whether a listed member has ever started. One that answers has, though the list of a member
+    /// that lags behind may not have its client URLs yet.
     #[must_use]
     pub fn has_started(&self, listed: &ListedMember) -> bool {
         listed.started() || self.answering.contains(&listed.id)

@@ -36,7 +36,8 @@ pub struct MemberView {
     pub errors: Vec<String>,
     /// The members it knows.
     pub listed: Vec<ListedMember>,
-    /// Whether a linearizable read of the key `health` went through, as `etcdctl endpoint health` asks.
+    /// Whether a linearizable read of the key `health` went through, as `etcdctl endpoint health`
+    /// asks.
     pub served: Observed<Served>,
 }
 
@@ -45,8 +46,9 @@ pub struct MemberView {
 pub struct Served {
     /// How long it took.
     pub took: Duration,
-    /// Whether etcd's own authentication kept the answer from us, after a quorum had confirmed the read: the member serves,
-    /// and what needs the root role, such as moving leadership, will be refused.
+    /// Whether etcd's own authentication kept the answer from us, after a quorum had confirmed the
+    /// read: the member serves, and what needs the root role, such as moving leadership, will be
+    /// refused.
     pub denied: bool,
 }
 
@@ -68,15 +70,15 @@ pub struct ListedMember {
 impl ListedMember {
     /// Whether it has ever started.
     ///
-    /// Only a member that runs publishes its client URLs, so etcd itself asks for them (`isMemberBootstrapped`). The name
-    /// tells nothing: a bootstrap knows every name beforehand.
+    /// Only a member that runs publishes its client URLs, so etcd itself asks for them
+    /// (`isMemberBootstrapped`). The name tells nothing: a bootstrap knows every name beforehand.
     #[must_use]
     pub fn started(&self) -> bool {
         !self.client_urls.is_empty()
     }
 
-    /// Whether it was added to a running cluster and never started: etcdctl prints `unstarted`. It may start as
-    /// `existing` only.
+    /// Whether it was added to a running cluster and never started: etcdctl prints `unstarted`. It
+    /// may start as `existing` only.
     #[must_use]
     pub fn added(&self) -> bool {
         self.name.is_empty() && !self.started()

@@ -204,7 +204,8 @@ pub struct Disk {
     pub free: u64,
     /// The device, as `df` names it.
     pub device: String,
-    /// How long a write with fsync takes, in microseconds, the mean of several; `None` where it was not measured.
+    /// How long a write with fsync takes, in microseconds, the mean of several; `None` where it was
+    /// not measured.
     pub fsync_us: Option<u64>,
 }
 

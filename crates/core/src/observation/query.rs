@@ -1,4 +1,5 @@
-//! The questions that are asked of a host. What was not asked is not known, whatever the answer lacks.
+//! The questions that are asked of a host. What was not asked is not known, whatever the answer
+//! lacks.
 
 use std::net::IpAddr;
 

@@ -8,8 +8,9 @@ use crate::membership::{ClusterId, MemberId};
 use crate::name::MemberName;
 use crate::path::HostPath;
 
-/// `<state>/<cluster>.json`: what no other place on the host remembers. That a cluster was bootstrapped must outlive its
-/// data, or a lost disk would look like a first start. A record that cannot be read is unknown, never absent.
+/// `<state>/<cluster>.json`: what no other place on the host remembers. That a cluster was
+/// bootstrapped must outlive its data, or a lost disk would look like a first start. A record that
+/// cannot be read is unknown, never absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
     /// `etcdup/record/1`.
@@ -22,10 +23,12 @@ pub struct HostRecord {
     /// Who made the first change on this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// The generation whose bootstrap was started. A later bootstrap without any data takes the next one.
+    /// The generation whose bootstrap was started. A later bootstrap without any data takes the
+    /// next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<u64>,
-    /// The cluster's ID, once a quorum was seen healthy. From then on no member of it is ever started as new.
+    /// The cluster's ID, once a quorum was seen healthy. From then on no member of it is ever
+    /// started as new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterId>,
     /// The members on this host that were seen healthy.
@@ -53,7 +56,8 @@ pub struct Origin {
 pub struct RecordedMember {
     /// Its ID.
     pub id: MemberId,
-    /// The mark that was left in its data directory, which a directory that was refilled cannot have.
+    /// The mark that was left in its data directory, which a directory that was refilled cannot
+    /// have.
     pub mark: String,
     /// The version it ran.
     pub version: String,

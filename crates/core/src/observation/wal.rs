@@ -15,9 +15,10 @@ pub struct DataIdentity {
 
 /// Reads the identity from the first bytes of a WAL segment.
 ///
-/// A segment starts with two frames: a CRC record (16 bytes) and a metadata record. A frame is a little-endian
-/// length (its upper byte counts padding) and a protobuf `walpb.Record { type = 1, crc = 2, data = 3 }`; the data of
-/// type 1 (metadata) is `etcdserverpb.Metadata { NodeID = 1, ClusterID = 2 }`. 56 bytes hold both.
+/// A segment starts with two frames: a CRC record (16 bytes) and a metadata record. A frame is a
+/// little-endian length (its upper byte counts padding) and a protobuf `walpb.Record { type = 1,
+/// crc = 2, data = 3 }`; the data of type 1 (metadata) is `etcdserverpb.Metadata { NodeID = 1,
+/// ClusterID = 2 }`. 56 bytes hold both.
 #[must_use]
 pub fn wal_identity(head: &[u8]) -> Option<DataIdentity> {
     let mut rest = head;

@@ -28,7 +28,8 @@ pub enum Condition {
     QuorumWithout {
         /// The members that may stop.
         stop: BTreeSet<MemberName>,
-        /// The members of the topology, which stand in for the cluster's list if no member gives one.
+        /// The members of the topology, which stand in for the cluster's list if no member gives
+        /// one.
         members: Vec<MemberName>,
     },
     /// The member's etcd runs and listens on its peer port.
@@ -42,7 +43,8 @@ pub enum Condition {
     },
     /// Another member leads.
     NotLeader(MemberName),
-    /// A process of the member runs that is not the one before: the kubelet has seen the new manifest.
+    /// A process of the member runs that is not the one before: the kubelet has seen the new
+    /// manifest.
     PodReplaced {
         /// The member.
         member: MemberName,
@@ -158,7 +160,8 @@ fn serves(seen: &Observation, member: &MemberName) -> Result<(), Reason> {
     }
 }
 
-/// Two members that answer with one ID run on copies of one data directory, whatever else is healthy.
+/// Two members that answer with one ID run on copies of one data directory, whatever else is
+/// healthy.
 fn own_identity(seen: &Observation, member: &MemberName, view: &MemberView) -> Result<(), Reason> {
     let others = seen.members.iter().filter(|(name, _)| *name != member);
     let same = others

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::name::MemberName;
 
-/// The kind of a stage, by what it does. Each is made by one rule of the planner; approvals, events and `etcdup plan` name
-/// stages by it.
+/// The kind of a stage, by what it does. Each is made by one rule of the planner; approvals, events
+/// and `etcdup plan` name stages by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// Sets up time synchronization.
@@ -44,8 +44,8 @@ pub enum Rule {
     Reset,
 }
 
-/// Which intermediate topology a stage leads to. A reset gives a cluster a new generation of its token: whoever approved a
-/// bootstrap of the one has not approved a bootstrap of the next.
+/// Which intermediate topology a stage leads to. A reset gives a cluster a new generation of its
+/// token: whoever approved a bootstrap of the one has not approved a bootstrap of the next.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegTag {
     /// The generation of the cluster's token; 0 before the first reset.

@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-/// A member that was started becomes healthy. Two or three elections of etcd's default timeout, and the replay of a database of
-/// the default quota from a disk that reads 50 MB/s, take less.
+/// A member that was started becomes healthy. Two or three elections of etcd's default timeout, and
+/// the replay of a database of the default quota from a disk that reads 50 MB/s, take less.
 pub const MEMBER_SERVES: Duration = Duration::from_secs(60);
 
-/// A pod that was started or replaced becomes healthy: the kubelet looks at its directory every 20 s, may pull an image, and
-/// backs off after a failure.
+/// A pod that was started or replaced becomes healthy: the kubelet looks at its directory every 20
+/// s, may pull an image, and backs off after a failure.
 pub const POD_SERVES: Duration = Duration::from_secs(240);
 
 /// A member's etcd listens on its peer port, which it does before it reads its database.
 pub const PEER_LISTENS: Duration = Duration::from_secs(60);
 
-/// The members that are needed while one restarts are healthy: one that was slow once answers within some elections; who needs
-/// longer is not to be relied on.
+/// The members that are needed while one restarts are healthy: one that was slow once answers
+/// within some elections; who needs longer is not to be relied on.
 pub const QUORUM_WITHOUT: Duration = Duration::from_secs(30);
 
-/// Leadership has moved: etcd gives a transfer one election timeout, and the new leader is known a heartbeat later.
+/// Leadership has moved: etcd gives a transfer one election timeout, and the new leader is known a
+/// heartbeat later.
 pub const LEADER_MOVED: Duration = Duration::from_secs(10);

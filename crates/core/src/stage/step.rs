@@ -1,4 +1,5 @@
-//! The steps that a stage is made of. Data only; the executor turns them into one script run a host.
+//! The steps that a stage is made of. Data only; the executor turns them into one script run a
+//! host.
 
 use crate::certificate::CertRequest;
 use crate::membership::{ClusterId, MemberId};
@@ -154,8 +155,8 @@ pub enum HostStep {
         /// What tells its etcd from others: the data directory.
         data: HostPath,
     },
-    /// The host record notes that the cluster was bootstrapped and that this member is healthy, and its data directory is
-    /// marked.
+    /// The host record notes that the cluster was bootstrapped and that this member is healthy, and
+    /// its data directory is marked.
     Note(Noted),
     /// The host record forgets the cluster; nothing else is left of it on the host.
     Forget,
@@ -181,8 +182,8 @@ pub struct Noted {
     pub version: String,
     /// Its data directory, which is marked.
     pub data: HostPath,
-    /// The mark that is there already: it stays, since a mark and a record that are not written together must not make a
-    /// healthy member look like a lost one.
+    /// The mark that is there already: it stays, since a mark and a record that are not written
+    /// together must not make a healthy member look like a lost one.
     pub mark: Option<String>,
 }
 
@@ -226,8 +227,8 @@ impl HostStep {
 
     /// Whether this step stops the member, if only for a moment.
     ///
-    /// Exhaustive on purpose: the quorum is checked again for exactly these steps, so a new step does not compile before
-    /// this question is answered.
+    /// Exhaustive on purpose: the quorum is checked again for exactly these steps, so a new step
+    /// does not compile before this question is answered.
     #[must_use]
     pub fn stops(&self, member: &Member) -> bool {
         let layout = &member.layout;

@@ -1,5 +1,5 @@
-//! The topology as meant: every name, address, path and flag is concrete. Nothing in it is the file any more, so that an
-//! intermediate topology is no different from the one that the file asks for.
+//! The topology as meant: every name, address, path and flag is concrete. Nothing in it is the file
+//! any more, so that an intermediate topology is no different from the one that the file asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -108,8 +108,8 @@ impl Topology {
         }
     }
 
-    /// Who owns a member's certificates and keys: root, so that the user that runs etcd cannot put another file, or a link,
-    /// where root writes; its group reads them.
+    /// Who owns a member's certificates and keys: root, so that the user that runs etcd cannot put
+    /// another file, or a link, where root writes; its group reads them.
     #[must_use]
     pub fn certificate_owner(&self) -> Option<Owner> {
         match self.runtime {
@@ -169,7 +169,8 @@ impl Topology {
         )
     }
 
-    /// All flags of a member. `state` is `new` until the cluster has formed, `existing` from then on.
+    /// All flags of a member. `state` is `new` until the cluster has formed, `existing` from then
+    /// on.
     #[must_use]
     pub fn flags(&self, member: &Member, state: ClusterState) -> FlagSet {
         let mut flags = FlagSet::default();
@@ -226,7 +227,8 @@ impl Topology {
                 flags.set("logger", "zap");
             }
         }
-        // What kubeadm writes for etcd beside the above; a manifest that is kept as it is keeps its own.
+        // What kubeadm writes for etcd beside the above; a manifest that is kept as it is keeps its
+        // own.
         if self.runtime == RuntimeKind::StaticPod && !self.keep_unit {
             let minor = self.version.minor();
             flags.set("snapshot-count", "10000");
@@ -374,7 +376,8 @@ fn authority(ip: IpAddr, port: u16) -> String {
 pub enum ClusterState {
     /// The cluster has not formed yet.
     New,
-    /// It has. A lone member that lost its disk must not boot a fresh cluster (kubespray issue 13261).
+    /// It has. A lone member that lost its disk must not boot a fresh cluster (kubespray issue
+    /// 13261).
     Existing,
 }
 

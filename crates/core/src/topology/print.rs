@@ -29,7 +29,8 @@ pub fn show(document: &Document) -> Vec<EffectiveValue> {
     settings
 }
 
-/// What follows from a topology and stands in no file: names, URLs, paths and the flags that each member will run with.
+/// What follows from a topology and stands in no file: names, URLs, paths and the flags that each
+/// member will run with.
 #[must_use]
 pub fn derived_values(topology: &Topology) -> Vec<EffectiveValue> {
     let mut settings = Vec::new();

@@ -1,4 +1,5 @@
-//! SRV discovery: the records that a zone must hold, as etcd looks them up (`client/pkg/srv/srv.go`).
+//! SRV discovery: the records that a zone must hold, as etcd looks them up
+//! (`client/pkg/srv/srv.go`).
 
 use std::fmt;
 

@@ -37,7 +37,8 @@ pub enum ReleaseError {
         /// The archive.
         file: String,
     },
-    /// The mirror can be read and changed by anyone on the way, and no checksum was given for this architecture.
+    /// The mirror can be read and changed by anyone on the way, and no checksum was given for this
+    /// architecture.
     #[error(
         "{url} is not encrypted, so that its list of checksums proves nothing; set the SHA-256 for {architecture} under [binaries.release.sha256]"
     )]
@@ -155,7 +156,8 @@ fn files(base: &Path, directory: &Directory) -> Result<Vec<(String, Ready)>, Rel
         .collect()
 }
 
-/// The programs of a directory, etcd first, wherever they are in it: etcd always, so that a missing one is named.
+/// The programs of a directory, etcd first, wherever they are in it: etcd always, so that a missing
+/// one is named.
 pub(crate) fn programs(base: &Path, directory: &Directory) -> Vec<(&'static str, PathBuf)> {
     let first = base.join(&directory.path);
     let mut places = vec![first.clone()];
@@ -207,7 +209,8 @@ async fn from_release(
         };
         return Ok(Binary::Fetch { url, sha256 });
     }
-    // A kept archive is trusted by the sum noted beside it when it was checked, so that no network is needed.
+    // A kept archive is trusted by the sum noted beside it when it was checked, so that no network
+    // is needed.
     let note = kept.with_extension("gz.sha256");
     if expected.is_none() && kept.exists() {
         expected = std::fs::read_to_string(&note)
@@ -239,7 +242,8 @@ fn client(url: &str) -> Result<reqwest::Client, ReleaseError> {
         .user_agent(concat!("etcdup/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(std::time::Duration::from_secs(10))
         .read_timeout(std::time::Duration::from_secs(30))
-        // An https mirror must not send the download to a place that anyone in between can answer for.
+        // An https mirror must not send the download to a place that anyone in between can answer
+        // for.
         .https_only(url.starts_with("https://"))
         .build()
         .map_err(|error| ReleaseError::Download {
@@ -338,8 +342,8 @@ async fn download(
     Ok(())
 }
 
-/// etcdctl of these binaries for this machine, taken out of an archive into `into` where it is in one. None where hosts bring
-/// their own, or the directory has none.
+/// etcdctl of these binaries for this machine, taken out of an archive into `into` where it is in
+/// one. None where hosts bring their own, or the directory has none.
 pub(crate) async fn etcdctl(
     binaries: &Binaries,
     version: &EtcdVersion,
@@ -391,8 +395,9 @@ fn unpack_one(archive: &Path, name: &str, to: &Path) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// The version of etcd in a binary or an archive, found out before anyone approves a plan with it. None where this machine
-/// cannot run the binary, which is no fault: the host says so when it installs it.
+/// The version of etcd in a binary or an archive, found out before anyone approves a plan with it.
+/// None where this machine cannot run the binary, which is no fault: the host says so when it
+/// installs it.
 pub(crate) fn etcd_version(path: &Path) -> Option<String> {
     if path.file_name()? == "etcd" {
         let output = std::process::Command::new("timeout")
@@ -423,7 +428,8 @@ mod tests {
 
     use super::*;
 
-    /// The archive of the host's own architecture is taken: an amd64 binary on arm is what etcdadm's issue 221 tells of.
+    /// The archive of the host's own architecture is taken: an amd64 binary on arm is what
+    /// etcdadm's issue 221 tells of.
     #[tokio::test]
     async fn each_architecture_gets_its_own_archive() {
         let place = tempfile::tempdir().unwrap();

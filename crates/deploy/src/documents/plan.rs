@@ -1,4 +1,5 @@
-//! A plan as a document: what a person reads and approves, and what bounds the run that carries it out.
+//! A plan as a document: what a person reads and approves, and what bounds the run that carries it
+//! out.
 
 use etcdup_core::digest::sha256;
 use etcdup_core::finding::Finding;
@@ -14,7 +15,8 @@ use crate::plan::Plan;
 /// The format that plans name.
 pub const PLAN_FORMAT: &str = "etcdup/plan/1";
 
-/// A plan: `etcdup plan -o json` prints it, `etcdup plan --out` writes it, `etcdup apply FILE` carries it out.
+/// A plan: `etcdup plan -o json` prints it, `etcdup plan --out` writes it, `etcdup apply FILE`
+/// carries it out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlanDocument {
@@ -27,7 +29,8 @@ pub struct PlanDocument {
     pub goal: Goal,
     /// Whether there is anything to do.
     pub changes: bool,
-    /// SHA-256, hex, of what is approved with the plan: cluster, goal, and each stage with its steps and how far it reaches.
+    /// SHA-256, hex, of what is approved with the plan: cluster, goal, and each stage with its
+    /// steps and how far it reaches.
     pub digest: String,
     /// The stages, in order.
     pub stages: Vec<StageDocument>,
@@ -174,7 +177,8 @@ impl PlanDocument {
     }
 
     fn compute_digest(&self) -> String {
-        // Reasons, titles and findings are words about the plan: they may be told otherwise by another release.
+        // Reasons, titles and findings are words about the plan: they may be told otherwise by
+        // another release.
         let stages = self.stages.iter();
         let stages: Vec<_> = stages
             .map(|stage| (&stage.key, &stage.impact, &stage.scope, &stage.steps))

@@ -94,8 +94,8 @@ pub fn describe_file(artifact: &Artifact) -> String {
     }
 }
 
-/// The lines of a file on a host that a stage changes, each behind `-` or `+`; nothing where the file is not there yet, or its
-/// content is not to be seen.
+/// The lines of a file on a host that a stage changes, each behind `-` or `+`; nothing where the
+/// file is not there yet, or its content is not to be seen.
 #[must_use]
 pub fn changed_lines(host: &HostId, artifact: &Artifact, seen: &Observation) -> Vec<String> {
     let Content::Text(new) = &artifact.content else {

@@ -1,4 +1,5 @@
-//! Vagrant machines: an SSH target each, which `vagrant ssh-config` names. Asked once for all, since every call takes long.
+//! Vagrant machines: an SSH target each, which `vagrant ssh-config` names. Asked once for all,
+//! since every call takes long.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -106,7 +107,8 @@ async fn ssh_config(directory: &Path, names: &[String]) -> Result<Result<String,
     }
 }
 
-/// Standard output, or what Vagrant complains of; the outer error means that Vagrant itself cannot be used.
+/// Standard output, or what Vagrant complains of; the outer error means that Vagrant itself cannot
+/// be used.
 async fn call(directory: &Path, arguments: &[&str]) -> Result<Result<String, String>, String> {
     let running = Command::new("vagrant")
         .args(arguments)

@@ -173,7 +173,8 @@ impl Session {
         self.query_members(asked, seen).await;
     }
 
-    /// Asks these members, whether they were seen to run or not: a unit that was just started may not have come to that.
+    /// Asks these members, whether they were seen to run or not: a unit that was just started may
+    /// not have come to that.
     pub(crate) async fn ask_some(
         &self,
         topology: &Topology,

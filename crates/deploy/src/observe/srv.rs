@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// How long a resolver may take.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The records of a service; none is an answer too. The resolvers are asked in turn until one answers.
+/// The records of a service; none is an answer too. The resolvers are asked in turn until one
+/// answers.
 pub(crate) async fn srv(
     link: &dyn Transport,
     resolvers: &[IpAddr],

@@ -44,7 +44,8 @@ impl Approved {
         Ok(())
     }
 
-    /// The place of a stage in what was approved; behind all for one that only waits and was not foreseen.
+    /// The place of a stage in what was approved; behind all for one that only waits and was not
+    /// foreseen.
     pub(crate) fn position(&self, key: &StageKey) -> usize {
         let position = self.stages.iter().position(|stage| stage.key == *key);
         position.unwrap_or(self.stages.len())

@@ -18,7 +18,7 @@ pub(crate) struct Run<'a> {
     pub(crate) leases: &'a Leases,
     pub(crate) binaries: &'a BTreeMap<String, Binary>,
     pub(crate) verb: Verb,
-    /// Pairs that were issued in this stage, so that certificate and key of one place belong together. They live on their hosts
-    /// alone once it is done.
+    /// Pairs that were issued in this stage, so that certificate and key of one place belong
+    /// together. They live on their hosts alone once it is done.
     pub(crate) pairs: Mutex<BTreeMap<String, Issued>>,
 }

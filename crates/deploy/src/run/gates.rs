@@ -107,8 +107,8 @@ impl Session {
 /// Gates that are waited for longer than this are of pods, whose hosts are observed meanwhile.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often a pod's host is observed while its gate is waited for: often enough to end soon after the kubelet gives up on an
-/// image, seldom enough to cost nothing.
+/// How often a pod's host is observed while its gate is waited for: often enough to end soon after
+/// the kubelet gives up on an image, seldom enough to cost nothing.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What the kubelet says of a pod that will not start however long it is waited for.

@@ -6,7 +6,8 @@ use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Impact, Reason, Stage};
 use etcdup_core::topology::Topology;
 
-/// The gates before a stage were checked just now and hold. Only [`permit`] makes one, and nothing is stopped without.
+/// The gates before a stage were checked just now and hold. Only [`permit`] makes one, and nothing
+/// is stopped without.
 pub(super) struct Permit(());
 
 impl Permit {
@@ -14,8 +15,8 @@ impl Permit {
     pub(super) fn use_up(self) {}
 }
 
-/// Checks the gates before a stage once more, and that no member that serves is stopped without one, unless the stage
-/// says that it is an outage, which was approved as such.
+/// Checks the gates before a stage once more, and that no member that serves is stopped without
+/// one, unless the stage says that it is an outage, which was approved as such.
 pub(super) fn permit(
     topology: &Topology,
     stage: &Stage,

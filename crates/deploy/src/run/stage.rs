@@ -92,7 +92,8 @@ impl Run<'_> {
     ) -> Result<(), DeployError> {
         let mut failures = Vec::new();
         let mut packed = Vec::new();
-        // All are packed before any is sent: what cannot be packed here must not leave half of the hosts at work.
+        // All are packed before any is sent: what cannot be packed here must not leave half of the
+        // hosts at work.
         for (host, steps) in tasks {
             let link = match self.session.link(host) {
                 Observed::Known(link) => link,

@@ -1,4 +1,5 @@
-//! Files on the operator's machine: written whole or not at all, with their mode before anything is in them.
+//! Files on the operator's machine: written whole or not at all, with their mode before anything is
+//! in them.
 
 use std::io::Write;
 use std::path::Path;

@@ -14,7 +14,8 @@ use etcdup_pki::{damage, inspect, public_key_digest};
 
 use crate::binaries::release::{etcd_version, programs};
 
-/// Files here that the topology names: provided certificates, and a directory's or archive's binaries.
+/// Files here that the topology names: provided certificates, and a directory's or archive's
+/// binaries.
 #[must_use]
 pub fn inspect_sources(
     spec: &Spec,

@@ -156,8 +156,9 @@ fn outside(host: &HostView, artifact: &Artifact, found: &FileView) -> Option<Dif
     })
 }
 
-/// A certificate and its key are made together, so when one is reissued the other is too. A file that only has a wrong
-/// mode or owner is written again from scratch as well, for its content never leaves the host.
+/// A certificate and its key are made together, so when one is reissued the other is too. A file
+/// that only has a wrong mode or owner is written again from scratch as well, for its content never
+/// leaves the host.
 pub(super) fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artifact, Difference)>) {
     let touched: Vec<CertRequest> = files
         .iter()

@@ -1,4 +1,5 @@
-//! Differences between a member's host and its target, as values: rules ask what kind one is, people read it as a sentence.
+//! Differences between a member's host and its target, as values: rules ask what kind one is,
+//! people read it as a sentence.
 
 use std::fmt;
 
@@ -9,7 +10,8 @@ use etcdup_core::path::{HostPath, Mode, Owner};
 pub enum Cost {
     /// Nothing that etcdup can fix: it is reported, and no stage comes of it.
     ReportOnly,
-    /// Nothing that a client sees: certificates are read again at each handshake, modes and owners at each open.
+    /// Nothing that a client sees: certificates are read again at each handshake, modes and owners
+    /// at each open.
     NoRestart,
     /// A restart that ends the bootstrap: until then no one relies on the cluster.
     EndsBootstrap,
@@ -26,7 +28,8 @@ pub struct Difference {
     pub cost: Cost,
 }
 
-/// What differs, and how. As text it is a sentence without its subject's member: `/etc/etcd/ca.crt is missing`.
+/// What differs, and how. As text it is a sentence without its subject's member: `/etc/etcd/ca.crt
+/// is missing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DifferenceKind {
     /// A file, link or binary is not there.
@@ -88,7 +91,8 @@ pub enum DifferenceKind {
         running: Option<String>,
         /// The value that it should run with.
         wanted: Option<String>,
-        /// A drop-in that replaces the unit's command, so that a restart would start the same again.
+        /// A drop-in that replaces the unit's command, so that a restart would start the same
+        /// again.
         overridden_by: Option<String>,
     },
     /// An argument or variable that etcd does not know.

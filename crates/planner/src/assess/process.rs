@@ -1,4 +1,5 @@
-//! What runs: its program and flags, what systemd or the kubelet makes of it, and what overrides it.
+//! What runs: its program and flags, what systemd or the kubelet makes of it, and what overrides
+//! it.
 
 use etcdup_core::file::Binaries;
 use etcdup_core::observation::{EtcdProcess, HostView};
@@ -43,7 +44,8 @@ pub(super) fn running(
             found.push(kind.costs(cost));
         }
     }
-    // A CA file that lies at its place already is not etcdup's to write, and still read only at a start.
+    // A CA file that lies at its place already is not etcdup's to write, and still read only at a
+    // start.
     let in_place = target
         .ca_artifact(member)
         .filter(|ca| matches!(&ca.content, Content::OnHost(source) if *source == ca.path));

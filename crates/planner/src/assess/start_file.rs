@@ -8,8 +8,8 @@ use super::certificates::place;
 use super::difference::{Change, Cost, Difference, DifferenceKind};
 use crate::target::Target;
 
-/// The unit or start file. What counts at first start only is no reason to restart; anything else is, unless systemd
-/// has not even read the file that was changed by hand.
+/// The unit or start file. What counts at first start only is no reason to restart; anything else
+/// is, unless systemd has not even read the file that was changed by hand.
 pub(super) fn start_file(
     target: &Target,
     member: &Member,
@@ -25,7 +25,8 @@ pub(super) fn start_file(
             Some(process) => process.flags.differences(flags).is_empty(),
             None => found.is_some(),
         };
-        // A unit of a package's lies below /usr/lib: what runs as it should is kept, wherever its unit is.
+        // A unit of a package's lies below /usr/lib: what runs as it should is kept, wherever its
+        // unit is.
         if keeps {
             return None;
         }
@@ -35,7 +36,8 @@ pub(super) fn start_file(
     };
     let sum = found.sha256.as_deref().unwrap_or_default();
     let right = target.desired(member).sum(&wanted.path);
-    // Until the bootstrap has ended both files are right for a member with data: etcd ignores the state once it has any.
+    // Until the bootstrap has ended both files are right for a member with data: etcd ignores the
+    // state once it has any.
     let has_data = matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_)));
     let same = if formed {
         Some(sum) == right
@@ -50,8 +52,8 @@ pub(super) fn start_file(
         Some(DifferenceKind::Content { path, change }.costs(cost))
     };
     if formed && target.desired(member).is_fresh(sum) {
-        // The kubelet restarts a pod whose manifest changes. It is worth that: until then an emptied directory would come up
-        // as a new cluster (kubespray issue 13261).
+        // The kubelet restarts a pod whose manifest changes. It is worth that: until then an
+        // emptied directory would come up as a new cluster (kubespray issue 13261).
         let cost = if target.is_pod() {
             Cost::EndsBootstrap
         } else {
@@ -89,7 +91,8 @@ pub(super) fn start_file(
     changed(change, cost)
 }
 
-/// A start file without its lines of the first start: `--initial-cluster...`, `--discovery-srv...` and their variables.
+/// A start file without its lines of the first start: `--initial-cluster...`, `--discovery-srv...`
+/// and their variables.
 fn lasting(text: &str) -> Vec<&str> {
     let mut of_first_start = false;
     text.lines()

@@ -1,4 +1,5 @@
-//! Bringing a cluster to what the file says: an ordered table of rules, the first that has something to do decides.
+//! Bringing a cluster to what the file says: an ordered table of rules, the first that has
+//! something to do decides.
 
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::host::HostId;
@@ -30,9 +31,10 @@ pub struct RuleRow {
 
 /// The rules of `etcdup apply`, in the order in which they are asked.
 ///
-/// Whether anything may be done at all comes first. Files that may be why a member is unhealthy are written before any
-/// member is waited for, members that do not run start before any that runs is restarted, and what cannot be done is
-/// reported last, so that it keeps nothing else from being done.
+/// Whether anything may be done at all comes first. Files that may be why a member is unhealthy are
+/// written before any member is waited for, members that do not run start before any that runs is
+/// restarted, and what cannot be done is reported last, so that it keeps nothing else from being
+/// done.
 pub const CONVERGE: &[RuleRow] = &[
     RuleRow {
         id: "conflict",
@@ -180,8 +182,8 @@ pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> N
     Next::Done
 }
 
-/// Two operators on either side of a partition must not both act, so half of the members' hosts is never enough; and a
-/// bootstrap needs every one of them.
+/// Two operators on either side of a partition must not both act, so half of the members' hosts is
+/// never enough; and a bootstrap needs every one of them.
 fn is_minority(target: &Target, seen: &Observation) -> bool {
     let of_members = |host: &&HostId| target.topology.on_host(host).next().is_some();
     let all = target.topology.hosts.keys().filter(of_members).count();

@@ -1,5 +1,5 @@
-//! Taking a cluster down: stopped, disabled, its data moved aside, or deleted when that was asked for. What it touches is
-//! proven to be this cluster's first.
+//! Taking a cluster down: stopped, disabled, its data moved aside, or deleted when that was asked
+//! for. What it touches is proven to be this cluster's first.
 
 use etcdup_core::membership::ClusterId;
 use std::collections::BTreeMap;
@@ -112,7 +112,8 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<ClusterId>) -> Vec
             );
             continue;
         }
-        // Its data may be anywhere, and it may answer to another CA: what is not proven ours is not stopped.
+        // Its data may be anywhere, and it may answer to another CA: what is not proven ours is not
+        // stopped.
         let start = &target.desired(member).settled.path;
         let there = host.files.contains_key(start) || host.processes.contains_key(&member.name);
         if there && !is_proven(target, seen, member, host, typed) {
@@ -134,8 +135,8 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<ClusterId>) -> Vec
     findings
 }
 
-/// Whether a member's unit, manifest or process is proven to be this cluster's: we wrote what starts it, it is on our data
-/// directory, our data is there, or it answers as our cluster.
+/// Whether a member's unit, manifest or process is proven to be this cluster's: we wrote what
+/// starts it, it is on our data directory, our data is there, or it answers as our cluster.
 fn is_proven(
     target: &Target,
     seen: &Observation,
@@ -201,8 +202,8 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
     if target.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);
     }
-    // A reset that was cut off may have left nothing but what the record remembers, which would keep the next cluster from
-    // being bootstrapped.
+    // A reset that was cut off may have left nothing but what the record remembers, which would
+    // keep the next cluster from being bootstrapped.
     let remembers = host.record().is_some_and(|record| {
         record.cluster.is_some() || !record.members.is_empty() || record.begun.is_some()
     });
@@ -212,8 +213,8 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
     steps
 }
 
-/// Whether a file still is what etcdup wrote: by the digest in the host record, or because it is the very file that would
-/// be rendered.
+/// Whether a file still is what etcdup wrote: by the digest in the host record, or because it is
+/// the very file that would be rendered.
 fn is_written_by_us(target: &Target, member: &Member, host: &HostView, path: &HostPath) -> bool {
     let Some(found) = host.files.get(path) else {
         return false;
@@ -225,7 +226,8 @@ fn is_written_by_us(target: &Target, member: &Member, host: &HostView, path: &Ho
         return true;
     }
     let rendered = sum.is_some_and(|sum| wanted.sum(path) == Some(sum) || wanted.is_fresh(sum));
-    // A unit that was edited by hand is still ours to remove if it starts our data: left behind it would start at boot.
+    // A unit that was edited by hand is still ours to remove if it starts our data: left behind it
+    // would start at boot.
     let starts_ours = wanted.settled.path == *path
         && found.text.as_deref().is_some_and(|text| {
             read_flags(target, text).get("data-dir") == Some(member.layout.data.as_str())

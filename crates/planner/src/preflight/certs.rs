@@ -154,7 +154,8 @@ fn pairs(target: &Target, seen: &Observation, member: &Member, findings: &mut Ve
     }
 }
 
-/// Whether every other member would accept this one's provided certificate. What etcdup issues names every address.
+/// Whether every other member would accept this one's provided certificate. What etcdup issues
+/// names every address.
 pub(super) fn peers(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     let topology = &fresh.target.topology;
     let at = || KeyPath::root("certificates").key("provided");

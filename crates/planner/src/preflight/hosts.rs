@@ -150,7 +150,8 @@ pub(super) fn clocks(target: &Target, seen: &Observation, findings: &mut Vec<Fin
                 .map(|view| (host, view.facts.clock_ahead_ms, view.facts.clock_error_ms))
         })
         .collect();
-    // A slow answer makes the measurement worthless: then nothing is known, which must not pass for "equal".
+    // A slow answer makes the measurement worthless: then nothing is known, which must not pass for
+    // "equal".
     let (clocks, unsure): (Vec<_>, Vec<_>) = clocks
         .into_iter()
         .partition(|(_, _, error)| *error <= CLOCK_LIMIT_MS);

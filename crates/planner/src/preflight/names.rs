@@ -35,7 +35,8 @@ pub(super) fn resolve(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     findings.extend(unresolved(fresh.target, fresh.member, fresh.host));
 }
 
-/// The names of members that this member's host does not resolve: looked at before any start or restart.
+/// The names of members that this member's host does not resolve: looked at before any start or
+/// restart.
 pub(crate) fn unresolved(target: &Target, member: &Member, host: &HostView) -> Vec<Finding> {
     let one = |other: &Member| {
         let Address::Name(name) = &other.address else {

@@ -76,7 +76,8 @@ pub(super) fn ports(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What unpacking a release takes: the archive beside etcdup's own files, etcd and its tools where binaries go.
+/// What unpacking a release takes: the archive beside etcdup's own files, etcd and its tools where
+/// binaries go.
 const ROOM: [(&str, u64); 2] = [("binaries", 160 << 20), ("what is sent", 80 << 20)];
 
 /// Room for binaries that are to be installed, on hosts of running members too.

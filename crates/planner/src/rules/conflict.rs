@@ -1,4 +1,5 @@
-//! What stands in the way of touching a cluster: data, records, processes and member lists that do not fit the file.
+//! What stands in the way of touching a cluster: data, records, processes and member lists that do
+//! not fit the file.
 
 use std::collections::BTreeSet;
 
@@ -406,7 +407,8 @@ fn foreign(
     if expected == Some(found.member) {
         return None;
     }
-    // Another member's ID is a copy. An ID that nobody else has may be of a membership that is newer than the record.
+    // Another member's ID is a copy. An ID that nobody else has may be of a membership that is
+    // newer than the record.
     if let Some(other) = owner_of(target, seen, member, found) {
         let evidence = format!("{is}, a copy of {other}");
         return Some(OTHER_MEMBER.error(&member.name, evidence));
@@ -427,7 +429,8 @@ fn foreign(
     })
 }
 
-/// The other member that an ID belongs to: by its data, by any readable host record, or as computed at bootstrap.
+/// The other member that an ID belongs to: by its data, by any readable host record, or as computed
+/// at bootstrap.
 fn owner_of(
     target: &Target,
     seen: &Observation,
@@ -468,7 +471,8 @@ fn listed_id(target: &Target, seen: &Observation, member: &Member) -> Option<Mem
     Some(ClusterView::confirmed(seen)?.at(&url)?.id)
 }
 
-/// The ID that a member's data must have, where no member serves: by the host record, or as computed at bootstrap.
+/// The ID that a member's data must have, where no member serves: by the host record, or as
+/// computed at bootstrap.
 fn expected_id(
     target: &Target,
     seen: &Observation,
@@ -501,8 +505,8 @@ pub(crate) fn started_by_others(
         let evidence = format!("{start} on {} starts an etcd on {data}", member.host);
         findings.push(FOREIGN_UNIT.error(&member.name, evidence).at(at()));
     }
-    // Flags may come from anywhere (an EnvironmentFile, a drop-in): what runs is certain. A restart would put the member on
-    // whatever lies at the file's place, such as an old copy.
+    // Flags may come from anywhere (an EnvironmentFile, a drop-in): what runs is certain. A restart
+    // would put the member on whatever lies at the file's place, such as an old copy.
     let running = host.processes.get(&member.name);
     let elsewhere = running.and_then(|process| process.flags.get("data-dir"));
     if let Some(data) = elsewhere.filter(|data| *data != member.layout.data.as_str()) {

@@ -13,17 +13,20 @@ use crate::rules::spare::can_be_spared;
 use crate::rules::trust::is_cut_off;
 use crate::target::Target;
 
-/// Refreshes, for running members on every host at once, what needs no restart: before any member is waited for, since a missing file may be
-/// why it is unhealthy. Certificates of members that run are left to [`renew`].
+/// Refreshes, for running members on every host at once, what needs no restart: before any member
+/// is waited for, since a missing file may be why it is unhealthy. Certificates of members that run
+/// are left to [`renew`].
 pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
-    // While members are rolled one by one, records are written once at the end instead of after each.
+    // While members are rolled one by one, records are written once at the end instead of after
+    // each.
     let rolls = |member: &Assessment<'_>| {
         member.serves && member.restart_reasons().next().is_some() && !member.only_settles()
     };
     let later = context.members.iter().any(rolls);
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
-    // What a member that does not run needs is installed; a static pod's manifest among it would start the pod.
+    // What a member that does not run needs is installed; a static pod's manifest among it would
+    // start the pod.
     let running = context
         .members
         .iter()
@@ -73,9 +76,10 @@ fn is_identity(artifact: &Artifact) -> bool {
     }
 }
 
-/// Replaces the certificates of one running member, then proves that all members are still healthy before the next one:
-/// etcd reads them again at each handshake, so a wrong one would cut off every member at once. A member that could not be
-/// asked keeps what it has, unless the others are a quorum without it, or what it has is missing or expired.
+/// Replaces the certificates of one running member, then proves that all members are still healthy
+/// before the next one: etcd reads them again at each handshake, so a wrong one would cut off every
+/// member at once. A member that could not be asked keeps what it has, unless the others are a
+/// quorum without it, or what it has is missing or expired.
 pub(crate) fn renew(context: &PlanContext<'_>) -> Decision {
     let mut due = context.members.iter().filter_map(|member| {
         member.process?;

@@ -1,4 +1,5 @@
-//! Installing what a member needs before it runs: user, directories, certificates, binaries, its unit or start file.
+//! Installing what a member needs before it runs: user, directories, certificates, binaries, its
+//! unit or start file.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use crate::identity::Bootstrap;
 use crate::plan_context::{Decision, PlanContext};
 use crate::target::Target;
 
-/// Installs, on every host at once, what members that do not run need, and binaries that running members will need:
-/// neither touches a running member.
+/// Installs, on every host at once, what members that do not run need, and binaries that running
+/// members will need: neither touches a running member.
 pub(crate) fn install(context: &PlanContext<'_>) -> Decision {
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
@@ -115,7 +116,8 @@ fn frame(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
         });
     }
     let mut wanted = vec![(&layout.data, Mode::CLOSED, owner)];
-    // Files that are on the host already, at their own place, are in a directory that etcdup did not make and does not own.
+    // Files that are on the host already, at their own place, are in a directory that etcdup did
+    // not make and does not own.
     let in_place = |artifact: &Artifact| matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path);
     let certificates = &target.desired(member.member).certificates;
     if target.topology.uses_tls() && !certificates.iter().all(in_place) {

@@ -1,5 +1,6 @@
-//! Certificates that others made. etcd reads certificates again at each handshake and CA files only when it starts, so that what
-//! comes must be trusted by every member as it was started; and nothing that is trusted is taken away.
+//! Certificates that others made. etcd reads certificates again at each handshake and CA files only
+//! when it starts, so that what comes must be trusted by every member as it was started; and
+//! nothing that is trusted is taken away.
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::file::{KeyPath, TransportSecurity};
@@ -72,8 +73,8 @@ impl Place<'_> {
         check.error(&self.member.name, evidence).at(at)
     }
 
-    /// CAs that the member's CA file holds and the provided one does not. One whose own certificate has ended verifies nothing
-    /// any more, and one that is no CA verifies nothing but itself.
+    /// CAs that the member's CA file holds and the provided one does not. One whose own certificate
+    /// has ended verifies nothing any more, and one that is no CA verifies nothing but itself.
     fn dropped(&self, ca: &Artifact) -> Vec<Finding> {
         let here = &self.member.host;
         let advice = |name: &str| {
@@ -130,7 +131,8 @@ impl Place<'_> {
         )
     }
 
-    /// What is wrong with the certificate that other members will see, where it is another one than the member shows now.
+    /// What is wrong with the certificate that other members will see, where it is another one than
+    /// the member shows now.
     fn newcomers(&self) -> Option<Finding> {
         let certificate = self.target.shown_to_peers(self.member)?;
         let coming = provided_facts(self.seen, self.host, certificate)?;
@@ -207,7 +209,8 @@ impl Place<'_> {
         }
     }
 
-    /// Whether the member shows this very certificate already, here or where the process has it from.
+    /// Whether the member shows this very certificate already, here or where the process has it
+    /// from.
     fn is_in_use(&self, certificate: &Artifact) -> bool {
         let digest = match &certificate.content {
             Content::Provided(source) => {
@@ -235,7 +238,8 @@ fn digest_of<'a>(host: &'a HostView, path: &HostPath) -> Option<&'a str> {
     seen.or_else(recorded)
 }
 
-/// The certificate that etcdup itself shows to members, refused by one that runs: nothing could be asked, so nothing be rolled.
+/// The certificate that etcdup itself shows to members, refused by one that runs: nothing could be
+/// asked, so nothing be rolled.
 fn untrusted_client(target: &Target, seen: &Observation) -> Option<Finding> {
     let topology = &target.topology;
     let provided = topology.certificates.provided.as_ref()?;
@@ -300,7 +304,8 @@ fn running_trust<'a>(target: &Target, seen: &'a Observation, member: &Member) ->
     let mut read_from = flags.filter_map(|flag| process.flags.get(flag));
     let elsewhere = read_from.next().filter(|path| *path != ca.path.as_str());
     if let Some(elsewhere) = elsewhere {
-        // Its place changes: the record tells whether the file that it read is the one that is provided.
+        // Its place changes: the record tells whether the file that it read is the one that is
+        // provided.
         let read = elsewhere
             .parse()
             .ok()
@@ -318,7 +323,8 @@ fn running_trust<'a>(target: &Target, seen: &'a Observation, member: &Member) ->
     Some(match (facts, modified) {
         (Some(facts), _) if ended(facts) => Trust::Gone,
         (Some(facts), Some(_)) if is_applied(process, modified) => Trust::Known(facts),
-        // The time of a file behind a link is not known, so neither is whether it was read as it is now.
+        // The time of a file behind a link is not known, so neither is whether it was read as it is
+        // now.
         (Some(_) | None, _) => Trust::Unknown,
     })
 }

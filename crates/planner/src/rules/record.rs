@@ -12,7 +12,8 @@ use crate::plan_context::{Decision, PlanContext};
 
 /// The step that notes a member on its host, where the record there does not have it yet.
 ///
-/// Only where etcdup keeps a record already: a cluster that was adopted and never changed is left as it is.
+/// Only where etcdup keeps a record already: a cluster that was adopted and never changed is left
+/// as it is.
 pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option<HostStep> {
     let record = member.host.record()?;
     let name = &member.member.name;
@@ -38,8 +39,8 @@ pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option
     }))
 }
 
-/// A quorum is healthy and a member missed the bootstrap: what is known is noted before anything else is done, since from
-/// now on writes may be acknowledged that only these members have.
+/// A quorum is healthy and a member missed the bootstrap: what is known is noted before anything
+/// else is done, since from now on writes may be acknowledged that only these members have.
 pub(crate) fn of_forming(context: &PlanContext<'_>) -> Decision {
     if context.bootstrap != Bootstrap::InProgress {
         return Decision::Continue;

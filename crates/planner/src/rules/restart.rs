@@ -7,8 +7,8 @@ use crate::identity::Start;
 use crate::plan_context::PlanContext;
 use crate::target::Target;
 
-/// Every member whose host was seen serves: the others cannot be waited for. A pod takes longer than a unit: the kubelet
-/// looks now and then, and may have to pull an image.
+/// Every member whose host was seen serves: the others cannot be waited for. A pod takes longer
+/// than a unit: the kubelet looks now and then, and may have to pull an image.
 pub(crate) fn all_seen(context: &PlanContext<'_>) -> Vec<Gate> {
     let serves = |member: &Assessment<'_>| {
         let mut gate = Gate::serves(&member.member.name);

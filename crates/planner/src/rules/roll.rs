@@ -1,4 +1,5 @@
-//! Restarting members that must, one at a time: followers first, the leader last after it has handed over.
+//! Restarting members that must, one at a time: followers first, the leader last after it has
+//! handed over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,12 +69,14 @@ pub(crate) fn move_leader(context: &PlanContext<'_>) -> Decision {
     let (Some(first), Some(leader)) = (due.first(), context.seen.leader()) else {
         return Decision::Continue;
     };
-    // With fewer than three voters the other one cannot keep a quorum alone, so leadership has nowhere to stay.
+    // With fewer than three voters the other one cannot keep a quorum alone, so leadership has
+    // nowhere to stay.
     let few = electorate(context).len() < 3;
     if first.member.name != *leader || few || !can_be_spared(context, leader) {
         return Decision::Continue;
     }
-    // Who may not move it restarts the leader as it is: an election follows, and a move that is refused would end the roll here.
+    // Who may not move it restarts the leader as it is: an election follows, and a move that is
+    // refused would end the roll here.
     let view = context.seen.member(leader);
     if view
         .and_then(|view| view.served.known())
@@ -90,7 +93,8 @@ pub(crate) fn move_leader(context: &PlanContext<'_>) -> Decision {
     };
     let to = transferee.member.name.clone();
     Decision::Run(Stage {
-        // Who leads when it comes to that is not known while planning, and does not matter to anyone who approves it.
+        // Who leads when it comes to that is not known while planning, and does not matter to
+        // anyone who approves it.
         key: StageKey::new(Rule::MoveLeader, None),
         title: format!("move leadership from {leader} to {to}"),
         why: vec![format!("{leader}: leads and must restart")],
@@ -122,7 +126,8 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
     }
     let voters = electorate(context).len();
     let outage = voters < 3;
-    // A bootstrap that has not ended is not in use yet, so its last restart needs no further approval.
+    // A bootstrap that has not ended is not in use yet, so its last restart needs no further
+    // approval.
     if outage && !context.allow_outage && !member.only_settles() {
         let evidence =
             format!("{name} must restart, and no quorum is left meanwhile (voters: {voters})");

@@ -12,12 +12,13 @@ use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::restart::{all_seen, restart_steps};
 
-/// Starts every member that does not run, all at once and without waiting on one another: etcd is ready only after it
-/// has joined a quorum, so starting one after the other dead-locks (etcd issue 13526).
+/// Starts every member that does not run, all at once and without waiting on one another: etcd is
+/// ready only after it has joined a quorum, so starting one after the other dead-locks (etcd issue
+/// 13526).
 ///
-/// A member that runs and has no leader is restarted too, where something differs that its restart would fix. All such
-/// members at once only while the others provably have no quorum; else one at a time, since one bad moment of a healthy
-/// member must not restart it together with others.
+/// A member that runs and has no leader is restarted too, where something differs that its restart
+/// would fix. All such members at once only while the others provably have no quorum; else one at a
+/// time, since one bad moment of a healthy member must not restart it together with others.
 pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
@@ -65,9 +66,9 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         Bootstrap::InProgress => (Rule::FinishBootstrap, "finish the bootstrap"),
         Bootstrap::Complete => (Rule::Start, "start unhealthy members"),
     };
-    // The members that wait for these need not be healthy before they start: without them there may be no quorum.
-    // Where those with data are a quorum they must serve, since their list decides about the others; where they are fewer they
-    // cannot, and only run.
+    // The members that wait for these need not be healthy before they start: without them there may
+    // be no quorum. Where those with data are a quorum they must serve, since their list decides
+    // about the others; where they are fewer they cannot, and only run.
     let with_data = context
         .members
         .iter()
@@ -92,8 +93,9 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
     })
 }
 
-/// A member that runs, answers, follows no leader, and has something that a restart would fix. One that was merely not
-/// observed may well serve others; one that follows a leader votes, whatever keeps its reads from being answered.
+/// A member that runs, answers, follows no leader, and has something that a restart would fix. One
+/// that was merely not observed may well serve others; one that follows a leader votes, whatever
+/// keeps its reads from being answered.
 fn stuck<'w, 'a>(member: &'w Assessment<'a>) -> Option<(&'w Assessment<'a>, String)> {
     member.process?;
     if !member.answers || member.votes {
@@ -126,8 +128,9 @@ fn listens(member: &Assessment<'_>) -> Gate {
     }
 }
 
-/// Starts what does not run of a cluster in which other members are disputed (lost or copied data), where no member serves and
-/// those with their own data are a quorum: until they serve, no advice about the others can be followed.
+/// Starts what does not run of a cluster in which other members are disputed (lost or copied data),
+/// where no member serves and those with their own data are a quorum: until they serve, no advice
+/// about the others can be followed.
 pub(crate) fn start_undisputed(context: &PlanContext<'_>, disputed: &BTreeSet<String>) -> Decision {
     let none_serves = context.members.iter().all(|member| !member.serves);
     let undisputed = |member: &&Assessment<'_>| {

@@ -1,4 +1,5 @@
-//! Changes that one stage after another cannot make safely: refused until they can be taken in steps.
+//! Changes that one stage after another cannot make safely: refused until they can be taken in
+//! steps.
 
 use std::path::Path;
 
@@ -66,7 +67,8 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// The version that a member runs, or ran last: by its own answer, by the path of its binary, or by the host record.
+/// The version that a member runs, or ran last: by its own answer, by the path of its binary, or by
+/// the host record.
 pub(crate) fn version_of(
     seen: &Observation,
     member: &Member,

@@ -1,4 +1,5 @@
-//! What certificates are trusted by: the CA of a running cluster is never replaced because a file is missing here.
+//! What certificates are trusted by: the CA of a running cluster is never replaced because a file
+//! is missing here.
 
 use std::collections::BTreeMap;
 
@@ -43,8 +44,9 @@ const OPERATOR_CLOCK: Check = Check {
     advice: "set this machine's clock (chrony, ntp or systemd-timesyncd), then run again",
 };
 
-/// How far the operator's clock may be from the hosts' before nothing is issued: certificates are valid from an hour before
-/// they are issued, so minutes do no harm, and Kerberos and most CAs draw the line here too.
+/// How far the operator's clock may be from the hosts' before nothing is issued: certificates are
+/// valid from an hour before they are issued, so minutes do no harm, and Kerberos and most CAs draw
+/// the line here too.
 const CLOCK_LIMIT_MS: i64 = 5 * 60 * 1000;
 
 /// What stands in the way of using the CA that is here, or of making one.
@@ -128,7 +130,8 @@ fn origin(target: &Target, seen: &Observation) -> Option<String> {
     ))
 }
 
-/// Members whose CA certificate, or whose own certificate's issuer, is not the CA that this machine would use.
+/// Members whose CA certificate, or whose own certificate's issuer, is not the CA that this machine
+/// would use.
 fn mismatches(target: &Target, seen: &Observation, wanted: &CertFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (member, host, ca) in with_ca(target, seen) {
@@ -165,13 +168,15 @@ pub(crate) fn short(key_id: &str) -> &str {
     }
 }
 
-/// Whether two CA certificates are of one key: a renewed certificate of the same CA still verifies what it issued.
+/// Whether two CA certificates are of one key: a renewed certificate of the same CA still verifies
+/// what it issued.
 fn same_ca(found: &CertFacts, wanted: &CertFacts) -> bool {
     found.fingerprint == wanted.fingerprint
         || (!wanted.key_id.is_empty() && found.key_id == wanted.key_id && found.name == wanted.name)
 }
 
-/// The CA's certificate is missing on the host: then its members' own certificates tell who the CA is.
+/// The CA's certificate is missing on the host: then its members' own certificates tell who the CA
+/// is.
 fn issued_by_another(
     target: &Target,
     member: &Member,
@@ -222,7 +227,8 @@ pub(crate) fn operator_clock(target: &Target, seen: &Observation) -> Option<Find
     Some(OPERATOR_CLOCK.error("operator", evidence))
 }
 
-/// Whether a member's certificate on its host keeps it from being reached at all, so that a new one cannot make it worse.
+/// Whether a member's certificate on its host keeps it from being reached at all, so that a new one
+/// cannot make it worse.
 pub(crate) fn is_cut_off(seen: &Observation, host: &HostView, path: &HostPath) -> bool {
     match host.certificates.get(path) {
         Some(Observed::Known(facts)) => facts.check_validity(seen.at).is_err(),

@@ -8,7 +8,8 @@ use crate::assess::Assessment;
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::restart::all_seen;
 
-/// Waits for members that run as they should and do not serve yet: an election, or a snapshot on its way.
+/// Waits for members that run as they should and do not serve yet: an election, or a snapshot on
+/// its way.
 pub(crate) fn wait(context: &PlanContext<'_>) -> Decision {
     let waiting: Vec<&Assessment<'_>> = context
         .members

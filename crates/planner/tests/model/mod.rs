@@ -1,6 +1,7 @@
-//! Hosts and etcd's membership as they are, written from etcd's and systemd's own rules and not from what the planner predicts:
-//! processes run what their start file says, data directories hold logs, a majority of a cluster's own list elects and
-//! acknowledges. It knows nothing of rules or stages; it carries out steps, and tells when a cluster was lost.
+//! Hosts and etcd's membership as they are, written from etcd's and systemd's own rules and not
+//! from what the planner predicts: processes run what their start file says, data directories hold
+//! logs, a majority of a cluster's own list elects and acknowledges. It knows nothing of rules or
+//! stages; it carries out steps, and tells when a cluster was lost.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -222,7 +223,8 @@ impl Model {
         2 * voters > newest.list.len()
     }
 
-    /// Lets processes start that are wanted, members elect and clients write, until nothing changes any more.
+    /// Lets processes start that are wanted, members elect and clients write, until nothing changes
+    /// any more.
     pub(crate) fn settle(&mut self) {
         for _ in 0..4 {
             for index in 0..self.machines.len() {
@@ -244,7 +246,8 @@ impl Model {
         }
     }
 
-    /// As etcd starts: with data it goes on; without, its flags say whether it makes a cluster or joins one.
+    /// As etcd starts: with data it goes on; without, its flags say whether it makes a cluster or
+    /// joins one.
     fn start(&mut self, index: usize) {
         let machine = &self.machines[index];
         let member = &machine.member;
@@ -402,7 +405,8 @@ impl Model {
         self.settle();
     }
 
-    /// A member is stopped and disabled by hand, and its disk replaced: by an empty one, or a copy of another one's.
+    /// A member is stopped and disabled by hand, and its disk replaced: by an empty one, or a copy
+    /// of another one's.
     pub(crate) fn replace_disk(&mut self, from: Option<usize>, to: usize) {
         let data = from.and_then(|from| self.machines[from].data.clone());
         let machine = &mut self.machines[to];

@@ -81,7 +81,8 @@ pub(crate) const RUNTIMES: [&str; 3] = [
     "runtime = \"process\"",
 ];
 
-/// The findings that are left once the members whose data is intact have been started, where those are a quorum.
+/// The findings that are left once the members whose data is intact have been started, where those
+/// are a quorum.
 pub(crate) fn blocked_after_start(planner: &Planner, seen: &Observation) -> Vec<Finding> {
     match planner.next(seen) {
         Next::Stage(stage) if stage.key.rule == Rule::StartQuorum => {

@@ -1,4 +1,5 @@
-//! Worlds to plan in: topologies, bare hosts, and ways for them to go wrong. Also used by an example.
+//! Worlds to plan in: topologies, bare hosts, and ways for them to go wrong. Also used by an
+//! example.
 
 use etcdup_core::file::Document;
 use etcdup_core::host::HostId;

@@ -34,7 +34,8 @@ pub(super) async fn log_in(
         .flatten()
         .unwrap_or(Some(HashAlg::Sha512));
     let agent = with_agent(handle, hop, hash, &mut tried);
-    // An agent that hangs, such as one forwarded from a machine that went to sleep, must not hang us.
+    // An agent that hangs, such as one forwarded from a machine that went to sleep, must not hang
+    // us.
     if matches!(tokio::time::timeout(options.connect, agent).await, Ok(true)) {
         return Ok(());
     }
@@ -126,8 +127,8 @@ async fn with_agent(
     false
 }
 
-/// Where key files are named, the agent's keys are offered only as far as they are those files': as ssh does with
-/// IdentitiesOnly.
+/// Where key files are named, the agent's keys are offered only as far as they are those files': as
+/// ssh does with IdentitiesOnly.
 fn may_offer(hop: &Resolved, identity: &AgentIdentity) -> bool {
     if !hop.own_key && !hop.identities_only {
         return true;

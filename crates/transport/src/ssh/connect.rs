@@ -49,13 +49,13 @@ pub(super) async fn open(options: &SshOptions) -> Result<Opened, SshError> {
     Ok((handle, shared, through, last))
 }
 
-/// How many hosts a way may lead through. A real one has two or three; a configuration whose jump hosts name each other has
-/// no end.
+/// How many hosts a way may lead through. A real one has two or three; a configuration whose jump
+/// hosts name each other has no end.
 const MOST_HOPS: usize = 8;
 
-/// The hosts that lead to the last hop, it among them, as ssh would go: a jump host that the user's configuration reaches
-/// through another one is reached through that one. Each further jump host of a list is reached through the one before it,
-/// whatever its own configuration says.
+/// The hosts that lead to the last hop, it among them, as ssh would go: a jump host that the user's
+/// configuration reaches through another one is reached through that one. Each further jump host of
+/// a list is reached through the one before it, whatever its own configuration says.
 async fn hops(
     options: &SshOptions,
     ask: impl AsyncFn(&SshHop) -> Option<Settings>,

@@ -19,7 +19,8 @@ const OPEN_TRIES: u32 = 20;
 /// How much standard error is kept.
 const COMPLAINTS: usize = 16 * 1024;
 
-/// A channel has no `Drop` of its own: without this a given-up command keeps its place among sshd's sessions.
+/// A channel has no `Drop` of its own: without this a given-up command keeps its place among sshd's
+/// sessions.
 struct CloseOnDrop(Option<ChannelWriteHalf<Msg>>);
 
 impl Drop for CloseOnDrop {
@@ -45,7 +46,8 @@ pub(super) async fn exec(
         return Err(SshError::Lost("closed".to_owned()).into());
     };
     writer.exec(true, command).await.map_err(SshError::from)?;
-    // A long upload is one future, silent until its end: what counts as life is each piece that was sent.
+    // A long upload is one future, silent until its end: what counts as life is each piece that was
+    // sent.
     let sent = AtomicU64::new(0);
     let feed = async {
         let mut buffer = vec![0; 32 * 1024];

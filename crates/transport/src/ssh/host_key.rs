@@ -1,4 +1,5 @@
-//! known_hosts: strict by default, `@revoked` and hashed names honored, a changed key refused with both fingerprints.
+//! known_hosts: strict by default, `@revoked` and hashed names honored, a changed key refused with
+//! both fingerprints.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -88,7 +89,8 @@ impl KnownHosts {
                             fingerprint: fingerprint.clone(),
                         });
                     }
-                    // A host that is known by another kind of key and does not show that one is not new.
+                    // A host that is known by another kind of key and does not show that one is not
+                    // new.
                     None => known_by_another = true,
                 }
             }

@@ -50,7 +50,8 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
             }
             Observed::Unknown(unseen) => {
                 let finding = check.warning(name, format!("not known: {unseen}"));
-                // What could not be asked is no sign of corruption, and calls for nothing so drastic.
+                // What could not be asked is no sign of corruption, and calls for nothing so
+                // drastic.
                 findings.push(finding.advise(match unseen.cause {
                     Cause::Denied => {
                         "let the operator's certificate in: `etcdctl user add etcdup-operator --no-password`, then \

@@ -68,7 +68,8 @@ pub(super) fn started(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         .answered()
         .flat_map(|(_, member)| &member.view.listed)
         .filter(|listed| !listed.started())
-        // One that answers has started, though another member's list may not have its client URLs yet.
+        // One that answers has started, though another member's list may not have its client URLs
+        // yet.
         .filter(|listed| evidence.answered().all(|(_, own)| own.view.id != listed.id))
         .map(|listed| (listed.id, listed.peer_urls.join(", ")))
         .collect();

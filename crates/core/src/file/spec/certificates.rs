@@ -15,7 +15,8 @@ pub struct Certificates {
     pub ca: Ca,
     /// The algorithm of the keys made.
     pub algorithm: Algorithm,
-    /// How many days a member's certificate is valid for. It is renewed when a third of that is left.
+    /// How many days a member's certificate is valid for. It is renewed when a third of that is
+    /// left.
     #[schemars(range(min = 1, max = 36500))]
     pub days: u32,
     /// One certificate for client and peer connections instead of two.
@@ -44,7 +45,8 @@ pub struct CfsslFiles {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub ca: Option<Utf8PathBuf>,
-    /// The members' request, such as `kubernetes-csr.json`: subject, key and hosts. Each member's own address is added.
+    /// The members' request, such as `kubernetes-csr.json`: subject, key and hosts. Each member's
+    /// own address is added.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub member: Option<Utf8PathBuf>,
@@ -182,7 +184,8 @@ pub struct Provided {
     /// The peer's certificate and key; the server's when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<CertificateSource>,
-    /// The operator's own client certificate and key, and the CA's certificate where members' lie on hosts: all here.
+    /// The operator's own client certificate and key, and the CA's certificate where members' lie
+    /// on hosts: all here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorSource>,
 }
@@ -201,8 +204,8 @@ pub struct OperatorSource {
 }
 
 impl Provided {
-    /// The files of the client certificate and key that etcdup itself shows to members: the operator's own, else the server's of
-    /// the first member. `{member}` in them is not filled in.
+    /// The files of the client certificate and key that etcdup itself shows to members: the
+    /// operator's own, else the server's of the first member. `{member}` in them is not filled in.
     #[must_use]
     pub fn client_pair(&self) -> (&str, &str) {
         match &self.operator {

@@ -16,7 +16,8 @@ pub struct Pod {
     pub image: Option<String>,
     /// When the kubelet pulls it.
     pub pull_policy: PullPolicy,
-    /// An archive of the image here, loaded on each host that lacks it: for hosts without a registry. `{arch}` is filled in.
+    /// An archive of the image here, loaded on each host that lacks it: for hosts without a
+    /// registry. `{arch}` is filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub archive: Option<Utf8PathBuf>,
@@ -25,9 +26,11 @@ pub struct Pod {
     pub manifests: Option<HostPath>,
     /// Flags as `ETCD_*` variables instead of arguments.
     pub environment: bool,
-    /// Probes as kubeadm's, over plain HTTP on loopback; they need a metrics port, 2381 when none is given.
+    /// Probes as kubeadm's, over plain HTTP on loopback; they need a metrics port, 2381 when none
+    /// is given.
     pub probes: bool,
-    /// A file on the host that etcd logs to beside its standard error: images have no shell to do it.
+    /// A file on the host that etcd logs to beside its standard error: images have no shell to do
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<HostPath>,
     /// More paths of the host that the pod sees at the same place, such as `/etc/hosts`.
