@@ -1,16 +1,15 @@
 //! The observe script's answer: records of fields, one a line, closed by their count.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::flag::FlagSource;
+use etcdup_core::flag::{FlagSet, FlagSource};
 use etcdup_core::host::{Architecture, Init};
+use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
-    DataDir, Disk, DropIn, EtcdInstance, EtcdProcess, FileKind, FileView, HostView, LeaseView,
-    Listener, UnitView, wal_identity,
+    DataDir, DropIn, EtcdInstance, EtcdProcess, FileKind, FileView, HostView, LeaseView, Listener,
+    UnitView, wal_identity,
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
@@ -51,6 +50,8 @@ pub fn read_answer(answer: &str, inspect: Inspect<'_>) -> Result<HostView, Recor
         view: HostView::default(),
         inspect,
         facts: false,
+        instances: BTreeMap::new(),
+        commands: BTreeMap::new(),
     };
     let mut count = 0;
     for line in answer.lines() {
@@ -66,7 +67,7 @@ pub fn read_answer(answer: &str, inspect: Inspect<'_>) -> Result<HostView, Recor
             if !reader.facts {
                 return Err(RecordsError::NoFacts);
             }
-            return Ok(reader.view);
+            return Ok(reader.finish());
         }
         count += 1;
         reader
@@ -80,210 +81,241 @@ struct Reader<'a> {
     view: HostView,
     inspect: Inspect<'a>,
     facts: bool,
+    /// Every etcd of the host, by process ID, until the answer is whole.
+    instances: BTreeMap<u32, EtcdInstance>,
+    /// Command lines, whose flags are read together with the variables that come after them.
+    commands: BTreeMap<String, Vec<String>>,
 }
 
 impl Reader<'_> {
+    fn finish(mut self) -> HostView {
+        self.view.instances = self.instances.into_values().collect();
+        self.view
+    }
+
     fn record(&mut self, fields: &[&str]) -> Option<()> {
-        let view = &mut self.view;
-        match *fields {
-            [
-                "sys",
-                machine,
-                boot,
-                uptime,
-                clock,
-                arch,
-                uid,
-                hostname,
-                system,
-                init,
-                selinux,
-            ] => {
+        let (kind, fields) = fields.split_first()?;
+        match *kind {
+            "sys" | "hostname" | "image" | "resolver" | "time" | "home" | "missing" | "addr"
+            | "user" => self.of_host(kind, fields),
+            "file" | "text" | "cert" | "data" | "mark" | "disk" | "fsync" => {
+                self.of_files(kind, fields)
+            }
+            "unit" | "drop-in" | "proc" | "exe" | "command" | "variables" | "since" | "log" => {
+                self.of_member(kind, fields)
+            }
+            "port" | "name" | "reverse" => self.of_network(kind, fields),
+            "record" | "other" | "lease" => self.of_etcdup(kind, fields),
+            _ => self.of_instance(kind, fields),
+        }
+    }
+
+    fn of_host(&mut self, kind: &str, fields: &[&str]) -> Option<()> {
+        let facts = &mut self.view.facts;
+        match (kind, fields) {
+            ("sys", [machine, boot, clock, arch, uid, init]) => {
                 self.facts = true;
-                let facts = &mut view.facts;
-                facts.machine_id = machine.to_owned();
-                facts.boot_id = boot.to_owned();
-                facts.uptime_ms = uptime.parse().ok()?;
+                (*machine).clone_into(&mut facts.machine_id);
+                (*boot).clone_into(&mut facts.boot_id);
                 facts.clock_ahead_ms = clock.parse().ok()?;
                 facts.architecture = Architecture::from_uname(arch);
                 facts.uid = uid.parse().ok()?;
-                facts.hostname = text(hostname)?;
-                facts.system = text(system)?;
-                facts.init = if init == "systemd" {
-                    Init::Systemd
-                } else {
-                    Init::Other(init.to_owned())
+                facts.init = match *init {
+                    "systemd" => Init::Systemd,
+                    other => Init::Other(other.to_owned()),
                 };
-                facts.selinux = selinux == "yes";
             }
-            ["image", image] => {
-                view.images.insert(text(image)?);
+            ("hostname", [hostname]) => facts.hostname = text(hostname),
+            ("image", [image]) => {
+                self.view.images.insert(text(image));
             }
-            ["resolver", address] => view.facts.resolvers.extend(address.parse::<IpAddr>().ok()),
-            ["time", service] => view.facts.time_service = Some(service.to_owned()),
-            ["home", home] => view.facts.home = text(home)?,
-            ["missing", tool] => view.facts.missing_tools.push(tool.to_owned()),
-            ["addr", interface, address] => {
-                view.facts
-                    .addresses
-                    .push((interface.to_owned(), address.parse().ok()?));
+            ("resolver", [address]) => facts.resolvers.extend(address.parse::<IpAddr>().ok()),
+            ("time", [service]) => facts.time_service = Some((*service).to_owned()),
+            ("home", [home]) => facts.home = text(home),
+            ("missing", [tool]) => facts.missing_tools.push((*tool).to_owned()),
+            ("addr", [interface, address]) => {
+                let address = address.parse().ok()?;
+                facts.addresses.push(((*interface).to_owned(), address));
             }
-            ["user", user] => view.facts.users.push(user.to_owned()),
-            ["file", path, kind, mode, owner, size, sum, modified] => {
+            ("user", [user]) => facts.users.push((*user).to_owned()),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn of_files(&mut self, kind: &str, fields: &[&str]) -> Option<()> {
+        let view = &mut self.view;
+        match (kind, fields) {
+            ("file", [path, kind, mode, owner, size, sum, modified]) => {
                 let file = FileView {
-                    kind: match kind {
+                    kind: match *kind {
                         "file" => FileKind::File,
                         "dir" => FileKind::Directory,
-                        "link" => FileKind::Link(text(sum)?.trim_end().to_owned()),
+                        "link" => FileKind::Link(text(sum)),
                         _ => FileKind::Other,
                     },
                     mode: mode.parse().ok()?,
                     owner: owner.parse().ok(),
                     size: size.parse().ok()?,
-                    sha256: (kind == "file" && sum != "-").then(|| sum.to_owned()),
+                    sha256: (*kind == "file" && *sum != "-").then(|| (*sum).to_owned()),
                     text: None,
                     modified: modified.parse().ok(),
                 };
                 view.files.insert(path.parse().ok()?, file);
             }
-            ["text", path, content] => {
-                let content = text(content)?;
+            ("text", [path, content]) => {
                 if let Some(file) = view.files.get_mut(&path.parse::<HostPath>().ok()?) {
-                    file.text = Some(content);
+                    file.text = Some(text(content));
                 }
             }
-            ["cert", path, content] => {
-                let facts = (self.inspect)(&verbatim(content)?);
+            ("cert", [path, content]) => {
+                let facts = (self.inspect)(&verbatim(content));
                 view.certificates.insert(path.parse().ok()?, facts);
             }
-            [
-                "unit",
-                name,
-                load,
-                active,
-                sub,
-                enabled,
-                result,
-                restarts,
-                reload,
-                drop_ins,
-            ] => {
-                let unit = UnitView {
-                    load: load.to_owned(),
-                    active: active.to_owned(),
-                    sub: sub.to_owned(),
-                    // Units that something else pulls in have words of their own.
-                    enabled: [
-                        "enabled",
-                        "enabled-runtime",
-                        "static",
-                        "alias",
-                        "indirect",
-                        "generated",
-                    ]
-                    .contains(&enabled),
-                    result: result.to_owned(),
-                    restarts: restarts.parse().unwrap_or(0),
-                    needs_reload: reload == "yes",
-                    drop_ins: read_drop_ins(&text(drop_ins)?),
-                };
-                view.units.insert(name.to_owned(), unit);
-            }
-            ["proc", member, pid, exe, command, environment, age, since] => {
-                let read = FlagSource::process(&words(command)?, variables(environment)?);
-                let process = EtcdProcess {
-                    pid: pid.parse().ok()?,
-                    exe: text(exe)?,
-                    flags: read.flags,
-                    outdated: age == "outdated",
-                    since: since.parse().ok(),
-                    unknown_flags: read
-                        .unknown_flags
-                        .into_iter()
-                        .map(|stray| stray.0)
-                        .collect(),
-                };
-                view.processes.insert(member.parse().ok()?, process);
-            }
-            [
-                "etcd",
-                pid,
-                user,
-                unit,
-                manifest,
-                exe,
-                command,
-                environment,
-                version,
-                image,
-                manifest_text,
-            ] => {
-                let read = FlagSource::process(&words(command)?, variables(environment)?);
-                let exe = text(exe)?;
-                view.instances.push(EtcdInstance {
-                    pid: pid.parse().ok()?,
-                    exe: exe.trim_end_matches(" (deleted)").to_owned(),
-                    version: text(version)?,
-                    user: user.to_owned(),
-                    unit: (!unit.is_empty()).then(|| unit.to_owned()),
-                    manifest: manifest.parse().ok(),
-                    image: Some(text(image)?).filter(|image| !image.is_empty()),
-                    text: Some(text(manifest_text)?).filter(|text| !text.is_empty()),
-                    flags: read.flags,
-                });
-            }
-            ["data", path, kind, head] => {
-                let data = match kind {
+            ("data", [path, kind, head]) => {
+                let data = match *kind {
                     "absent" => DataDir::Absent,
                     "empty" => DataDir::Empty,
-                    "member" => unhex(head)
+                    "member" => unhex(&verbatim(head))
                         .and_then(|head| wal_identity(&head))
                         .map_or(DataDir::Foreign, DataDir::Member),
                     _ => DataDir::Foreign,
                 };
                 view.data.insert(path.parse().ok()?, data);
             }
-            ["disk", path, free_kib, device, fsync] => {
-                let disk = Disk {
-                    free: free_kib.parse::<u64>().ok()?.saturating_mul(1024),
-                    device: text(device)?,
-                    fsync_us: fsync.parse().ok(),
-                };
-                view.disks.insert(path.parse().ok()?, disk);
+            ("mark", [path, mark]) => {
+                let mark = text(mark).trim().to_owned();
+                view.marks.insert(path.parse().ok()?, mark);
             }
-            ["port", port, pid, program] => {
+            ("disk", [path, free_kib, device]) => {
+                let disk = view.disks.entry(path.parse().ok()?).or_default();
+                disk.free = free_kib.parse::<u64>().ok()?.saturating_mul(1024);
+                disk.device = text(device);
+            }
+            ("fsync", [path, micros]) => {
+                let disk = view.disks.entry(path.parse().ok()?).or_default();
+                disk.fsync_us = micros.parse().ok();
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn of_member(&mut self, kind: &str, fields: &[&str]) -> Option<()> {
+        let view = &mut self.view;
+        if let ("unit", [name, sub, enabled, restarts, reload]) = (kind, fields) {
+            let unit = UnitView {
+                sub: (*sub).to_owned(),
+                // Units that something else pulls in have words of their own.
+                enabled: [
+                    "enabled",
+                    "enabled-runtime",
+                    "static",
+                    "alias",
+                    "indirect",
+                    "generated",
+                ]
+                .contains(enabled),
+                restarts: restarts.parse().unwrap_or(0),
+                needs_reload: *reload == "yes",
+                drop_ins: Vec::new(),
+            };
+            view.units.insert((*name).to_owned(), unit);
+            return Some(());
+        }
+        if let ("drop-in", [unit, path, content]) = (kind, fields) {
+            let content = text(content);
+            let lines = content.lines().map(str::trim);
+            let directives = lines.filter(|line| !line.is_empty()).map(str::to_owned);
+            view.units.get_mut(*unit)?.drop_ins.push(DropIn {
+                path: (*path).to_owned(),
+                directives: directives.collect(),
+            });
+            return Some(());
+        }
+        let member: MemberName = fields.first()?.parse().ok()?;
+        if let ("proc", [_, pid, age]) = (kind, fields) {
+            let process = EtcdProcess {
+                pid: pid.parse().ok()?,
+                exe: String::new(),
+                flags: FlagSet::default(),
+                outdated: *age == "outdated",
+                since: None,
+                unknown_flags: Vec::new(),
+            };
+            view.processes.insert(member, process);
+            return Some(());
+        }
+        if let ("log", [_, lines]) = (kind, fields) {
+            let lines = text(lines);
+            let lines = lines.lines().map(str::to_owned).collect();
+            view.console.insert(member, lines);
+            return Some(());
+        }
+        let process = view.processes.get_mut(&member)?;
+        match (kind, fields) {
+            ("exe", [_, exe]) => process.exe = text(exe),
+            ("command", [name, command]) => {
+                self.commands.insert((*name).to_owned(), words(command));
+            }
+            ("variables", [name, environment]) => {
+                let command = self.commands.remove(*name)?;
+                let read = FlagSource::process(&command, variables(environment));
+                process.flags = read.flags;
+                let unknown = read.unknown_flags.into_iter();
+                process.unknown_flags = unknown.map(|stray| stray.0).collect();
+            }
+            ("since", [_, since]) => process.since = since.parse().ok(),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn of_network(&mut self, kind: &str, fields: &[&str]) -> Option<()> {
+        let view = &mut self.view;
+        match (kind, fields) {
+            ("port", [port, pid, program]) => {
                 let listener = Listener {
                     pid: pid.parse().ok(),
-                    program: text(program)?,
+                    program: text(program),
                 };
                 view.listeners.insert(port.parse().ok()?, listener);
             }
-            ["name", name, addresses] => {
-                let addresses = addresses
-                    .split_whitespace()
-                    .filter_map(|address| address.parse().ok())
-                    .collect();
-                view.names.insert(name.to_owned(), addresses);
+            // A line of `getent`: an address, then words.
+            ("name", [name, lines]) => {
+                let mut addresses: Vec<IpAddr> = Vec::new();
+                for line in text(lines).lines() {
+                    let word = line.split_whitespace().next();
+                    let address = word.and_then(|word| word.parse().ok());
+                    addresses.extend(address.filter(|address| !addresses.contains(address)));
+                }
+                view.names.insert((*name).to_owned(), addresses);
             }
-            ["reverse", address, names] => {
-                let names = names.split_whitespace().map(str::to_owned).collect();
+            ("reverse", [address, lines]) => {
+                let lines = text(lines);
+                let names = lines
+                    .lines()
+                    .flat_map(|line| line.split_whitespace().skip(1));
+                let names = names.map(str::to_owned).collect();
                 view.reverse.insert(address.parse::<IpAddr>().ok()?, names);
             }
-            ["log", member, lines] => {
-                view.console.insert(
-                    member.parse().ok()?,
-                    text(lines)?.lines().map(str::to_owned).collect(),
-                );
-            }
-            ["record", content] => {
-                view.record = match serde_json::from_str(&text(content)?) {
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn of_etcdup(&mut self, kind: &str, fields: &[&str]) -> Option<()> {
+        let view = &mut self.view;
+        match (kind, fields) {
+            ("record", [content]) => {
+                view.record = match serde_json::from_str(&text(content)) {
                     Ok(record) => Observed::Known(Some(record)),
                     Err(error) => Observed::unknown(chain(&error)),
                 };
             }
             // A record that cannot be read is its own cluster's trouble.
-            ["other", name, content] => {
-                let record = serde_json::from_str::<serde_json::Value>(&text(content)?);
+            ("other", [name, content]) => {
+                let record = serde_json::from_str::<serde_json::Value>(&text(content));
                 let cluster = record
                     .ok()
                     .and_then(|record| record.get("cluster")?.as_str()?.parse().ok());
@@ -291,67 +323,90 @@ impl Reader<'_> {
                     view.others.insert(harmless(name), cluster);
                 }
             }
-            ["mark", path, mark] => {
-                view.marks
-                    .insert(path.parse().ok()?, text(mark)?.trim().to_owned());
-            }
-            ["lease", state, operation, verb, epoch, who, since] => {
+            ("lease", [state, lease]) => {
+                let lease = text(lease);
+                let fields: Vec<&str> = lease.split('|').collect();
+                let [operation, verb, epoch, who, since] = fields[..] else {
+                    return None;
+                };
                 view.lease = Some(LeaseView {
                     operation: operation.to_owned(),
                     verb: verb.to_owned(),
                     epoch: epoch.parse().ok()?,
                     who: who.to_owned(),
                     since: since.to_owned(),
-                    expired: state == "expired",
+                    expired: *state == "expired",
                 });
             }
             _ => return None,
         }
         Some(())
     }
-}
 
-/// A line starting with `#` names a drop-in, those below it are its directives.
-fn read_drop_ins(text: &str) -> Vec<DropIn> {
-    let mut found: Vec<DropIn> = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match (line.strip_prefix("# "), found.last_mut()) {
-            (Some(path), _) => found.push(DropIn {
-                path: path.to_owned(),
-                directives: Vec::new(),
-            }),
-            (None, Some(last)) => last.directives.push(line.to_owned()),
-            (None, None) => {}
+    fn of_instance(&mut self, kind: &str, fields: &[&str]) -> Option<()> {
+        let pid: u32 = fields.first()?.parse().ok()?;
+        if let ("etcd", [_, user, manifest]) = (kind, fields) {
+            let instance = EtcdInstance {
+                pid,
+                exe: String::new(),
+                version: String::new(),
+                user: (*user).to_owned(),
+                unit: None,
+                manifest: manifest.parse().ok(),
+                image: None,
+                text: None,
+                flags: FlagSet::default(),
+            };
+            self.instances.insert(pid, instance);
+            return Some(());
         }
+        let [_, content] = fields else { return None };
+        let instance = self.instances.get_mut(&pid)?;
+        let some = || Some(text(content)).filter(|text| !text.is_empty());
+        match kind {
+            "etcd-unit" => instance.unit = some(),
+            "etcd-exe" => {
+                let exe = text(content);
+                exe.trim_end_matches(" (deleted)")
+                    .clone_into(&mut instance.exe);
+            }
+            "etcd-command" => {
+                self.commands.insert(pid.to_string(), words(content));
+            }
+            "etcd-variables" => {
+                let command = self.commands.remove(&pid.to_string())?;
+                instance.flags = FlagSource::process(&command, variables(content)).flags;
+            }
+            "etcd-version" => instance.version = text(content),
+            "etcd-image" => instance.image = some(),
+            "etcd-manifest" => instance.text = some(),
+            _ => return None,
+        }
+        Some(())
     }
-    found
 }
 
-fn words(field: &str) -> Option<Vec<String>> {
-    Some(text(field)?.lines().map(str::to_owned).collect())
+fn words(field: &str) -> Vec<String> {
+    text(field).lines().map(str::to_owned).collect()
 }
 
-fn variables(field: &str) -> Option<Vec<(String, String)>> {
+fn variables(field: &str) -> Vec<(String, String)> {
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    Some(
-        text(field)?
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .map(owned)
-            .collect(),
-    )
+    let text = text(field);
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(owned).collect()
 }
 
 /// A text as people may see it. What is compared with it never holds what is replaced here, so it
 /// stays a difference.
-fn text(field: &str) -> Option<String> {
-    Some(harmless(&verbatim(field)?))
+fn text(field: &str) -> String {
+    harmless(&verbatim(field))
 }
 
 /// A text for programs.
-fn verbatim(field: &str) -> Option<String> {
-    let bytes = BASE64_STANDARD.decode(field).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+fn verbatim(field: &str) -> String {
+    let bytes = percent_encoding::percent_decode_str(field);
+    bytes.decode_utf8_lossy().into_owned()
 }
 
 fn unhex(field: &str) -> Option<Vec<u8>> {
@@ -366,15 +421,15 @@ fn unhex(field: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const SYS: &str = "sys|m|b|1000|0|x86_64|0|aG9zdA==|RGViaWFu|systemd|no\n";
+    const SYS: &str = "sys|m|b|0|x86_64|0|systemd\n";
 
     #[test]
     fn a_whole_answer_is_read() {
         let answer = format!(
-            "{SYS}file|/etc/etcd|dir|755|etcd:etcd|4096|-|1700000000\nport|2379|12|ZXRjZA==\nend|3\n"
+            "{SYS}hostname|ho%7Cst%0A\nfile|/etc/etcd|dir|755|etcd:etcd|4096|-|1700000000\nport|2379|12|etcd\nend|4\n"
         );
         let view = read_answer(&answer, &|_| Observed::unknown("not read")).unwrap();
-        assert_eq!(view.facts.hostname, "host");
+        assert_eq!(view.facts.hostname, "ho|st\n");
         assert_eq!(view.listeners[&2379].program, "etcd");
     }
 

@@ -129,7 +129,6 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             .for_each(|unit| unit.needs_reload = false),
         HostStep::Enable(unit) => unit_view(host, unit).enabled = true,
         HostStep::Restart(unit) => {
-            unit_view(host, unit).active = "active".to_owned();
             if let Some(member) = target
                 .topology
                 .on_host(id)
@@ -139,9 +138,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             }
         }
         HostStep::Disable(unit) => {
-            let view = unit_view(host, unit);
-            view.active = "inactive".to_owned();
-            view.enabled = false;
+            unit_view(host, unit).enabled = false;
             for member in target
                 .topology
                 .on_host(id)
@@ -483,11 +480,8 @@ fn unit_view<'a>(host: &'a mut HostView, unit: &str) -> &'a mut UnitView {
     host.units
         .entry(unit.to_owned())
         .or_insert_with(|| UnitView {
-            load: "loaded".to_owned(),
-            active: "inactive".to_owned(),
             sub: "dead".to_owned(),
             enabled: false,
-            result: "success".to_owned(),
             restarts: 0,
             needs_reload: false,
             drop_ins: Vec::new(),

@@ -12,8 +12,6 @@ pub struct HostFacts {
     pub machine_id: String,
     /// The id of this boot.
     pub boot_id: String,
-    /// Since boot, in milliseconds.
-    pub uptime_ms: u64,
     /// How far the host's clock is ahead of the operator's, in milliseconds, half a round trip
     /// taken off.
     pub clock_ahead_ms: i64,
@@ -25,12 +23,8 @@ pub struct HostFacts {
     pub uid: u32,
     /// The host's own name.
     pub hostname: String,
-    /// What it calls its system, such as `Debian GNU/Linux 12 (bookworm)`.
-    pub system: String,
     /// What runs as the first process.
     pub init: Init,
-    /// Whether SELinux is on.
-    pub selinux: bool,
     /// Addresses by interface, link-local ones left out.
     pub addresses: Vec<(String, IpAddr)>,
     /// Tools of the host contract that it lacks.

@@ -116,16 +116,10 @@ pub struct FileView {
 /// A systemd unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnitView {
-    /// `loaded`, `not-found`, ...
-    pub load: String,
-    /// `active`, `activating`, `failed`, `inactive`, ...
-    pub active: String,
     /// `running`, `start`, `auto-restart`, ...
     pub sub: String,
     /// Whether it starts at boot.
     pub enabled: bool,
-    /// Why it last ended, such as `exit-code`.
-    pub result: String,
     /// How often it was restarted.
     pub restarts: u32,
     /// Whether its file changed since systemd read it.
@@ -198,7 +192,7 @@ pub enum DataDir {
 }
 
 /// A file system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Disk {
     /// Free, in bytes, for an ordinary user.
     pub free: u64,

@@ -25,7 +25,7 @@ uptime_ms() {
     say "${up%.*}$(printf '%.2s' "${up#*.}00")0"
 }
 
-boot_id() { cat /proc/sys/kernel/random/boot_id; }
+boot_id() { read -r boot </proc/sys/kernel/random/boot_id && say "$boot"; }
 
 # The directory above: `/data` lies in `/`.
 parent_of() {
@@ -64,6 +64,8 @@ lease_expired() {
 
 # Whether this process is an etcd: a replaced file is still what runs, and its name says so.
 is_etcd() {
+    # Its name first, which costs no program: every process of the host may be asked.
+    { read -r comm <"/proc/${1:-0}/comm"; } 2>/dev/null && [ "$comm" = etcd ] || return 1
     case $(readlink "/proc/${1:-0}/exe" 2>/dev/null) in */etcd | */etcd' (deleted)') ;; *) return 1 ;; esac
 }
 

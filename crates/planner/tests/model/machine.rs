@@ -139,21 +139,8 @@ impl Machine {
     pub(super) fn unit(&self) -> UnitView {
         let text = self.unit_file().and_then(|file| file.text.clone());
         UnitView {
-            load: if text.is_some() {
-                "loaded"
-            } else {
-                "not-found"
-            }
-            .into(),
-            active: if self.process.is_some() {
-                "active"
-            } else {
-                "inactive"
-            }
-            .into(),
             sub: String::new(),
             enabled: self.enabled,
-            result: "success".into(),
             restarts: 0,
             needs_reload: self.loaded.is_some() && self.loaded != text,
             drop_ins: Vec::new(),
