@@ -129,7 +129,7 @@ E
         mkdir -p "$dir/h$i"
         ssh-keygen -q -t ed25519 -N '' -C "$name-$i" -f "$dir/h$i/hostkey"
         echo "$(addr "$i"),fd77::$((10 + i)) $(cut -d' ' -f1,2 "$dir/h$i/hostkey.pub")" >>"$dir/known_hosts"
-        start_host "$i"; addrs+=("$(addr "$i")")
+        start_host "$i"; addrs+=("$(addr "$i")" "fd77::$((10 + i))")
     done
     wait_ssh "${addrs[@]}"
     trap - EXIT

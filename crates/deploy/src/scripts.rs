@@ -47,7 +47,7 @@ mod tests {
     fn no_operation_may_be_silent_for_longer_than_its_script() {
         let longest = |function: &str| limits(function).into_iter().max().unwrap_or_default();
         let sum = |function: &str| limits(function).into_iter().sum::<u64>();
-        let fetch = longest("op_fetch") + sum("op_binaries") + sum("settle_binaries");
+        let fetch = longest("op_fetch") + sum("op_binaries") + sum("version_of");
         assert_eq!(fetch, 600 + 300 + 20);
         // Each service is asked about and enabled, then one package manager runs, then chrony is
         // enabled by both its names.

@@ -62,7 +62,7 @@ pub struct Stamp {
 pub struct StageInput {
     operations: String,
     titles: Vec<String>,
-    files: Vec<Body>,
+    files: Vec<(String, Body)>,
     uncommitted: bool,
     written: BTreeMap<HostPath, String>,
     removed: Vec<HostPath>,
@@ -212,7 +212,7 @@ impl StageInput {
         };
         self.files
             .iter()
-            .map(|file| body(file).next_multiple_of(512) + 512)
+            .map(|(_, file)| body(file).next_multiple_of(512) + 512)
             .sum::<u64>()
             + 8192
     }
@@ -229,8 +229,7 @@ impl StageInput {
             ("ops".to_owned(), text(&self.operations)),
             ("queries".to_owned(), text(queries)),
         ];
-        let named = |(index, body)| (format!("f/{index}"), body);
-        entries.extend(self.files.into_iter().enumerate().map(named));
+        entries.extend(self.files);
         let sum = |(name, body): &(String, Body)| match body {
             Body::Bytes(bytes) => format!("{}  {name}\n", sha256(bytes)),
             Body::File { sha256, .. } => format!("{sha256}  {name}\n"),
@@ -247,8 +246,17 @@ impl StageInput {
     }
 
     fn payload(&mut self, body: Body) -> String {
-        self.files.push(body);
-        format!("f/{}", self.files.len() - 1)
+        let name = format!("f/{}", self.files.len());
+        self.files.push((name.clone(), body));
+        name
+    }
+
+    /// A payload under its target's name, in a directory of its own: the script copies several at
+    /// once.
+    fn named_payload(&mut self, path: &HostPath, body: Body) -> String {
+        let name = format!("f/{}/{}", self.files.len(), path.file_name());
+        self.files.push((name.clone(), body));
+        name
     }
 
     /// Files that wait under their dot names get their own, together.
@@ -280,7 +288,7 @@ impl StageInput {
 
     fn file(&mut self, path: &HostPath, mode: &str, of: Option<&Owner>, bytes: Zeroizing<Vec<u8>>) {
         self.written.insert(path.clone(), sha256(&bytes));
-        let payload = self.payload(Body::Bytes(bytes));
+        let payload = self.named_payload(path, Body::Bytes(bytes));
         let owner = owner(of);
         self.operation(
             format!("write {path}"),
@@ -394,13 +402,13 @@ mod tests {
         input.add(&restart, Supply::Nothing, &stamp()).unwrap();
         let entries = input.into_entries("end\n");
         let names: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["sums", "ops", "queries", "f/0", "f/1"]);
+        assert_eq!(names, ["sums", "ops", "queries", "f/0/a", "f/1/b"]);
         let Body::Bytes(operations) = &entries[1].1 else {
             panic!("operations are text");
         };
         assert_eq!(
             String::from_utf8_lossy(operations),
-            "0|file|f/0|644|-|/etc/a\n1|file|f/1|644|-|/etc/b\n2|commit\n3|restart|etcd.service\nend\n"
+            "0|file|f/0/a|644|-|/etc/a\n1|file|f/1/b|644|-|/etc/b\n2|commit\n3|restart|etcd.service\nend\n"
         );
     }
 

@@ -367,7 +367,7 @@ fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
             begun.elapsed() < std::time::Duration::from_secs(20),
             "{shell}: {said}"
         );
-        assert!(said.contains("@fail|0"), "{shell}: {said}");
+        assert!(said.contains("@fail|1"), "{shell}: {said}");
     }
 }
 

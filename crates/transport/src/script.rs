@@ -3,9 +3,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-
 /// A shell script that is a constant of the program.
 #[derive(Debug)]
 pub struct Script {
@@ -77,13 +74,56 @@ impl Script {
     }
 
     /// The words for a login shell, which may be fish or csh: one pair of single quotes with
-    /// nothing in it that any of them would touch. The script itself travels as base64, and
-    /// standard input is left to what it reads.
+    /// nothing in it that any of them would touch. `printf` is built into every sh, so loading a
+    /// script starts no program; standard input is left to what the script reads.
     #[must_use]
     pub fn command(&self) -> String {
-        format!(
-            "sh -c 'eval \"$(printf %s {} | base64 -d)\"'",
-            BASE64_STANDARD.encode(self.text)
-        )
+        let mut words = String::with_capacity(self.text.len() * 5 / 4);
+        for byte in self.text.bytes() {
+            match byte {
+                // What a double-quoted word, a single-quoted one of any shell, or csh's history
+                // would take for its own, and what is no printable character.
+                b'"' | b'$' | b'`' | b'\\' | b'\'' | b'!' | 0..=31 | 127.. => {
+                    words.push_str(&format!("\\0{byte:03o}"));
+                }
+                plain => words.push(char::from(plain)),
+            }
+        }
+        format!("sh -c 'eval \"$(printf %b \"{words}\")\"'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::unwrap_used,
+        reason = "tests run the command itself"
+    )]
+
+    use super::*;
+
+    /// Whatever is in a script, the shell that runs it sees just that.
+    #[test]
+    fn a_script_arrives_as_it_is() {
+        let script = Script::new(
+            "quotes",
+            "printf '%s|' 'a\\tb' \"c$((1 + 1))\" `printf d` '!e' '%s' '\\0101' '\u{e4}'\n# 'end\nread -r x; printf '%s' \"$x\"",
+        );
+        for shell in ["sh", "dash", "bash"] {
+            let mut child = std::process::Command::new(shell)
+                .args(["-c", &script.command()])
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut input = child.stdin.take().unwrap();
+            std::io::Write::write_all(&mut input, b"left alone\n").unwrap();
+            drop(input);
+            let said = child.wait_with_output().unwrap().stdout;
+            let said = String::from_utf8(said).unwrap();
+            assert_eq!(said, "a\\tb|c2|d|!e|%s|\\0101|\u{e4}|left alone", "{shell}");
+        }
     }
 }

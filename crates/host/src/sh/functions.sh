@@ -34,7 +34,7 @@ parent_of() {
 }
 
 # Directories that are missing above something of ours are for everybody to pass.
-make_parents() { (umask 022 && mkdir -p "$1"); }
+make_parents() { (umask 022 && mkdir -p "$@"); }
 
 # The newest of these files; nothing where there is none.
 newest() {
@@ -46,7 +46,7 @@ refused() { say "@refused|$(b64_of "$1")"; }
 
 # A directory of etcdup's own: another user's link or directory in its place is refused.
 own_directory() {
-    [ ! -L "$1" ] && mkdir -p "$1" && [ -O "$1" ]
+    [ ! -L "$1" ] && { [ -d "$1" ] || mkdir -p "$1"; } && [ -O "$1" ]
 }
 
 # The lease file: operation|verb|epoch|who|since|boot|uptime_ms. Expired when the host booted since, or 30 s have gone.

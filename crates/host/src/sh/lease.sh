@@ -13,7 +13,7 @@ main() {
     IFS='|' read -r request verb who since dead || { refused 'the request is cut off'; exit 65; }
     own_directory "$state" || { refused "cannot make $state, or it is owned by another user"; exit 65; }
     exec 9>"$state/lease.lock"
-    timeout 10 flock 9 || { refused 'the lease is locked'; exit 65; }
+    flock -n 9 || timeout 10 flock 9 || { refused 'the lease is locked'; exit 65; }
     l_operation='' l_epoch=0
     if read_lease && [ "$l_operation" != "$operation" ] && [ "$l_operation" != "${dead:-none}" ] && ! lease_expired; then
         say "@lease|held|$l_operation|$l_verb|$l_epoch|$l_who|$l_since|$l_uptime"

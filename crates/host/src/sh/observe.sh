@@ -282,7 +282,8 @@ observe_units() {
     unit_pids=''
     { [ -n "$1" ] && command -v systemctl >/dev/null 2>&1; } || return 0
     # shellcheck disable=SC2086
-    shown=$(timeout 20 systemctl show \
+    # The bus has a limit of its own, 25 s.
+    shown=$(systemctl show \
         --property=Id,ActiveState,SubState,UnitFileState,NRestarts,NeedDaemonReload,MainPID,DropInPaths $1 2>/dev/null)
     u_id=''
     while IFS= read -r line; do

@@ -10,15 +10,23 @@ bounded() { timeout -s KILL "$@"; }
 
 unpack() {
     own_directory "$state" || refuse "cannot make $state, or it is owned by another user"
-    work=$(mktemp -d "$state/in.XXXXXX") || refuse "cannot write below $state"
+    read -r fresh </proc/sys/kernel/random/uuid
+    work=$state/in.$fresh
+    mkdir "$work" || refuse "cannot write below $state"
     trap 'rm -rf "$work"' EXIT
     # Without this dash and busybox leave what was unpacked so far, keys among it, when the link dies.
     trap 'exit 129' HUP PIPE INT TERM
-    tar -xf - -C "$work" 2>/dev/null || refuse 'the input was cut off'
-    [ "$(tail -n 1 "$work/sums" 2>/dev/null)" = end ] || refuse 'the input was cut off'
-    sed '$d' "$work/sums" >"$work/sums.list"
+    # Files are as new as they are here: a member that began before one was written has not read it.
+    tar -xmf - -C "$work" 2>/dev/null || refuse 'the input was cut off'
+    closed=no
+    while read -r line; do
+        if [ "$line" = end ]; then closed=yes; else closed=no; say "$line"; fi
+    done <"$work/sums" >"$work/sums.list" || closed=no
+    [ "$closed" = yes ] || refuse 'the input was cut off'
     (cd "$work" && sha256sum -c sums.list >/dev/null 2>&1) || refuse 'the input is damaged'
-    [ "$(tail -n 1 "$work/ops")" = end ] || refuse 'the list of operations is cut off'
+    last=''
+    while read -r line; do last=$line; done <"$work/ops"
+    [ "$last" = end ] || refuse 'the list of operations is cut off'
 }
 
 refuse() {
@@ -30,7 +38,8 @@ refuse() {
 # successor's first write.
 hold_stage_lock() {
     exec 9>"$state/stage.lock"
-    bounded 120 flock 9 || refuse 'another stage has been running on this host for two minutes'
+    # Free as a rule: then there is nothing to bound.
+    flock -n 9 || bounded 120 flock 9 || refuse 'another stage has been running on this host for two minutes'
     read_lease || refuse 'the lease on this host is gone'
     [ "$l_operation|$l_epoch" = "$operation|$epoch" ] || refuse "the lease on this host is held by $l_who"
     # An operator that was asleep may still hold the lease here and have lost others meanwhile.
@@ -46,16 +55,25 @@ hold_stage_lock() {
 set_owner() { [ "$1" = - ] || chown "$1" "$2"; }
 
 op_user() {
-    ! id -u "$1" >/dev/null 2>&1 || return 0
+    [ -z "$(passwd_of "$1")" ] || return 0
     # A group of that name without a user is what an uninstalled package leaves.
     group=--user-group
-    ! getent group "$1" >/dev/null 2>&1 || group="--gid $1"
+    ! has_group "$1" || group="--gid $1"
     # shellcheck disable=SC2086
     useradd --system $group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
 }
 
+has_group() {
+    while IFS=: read -r g_name _; do
+        [ "$g_name" != "$1" ] || return 0
+    done </etc/group
+    getent group "$1" >/dev/null 2>&1
+}
+
 op_dir() {
-    make_parents "$(parent_of "$3")" && mkdir -p "$3" && chmod "$1" "$3" && set_owner "$2" "$3"
+    [ -d "$(parent_of "$3")" ] || make_parents "$(parent_of "$3")" || return 1
+    [ -d "$3" ] || mkdir "$3" || return 1
+    chmod "$1" "$3" && set_owner "$2" "$3"
 }
 
 # Written beside its target under a dot name, since a kubelet runs every other name in its directory.
@@ -64,41 +82,112 @@ staged_name() { say "${1%/*}/.${1##*/}.etcdup"; }
 # Where files wait until they are put in place: a directory of root's beside them, under a dot name.
 waiting=.etcdup-new
 
+# `file|SOURCE|MODE|OWNER|TARGET` waits for `commit`. What came with the input lies in a directory of its own under its
+# target's name, so that many are copied by one program.
 op_file() {
-    make_parents "$(parent_of "$4")" || return 1
-    in_fresh "$(parent_of "$4")" "$waiting" new_file "$1" "$2" "$3" "${4##*/}" || return 1
-    pending="$pending $4"
+    source=$1
+    case $source in
+    "$work"/f/*/"${4##*/}") ;;
+    *)
+        source=$work/c/$number/${4##*/}
+        mkdir -p "${source%/*}" && cat "$1" >"$source" || return 1
+        ;;
+    esac
+    pending="$pending $2|$3|$source|$4"
 }
 
-new_file() {
-    rm -f "$4" && : >"$4" && set_owner "$3" "$4" && chmod "$2" "$4" && cat "$1" >"$4" || return 1
-    # The same content keeps its time: etcd reads some files only when it starts, and a newer one asks for a restart.
-    [ ! -f "../$4" ] || ! cmp -s "$1" "../$4" || touch -r "../$4" "$4"
-    sync "$4"
-}
-
+# The files of a stage that belong together: given their modes and owners where nobody else can look, copied beside their
+# targets, synced, and only then renamed back to back.
 op_commit() {
-    dirs=''
-    for path in $pending; do
-        in_fresh "$(parent_of "$path")" "$waiting" mv -fT "${path##*/}" "../${path##*/}" || return 1
-        dirs="$dirs $(parent_of "$path")"
-        [ "$selinux" = no ] || restorecon "$path" || return 1
+    parents='' missing='' modes='' owners=''
+    for entry in $pending; do
+        parent=$(parent_of "${entry##*|}") mode=${entry%%|*} rest=${entry#*|}
+        add_to parents "$parent"
+        [ -d "$parent" ] || add_to missing "$parent"
+        # What tar unpacked has mode 600, and is root's.
+        [ "$mode" = 600 ] || add_to modes "$mode"
+        case ${rest%%|*} in - | root:root) ;; *) add_to owners "${rest%%|*}" ;; esac
     done
     # shellcheck disable=SC2086
-    sync $dirs
+    [ -z "$missing" ] || make_parents $missing || return 1
+    # shellcheck disable=SC2046
+    {
+        for mode in $modes; do chmod "$mode" $(sources_with 1 "$mode") || return 1; done
+        for owner in $owners; do chown "$owner" $(sources_with 2 "$owner") || return 1; done
+    }
+    for parent in $parents; do
+        in_fresh "$parent" "$waiting" take_in "$parent" || { echo "cannot write files into $parent"; return 1; }
+    done
+    written=''
+    for entry in $pending; do
+        path=${entry##*|}
+        written="$written $(parent_of "$path")/$waiting/${path##*/}"
+    done
+    # shellcheck disable=SC2086
+    sync $written || return 1
+    for parent in $parents; do in_fresh "$parent" "$waiting" put_in_place "$parent" || return 1; done
+    if [ "$selinux" = yes ]; then
+        for entry in $pending; do restorecon "${entry##*|}" || return 1; done
+    fi
+    # shellcheck disable=SC2086
+    sync $parents
     drop_waiting
+}
+
+# Adds a word to the list in a variable, once.
+add_to() {
+    eval "list=\$$1"
+    case " $list " in *" $2 "*) ;; *) eval "$1=\"\$list $2\"" ;; esac
+}
+
+# The sources of pending files whose field 1 (mode) or 2 (owner) is this.
+sources_with() {
+    for entry in $pending; do
+        mode=${entry%%|*} rest=${entry#*|}
+        owner=${rest%%|*} rest=${rest#*|}
+        case $1:$2 in "1:$mode" | "2:$owner") printf '%s ' "${rest%%|*}" ;; esac
+    done
+}
+
+# In the waiting directory: copies what belongs into the directory above.
+take_in() {
+    above=$1 sources=''
+    for entry in $pending; do
+        path=${entry##*|}
+        [ "$(parent_of "$path")" = "$above" ] || continue
+        source=${entry%|*} source=${source##*|} name=${path##*/}
+        [ ! -e "$name" ] || rm -f "$name"
+        # The same content keeps its time: etcd reads some files only when it starts, and a newer one asks for a restart.
+        { [ -f "../$name" ] && cmp -s "$source" "../$name"; } && touch -r "../$name" "$source"
+        sources="$sources $source"
+    done
+    # shellcheck disable=SC2086
+    cp -p $sources .
+}
+
+put_in_place() {
+    names=''
+    for entry in $pending; do
+        path=${entry##*|}
+        [ "$(parent_of "$path")" != "$1" ] || names="$names ${path##*/}"
+    done
+    # shellcheck disable=SC2086
+    mv -f $names ..
 }
 
 # Takes away what waits and was not put in place: keys among it, after an operation that failed.
 drop_waiting() {
-    for path in $pending; do rm -rf "$(parent_of "$path")/${waiting:?}"; done
+    left=''
+    for entry in $pending; do add_to left "$(parent_of "${entry##*|}")/${waiting:?}"; done
+    # shellcheck disable=SC2086
+    [ -z "$left" ] || rm -rf $left
     pending=''
 }
 
 # Binaries go into a directory of their own version: the old one stays there to go back to.
 op_binaries() {
     archive=$1 directory=$2 wanted=$3
-    rm -rf "$directory.part"
+    [ ! -e "$directory.part" ] || rm -rf "$directory.part"
     make_parents "$directory.part" || return 1
     bounded 300 tar -xzf "$archive" -C "$directory.part" --strip-components=1 --no-same-owner || return 1
     settle_binaries "$directory" "$wanted"
@@ -110,11 +199,19 @@ op_binary_file() {
     make_parents "$2.part" && cat "$1" >"$2.part/$3"
 }
 
-op_binaries_done() { settle_binaries "$1" "$2"; }
+op_binaries_done() { chmod 755 "$1.part"/etcd* && settle_binaries "$1" "$2"; }
+
+# The release that a binary says it is.
+version_of() {
+    bounded 20 "$1" --version 2>&1 | while read -r one two three; do
+        [ "$one $two" != 'etcd Version:' ] || say "$three"
+    done
+}
 
 settle_binaries() {
-    chmod 755 "$1.part"/etcd* || return 1
-    found=$(bounded 20 "$1.part/etcd" --version 2>&1 | awk '/^etcd Version:/ { print $3 }')
+    # An archive made on another system may not say that they can be run.
+    for binary in "$1.part"/etcd*; do [ -x "$binary" ] || chmod 755 "$binary" || return 1; done
+    found=$(version_of "$1.part/etcd")
     if [ "$found" != "$2" ]; then
         echo "the binary is etcd ${found:-that does not run on this architecture}, wanted $2 for $(uname -m)"
         rm -rf "$1.part"
@@ -136,13 +233,20 @@ settle_binaries() {
 
 # What is no link was put there by another hand, and stays.
 op_links() {
-    make_parents "$2" || return 1
+    [ -d "$2" ] || make_parents "$2" || return 1
+    new=''
     for binary in "$1"/etcd "$1"/etcdctl "$1"/etcdutl; do
         link=$2/${binary##*/}
         [ -f "$binary" ] || continue
-        [ -L "$link" ] || [ ! -e "$link" ] || continue
-        ln -sfn "$binary" "$2/.${binary##*/}.etcdup" && mv -fT "$2/.${binary##*/}.etcdup" "$link" || return 1
+        if [ -L "$link" ]; then
+            # One that leads elsewhere is replaced by rename: at no moment is there none.
+            ln -sfn "$binary" "$2/.${binary##*/}.etcdup" && mv -fT "$2/.${binary##*/}.etcdup" "$link" || return 1
+        elif [ ! -e "$link" ]; then
+            new="$new $binary"
+        fi
     done
+    # shellcheck disable=SC2086
+    [ -z "$new" ] || ln -s $new "$2/"
 }
 
 op_fetch() {
@@ -184,8 +288,10 @@ op_time_sync() {
 }
 
 op_reload() { bounded 60 systemctl daemon-reload; }
+# Reads all units again too.
 op_enable() { bounded 60 systemctl --quiet enable "$1"; }
-op_restart() { bounded 60 systemctl reset-failed "$1" 2>/dev/null; bounded 60 systemctl restart --no-block "$1"; }
+# Neither waits for the unit, and the bus has a limit of its own, 25 s.
+op_restart() { systemctl reset-failed "$1" 2>/dev/null; systemctl restart --no-block "$1"; }
 op_disable() {
     bounded 120 systemctl stop "$1" 2>/dev/null
     # What follows renames or deletes its data: not while it runs.
@@ -225,11 +331,11 @@ op_kill() {
 # what people delete. Written as any file in a directory that another user owns.
 op_mark() {
     [ -d "$1/member" ] && [ ! -L "$1/member" ] || { echo "$1/member is missing"; return 1; }
-    in_fresh "$1/member" .etcdup-new new_mark "$2" && rm -rf "$1/member/.etcdup-new"
+    in_fresh "$1/member" "$waiting" new_mark "$2" && rm -rf "$1/member/${waiting:?}"
 }
 
 new_mark() {
-    say "$1" >mark && chmod 644 mark && sync mark && mv -fT mark ../.etcdup-mark && sync ..
+    (umask 022 && say "$1" >mark) && sync mark && mv -fT mark ../.etcdup-mark && sync ..
 }
 
 # A link or a mount point stays where it is: what is in it is moved or deleted.
@@ -323,7 +429,8 @@ note_binaries() {
         [ "$kind" = bin ] && [ -f "$path" ] || continue
         now_stat=$(stat -c '%s %Y %i' "$path")
         [ -z "$(noted_sum "$path" "$now_stat")" ] || continue
-        say "$path $(nice -n 19 sha256sum "$path" | cut -d' ' -f1) $now_stat" >>"$state/sums"
+        sum=$(nice -n 19 sha256sum "$path")
+        say "$path ${sum%% *} $now_stat" >>"$state/sums"
     done <"$work/queries"
 }
 
@@ -343,7 +450,6 @@ run_operations() {
         status=$?
         if [ "$status" -ne 0 ]; then
             say "@fail|$number|$status|$(tail -n 12 "$work/said" | b64)" || :
-            [ "$verb" != file ] || pending="$pending $d"
             drop_waiting
             return 1
         fi
