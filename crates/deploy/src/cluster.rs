@@ -22,7 +22,7 @@ use crate::operation::{Operation, Running};
 use crate::plan::{Plan, Report};
 use crate::process::Process;
 use crate::run::approved::Approved;
-use crate::session::Session;
+use crate::session::{LastLook, Session};
 use crate::settings::Cancel;
 use crate::store::Journal;
 use crate::tasks::blocking;
@@ -42,6 +42,7 @@ struct Inner {
     base: PathBuf,
     /// Opened by the first who needs it: a `key-command` may ask for a passphrase.
     vault: OnceCell<Arc<Mutex<Vault>>>,
+    last_look: Arc<LastLook>,
 }
 
 /// What an operation is begun with.
@@ -102,6 +103,7 @@ impl Cluster {
                 document,
                 base,
                 vault: OnceCell::new(),
+                last_look: Arc::default(),
             }),
         })
     }
@@ -127,6 +129,7 @@ impl Cluster {
             document,
             base,
             vault,
+            last_look,
         } = &*self.inner;
         let open = || {
             let (spec, base) = (document.spec.clone(), base.clone());
@@ -149,6 +152,7 @@ impl Cluster {
             events,
             links,
             vault: Arc::clone(vault),
+            last_look: Arc::clone(last_look),
         }
     }
 

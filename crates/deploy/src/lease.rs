@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use etcdup_core::event::Body;
 use etcdup_core::host::HostId;
@@ -29,6 +29,10 @@ const RENEW: Duration = Duration::from_secs(10);
 /// scripts has the same figure.
 const LASTS: Duration = Duration::from_secs(30);
 
+/// For so long after every host confirmed a lease it needs no further look: a sixth of what it
+/// lasts.
+const FRESH: Duration = Duration::from_secs(5);
+
 /// How long a holder that does not renew is waited out, and a little more.
 const WAIT: Duration = Duration::from_secs(33);
 
@@ -40,12 +44,40 @@ const SCRIPT: Duration = Duration::from_secs(150);
 pub(crate) struct Leases {
     /// The fencing number on each host.
     pub(crate) epochs: BTreeMap<HostId, u64>,
+    /// What the last stage on each host had left when the lease was taken.
+    pub(crate) last_stages: BTreeMap<HostId, String>,
+    /// When every host was last heard to keep it, by both clocks: one of them may stand still while
+    /// this machine sleeps.
+    confirmed: Mutex<Asked>,
     hosts: Vec<Holder>,
     renewing: JoinSet<()>,
     /// Cancelled when a lease was lost.
     pub(crate) lost: Cancel,
     /// The host whose lease that was.
     lost_on: Arc<OnceLock<HostId>>,
+}
+
+/// When hosts were asked, by both clocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    at: Instant,
+    date: SystemTime,
+}
+
+impl Asked {
+    pub(crate) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            date: SystemTime::now(),
+        }
+    }
+
+    /// Whether that is so short a time ago that no lease can have run out since.
+    fn is_fresh(self) -> bool {
+        // A date in the future was set since: then nothing is known.
+        let by_date = self.date.elapsed().unwrap_or(LASTS);
+        self.at.elapsed() < FRESH && by_date < FRESH
+    }
 }
 
 #[derive(Clone)]
@@ -56,6 +88,7 @@ struct Holder {
     cluster: String,
     operation: String,
     epoch: u64,
+    last_stage: String,
 }
 
 impl Holder {
@@ -107,6 +140,7 @@ impl Session {
                     cluster: topology.cluster.to_string(),
                     operation: self.events.operation().to_owned(),
                     epoch: 0,
+                    last_stage: String::new(),
                 }),
             }
         }
@@ -134,6 +168,7 @@ impl Session {
             since,
             died: None,
         };
+        let asked = Asked::now();
         let mut tasks = JoinSet::new();
         let given_up = Cancel::new();
         for holder in holders {
@@ -171,8 +206,12 @@ impl Session {
             .iter()
             .map(|holder| (holder.host.clone(), holder.epoch))
             .collect();
+        let last = |holder: &Holder| (holder.host.clone(), holder.last_stage.clone());
         let leases = Leases {
             epochs,
+            last_stages: taken.iter().map(last).collect(),
+            // Hosts that answered at once may have waited for those that did not.
+            confirmed: Mutex::new(asked),
             hosts: taken,
             renewing,
             lost,
@@ -210,8 +249,35 @@ impl Leases {
         }
     }
 
-    /// Renews at once: asked just before a call that changes the cluster.
+    /// Every host of the run has just shown that it keeps the lease: taking it, or a stage script
+    /// that ran, which refuses without.
+    pub(crate) fn confirm(&self, asked: Asked) {
+        *self
+            .confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = asked;
+    }
+
+    /// Whether these are all the hosts of the run.
+    pub(crate) fn are_all<'a>(&self, hosts: impl IntoIterator<Item = &'a HostId>) -> bool {
+        let hosts: BTreeSet<&HostId> = hosts.into_iter().collect();
+        self.hosts.iter().all(|holder| hosts.contains(&holder.host))
+    }
+
+    /// Renews at once: asked just before a call that changes the cluster, or a stop. Not where
+    /// every host confirmed it moments ago: a lease lasts much longer than that, so nobody can have
+    /// taken it since, unless this machine slept, which one of two clocks shows.
     pub(crate) async fn check(&self) -> Result<(), DeployError> {
+        {
+            let confirmed = self
+                .confirmed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if confirmed.is_fresh() {
+                return Ok(());
+            }
+        }
+        let asked = Asked::now();
         for holder in &self.hosts {
             match holder.ask(&LeaseRequest::Renew).await {
                 LeaseAnswer::Done => {}
@@ -221,7 +287,7 @@ impl Leases {
                         why: format!("{who} took it"),
                     });
                 }
-                LeaseAnswer::Taken(_) | LeaseAnswer::Busy { .. } | LeaseAnswer::Refused(_) => {
+                LeaseAnswer::Taken { .. } | LeaseAnswer::Busy { .. } | LeaseAnswer::Refused(_) => {
                     return Err(DeployError::LeaseLost {
                         host: holder.host.clone(),
                         why: "it cannot be renewed".to_owned(),
@@ -229,6 +295,7 @@ impl Leases {
                 }
             }
         }
+        self.confirm(asked);
         Ok(())
     }
 }
@@ -245,8 +312,9 @@ async fn take(
     let mut first_seen: Option<String> = None;
     loop {
         match holder.ask(&request).await {
-            LeaseAnswer::Taken(epoch) => {
+            LeaseAnswer::Taken { epoch, last } => {
                 holder.epoch = epoch;
+                holder.last_stage = last;
                 return Ok(holder);
             }
             // Our own process of before, which was killed: nothing of it can come any more but its
@@ -336,7 +404,7 @@ async fn renew(holder: Holder, lost: Cancel, lost_on: Arc<OnceLock<HostId>>) {
             }
             // The link may be busy or dead; the stage's own script looks at the lease before it
             // begins.
-            LeaseAnswer::Taken(_) | LeaseAnswer::Busy { .. } | LeaseAnswer::Refused(_) => {
+            LeaseAnswer::Taken { .. } | LeaseAnswer::Busy { .. } | LeaseAnswer::Refused(_) => {
                 if renewed.elapsed() > LASTS {
                     let _ = lost_on.set(holder.host.clone());
                     lost.cancel();

@@ -32,6 +32,10 @@ mod record;
 mod send;
 mod stage;
 
+/// For so long what hosts answered is planned on as it is, where none of etcdup's stages ran since:
+/// as long as any stage may wait between a look and its work.
+const STILL_TRUE: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
+
 impl Session {
     /// Looks, and says what is to come. Changes nothing and takes no lease.
     ///
@@ -82,9 +86,13 @@ impl Session {
                 Some(plan) => plan,
                 None => self.plan(record.goal.clone()).await?,
             };
-            self.execute_plan(&plan, approved).await
+            let seen = self.execute_plan(&plan, approved).await?;
+            if let (Some(seen), Goal::Converge { .. }) = (seen, &record.goal) {
+                self.last_look.keep(plan.planner, seen);
+            }
+            Ok(())
         };
-        let ran = ran.await;
+        let ran: Result<(), DeployError> = ran.await;
         self.events.send(match &ran {
             Ok(()) => Body::Done {
                 elapsed_ms: millis(start.elapsed()),
@@ -104,7 +112,12 @@ impl Session {
         ran
     }
 
-    async fn execute_plan(&self, plan: &Plan, approved: &Approved) -> Result<(), DeployError> {
+    /// What was seen at the end, where anything was done.
+    async fn execute_plan(
+        &self,
+        plan: &Plan,
+        approved: &Approved,
+    ) -> Result<Option<Observation>, DeployError> {
         if let Some(findings) = plan.forecast.blockers() {
             return Err(DeployError::Blocked(findings.to_vec()));
         }
@@ -112,7 +125,7 @@ impl Session {
             return Err(DeployError::NoEffect(key.clone()));
         }
         if plan.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let architectures = architectures(plan);
         let preparing = release::prepare(
@@ -142,7 +155,7 @@ impl Session {
         };
         let ran = self.stages(plan, approved, &run, &leases).await;
         leases.release().await;
-        ran
+        ran.map(Some)
     }
 
     async fn stages(
@@ -151,12 +164,19 @@ impl Session {
         approved: &Approved,
         run: &Run<'_>,
         leases: &Leases,
-    ) -> Result<(), DeployError> {
+    ) -> Result<Observation, DeployError> {
         let planner = &plan.planner;
         let mut seen = plan.seen.clone();
-        // While a person read the plan, or another held the lease, the world went on.
-        let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
-        self.observe_hosts(planner, &hosts, false, &mut seen).await;
+        // While a person read the plan, or another held the lease, the world went on. A plan made
+        // moments ago holds where no stage ran since: then only members are asked again.
+        let age = jiff::Timestamp::now().duration_since(seen.at);
+        let untouched = |(host, last): (&HostId, &String)| {
+            seen.host(host).is_some_and(|view| view.last_stage == *last)
+        };
+        if age > STILL_TRUE || !leases.last_stages.iter().all(untouched) {
+            let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
+            self.observe_hosts(planner, &hosts, false, &mut seen).await;
+        }
         self.ask_members(planner.topology(), &mut seen).await;
         self.catch_up(planner, &mut seen).await;
         seen.at = jiff::Timestamp::now();
@@ -166,7 +186,10 @@ impl Session {
             let stage = match planner.next(&seen) {
                 // Somebody who took over while we were frozen may have done the rest: then this is
                 // not our success.
-                Next::Done => return leases.check().await,
+                Next::Done => {
+                    leases.check().await?;
+                    return Ok(seen);
+                }
                 Next::Blocked(findings) => return Err(DeployError::Blocked(findings)),
                 Next::Stage(stage) => *stage,
             };
@@ -257,11 +280,15 @@ impl Session {
     /// # Errors
     /// When the topology cannot be made concrete.
     pub async fn verify(&self) -> Result<Report, DeployError> {
-        let (planner, seen) = self
-            .observe(Goal::Converge {
-                allow_outage: false,
-            })
-            .await?;
+        let (planner, seen) = match self.last_look.take() {
+            Some(fresh) => fresh,
+            None => {
+                let goal = Goal::Converge {
+                    allow_outage: false,
+                };
+                self.observe(goal).await?
+            }
+        };
         let (findings, seen) = self.evaluate(&planner, seen).await;
         Ok(Report {
             findings,

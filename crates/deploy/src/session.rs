@@ -3,11 +3,14 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use etcdup_core::file::Document;
 use etcdup_core::host::HostId;
+use etcdup_core::observation::Observation;
 use etcdup_core::observed::Observed;
 use etcdup_core::operation::Who;
+use etcdup_planner::Planner;
 use etcdup_transport::Transport;
 
 use crate::events::Events;
@@ -32,7 +35,31 @@ pub struct Session {
     pub(crate) who: Who,
     pub(crate) events: Events,
     pub(crate) links: Links,
+    /// What the last operation saw at its end.
+    pub(crate) last_look: Arc<LastLook>,
     pub(crate) vault: Arc<Mutex<Vault>>,
+}
+
+/// What an operation saw at its end, for a verification right after it: the last stage looked at
+/// its hosts when all had come up, and once more would cost them as much again.
+#[derive(Default)]
+pub(crate) struct LastLook(Mutex<Option<(Instant, Planner, Observation)>>);
+
+/// For so long a look at the end of an operation is as good as a new one.
+const JUST_NOW: Duration = Duration::from_secs(3);
+
+impl LastLook {
+    pub(crate) fn keep(&self, planner: Planner, seen: Observation) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), planner, seen));
+    }
+
+    /// Used once, and only for so long as it is fresh.
+    pub(crate) fn take(&self) -> Option<(Planner, Observation)> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (at, planner, seen) = kept?;
+        (at.elapsed() < JUST_NOW).then_some((planner, seen))
+    }
 }
 
 impl Session {

@@ -52,7 +52,12 @@ impl LeaseRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseAnswer {
     /// It is ours, under this epoch.
-    Taken(u64),
+    Taken {
+        /// The epoch, which fences the holders before.
+        epoch: u64,
+        /// What the last stage on the host left to be known by; empty where none ever ran.
+        last: String,
+    },
     /// It is still ours, or no longer, as was asked.
     Done,
     /// It has expired, and the last script of its holder still runs.
@@ -88,9 +93,13 @@ impl LeaseAnswer {
             .find(|line| line.starts_with("@lease|") || line.starts_with("@refused|"));
         let fields: Vec<&str> = line.unwrap_or_default().split('|').collect();
         match fields[..] {
-            ["@lease", "taken", epoch] => epoch
-                .parse()
-                .map_or_else(|_| Self::Refused(text.clone()), Self::Taken),
+            ["@lease", "taken", epoch, last] => epoch.parse().map_or_else(
+                |_| Self::Refused(text.clone()),
+                |epoch| Self::Taken {
+                    epoch,
+                    last: last.to_owned(),
+                },
+            ),
             ["@lease", "kept" | "released"] => Self::Done,
             ["@lease", "busy", who] => Self::Busy {
                 who: who.to_owned(),
@@ -114,7 +123,11 @@ mod tests {
     #[test]
     fn each_answer_is_told_from_the_others() {
         let read = |text: &str| LeaseAnswer::read(text, "sh: not found");
-        assert_eq!(read("motd\n@lease|taken|7\n"), LeaseAnswer::Taken(7));
+        let taken = LeaseAnswer::Taken {
+            epoch: 7,
+            last: "op 1".into(),
+        };
+        assert_eq!(read("motd\n@lease|taken|7|op 1\n"), taken);
         assert_eq!(read("@lease|kept\n"), LeaseAnswer::Done);
         assert!(matches!(
             read("@lease|held|op|apply|3|ann@a|noon|12.5\n"),
@@ -123,7 +136,7 @@ mod tests {
         assert_eq!(read("@refused|bm8K\n"), LeaseAnswer::Refused("no".into()));
         assert_eq!(read(""), LeaseAnswer::Refused("sh: not found".into()));
         // An epoch that is no number is no lease.
-        assert!(matches!(read("@lease|taken|x\n"), LeaseAnswer::Refused(_)));
+        assert!(matches!(read("@lease|taken|x|\n"), LeaseAnswer::Refused(_)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub mod scripts;
 
 pub use header::Header;
 pub use lease::{LeaseAnswer, LeaseRequest};
-pub use operations::{Body, StageInput, Stamp, Supply, WrongSupply};
+pub use operations::{Body, Look, StageInput, Stamp, Supply, WrongSupply};
 pub use queries::query_text;
 pub use records::{Inspect, RecordsError, read_answer};
 pub use reports::{StageReport, refusal};

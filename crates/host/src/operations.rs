@@ -57,10 +57,19 @@ pub struct Stamp {
     pub time: String,
 }
 
+/// When a stage script looks at its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// At its end, however it ended.
+    Always,
+    /// Only where it failed: what comes of it is looked at once it has come.
+    OnFailure,
+}
+
 /// A stage for one host, being put together.
 #[derive(Default)]
 pub struct StageInput {
-    operations: String,
+    operations: Vec<String>,
     titles: Vec<String>,
     files: Vec<(String, Body)>,
     uncommitted: bool,
@@ -180,9 +189,25 @@ impl StageInput {
         Ok(())
     }
 
-    /// Adds the host record, which is written with the stage's last files.
+    /// Adds the host record, which is written with the stage's last files where only starts and
+    /// reloads come after them, else at the end: what it says of data must be true before.
     pub fn record(&mut self, path: &HostPath, text: String) {
+        let commit = self.operations.iter().rposition(|line| line == "commit");
+        let harmless = |line: &String| {
+            let verb = line.split('|').next().unwrap_or_default();
+            ["reload", "enable", "restart", "spawn"].contains(&verb)
+        };
+        let place = commit.filter(|place| self.operations[place + 1..].iter().all(harmless));
+        let after = place.map(|place| {
+            let titles = self.titles.split_off(place);
+            (self.operations.split_off(place), titles)
+        });
         self.file(path, "600", None, Zeroizing::new(text.into_bytes()));
+        if let Some((operations, titles)) = after {
+            self.uncommitted = false;
+            self.operations.extend(operations);
+            self.titles.extend(titles);
+        }
     }
 
     /// Digests of the files that the stage writes.
@@ -221,14 +246,21 @@ impl StageInput {
     /// script wants them. The checksums come first: what does not agree with them is never looked
     /// at.
     #[must_use]
-    pub fn into_entries(mut self, queries: &str) -> Vec<(String, Body)> {
+    pub fn into_entries(mut self, queries: &str, look: Look) -> Vec<(String, Body)> {
         self.commit();
-        self.operations.push_str("end\n");
+        let lines = self.operations.iter().enumerate();
+        let mut operations: String = lines
+            .map(|(number, fields)| format!("{number}|{fields}\n"))
+            .collect();
+        operations.push_str("end\n");
         let text = |text: &str| Body::Bytes(Zeroizing::new(text.as_bytes().to_vec()));
         let mut entries = vec![
-            ("ops".to_owned(), text(&self.operations)),
+            ("ops".to_owned(), text(&operations)),
             ("queries".to_owned(), text(queries)),
         ];
+        if look == Look::OnFailure {
+            entries.push(("later".to_owned(), text("")));
+        }
         entries.extend(self.files);
         let sum = |(name, body): &(String, Body)| match body {
             Body::Bytes(bytes) => format!("{}  {name}\n", sha256(bytes)),
@@ -240,8 +272,7 @@ impl StageInput {
     }
 
     fn operation(&mut self, title: impl Into<String>, fields: &str) {
-        self.operations
-            .push_str(&format!("{}|{fields}\n", self.titles.len()));
+        self.operations.push(fields.to_owned());
         self.titles.push(title.into());
     }
 
@@ -400,7 +431,7 @@ mod tests {
         input.add(&file("/etc/b"), content(), &stamp()).unwrap();
         let restart = HostStep::Restart("etcd.service".to_owned());
         input.add(&restart, Supply::Nothing, &stamp()).unwrap();
-        let entries = input.into_entries("end\n");
+        let entries = input.into_entries("end\n", Look::Always);
         let names: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["sums", "ops", "queries", "f/0/a", "f/1/b"]);
         let Body::Bytes(operations) = &entries[1].1 else {

@@ -105,7 +105,7 @@ impl Reader<'_> {
                 self.of_member(kind, fields)
             }
             "port" | "name" | "reverse" => self.of_network(kind, fields),
-            "record" | "other" | "lease" => self.of_etcdup(kind, fields),
+            "record" | "other" | "lease" | "last" => self.of_etcdup(kind, fields),
             _ => self.of_instance(kind, fields),
         }
     }
@@ -323,6 +323,7 @@ impl Reader<'_> {
                     view.others.insert(harmless(name), cluster);
                 }
             }
+            ("last", [last]) => view.last_stage = text(last),
             ("lease", [state, lease]) => {
                 let lease = text(lease);
                 let fields: Vec<&str> = lease.split('|').collect();

@@ -17,8 +17,8 @@ pub struct StageReport {
     pub failed: Option<(usize, Vec<String>)>,
     /// Why nothing was done at all.
     pub refused: Option<String>,
-    /// The host as it is now.
-    pub view: Result<HostView, String>,
+    /// The host as it is now; `None` where the script was told to leave looking to later.
+    pub view: Result<Option<HostView>, String>,
 }
 
 impl StageReport {
@@ -44,12 +44,14 @@ impl StageReport {
                 ["@fail", number, _, said] => {
                     read.failed = Some((number.parse().unwrap_or(0), lines(said)));
                 }
+                ["@later"] => read.view = Ok(None),
                 ["@refused", why] => read.refused = Some(lines(why).join(" ")),
                 _ => {}
             }
         }
         if let Some(answer) = answer {
-            read.view = read_answer(answer, inspect).map_err(|error| chain(&error));
+            let answer = read_answer(answer, inspect);
+            read.view = answer.map(Some).map_err(|error| chain(&error));
         }
         read
     }

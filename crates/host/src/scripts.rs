@@ -3,6 +3,7 @@
 /// Observes a host. Changes nothing.
 pub const OBSERVE: &str = concat!(
     include_str!("sh/functions.sh"),
+    include_str!("sh/report.sh"),
     include_str!("sh/observe.sh"),
     include_str!("sh/observe_main.sh")
 );
@@ -10,6 +11,7 @@ pub const OBSERVE: &str = concat!(
 /// Carries out a stage, then observes the host.
 pub const STAGE: &str = concat!(
     include_str!("sh/functions.sh"),
+    include_str!("sh/report.sh"),
     include_str!("sh/observe.sh"),
     include_str!("sh/stage.sh")
 );

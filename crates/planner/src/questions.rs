@@ -17,7 +17,8 @@ use etcdup_core::url::Address;
 use crate::target::Target;
 
 /// Tools of the host contract.
-const TOOLS: [&str; 18] = [
+const TOOLS: [&str; 19] = [
+    "install",
     "cmp",
     "touch",
     "getent",

@@ -88,7 +88,6 @@ fn pods_are_settled_one_by_one_after_the_bootstrap() {
         keys,
         [
             "ca",
-            "install",
             "bootstrap",
             "refresh-files",
             "roll:m2",

@@ -50,6 +50,8 @@ pub struct HostView {
     pub others: BTreeMap<String, ClusterId>,
     /// The marks found in data directories, by directory.
     pub marks: BTreeMap<HostPath, String>,
+    /// What the last stage on this host left to be known by; empty where none ever ran.
+    pub last_stage: String,
     /// The lease on this host, where one is held.
     pub lease: Option<LeaseView>,
 }

@@ -8,7 +8,7 @@ use etcdup_core::event::HostState;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::HostView;
 use etcdup_core::plain::chain;
-use etcdup_host::{StageInput, StageReport};
+use etcdup_host::{Look, StageInput, StageReport};
 use etcdup_transport::{Metered, Transport};
 
 use crate::error::HostFailure;
@@ -25,8 +25,9 @@ pub(super) async fn send_stage(
     header: String,
     queries: String,
     host: &HostId,
+    look: Look,
     (progress, events): (Option<crate::events::Progress>, &crate::events::Events),
-) -> Result<HostView, Failed> {
+) -> Result<Option<HostView>, Failed> {
     let failure = |step: &str, why: String, lines: Vec<String>| HostFailure {
         host: host.clone(),
         step: step.to_owned(),
@@ -36,7 +37,7 @@ pub(super) async fn send_stage(
     let titles = input.titles().to_vec();
     let size = input.size();
     tracing::debug!(%host, bytes = size, "sending a stage");
-    let (reader, writing) = stream(header, input.into_entries(&queries));
+    let (reader, writing) = stream(header, input.into_entries(&queries, look));
     let count = Arc::new(AtomicU64::new(0));
     let metered = Metered::new(reader, Arc::clone(&count));
     // The script reports each operation as it ends: what comes next is what it works on now.
@@ -88,7 +89,7 @@ pub(super) async fn send_stage(
         };
         return Err(Box::new((
             failure("begin the stage", why, Vec::new()),
-            read.view.ok().map(Box::new),
+            read.view.ok().flatten().map(Box::new),
         )));
     }
     if let Some((number, lines)) = read.failed {
@@ -102,7 +103,7 @@ pub(super) async fn send_stage(
             .unwrap_or_else(|| "it failed without output".to_owned());
         return Err(Box::new((
             failure(&title, why, lines),
-            read.view.ok().map(Box::new),
+            read.view.ok().flatten().map(Box::new),
         )));
     }
     match read.view {

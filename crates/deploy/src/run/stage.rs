@@ -9,7 +9,7 @@ use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::plain::chain;
 use etcdup_core::stage::{ClusterStep, HostStep, OperatorStep, Stage, Work};
-use etcdup_host::{Header, query_text};
+use etcdup_host::{Header, Look, query_text};
 use jiff::Timestamp;
 
 use super::context::Run;
@@ -17,6 +17,7 @@ use super::pack::pack_stage;
 use super::permit::Permit;
 use super::send::send_stage;
 use crate::error::{DeployError, HostFailure};
+use crate::lease::Asked;
 use crate::observe::{provided, state_of};
 use crate::tasks::run_all;
 use crate::vault::VaultError;
@@ -113,6 +114,13 @@ impl Run<'_> {
                 pack_stage(self, stage, host, steps, seen).await?,
             ));
         }
+        // What starts comes up after the script has ended: it is looked at when the gates hold.
+        let look = if stage.postconditions.is_empty() {
+            Look::Always
+        } else {
+            Look::OnFailure
+        };
+        let asked = Asked::now();
         let work: Vec<_> = packed
             .into_iter()
             .map(|(host, link, input)| {
@@ -133,8 +141,8 @@ impl Run<'_> {
                 let key = host.clone();
                 let ran = async move {
                     events.host(&host, "sending", HostState::Working);
-                    let ran =
-                        send_stage(link, input, header, queries, &host, (progress, &events)).await;
+                    let told = (progress, &events);
+                    let ran = send_stage(link, input, header, queries, &host, look, told).await;
                     let (what, state) = match &ran {
                         Ok(_) => ("done".to_owned(), HostState::Done),
                         Err(failed) => (
@@ -150,7 +158,8 @@ impl Run<'_> {
             .collect();
         for (host, ran) in run_all(work).await {
             match ran {
-                Ok(Ok(view)) => merge(seen, host, view),
+                Ok(Ok(Some(view))) => merge(seen, host, view),
+                Ok(Ok(None)) => {}
                 Ok(Err(failed)) => {
                     let (failure, view) = *failed;
                     failures.push(failure);
@@ -172,6 +181,10 @@ impl Run<'_> {
             .clear();
         failures.sort_by(|a, b| a.host.cmp(&b.host));
         if failures.is_empty() {
+            // No script runs without the lease.
+            if self.leases.are_all(tasks.keys()) {
+                self.leases.confirm(asked);
+            }
             Ok(())
         } else {
             Err(DeployError::Hosts(failures))

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Takes, renews or releases the lease on a host. The request is the second line: `take|VERB|WHO|SINCE|DEAD`, `renew` or
 # `release`; DEAD is an operation that the operator knows to have ended without releasing. The answer is
-# `@lease|taken|EPOCH`, `@lease|kept`, `@lease|released`, `@lease|busy|WHO` while the last script of the holder before still
+# `@lease|taken|EPOCH|LAST`
+# with what the last stage on this host left to be known by, `@lease|kept`, `@lease|released`, `@lease|busy|WHO` while the last script of the holder before still
 # runs, or `@lease|held|OPERATION|VERB|EPOCH|WHO|SINCE|RENEWED` when another operation holds it.
 
 write_lease() {
@@ -25,7 +26,9 @@ main() {
         exec 8>"$state/stage.lock"
         flock -n 8 || { say "@lease|busy|${l_who:-another operation}"; exit 0; }
         next=$((l_epoch + 1))
-        write_lease "$operation|$verb|$next|$who|$since" && say "@lease|taken|$next"
+        last=''
+        [ ! -f "$state/last" ] || read -r last <"$state/last"
+        write_lease "$operation|$verb|$next|$who|$since" && say "@lease|taken|$next|$last"
         ;;
     renew)
         if [ "$l_operation|$l_epoch" = "$operation|$epoch" ]; then

@@ -3,137 +3,6 @@
 # `end|COUNT`. It leaves nothing behind; only the measurement of a disk writes a file, and takes it
 # away. Queries, one a line: tool, image, user, file, dir, link, bin, text, cert, member, data, disk,
 # every, time, port, name, reverse.
-#
-# Starting a program costs more than anything else here, so the shell reads what it can by itself, and
-# one awk at the end encodes, reads files and counts. What goes to it is a line of control or a line
-# of text between two of them; every line of control begins with a word that nobody can know before:
-# the text of a process or a file cannot pass for a record.
-
-# A record whose fields are ours, or checked by type.
-rec() { printf '%s\n' "$nonce r$1"; }
-# A record whose last field is this text.
-field() { printf '%s\n' "$nonce <$1" "$2" "$nonce >"; }
-# The same for the output of what stands between them. What has no new line at its end gets one.
-open_field() { printf '%s\n' "$nonce <$1"; }
-close_field() { printf '\n%s\n' "$nonce >"; }
-# A record whose last field is a file's text: whole, its certificates alone, or without comments.
-file_field() { printf '%s\n' "$nonce $1$2|$3"; }
-
-# Reads control lines and text, writes records.
-# shellcheck disable=SC2016
-report='
-    function encoded(s) {
-        gsub(/%/, "%25", s); gsub(/[|]/, "%7C", s); gsub(/\r/, "%0D", s); gsub(/\n/, "%0A", s)
-        return s
-    }
-    function emit(record) { print record; count++ }
-    # A file whole, what of it are certificates (a file may hold a key beside one), or what of it counts for systemd.
-    function content(path, what,   line, out, inside) {
-        out = ""
-        while ((getline line < path) > 0) {
-            if (what == "c") {
-                if (line ~ /^-----BEGIN CERTIFICATE-----/) inside = 1
-                if (!inside) continue
-                if (line ~ /^-----END CERTIFICATE-----/) inside = 0
-            }
-            if (what == "d" && line ~ /^[ \t]*([#;]|$)/) continue
-            out = out encoded(line) "%0A"
-        }
-        close(path)
-        return out
-    }
-    # A line of stat: kind, mode, owner, size, time, inode, path, and the path as `stat -c %N` shows a link.
-    function stat_line(line,   f, n, kind, to) {
-        n = split(line, f, "|")
-        if (n < 8) { bad = 1; return }
-        if (seen[f[7]]++) return
-        kind = "other"
-        if (f[1] ~ /^regular/) kind = "file"
-        if (f[1] == "directory") kind = "dir"
-        if (f[1] == "symbolic link") {
-            to = line; sub(/^.* -> ./, "", to); sub(/.$/, "", to)
-            emit("file|" f[7] "|link|777|-|0|" encoded(to) "|-")
-        } else emit("file|" f[7] "|" kind "|" f[2] "|" f[3] "|" f[4] "|" (f[7] in sum ? sum[f[7]] : "-") "|" f[5])
-    }
-    function sum_line(line,   f, path) {
-        sub(/^\\/, "", line)
-        path = line; sub(/^[^ ]*  /, "", path)
-        split(line, f, " ")
-        sum[path] = f[1]
-    }
-    function listening(   line, f, a, n, path, i) {
-        split("/proc/net/tcp /proc/net/tcp6", path, " ")
-        for (i = 1; i <= 2; i++) {
-            while ((getline line < path[i]) > 0) {
-                split(line, f, " ")
-                if (f[4] == "0A") { n = split(f[2], a, ":"); if (!(a[n] in inode)) inode[a[n]] = f[10] }
-            }
-            close(path[i])
-        }
-        listened = 1
-    }
-    # Of a member that runs it is enough to know that it listens: looking for the owner reads every process.
-    function port(number, runs,   hex, pid, comm, line, f, p, command) {
-        if (!listened) listening()
-        hex = sprintf("%04X", number)
-        if (!(hex in inode)) return
-        if (runs) { emit("port|" number "|-|etcd"); return }
-        command = "ls -l /proc/[0-9]*/fd 2>/dev/null"
-        while ((command | getline line) > 0) {
-            if (line ~ /^\/proc\//) split(line, p, "/")
-            f[0] = line; sub(/^.* /, "", f[0])
-            if (pid == "" && f[0] == "socket:[" inode[hex] "]") pid = p[3]
-        }
-        close(command)
-        if (pid != "") { getline comm < ("/proc/" pid "/comm"); close("/proc/" pid "/comm") }
-        emit("port|" number "|" (pid == "" ? "-" : pid) "|" encoded(comm))
-    }
-    # When a process began, in seconds since 1970: its stat counts ticks since the boot.
-    function since(pid,   line, f, booted, path) {
-        path = "/proc/" pid "/stat"
-        if ((getline line < path) <= 0) return "-"
-        close(path)
-        sub(/^.*[)] /, "", line)
-        split(line, f, " ")
-        while ((getline booted < "/proc/stat") > 0) if (booted ~ /^btime /) break
-        close("/proc/stat")
-        sub(/^btime /, "", booted)
-        return int(booted + f[20] / 100)
-    }
-    BEGIN { length_of = length(nonce) }
-    index($0, nonce) == 1 {
-        kind = substr($0, length_of + 2, 1); rest = substr($0, length_of + 3)
-        if (kind == "<") { inside = 1; prefix = rest; body = ""; lines = 0 }
-        else if (kind == ">") { emit(prefix "|" body); inside = 0 }
-        else if (kind == "r") emit(rest)
-        else if (kind == "f" || kind == "c" || kind == "d") {
-            path = rest; sub(/^.*[|]/, "", path)
-            emit(substr(rest, 1, length(rest) - length(path)) content(path, kind))
-        }
-        else if (kind == "b") { batch = rest; rows = 0 }
-        else if (kind == "e") batch = ""
-        else if (kind == "w") { split(rest, word, "|"); emit("since|" word[1] "|" since(word[2])) }
-        else if (kind == "p") { split(rest, word, "|"); port(word[1], word[2] == "runs") }
-        else if (kind == "z" && !bad) { print "end|" count + 0; exit }
-        next
-    }
-    # Of a process, what etcd reads alone: its other variables may be secrets of others.
-    inside && prefix ~ /variables/ && !/^ETCD_/ { next }
-    inside { body = body (lines++ ? "%0A" : "") encoded($0); next }
-    batch == "stat" { stat_line($0); next }
-    batch == "sum" { sum_line($0); next }
-    # `df -P` prints a line for each path that it was given, in that order, below its head.
-    batch ~ /^disk / {
-        if (rows++) { split(batch, of, " "); emit("disk|" of[rows] "|" $(NF - 2) "|" encoded($1)) }
-        next
-    }
-    batch == "addr" { if (split($4, a, "/")) emit("addr|" $2 "|" a[1]); next }
-    batch == "resolver" { if ($1 == "nameserver") emit("resolver|" $2); next }
-    # A line that nobody announced: then nothing of the answer can be trusted.
-    { bad = 1 }
-'
-batch() { printf '%s\n' "$nonce b$1"; }
-end_batch() { printf '%s\n' "$nonce e"; }
 
 observe_queries() {
     files='' dirs='' links='' bins='' texts='' certs='' members='' datas='' disks='' every='' time='' ports='' names='' reverses='' users=''
@@ -169,7 +38,7 @@ own_uid() {
     say "$uid"
 }
 
-# A user's line of /etc/passwd, by name or number: most are there. Others come from elsewhere, such as LDAP.
+# A user's line of /etc/passwd, by name or number. Where users come from elsewhere too, such as LDAP, `getent` asks there.
 passwd_of() {
     while IFS= read -r line; do
         IFS=: read -r p_name _ p_uid _ <<LINE
@@ -177,7 +46,21 @@ $line
 LINE
         if [ "$p_name" = "$1" ] || [ "$p_uid" = "$1" ]; then say "$line"; return; fi
     done </etc/passwd 2>/dev/null
-    timeout 10 getent passwd "$1" 2>/dev/null
+    ! has_further passwd || timeout 10 getent passwd "$1" 2>/dev/null
+}
+
+# Whether a database of names has a source besides the files.
+has_further() {
+    [ -f /etc/nsswitch.conf ] || return 0
+    further=yes
+    while read -r key sources; do
+        [ "$key" = "$1:" ] || continue
+        further=no
+        for word in $sources; do
+            case $word in files | systemd) ;; *) further=yes ;; esac
+        done
+    done </etc/nsswitch.conf
+    [ "$further" = yes ]
 }
 
 observe_system() {
@@ -239,7 +122,11 @@ STATS
 
 observe_files() {
     # shellcheck disable=SC2086
-    here=$(existing $links $files $bins) there=$(existing $dirs)
+    here=$(existing $links $files $bins) there=''
+    # A directory may be a link to a larger disk: then it is looked at behind the link.
+    for path in $dirs; do
+        if [ -L "$path" ]; then there="$there $path"; elif [ -e "$path" ]; then here="$here $path"; fi
+    done
     stats=''
     # shellcheck disable=SC2086
     [ -z "$here" ] || stats=$(stat -c "$stat_format" $here 2>/dev/null)
@@ -257,11 +144,10 @@ observe_files() {
         fi
     done
     # shellcheck disable=SC2086
-    [ -z "$ordinary" ] || timeout 60 sha256sum $ordinary 2>/dev/null
+    [ -z "$ordinary" ] || sha256sum $ordinary 2>/dev/null
     end_batch
     batch stat
     [ -z "$stats" ] || say "$stats"
-    # A directory may be a link to a larger disk.
     # shellcheck disable=SC2086
     [ -z "$there" ] || stat -L -c "$stat_format" $there 2>/dev/null
     end_batch
@@ -493,9 +379,7 @@ observe_data() {
             # A mark is a short line; anything else in its place is not read as root.
             mark=$path/member/.etcdup-mark
             { [ -f "$mark" ] && [ ! -L "$mark" ]; } || continue
-            open_field "mark|$path"
-            timeout 5 head -c 64 "$mark"
-            close_field
+            file_field m mark "$path|$mark"
         fi
     done
 }
@@ -532,13 +416,17 @@ measure_fsync() {
 }
 
 fsync_time() {
-    start=$(date +%s%N)
-    timeout 10 dd if=/dev/zero of=probe bs=4096 count=50 oflag=dsync || return 1
-    ended=$(date +%s%N)
-    case $start in
-    *[!0-9]*) return 1 ;;
-    *) say "$(((ended - start) / 50000))" ;;
+    took=$(timeout 10 dd if=/dev/zero of=probe bs=4096 count=50 oflag=dsync 2>&1) || return 1
+    # `204800 bytes (205 kB, 200 KiB) copied, 0.0123 s, 16.6 MB/s`; busybox says `seconds`.
+    took=${took##*copied, } took=${took%% s*}
+    case $took in
+    *[!0-9.]* | *.*.* | '') return 1 ;;
+    *.*) fraction=${took#*.}000000 ;;
+    *) fraction=000000 ;;
     esac
+    fraction=$(printf '%.6s' "$fraction")
+    # The digits behind a 1, or leading zeros would make it octal.
+    say "$(((${took%%.*} * 1000000 + 1$fraction - 1000000) / 50))"
 }
 
 observe_ports() {
@@ -566,6 +454,7 @@ observe_own() {
         [ -f "$file" ] || continue
         if [ "$name" = "$cluster" ]; then file_field f record "$file"; else file_field f other "$name|$file"; fi
     done
+    [ ! -f "$state/last" ] || { read -r last <"$state/last" && field last "$last"; }
     if read_lease; then
         held=held
         ! lease_expired || held=expired

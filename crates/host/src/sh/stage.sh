@@ -72,8 +72,7 @@ has_group() {
 
 op_dir() {
     [ -d "$(parent_of "$3")" ] || make_parents "$(parent_of "$3")" || return 1
-    [ -d "$3" ] || mkdir "$3" || return 1
-    chmod "$1" "$3" && set_owner "$2" "$3"
+    if [ -d "$3" ]; then chmod "$1" "$3"; else mkdir -m "$1" "$3"; fi && set_owner "$2" "$3"
 }
 
 # Written beside its target under a dot name, since a kubelet runs every other name in its directory.
@@ -96,25 +95,21 @@ op_file() {
     pending="$pending $2|$3|$source|$4"
 }
 
-# The files of a stage that belong together: given their modes and owners where nobody else can look, copied beside their
-# targets, synced, and only then renamed back to back.
+# The files of a stage that belong together: copied beside their targets with their modes and owners, in directories where
+# nobody else can look, synced, and only then renamed back to back.
 op_commit() {
-    parents='' missing='' modes='' owners=''
+    parents='' missing='' rooms=''
     for entry in $pending; do
-        parent=$(parent_of "${entry##*|}") mode=${entry%%|*} rest=${entry#*|}
+        parent=$(parent_of "${entry##*|}")
         add_to parents "$parent"
         [ -d "$parent" ] || add_to missing "$parent"
-        # What tar unpacked has mode 600, and is root's.
-        [ "$mode" = 600 ] || add_to modes "$mode"
-        case ${rest%%|*} in - | root:root) ;; *) add_to owners "${rest%%|*}" ;; esac
     done
     # shellcheck disable=SC2086
     [ -z "$missing" ] || make_parents $missing || return 1
-    # shellcheck disable=SC2046
-    {
-        for mode in $modes; do chmod "$mode" $(sources_with 1 "$mode") || return 1; done
-        for owner in $owners; do chown "$owner" $(sources_with 2 "$owner") || return 1; done
-    }
+    for parent in $parents; do [ -e "$parent/$waiting" ] || rooms="$rooms $parent/$waiting"; done
+    # Made by one program; whether each is root's own is asked where it is entered.
+    # shellcheck disable=SC2086
+    [ -z "$rooms" ] || mkdir -m 700 $rooms || return 1
     for parent in $parents; do
         in_fresh "$parent" "$waiting" take_in "$parent" || { echo "cannot write files into $parent"; return 1; }
     done
@@ -140,29 +135,31 @@ add_to() {
     case " $list " in *" $2 "*) ;; *) eval "$1=\"\$list $2\"" ;; esac
 }
 
-# The sources of pending files whose field 1 (mode) or 2 (owner) is this.
-sources_with() {
-    for entry in $pending; do
-        mode=${entry%%|*} rest=${entry#*|}
-        owner=${rest%%|*} rest=${rest#*|}
-        case $1:$2 in "1:$mode" | "2:$owner") printf '%s ' "${rest%%|*}" ;; esac
-    done
-}
-
-# In the waiting directory: copies what belongs into the directory above.
+# In the waiting directory: what belongs into the directory above, by one program for each mode and owner.
 take_in() {
-    above=$1 sources=''
+    kinds=''
     for entry in $pending; do
-        path=${entry##*|}
-        [ "$(parent_of "$path")" = "$above" ] || continue
-        source=${entry%|*} source=${source##*|} name=${path##*/}
-        [ ! -e "$name" ] || rm -f "$name"
-        # The same content keeps its time: etcd reads some files only when it starts, and a newer one asks for a restart.
-        { [ -f "../$name" ] && cmp -s "$source" "../$name"; } && touch -r "../$name" "$source"
-        sources="$sources $source"
+        [ "$(parent_of "${entry##*|}")" != "$1" ] || { kind=${entry%|*}; add_to kinds "${kind%|*}"; }
     done
-    # shellcheck disable=SC2086
-    cp -p $sources .
+    for kind in $kinds; do
+        sources='' owner=${kind#*|}
+        for entry in $pending; do
+            path=${entry##*|} kind_of=${entry%|*}
+            { [ "$(parent_of "$path")" = "$1" ] && [ "${kind_of%|*}" = "$kind" ]; } || continue
+            sources="$sources ${kind_of##*|}"
+        done
+        # shellcheck disable=SC2086
+        case $owner in
+        -) install -m "${kind%%|*}" $sources . ;;
+        *) install -m "${kind%%|*}" -o "${owner%%:*}" -g "${owner#*:}" $sources . ;;
+        esac || return 1
+    done
+    # The same content keeps its time: etcd reads some files only when it starts, and a newer one asks for a restart.
+    for entry in $pending; do
+        path=${entry##*|} name=${entry##*/}
+        { [ "$(parent_of "$path")" = "$1" ] && [ "$1" != "$state" ] && [ -f "../$name" ]; } || continue
+        ! cmp -s "$name" "../$name" || touch -r "../$name" "$name" || return 1
+    done
 }
 
 put_in_place() {
@@ -291,7 +288,7 @@ op_reload() { bounded 60 systemctl daemon-reload; }
 # Reads all units again too.
 op_enable() { bounded 60 systemctl --quiet enable "$1"; }
 # Neither waits for the unit, and the bus has a limit of its own, 25 s.
-op_restart() { systemctl reset-failed "$1" 2>/dev/null; systemctl restart --no-block "$1"; }
+op_restart() { started=yes; systemctl reset-failed "$1" 2>/dev/null; systemctl restart --no-block "$1"; }
 op_disable() {
     bounded 120 systemctl stop "$1" 2>/dev/null
     # What follows renames or deletes its data: not while it runs.
@@ -307,6 +304,7 @@ op_disable() {
 }
 
 op_spawn() {
+    started=yes
     ! runs_on "$(cat "$2" 2>/dev/null)" "$4" || return 0
     # A detached etcd must not keep the stage's lock: descriptor 9 is closed for it.
     setsid sh "$1" >>"$3" 2>&1 </dev/null 8<&- 9>&- &
@@ -427,6 +425,7 @@ op_remove() {
 note_binaries() {
     while IFS='|' read -r kind path _; do
         [ "$kind" = bin ] && [ -f "$path" ] || continue
+        [ "$unpacked" = yes ] || ! is_noted "$path" || continue
         now_stat=$(stat -c '%s %Y %i' "$path")
         [ -z "$(noted_sum "$path" "$now_stat")" ] || continue
         sum=$(nice -n 19 sha256sum "$path")
@@ -434,8 +433,18 @@ note_binaries() {
     done <"$work/queries"
 }
 
+is_noted() {
+    [ -f "$state/sums" ] || return 1
+    while read -r s_path _; do
+        [ "$s_path" != "$1" ] || return 0
+    done <"$state/sums"
+    return 1
+}
+
 run_operations() {
-    pending='' unpacked=no
+    pending='' unpacked=no started=no
+    # Whoever takes the lease later knows by it whether a stage ran since it looked.
+    say "$operation $fresh" >"$state/last"
     while IFS='|' read -r number verb a b c d <&8; do
         [ "$number" != end ] || break
         # In this shell, not a subshell: `pending` must live on. The output goes to a file.
@@ -472,12 +481,17 @@ main() {
     selinux=no
     { [ -e /sys/fs/selinux/enforce ] && command -v restorecon >/dev/null 2>&1; } && selinux=yes
     hold_stage_lock
-    run_operations || :
-    [ "$unpacked" = yes ] || note_binaries
-    flock -u 9
+    ended=failed
+    run_operations && ended=well
+    # What starts is left alone to elect: reading its binaries costs nothing then.
+    [ "$unpacked$started" = yesno ] || note_binaries
+    # Whoever waits for the stage lock goes on.
+    exec 9>&-
+    # Where what comes of the stage takes a while, it is looked at then.
+    if [ "$ended" = well ] && [ -f "$work/later" ]; then echo '@later' || :; return; fi
     echo '@observe' || :
     hash_unknown=no
-    [ "$unpacked" = yes ] || hash_unknown=yes
+    [ "$unpacked$started" = yesno ] || hash_unknown=yes
     observe <"$work/queries" || :
 }
 main

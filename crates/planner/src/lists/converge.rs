@@ -87,10 +87,10 @@ pub const CONVERGE: &[RuleRow] = &[
     },
     RuleRow {
         id: "install",
-        about: "write what a member needs before it can start",
-        why: "Comes before any start; all hosts side by side, since nothing of it is seen by a running \
-              member.",
-        makes: &[Rule::Install],
+        about: "write what a member needs before it can start, and start all where none ever ran",
+        why: "Comes before any other start; all hosts side by side, since nothing of it is seen by a running \
+              member. Of a cluster that never ran, installing and starting is one run a host.",
+        makes: &[Rule::Install, Rule::Bootstrap],
         decide: install::install,
     },
     RuleRow {

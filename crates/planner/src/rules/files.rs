@@ -51,8 +51,10 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
             why.push(record::reason(context, member));
         }
         let task = tasks.entry(member.member.host.clone()).or_default();
-        task.extend(steps);
+        // The mark first: with the record before it, a cut between the two would look like lost
+        // data.
         task.extend(note);
+        task.extend(steps);
     }
     if tasks.is_empty() {
         return Decision::Continue;

@@ -12,8 +12,9 @@ use etcdup_core::stage::{
 use etcdup_core::topology::Member;
 
 use crate::assess::{Assessment, Difference};
-use crate::identity::Bootstrap;
+use crate::identity::{Bootstrap, Start};
 use crate::plan_context::{Decision, PlanContext};
+use crate::rules::restart::{all_seen, start_steps};
 use crate::target::Target;
 
 /// Installs, on every host at once, what members that do not run need, and binaries that running
@@ -38,19 +39,50 @@ pub(crate) fn install(context: &PlanContext<'_>) -> Decision {
     if tasks.is_empty() {
         return Decision::Continue;
     }
-    let title = match context.bootstrap {
-        Bootstrap::Pending => "install etcd",
-        Bootstrap::InProgress | Bootstrap::Complete => "install missing components",
-    };
+    if is_first_start(context) {
+        return Decision::Run(install_and_bootstrap(context, why, tasks));
+    }
     Decision::Run(Stage {
         key: StageKey::new(Rule::Install, None),
-        title: title.to_owned(),
+        title: "install missing components".to_owned(),
         why,
         impact: Impact::None,
         preconditions: Vec::new(),
         work: Work::Hosts(tasks),
         postconditions: Vec::new(),
     })
+}
+
+/// Nothing of the cluster runs or ever did, and every host is seen.
+fn is_first_start(context: &PlanContext<'_>) -> bool {
+    let bare = |member: &Assessment<'_>| member.process.is_none() && member.starts == Start::New;
+    context.bootstrap == Bootstrap::Pending
+        && context.unseen.is_empty()
+        && context.members.iter().all(bare)
+}
+
+/// Installing and starting is one stage, and one script run a host: a member that is there first
+/// waits for the others. Where a host cannot install, the others form the cluster if they are a
+/// quorum, and the next run brings the last one in.
+fn install_and_bootstrap(
+    context: &PlanContext<'_>,
+    why: Vec<String>,
+    mut tasks: BTreeMap<HostId, Vec<HostStep>>,
+) -> Stage {
+    for member in &context.members {
+        let host = member.member.host.clone();
+        let task = tasks.entry(host).or_default();
+        task.extend(start_steps(context.target, member));
+    }
+    Stage {
+        key: StageKey::new(Rule::Bootstrap, None),
+        title: "install etcd and bootstrap the cluster".to_owned(),
+        why,
+        impact: Impact::None,
+        preconditions: Vec::new(),
+        work: Work::Hosts(tasks),
+        postconditions: all_seen(context),
+    }
 }
 
 fn reason(member: &Assessment<'_>) -> String {
@@ -85,13 +117,9 @@ fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     // Binaries come first: one that is not what it should be stops before anything else is changed.
     steps.append(&mut frame);
     steps.extend(files);
-    if target.is_systemd() {
-        if has_files {
-            steps.push(HostStep::Reload);
-        }
-        if enable || has_files {
-            steps.push(HostStep::Enable(unit.clone()));
-        }
+    // systemd reads all units again when one is enabled.
+    if target.is_systemd() && (enable || has_files) {
+        steps.push(HostStep::Enable(unit.clone()));
     }
     steps
 }

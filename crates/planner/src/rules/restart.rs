@@ -49,6 +49,17 @@ pub(crate) fn restart_steps(target: &Target, member: &Assessment<'_>) -> Vec<Hos
         .filter(|(artifact, _)| !target.is_pod() || artifact.path != layout.manifest)
         .map(|(artifact, _)| HostStep::File((*artifact).clone()))
         .collect();
+    if target.is_systemd() && !steps.is_empty() {
+        steps.push(HostStep::Reload);
+    }
+    steps.extend(start_steps(target, member));
+    steps
+}
+
+/// Stops a member and starts it, or just starts it, its files being right.
+pub(crate) fn start_steps(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
+    let layout = &member.member.layout;
+    let mut steps = Vec::new();
     if target.is_pod() {
         let changes = member
             .files
@@ -68,9 +79,6 @@ pub(crate) fn restart_steps(target: &Target, member: &Assessment<'_>) -> Vec<Hos
         return steps;
     }
     if target.is_systemd() {
-        if !steps.is_empty() {
-            steps.push(HostStep::Reload);
-        }
         steps.push(HostStep::Restart(layout.unit.clone()));
         return steps;
     }
