@@ -4,6 +4,7 @@
 mod adopted;
 mod bootstrap;
 mod context;
+mod costs;
 mod embedded;
 mod examples;
 mod faults;
@@ -52,6 +53,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         releases::ALL,
         safety::ALL,
         embedded::ALL,
+        costs::ALL,
     ]
     .into_iter()
     .flatten()

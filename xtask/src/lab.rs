@@ -163,6 +163,11 @@ impl Lab {
         })
     }
 
+    /// Its name, as the testbed's scripts take it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The address of a host, counted from 1.
     pub(crate) fn address(index: u32) -> String {
         format!("10.77.0.{}", 10 + index)

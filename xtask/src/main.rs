@@ -8,6 +8,7 @@ mod e2e;
 mod hosts;
 mod lab;
 mod outcome;
+mod programs;
 mod setup;
 mod test;
 mod tidy;

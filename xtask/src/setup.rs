@@ -20,6 +20,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("setsid", "util-linux"),
     ("python3", "python3"),
     ("dnsmasq", "dnsmasq-base"),
+    ("strace", "strace"),
 ];
 
 /// The workspace's root.

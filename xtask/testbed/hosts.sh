@@ -6,6 +6,7 @@
 #   hosts.sh exec NAME COMMAND..     run a command in the namespace
 #   hosts.sh ssh NAME I [COMMAND..]  root's shell on host I
 #   hosts.sh in NAME I COMMAND..     run a command inside host I without SSH
+#   hosts.sh sshd NAME I             the process ID of host I's sshd, seen from here
 #   hosts.sh down NAME               stop all and leave nothing
 #   hosts.sh sweep [PREFIX]          down for every NAME with that prefix whose owner is gone
 # State: $RUN/NAME/{key,key.pub,known_hosts,ssh_config,owner} and per host hI/{upper,work,log}.
@@ -142,6 +143,10 @@ in)    init "$2"; i=$3; shift 3
        leader=$(find "$cg/h$i" -path '*/init.scope/cgroup.procs' -exec head -n1 {} \; -quit)
        [ -n "$leader" ] || die "$name-$i is not up"
        nsenter --target="$leader" --all "$@" ;;
+sshd)  init "$2"
+       leader=$(find "$cg/h$3" -path '*ssh.service/cgroup.procs' -exec head -n1 {} \; -quit)
+       [ -n "$leader" ] || die "$name-$3 runs no sshd"
+       echo "$leader" ;;
 down)  init "$2"; down ;;
 sweep)
     for d in "$RUN"/"${2:-}"*/ /run/netns/"$NSP${2:-}"* "$CG/etcdup-testbed/${2:-}"*/; do
