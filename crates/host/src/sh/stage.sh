@@ -100,6 +100,7 @@ op_file() {
 op_commit() {
     parents='' missing='' rooms=''
     for entry in $pending; do
+        ! is_own "$entry" || continue
         parent=$(parent_of "${entry##*|}")
         add_to parents "$parent"
         [ -d "$parent" ] || add_to missing "$parent"
@@ -115,18 +116,35 @@ op_commit() {
     done
     written=''
     for entry in $pending; do
-        path=${entry##*|}
-        written="$written $(parent_of "$path")/$waiting/${path##*/}"
+        path=${entry##*|} source=${entry%|*}
+        if is_own "$entry"; then
+            written="$written ${source##*|}"
+        else
+            written="$written $(parent_of "$path")/$waiting/${path##*/}"
+        fi
     done
     # shellcheck disable=SC2086
     sync $written || return 1
     for parent in $parents; do in_fresh "$parent" "$waiting" put_in_place "$parent" || return 1; done
+    for entry in $pending; do
+        path=${entry##*|} source=${entry%|*}
+        ! is_own "$entry" || mv -fT "${source##*|}" "$path" || return 1
+    done
     if [ "$selinux" = yes ]; then
         for entry in $pending; do restorecon "${entry##*|}" || return 1; done
     fi
     # shellcheck disable=SC2086
-    sync $parents
+    sync $parents "$state"
     drop_waiting
+}
+
+# Whether a file is etcdup's own, as the host record is: it goes into the directory above this stage's, where nobody else
+# writes, and is as it should be already, so it is renamed from here.
+is_own() {
+    case $1 in
+    '600|-|'*) [ "$(parent_of "${1##*|}")" = "$state" ] ;;
+    *) return 1 ;;
+    esac
 }
 
 # Adds a word to the list in a variable, once.
@@ -157,7 +175,7 @@ take_in() {
     # The same content keeps its time: etcd reads some files only when it starts, and a newer one asks for a restart.
     for entry in $pending; do
         path=${entry##*|} name=${entry##*/}
-        { [ "$(parent_of "$path")" = "$1" ] && [ "$1" != "$state" ] && [ -f "../$name" ]; } || continue
+        { [ "$(parent_of "$path")" = "$1" ] && [ -f "../$name" ]; } || continue
         ! cmp -s "$name" "../$name" || touch -r "../$name" "$name" || return 1
     done
 }
@@ -175,7 +193,9 @@ put_in_place() {
 # Takes away what waits and was not put in place: keys among it, after an operation that failed.
 drop_waiting() {
     left=''
-    for entry in $pending; do add_to left "$(parent_of "${entry##*|}")/${waiting:?}"; done
+    for entry in $pending; do
+        is_own "$entry" || add_to left "$(parent_of "${entry##*|}")/${waiting:?}"
+    done
     # shellcheck disable=SC2086
     [ -z "$left" ] || rm -rf $left
     pending=''
