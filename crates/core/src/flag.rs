@@ -8,7 +8,7 @@ mod value;
 
 pub use effective::{FlagSource, ReadBack, UnknownFlag};
 pub use limits::{LIMITS, Limits, Word};
-pub use set::{FlagSet, env_name};
+pub use set::{FlagSet, env_name, flag_of_env};
 pub use table::{FLAGS, SUCCESSORS};
 pub(crate) use value::go_duration;
 pub use value::{FlagValue, ValueError};

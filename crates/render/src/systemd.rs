@@ -1,6 +1,8 @@
 //! The systemd unit of a member.
 
-use etcdup_core::flag::{FLAGS, FlagSet, env_name};
+use std::sync::LazyLock;
+
+use etcdup_core::flag::{FLAGS, FlagSet, env_name, flag_of_env};
 use etcdup_core::topology::{Member, Topology};
 use serde::Serialize;
 
@@ -14,7 +16,7 @@ struct UnitView<'a> {
     data: &'a str,
     exec: String,
     flags: Vec<String>,
-    unset: Vec<String>,
+    unset: &'static [String],
     protect_home: bool,
 }
 
@@ -59,10 +61,8 @@ pub(crate) fn unit(
         "ETCD_EXEC" => Some(view.exec.clone()),
         "ETCD_BIN" => Some(etcd.to_string()),
         "ETCD_USER" => Some(view.user.to_owned()),
-        _ => FLAGS
-            .iter()
-            .find(|row| env_name(row.name) == name)
-            .and_then(|row| flags.get(row.name))
+        _ => flag_of_env(name)
+            .and_then(|flag| flags.get(&flag))
             .map(str::to_owned),
     };
     let text = renderer.fill_unit(&view, variable)?;
@@ -73,14 +73,15 @@ pub(crate) fn unit(
 /// Every variable that could reach etcd from systemd's own environment: proxies, and one for each
 /// flag. Every variable of every release: were it only those of one, a new version would change
 /// pages of the unit.
-fn unset() -> Vec<String> {
-    let flags = FLAGS
-        .iter()
-        .map(|row| env_name(row.name))
-        .collect::<Vec<_>>();
-    std::iter::once(PROXIES.join(" "))
-        .chain(flags.chunks(6).map(|names| names.join(" ")))
-        .collect()
+fn unset() -> &'static [String] {
+    // The same for every unit of every cluster.
+    static UNSET: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let flags: Vec<String> = FLAGS.iter().map(|row| env_name(row.name)).collect();
+        std::iter::once(PROXIES.join(" "))
+            .chain(flags.chunks(6).map(|names| names.join(" ")))
+            .collect()
+    });
+    &UNSET
 }
 
 /// A word as systemd wants it: `%` and `$` doubled, quoted where it holds more than plain

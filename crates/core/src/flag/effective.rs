@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::value::print_duration;
-use super::{FLAGS, FlagSet, Kind, env_name, lookup};
+use super::{FlagSet, Kind, flag_of_env, lookup};
 
 /// Something in a source that is no flag of etcd.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl FlagSource {
             if !name.starts_with("ETCD_") || name == "ETCD_UNSUPPORTED_ARCH" {
                 continue;
             }
-            match FLAGS.iter().find(|row| env_name(row.name) == name) {
+            match flag_of_env(&name).and_then(|flag| lookup(&flag)) {
                 Some(row) => read.flags.set(row.name, value),
                 None => read.unknown_flags.push(UnknownFlag(name)),
             }

@@ -110,6 +110,17 @@ impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for FlagSet {
     }
 }
 
+/// The flag that a variable of etcd's sets, whether or not etcd has it.
+#[must_use]
+pub fn flag_of_env(variable: &str) -> Option<String> {
+    let name = variable.strip_prefix("ETCD_")?;
+    let is_one = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    // etcd reads variables by their exact names.
+    name.bytes()
+        .all(is_one)
+        .then(|| name.to_ascii_lowercase().replace('_', "-"))
+}
+
 /// The environment variable of a flag: `ETCD_QUOTA_BACKEND_BYTES`.
 #[must_use]
 pub fn env_name(flag: &str) -> String {
