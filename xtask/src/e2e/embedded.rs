@@ -81,7 +81,7 @@ fn embedded_in_a_server(context: &Context) -> Outcome {
     let crashed = server(context, &lab, &["crash", "a.toml", "b.toml"])?;
     crashed
         .exits(9)?
-        .says("planned: 4 and 4 stages")?
+        .says("planned: 3 and 3 stages")?
         .says("StageDone")?;
     // The lease of the dead process is still on the host; the next one is the same operation, so it
     // need not wait.

@@ -463,8 +463,8 @@ is_noted() {
 
 run_operations() {
     pending='' unpacked=no started=no
-    # Whoever takes the lease later knows by it whether a stage ran since it looked.
-    say "$operation $fresh" >"$state/last"
+    # Whoever takes the lease later knows by it whether a stage ran, or ended, since it looked.
+    say "$fresh runs" >"$state/last"
     while IFS='|' read -r number verb a b c d <&8; do
         [ "$number" != end ] || break
         # In this shell, not a subshell: `pending` must live on. The output goes to a file.
@@ -505,6 +505,7 @@ main() {
     run_operations && ended=well
     # What starts is left alone to elect: reading its binaries costs nothing then.
     [ "$unpacked$started" = yesno ] || note_binaries
+    say "$fresh ended" >"$state/last"
     # Whoever waits for the stage lock goes on.
     exec 9>&-
     # Where what comes of the stage takes a while, it is looked at then.
