@@ -300,7 +300,8 @@ fn slow_disk(context: &Context) -> Outcome {
     lab.topology(&context.version, "", 1)?;
     lab.on(
         1,
-        "mv /usr/bin/dd /usr/bin/dd.real; printf '#!/bin/sh\\n/usr/bin/dd.real \"$@\" 2>/dev/null\\necho \"204800 bytes copied, 1.2 s, 171 kB/s\" >&2\\n' > /usr/bin/dd; chmod 755 /usr/bin/dd",
+        "mv /usr/bin/dd /usr/bin/dd.real; \
+         printf '#!/bin/sh\\n/usr/bin/dd.real \"$@\" 2>/dev/null\\necho \"204800 bytes copied, 1.2 s, 171 kB/s\" >&2\\n' > /usr/bin/dd; chmod 755 /usr/bin/dd",
     )?
     .exits(0)?;
     lab.apply()?

@@ -125,7 +125,40 @@ enum End {
     Verified(Box<Report>),
 }
 
+/// How often a plan is made again for whoever approved any plan beforehand.
+const PLANS: usize = 3;
+
 async fn carry_out(
+    context: &Context,
+    goal: Goal,
+    verb: Verb,
+    approve: Approve,
+) -> Result<End, DeployError> {
+    // What an earlier run left at work may change the world between a plan and its stages. Whoever
+    // said yes to any plan is not asked again; a plan that a person read, or wrote into a file, is
+    // never replaced by another.
+    if matches!(approve, Approve::Question { yes: true, .. }) {
+        for _ in 1..PLANS {
+            let approved = Approve::Question {
+                yes: true,
+                question: |_| String::new(),
+            };
+            let end = carry_out_once(context, goal.clone(), verb, approved).await?;
+            let changed = |outcome: &Outcome| {
+                matches!(outcome.as_ref(), Err(DeployError::PlanChanged { .. }))
+            };
+            match &end {
+                End::Failed(outcome) if changed(outcome) => {
+                    errln!("the plan changed meanwhile; planning again");
+                }
+                End::Failed(_) | End::Code(_) | End::Verified(_) => return Ok(end),
+            }
+        }
+    }
+    carry_out_once(context, goal, verb, approve).await
+}
+
+async fn carry_out_once(
     context: &Context,
     goal: Goal,
     verb: Verb,

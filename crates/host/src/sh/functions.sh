@@ -74,11 +74,35 @@ runs_on() {
     is_etcd "$1" || return 1
     # Anyone can run a program of that name with that variable: it must be root's, or of the user whose data it is.
     whose=$(stat -c %u "/proc/$1" 2>/dev/null) || return 1
-    [ "$whose" = 0 ] || [ "$whose" = "$(stat -L -c %u "$2" 2>/dev/null || say "$whose")" ] || return 1
-    {
-        tr '\0' '\n' <"/proc/$1/environ" | grep -qxF "ETCD_DATA_DIR=$2" ||
-            tr '\0' '\n' <"/proc/$1/cmdline" | sed 's/^--*data-dir=//' | grep -qxF "$2"
-    } 2>/dev/null
+    [ "$whose" = 0 ] || [ "$whose" = "$(stat -L -c %u "$2" 2>/dev/null)" ] || return 1
+    runs_in=$({
+        tr '\n\0' '\v\n' <"/proc/$1/environ" | sed -n 's/^ETCD_DATA_DIR=//p'
+        tr '\n\0' '\v\n' <"/proc/$1/cmdline" | sed -n 's/^--*data-dir=//p; /^--*data-dir$/ { n; p; }'
+    } 2>/dev/null)
+    # shellcheck disable=SC3013
+    while IFS= read -r one; do
+        # dash, bash and busybox have `-ef`.
+        case $one in
+        "$2") return 0 ;;
+        # However it is written, and whatever links lead there, as the process sees it.
+        /*) [ ! "/proc/$1/root$one" -ef "$2" ] || return 0 ;;
+        ?*) [ ! "/proc/$1/cwd/$one" -ef "$2" ] || return 0 ;;
+        esac
+    done <<DIRECTORIES
+$runs_in
+DIRECTORIES
+    return 1
+}
+
+# Whether a path leads through no link that somebody else could have put there: one lies in a directory of root's only.
+leads_safely() {
+    walked='' rest=${1#/}
+    while [ -n "$rest" ]; do
+        above=${walked:-/}
+        walked=$walked/${rest%%/*}
+        { [ ! -L "$walked" ] || [ -O "$above" ]; } || { echo "$walked is a link in a directory of another user"; return 1; }
+        case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
+    done
 }
 
 # The etcd that runs on this data directory, no matter what started it: a pod's is in /proc as any other.

@@ -40,7 +40,7 @@ own_uid() {
 
 # A user's line of /etc/passwd, by name or number. Where users come from elsewhere too, such as LDAP, `getent` asks there.
 passwd_of() {
-    while IFS= read -r line; do
+    while IFS= read -r line || [ -n "$line" ]; do
         IFS=: read -r p_name _ p_uid _ <<LINE
 $line
 LINE
@@ -82,7 +82,7 @@ observe_system() {
         end_batch
     fi
     batch resolver
-    [ ! -f /etc/resolv.conf ] || while IFS= read -r line; do say "$line"; done </etc/resolv.conf
+    [ ! -f /etc/resolv.conf ] || while IFS= read -r line || [ -n "$line" ]; do say "$line"; done </etc/resolv.conf
     end_batch
     entry=$(passwd_of "${SUDO_USER:-$uid}")
     entry=${entry%:*}
@@ -158,6 +158,10 @@ observe_files() {
 # One unit as systemctl shows it, where one was read.
 unit_shown() {
     [ -n "$u_id" ] || return 0
+    # By the name that was asked for, which may be an alias.
+    for u_name in $u_names; do
+        case " $asked_units " in *" $u_name "*) u_id=$u_name ;; esac
+    done
     rec "unit|$u_id|$u_sub|$u_enabled|$u_restarts|$u_reload"
     for drop_in in $u_drop_ins; do [ ! -f "$drop_in" ] || file_field d drop-in "$u_id|$drop_in|$drop_in"; done
     unit_pids="$unit_pids $u_id|$u_pid|$u_active/$u_sub"
@@ -165,17 +169,22 @@ unit_shown() {
 
 # Sets `unit_pids`: of each unit its name, process and state.
 observe_units() {
-    unit_pids=''
+    unit_pids='' asked_units=$1 u_names=''
     { [ -n "$1" ] && command -v systemctl >/dev/null 2>&1; } || return 0
     # shellcheck disable=SC2086
     # The bus has a limit of its own, 25 s.
     shown=$(systemctl show \
-        --property=Id,ActiveState,SubState,UnitFileState,NRestarts,NeedDaemonReload,MainPID,DropInPaths $1 2>/dev/null)
+        --property=Id,Names,ActiveState,SubState,UnitFileState,NRestarts,NeedDaemonReload,MainPID,DropInPaths $1 2>/dev/null) || {
+        # Not the same as nothing that runs: the answer as a whole is spoilt.
+        say 'systemctl gave no answer'
+        return 0
+    }
     u_id=''
     while IFS= read -r line; do
         case $line in
         '') unit_shown; u_id='' ;;
         Id=*) u_id=${line#*=} ;;
+        Names=*) u_names=${line#*=} ;;
         ActiveState=*) u_active=${line#*=} ;;
         SubState=*) u_sub=${line#*=} ;;
         UnitFileState=*) u_enabled=${line#*=} ;;
@@ -228,7 +237,8 @@ observe_members() {
             tr '\0' '\n' <"/proc/$pid/cmdline"
             close_field
             open_field "variables|$name"
-            tr '\0' '\n' <"/proc/$pid/environ"
+            # A new line in a value must not begin a variable of its own.
+            tr '\n\0' '\v\n' <"/proc/$pid/environ"
             close_field
             printf '%s\n' "$nonce w$name|$pid"
         fi
@@ -243,7 +253,7 @@ observe_members() {
         file/*)
             [ -n "$exe" ] || [ ! -f "${where%.pid}.log" ] || {
                 open_field "log|$name"
-                tail -n 12 "${where%.pid}.log"
+                tail -c 16384 "${where%.pid}.log" | tail -n 12
                 close_field
             }
             ;;
@@ -275,7 +285,7 @@ pod_log() {
         timeout 20 journalctl --unit=kubelet --lines=400 --no-pager --output=cat 2>/dev/null |
             grep -F -e "${pod%.yaml}" | grep -iE 'err|fail|back-off' | tail -n 4
         # A panic's own line comes before its stack.
-        [ -z "$last" ] || { grep -hE 'panic|fatal' "$last" | tail -n 3; tail -n 12 "$last"; }
+        [ -z "$last" ] || { grep -hE 'panic|fatal' "$last" | tail -n 3; tail -c 16384 "$last" | tail -n 12; }
     })
     [ -z "$lines" ] || field "log|$1" "$lines"
 }
@@ -303,15 +313,19 @@ observe_time() {
     done
 }
 
-# Whether this process runs a file of this host's own that only root may change: nothing else is run as root just to ask for
-# its version, least of all what a container brought along.
-is_hosts_own() {
-    [ "$(stat -L -c '%d:%i' "$1" 2>/dev/null)" = "$(stat -L -c '%d:%i' "$2" 2>/dev/null)" ] || return 1
-    case $(stat -L -c '%U %a' "$2" 2>/dev/null) in
-    'root '*[2367]? | 'root '*[2367]) return 1 ;;
-    'root '*) return 0 ;;
-    *) return 1 ;;
+# The release of a process, where it runs a file of this host's own that only root may change: nothing else is run as root just
+# to ask for its version, least of all what a container brought along. It is opened once, and what was judged is what runs: a
+# path could lead elsewhere a moment later.
+version_of_process() {
+    { exec 7<"/proc/$1/exe"; } 2>/dev/null || return 0
+    judged=$(stat -L -c '%d:%i %U %a' /proc/self/fd/7 2>/dev/null)
+    case $judged in
+    "$(stat -L -c '%d:%i' "$2" 2>/dev/null) root "*[2367]? | "$(stat -L -c '%d:%i' "$2" 2>/dev/null) root "*[2367]) ;;
+    "$(stat -L -c '%d:%i' "$2" 2>/dev/null) root "*)
+        timeout 10 /proc/self/fd/7 --version 2>/dev/null | awk '/^etcd Version:/ { print $3 }'
+        ;;
     esac
+    exec 7<&-
 }
 
 # Every etcd that runs here, with the unit or the manifest that started it: for clusters that were made by other means.
@@ -330,8 +344,7 @@ observe_every() {
             grep -qE '(command|args):|ETCD_' "$file" && manifest=$file
             image=$(sed -n 's/^[- ]*image: *//p' "$file" | head -n 1 | tr -d "\"'")
         done
-        version=''
-        ! is_hosts_own "$process/exe" "$exe" || version=$(timeout 10 "$exe" --version 2>/dev/null | awk '/^etcd Version:/ { print $3 }')
+        version=$(version_of_process "$pid" "$exe")
         rec "etcd|$pid|$(stat -c %U "$process")|$manifest"
         field "etcd-unit|$pid" "$unit"
         field "etcd-exe|$pid" "$exe"
@@ -339,7 +352,7 @@ observe_every() {
         tr '\0' '\n' <"$process/cmdline" 2>/dev/null
         close_field
         open_field "etcd-variables|$pid"
-        tr '\0' '\n' <"$process/environ" 2>/dev/null
+        tr '\n\0' '\v\n' <"$process/environ" 2>/dev/null
         close_field
         field "etcd-version|$pid" "$version"
         field "etcd-image|$pid" "$image"
@@ -360,28 +373,41 @@ never_joined() {
         *) is_leftover "$inside" || return 1 ;;
         esac
     done
-    ! timeout 60 grep -qa peerURLs "$db"
+    timeout 60 grep -qa peerURLs "$db"
+    # Only a search that came to its end has found nothing.
+    [ $? -eq 1 ]
 }
 
 observe_data() {
     for path in $datas; do
-        if [ ! -e "$path" ]; then
+        if [ -L "$path" ] && [ ! -e "$path" ]; then
+            # Its disk may only be missing.
+            rec "data|$path|foreign|"
+        elif [ ! -e "$path" ]; then
             rec "data|$path|absent|"
         elif is_empty "$path" || never_joined "$path"; then
             rec "data|$path|empty|"
         else
             head=''
             for segment in "$path"/member/wal/*.wal; do
-                [ ! -f "$segment" ] || head=$(od -An -v -tx1 -N 64 "$segment")
+                [ ! -f "$segment" ] || head=$(head_of "$segment" | od -An -v -tx1)
                 break
             done
             if [ -n "$head" ]; then field "data|$path|member" "$head"; else rec "data|$path|foreign|"; fi
             # A mark is a short line; anything else in its place is not read as root.
             mark=$path/member/.etcdup-mark
             { [ -f "$mark" ] && [ ! -L "$mark" ]; } || continue
-            file_field m mark "$path|$mark"
+            open_field "mark|$path"
+            head_of "$mark"
+            close_field
         fi
     done
+}
+
+# The first 64 bytes of a file that another user may replace by a link or a pipe at any moment. busybox' dd knows neither flag:
+# there a time limit has to do.
+head_of() {
+    dd if="$1" iflag=nofollow,nonblock bs=64 count=1 2>/dev/null || timeout 5 head -c 64 "$1" 2>/dev/null
 }
 
 nearest_directory() {
@@ -438,14 +464,22 @@ observe_ports() {
 }
 
 observe_names() {
-    # All at once: a resolver that is dead costs its time only once. Each answer is one write, so that none cuts another.
+    # All at once: a resolver that is dead costs its time only once.
     for name in $names; do
-        field "name|$name" "$(timeout 5 getent ahosts "$name" 2>/dev/null)" &
+        field "name|$name" "$(first_lines "$(timeout 5 getent ahosts "$name" 2>/dev/null)")" &
     done
     for address in $reverses; do
-        field "reverse|$address" "$(timeout 5 getent hosts "$address" 2>/dev/null)" &
+        field "reverse|$address" "$(first_lines "$(timeout 5 getent hosts "$address" 2>/dev/null)")" &
     done
     wait
+}
+
+# As many whole lines as one write to a pipe holds, so that no answer cuts another.
+first_lines() {
+    if [ "${#1}" -le 3000 ]; then say "$1"; return; fi
+    short=$(printf '%.3000s' "$1")
+    say "${short%
+*}"
 }
 
 observe_own() {
@@ -465,6 +499,7 @@ observe_own() {
 observe() {
     read -r nonce </proc/sys/kernel/random/uuid
     {
+        say "$nonce"
         observe_queries
         observe_system
         observe_files
@@ -477,5 +512,5 @@ observe() {
         observe_names
         observe_own
         printf '%s\n' "$nonce z"
-    } </dev/stdin | awk -v nonce="$nonce" "$report"
+    } | awk "$report"
 }

@@ -25,19 +25,17 @@ report='
     }
     function emit(record) { print record; count++ }
     # A file whole, what of it are certificates (a file may hold a key beside one), or what of it counts for systemd.
-    # Of a mark the first line, which is short.
-    function content(path, what,   line, out, inside) {
+    function content(path, what,   line, out, inside, block) {
         out = ""
-        if (what == "m") {
-            if ((getline line < path) > 0) out = encoded(substr(line, 1, 64))
-            close(path)
-            return out
-        }
         while ((getline line < path) > 0) {
             if (what == "c") {
-                if (line ~ /^-----BEGIN CERTIFICATE-----/) inside = 1
+                # Whatever is not the base64 of a certificate between its own two lines stays here.
+                if (line ~ /^-----BEGIN CERTIFICATE-----[ \t\r]*$/) { inside = 1; block = encoded(line) "%0A"; continue }
                 if (!inside) continue
-                if (line ~ /^-----END CERTIFICATE-----/) inside = 0
+                if (line ~ /^-----END CERTIFICATE-----[ \t\r]*$/) { inside = 0; out = out block encoded(line) "%0A"; continue }
+                if (line !~ /^[A-Za-z0-9+\/=]+[ \t\r]*$/) { inside = 0; continue }
+                block = block encoded(line) "%0A"
+                continue
             }
             if (what == "d" && line ~ /^[ \t]*([#;]|$)/) continue
             out = out encoded(line) "%0A"
@@ -54,7 +52,9 @@ report='
         if (f[1] ~ /^regular/) kind = "file"
         if (f[1] == "directory") kind = "dir"
         if (f[1] == "symbolic link") {
-            to = line; sub(/^.* -> ./, "", to); sub(/.$/, "", to)
+            # `... |NAME|QUOTE NAME QUOTE -> QUOTE TARGET QUOTE`, the name having no quote by type.
+            to = substr(line, index(line, "|" f[7] "|") + 2 * length(f[7]) + 9)
+            sub(/.$/, "", to)
             emit("file|" f[7] "|link|777|-|0|" encoded(to) "|-")
         } else emit("file|" f[7] "|" kind "|" f[2] "|" f[3] "|" f[4] "|" (f[7] in sum ? sum[f[7]] : "-") "|" f[5])
     }
@@ -103,31 +103,40 @@ report='
         sub(/^btime /, "", booted)
         return int(booted + f[20] / 100)
     }
-    BEGIN { length_of = length(nonce) }
+    # Not an argument: every user may read those of a process.
+    NR == 1 { nonce = $0; length_of = length(nonce); next }
     index($0, nonce) == 1 {
         kind = substr($0, length_of + 2, 1); rest = substr($0, length_of + 3)
         if (kind == "<") { inside = 1; prefix = rest; body = ""; lines = 0 }
         else if (kind == ">") { emit(prefix "|" body); inside = 0 }
         else if (kind == "r") emit(rest)
-        else if (kind == "f" || kind == "c" || kind == "d" || kind == "m") {
+        else if (kind == "f" || kind == "c" || kind == "d") {
             path = rest; sub(/^.*[|]/, "", path)
             emit(substr(rest, 1, length(rest) - length(path)) content(path, kind))
         }
         else if (kind == "b") { batch = rest; rows = 0 }
-        else if (kind == "e") batch = ""
+        else if (kind == "e") {
+            # A line that is missing would be taken for that of another path.
+            if (batch ~ /^disk / && rows != split(batch, of, " ")) bad = 1
+            batch = ""
+        }
         else if (kind == "w") { split(rest, word, "|"); emit("since|" word[1] "|" since(word[2])) }
         else if (kind == "p") { split(rest, word, "|"); port(word[1], word[2] == "runs") }
         else if (kind == "z" && !bad) { print "end|" count + 0; exit }
         next
     }
     # Of a process, what etcd reads alone: its other variables may be secrets of others.
-    inside && prefix ~ /variables/ && !/^ETCD_/ { next }
+    inside && prefix ~ /^(etcd-)?variables[|]/ && !/^ETCD_/ { next }
     inside { body = body (lines++ ? "%0A" : "") encoded($0); next }
     batch == "stat" { stat_line($0); next }
     batch == "sum" { sum_line($0); next }
     # `df -P` prints a line for each path that it was given, in that order, below its head.
     batch ~ /^disk / {
-        if (rows++) { split(batch, of, " "); emit("disk|" of[rows] "|" $(NF - 2) "|" encoded($1)) }
+        if (!rows++) next
+        # A device or a mount point may hold blanks: what counts stands beside the only `N%`.
+        for (i = NF; i > 2; i--) if ($i ~ /^[0-9]+%$/) break
+        split(batch, of, " ")
+        if (i > 2 && of[rows] != "") emit("disk|" of[rows] "|" $(i - 1) "|" encoded($1)); else bad = 1
         next
     }
     batch == "addr" { if (split($4, a, "/")) emit("addr|" $2 "|" a[1]); next }

@@ -64,13 +64,14 @@ op_user() {
 }
 
 has_group() {
-    while IFS=: read -r g_name _; do
+    while IFS=: read -r g_name _ || [ -n "$g_name" ]; do
         [ "$g_name" != "$1" ] || return 0
     done </etc/group
     getent group "$1" >/dev/null 2>&1
 }
 
 op_dir() {
+    leads_safely "$3" || return 1
     [ -d "$(parent_of "$3")" ] || make_parents "$(parent_of "$3")" || return 1
     if [ -d "$3" ]; then chmod "$1" "$3"; else mkdir -m "$1" "$3"; fi && set_owner "$2" "$3"
 }
@@ -102,6 +103,7 @@ op_commit() {
     for entry in $pending; do
         ! is_own "$entry" || continue
         parent=$(parent_of "${entry##*|}")
+        leads_safely "$parent" || return 1
         add_to parents "$parent"
         [ -d "$parent" ] || add_to missing "$parent"
     done
@@ -176,7 +178,7 @@ take_in() {
     for entry in $pending; do
         path=${entry##*|} name=${entry##*/}
         { [ "$(parent_of "$path")" = "$1" ] && [ -f "../$name" ]; } || continue
-        ! cmp -s "$name" "../$name" || touch -r "../$name" "$name" || return 1
+        ! bounded 20 cmp -s "$name" "../$name" || touch -r "../$name" "$name" || return 1
     done
 }
 
