@@ -178,6 +178,8 @@ take_in() {
     for entry in $pending; do
         path=${entry##*|} name=${entry##*/}
         { [ "$(parent_of "$path")" = "$1" ] && [ -f "../$name" ]; } || continue
+        # Of a unit systemd says by itself whether it has read it.
+        case $name in *.service) continue ;; esac
         ! bounded 20 cmp -s "$name" "../$name" || touch -r "../$name" "$name" || return 1
     done
 }
@@ -309,8 +311,19 @@ op_time_sync() {
 op_reload() { bounded 60 systemctl daemon-reload; }
 # Reads all units again too.
 op_enable() { bounded 60 systemctl --quiet enable "$1"; }
-# Neither waits for the unit, and the bus has a limit of its own, 25 s.
-op_restart() { started=yes; systemctl reset-failed "$1" 2>/dev/null; systemctl restart --no-block "$1"; }
+# Neither waits for the unit, and the bus has a limit of its own, 25 s. A unit that has processes has not failed.
+op_restart() {
+    started=yes
+    has_processes "$1" || systemctl reset-failed "$1" 2>/dev/null
+    systemctl restart --no-block "$1"
+}
+
+has_processes() {
+    for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+        { read -r _ <"$hierarchy/system.slice/$1/cgroup.procs"; } 2>/dev/null && return 0
+    done
+    return 1
+}
 op_disable() {
     bounded 120 systemctl stop "$1" 2>/dev/null
     # What follows renames or deletes its data: not while it runs.
