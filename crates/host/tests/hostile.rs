@@ -561,3 +561,36 @@ fn other_clusters_records_are_seen() {
         assert_eq!(view.others.len(), 1, "{shell}");
     }
 }
+
+/// Every user may read the arguments of a process: what tells records from text is none of them.
+#[test]
+fn what_tells_records_from_text_is_no_argument() {
+    let program = etcdup_host::scripts::OBSERVE;
+    assert!(program.contains("awk \"$report\""));
+    assert!(!program.contains("awk -v"));
+}
+
+/// A key in the file of a certificate stays on its host, however the two are mixed.
+#[test]
+fn no_key_leaves_with_a_certificate() {
+    let body = "MIIBszCCAVmgAwIBAgIUQ2FuIHlvdSByZWFkIHRoaXM=";
+    let begin = "-----BEGIN CERTIFICATE-----";
+    let end = "-----END CERTIFICATE-----";
+    let secret = "-----BEGIN PRIVATE KEY-----\nU0VDUkVU\n-----END PRIVATE KEY-----";
+    for shell in shells() {
+        for text in [
+            format!("{begin}\n{body}\n{secret}\n"),
+            format!("{begin}\r{body}\r{end}\r{}", secret.replace('\n', "\r")),
+            format!("{begin}\n{body}\n {end}\n{secret}\n"),
+            format!("{secret}\n{begin}\n{body}\n{end}\n{secret}\n"),
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let file = place.path().join("both.pem");
+            std::fs::write(&file, &text).unwrap();
+            let state = place.path().join("state");
+            let input = format!("{}cert|{}\nend\n", header(&state, "-", 0), file.display());
+            let said = run(shell, &OBSERVE, input.as_bytes()).text();
+            assert!(!said.contains("U0VDUkVU"), "{shell}: {text:?}: {said}");
+        }
+    }
+}

@@ -28,13 +28,17 @@ report='
     }
     function emit(record) { print record; count++ }
     # A file whole, what of it are certificates (a file may hold a key beside one), or what of it counts for systemd.
-    function content(path, what,   line, out, inside) {
+    function content(path, what,   line, out, inside, block) {
         out = ""
         while ((getline line < path) > 0) {
             if (what == "c") {
-                if (line ~ /^-----BEGIN CERTIFICATE-----/) inside = 1
+                # Whatever is not the base64 of a certificate between its own two lines stays here.
+                if (line ~ /^-----BEGIN CERTIFICATE-----[ \t\r]*$/) { inside = 1; block = encoded(line) "%0A"; continue }
                 if (!inside) continue
-                if (line ~ /^-----END CERTIFICATE-----/) inside = 0
+                if (line ~ /^-----END CERTIFICATE-----[ \t\r]*$/) { inside = 0; out = out block encoded(line) "%0A"; continue }
+                if (line !~ /^[A-Za-z0-9+\/=]+[ \t\r]*$/) { inside = 0; continue }
+                block = block encoded(line) "%0A"
+                continue
             }
             if (what == "d" && line ~ /^[ \t]*([#;]|$)/) continue
             out = out encoded(line) "%0A"
@@ -100,7 +104,8 @@ report='
         sub(/^btime /, "", booted)
         return int(booted + f[20] / 100)
     }
-    BEGIN { length_of = length(nonce) }
+    # Not an argument: every user may read those of a process.
+    NR == 1 { nonce = $0; length_of = length(nonce); next }
     index($0, nonce) == 1 {
         kind = substr($0, length_of + 2, 1); rest = substr($0, length_of + 3)
         if (kind == "<") { inside = 1; prefix = rest; body = ""; lines = 0 }
@@ -118,7 +123,7 @@ report='
         next
     }
     # Of a process, what etcd reads alone: its other variables may be secrets of others.
-    inside && prefix ~ /variables/ && !/^ETCD_/ { next }
+    inside && prefix ~ /^(etcd-)?variables[|]/ && !/^ETCD_/ { next }
     inside { body = body (lines++ ? "%0A" : "") encoded($0); next }
     batch == "stat" { stat_line($0); next }
     batch == "sum" { sum_line($0); next }
@@ -171,7 +176,7 @@ own_uid() {
 
 # A user's line of /etc/passwd, by name or number: most are there. Others come from elsewhere, such as LDAP.
 passwd_of() {
-    while IFS= read -r line; do
+    while IFS= read -r line || [ -n "$line" ]; do
         IFS=: read -r p_name _ p_uid _ <<LINE
 $line
 LINE
@@ -199,7 +204,7 @@ observe_system() {
         end_batch
     fi
     batch resolver
-    [ ! -f /etc/resolv.conf ] || while IFS= read -r line; do say "$line"; done </etc/resolv.conf
+    [ ! -f /etc/resolv.conf ] || while IFS= read -r line || [ -n "$line" ]; do say "$line"; done </etc/resolv.conf
     end_batch
     entry=$(passwd_of "${SUDO_USER:-$uid}")
     entry=${entry%:*}
@@ -576,6 +581,7 @@ observe_own() {
 observe() {
     read -r nonce </proc/sys/kernel/random/uuid
     {
+        say "$nonce"
         observe_queries
         observe_system
         observe_files
@@ -588,5 +594,5 @@ observe() {
         observe_names
         observe_own
         printf '%s\n' "$nonce z"
-    } </dev/stdin | awk -v nonce="$nonce" "$report"
+    } </dev/stdin | awk "$report"
 }

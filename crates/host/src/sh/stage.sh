@@ -64,7 +64,7 @@ op_user() {
 }
 
 has_group() {
-    while IFS=: read -r g_name _; do
+    while IFS=: read -r g_name _ || [ -n "$g_name" ]; do
         [ "$g_name" != "$1" ] || return 0
     done </etc/group
     getent group "$1" >/dev/null 2>&1
