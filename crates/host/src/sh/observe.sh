@@ -104,6 +104,10 @@ report='
         sub(/^btime /, "", booted)
         return int(booted + f[20] / 100)
     }
+    # A pod that began before its manifest was written is not the one that the manifest means.
+    function started(member, began, written) {
+        emit("since|" member "|" began "|" (written != "" && began != "-" && began + 1 < written ? "outdated" : ""))
+    }
     # Not an argument: every user may read those of a process.
     NR == 1 { nonce = $0; length_of = length(nonce); next }
     index($0, nonce) == 1 {
@@ -117,7 +121,7 @@ report='
         }
         else if (kind == "b") { batch = rest; rows = 0 }
         else if (kind == "e") batch = ""
-        else if (kind == "w") { split(rest, word, "|"); emit("since|" word[1] "|" since(word[2])) }
+        else if (kind == "w") { split(rest, word, "|"); started(word[1], since(word[2]), word[3]) }
         else if (kind == "p") { split(rest, word, "|"); port(word[1], word[2] == "runs") }
         else if (kind == "z" && !bad) { print "end|" count + 0; exit }
         next
@@ -341,7 +345,7 @@ observe_members() {
         file=${exe% (deleted)}
         if [ "${file##*/}" = etcd ]; then
             pids="$pids $name"
-            rec "proc|$name|$pid|$(age_of "$how" "$pid" "$after")"
+            rec "proc|$name|$pid"
             field "exe|$name" "$exe"
             open_field "command|$name"
             tr '\0' '\n' <"/proc/$pid/cmdline"
@@ -349,7 +353,9 @@ observe_members() {
             open_field "variables|$name"
             tr '\0' '\n' <"/proc/$pid/environ"
             close_field
-            printf '%s\n' "$nonce w$name|$pid"
+            written=''
+            [ "$how" != pod ] || written=$(stat -c %Y "$after" 2>/dev/null)
+            printf '%s\n' "$nonce w$name|$pid|$written"
         fi
         case $how/$state_now in
         unit/active/running | unit/inactive/*) ;;
@@ -368,21 +374,6 @@ observe_members() {
             ;;
         esac
     done
-}
-
-# When a process began, in seconds since 1970.
-began_of() {
-    ticks=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20)
-    booted=$(awk '$1 == "btime" { print $2 }' /proc/stat)
-    [ -z "$ticks" ] || say "$((booted + ticks / 100))"
-}
-
-# A pod that began before its manifest was written is not the one that the manifest means.
-age_of() {
-    [ "$1" = pod ] || return 0
-    began=$(began_of "$2")
-    written=$(stat -c %Y "$3" 2>/dev/null) || return 0
-    [ -z "$began" ] || [ "$((began + 1))" -ge "$written" ] || say outdated
 }
 
 # What a pod printed last, in the kubelet's own files; where it never came to that, what the kubelet says of it: an image
