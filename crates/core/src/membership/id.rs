@@ -23,7 +23,7 @@ macro_rules! id {
         pub struct $name(u64);
 
         impl $name {
-            /// An ID that etcd told as a number.
+            /// Wraps the number that etcd's API returned.
             #[must_use]
             pub const fn new(id: u64) -> Self {
                 Self(id)
