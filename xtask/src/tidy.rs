@@ -3,6 +3,7 @@
 
 mod causes;
 mod circles;
+mod lines;
 mod voters;
 mod words;
 

@@ -234,12 +234,12 @@ impl Reader<'_> {
             return Some(());
         }
         let member: MemberName = fields.first()?.parse().ok()?;
-        if let ("proc", [_, pid, age]) = (kind, fields) {
+        if let ("proc", [_, pid]) = (kind, fields) {
             let process = EtcdProcess {
                 pid: pid.parse().ok()?,
                 exe: String::new(),
                 flags: FlagSet::default(),
-                outdated: *age == "outdated",
+                outdated: false,
                 since: None,
                 unknown_flags: Vec::new(),
             };
@@ -265,7 +265,10 @@ impl Reader<'_> {
                 let unknown = read.unknown_flags.into_iter();
                 process.unknown_flags = unknown.map(|stray| stray.0).collect();
             }
-            ("since", [_, since]) => process.since = since.parse().ok(),
+            ("since", [_, since, age]) => {
+                process.since = since.parse().ok();
+                process.outdated = *age == "outdated";
+            }
             _ => return None,
         }
         Some(())

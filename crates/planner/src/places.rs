@@ -17,25 +17,27 @@ pub(crate) fn places(target: &Target, seen: &Observation, bootstrap: Bootstrap) 
         host: Some(member.host.clone()),
         standing: standing(target, seen, bootstrap, member),
     });
-    let unmanaged = ClusterView::confirmed(seen).into_iter().flat_map(|view| {
-        let unknown = |listed: &&ListedMember| !is_of_file(target, listed);
-        let listed: Vec<&ListedMember> = view.members().filter(unknown).collect();
-        listed.into_iter().map(|listed| Place {
-            name: listed.name.parse().ok(),
-            host: None,
-            standing: Standing::Unmanaged(listed.id),
-        })
+    let unmanaged = unmanaged(target, seen).into_iter().map(|listed| Place {
+        name: listed.name.parse().ok(),
+        host: None,
+        standing: Standing::Unmanaged(listed.id),
     });
     of_file.chain(unmanaged).collect()
 }
 
-/// Whether a listed member is one of the file's: by its peer URLs, for names are free to repeat.
-fn is_of_file(target: &Target, listed: &ListedMember) -> bool {
-    let members = &target.topology.members;
-    members.iter().any(|member| {
-        let url = target.topology.peer_url(member).to_string();
-        listed.peer_urls.contains(&url)
-    })
+/// Members that the cluster lists and the file does not have: by peer URLs, for names are free to
+/// repeat.
+pub(crate) fn unmanaged<'a>(target: &Target, seen: &'a Observation) -> Vec<&'a ListedMember> {
+    let urls: Vec<String> = target
+        .topology
+        .members
+        .iter()
+        .map(|member| target.topology.peer_url(member).to_string())
+        .collect();
+    let unknown = |listed: &&ListedMember| !listed.peer_urls.iter().any(|url| urls.contains(url));
+    ClusterView::confirmed(seen)
+        .map(|view| view.members().filter(unknown).collect())
+        .unwrap_or_default()
 }
 
 /// How a member of the file stands.
@@ -49,7 +51,7 @@ pub(crate) fn standing(
     let url = target.topology.peer_url(member).to_string();
     let listed = view.as_ref().and_then(|view| view.at(&url));
     if let Some(host) = seen.host(&member.host)
-        && let Some(lost) = lost(target, seen, bootstrap, member, host)
+        && let Some(lost) = lost(seen, bootstrap, member, host, (view.as_ref(), listed))
     {
         return lost;
     }
@@ -139,17 +141,14 @@ fn recorded<'a>(host: &'a HostView, member: &Member) -> Option<&'a RecordedMembe
 
 /// A member that has lost its data, with what shows it.
 fn lost(
-    target: &Target,
     seen: &Observation,
     bootstrap: Bootstrap,
     member: &Member,
     host: &HostView,
+    (view, listed): (Option<&ClusterView<'_>>, Option<&ListedMember>),
 ) -> Option<Standing> {
     let lost = |id: Option<MemberId>, why: String| Some(Standing::Lost { id, why });
     let path = &member.layout.data;
-    let url = target.topology.peer_url(member).to_string();
-    let view = ClusterView::confirmed(seen);
-    let listed = view.as_ref().and_then(|view| view.at(&url));
     // Removed and added again since: the record is of a former membership.
     let replaced =
         |recorded: &&RecordedMember| listed.is_some_and(|listed| listed.id != recorded.id);
@@ -175,10 +174,8 @@ fn lost(
     }
     // Removed from the list since: what is left to do is to add it, and that it is not listed has
     // its own finding.
-    let removed = |recorded: &&RecordedMember| {
-        let view = view.as_ref();
-        view.is_some_and(|view| view.member(recorded.id).is_none())
-    };
+    let removed =
+        |recorded: &&RecordedMember| view.is_some_and(|view| view.member(recorded.id).is_none());
     if let Some(recorded) = recorded.filter(|recorded| !removed(recorded)) {
         let why = format!(
             "member {} was healthy on this host, and {path} on {} is empty or missing",
@@ -186,7 +183,7 @@ fn lost(
         );
         return lost(Some(recorded.id), why);
     }
-    match (&view, listed) {
+    match (view, listed) {
         (Some(view), Some(listed)) if view.has_started(listed) => {
             let why = format!(
                 "member {} has started before, and {path} on {} is empty or missing",

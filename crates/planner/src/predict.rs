@@ -414,18 +414,8 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
     for member in &running {
         name_new_data(target, world, member, id_of(world, member), cluster);
         let view = MemberView {
-            id: id_of(world, member),
-            cluster,
             leader,
             version: target.topology.version.to_string(),
-            term: 2,
-            raft_index: 1,
-            applied_index: 1,
-            revision: 1,
-            db_size: 0,
-            db_in_use: 0,
-            learner: false,
-            errors: Vec::new(),
             listed: listed.clone(),
             served: Observed::Known(Served {
                 took: Duration::ZERO,
@@ -434,6 +424,7 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
                     .and_then(|view| view.served.known())
                     .is_some_and(|served| served.denied),
             }),
+            ..MemberView::serving(id_of(world, member), cluster)
         };
         world
             .members

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::setup::root;
+use super::lines::lines_of;
 
 /// The crates whose errors wrap those of libraries.
 const WRAPPING: [&str; 4] = [
@@ -27,15 +27,13 @@ pub(super) fn find(files: &[PathBuf], faults: &mut Vec<String>) {
         if !wraps || FLAT.contains(&name.as_str()) {
             continue;
         }
-        let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
-        for (number, line) in text.lines().enumerate() {
+        for (place, line) in lines_of(path) {
             if line.contains("#[cfg(test)]") {
                 break;
             }
             if line.contains("error.to_string()") {
                 faults.push(format!(
-                    "{name}:{}: `error.to_string()` drops what caused it: use `chain`",
-                    number + 1
+                    "{place}: `error.to_string()` drops what caused it: use `chain`"
                 ));
             }
         }

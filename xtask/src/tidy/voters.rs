@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::setup::root;
+use super::lines::lines_of;
 
 /// The one place.
 const HOME: &str = "crates/core/src/membership/electorate.rs";
@@ -29,12 +29,10 @@ pub(super) fn find(files: &[PathBuf], faults: &mut Vec<String>) {
         {
             continue;
         }
-        let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
-        for (number, line) in text.lines().enumerate() {
-            if let Some(what) = counts(line, BOOTSTRAPS.contains(&name.as_str())) {
+        for (place, line) in lines_of(path) {
+            if let Some(what) = counts(&line, BOOTSTRAPS.contains(&name.as_str())) {
                 faults.push(format!(
-                    "{name}:{}: `{what}`: quorum is counted in {HOME} alone",
-                    number + 1
+                    "{place}: `{what}`: quorum is counted in {HOME} alone"
                 ));
             }
         }

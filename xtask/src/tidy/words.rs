@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::lines::lines_of;
 use crate::outcome::Outcome;
 use crate::setup::root;
 
@@ -9,8 +10,7 @@ const PAGE: &str = "docs/words.md";
 
 /// Reports each refused phrase with its place.
 pub(super) fn find(files: &[PathBuf], faults: &mut Vec<String>) -> Outcome {
-    let read = |path: &PathBuf| std::fs::read_to_string(root().join(path)).unwrap_or_default();
-    let page = read(&PathBuf::from(PAGE));
+    let page = std::fs::read_to_string(root().join(PAGE)).unwrap_or_default();
     let refused = refused(&page);
     if refused.is_empty() {
         return Err(format!("{PAGE} has no list of refused phrases"));
@@ -22,9 +22,8 @@ pub(super) fn find(files: &[PathBuf], faults: &mut Vec<String>) -> Outcome {
         if !matches!(kind, Some("rs" | "md" | "sh" | "toml")) || names_them {
             continue;
         }
-        for (number, line) in read(path).lines().enumerate() {
-            for phrase in refused.iter().filter(|phrase| contains(line, phrase)) {
-                let place = format!("{}:{}", path.display(), number + 1);
+        for (place, line) in lines_of(path) {
+            for phrase in refused.iter().filter(|phrase| contains(&line, phrase)) {
                 faults.push(format!("{place}: `{phrase}` is refused by {PAGE}"));
             }
         }

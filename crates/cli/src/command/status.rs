@@ -62,8 +62,8 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
     let head = [
         "member", "host", "id", "version", "db size", "role", "term", "index", "health",
     ];
-    // Least asked for first. Health, which has the reason where a member is not well, is never left
-    // out.
+    // The first is left out first where the table is too wide. Health gives the reason why a member
+    // is unhealthy, so it is never left out.
     let spare = ["index", "term", "db size", "id", "version", "host"];
     let rows: Vec<_> = rows(planner, seen).collect();
     view::table::print_fitting(&head, &rows, &spare);

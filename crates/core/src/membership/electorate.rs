@@ -20,8 +20,6 @@ pub struct Electorate {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Voter {
-    /// `None` where the file stands in for the list.
-    id: Option<MemberId>,
     name: Option<MemberName>,
     healthy: bool,
 }
@@ -81,7 +79,6 @@ impl Electorate {
             None => members
                 .iter()
                 .map(|name| Voter {
-                    id: None,
                     healthy: seen.is_healthy_voter(name),
                     name: Some(name.clone()),
                 })
@@ -96,12 +93,10 @@ impl Electorate {
                 voters
                     .map(|listed| match answers.get(&listed.id) {
                         Some(name) => Voter {
-                            id: Some(listed.id),
                             healthy: seen.is_healthy_voter(name) && agrees(name),
                             name: Some((*name).clone()),
                         },
                         None => Voter {
-                            id: Some(listed.id),
                             name: members
                                 .iter()
                                 .find(|name| name.as_str() == listed.name)
@@ -164,7 +159,7 @@ impl Electorate {
 mod tests {
     use super::*;
     use crate::membership::ClusterId;
-    use crate::observation::{ListedMember, MemberView, Served};
+    use crate::observation::{ListedMember, MemberView};
     use crate::observed::Observed;
 
     fn name(text: &str) -> MemberName {
@@ -173,23 +168,9 @@ mod tests {
 
     fn view(id: u64, listed: &[ListedMember]) -> MemberView {
         MemberView {
-            id: MemberId::new(id),
-            cluster: ClusterId::new(1),
             leader: Some(MemberId::new(1)),
-            version: "3.5.33".into(),
-            term: 2,
-            raft_index: 1,
-            applied_index: 1,
-            revision: 1,
-            db_size: 0,
-            db_in_use: 0,
-            learner: false,
-            errors: Vec::new(),
             listed: listed.to_vec(),
-            served: Observed::Known(Served {
-                denied: false,
-                took: std::time::Duration::ZERO,
-            }),
+            ..MemberView::serving(MemberId::new(id), ClusterId::new(1))
         }
     }
 

@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a text is no member or cluster ID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not an ID: expected hex digits as `etcdctl member list` prints them, such as 8e9e05c52164694d"
-)]
+#[error("`{0}` is not an ID: expected hex digits as etcdctl prints them, such as 8e9e05c52164694d")]
 pub struct IdError(String);
 
 macro_rules! id {
@@ -23,7 +21,7 @@ macro_rules! id {
         pub struct $name(u64);
 
         impl $name {
-            /// An ID that etcd told as a number.
+            /// Wraps the number that etcd's API returned.
             #[must_use]
             pub const fn new(id: u64) -> Self {
                 Self(id)

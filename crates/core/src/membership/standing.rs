@@ -71,20 +71,6 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Its ID, where it has one.
-    #[must_use]
-    pub fn id(&self) -> Option<MemberId> {
-        match self {
-            Self::Bootstrapped(id)
-            | Self::Added { id, .. }
-            | Self::Learner { id, .. }
-            | Self::Voter { id, .. }
-            | Self::Unmanaged(id) => Some(*id),
-            Self::Lost { id, .. } => *id,
-            Self::New | Self::Removed { .. } | Self::Unknown(_) => None,
-        }
-    }
-
     /// Whether it is, or was added as, a learner: it answers no read that a quorum confirms.
     #[must_use]
     pub fn is_learner(&self) -> bool {

@@ -41,6 +41,33 @@ pub struct MemberView {
     pub served: Observed<Served>,
 }
 
+impl MemberView {
+    /// A member that serves at once and holds nothing: predictions and tests say what differs.
+    #[must_use]
+    pub fn serving(id: MemberId, cluster: ClusterId) -> Self {
+        Self {
+            id,
+            cluster,
+            leader: None,
+            version: String::new(),
+            // The first election of a bootstrap ends in the second term.
+            term: 2,
+            raft_index: 1,
+            applied_index: 1,
+            revision: 1,
+            db_size: 0,
+            db_in_use: 0,
+            learner: false,
+            errors: Vec::new(),
+            listed: Vec::new(),
+            served: Observed::Known(Served {
+                took: Duration::ZERO,
+                denied: false,
+            }),
+        }
+    }
+}
+
 /// A read that a quorum confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Served {

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use crate::flag::FlagSet;
     use crate::membership::ClusterId;
-    use crate::observation::{EtcdProcess, HostView, ListedMember, Listener, Served};
+    use crate::observation::{EtcdProcess, HostView, ListedMember, Listener};
     use crate::observed::Observed;
 
     fn name(text: &str) -> MemberName {
@@ -218,23 +218,9 @@ mod tests {
             .collect();
         for id in 1..=3 {
             let view = MemberView {
-                id: MemberId::new(id),
-                cluster: ClusterId::new(7),
                 leader: Some(MemberId::new(1)),
-                version: "3.5.33".to_owned(),
-                term: 2,
-                raft_index: 9,
-                applied_index: 9,
-                revision: 4,
-                db_size: 0,
-                db_in_use: 0,
-                learner: false,
-                errors: Vec::new(),
                 listed: listed.clone(),
-                served: Observed::Known(Served {
-                    took: Duration::from_millis(1),
-                    denied: false,
-                }),
+                ..MemberView::serving(MemberId::new(id), ClusterId::new(7))
             };
             let member = name(&format!("m{id}"));
             let mut host = HostView::default();

@@ -6,14 +6,9 @@ use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Impact, Reason, Stage};
 use etcdup_core::topology::Topology;
 
-/// The gates before a stage were checked just now and hold. Only [`permit`] makes one, and nothing
-/// is stopped without.
+/// The gates before a stage were checked just now and hold. Only [`permit`] makes one, nothing is
+/// stopped without, and it goes with the stage that it was made for.
 pub(super) struct Permit(());
-
-impl Permit {
-    /// Spent on one stage.
-    pub(super) fn use_up(self) {}
-}
 
 /// Checks the gates before a stage once more, and that no member that serves is stopped without
 /// one, unless the stage says that it is an outage, which was approved as such.
@@ -47,11 +42,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     use etcdup_core::file::Document;
     use etcdup_core::membership::{ClusterId, MemberId};
-    use etcdup_core::observation::{ListedMember, MemberView, Served};
+    use etcdup_core::observation::{ListedMember, MemberView};
     use etcdup_core::observed::Observed;
     use etcdup_core::stage::{Condition, Gate, HostStep, Rule, StageKey, Work, limits};
     use etcdup_core::topology::resolve;
@@ -87,23 +81,9 @@ mod tests {
         let mut seen = Observation::new(jiff::Timestamp::UNIX_EPOCH);
         for (index, (member, id)) in topology.members.iter().zip(ids()).enumerate() {
             let view = MemberView {
-                id,
-                cluster: ClusterId::new(7),
                 leader: Some(MemberId::new(1)),
-                version: "3.5.33".into(),
-                term: 2,
-                raft_index: 9,
-                applied_index: 9,
-                revision: 1,
-                db_size: 0,
-                db_in_use: 0,
-                learner: false,
-                errors: Vec::new(),
                 listed: listed.clone(),
-                served: Observed::Known(Served {
-                    denied: false,
-                    took: Duration::ZERO,
-                }),
+                ..MemberView::serving(id, ClusterId::new(7))
             };
             let answer = if serving.contains(&index) {
                 Observed::Known(view)

@@ -28,9 +28,8 @@ impl Run<'_> {
         &self,
         stage: &Stage,
         seen: &mut Observation,
-        permit: Permit,
+        _: Permit,
     ) -> Result<(), DeployError> {
-        permit.use_up();
         match &stage.work {
             Work::Operator(steps) => self.operator(steps, seen).await,
             Work::Cluster(step) => self.cluster(step, seen).await,

@@ -231,7 +231,7 @@ observe_members() {
         file=${exe% (deleted)}
         if [ "${file##*/}" = etcd ]; then
             pids="$pids $name"
-            rec "proc|$name|$pid|$(age_of "$how" "$pid" "$after")"
+            rec "proc|$name|$pid"
             field "exe|$name" "$exe"
             open_field "command|$name"
             tr '\0' '\n' <"/proc/$pid/cmdline"
@@ -240,7 +240,9 @@ observe_members() {
             # A new line in a value must not begin a variable of its own.
             tr '\n\0' '\v\n' <"/proc/$pid/environ"
             close_field
-            printf '%s\n' "$nonce w$name|$pid"
+            written=''
+            [ "$how" != pod ] || written=$(stat -c %Y "$after" 2>/dev/null)
+            printf '%s\n' "$nonce w$name|$pid|$written"
         fi
         case $how/$state_now in
         unit/active/running | unit/inactive/*) ;;
@@ -259,21 +261,6 @@ observe_members() {
             ;;
         esac
     done
-}
-
-# When a process began, in seconds since 1970.
-began_of() {
-    ticks=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20)
-    booted=$(awk '$1 == "btime" { print $2 }' /proc/stat)
-    [ -z "$ticks" ] || say "$((booted + ticks / 100))"
-}
-
-# A pod that began before its manifest was written is not the one that the manifest means.
-age_of() {
-    [ "$1" = pod ] || return 0
-    began=$(began_of "$2")
-    written=$(stat -c %Y "$3" 2>/dev/null) || return 0
-    [ -z "$began" ] || [ "$((began + 1))" -ge "$written" ] || say outdated
 }
 
 # What a pod printed last, in the kubelet's own files; where it never came to that, what the kubelet says of it: an image

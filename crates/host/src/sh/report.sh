@@ -103,6 +103,10 @@ report='
         sub(/^btime /, "", booted)
         return int(booted + f[20] / 100)
     }
+    # A pod that began before its manifest was written is not the one that the manifest means.
+    function started(member, began, written) {
+        emit("since|" member "|" began "|" (written != "" && began != "-" && began + 1 < written ? "outdated" : ""))
+    }
     # Not an argument: every user may read those of a process.
     NR == 1 { nonce = $0; length_of = length(nonce); next }
     index($0, nonce) == 1 {
@@ -120,7 +124,7 @@ report='
             if (batch ~ /^disk / && rows != split(batch, of, " ")) bad = 1
             batch = ""
         }
-        else if (kind == "w") { split(rest, word, "|"); emit("since|" word[1] "|" since(word[2])) }
+        else if (kind == "w") { split(rest, word, "|"); started(word[1], since(word[2]), word[3]) }
         else if (kind == "p") { split(rest, word, "|"); port(word[1], word[2] == "runs") }
         else if (kind == "z" && !bad) { print "end|" count + 0; exit }
         next

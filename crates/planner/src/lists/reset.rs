@@ -13,7 +13,7 @@ use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Content, HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
 
-use crate::identity::{bootstrap, is_ours, read_flags};
+use crate::identity::{is_ours, read_flags};
 use crate::preflight::unseen_hosts;
 use crate::rules::conflict::{other_name, started_by_others, unwanted};
 use crate::target::Target;
@@ -125,7 +125,7 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<ClusterId>) -> Vec
         }
     }
     // Left running without their quorum they would be nobody's.
-    findings.extend(unwanted(target, seen, bootstrap(target, seen)));
+    findings.extend(unwanted(target, seen));
     for (host, observed) in &seen.hosts {
         if let Some(Observed::Unknown(unseen)) = observed.known().map(|host| &host.record) {
             let evidence = format!("the host record on {host} cannot be read: {unseen}");

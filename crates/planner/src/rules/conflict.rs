@@ -13,7 +13,7 @@ use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
 use crate::identity::{Bootstrap, bootstrap, data_of, expected_cluster_id, read_flags};
-use crate::places::{places, standing};
+use crate::places::{standing, unmanaged};
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -237,7 +237,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             findings.push(finding.at(at()));
             continue;
         }
-        let evidence = match standing(target, seen, bootstrap, member) {
+        let finding = match standing(target, seen, bootstrap, member) {
             Standing::Lost { why, .. } => LOST_DATA.error(&member.name, why),
             Standing::New | Standing::Removed { .. } if confirmed => {
                 let url = target.topology.peer_url(member);
@@ -253,25 +253,16 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             | Standing::Unmanaged(_)
             | Standing::Unknown(_) => continue,
         };
-        findings.push(evidence.at(at()));
+        findings.push(finding.at(at()));
     }
-    findings.extend(unwanted(target, seen, bootstrap));
+    findings.extend(unwanted(target, seen));
     findings
 }
 
 /// Members of the cluster that the file does not have.
-pub(crate) fn unwanted(target: &Target, seen: &Observation, bootstrap: Bootstrap) -> Vec<Finding> {
-    let Some(view) = ClusterView::confirmed(seen) else {
-        return Vec::new();
-    };
-    let places = places(target, seen, bootstrap);
-    let unmanaged = places.into_iter().filter_map(|place| {
-        let Standing::Unmanaged(id) = place.standing else {
-            return None;
-        };
-        view.member(id)
-    });
-    unmanaged
+pub(crate) fn unwanted(target: &Target, seen: &Observation) -> Vec<Finding> {
+    unmanaged(target, seen)
+        .into_iter()
         .map(|listed| {
             let name = if listed.name.is_empty() {
                 "(unstarted)"
