@@ -154,10 +154,10 @@ pub(crate) fn hosts_to_observe_again(target: &Target, seen: &Observation) -> Vec
     let late = |member: &&Member| {
         let url = target.topology.peer_url(member).to_string();
         let has_started = view.at(&url).is_some_and(|listed| view.has_started(listed));
+        // A process may be there already: etcd makes its data a moment after it has started.
         let looks_new = seen.host(&member.host).is_some_and(|host| {
             let data = host.data.get(&member.layout.data);
-            !host.processes.contains_key(&member.name)
-                && matches!(data, Some(DataDir::Absent | DataDir::Empty))
+            !matches!(data, Some(DataDir::Member(_)))
         });
         has_started && looks_new
     };

@@ -273,6 +273,13 @@ fn a_member_that_started_between_two_looks_is_looked_at_again() {
         }
         let again = planner.hosts_to_observe_again(&seen);
         assert_eq!(again, vec![member.host.clone()]);
+        // Nor is it one whose process was seen, and whose data etcd had yet to make.
+        let mut running = seen.clone();
+        let process = planner.topology().members[0].clone();
+        let process = seen.host(&process.host).unwrap().processes[&process.name].clone();
+        let host = running.hosts.get_mut(&member.host).unwrap().known_mut();
+        host.unwrap().processes.insert(member.name.clone(), process);
+        assert_eq!(planner.hosts_to_observe_again(&running), again);
         // It still is empty then: the member had data, and has none.
         assert_eq!(ids(&blocked(&planner, &seen)), ["member-lost-data"]);
     }
