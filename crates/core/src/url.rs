@@ -96,7 +96,7 @@ impl From<Address> for String {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Ip(ip) => f.pad(&ip.to_string()),
+            Address::Ip(ip) => fmt::Display::fmt(ip, f),
             Address::Name(name) => f.pad(name.as_str()),
         }
     }
@@ -134,9 +134,16 @@ impl EtcdUrl {
     /// `address:port`, an IPv6 address in brackets.
     #[must_use]
     pub fn authority(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        let _ = self.write_authority(&mut text);
+        text
+    }
+
+    fn write_authority(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match &self.address {
-            Address::Ip(IpAddr::V6(ip)) => format!("[{ip}]:{}", self.port),
-            other => format!("{other}:{}", self.port),
+            Address::Ip(IpAddr::V6(ip)) => write!(out, "[{ip}]:{}", self.port),
+            other => write!(out, "{other}:{}", self.port),
         }
     }
 }
@@ -185,7 +192,8 @@ impl From<EtcdUrl> for String {
 
 impl fmt::Display for EtcdUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.authority())
+        write!(f, "{}://", self.scheme)?;
+        self.write_authority(f)
     }
 }
 

@@ -50,19 +50,17 @@ impl Target {
         let renderer = Renderer::new(unit_template)?;
         let mut wanted = BTreeMap::new();
         for member in &topology.members {
-            let mut certificates = renderer.artifacts(&topology, member, ClusterState::Existing)?;
-            let settled = certificates.pop().map_or_else(
-                || renderer.start(&topology, member, ClusterState::Existing),
-                Ok,
-            )?;
-            let fresh = renderer.start(&topology, member, ClusterState::New)?;
+            let certificates = Renderer::certificates(&topology, member)?;
+            let flags = topology.flags(member, ClusterState::Existing);
+            let settled = renderer.start(&topology, member, &flags)?;
+            let forming = topology.flags(member, ClusterState::New);
+            let fresh = renderer.start(&topology, member, &forming)?;
             let sums = certificates
                 .iter()
                 .chain([&settled])
                 .filter_map(|a| Some((a.path.clone(), sum(&a.content)?)))
                 .collect();
             let fresh_sum = sum(&fresh.content).unwrap_or_default();
-            let flags = topology.flags(member, ClusterState::Existing);
             let etcd = member.layout.etcd()?;
             wanted.insert(
                 member.name.clone(),

@@ -2,6 +2,7 @@
 
 use etcdup_core::certificate::CertRequest;
 use etcdup_core::file::{CertificateSource, Provided, ProvidedFrom, RuntimeKind};
+use etcdup_core::flag::FlagSet;
 use etcdup_core::path::{HostPath, Mode, Owner};
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::{ClusterState, Member, Topology};
@@ -21,13 +22,25 @@ impl Renderer {
         member: &Member,
         state: ClusterState,
     ) -> Result<Vec<Artifact>, RenderError> {
-        let mut artifacts = certificates(topology, member)?;
-        artifacts.extend(extra(topology, member));
-        artifacts.push(self.start(topology, member, state)?);
+        let mut artifacts = Self::certificates(topology, member)?;
+        artifacts.push(self.start(topology, member, &topology.flags(member, state))?);
         Ok(artifacts)
     }
 
-    /// The file that starts a member: a unit or a start file.
+    /// A member's certificates, and what `[[file]]` puts beside them.
+    ///
+    /// # Errors
+    /// When a path cannot be made.
+    pub fn certificates(
+        topology: &Topology,
+        member: &Member,
+    ) -> Result<Vec<Artifact>, RenderError> {
+        let mut artifacts = certificates(topology, member)?;
+        artifacts.extend(extra(topology, member));
+        Ok(artifacts)
+    }
+
+    /// The file that starts a member with these flags: a unit or a start file.
     ///
     /// # Errors
     /// As [`Renderer::artifacts`].
@@ -35,12 +48,11 @@ impl Renderer {
         &self,
         topology: &Topology,
         member: &Member,
-        state: ClusterState,
+        flags: &FlagSet,
     ) -> Result<Artifact, RenderError> {
-        let flags = topology.flags(member, state);
         let (path, mode, text, owner) = match topology.runtime {
             RuntimeKind::Systemd => {
-                let text = systemd::unit(self, topology, member, &flags)?;
+                let text = systemd::unit(self, topology, member, flags)?;
                 (
                     member.layout.unit_file()?,
                     Mode::PUBLIC,
@@ -49,12 +61,12 @@ impl Renderer {
                 )
             }
             RuntimeKind::StaticPod => {
-                let text = static_pod::manifest(topology, member, &flags)?;
+                let text = static_pod::manifest(topology, member, flags)?;
                 let path = member.layout.manifest.clone();
                 (path, Mode::PRIVATE, text, Some(Owner::root()))
             }
             RuntimeKind::Process => {
-                let text = process::start_file(self, topology, member, &flags)?;
+                let text = process::start_file(self, topology, member, flags)?;
                 (member.layout.start_file.clone(), Mode::CLOSED, text, None)
             }
         };

@@ -1,6 +1,9 @@
 //! Templates: the built-in ones, and the user's own in place of the unit's, read back before it is
 //! used.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use etcdup_core::flag::{AppliesAt, FlagSet, FlagSource, lookup};
 use etcdup_core::name::NameError;
 use serde::Serialize;
@@ -97,9 +100,23 @@ impl UnitTemplate {
     }
 }
 
+/// The built-in templates, compiled once: a server makes a renderer for each cluster and look.
+static BUILT_IN: LazyLock<Result<tera::Tera, RenderError>> =
+    LazyLock::new(|| compiled(include_str!("templates/etcd.service")));
+
+fn compiled(unit: &str) -> Result<tera::Tera, RenderError> {
+    let mut tera = tera::Tera::new();
+    tera.add_raw_templates([(UNIT, unit), (START, include_str!("templates/start.sh"))])
+        .map_err(|error| RenderError::Template {
+            template: UNIT,
+            message: error.to_string(),
+        })?;
+    Ok(tera)
+}
+
 /// Renders artifacts. Made once a run.
 pub struct Renderer {
-    tera: tera::Tera,
+    tera: Cow<'static, tera::Tera>,
     custom_unit: bool,
     /// A template for envsubst in place of tera's unit.
     envsubst: Option<String>,
@@ -114,16 +131,11 @@ impl Renderer {
     /// # Errors
     /// When the text is no template.
     pub fn new(unit_template: Option<&UnitTemplate>) -> Result<Self, RenderError> {
-        let mut tera = tera::Tera::new();
         let of = |form| unit_template.filter(|template| template.form == form);
-        let unit = of(Form::Tera).map_or(include_str!("templates/etcd.service"), |template| {
-            &template.text
-        });
-        tera.add_raw_templates([(UNIT, unit), (START, include_str!("templates/start.sh"))])
-            .map_err(|error| RenderError::Template {
-                template: UNIT,
-                message: error.to_string(),
-            })?;
+        let tera = match of(Form::Tera) {
+            Some(template) => Cow::Owned(compiled(&template.text)?),
+            None => Cow::Borrowed(BUILT_IN.as_ref().map_err(Clone::clone)?),
+        };
         Ok(Self {
             tera,
             custom_unit: unit_template.is_some(),

@@ -19,12 +19,17 @@ fn rendered(head: &str, template: Option<&str>) -> Result<String, RenderError> {
         |_| None,
     )
     .unwrap();
+    let member = &topology.members[0];
     let artifact = Renderer::new(
         template
             .map(|text| UnitTemplate::from_file("etcd.service", text))
             .as_ref(),
     )?
-    .start(&topology, &topology.members[0], ClusterState::New)?;
+    .start(
+        &topology,
+        member,
+        &topology.flags(member, ClusterState::New),
+    )?;
     let Content::Text(text) = artifact.content else {
         panic!("a start file is text")
     };

@@ -21,6 +21,16 @@ impl FlagSet {
         self.0.insert(name.to_owned(), canonical);
     }
 
+    /// Sets a flag to a value that is in canonical text already, as etcdup's own are.
+    pub(crate) fn put(&mut self, name: &str, value: impl Into<String>) {
+        let value = value.into();
+        debug_assert!(
+            lookup(name).is_none_or(|row| row.canonical(&value).as_ref() == Ok(&value)),
+            "--{name}={value} is not in canonical text"
+        );
+        self.0.insert(name.to_owned(), value);
+    }
+
     /// A flag's value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -61,13 +71,11 @@ impl FlagSet {
     /// etcd ignores them once a WAL exists.
     #[must_use]
     pub fn differences(&self, wanted: &FlagSet) -> Vec<FlagDifference> {
-        let mut names: Vec<&String> = self.0.keys().chain(wanted.0.keys()).collect();
-        names.sort_unstable();
-        names.dedup();
+        let names: BTreeSet<&String> = self.0.keys().chain(wanted.0.keys()).collect();
         names
             .into_iter()
-            .filter(|name| lookup(name).is_none_or(|row| row.when == AppliesAt::Start))
             .filter(|name| !equal(name, self.0.get(*name), wanted.0.get(*name)))
+            .filter(|name| lookup(name).is_none_or(|row| row.when == AppliesAt::Start))
             .map(|name| FlagDifference {
                 name: name.clone(),
                 running: self.0.get(name).cloned(),
@@ -79,14 +87,14 @@ impl FlagSet {
 
 /// Whether two values say the same: URLs may stand in any order.
 fn equal(name: &str, one: Option<&String>, other: Option<&String>) -> bool {
-    let is_list = lookup(name).is_some_and(|row| row.kind == Kind::Urls);
-    match (one, other) {
-        (Some(one), Some(other)) if is_list => {
-            let set = |urls: &str| urls.split(',').map(str::to_owned).collect::<BTreeSet<_>>();
-            set(one) == set(other)
-        }
-        _ => one == other,
+    if one == other {
+        return true;
     }
+    let (Some(one), Some(other)) = (one, other) else {
+        return false;
+    };
+    let is_list = lookup(name).is_some_and(|row| row.kind == Kind::Urls);
+    is_list && BTreeSet::from_iter(one.split(',')) == BTreeSet::from_iter(other.split(','))
 }
 
 /// One flag that runs with another value than wanted.

@@ -190,57 +190,57 @@ impl Topology {
                 member.ports.client,
             ));
         }
-        flags.set("name", member.name.as_str());
-        flags.set("data-dir", member.layout.data.as_str());
-        flags.set("listen-client-urls", join_urls(&listen_client));
-        flags.set("advertise-client-urls", self.client_url(member).to_string());
-        flags.set(
+        flags.put("name", member.name.as_str());
+        flags.put("data-dir", member.layout.data.as_str());
+        flags.put("listen-client-urls", join_urls(&listen_client));
+        flags.put("advertise-client-urls", self.client_url(member).to_string());
+        flags.put(
             "listen-peer-urls",
             EtcdUrl::new(scheme(security.peer), member.listen, member.ports.peer).to_string(),
         );
-        flags.set(
+        flags.put(
             "initial-advertise-peer-urls",
             self.peer_url(member).to_string(),
         );
         match (&self.discovery, state) {
             // Once it has formed the list is known, and no start depends on DNS any more.
             (Some(discovery), ClusterState::New) => {
-                flags.set("discovery-srv", discovery.srv.as_str());
+                flags.put("discovery-srv", discovery.srv.as_str());
                 if let Some(name) = &discovery.name {
-                    flags.set("discovery-srv-name", name.as_str());
+                    flags.put("discovery-srv-name", name.as_str());
                 }
             }
-            _ => flags.set("initial-cluster", self.initial_cluster()),
+            _ => flags.put("initial-cluster", self.initial_cluster()),
         }
-        flags.set("initial-cluster-state", state.as_str());
-        flags.set("initial-cluster-token", self.token.as_str());
+        flags.put("initial-cluster-state", state.as_str());
+        flags.put("initial-cluster-token", self.token.as_str());
         if let Some(port) = member.ports.metrics {
-            flags.set(
+            flags.put(
                 "listen-metrics-urls",
                 format!("http://{}", authority(loopback(member.listen), port)),
             );
         }
         let pod = &self.pod;
         if let (RuntimeKind::StaticPod, Some(log)) = (self.runtime, &pod.log) {
-            flags.set("log-outputs", format!("stderr,{log}"));
+            flags.put("log-outputs", format!("stderr,{log}"));
             if self.version.minor() == 4 {
-                flags.set("logger", "zap");
+                flags.put("logger", "zap");
             }
         }
         // What kubeadm writes for etcd beside the above; a manifest that is kept as it is keeps its
         // own.
         if self.runtime == RuntimeKind::StaticPod && !self.keep_unit {
             let minor = self.version.minor();
-            flags.set("snapshot-count", "10000");
+            flags.put("snapshot-count", "10000");
             match minor {
                 0..=4 => {}
                 5 => {
-                    flags.set("experimental-initial-corrupt-check", "true");
-                    flags.set("experimental-watch-progress-notify-interval", "5s");
+                    flags.put("experimental-initial-corrupt-check", "true");
+                    flags.put("experimental-watch-progress-notify-interval", "5s");
                 }
                 _ => {
-                    flags.set("feature-gates", "InitialCorruptCheck=true");
-                    flags.set("watch-progress-notify-interval", "5s");
+                    flags.put("feature-gates", "InitialCorruptCheck=true");
+                    flags.put("watch-progress-notify-interval", "5s");
                 }
             }
         }
@@ -264,12 +264,12 @@ impl Topology {
         let at = |file: &str| format!("{}/{file}", member.layout.certificates);
         let (security, files) = (&self.security, &self.certificates.files);
         if security.client != TransportSecurity::Plain {
-            flags.set("cert-file", at(&files.server.cert));
-            flags.set("key-file", at(&files.server.key));
+            flags.put("cert-file", at(&files.server.cert));
+            flags.put("key-file", at(&files.server.key));
         }
         if security.client == TransportSecurity::Mutual {
-            flags.set("trusted-ca-file", at(&files.ca));
-            flags.set("client-cert-auth", "true");
+            flags.put("trusted-ca-file", at(&files.ca));
+            flags.put("client-cert-auth", "true");
         }
         if security.peer != TransportSecurity::Plain {
             let own = if self.shares_certificate() {
@@ -277,12 +277,12 @@ impl Topology {
             } else {
                 &files.peer
             };
-            flags.set("peer-cert-file", at(&own.cert));
-            flags.set("peer-key-file", at(&own.key));
-            flags.set("peer-trusted-ca-file", at(&files.ca));
+            flags.put("peer-cert-file", at(&own.cert));
+            flags.put("peer-key-file", at(&own.key));
+            flags.put("peer-trusted-ca-file", at(&files.ca));
         }
         if security.peer == TransportSecurity::Mutual {
-            flags.set("peer-client-cert-auth", "true");
+            flags.put("peer-client-cert-auth", "true");
         }
     }
 

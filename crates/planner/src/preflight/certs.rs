@@ -121,6 +121,9 @@ fn source<'a>(seen: &'a Observation, path: &str) -> Option<&'a SourceFacts> {
 
 /// Provided files that are no certificates, or whose key is another's.
 fn pairs(target: &Target, seen: &Observation, member: &Member, findings: &mut Vec<Finding>) {
+    if target.topology.certificates.provided.is_none() {
+        return;
+    }
     let at = || KeyPath::root("certificates").key("provided");
     let provided = |artifact: &Artifact| {
         let path = artifact.content.provided()?;
