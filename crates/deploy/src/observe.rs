@@ -56,9 +56,11 @@ impl Session {
         (seen.ca, seen.clients, seen.sources) = here.await;
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
-        let planner = planner.next_leg(&seen, template.as_ref())?;
+        let planner = planner.next_leg(&seen)?;
         self.ask_members(planner.topology(), &mut seen).await;
         self.catch_up(&planner, &mut seen).await;
+        // What was seen late may be data, which decides the leg.
+        let planner = planner.next_leg(&seen)?;
         self.probe_peer_ports(&planner, &mut seen).await;
         self.look_up_srv(&planner, &mut seen).await;
         Ok((planner, seen))

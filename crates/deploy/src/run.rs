@@ -6,11 +6,11 @@ use etcdup_core::event::{Body, EVENT_FORMAT};
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::host::Architecture;
 use etcdup_core::host::HostId;
-use etcdup_core::observation::Observation;
+use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::operation::OperationRecord;
 use etcdup_core::plain::chain;
-use etcdup_core::stage::{Goal, HostStep, Next, Stage, Work};
+use etcdup_core::stage::{Beyond, Goal, HostStep, Next, Stage, Work};
 use etcdup_planner::{Ending, Planner};
 use etcdup_verify::{Evidence, evaluate, gather};
 
@@ -36,6 +36,9 @@ mod stage;
 /// as long as any stage may wait between a look and its work.
 const STILL_TRUE: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
+/// The longest that a stage which still runs is waited for, as stages wait for one another.
+const STAGE_ENDS: Duration = Duration::from_secs(120);
+
 impl Session {
     /// Looks, and says what is to come. Changes nothing and takes no lease.
     ///
@@ -43,8 +46,24 @@ impl Session {
     /// When the topology cannot be made concrete. What stands in the way is in the forecast's
     /// ending.
     pub async fn plan(&self, goal: Goal) -> Result<Plan, DeployError> {
-        let (planner, seen) = self.observe(goal).await?;
-        let forecast = planner.forecast(&seen);
+        let (mut planner, mut seen) = self.observe(goal.clone()).await?;
+        let mut forecast = planner.forecast(&seen);
+        // The last stage of a run that was killed goes on to its end, and what is seen meanwhile is
+        // neither what was nor what will be: a member that the others list, and no data yet.
+        let start = Instant::now();
+        while forecast.blockers().is_some()
+            && seen
+                .hosts
+                .values()
+                .filter_map(Observed::known)
+                .any(HostView::is_changing)
+            && start.elapsed() < STAGE_ENDS
+            && !self.cancel.is_cancelled()
+        {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            (planner, seen) = self.observe(goal.clone()).await?;
+            forecast = planner.forecast(&seen);
+        }
         let warning = |finding: &Finding| finding.verdict == Verdict::Warning;
         let mut warnings: Vec<Finding> = etcdup_core::lint::lint(&self.document.spec)
             .into_iter()
@@ -171,7 +190,8 @@ impl Session {
         // moments ago holds where no stage ran since: then only members are asked again.
         let age = jiff::Timestamp::now().duration_since(seen.at);
         let untouched = |(host, last): (&HostId, &String)| {
-            seen.host(host).is_some_and(|view| view.last_stage == *last)
+            let view = seen.host(host);
+            view.is_some_and(|view| view.last_stage == *last && !view.is_changing())
         };
         if age > STILL_TRUE || !leases.last_stages.iter().all(untouched) {
             let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
@@ -180,6 +200,20 @@ impl Session {
         self.ask_members(planner.topology(), &mut seen).await;
         self.catch_up(planner, &mut seen).await;
         seen.at = jiff::Timestamp::now();
+        // Data that came meanwhile, by the last stage of a run that was killed, may be of another
+        // leg than the plan is for.
+        let now = planner.clone().next_leg(&seen)?;
+        if now.target().leg() != planner.target().leg() {
+            return match now.next(&seen) {
+                Next::Done => Ok(seen),
+                Next::Blocked(findings) => Err(DeployError::Blocked(findings)),
+                Next::Stage(stage) => Err(DeployError::PlanChanged {
+                    key: stage.key,
+                    beyond: Beyond::Stage,
+                    forecast: Box::new(now.forecast(&seen)),
+                }),
+            };
+        }
         let members = &planner.topology().members;
         let mut done: Vec<Stage> = Vec::new();
         loop {

@@ -21,6 +21,7 @@ use crate::rules::{conflict, operator, provided, roll, transition, trust};
 use crate::target::{DesiredFiles, Target};
 
 /// Decides from what was observed. Made once a run.
+#[derive(Clone)]
 pub struct Planner {
     target: Target,
     goal: Goal,
@@ -63,12 +64,8 @@ impl Planner {
     ///
     /// # Errors
     /// As [`Planner::new`].
-    pub fn next_leg(
-        self,
-        seen: &Observation,
-        unit_template: Option<&UnitTemplate>,
-    ) -> Result<Self, RenderError> {
-        let target = self.target.next_leg(seen, unit_template)?;
+    pub fn next_leg(self, seen: &Observation) -> Result<Self, RenderError> {
+        let target = self.target.next_leg(seen)?;
         Ok(Self { target, ..self })
     }
 

@@ -15,14 +15,17 @@ use etcdup_render::{RenderError, Renderer, UnitTemplate};
 use crate::leg::{Leg, leg};
 
 /// A topology with the files that follow from it for every member.
+#[derive(Clone)]
 pub struct Target {
     /// What should be.
     pub topology: Topology,
     leg: LegTag,
     wanted: BTreeMap<MemberName, DesiredFiles>,
+    unit_template: Option<UnitTemplate>,
 }
 
 /// What should be on a member's host.
+#[derive(Clone)]
 pub struct DesiredFiles {
     /// Its certificates.
     pub certificates: Vec<Artifact>,
@@ -79,6 +82,7 @@ impl Target {
             topology,
             leg: LegTag::default(),
             wanted,
+            unit_template: unit_template.cloned(),
         })
     }
 
@@ -86,17 +90,13 @@ impl Target {
     ///
     /// # Errors
     /// As [`Target::new`].
-    pub(crate) fn next_leg(
-        self,
-        seen: &Observation,
-        unit_template: Option<&UnitTemplate>,
-    ) -> Result<Self, RenderError> {
+    pub(crate) fn next_leg(self, seen: &Observation) -> Result<Self, RenderError> {
         let Leg { topology, tag } = leg(&self.topology, seen);
         let same = topology == self.topology;
         let target = if same {
             self
         } else {
-            Self::new(topology, unit_template)?
+            Self::new(topology, self.unit_template.as_ref())?
         };
         Ok(Self { leg: tag, ..target })
     }

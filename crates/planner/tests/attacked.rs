@@ -176,7 +176,7 @@ fn an_interrupted_reset_goes_on_until_the_record_forgets() {
         r.files.clear();
     }
     let again = reset.next(&after);
-    let conv = planner.next_leg(&after, None).unwrap();
+    let conv = planner.clone().next_leg(&after).unwrap();
     assert!(
         again != Next::Done || !matches!(conv.next(&after), Next::Blocked(_)),
         "reset says done, apply is blocked"
@@ -334,7 +334,7 @@ fn one_old_disk_does_not_make_the_new_ones_foreign() {
             ..Default::default()
         }));
     }
-    let g1 = planner.next_leg(&bare, None).unwrap();
+    let g1 = planner.next_leg(&bare).unwrap();
     let mut seen = world_of(&g1, bare, Rule::Bootstrap);
     let g0 = worlds::planner(worlds::topology(3, ""));
     let old = carry_out(&g0, worlds::bare(&g0));
@@ -345,7 +345,7 @@ fn one_old_disk_does_not_make_the_new_ones_foreign() {
     let d = old.host(&m3.host).unwrap().data[&m3.layout.data].clone();
     host(&mut seen, &m3).data.insert(m3.layout.data.clone(), d);
     let now = worlds::planner(worlds::topology(3, ""))
-        .next_leg(&seen, None)
+        .next_leg(&seen)
         .unwrap();
     let next = now.next(&seen);
     let Next::Blocked(f) = next else { panic!() };

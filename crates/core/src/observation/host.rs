@@ -50,13 +50,20 @@ pub struct HostView {
     pub others: BTreeMap<String, ClusterId>,
     /// The marks found in data directories, by directory.
     pub marks: BTreeMap<HostPath, String>,
-    /// What the last stage on this host left to be known by; empty where none ever ran.
+    /// What the last stage on this host left to be known by, and whether it `runs`, `ended` or `was
+    /// cut off`; empty where none ever ran.
     pub last_stage: String,
     /// The lease on this host, where one is held.
     pub lease: Option<LeaseView>,
 }
 
 impl HostView {
+    /// Whether a stage was under way when this was seen: it is neither what was nor what will be.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.last_stage.ends_with(" runs")
+    }
+
     /// The host record, where there is one that can be read.
     #[must_use]
     pub fn record(&self) -> Option<&HostRecord> {

@@ -475,13 +475,20 @@ observe_own() {
         [ -f "$file" ] || continue
         if [ "$name" = "$cluster" ]; then file_field f record "$file"; else file_field f other "$name|$file"; fi
     done
-    [ ! -f "$state/last" ] || { read -r last <"$state/last" && field last "$last"; }
+    if [ -f "$state/last" ]; then
+        read -r last <"$state/last"
+        # One that was cut off never says that it ended; one that runs has the lock.
+        case $last in *' runs') ! stage_lock_is_free || last="${last% runs} was cut off" ;; esac
+        field last "$last"
+    fi
     if read_lease; then
         held=held
         ! lease_expired || held=expired
         field "lease|$held" "$l_operation|$l_verb|$l_epoch|$l_who|$l_since"
     fi
 }
+
+stage_lock_is_free() { (exec 8<"$state/stage.lock" && flock -s -n 8) 2>/dev/null; }
 
 observe() {
     read -r nonce </proc/sys/kernel/random/uuid
