@@ -42,12 +42,21 @@ fn pages() -> Result<Vec<(PathBuf, String)>, String> {
     let mut checks = String::from(
         "# Checks\n\nMade by `cargo xtask docs` from the tables in the code. `etcdup explain ID` prints one page.\n",
     );
-    for page in etcdup_deploy::pages() {
+    let explained = run(&["explain", "--output", "json"])?;
+    let explained: serde_json::Value =
+        serde_json::from_str(&explained).map_err(|error| format!("etcdup explain: {error}"))?;
+    let of_checks = explained["pages"]
+        .as_array()
+        .ok_or("explain has no pages")?;
+    for page in of_checks {
+        let part = |name: &str| page[name].as_str().unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = write!(
             checks,
             "\n## {}\n\n**{}**\n\n{}",
-            page.id, page.title, page.text
+            part("id"),
+            part("title"),
+            part("text")
         );
     }
     let mut cli = format!(

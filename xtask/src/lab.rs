@@ -124,6 +124,11 @@ impl Lab {
         Self::boot(name, count, etcdup, &[("TESTBED_PODS", "1")])
     }
 
+    /// Boots hosts that have Python, which etcdup never needs.
+    pub(crate) fn with_python(name: &str, count: u32, etcdup: &Path) -> Result<Self, String> {
+        Self::boot(name, count, etcdup, &[("TESTBED_PYTHON", "1")])
+    }
+
     fn boot(
         name: &str,
         count: u32,

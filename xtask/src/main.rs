@@ -12,6 +12,7 @@ mod programs;
 mod setup;
 mod test;
 mod tidy;
+mod writer;
 
 use std::process::ExitCode;
 

@@ -173,18 +173,32 @@ pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
         command.arg("--release");
     }
     carry_out(&mut command)?;
-    if !release {
-        // The library's example of a server is tried on real hosts too.
-        let mut example = Command::new("cargo");
-        let example = example.current_dir(root());
-        let built = example.args(["build", "--package", "etcdup-deploy", "--example", "server"]);
-        carry_out(built)?;
+    let profile = if release { "release" } else { "debug" };
+    Ok(target().join(profile).join("etcdup"))
+}
+
+/// Builds an example of a crate and says where it is.
+pub(crate) fn example(package: &str, name: &str, release: bool) -> Result<PathBuf, String> {
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(root())
+        .args(["build", "--quiet", "--package", package, "--example", name]);
+    if release {
+        command.arg("--release");
     }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target
-        .join(if release { "release" } else { "debug" })
-        .join("etcdup"))
+    carry_out(&mut command)?;
+    let profile = if release { "release" } else { "debug" };
+    Ok(target().join(profile).join("examples").join(name))
+}
+
+/// The version of etcd that `etcdup init` writes.
+pub(crate) fn suggested() -> &'static str {
+    // Read from the source: see the manifest for why this program links none of the crates.
+    let source = include_str!("../../crates/core/src/version.rs");
+    let after = source.split_once("SUGGESTED: &str = \"");
+    after
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map_or("", |(version, _)| version)
 }
 
 /// The checksum of a release in the test mirror, as `[binaries.release]` takes it: over plain HTTP

@@ -10,15 +10,13 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use etcdup_host::scripts;
-
 use crate::outcome::Outcome;
-use crate::setup::root;
+use crate::setup::{carry_out, example, root};
 
 /// No file of code is longer.
 const MOST_LINES: usize = 600;
 
-/// Who may use whom. `xtask` may use all.
+/// Who may use whom. `xtask` uses none of them.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("etcdup-core", &[]),
     ("etcdup-host", &["etcdup-core"]),
@@ -143,19 +141,22 @@ fn sizes(faults: &mut Vec<String>) -> Outcome {
 }
 
 fn edges(faults: &mut Vec<String>) -> Outcome {
+    let output = Command::new("cargo")
+        .current_dir(root())
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .output()
+        .map_err(|error| error.to_string())?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("metadata: {error}"))?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let packages: Vec<_> = packages.collect();
     for (package, allowed) in MAY_USE {
-        let directory = package.strip_prefix("etcdup-").unwrap_or("cli");
-        let path = root().join("crates").join(directory).join("Cargo.toml");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        let manifest: toml::Table = toml::from_str(&text).map_err(|error| error.to_string())?;
-        let used = manifest.get("dependencies").and_then(toml::Value::as_table);
-        for name in used
-            .into_iter()
-            .flat_map(toml::Table::keys)
-            .filter(|name| name.starts_with("etcdup-"))
-        {
-            if !allowed.contains(&name.as_str()) {
+        let found = packages.iter().find(|other| other["name"] == *package);
+        let found = found.ok_or_else(|| format!("there is no package {package}"))?;
+        let dependencies = found["dependencies"].as_array().into_iter().flatten();
+        let used = dependencies.filter(|dependency| dependency["kind"].is_null());
+        for name in used.filter_map(|dependency| dependency["name"].as_str()) {
+            if name.starts_with("etcdup-") && !allowed.contains(&name) {
                 faults.push(format!("{package} must not use {name}"));
             }
         }
@@ -218,16 +219,12 @@ fn one_tls_stack(faults: &mut Vec<String>) -> Outcome {
 
 /// Scripts that run on hosts pass shellcheck as the shells have them: put together, for POSIX sh.
 fn host_scripts(faults: &mut Vec<String>) -> Outcome {
-    let all = [
-        ("observe", scripts::OBSERVE),
-        ("stage", scripts::STAGE),
-        ("lease", scripts::LEASE),
-        ("logs", scripts::LOGS),
-    ];
-    for (name, script) in all {
-        let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-        std::fs::write(file.path(), script).map_err(|error| error.to_string())?;
-        shellcheck(file.path(), "sh", name, faults)?;
+    let place = tempfile::tempdir().map_err(|error| error.to_string())?;
+    carry_out(Command::new(example("etcdup-host", "scripts", false)?).arg(place.path()))?;
+    let entries = std::fs::read_dir(place.path()).map_err(|error| error.to_string())?;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        shellcheck(&entry.path(), "sh", &name, faults)?;
     }
     for name in [
         "common.sh",

@@ -2,6 +2,7 @@
 # Real hosts (systemd, sshd, own address) in a network namespace of their own.
 #   hosts.sh up NAME N [OWNER_PID]   NAME-1 .. NAME-N at 10.77.0.11, fd77::11 ..; prints the state directory;
 #                                    TESTBED_PODS=1: they run static pods (podman and kubelet.sh)
+#                                    TESTBED_PYTHON=1: they have Python
 #   hosts.sh start|kill NAME I       boot host I (again) / power loss: SIGKILL, disk kept
 #   hosts.sh exec NAME COMMAND..     run a command in the namespace
 #   hosts.sh ssh NAME I [COMMAND..]  root's shell on host I
@@ -99,7 +100,7 @@ case ${1:-} in
 up)
     init "$2"; count=$3 owner=${4:-$PPID}
     if [ -e "/run/netns/$ns" ] || [ -e "$dir" ]; then die "$name is up already, or left over: hosts.sh down $name"; fi
-    root=$("$here/root.sh" ${TESTBED_PODS:+pod})
+    root=$("$here/root.sh" ${TESTBED_PODS:+pod}${TESTBED_PYTHON:+python})
     mkdir -p "$dir"
     echo "$owner $(starttime "$owner")" >"$dir/owner"
     echo "$root" >"$dir/lower"

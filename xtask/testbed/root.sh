@@ -1,10 +1,11 @@
 #!/bin/bash
-# root.sh [pod]: builds the host root once; prints its path. The cache key is this script's own text (and kubelet.sh's).
-# pod: with podman and a stand-in for a kubelet, in podroot-KEY.
+# root.sh [pod|python]: builds the host root once; prints its path. The cache key is this script's own text (and kubelet.sh's).
+# pod: with podman and a stand-in for a kubelet, in podroot-KEY. python: with Python, which etcdup never needs, for what
+# etcdup is compared with, in pythonroot-KEY.
 . "$(dirname "$0")/common.sh"
 
-variant=${1:-}; [[ $variant =~ ^(pod)?$ ]] || die "no such variant: $variant"
-key=$(cat "$here/root.sh" ${variant:+"$here/kubelet.sh"} | sha256sum | cut -c1-12)
+variant=${1:-}; [[ $variant =~ ^(pod|python)?$ ]] || die "no such variant: $variant"
+key=$(cat "$here/root.sh" "$here/kubelet.sh" | sha256sum | cut -c1-12)
 root=$CACHE/${variant}root-$key
 if [ -d "$root" ]; then echo "$root"; exit 0; fi
 
@@ -24,7 +25,8 @@ mkdir -p "$b/etc/dpkg/dpkg.cfg.d"
 printf '%s\n' force-unsafe-io 'path-exclude=/usr/share/doc/*' 'path-exclude=/usr/share/man/*' \
     'path-exclude=/usr/share/locale/*' 'path-exclude=/usr/share/info/*' >"$b/etc/dpkg/dpkg.cfg.d/testbed"
 packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,sudo,curl,procps,iptables,ca-certificates,fish,tcsh,busybox
-[ -z "$variant" ] || packages+=,podman,runc,netavark,catatonit,chrony   # netavark: the smallest network stack that satisfies dpkg
+[ "$variant" != python ] || packages+=,python3
+[ "$variant" != pod ] || packages+=,podman,runc,netavark,catatonit,chrony   # netavark: the smallest network stack that satisfies dpkg
 debootstrap --variant=minbase --cache-dir="$CACHE/debs" --include="$packages" \
     "$SUITE" "$b" "$uri" >"$CACHE/debootstrap.log" 2>&1 || { tail -20 "$CACHE/debootstrap.log" >&2; die "debootstrap failed"; }
 
@@ -64,7 +66,7 @@ chroot "$b" /bin/bash -euc '
         systemd-networkd-wait-online.service systemd-resolved.service systemd-timesyncd.service \
         systemd-update-utmp.service systemd-update-utmp-runlevel.service remote-fs.target
 '
-if [ -n "$variant" ]; then
+if [ "$variant" = pod ]; then
     # This machine has no CAP_SYS_RESOURCE (crun wants it, runc does without), and its cgroup controllers are version 1's.
     cat >"$b/etc/containers/containers.conf" <<'E'
 [containers]

@@ -25,7 +25,7 @@ use proptest::prelude::*;
 
 fn cases() -> u32 {
     let given = std::env::var("ETCDUP_WORLDS").ok();
-    given.and_then(|given| given.parse().ok()).unwrap_or(2000)
+    given.and_then(|given| given.parse().ok()).unwrap_or(1000)
 }
 
 /// What both must agree on: files, processes, data and records of each host, and what members say.

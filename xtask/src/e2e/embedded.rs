@@ -4,6 +4,7 @@
 use super::context::{Context, Scenario};
 use crate::lab::{CommandOutput, Lab};
 use crate::outcome::{Outcome, ensure};
+use crate::setup::example;
 
 pub(super) const ALL: &[Scenario] = &[
     ("plan-in-a-file", plan_in_a_file),
@@ -60,8 +61,8 @@ fn plan_in_a_file(context: &Context) -> Outcome {
     )
 }
 
-fn server(context: &Context, lab: &Lab, arguments: &[&str]) -> Result<CommandOutput, String> {
-    let program = context.etcdup.with_file_name("examples/server");
+fn server(lab: &Lab, arguments: &[&str]) -> Result<CommandOutput, String> {
+    let program = example("etcdup-deploy", "server", false)?;
     Lab::run(lab.command(&program.to_string_lossy(), arguments))
 }
 
@@ -78,14 +79,14 @@ fn embedded_in_a_server(context: &Context) -> Outcome {
     lab.write("a.toml", &format!("{head}[[member]]{one}"))?;
     let other = head.replace("cluster = \"prod\"", "cluster = \"other\"");
     lab.write("b.toml", &format!("{other}[[member]]{two}"))?;
-    let crashed = server(context, &lab, &["crash", "a.toml", "b.toml"])?;
+    let crashed = server(&lab, &["crash", "a.toml", "b.toml"])?;
     crashed
         .exits(9)?
         .says("planned: 3 and 3 stages")?
         .says("StageDone")?;
     // The lease of the dead process is still on the host; the next one is the same operation, so it
     // need not wait.
-    let resumed = server(context, &lab, &["a.toml", "b.toml"])?
+    let resumed = server(&lab, &["a.toml", "b.toml"])?
         .exits(0)?
         .says("resuming")?
         .says("Resumed { epoch: 2")?
@@ -106,12 +107,12 @@ fn embedded_in_a_server(context: &Context) -> Outcome {
         format!("the events are not numbered one by one: {seqs:?}"),
     )?;
     // The second cluster first: cancelled after a stage, and gone on with by a new operation.
-    server(context, &lab, &["cancel", "b.toml", "a.toml"])?
+    server(&lab, &["cancel", "b.toml", "a.toml"])?
         .exits(0)?
         .says("ended: stopped after")?;
     let lease = lab.on(2, "test ! -e /var/lib/etcdup/lease")?;
     ensure(lease.code == 0, "the lease was not given back")?;
-    server(context, &lab, &["b.toml", "a.toml"])?
+    server(&lab, &["b.toml", "a.toml"])?
         .exits(0)?
         .never_says("resuming")?
         .says("done")?;

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use super::context::{Context, Scenario};
 use crate::lab::{CommandOutput, Lab, archive};
 use crate::outcome::{Outcome, ensure};
-use crate::setup::{cache, newest_of, root};
+use crate::setup::{cache, newest_of, root, suggested};
 
 pub(super) const ALL: &[Scenario] = &[
     ("example-three-hosts", three_hosts),
@@ -42,10 +42,7 @@ fn example(context: &Context, lab: &Lab, name: &str, places: &[(&str, &str)]) ->
                     archive.display()
                 ));
             }
-            text = text.replace(
-                &format!("etcd = \"{}\"\n", etcdup_core::version::SUGGESTED),
-                &head,
-            );
+            text = text.replace(&format!("etcd = \"{}\"\n", suggested()), &head);
         }
         lab.write(&file, &text)?;
     }

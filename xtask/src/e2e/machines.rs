@@ -5,7 +5,7 @@ use std::process::Command;
 use super::context::{Context, Scenario};
 use crate::lab::CommandOutput;
 use crate::outcome::{Outcome, ensure};
-use crate::setup::{cache, root, testbed};
+use crate::setup::{cache, root, suggested, testbed};
 
 pub(super) const ALL: &[Scenario] = &[("example-vagrant-static-pods", static_pods)];
 
@@ -82,7 +82,7 @@ fn static_pods(context: &Context) -> Outcome {
     let write = |text: &str| std::fs::write(&file, text).map_err(|error| error.to_string());
     let example = std::fs::read_to_string(root().join("examples/vagrant-static-pods/etcdup.toml"))
         .map_err(|error| error.to_string())?
-        .replace(etcdup_core::version::SUGGESTED, &context.version)
+        .replace(suggested(), &context.version)
         .replace("[pod]\n", &format!("[pod]\narchive = \"{image}\"\n"));
     write(&example)?;
     let etcdup = context.etcdup.to_string_lossy().into_owned();

@@ -1,7 +1,7 @@
 //! `etcdup explain`.
 
 use crate::view::outln;
-use etcdup_deploy::{explain, nearest_page, pages};
+use etcdup_deploy::{Page, explain, nearest_page, pages};
 
 use crate::arguments::Explain;
 use crate::command::context::Context;
@@ -12,10 +12,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
     let Some(id) = &arguments.id else {
         let pages = pages();
         if context.json() {
-            let list: Vec<_> = pages
-                .iter()
-                .map(|page| serde_json::json!({ "id": page.id, "title": page.title }))
-                .collect();
+            let list: Vec<_> = pages.iter().map(document).collect();
             view::json::print("explain", &serde_json::json!({ "pages": list }));
         } else {
             view::table::print(
@@ -29,10 +26,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
     };
     match explain(id) {
         Some(page) if context.json() => {
-            view::json::print(
-                "explain",
-                &serde_json::json!({ "id": page.id, "title": page.title, "text": page.text }),
-            );
+            view::json::print("explain", &document(&page));
             exit::DONE
         }
         Some(page) => {
@@ -48,4 +42,8 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
             exit::USAGE
         }
     }
+}
+
+fn document(page: &Page) -> serde_json::Value {
+    serde_json::json!({ "id": page.id, "title": page.title, "text": page.text })
 }

@@ -1,0 +1,102 @@
+//! A writer that records what was acknowledged to it, to run beside whatever might lose it.
+
+use std::collections::BTreeSet;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::lab::Lab;
+use crate::setup::root;
+
+/// Where the record of a run lies, in the lab's directory.
+const RECORD: &str = "written";
+
+/// A writer that runs.
+pub(crate) struct Writer<'a> {
+    lab: &'a Lab,
+    members: u32,
+    running: Child,
+}
+
+/// What it saw.
+pub(crate) struct Written {
+    /// How many writes were acknowledged.
+    pub(crate) count: usize,
+    /// The longest time in which no member acknowledged any.
+    pub(crate) gap: Duration,
+}
+
+impl<'a> Writer<'a> {
+    /// Starts to write to members 1 to `members` of a TLS cluster.
+    pub(crate) fn start(lab: &'a Lab, members: u32) -> Result<Self, String> {
+        // Issues the certificate that it shows.
+        lab.etcdctl_agrees(&Lab::endpoints(members), members as usize)?;
+        let program = root().join("xtask/testbed/writer.py");
+        let urls = Lab::endpoints(members);
+        let mut arguments = vec![
+            program.to_str().unwrap_or_default(),
+            RECORD,
+            "pki/prod/ca.crt",
+            "tester.crt",
+            "tester.key",
+        ];
+        arguments.extend(urls.split(','));
+        let mut command = lab.command("python3", &arguments);
+        let spawned = command.stdout(Stdio::null()).spawn();
+        let running = spawned.map_err(|error| format!("the writer: {error}"))?;
+        Ok(Self {
+            lab,
+            members,
+            running,
+        })
+    }
+
+    /// Stops it. Fails where it wrote nothing, or where a member lacks what was acknowledged.
+    pub(crate) fn stop(mut self) -> Result<Written, String> {
+        let ask = Command::new("kill")
+            .arg(self.running.id().to_string())
+            .status();
+        ask.map_err(|error| error.to_string())?;
+        let ended = self.running.wait().map_err(|error| error.to_string())?;
+        if !ended.success() {
+            return Err(format!("the writer ended with {ended}"));
+        }
+        let record = self.lab.read(RECORD)?;
+        let mut lines: Vec<&str> = record.lines().collect();
+        let last = lines.pop().and_then(|line| line.rsplit_once(" gap "));
+        let gap = last
+            .and_then(|(_, gap)| gap.parse().ok())
+            .map(Duration::from_millis)
+            .ok_or_else(|| format!("the writer's record ends with no gap:\n{record}"))?;
+        let written: BTreeSet<&str> = lines
+            .iter()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(_, key)| key)
+            .collect();
+        if written.is_empty() {
+            return Err("no write was acknowledged".to_owned());
+        }
+        for member in 1..=self.members {
+            let url = format!("https://{}:2379", Lab::address(member));
+            let get = ["get", "--prefix", "", "--keys-only"];
+            let held = self.lab.etcdctl(&url, &get)?.exits(0)?;
+            let held: BTreeSet<&str> = held.out.lines().collect();
+            let lost: Vec<_> = written.difference(&held).take(5).collect();
+            if !lost.is_empty() {
+                return Err(format!(
+                    "m{member} lacks acknowledged writes, {lost:?} among them"
+                ));
+            }
+        }
+        Ok(Written {
+            count: written.len(),
+            gap,
+        })
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        let _ = self.running.kill();
+        let _ = self.running.wait();
+    }
+}

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Writes to every member of a cluster and records each write that was acknowledged.
+
+    writer.py RECORD CA CERT KEY URL...
+
+One thread a member, each on one connection, each write a key of its own: a client that goes to
+whichever member answers is never worse off than the best of them. Appends a line `SECONDS KEY` to
+RECORD for each acknowledgement, until SIGTERM. The last line says what was seen: `writes N gap MS`,
+the gap being the longest time in which no member acknowledged anything.
+"""
+
+import base64
+import http.client
+import json
+import signal
+import ssl
+import sys
+import threading
+import time
+from urllib.parse import urlsplit
+
+PAUSE = 0.005
+record_path, ca, cert, key, *urls = sys.argv[1:]
+stop = threading.Event()
+lock = threading.Lock()
+acknowledged = []
+tls = ssl.create_default_context(cafile=ca)
+tls.load_cert_chain(cert, key)
+
+
+def write(member, url):
+    place = urlsplit(url)
+    connection, count = None, 0
+    while not stop.is_set():
+        count += 1
+        name = f"{member}-{count}"
+        body = json.dumps({"key": base64.b64encode(name.encode()).decode(), "value": "eA=="})
+        if connection is None:
+            connection = http.client.HTTPSConnection(
+                place.hostname, place.port, timeout=5, context=tls
+            )
+        try:
+            connection.request("POST", "/v3/kv/put", body)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status == 200:
+                with lock:
+                    acknowledged.append((time.monotonic(), name))
+        except (OSError, http.client.HTTPException):
+            # A member that restarts; the next round opens a connection anew.
+            connection.close()
+            connection = None
+        time.sleep(PAUSE)
+
+
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+threads = [threading.Thread(target=write, args=pair, daemon=True) for pair in enumerate(urls)]
+for thread in threads:
+    thread.start()
+stop.wait()
+with lock:
+    seen = sorted(acknowledged)
+with open(record_path, "w", encoding="ascii") as record:
+    for at, name in seen:
+        record.write(f"{at:.6f} {name}\n")
+    gap = max((after[0] - before[0] for before, after in zip(seen, seen[1:])), default=0)
+    record.write(f"writes {len(seen)} gap {gap * 1000:.0f}\n")
