@@ -409,7 +409,7 @@ mod tests {
             path: path.parse().unwrap(),
             mode: Mode::PUBLIC,
             owner: None,
-            content: Content::Text("x".to_owned()),
+            content: Content::Text("x".into()),
         })
     }
 

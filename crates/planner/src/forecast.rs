@@ -47,7 +47,7 @@ impl Forecast {
 /// Unfolds `next` over `predict`.
 pub(crate) fn forecast(
     next: impl Fn(&Observation) -> Next,
-    predict: impl Fn(&Observation, &Stage) -> Observation,
+    predict: impl Fn(Observation, &Stage) -> Observation,
     seen: &Observation,
 ) -> Forecast {
     let mut world = seen.clone();
@@ -76,7 +76,7 @@ pub(crate) fn forecast(
                         ending: Ending::Loop(stage.key),
                     };
                 }
-                world = predict(&world, &stage);
+                world = predict(world, &stage);
                 stages.push(*stage);
             }
         }

@@ -123,7 +123,7 @@ impl Planner {
     /// What the world looks like if this stage works.
     #[must_use]
     pub fn predict(&self, seen: &Observation, stage: &Stage) -> Observation {
-        predict(&self.target, seen, stage)
+        predict(&self.target, seen.clone(), stage)
     }
 
     /// Unfolds the plan.
@@ -131,7 +131,7 @@ impl Planner {
     pub fn forecast(&self, seen: &Observation) -> Forecast {
         forecast(
             |seen| self.next(seen),
-            |seen, stage| self.predict(seen, stage),
+            |seen, stage| predict(&self.target, seen, stage),
             seen,
         )
     }

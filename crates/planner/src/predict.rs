@@ -24,8 +24,7 @@ use crate::generation::{cluster_id, member_id};
 use crate::target::Target;
 
 /// What the world looks like if this stage works.
-pub(crate) fn predict(target: &Target, seen: &Observation, stage: &Stage) -> Observation {
-    let mut world = seen.clone();
+pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) -> Observation {
     match &stage.work {
         Work::Operator(steps) => steps
             .iter()

@@ -1,5 +1,7 @@
 //! Every file of a member, for each runtime.
 
+use std::sync::Arc;
+
 use etcdup_core::certificate::CertRequest;
 use etcdup_core::file::{CertificateSource, Provided, ProvidedFrom, RuntimeKind};
 use etcdup_core::flag::FlagSet;
@@ -74,7 +76,7 @@ impl Renderer {
             path,
             mode,
             owner,
-            content: Content::Text(text),
+            content: Content::Text(text.into()),
         })
     }
 }
@@ -95,6 +97,7 @@ fn certificates(topology: &Topology, member: &Member) -> Result<Vec<Artifact>, R
     let mut artifacts = vec![place.file(&files.ca, Mode::PUBLIC, Content::Ca)?];
     for (role, request) in topology.certificates(member) {
         let CertificateSource { cert, key } = files.of(role);
+        let request = Arc::new(request);
         artifacts.push(place.file(cert, Mode::PUBLIC, issued(&request, Part::Certificate))?);
         artifacts.push(place.file(key, place.key_mode, issued(&request, Part::Key))?);
     }
@@ -111,9 +114,9 @@ fn extra(topology: &Topology, member: &Member) -> impl Iterator<Item = Artifact>
     })
 }
 
-fn issued(request: &CertRequest, part: Part) -> Content {
+fn issued(request: &Arc<CertRequest>, part: Part) -> Content {
     Content::Issued {
-        request: Box::new(request.clone()),
+        request: Arc::clone(request),
         part,
     }
 }

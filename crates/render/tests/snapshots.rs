@@ -33,7 +33,7 @@ fn rendered(head: &str, template: Option<&str>) -> Result<String, RenderError> {
     let Content::Text(text) = artifact.content else {
         panic!("a start file is text")
     };
-    Ok(text)
+    Ok(text.to_string())
 }
 
 #[test]

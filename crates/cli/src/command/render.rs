@@ -83,7 +83,7 @@ async fn files(context: &Context) -> Result<Vec<(String, String)>, DeployError> 
 /// What is not known before execution is described: a rendering never holds a key.
 fn text(artifact: &Artifact) -> String {
     match &artifact.content {
-        Content::Text(text) => text.clone(),
+        Content::Text(text) => text.to_string(),
         Content::Ca | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
             format!("# {}; made at apply\n", describe_file(artifact))
         }

@@ -249,7 +249,7 @@ mod tests {
             path: "/etc/kubernetes/manifests/etcd.yaml".parse().unwrap(),
             mode: Mode::PRIVATE,
             owner: None,
-            content: Content::Text("same\nnew\n".to_owned()),
+            content: Content::Text("same\nnew\n".into()),
         };
         let there = FileView {
             kind: FileKind::File,

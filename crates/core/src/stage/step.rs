@@ -1,6 +1,8 @@
 //! The steps that a stage is made of. Data only; the executor turns them into one script run a
 //! host.
 
+use std::sync::Arc;
+
 use crate::certificate::CertRequest;
 use crate::membership::{ClusterId, MemberId};
 use crate::name::{MemberName, UserName};
@@ -24,14 +26,14 @@ pub struct Artifact {
 /// What is in a file. A plan cannot express a secret: keys are asked for by request or by source.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
-    /// This text.
-    Text(String),
+    /// This text. Shared, since a unit is the same in the target, in a plan and in what is predicted.
+    Text(Arc<str>),
     /// The CA's certificate.
     Ca,
     /// A certificate, or its key, that is issued at execution.
     Issued {
         /// What to issue. Parts of one request belong together and are issued at once.
-        request: Box<CertRequest>,
+        request: Arc<CertRequest>,
         /// Which part.
         part: Part,
     },

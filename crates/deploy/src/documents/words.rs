@@ -107,7 +107,7 @@ pub fn changed_lines(host: &HostId, artifact: &Artifact, seen: &Observation) -> 
     let Some(old) = file.and_then(|file| file.text.as_ref()) else {
         return Vec::new();
     };
-    let diff = TextDiff::from_lines(old.as_str(), new.as_str());
+    let diff = TextDiff::from_lines(old.as_str(), new);
     let lines = diff.iter_all_changes().filter_map(|change| {
         let sign = match change.tag() {
             ChangeTag::Equal => return None,

@@ -95,7 +95,7 @@ async fn supply(
 async fn content(run: &Run<'_>, host: &HostId, artifact: &Artifact) -> Result<Supply, DeployError> {
     let bytes = match &artifact.content {
         Content::OnHost(_) => return Ok(Supply::Nothing),
-        Content::Text(text) => text.clone().into_bytes(),
+        Content::Text(text) => text.as_bytes().to_vec(),
         Content::Ca => run
             .session
             .with_vault(|vault| vault.ca())

@@ -73,6 +73,8 @@ fn install_and_bootstrap(
         let host = member.member.host.clone();
         let task = tasks.entry(host).or_default();
         task.extend(start_steps(context.target, member));
+        // Plans are kept: as many as a server has clusters.
+        task.shrink_to_fit();
     }
     Stage {
         key: StageKey::new(Rule::Bootstrap, None),

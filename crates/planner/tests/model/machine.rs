@@ -154,7 +154,7 @@ impl Machine {
         at: i64,
     ) {
         let content = match &artifact.content {
-            Content::Text(text) => text.clone(),
+            Content::Text(text) => text.to_string(),
             Content::Ca => "the CA".to_owned(),
             Content::Issued {
                 part: Part::Key, ..
