@@ -21,23 +21,55 @@ const PAIRS: usize = 7;
 /// A run of the playbook takes as long as all pairs of the others.
 const PLAYBOOKS: usize = 3;
 
-pub(crate) fn run() -> Outcome {
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// The binary, and what needs no hosts
+    Itself,
+    /// The main job against a script
+    Cold,
+    /// What is asked of a cluster that needs nothing
+    Looks,
+    /// Restarts under a writer
+    Rolls,
+    /// The same by Ansible
+    Playbook,
+    /// Twenty hosts
+    Fleet,
+}
+
+pub(crate) fn run(part: Option<Part>) -> Outcome {
+    let is_asked = |other: Part| part.is_none_or(|part| part == other);
     fixtures()?;
     let _ = testbed("hosts.sh").args(["sweep", "bench"]).output();
     let etcdup = binary(true)?;
     println!("| what | measured | wanted |\n|---|---|---|");
-    of_itself(&etcdup)?;
+    if is_asked(Part::Itself) {
+        of_itself(&etcdup)?;
+    }
+    if is_asked(Part::Fleet) {
+        for (what, measured) in fleet::measure(&etcdup)? {
+            row(&what, &measured, "");
+        }
+    }
+    if matches!(part, Some(Part::Itself | Part::Fleet)) {
+        return Ok(());
+    }
     let lab = Lab::with_python("bench", 3, &etcdup)?;
     lab.topology(&newest_of("3.5")?, "", 3)?;
     lab.apply()?;
     let script = floor::prepare(&lab)?;
-    cold(&lab, &etcdup, &script)?;
-    looks(&lab, &etcdup)?;
-    rolls(&lab)?;
-    by_playbook(&lab)?;
-    drop(lab);
-    for (what, measured) in fleet::measure(&etcdup)? {
-        row(&what, &measured, "");
+    if is_asked(Part::Cold) {
+        cold(&lab, &etcdup, &script)?;
+    }
+    if is_asked(Part::Looks) {
+        looks(&lab, &etcdup)?;
+    }
+    if is_asked(Part::Rolls) {
+        rolls(&lab)?;
+    }
+    if is_asked(Part::Playbook) {
+        by_playbook(&lab)?;
     }
     Ok(())
 }

@@ -47,7 +47,11 @@ enum Task {
         keep: bool,
     },
     /// Measures against a floor in the same run
-    Bench,
+    Bench {
+        /// Only this part
+        #[arg(value_enum)]
+        part: Option<bench::Part>,
+    },
     /// Checks the repository's own rules
     Tidy,
     /// Writes the generated pages
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
         Task::Fixtures => setup::fixtures(),
         Task::Hosts { count } => hosts::run(count),
         Task::E2e { filter, keep } => e2e::run(filter.as_deref(), keep),
-        Task::Bench => bench::run(),
+        Task::Bench { part } => bench::run(part),
         Task::Tidy => tidy::run(),
         Task::Docs { check } => docs::run(check),
         Task::Ci => ci::run(),

@@ -26,7 +26,8 @@ pub struct Artifact {
 /// What is in a file. A plan cannot express a secret: keys are asked for by request or by source.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
-    /// This text. Shared, since a unit is the same in the target, in a plan and in what is predicted.
+    /// This text. Shared, since a unit is the same in the target, in a plan and in what is
+    /// predicted.
     Text(Arc<str>),
     /// The CA's certificate.
     Ca,
