@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::outcome::Outcome;
-use crate::setup::{binary, root};
+use crate::setup::{binary, example, root};
 
 pub(crate) fn run(check: bool) -> Outcome {
     let mut stale = Vec::new();
@@ -83,7 +83,16 @@ fn pages() -> Result<Vec<(PathBuf, String)>, String> {
             PathBuf::from("docs/topology.schema.json"),
             run(&["schema"])?,
         ),
+        (PathBuf::from("docs/openapi.json"), openapi()?),
     ])
+}
+
+fn openapi() -> Result<String, String> {
+    let program = example("etcdup-http-api", "openapi", false)?;
+    let output = Command::new(program)
+        .output()
+        .map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The verbs that a help text lists below `Commands:`, each behind those that lead to it.

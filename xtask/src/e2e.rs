@@ -16,6 +16,7 @@ mod preflight;
 mod releases;
 mod repair;
 mod safety;
+mod served;
 mod tools;
 mod ways;
 
@@ -53,6 +54,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         releases::ALL,
         safety::ALL,
         embedded::ALL,
+        served::ALL,
         costs::ALL,
     ]
     .into_iter()

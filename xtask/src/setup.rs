@@ -21,6 +21,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("dnsmasq", "dnsmasq-base"),
     ("strace", "strace"),
+    ("curl", "curl"),
 ];
 
 /// The workspace's root.

@@ -16,7 +16,15 @@ pub(crate) struct Arguments {
 }
 
 /// The commands that read no topology: their help does not offer to name one.
-const WITHOUT_TOPOLOGY: [&str; 5] = ["explain", "schema", "flags", "completions", "man"];
+const WITHOUT_TOPOLOGY: [&str; 7] = [
+    "explain",
+    "schema",
+    "flags",
+    "serve",
+    "token",
+    "completions",
+    "man",
+];
 
 /// The whole command line.
 pub(crate) fn command() -> clap::Command {
@@ -186,11 +194,14 @@ pub(crate) enum Verb {
     /// List etcd's flags: the releases that have them, and who sets them
     #[command(after_help = "Examples:\n  etcdup flags --etcd 3.6.14\n  etcdup flags quota")]
     Flags(Flags),
-    /// Serve the read-only HTTP API over the topology files of a directory
+    /// Serve the HTTP API over the topology files of a directory
     #[command(
         after_help = "Example:\n  etcdup serve --directory clusters & curl http://127.0.0.1:8379/v1/clusters"
     )]
     Serve(Serve),
+    /// Tokens of the HTTP API: who may do what
+    #[command(subcommand)]
+    Token(Token),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  etcdup completions bash > /etc/bash_completion.d/etcdup")]
     Completions {
@@ -428,4 +439,42 @@ pub(crate) struct Serve {
     /// The loopback address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8379")]
     pub(crate) listen: std::net::SocketAddr,
+    /// A name beside loopback ones that the server answers to, such as that of a proxy before it;
+    /// may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host_name: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token; its secret is shown once
+    #[command(after_help = "Example:\n  etcdup token create ann --role operator --days 30")]
+    Create {
+        /// Who will have it
+        name: String,
+        /// What it allows: viewer sees, operator applies as well, admin resets and makes tokens as
+        /// well
+        #[arg(long, default_value = "viewer")]
+        role: etcdup_http_api::Role,
+        /// How many days it is valid for
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=400))]
+        days: u16,
+        /// The directory that is served
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+    },
+    /// List the tokens that have not ended
+    List {
+        /// The directory that is served
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+    },
+    /// End a token
+    Revoke {
+        /// Its ID, as `etcdup token list` shows it
+        id: String,
+        /// The directory that is served
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+    },
 }

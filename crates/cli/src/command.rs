@@ -19,6 +19,7 @@ mod serve;
 mod show;
 mod ssh;
 pub(crate) mod status;
+mod token;
 pub(crate) mod verify;
 
 use crate::view::print::errln;
@@ -100,6 +101,7 @@ fn dispatch(context: &Context, verb: Verb) -> u8 {
             out,
             force,
         }) => pki::issue(context, &name, organization, days, out, force),
+        Verb::Token(token) => token::run(context, &token),
         Verb::Pki(Pki::Show) => on_runtime(context, StopAtOnce, pki::show(context)),
         Verb::Render(render) => on_runtime(context, StopAtOnce, render::run(context, &render)),
         Verb::Plan(plan) => on_runtime(context, StopAtOnce, plan::run(context, &plan)),

@@ -20,14 +20,15 @@ pub struct Page {
     pub text: String,
 }
 
-/// Every page, by id.
+/// Every page, by id. `further` are checks of the frontend's own.
 #[must_use]
-pub fn pages() -> Vec<Page> {
+pub fn pages(further: &[Check]) -> Vec<Page> {
     let mut pages: Vec<Page> = LINTS
         .iter()
         .chain(PLANNER_CHECKS.iter().flat_map(|checks| checks.iter()))
         .chain(&VERIFY_CHECKS)
         .chain(ERRORS)
+        .chain(further)
         .map(page)
         .chain(CONVERGE.iter().enumerate().map(rule_page))
         .collect();
@@ -74,7 +75,7 @@ fn rule_page((index, row): (usize, &RuleRow)) -> Page {
 
 /// The page about an id.
 #[must_use]
-pub fn explain(id: &str) -> Option<Page> {
+pub fn explain(id: &str, further: &[Check]) -> Option<Page> {
     let is_source = |source: &str| {
         source
             .split([' ', ','])
@@ -85,13 +86,13 @@ pub fn explain(id: &str) -> Option<Page> {
     } else {
         id
     };
-    pages().into_iter().find(|page| page.id == id)
+    pages(further).into_iter().find(|page| page.id == id)
 }
 
 /// The id nearest to a misspelt one.
 #[must_use]
-pub fn nearest_page(id: &str) -> Option<&'static str> {
-    pages()
+pub fn nearest_page(id: &str, further: &[Check]) -> Option<&'static str> {
+    pages(further)
         .into_iter()
         .map(|page| (strsim::jaro_winkler(page.id, id), page.id))
         .filter(|(likeness, _)| *likeness > 0.8)
@@ -103,7 +104,7 @@ pub fn nearest_page(id: &str) -> Option<&'static str> {
 mod tests {
     #[test]
     fn ids_are_unique_and_kebab_case() {
-        let pages = super::pages();
+        let pages = super::pages(&[]);
         assert!(pages.windows(2).all(|pair| pair[0].id != pair[1].id));
         for page in pages {
             assert!(

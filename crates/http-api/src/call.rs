@@ -1,15 +1,31 @@
 //! What a handler is given, and what it answers.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use etcdup_deploy::{Engine, Settings};
-use serde_json::Value;
+use bytes::Bytes;
+use etcdup_core::operation::Who;
+use etcdup_deploy::{Cancel, Engine, EventStream, Settings, Store};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::problem::Problem;
+use crate::audit::Audit;
+use crate::guard::{Failures, Names};
+use crate::keys::Keys;
+use crate::plans::Plans;
+use crate::problem::{FORBIDDEN, Problem};
+use crate::recent::Recent;
+use crate::session::Codes;
+use crate::token::{Role, Tokens};
+
+/// How whoever has a token is called in leases and records, before the token's name.
+pub(crate) const BY_TOKEN: &str = "token_";
 
 /// What to serve, and where.
 #[derive(Clone)]
@@ -18,16 +34,161 @@ pub struct Options {
     pub directory: PathBuf,
     /// The loopback address to listen on.
     pub listen: SocketAddr,
+    /// Names beside loopback ones that the server answers to.
+    pub host_names: Vec<String>,
     /// What the engine is made with.
     pub settings: Settings,
 }
 
-/// What a handler is given: the engine, the directory of topologies, and the cluster's name where
-/// the path has one.
-pub(crate) struct Call {
+/// What requests share.
+pub(crate) struct State {
     pub(crate) engine: Engine,
-    pub(crate) directory: Arc<PathBuf>,
-    pub(crate) cluster: String,
+    pub(crate) store: Store,
+    /// The document that tells programs what this server takes.
+    pub(crate) openapi: serde_json::Value,
+    pub(crate) directory: PathBuf,
+    pub(crate) names: Names,
+    pub(crate) tokens: Tokens,
+    pub(crate) failures: Failures,
+    pub(crate) codes: Codes,
+    pub(crate) audit: Audit,
+    pub(crate) recent: Recent,
+    pub(crate) plans: Plans,
+    pub(crate) keys: Keys,
+    /// Requests that ask hosts; each opens connections to every host of a cluster.
+    pub(crate) turns: tokio::sync::Semaphore,
+    /// Streams that are open.
+    pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    /// The server stops: streams end, and nothing is begun.
+    pub(crate) stopping: Cancel,
 }
 
-pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Value, Problem>> + Send>>;
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Principal {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// The token's id.
+    pub(crate) token: String,
+}
+
+/// A request, checked as far as its row says.
+pub(crate) struct Call {
+    pub(crate) state: Arc<State>,
+    /// Parts of the path that have a name.
+    pub(crate) path: BTreeMap<String, String>,
+    /// The parameters, each known to the row.
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) from: IpAddr,
+    /// Nobody on a path that is open to all.
+    pub(crate) who: Option<Principal>,
+}
+
+/// What is answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) content: Content,
+}
+
+/// The body of an answer.
+pub(crate) enum Content {
+    /// JSON.
+    Json(Vec<u8>),
+    /// Text of this media type.
+    Text(&'static str, String),
+    /// Events as they happen.
+    Stream(Box<Streamed>),
+    /// Nothing.
+    Empty,
+}
+
+/// A stream of events, and the place among all streams that it takes.
+pub(crate) struct Streamed {
+    pub(crate) events: EventStream,
+    pub(crate) _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+pub(crate) type Handled = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send>>;
+
+impl Call {
+    /// A part of the path.
+    pub(crate) fn part(&self, name: &str) -> &str {
+        self.path.get(name).map_or("", String::as_str)
+    }
+
+    /// Who asks, on a path that asks for a token.
+    pub(crate) fn principal(&self) -> Result<&Principal, Problem> {
+        let none = || Problem::internal("a path without a role asks who is asking");
+        self.who.as_ref().ok_or_else(none)
+    }
+
+    /// Who it is for leases and records.
+    pub(crate) fn recorded_as(&self) -> Result<Who, Problem> {
+        Ok(Who::new(&format!("{BY_TOKEN}{}", self.principal()?.name)))
+    }
+
+    /// Refuses who has a lower role.
+    pub(crate) fn needs(&self, role: Role) -> Result<(), Problem> {
+        if self.principal()?.role >= role {
+            return Ok(());
+        }
+        let why = format!("this needs the role {role}");
+        Err(Problem::new(StatusCode::FORBIDDEN, &FORBIDDEN, why))
+    }
+
+    /// The body as JSON. Unknown fields are refused where the type says so.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))
+    }
+
+    /// A parameter that is a number.
+    pub(crate) fn number(&self, name: &str, otherwise: u64, most: u64) -> Result<u64, Problem> {
+        let Some(text) = self.query.get(name) else {
+            return Ok(otherwise);
+        };
+        let number = text.parse().ok().filter(|number| *number <= most);
+        number.ok_or_else(|| {
+            Problem::bad_request(format!("`{name}` is a whole number of at most {most}"))
+        })
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(value: &impl Serialize) -> Result<Self, Problem> {
+        Self::with(StatusCode::OK, value)
+    }
+
+    pub(crate) fn with(status: StatusCode, value: &impl Serialize) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(value)
+            .map_err(|error| Problem::internal(format!("an answer cannot be written: {error}")))?;
+        Ok(Self {
+            status,
+            headers: Vec::new(),
+            content: Content::Json(body),
+        })
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT,
+            headers: Vec::new(),
+            content: Content::Empty,
+        }
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// How old what it says is.
+    pub(crate) fn aged(self, age: Duration) -> Self {
+        self.header(http::header::AGE, &age.as_secs().to_string())
+    }
+}

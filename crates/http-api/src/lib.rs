@@ -1,4 +1,7 @@
-//! A small read-only HTTP API over the topology files of a directory: each file is a cluster.
+//! The HTTP API over the topology files of a directory: each file is a cluster.
+//!
+//! Every path but a few takes a token with a role; one table says which ([`TABLE`]), and
+//! [`openapi`] tells the same to programs.
 //!
 //! ```no_run
 //! use etcdup_deploy::{Cancel, Settings};
@@ -7,20 +10,34 @@
 //! let options = etcdup_http_api::Options {
 //!     directory: "clusters".into(),
 //!     listen: "127.0.0.1:8379".parse()?,
+//!     host_names: Vec::new(),
 //!     settings: Settings::default(),
 //! };
-//! etcdup_http_api::serve(options, Cancel::new(), |address| println!("http://{address}/v1/health")).await?;
+//! let bound = |bound: etcdup_http_api::Bound| println!("http://{}/healthz", bound.address);
+//! etcdup_http_api::serve(options, Cancel::new(), bound).await?;
 //! # Ok(())
 //! # }
 //! ```
 
+mod audit;
 mod call;
+mod guard;
+mod keys;
+mod openapi;
+mod plans;
 mod problem;
 mod recent;
 mod router;
 mod routes;
 mod serve;
+mod session;
+mod stream;
+mod token;
 
+pub use audit::AuditEntry;
 pub use call::Options;
-pub use router::ROUTES;
-pub use serve::{ServeError, serve};
+pub use openapi::openapi;
+pub use problem::{CHECKS, ProblemDocument};
+pub use router::{Gives, Method, Parameter, Row, SchemaOf, TABLE, Verb};
+pub use serve::{Bound, ServeError, serve};
+pub use token::{Role, Token, TokenError, Tokens};

@@ -1,79 +1,235 @@
-//! Errors as RFC 9457 problem documents.
+//! Errors as RFC 9457 problem documents. Their ids are those that `etcdup explain` knows.
 
-use etcdup_deploy::{DeployError, chain};
+use std::time::Duration;
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_deploy::{DeployError, PlanDocument, StoreError, chain};
 use http::StatusCode;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// What this API refuses by itself, for `etcdup explain`.
+pub const CHECKS: &[Check] = &[
+    BAD_REQUEST,
+    UNAUTHENTICATED,
+    FORBIDDEN,
+    FOREIGN,
+    NOT_FOUND,
+    METHOD,
+    MEDIA_TYPE,
+    TOO_LARGE,
+    TOO_MANY,
+    UNCONFIRMED,
+    RUNNING,
+    KEY_REUSED,
+    UNREADY,
+    INTERNAL,
+];
+
+/// The request is not one.
+pub(crate) const BAD_REQUEST: Check = Check {
+    id: "bad-request",
+    title: "a request cannot be read",
+    about: "A body that is not JSON, a field or parameter that is unknown or of the wrong type, or a cursor that this server \
+            did not make. Unknown fields are refused, since a misspelt one would pass unseen.",
+    advice: "compare the request with /openapi.json",
+};
+/// No token, or none that is known.
+pub(crate) const UNAUTHENTICATED: Check = Check {
+    id: "unauthenticated",
+    title: "a request carries no valid token",
+    about: "Every request but those for the page itself carries a token as `Authorization: Bearer`, on loopback too: another \
+            user of the machine must not become root on hosts.",
+    advice: "make a token with `etcdup token create`, or open the address that `etcdup serve` prints",
+};
+/// The token's role is too low.
+pub(crate) const FORBIDDEN: Check = Check {
+    id: "forbidden",
+    title: "a token's role does not allow this",
+    about: "A viewer sees, an operator plans and applies, an admin also resets, accepts outages and makes tokens.",
+    advice: "use a token with the role that the answer names",
+};
+/// Another site's page, or a name that is not this server's.
+pub(crate) const FOREIGN: Check = Check {
+    id: "foreign-request",
+    title: "a request comes from another site's page",
+    about: "Browsers say where a request comes from. A page of another site could otherwise make requests with what the \
+            browser holds, or reach this server by a name that it made resolve to loopback.",
+    advice: "use the address that `etcdup serve` printed",
+};
+/// Nothing is there.
+pub(crate) const NOT_FOUND: Check = Check {
+    id: "not-found",
+    title: "nothing is at this path",
+    about: "The path is not one of this server's, or names a cluster, plan, operation or token that it does not have.",
+    advice: "GET /openapi.json lists the paths, GET /v1/clusters the clusters",
+};
+/// The path has other methods.
+pub(crate) const METHOD: Check = Check {
+    id: "method-not-allowed",
+    title: "the path does not take this method",
+    about: "The answer's `Allow` says which methods it takes.",
+    advice: "use one of those methods",
+};
+/// The body is of another type.
+pub(crate) const MEDIA_TYPE: Check = Check {
+    id: "unsupported-media-type",
+    title: "a body is of another type than the path takes",
+    about: "JSON is taken as `application/json` only, so that a plain form of another site's page is never one.",
+    advice: "send the type that /openapi.json names",
+};
+/// The body is too large.
+pub(crate) const TOO_LARGE: Check = Check {
+    id: "too-large",
+    title: "a body is larger than 1 MiB",
+    about: "No request needs more; what is larger is refused before it is read.",
+    advice: "send less",
+};
+/// Too many at once, or too many failures.
+pub(crate) const TOO_MANY: Check = Check {
+    id: "too-many-requests",
+    title: "too many requests",
+    about: "After ten failures to authenticate in a row an address is answered once a second, and this server carries out so \
+            many requests and streams at once.",
+    advice: "wait as long as `Retry-After` says",
+};
+/// The cluster's name was not typed.
+pub(crate) const UNCONFIRMED: Check = Check {
+    id: "unconfirmed",
+    title: "what cannot be undone was not confirmed",
+    about: "A reset, and a plan with an outage, need the cluster's name in `confirm`, as a person types it.",
+    advice: "send the cluster's name as `confirm`",
+};
+/// An operation runs on the cluster.
+pub(crate) const RUNNING: Check = Check {
+    id: "operation-running",
+    title: "an operation is running on this cluster",
+    about: "One operation a cluster: the answer names it.",
+    advice: "wait for it, or cancel it",
+};
+/// The same key with another body.
+pub(crate) const KEY_REUSED: Check = Check {
+    id: "idempotency-key-reused",
+    title: "an Idempotency-Key was used for another request",
+    about: "A key stands for one request for 24 hours, so that a client which lost the answer may send it again.",
+    advice: "make a new key for a new request",
+};
+/// The server stops or cannot record.
+pub(crate) const UNREADY: Check = Check {
+    id: "not-ready",
+    title: "the server takes no work now",
+    about: "It is stopping, or cannot write its records; nothing is begun that could not be recorded.",
+    advice: "ask again later; GET /readyz says when",
+};
+/// A fault of this program.
+pub(crate) const INTERNAL: Check = Check {
+    id: "internal-error",
+    title: "an internal error of etcdup",
+    about: "A fault of this program; its log has the request's id.",
+    advice: "report it with what the log says",
+};
 
 /// An answer that is no success.
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
-    pub(crate) kind: &'static str,
-    pub(crate) detail: String,
-    pub(crate) findings: Value,
+    pub(crate) document: Box<ProblemDocument>,
+    /// The methods that the path takes.
+    pub(crate) allow: Option<String>,
+    /// When to ask again.
+    pub(crate) retry: Option<Duration>,
+}
+
+/// An error as RFC 9457 has it.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ProblemDocument {
+    /// `urn:etcdup:` and the id that `etcdup explain` knows.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// One line about the kind.
+    pub title: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// What happened this time.
+    pub detail: String,
+    /// What to do next.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub advice: String,
+    /// All that was found, where it is more than one thing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// The plan that holds now, where one that was approved does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanDocument>,
+    /// The operation that is in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// The request's id, as the log has it.
+    pub request: String,
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, check: &Check, detail: impl Into<String>) -> Self {
+        let document = ProblemDocument {
+            kind: format!("urn:etcdup:{}", check.id),
+            title: check.title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            advice: check.advice.to_owned(),
+            findings: Vec::new(),
+            plan: None,
+            operation: None,
+            request: String::new(),
+        };
         Self {
             status,
-            kind,
-            detail: detail.into(),
-            findings: Value::Null,
+            document: Box::new(document),
+            allow: None,
+            retry: None,
         }
     }
 
-    pub(crate) fn body(&self, request: &str) -> Value {
-        let mut body = json!({
-            "type": format!("urn:etcdup:problem:{}", self.kind),
-            "title": self.kind.replace('-', " "),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "request": request,
-        });
-        if !self.findings.is_null() {
-            body["findings"] = self.findings.clone();
-        }
-        body
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, &BAD_REQUEST, detail)
+    }
+
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, &NOT_FOUND, detail)
+    }
+
+    pub(crate) fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, &INTERNAL, detail)
+    }
+
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.retry = Some(wait);
+        self
+    }
+
+    fn of(status: StatusCode, error: &DeployError) -> Self {
+        let id = error.id();
+        let page = etcdup_deploy::explain(id, CHECKS);
+        let mut problem = Self::new(status, &INTERNAL, chain(error));
+        problem.document.kind = format!("urn:etcdup:{id}");
+        problem.document.title =
+            page.map_or_else(|| id.replace('-', " "), |page| page.title.to_owned());
+        problem.document.advice = format!("etcdup explain {id}");
+        problem
     }
 }
 
 impl From<DeployError> for Problem {
     fn from(error: DeployError) -> Self {
-        match &error {
-            DeployError::Blocked(findings) => {
-                let findings = serde_json::to_value(findings).unwrap_or_default();
-                Self {
-                    findings,
-                    ..Self::new(StatusCode::CONFLICT, "blocked", chain(&error))
-                }
-            }
-            DeployError::File { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "no-such-cluster", chain(&error))
-            }
+        let status = match &error {
+            DeployError::File { .. } => StatusCode::NOT_FOUND,
             DeployError::Parse { .. } | DeployError::Resolve(_) | DeployError::Render(_) => {
-                Self::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "bad-topology",
-                    chain(&error),
-                )
+                StatusCode::UNPROCESSABLE_ENTITY
             }
-            DeployError::Locked { .. } => Self::new(StatusCode::CONFLICT, "locked", chain(&error)),
-            DeployError::PlanChanged { .. } => {
-                Self::new(StatusCode::CONFLICT, "plan-changed", chain(&error))
-            }
-            DeployError::Busy => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too-many-operations",
-                chain(&error),
-            ),
-            DeployError::Store(_) => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "operation-record",
-                chain(&error),
-            ),
-            DeployError::Stopped(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", chain(&error))
+            DeployError::Blocked(_)
+            | DeployError::Locked { .. }
+            | DeployError::PlanChanged { .. } => StatusCode::CONFLICT,
+            DeployError::Busy | DeployError::Store(_) | DeployError::Stopped(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
             DeployError::NoEffect(_)
             | DeployError::LeaseLost { .. }
@@ -84,8 +240,25 @@ impl From<DeployError> for Problem {
             | DeployError::Cluster { .. }
             | DeployError::Stage(_)
             | DeployError::Release(_)
-            | DeployError::Vault(_) => {
-                Self::new(StatusCode::BAD_GATEWAY, "hosts-failed", chain(&error))
+            | DeployError::Vault(_) => StatusCode::BAD_GATEWAY,
+        };
+        let mut problem = Self::of(status, &error);
+        if let DeployError::Blocked(findings) = error {
+            problem.document.findings = findings;
+        }
+        problem
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Unknown(_) => Self::not_found(chain(&error)),
+            StoreError::Runs(_) | StoreError::Ended(_) => {
+                Self::new(StatusCode::CONFLICT, &RUNNING, chain(&error))
+            }
+            StoreError::File { .. } | StoreError::Damaged { .. } => {
+                Self::from(DeployError::Store(error))
             }
         }
     }

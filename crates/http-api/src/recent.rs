@@ -100,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn a_problem_is_not_kept() {
         let recent = Recent::default();
-        let problem = Problem::new(http::StatusCode::CONFLICT, "locked", "locked");
+        let problem = Problem::not_found("there is none");
         assert!(recent.get("prod", async { Err(problem) }).await.is_err());
         let answer = recent.get("prod", async { Ok(Value::Null) }).await;
         assert!(answer.is_ok());

@@ -1,65 +1,94 @@
-//! The server: hyper, no framework.
+//! The server: hyper, no framework. Every request passes the same gates in the same order before a
+//! handler sees it.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcdup_deploy::{Cancel, Engine, Store};
-use http::{Request, Response, header};
-use http_body_util::Full;
+use etcdup_deploy::{Cancel, Engine, Store, chain};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use serde_json::Value;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::call::{Call, Options};
-use crate::problem::Problem;
+use crate::audit::{Audit, AuditEntry};
+use crate::call::{Answer, Call, Content, Options, Principal, State};
+use crate::guard::{Failures, Names};
+use crate::keys::Keys;
+use crate::openapi::openapi;
+use crate::plans::Plans;
+use crate::problem::{FORBIDDEN, MEDIA_TYPE, Problem, TOO_LARGE, TOO_MANY, UNAUTHENTICATED};
 use crate::recent::Recent;
-use crate::router::{Route, find};
+use crate::router::{Method, TABLE, find};
+use crate::routes::operations::resume_own;
+use crate::session::Codes;
+use crate::stream::server_sent;
+use crate::token::Tokens;
+
+/// The longest body.
+const LONGEST_BODY: usize = 1 << 20;
+/// How long a client may take to send its headers.
+const SLOWEST_HEADERS: Duration = Duration::from_secs(10);
+/// How long a client may take to send its body.
+const SLOWEST_BODY: Duration = Duration::from_secs(30);
+/// Headers of one request.
+const MOST_HEADERS: usize = 16 << 10;
+/// Requests that ask hosts at once: each opens a connection to every host of a cluster.
+const LOOKS: usize = 4;
+/// Streams at once.
+const STREAMS: usize = 2000;
+/// Connections at once: each stream has one, and others are answered beside them.
+const CONNECTIONS: usize = STREAMS + 256;
+/// How long what runs may take to end between two stages.
+const STOPS_WITHIN: Duration = Duration::from_secs(60);
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Why the server does not work.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address may be reached from the network.
+    #[error("{0} can be reached from the network; this release serves loopback only")]
     NotLoopback(SocketAddr),
     /// The directory of topology files is missing, or is no directory.
+    #[error("{0} is not a directory")]
     Directory(PathBuf),
     /// The address cannot be listened on.
-    Listen(SocketAddr, std::io::Error),
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// There is no randomness to make a code from.
+    #[error("cannot make a code to sign in with")]
+    Code(#[from] getrandom::Error),
 }
 
-impl std::fmt::Display for ServeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ServeError::NotLoopback(address) => write!(
-                f,
-                "{address} can be reached from the network; this release serves loopback only"
-            ),
-            ServeError::Directory(path) => {
-                write!(f, "{} is not a directory", path.display())
-            }
-            ServeError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
-        }
-    }
+/// What is told once the server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Where.
+    pub address: SocketAddr,
+    /// A code that signs a browser in: good once, for five minutes.
+    pub code: String,
 }
 
-impl std::error::Error for ServeError {}
-
-/// Serves until cancelled; `bound` is told the address.
+/// Serves until cancelled; `bound` is told the address and a code to sign in with.
 ///
 /// # Errors
 /// When the address is not a loopback one or cannot be listened on.
 pub async fn serve(
     options: Options,
     cancel: Cancel,
-    bound: impl FnOnce(SocketAddr),
+    bound: impl FnOnce(Bound),
 ) -> Result<(), ServeError> {
     if !options.listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(options.listen));
@@ -69,36 +98,33 @@ pub async fn serve(
     }
     let failed = |error| ServeError::Listen(options.listen, error);
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
-    bound(listener.local_addr().map_err(failed)?);
-    let store = Store::beside(&options.directory);
-    let server = Arc::new(Server {
-        engine: Engine::new(options.settings, store),
-        directory: Arc::new(options.directory),
-        turns: Semaphore::new(AT_ONCE),
-        recent: Recent::default(),
-    });
+    let address = listener.local_addr().map_err(failed)?;
+    let state = Arc::new(state_of(options, cancel.clone()));
+    let code = state.codes.make()?;
+    bound(Bound { address, code });
     let tasks = TaskTracker::new();
+    let resuming = Arc::clone(&state);
+    tasks.spawn(async move { resume_own(&resuming).await });
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
+        let place = Arc::clone(&connections).acquire_owned();
         let accepted = tokio::select! {
             () = cancel.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = async { (place.await, listener.accept().await) } => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let (place, Ok((stream, from))) = accepted else {
             // Too many open files: do not spin.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (server, cancel) = (Arc::clone(&server), cancel.clone());
+        let (state, cancel) = (Arc::clone(&state), cancel.clone());
         tasks.spawn(async move {
-            let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder
-                .http1()
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10));
+            let _place = place;
             let service = service_fn(move |request| {
-                let server = Arc::clone(&server);
-                async move { Ok::<_, Infallible>(answer(&server, &request).await) }
+                let state = Arc::clone(&state);
+                async move { Ok::<_, Infallible>(answer(&state, request, from.ip()).await) }
             });
+            let builder = builder();
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             tokio::select! {
@@ -108,121 +134,264 @@ pub async fn serve(
             let _ = tokio::time::timeout(Duration::from_secs(10), connection.as_mut()).await;
         });
     }
+    drop(listener);
     tasks.close();
     tasks.wait().await;
-    server.engine.close(Duration::from_secs(30)).await;
+    state.engine.close(STOPS_WITHIN).await;
     Ok(())
 }
 
-/// A page of another site must not be able to ask by a name that it made resolve to loopback.
-fn is_local(request: &Request<Incoming>) -> bool {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .or_else(|| request.uri().host());
-    let Some(host) = host else { return false };
-    let bare = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.chars().all(|c| c.is_ascii_digit()))
-        .map_or(host, |(host, _)| host);
-    bare == "localhost"
-        || bare
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
-}
-
-/// A page of another site can still send requests blindly, and each would log in to hosts with the
-/// operator's agent: browsers say where a request comes from.
-fn is_cross_site(request: &Request<Incoming>) -> bool {
-    let value = |name: &str| {
-        let value = request.headers().get(name);
-        value.and_then(|value| value.to_str().ok())
-    };
-    let fetched =
-        value("sec-fetch-site").is_some_and(|site| !["same-origin", "none"].contains(&site));
-    let own = |origin: &str| {
-        value("host").is_some_and(|host| origin.strip_prefix("http://") == Some(host))
-    };
-    fetched || value("origin").is_some_and(|origin| !own(origin))
-}
-
-/// How many requests that ask hosts may be under way: each opens a connection to every host of a
-/// cluster.
-const AT_ONCE: usize = 4;
-
-/// What requests share.
-struct Server {
-    engine: Engine,
-    directory: Arc<PathBuf>,
-    turns: Semaphore,
-    recent: Recent,
-}
-
-impl Server {
-    /// What a route answers, and how old that is.
-    async fn call(
-        &self,
-        route: &Route,
-        path: &str,
-        cluster: String,
-    ) -> Result<(Value, Duration), Problem> {
-        let call = Call {
-            engine: self.engine.clone(),
-            directory: Arc::clone(&self.directory),
-            cluster,
-        };
-        if !route.asks_hosts {
-            return Ok(((route.handler)(call).await?, Duration::ZERO));
-        }
-        let ask = async {
-            let _turn = self.turns.acquire().await;
-            (route.handler)(call).await
-        };
-        self.recent.get(path, ask).await
+fn state_of(options: Options, stopping: Cancel) -> State {
+    let store = Store::beside(&options.directory);
+    State {
+        engine: Engine::new(options.settings, store.clone()),
+        store,
+        openapi: openapi(TABLE),
+        names: Names(options.host_names),
+        tokens: Tokens::beside(&options.directory),
+        failures: Failures::default(),
+        codes: Codes::default(),
+        audit: Audit::beside(&options.directory),
+        recent: Recent::default(),
+        plans: Plans::default(),
+        keys: Keys::default(),
+        turns: Semaphore::new(LOOKS),
+        streams: Arc::new(Semaphore::new(STREAMS)),
+        stopping,
+        directory: options.directory,
     }
 }
 
-async fn answer(server: &Server, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .max_buf_size(MOST_HEADERS)
+        .header_read_timeout(SLOWEST_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(16 << 10)
+        .max_concurrent_streams(100)
+        .keep_alive_interval(Duration::from_secs(30));
+    builder
+}
+
+async fn answer(state: &Arc<State>, request: Request<Incoming>, from: IpAddr) -> Response<Body> {
     let id = uuid::Uuid::now_v7().to_string();
-    let path = request.uri().path().to_owned();
-    let refuse = |kind: &'static str, why: &'static str| {
-        Err(Problem::new(http::StatusCode::FORBIDDEN, kind, why))
+    let (verb, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut who = None;
+    let answered = checked(state, request, from, &mut who).await;
+    let mut response = match answered {
+        Ok(answer) => shown(answer, &state.stopping),
+        Err(problem) => refused(problem, &id),
     };
-    let found = if !is_local(request) {
-        refuse("foreign-host", "this server answers to loopback names only")
-    } else if is_cross_site(request) {
-        refuse(
-            "foreign-origin",
-            "requests from pages of other sites are refused",
-        )
-    } else {
-        find(request.method(), &path)
-    };
-    let answered = match found {
-        Ok((route, cluster)) => server.call(route, &path, cluster).await,
-        Err(problem) => Err(problem),
-    };
-    let (status, kind, body, age) = match answered {
-        Ok((value, age)) => (http::StatusCode::OK, "application/json", value, age),
-        Err(problem) => (
-            problem.status,
-            "application/problem+json",
-            problem.body(&id),
-            Duration::ZERO,
-        ),
-    };
-    tracing::info!(request = id, method = %request.method(), path, status = status.as_u16(), "answered");
-    let mut response = Response::new(Full::new(Bytes::from(
-        serde_json::to_vec(&body).unwrap_or_default(),
-    )));
-    *response.status_mut() = status;
+    let status = response.status().as_u16();
+    let name = who.map(|who| who.name);
+    tracing::info!(request = id, %verb, path, status, who = name, "answered");
+    // What changes something, and what was refused to somebody.
+    if verb != http::Method::GET || [401, 403, 429].contains(&status) {
+        let entry = AuditEntry {
+            at: Timestamp::now(),
+            who: name,
+            from: from.to_string(),
+            method: verb.to_string(),
+            path: path.chars().take(200).collect(),
+            status,
+            request: id.clone(),
+        };
+        let state = Arc::clone(state);
+        let written = tokio::task::spawn_blocking(move || state.audit.append(&entry)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            tracing::error!(request = id, "the audit trail cannot be written");
+        }
+    }
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    headers.insert(header::AGE, header::HeaderValue::from(age.as_secs()));
-    if let Ok(id) = header::HeaderValue::from_str(&id) {
-        headers.insert("x-request-id", id);
+    let own = [
+        ("x-request-id", id.as_str()),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        (
+            "content-security-policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ];
+    for (name, value) in own {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
     }
     response
+}
+
+/// The gates, and then the handler.
+async fn checked(
+    state: &Arc<State>,
+    request: Request<Incoming>,
+    from: IpAddr,
+    who: &mut Option<Principal>,
+) -> Result<Answer, Problem> {
+    let (parts, body) = request.into_parts();
+    state.names.check(&parts.headers, &parts.uri)?;
+    let (method, path) = find(parts.method.as_str(), parts.uri.path())?;
+    if let Some(role) = method.role {
+        let found = authenticate(state, &parts.headers, from).await?;
+        let allowed = found.role >= role;
+        *who = Some(found);
+        if !allowed {
+            let why = format!("this needs the role {role}");
+            return Err(Problem::new(StatusCode::FORBIDDEN, &FORBIDDEN, why));
+        }
+    }
+    let query = parameters(method, parts.uri.query().unwrap_or_default())?;
+    let body = read(method, &parts.headers, body).await?;
+    let call = Call {
+        state: Arc::clone(state),
+        path,
+        query,
+        headers: parts.headers,
+        body,
+        from,
+        who: who.clone(),
+    };
+    (method.handler)(call).await
+}
+
+async fn authenticate(
+    state: &Arc<State>,
+    headers: &HeaderMap,
+    from: IpAddr,
+) -> Result<Principal, Problem> {
+    state.failures.check(from)?;
+    let refuse = |why: &str| Problem::new(StatusCode::UNAUTHORIZED, &UNAUTHENTICATED, why);
+    let given = headers.get(header::AUTHORIZATION);
+    let Some(given) = given.and_then(|value| value.to_str().ok()) else {
+        return Err(refuse("the request carries no token"));
+    };
+    let secret = given
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some((_, secret)) = secret else {
+        state.failures.failed(from);
+        return Err(refuse("the token comes as `Authorization: Bearer`"));
+    };
+    let (tokens, secret) = (state.tokens.clone(), secret.trim().to_owned());
+    let found = tokio::task::spawn_blocking(move || tokens.find(&secret)).await;
+    let found = found.map_err(|error| Problem::internal(chain(&error)))??;
+    let Some(token) = found else {
+        state.failures.failed(from);
+        return Err(refuse("the token is unknown, or has ended"));
+    };
+    state.failures.succeeded(from);
+    Ok(Principal {
+        name: token.name,
+        role: token.role,
+        token: token.id,
+    })
+}
+
+/// The query's parameters. Unknown ones are refused: a misspelt one would pass unseen.
+fn parameters(method: &Method, query: &str) -> Result<BTreeMap<String, String>, Problem> {
+    let mut found = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if !method.parameters.iter().any(|known| known.name == name) {
+            return Err(Problem::bad_request(format!(
+                "there is no parameter `{name}`"
+            )));
+        }
+        if found.insert(name.to_string(), value.into_owned()).is_some() {
+            return Err(Problem::bad_request(format!("`{name}` is given twice")));
+        }
+    }
+    Ok(found)
+}
+
+async fn read(method: &Method, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if method.takes.is_some() && !kind.eq_ignore_ascii_case("application/json") {
+        let why = "the body is JSON, as `application/json`";
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            &MEDIA_TYPE,
+            why,
+        ));
+    }
+    let limit = if method.takes.is_some() {
+        LONGEST_BODY
+    } else {
+        0
+    };
+    let reading = tokio::time::timeout(SLOWEST_BODY, Limited::new(body, limit).collect());
+    match reading.await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() && limit == 0 => {
+            Err(Problem::bad_request("this takes no body"))
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let why = format!("the body is larger than {LONGEST_BODY} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, &TOO_LARGE, why))
+        }
+        Ok(Err(_)) => Err(Problem::bad_request("the body was cut off")),
+        Err(_) => {
+            let why = "the body did not come in time";
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, &TOO_MANY, why))
+        }
+    }
+}
+
+fn shown(answer: Answer, stopping: &Cancel) -> Response<Body> {
+    let (kind, body) = match answer.content {
+        Content::Json(body) => (Some("application/json"), full(body)),
+        Content::Text(kind, text) => (Some(kind), full(text)),
+        Content::Empty => (None, full(Bytes::new())),
+        Content::Stream(streamed) => {
+            let events = server_sent(*streamed, stopping.clone());
+            let body = StreamBody::new(events).boxed_unsync();
+            (Some("text/event-stream"), body)
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.extend(answer.headers);
+    if let Some(kind) = kind {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    response
+}
+
+fn refused(mut problem: Problem, id: &str) -> Response<Body> {
+    id.clone_into(&mut problem.document.request);
+    let body = serde_json::to_vec(&problem.document).unwrap_or_default();
+    let mut response = Response::new(full(body));
+    *response.status_mut() = problem.status;
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/problem+json");
+    headers.insert(header::CONTENT_TYPE, kind);
+    if problem.status == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Bearer realm=\"etcdup\"");
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(allow) = problem
+        .allow
+        .as_deref()
+        .and_then(|allow| HeaderValue::from_str(allow).ok())
+    {
+        headers.insert(header::ALLOW, allow);
+    }
+    if let Some(retry) = problem.retry {
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(retry.as_secs().max(1)),
+        );
+    }
+    response
+}
+
+fn full(body: impl Into<Bytes>) -> Body {
+    Full::new(body.into()).boxed_unsync()
 }

@@ -2,6 +2,7 @@
 
 use crate::view::outln;
 use etcdup_deploy::{Page, explain, nearest_page, pages};
+use etcdup_http_api::CHECKS;
 
 use crate::arguments::Explain;
 use crate::command::context::Context;
@@ -10,7 +11,7 @@ use crate::view;
 
 pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
     let Some(id) = &arguments.id else {
-        let pages = pages();
+        let pages = pages(CHECKS);
         if context.json() {
             let list: Vec<_> = pages.iter().map(document).collect();
             view::json::print("explain", &serde_json::json!({ "pages": list }));
@@ -24,7 +25,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
         }
         return exit::DONE;
     };
-    match explain(id) {
+    match explain(id, CHECKS) {
         Some(page) if context.json() => {
             view::json::print("explain", &document(&page));
             exit::DONE
@@ -34,7 +35,7 @@ pub(crate) fn run(context: &Context, arguments: &Explain) -> u8 {
             exit::DONE
         }
         None => {
-            let near = nearest_page(id)
+            let near = nearest_page(id, CHECKS)
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             view::error::plain(&format!(
                 "unknown ID `{id}`{near}\n  `etcdup explain` lists all IDs"

@@ -10,17 +10,21 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
     let options = etcdup_http_api::Options {
         directory: arguments.directory.clone(),
         listen: arguments.listen,
+        host_names: arguments.host_name.clone(),
         // A server has no one at its terminal: a host that needs a password is reported, not asked
         // about.
         settings: context.library_settings(None).unattended(),
     };
-    let bound = |address: std::net::SocketAddr| {
+    let bound = |bound: etcdup_http_api::Bound| {
+        let (address, code) = (bound.address, bound.code);
         errln!("listening on http://{address}; Ctrl-C stops");
+        errln!("a token for 12 hours, with a code that is good once and for five minutes:");
+        errln!("  curl --json '{{\"code\":\"{code}\"}}' http://{address}/v1/session");
     };
     match etcdup_http_api::serve(options, context.cancel.clone(), bound).await {
         Ok(()) => exit::DONE,
         Err(error) => {
-            view::error::plain(&error.to_string());
+            view::error::plain(&etcdup_core::plain::chain(&error));
             exit::FAILED
         }
     }

@@ -1,0 +1,169 @@
+//! Who may reach the server at all: requests of other sites' pages, and guessers, may not.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, Uri, header};
+use tokio::time::Instant;
+
+use crate::problem::{BAD_REQUEST, FOREIGN, Problem, TOO_MANY};
+
+/// So many failures in a row are answered at once.
+const FAILURES: u32 = 10;
+/// Then one in this time.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Failures older than this are forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+/// Addresses that are remembered at once: what a scan from many costs here is bounded.
+const REMEMBERED: usize = 4096;
+
+/// The names that this server answers to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names(pub(crate) Vec<String>);
+
+impl Names {
+    /// A page of another site must not be able to ask by a name that it made resolve to loopback,
+    /// nor to send requests blindly: browsers say where a request comes from.
+    pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+        let refuse = |why: &str| Problem::new(StatusCode::FORBIDDEN, &FOREIGN, why);
+        let value = |name: header::HeaderName| {
+            let value = headers.get(name);
+            value.and_then(|value| value.to_str().ok())
+        };
+        if headers.get_all(header::HOST).iter().count() > 1 {
+            let why = "`Host` is given twice";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, &BAD_REQUEST, why));
+        }
+        let of_uri = uri.authority().map(http::uri::Authority::as_str);
+        let host = match (value(header::HOST), of_uri) {
+            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+                let why = "`Host` and the request's authority differ";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, &BAD_REQUEST, why));
+            }
+            (Some(host), _) => host,
+            (None, Some(authority)) => authority,
+            (None, None) => return Err(refuse("the request names no host")),
+        };
+        if !self.is_own(host) {
+            return Err(refuse("this server does not answer to that host name"));
+        }
+        let site = headers.get("sec-fetch-site");
+        let site = site.and_then(|value| value.to_str().ok());
+        if site.is_some_and(|site| !["same-origin", "none"].contains(&site)) {
+            return Err(refuse("the request comes from another site's page"));
+        }
+        let own = |origin: &str| {
+            let bare = origin
+                .strip_prefix("http://")
+                .or(origin.strip_prefix("https://"));
+            bare.is_some_and(|bare| bare.eq_ignore_ascii_case(host))
+        };
+        if value(header::ORIGIN).is_some_and(|origin| !own(origin)) {
+            return Err(refuse("the request comes from another site's page"));
+        }
+        Ok(())
+    }
+
+    fn is_own(&self, host: &str) -> bool {
+        let bare = host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.chars().all(|c| c.is_ascii_digit()))
+            .map_or(host, |(host, _)| host);
+        let address = bare.trim_matches(['[', ']']).parse::<IpAddr>();
+        bare.eq_ignore_ascii_case("localhost")
+            || address.is_ok_and(|ip| ip.is_loopback())
+            || self.0.iter().any(|name| bare.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Failures to authenticate, by address.
+#[derive(Default)]
+pub(crate) struct Failures(Mutex<HashMap<IpAddr, (u32, Instant)>>);
+
+impl Failures {
+    /// Whether this address may try now.
+    pub(crate) fn check(&self, from: IpAddr) -> Result<(), Problem> {
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match failures.get(&block_of(from)) {
+            Some((count, last)) if *count >= FAILURES && last.elapsed() < PAUSE => {
+                let why = "too many requests without a valid token";
+                Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, &TOO_MANY, why).after(PAUSE))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes a failure.
+    pub(crate) fn failed(&self, from: IpAddr) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() >= REMEMBERED {
+            failures.retain(|_, (_, last)| last.elapsed() < FORGOTTEN);
+        }
+        if failures.len() >= REMEMBERED {
+            failures.clear();
+        }
+        let entry = failures
+            .entry(block_of(from))
+            .or_insert((0, Instant::now()));
+        if entry.1.elapsed() >= FORGOTTEN {
+            entry.0 = 0;
+        }
+        *entry = (entry.0.saturating_add(1), Instant::now());
+    }
+
+    /// Forgets the failures of an address that has a valid token.
+    pub(crate) fn succeeded(&self, from: IpAddr) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(&block_of(from));
+    }
+}
+
+/// What one person has: an IPv4 address, or a /64 of IPv6.
+fn block_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => {
+            let [a, b, c, d, ..] = six.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_failures_in_a_row_are_answered_and_then_one_a_second() {
+        let failures = Failures::default();
+        let one: IpAddr = Ipv6Addr::new(0xfd00, 1, 2, 3, 0, 0, 0, 1).into();
+        let neighbour: IpAddr = Ipv6Addr::new(0xfd00, 1, 2, 3, 9, 9, 9, 9).into();
+        let other: IpAddr = Ipv6Addr::new(0xfd00, 1, 2, 4, 0, 0, 0, 1).into();
+        for _ in 0..FAILURES {
+            assert!(failures.check(one).is_ok());
+            failures.failed(one);
+        }
+        assert!(failures.check(neighbour).is_err(), "one /64 is one person");
+        assert!(failures.check(other).is_ok());
+        tokio::time::advance(PAUSE).await;
+        assert!(failures.check(one).is_ok());
+        failures.failed(one);
+        assert!(failures.check(one).is_err());
+        tokio::time::advance(PAUSE).await;
+        failures.succeeded(one);
+        failures.failed(one);
+        assert!(failures.check(one).is_ok());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let failures = Failures::default();
+        for n in 0..20_000_u32 {
+            failures.failed(std::net::Ipv4Addr::from(n).into());
+        }
+        let known = failures.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(known.len() <= REMEMBERED);
+    }
+}

@@ -1,0 +1,150 @@
+//! The API as an OpenAPI 3.1 document, made from the table.
+
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use crate::problem::ProblemDocument;
+use crate::router::{Gives, Method, Parameter, Row, SchemaOf};
+
+/// The document of these paths.
+#[must_use]
+pub fn openapi(table: &[Row]) -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    let problem = generator.subschema_for::<ProblemDocument>();
+    let paths: Map<String, Value> = table
+        .iter()
+        .map(|row| {
+            let methods = row.methods.iter();
+            let methods: Map<String, Value> = methods
+                .map(|method| {
+                    let verb = method.verb.as_str().to_lowercase();
+                    (verb, operation(row, method, &mut generator))
+                })
+                .collect();
+            (row.path.to_owned(), Value::Object(methods))
+        })
+        .collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "etcdup",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "What `etcdup` does, for programs. Errors are RFC 9457 problems; their `type` is \
+                            `urn:etcdup:` and an ID that `etcdup explain` knows.",
+            "license": { "name": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": {
+            "schemas": generator.take_definitions(true),
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "responses": {
+                "Problem": {
+                    "description": "what is wrong",
+                    "content": { "application/problem+json": { "schema": problem } },
+                },
+            },
+        },
+    })
+}
+
+fn operation(row: &Row, method: &Method, generator: &mut SchemaGenerator) -> Value {
+    let parts = row.path.split('/').filter_map(|part| {
+        let name = part.strip_prefix('{')?.strip_suffix('}')?;
+        Some(
+            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }),
+        )
+    });
+    let parameters: Vec<Value> = parts
+        .chain(method.parameters.iter().map(parameter))
+        .collect();
+    let mut answers = Map::new();
+    for (status, gives) in method.answers {
+        answers.insert(status.to_string(), answer(*gives, generator));
+    }
+    for status in problems(method) {
+        let problem = json!({ "$ref": "#/components/responses/Problem" });
+        answers.entry(status.to_string()).or_insert(problem);
+    }
+    let mut operation = json!({
+        "summary": method.about,
+        "operationId": operation_id(row, method),
+        "parameters": parameters,
+        "responses": answers,
+    });
+    match method.role {
+        Some(role) => {
+            operation["security"] = json!([{ "token": [] }]);
+            operation["x-role"] = json!(role);
+        }
+        None => operation["security"] = json!([]),
+    }
+    if let Some(takes) = method.takes {
+        operation["requestBody"] =
+            json!({ "required": true, "content": json_of(takes, generator) });
+    }
+    operation
+}
+
+/// The statuses of every problem that a method may answer with.
+pub(crate) fn problems(method: &Method) -> Vec<u16> {
+    let mut statuses = vec![400, 403, 429, 503];
+    if method.role.is_some() {
+        statuses.push(401);
+    }
+    if method.takes.is_some() {
+        statuses.extend([408, 413, 415]);
+    }
+    statuses.extend(method.problems);
+    statuses.sort_unstable();
+    statuses.dedup();
+    statuses
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let schema = match parameter.most {
+        // Beyond what JSON's readers hold exactly it is as good as none.
+        Some(most) if most > 1 << 53 => json!({ "type": "integer", "minimum": 0 }),
+        Some(most) => json!({ "type": "integer", "minimum": 0, "maximum": most }),
+        None => json!({ "type": "string" }),
+    };
+    json!({ "name": parameter.name, "in": "query", "description": parameter.about, "schema": schema })
+}
+
+fn answer(gives: Gives, generator: &mut SchemaGenerator) -> Value {
+    match gives {
+        Gives::Json(schema) => {
+            json!({ "description": "done", "content": json_of(schema, generator) })
+        }
+        Gives::Text(media) => {
+            let media = media.split(';').next().unwrap_or(media);
+            json!({ "description": "done", "content": { media: { "schema": { "type": "string" } } } })
+        }
+        // OpenAPI 3.1 has no word for the events of a stream.
+        Gives::Events(schema) => json!({
+            "description": "events as they happen",
+            "content": { "text/event-stream": { "schema": { "type": "string" } } },
+            "x-event-schema": schema(generator),
+        }),
+        Gives::Nothing => json!({ "description": "nothing more to say" }),
+    }
+}
+
+fn json_of(schema: SchemaOf, generator: &mut SchemaGenerator) -> Value {
+    json!({ "application/json": { "schema": schema(generator) } })
+}
+
+/// `GET /v1/operations/{id}/events` is `get-operations-id-events`.
+fn operation_id(row: &Row, method: &Method) -> String {
+    let parts = row
+        .path
+        .split(['/', '.'])
+        .filter(|part| !part.is_empty() && *part != "v1");
+    let parts = parts.map(|part| part.trim_matches(['{', '}']).to_owned());
+    let verb = std::iter::once(method.verb.as_str().to_lowercase());
+    verb.chain(parts).collect::<Vec<_>>().join("-")
+}

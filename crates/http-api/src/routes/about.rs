@@ -1,0 +1,79 @@
+//! What the server says about itself.
+
+use etcdup_deploy::{chain, explain as page_of, nearest_page};
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::call::{Answer, Call};
+use crate::problem::{CHECKS, Problem, UNREADY};
+
+/// That this server runs.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Health {
+    /// `ok`.
+    pub status: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What an id means.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Explained {
+    /// The id.
+    pub id: String,
+    /// One line.
+    pub title: String,
+    /// The page.
+    pub text: String,
+}
+
+fn well() -> Result<Answer, Problem> {
+    Answer::json(&Health {
+        status: "ok".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+pub(crate) async fn health(_: Call) -> Result<Answer, Problem> {
+    well()
+}
+
+/// Whether operations can be recorded: what is not recorded is not begun.
+pub(crate) async fn ready(call: Call) -> Result<Answer, Problem> {
+    let unready = |why: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, &UNREADY, why);
+    if call.state.stopping.is_cancelled() {
+        return Err(unready("the server is stopping".to_owned()));
+    }
+    let directory = call.state.directory.join(".etcdup");
+    let tried = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&directory)?;
+        tempfile::NamedTempFile::new_in(&directory).map(drop)
+    });
+    match tried.await {
+        Ok(Ok(())) => well(),
+        Ok(Err(error)) => Err(unready(format!("operations cannot be recorded: {error}"))),
+        Err(error) => Err(Problem::internal(chain(&error))),
+    }
+}
+
+pub(crate) async fn openapi(call: Call) -> Result<Answer, Problem> {
+    Answer::json(&call.state.openapi)
+}
+
+pub(crate) async fn explain(call: Call) -> Result<Answer, Problem> {
+    let id = call.part("id");
+    let page = page_of(id, CHECKS).map(|page| Explained {
+        id: page.id.to_owned(),
+        title: page.title.to_owned(),
+        text: page.text,
+    });
+    match page {
+        Some(explained) => Answer::json(&explained),
+        None => {
+            let near = nearest_page(id, CHECKS);
+            let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            Err(Problem::not_found(format!("there is no ID `{id}`{near}")))
+        }
+    }
+}

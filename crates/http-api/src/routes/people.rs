@@ -1,0 +1,149 @@
+//! Who may do what, and who did.
+
+use etcdup_core::plain::chain;
+use http::{StatusCode, header};
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Answer, Call};
+use crate::problem::{Problem, UNAUTHENTICATED};
+use crate::token::{Role, Token, TokenError};
+
+/// How long a browser stays signed in.
+const SIGNED_IN: SignedDuration = SignedDuration::from_hours(12);
+
+/// A code to sign in with.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignIn {
+    /// The code.
+    pub code: String,
+}
+
+/// A token that was made just now.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct NewToken {
+    /// The token.
+    #[serde(flatten)]
+    pub token: Token,
+    /// Its secret, shown only now.
+    pub secret: String,
+}
+
+/// A token to make.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenRequest {
+    /// Who will have it.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    /// How many days it is valid for.
+    #[serde(default = "a_month")]
+    pub days: u16,
+}
+
+/// The tokens.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct TokenList {
+    /// Each without its secret.
+    pub tokens: Vec<Token>,
+}
+
+/// Whose token this is.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Me {
+    /// The name.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    /// The token's id.
+    pub token: String,
+}
+
+fn a_month() -> u16 {
+    30
+}
+
+pub(crate) async fn sign_in(call: Call) -> Result<Answer, Problem> {
+    let SignIn { code } = call.json()?;
+    call.state.failures.check(call.from)?;
+    if !call.state.codes.take(&code) {
+        call.state.failures.failed(call.from);
+        let why = "the code is not good: it is good once, and for five minutes";
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            &UNAUTHENTICATED,
+            why,
+        ));
+    }
+    create(call, "browser".to_owned(), Role::Admin, SIGNED_IN).await
+}
+
+pub(crate) async fn me(call: Call) -> Result<Answer, Problem> {
+    let who = call.principal()?;
+    Answer::json(&Me {
+        name: who.name.clone(),
+        role: who.role,
+        token: who.token.clone(),
+    })
+}
+
+pub(crate) async fn tokens(call: Call) -> Result<Answer, Problem> {
+    let tokens = call.state.tokens.clone();
+    let listed = blocking(move || tokens.list()).await??;
+    Answer::json(&TokenList { tokens: listed })
+}
+
+pub(crate) async fn create_token(call: Call) -> Result<Answer, Problem> {
+    let TokenRequest { name, role, days } = call.json()?;
+    let life = SignedDuration::from_hours(24 * i64::from(days));
+    create(call, name, role, life).await
+}
+
+async fn create(
+    call: Call,
+    name: String,
+    role: Role,
+    life: SignedDuration,
+) -> Result<Answer, Problem> {
+    let tokens = call.state.tokens.clone();
+    let (token, secret) = blocking(move || tokens.create(&name, role, life)).await??;
+    let place = format!("/v1/tokens/{}", token.id);
+    let made = Answer::with(StatusCode::CREATED, &NewToken { token, secret })?;
+    Ok(made.header(header::LOCATION, &place))
+}
+
+pub(crate) async fn revoke_token(call: Call) -> Result<Answer, Problem> {
+    let (tokens, id) = (call.state.tokens.clone(), call.part("id").to_owned());
+    blocking(move || tokens.revoke(&id)).await??;
+    Ok(Answer::empty())
+}
+
+pub(crate) async fn audit(call: Call) -> Result<Answer, Problem> {
+    let most = usize::try_from(call.number("limit", 100, 200)?).unwrap_or(200);
+    let state = call.state;
+    let newest = blocking(move || state.audit.newest(most)).await?;
+    let newest = newest
+        .map_err(|error| Problem::internal(format!("the audit trail cannot be read: {error}")))?;
+    Answer::json(&newest)
+}
+
+/// Work that waits for the disk.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.map_err(|error| Problem::internal(chain(&error)))
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match &error {
+            TokenError::Name | TokenError::Life => Self::bad_request(chain(&error)),
+            TokenError::Unknown(_) => Self::not_found(chain(&error)),
+            TokenError::File { .. } | TokenError::Damaged { .. } => Self::internal(chain(&error)),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The HTTP API on real hosts: what `curl` sees of it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::context::{Context, Scenario};
+use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
+
+pub(super) const ALL: &[Scenario] = &[("served-over-http", served_over_http)];
+
+const AT: &str = "http://127.0.0.1:8379";
+
+/// A server in the lab's directory, killed when dropped.
+struct Server {
+    child: Child,
+    /// The code that it printed.
+    code: String,
+}
+
+impl Server {
+    fn start(context: &Context, lab: &Lab) -> Result<Self, String> {
+        let mut command = lab.command(&context.etcdup.to_string_lossy(), &["serve"]);
+        let spawned = command.stderr(Stdio::piped()).spawn();
+        let mut child = spawned.map_err(|error| error.to_string())?;
+        let said = child.stderr.take().ok_or("serve has no output")?;
+        let mut lines = BufReader::new(said).lines();
+        let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, rest) = line.split_once("\"code\":\"")?;
+            let (code, _) = rest.split_once('"')?;
+            Some(code.to_owned())
+        });
+        // Whoever writes into a pipe that nobody reads stands still.
+        thread::spawn(move || lines.for_each(drop));
+        let code = found.ok_or("serve printed no code")?;
+        Ok(Self { child, code })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client with a token.
+struct Client<'a> {
+    lab: &'a Lab,
+    token: String,
+}
+
+impl<'a> Client<'a> {
+    fn sign_in(lab: &'a Lab, code: &str) -> Result<Self, String> {
+        let mut client = Self {
+            lab,
+            token: String::new(),
+        };
+        let body = json!({ "code": code });
+        let (status, made) = client.call("POST", "/v1/session", &[], Some(&body))?;
+        ensure(status == 201, format!("sign-in: {status} {made}"))?;
+        client.token = text(&made, "secret")?;
+        Ok(client)
+    }
+
+    fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), String> {
+        let (url, bearer) = (
+            format!("{AT}{path}"),
+            format!("Authorization: Bearer {}", self.token),
+        );
+        let mut arguments = vec!["-s", "-X", method, "-w", "\n%{http_code}", &url];
+        if !self.token.is_empty() {
+            arguments.extend(["-H", &bearer]);
+        }
+        for header in headers {
+            arguments.extend(["-H", header]);
+        }
+        let body = body.map(ToString::to_string);
+        if let Some(body) = &body {
+            arguments.extend(["-H", "Content-Type: application/json", "-d", body]);
+        }
+        let said = Lab::run(self.lab.command("curl", &arguments))?.exits(0)?;
+        let (answer, status) = said.out.rsplit_once('\n').ok_or("curl said nothing")?;
+        let status = status.parse().map_err(|_| said.out.clone())?;
+        Ok((status, serde_json::from_str(answer).unwrap_or_default()))
+    }
+
+    fn get(&self, path: &str) -> Result<Value, String> {
+        let (status, answer) = self.call("GET", path, &[], None)?;
+        ensure(status == 200, format!("GET {path}: {status} {answer}"))?;
+        Ok(answer)
+    }
+
+    /// Plans an apply, and returns the plan.
+    fn plan(&self) -> Result<Value, String> {
+        let body = json!({ "verb": "apply" });
+        let (status, plan) = self.call("POST", "/v1/clusters/etcdup/plans", &[], Some(&body))?;
+        ensure(status == 201, format!("plan: {status} {plan}"))?;
+        Ok(plan)
+    }
+
+    fn begin(&self, plan: &Value, key: &str) -> Result<(u16, Value), String> {
+        let body = json!({ "verb": "apply", "plan": plan["digest"] });
+        let key = format!("Idempotency-Key: {key}");
+        self.call(
+            "POST",
+            "/v1/clusters/etcdup/operations",
+            &[&key],
+            Some(&body),
+        )
+    }
+
+    /// The operation, once it has ended.
+    fn ended(&self, id: &str) -> Result<Value, String> {
+        let start = Instant::now();
+        loop {
+            let operation = self.get(&format!("/v1/operations/{id}?wait=30"))?;
+            if operation["state"] != "running" {
+                return Ok(operation);
+            }
+            ensure(
+                start.elapsed() < Duration::from_secs(120),
+                format!("it does not end: {operation}"),
+            )?;
+        }
+    }
+
+    /// Every event so far: their numbers leave no gap.
+    fn events(&self, id: &str) -> Result<Vec<Value>, String> {
+        let mut events = Vec::new();
+        loop {
+            let path = format!("/v1/operations/{id}/events?since={}", events.len());
+            let page = self.get(&path)?;
+            let Some(page) = page["events"].as_array().filter(|page| !page.is_empty()) else {
+                break;
+            };
+            events.extend(page.iter().cloned());
+        }
+        for (number, event) in events.iter().enumerate() {
+            ensure(event["seq"] == number, format!("event {number} is {event}"))?;
+        }
+        Ok(events)
+    }
+}
+
+fn text(value: &Value, name: &str) -> Result<String, String> {
+    let found = value[name].as_str().map(str::to_owned);
+    found.ok_or_else(|| format!("no {name} in {value}"))
+}
+
+/// Sign-in, plan, operation and its events over HTTP; a server that is killed goes on with what it
+/// began when it is started again.
+fn served_over_http(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
+    let server = Server::start(context, &lab)?;
+    let stranger = Client {
+        lab: &lab,
+        token: String::new(),
+    };
+    let (status, _) = stranger.call("GET", "/v1/clusters", &[], None)?;
+    ensure(status == 401, format!("without a token: {status}"))?;
+    let client = Client::sign_in(&lab, &server.code)?;
+
+    let plan = client.plan()?;
+    let (status, begun) = client.begin(&plan, "first")?;
+    ensure(status == 202, format!("begin: {status} {begun}"))?;
+    let id = text(&begun, "id")?;
+    let (_, same) = client.begin(&plan, "first")?;
+    ensure(same["id"] == begun["id"], format!("begun twice: {same}"))?;
+    let (status, other) = client.begin(&plan, "second")?;
+    ensure(
+        status == 409 && other["operation"] == begun["id"],
+        format!("a second operation: {status} {other}"),
+    )?;
+    let streamed = streamed(&client, &id)?;
+    let done = client.ended(&id)?;
+    ensure(done["state"] == "done", format!("{done}"))?;
+    let events = client.events(&id)?;
+    ensure(
+        streamed == events.len(),
+        format!("{streamed} of {} events came by the stream", events.len()),
+    )?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    let members = client.get("/v1/clusters/etcdup/members")?;
+    ensure(members["healthy"] == 3, format!("{members}"))?;
+    killed_and_started_again(context, &lab, (server, client))?;
+    lab.nothing_to_do()
+}
+
+/// Reads the stream to its end, and counts the events.
+fn streamed(client: &Client<'_>, id: &str) -> Result<usize, String> {
+    let bearer = format!("Authorization: Bearer {}", client.token);
+    let url = format!("{AT}/v1/operations/{id}/stream");
+    let arguments = ["-s", "-N", "--max-time", "120", "-H", &bearer, &url];
+    let said = Lab::run(client.lab.command("curl", &arguments))?.exits(0)?;
+    let ids = said
+        .out
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: "));
+    let ids: Vec<String> = ids.map(str::to_owned).collect();
+    let whole = (0..ids.len()).all(|number| ids[number] == number.to_string());
+    ensure(whole, format!("the stream has gaps: {ids:?}"))?;
+    Ok(ids.len())
+}
+
+fn killed_and_started_again(
+    context: &Context,
+    lab: &Lab,
+    (server, client): (Server, Client<'_>),
+) -> Outcome {
+    lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
+    let plan = client.plan()?;
+    let (status, begun) = client.begin(&plan, "third")?;
+    ensure(status == 202, format!("begin: {status} {begun}"))?;
+    let id = text(&begun, "id")?;
+    while client.events(&id)?.len() < 8 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(server);
+    let _server = Server::start(context, lab)?;
+    // The token outlives the server that made it.
+    let done = client.ended(&id)?;
+    ensure(
+        done["state"] == "done" && done["epoch"] == 2,
+        format!("it was not taken over: {done}"),
+    )?;
+    let events = client.events(&id)?;
+    let named = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+    ensure(
+        (named("started"), named("resumed"), named("done")) == (1, 1, 1),
+        format!("{events:?}"),
+    )?;
+    let plan = client.plan()?;
+    ensure(
+        plan["changes"] == false,
+        format!("something is left: {plan}"),
+    )
+}
