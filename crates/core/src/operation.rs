@@ -110,6 +110,10 @@ pub struct OperationRecord {
     pub who: Who,
     /// When it began.
     pub begun: Timestamp,
+    /// SHA-256, hex, of the topology file that it was begun with; what is in the file later was not
+    /// approved with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<String>,
     /// How often it was taken over; 1 for the process that began it.
     pub epoch: u64,
     /// How it stands.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use etcdup_core::digest::sha256;
 use etcdup_core::file::Document;
 use etcdup_core::finding::Verdict;
 use etcdup_core::observation::Observation;
@@ -213,6 +214,7 @@ impl Cluster {
             goal: plan.planner.goal().clone(),
             who,
             begun: Timestamp::now(),
+            topology: Some(sha256(self.inner.document.text.as_bytes())),
             epoch: 1,
             state: OperationState::Running,
             ended: None,

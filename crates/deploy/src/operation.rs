@@ -1,6 +1,7 @@
 //! An operation that runs: it goes on though nobody holds it, and its events can be read from any
 //! place by anyone.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use etcdup_core::event::Event;
@@ -48,7 +49,12 @@ enum Source {
         count: watch::Receiver<(usize, bool)>,
     },
     /// One that another process carried out, or carries out now.
-    Stored { store: Store, id: OperationId },
+    Stored {
+        store: Store,
+        id: OperationId,
+        /// Read already, and not given yet.
+        found: VecDeque<Event>,
+    },
 }
 
 /// How often the file of another process's operation is looked at.
@@ -100,7 +106,11 @@ impl EventStream {
     #[must_use]
     pub fn stored(store: Store, id: OperationId, since: u64) -> Self {
         Self {
-            source: Source::Stored { store, id },
+            source: Source::Stored {
+                store,
+                id,
+                found: VecDeque::new(),
+            },
             next: since,
         }
     }
@@ -109,7 +119,12 @@ impl EventStream {
     pub async fn next(&mut self) -> Option<Event> {
         let event = match &mut self.source {
             Source::Live { history, count } => live(history, count, self.next).await,
-            Source::Stored { store, id } => stored(store, id, self.next).await.ok().flatten(),
+            Source::Stored { store, id, found } => {
+                if found.is_empty() {
+                    *found = stored(store, id, self.next).await.unwrap_or_default();
+                }
+                found.pop_front()
+            }
         };
         if let Some(event) = &event {
             self.next = event.seq + 1;
@@ -141,7 +156,8 @@ async fn live(
     }
 }
 
-async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<Option<Event>, StoreError> {
+/// The events from this number on, once there are any; none where none will follow.
+async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<VecDeque<Event>, StoreError> {
     loop {
         // Asked before the events are read: what is written between the two is found by the next
         // look.
@@ -152,11 +168,9 @@ async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<Option<Eve
             Ok::<_, StoreError>((state, found))
         })
         .await?;
-        if let Some(event) = found.into_iter().next() {
-            return Ok(Some(event));
-        }
-        if state.interrupted || state.record.state != OperationState::Running {
-            return Ok(None);
+        let over = state.interrupted || state.record.state != OperationState::Running;
+        if over || !found.is_empty() {
+            return Ok(found.into());
         }
         tokio::time::sleep(LOOK).await;
     }

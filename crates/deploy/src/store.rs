@@ -8,6 +8,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use etcdup_core::event::Event;
@@ -24,6 +25,10 @@ const RECORD: &str = "operation.json";
 const PLAN: &str = "plan.json";
 const EVENTS: &str = "events.jsonl";
 const LOCK: &str = "lock";
+const CANCELLED: &str = "cancelled";
+
+/// How long a lock is tried for, since whoever looks whether it is free holds it for a moment.
+const LOOKED_AT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why operations cannot be recorded or read.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +73,8 @@ pub struct StoredOperation {
     pub record: OperationRecord,
     /// Whether its process died: it is recorded as running, and nobody holds its lock.
     pub interrupted: bool,
+    /// Whether somebody asked for its end.
+    pub cancelled: bool,
 }
 
 impl Store {
@@ -119,6 +126,7 @@ impl Store {
         Ok(StoredOperation {
             record,
             interrupted,
+            cancelled: directory.join(CANCELLED).exists(),
         })
     }
 
@@ -145,6 +153,17 @@ impl Store {
             .filter(|line| line.ends_with('\n'));
         let events = lines.filter_map(|line| serde_json::from_str::<Event>(line).ok());
         Ok(events.filter(|event| event.seq >= since).collect())
+    }
+
+    /// Notes that somebody asked for an operation's end, so that nobody goes on with it should its
+    /// process die before that.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be noted.
+    pub fn note_cancelled(&self, id: &OperationId) -> Result<(), StoreError> {
+        let path = self.of(id).join(CANCELLED);
+        let noted = File::create(&path).and_then(|file| file.sync_all());
+        noted.map_err(|source| StoreError::File { path, source })
     }
 
     /// Records a new operation and takes its lock.
@@ -181,23 +200,29 @@ impl Store {
         Ok(journal)
     }
 
-    /// The directory, which keeps itself out of git: it names hosts and people.
-    fn prepare(&self) -> Result<(), StoreError> {
+    /// Makes the directory of records, where it is not there yet: nobody else reads it, and it
+    /// keeps itself out of git, since it names hosts and people. Returns it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn prepare(&self) -> Result<&Path, StoreError> {
         let operations = self.operations();
-        std::fs::create_dir_all(&operations).map_err(|source| StoreError::File {
+        let private = std::fs::Permissions::from_mode(0o700);
+        let made = std::fs::create_dir_all(&operations)
+            .and_then(|()| std::fs::set_permissions(&self.directory, private));
+        made.map_err(|source| StoreError::File {
             path: operations,
             source,
         })?;
         let ignore = self.directory.join(".gitignore");
-        if ignore.exists() {
-            return Ok(());
-        }
-        std::fs::write(&ignore, "# What etcdup did, on this machine.\n*\n").map_err(|source| {
-            StoreError::File {
+        if !ignore.exists() {
+            let written = std::fs::write(&ignore, "# What etcdup did, on this machine.\n*\n");
+            written.map_err(|source| StoreError::File {
                 path: ignore,
                 source,
-            }
-        })
+            })?;
+        }
+        Ok(&self.directory)
     }
 
     /// Deletes the oldest operations that have ended, beyond what is kept. A failure only keeps
@@ -230,10 +255,16 @@ impl Journal {
             path: path.clone(),
             source,
         })?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StoreError::Runs(record.id.clone()),
-            TryLockError::Error(source) => StoreError::File { path, source },
-        })?;
+        let start = std::time::Instant::now();
+        while let Err(error) = lock.try_lock() {
+            match error {
+                TryLockError::WouldBlock if start.elapsed() < LOOKED_AT => {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+                TryLockError::WouldBlock => return Err(StoreError::Runs(record.id.clone())),
+                TryLockError::Error(source) => return Err(StoreError::File { path, source }),
+            }
+        }
         let path = directory.join(EVENTS);
         let opened = File::options().create(true).append(true).open(&path);
         let events = opened.map_err(|source| StoreError::File { path, source })?;
@@ -292,9 +323,10 @@ impl Journal {
     }
 }
 
-/// Whether nobody holds a lock: its process has died, since one that ends records that first.
+/// Whether nobody holds a lock: its process has died, since one that ends records that first. Asked
+/// by a shared lock, so that those who look are not in one another's way.
 fn is_free(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+    File::open(path).is_ok_and(|file| file.try_lock_shared().is_ok())
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
@@ -348,6 +380,7 @@ mod tests {
             },
             who: Who::new("ann@laptop"),
             begun: Timestamp::UNIX_EPOCH,
+            topology: None,
             epoch: 1,
             state: OperationState::Running,
             ended: None,

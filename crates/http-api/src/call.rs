@@ -19,13 +19,16 @@ use crate::audit::Audit;
 use crate::guard::{Failures, Names};
 use crate::keys::Keys;
 use crate::plans::Plans;
-use crate::problem::{FORBIDDEN, Problem};
+use crate::problem::{FORBIDDEN, Problem, TOO_MANY};
 use crate::recent::Recent;
 use crate::session::Codes;
 use crate::token::{Role, Tokens};
 
 /// How whoever has a token is called in leases and records, before the token's name.
 pub(crate) const BY_TOKEN: &str = "token_";
+
+/// How long a request waits for its turn.
+const LONGEST_QUEUE: Duration = Duration::from_secs(30);
 
 /// What to serve, and where.
 #[derive(Clone)]
@@ -59,6 +62,8 @@ pub(crate) struct State {
     pub(crate) turns: tokio::sync::Semaphore,
     /// Streams that are open.
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    /// Connections, and what requests began, which goes on when a client hangs up.
+    pub(crate) tasks: tokio_util::task::TaskTracker,
     /// The server stops: streams end, and nothing is begun.
     pub(crate) stopping: Cancel,
 }
@@ -112,6 +117,20 @@ pub(crate) struct Streamed {
 }
 
 pub(crate) type Handled = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send>>;
+
+impl State {
+    /// A turn among those who ask hosts.
+    pub(crate) async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+        match tokio::time::timeout(LONGEST_QUEUE, self.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => {
+                let why = "as many clusters are asked as this server asks at once";
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, &TOO_MANY, why);
+                Err(problem.after(Duration::from_secs(5)))
+            }
+        }
+    }
+}
 
 impl Call {
     /// A part of the path.
@@ -170,6 +189,13 @@ impl Answer {
             headers: Vec::new(),
             content: Content::Json(body),
         })
+    }
+
+    /// What it says was made.
+    pub(crate) fn made(&self) -> Option<String> {
+        let mut headers = self.headers.iter();
+        let place = headers.find(|(name, _)| *name == http::header::LOCATION);
+        place.and_then(|(_, place)| place.to_str().ok().map(str::to_owned))
     }
 
     pub(crate) fn empty() -> Self {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, Uri, header};
 use tokio::time::Instant;
 
-use crate::problem::{BAD_REQUEST, FOREIGN, Problem, TOO_MANY};
+use crate::problem::{BAD_REQUEST, FOREIGN, Problem, TOO_MANY, UNAUTHENTICATED};
 
 /// So many failures in a row are answered at once.
 const FAILURES: u32 = 10;
@@ -44,7 +44,10 @@ impl Names {
             }
             (Some(host), _) => host,
             (None, Some(authority)) => authority,
-            (None, None) => return Err(refuse("the request names no host")),
+            (None, None) => {
+                let why = "the request names no host";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, &BAD_REQUEST, why));
+            }
         };
         if !self.is_own(host) {
             return Err(refuse("this server does not answer to that host name"));
@@ -83,20 +86,9 @@ impl Names {
 pub(crate) struct Failures(Mutex<HashMap<IpAddr, (u32, Instant)>>);
 
 impl Failures {
-    /// Whether this address may try now.
-    pub(crate) fn check(&self, from: IpAddr) -> Result<(), Problem> {
-        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match failures.get(&block_of(from)) {
-            Some((count, last)) if *count >= FAILURES && last.elapsed() < PAUSE => {
-                let why = "too many requests without a valid token";
-                Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, &TOO_MANY, why).after(PAUSE))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Notes a failure.
-    pub(crate) fn failed(&self, from: IpAddr) {
+    /// Notes a failure, and says what it is answered with. Whoever has a valid token is never kept
+    /// waiting for those who have none: on loopback all have one address.
+    pub(crate) fn failed(&self, from: IpAddr, why: &str) -> Problem {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= REMEMBERED {
             failures.retain(|_, (_, last)| last.elapsed() < FORGOTTEN);
@@ -104,13 +96,18 @@ impl Failures {
         if failures.len() >= REMEMBERED {
             failures.clear();
         }
-        let entry = failures
-            .entry(block_of(from))
-            .or_insert((0, Instant::now()));
-        if entry.1.elapsed() >= FORGOTTEN {
-            entry.0 = 0;
+        let now = Instant::now();
+        let (count, last) = failures.entry(block_of(from)).or_insert((0, now));
+        if last.elapsed() >= FORGOTTEN {
+            *count = 0;
         }
-        *entry = (entry.0.saturating_add(1), Instant::now());
+        if *count >= FAILURES && last.elapsed() < PAUSE {
+            let why = "too many requests without a valid token";
+            return Problem::new(StatusCode::TOO_MANY_REQUESTS, &TOO_MANY, why).after(PAUSE);
+        }
+        *count = count.saturating_add(1);
+        *last = now;
+        Problem::new(StatusCode::UNAUTHORIZED, &UNAUTHENTICATED, why)
     }
 
     /// Forgets the failures of an address that has a valid token.
@@ -141,27 +138,23 @@ mod tests {
         let one: IpAddr = Ipv6Addr::new(0xfd00, 1, 2, 3, 0, 0, 0, 1).into();
         let neighbour: IpAddr = Ipv6Addr::new(0xfd00, 1, 2, 3, 9, 9, 9, 9).into();
         let other: IpAddr = Ipv6Addr::new(0xfd00, 1, 2, 4, 0, 0, 0, 1).into();
+        let status = |from| failures.failed(from, "").status.as_u16();
         for _ in 0..FAILURES {
-            assert!(failures.check(one).is_ok());
-            failures.failed(one);
+            assert_eq!(status(one), 401);
         }
-        assert!(failures.check(neighbour).is_err(), "one /64 is one person");
-        assert!(failures.check(other).is_ok());
+        assert_eq!(status(neighbour), 429, "one /64 is one person");
+        assert_eq!(status(other), 401);
         tokio::time::advance(PAUSE).await;
-        assert!(failures.check(one).is_ok());
-        failures.failed(one);
-        assert!(failures.check(one).is_err());
-        tokio::time::advance(PAUSE).await;
+        assert_eq!((status(one), status(one)), (401, 429));
         failures.succeeded(one);
-        failures.failed(one);
-        assert!(failures.check(one).is_ok());
+        assert_eq!(status(one), 401);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let failures = Failures::default();
         for n in 0..20_000_u32 {
-            failures.failed(std::net::Ipv4Addr::from(n).into());
+            failures.failed(std::net::Ipv4Addr::from(n).into(), "");
         }
         let known = failures.0.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(known.len() <= REMEMBERED);

@@ -34,7 +34,7 @@ mod session;
 mod stream;
 mod token;
 
-pub use audit::AuditEntry;
+pub use audit::{AuditEntry, note};
 pub use call::Options;
 pub use openapi::openapi;
 pub use problem::{CHECKS, ProblemDocument};

@@ -81,16 +81,16 @@ pub(crate) const MEDIA_TYPE: Check = Check {
 /// The body is too large.
 pub(crate) const TOO_LARGE: Check = Check {
     id: "too-large",
-    title: "a body is larger than 1 MiB",
-    about: "No request needs more; what is larger is refused before it is read.",
+    title: "a body is larger than any request needs",
+    about: "64 KiB are taken from whoever has a token, 4 KiB from anybody; what is larger is refused before it is read.",
     advice: "send less",
 };
 /// Too many at once, or too many failures.
 pub(crate) const TOO_MANY: Check = Check {
     id: "too-many-requests",
     title: "too many requests",
-    about: "After ten failures to authenticate in a row an address is answered once a second, and this server carries out so \
-            many requests and streams at once.",
+    about: "After ten failures to authenticate in a row an address is told so only once a second, and this server carries \
+            out so many requests and streams at once.",
     advice: "wait as long as `Retry-After` says",
 };
 /// The cluster's name was not typed.
@@ -130,7 +130,7 @@ pub(crate) const INTERNAL: Check = Check {
 };
 
 /// An answer that is no success.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     pub(crate) document: Box<ProblemDocument>,
@@ -221,7 +221,10 @@ impl Problem {
 impl From<DeployError> for Problem {
     fn from(error: DeployError) -> Self {
         let status = match &error {
-            DeployError::File { .. } => StatusCode::NOT_FOUND,
+            DeployError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                StatusCode::NOT_FOUND
+            }
+            DeployError::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             DeployError::Parse { .. } | DeployError::Resolve(_) | DeployError::Render(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -243,6 +246,11 @@ impl From<DeployError> for Problem {
             | DeployError::Vault(_) => StatusCode::BAD_GATEWAY,
         };
         let mut problem = Self::of(status, &error);
+        if let DeployError::Store(_) = &error {
+            // It names files of this machine.
+            tracing::error!(error = chain(&error), "operations cannot be recorded");
+            "operations cannot be recorded".clone_into(&mut problem.document.detail);
+        }
         if let DeployError::Blocked(findings) = error {
             problem.document.findings = findings;
         }

@@ -21,12 +21,12 @@ pub(crate) struct Recent {
     answers: Mutex<HashMap<String, Arc<Slot>>>,
 }
 
-type Slot = tokio::sync::Mutex<Option<(Instant, Value)>>;
+type Slot = tokio::sync::Mutex<Option<(Instant, Result<Value, Problem>)>>;
 
 impl Recent {
     /// The answer to this path with its age: one that is fresh, else a new one. Requests for the
-    /// same path that come meanwhile wait for it instead of asking once more. A problem is not
-    /// kept: whoever fixed it must see that.
+    /// same path that come meanwhile wait for it instead of asking once more. A problem is told to
+    /// those who waited for it and is not kept: whoever fixed it must see that.
     ///
     /// # Errors
     /// The problem that `ask` met.
@@ -43,15 +43,18 @@ impl Recent {
             });
             Arc::clone(answers.entry(path.to_owned()).or_default())
         };
+        let came = Instant::now();
         let mut slot = slot.lock().await;
-        if let Some((at, value)) = slot.as_ref()
-            && at.elapsed() < FRESH
-        {
-            return Ok((value.clone(), at.elapsed()));
+        match slot.as_ref() {
+            Some((at, Ok(value))) if at.elapsed() < FRESH => {
+                return Ok((value.clone(), at.elapsed()));
+            }
+            Some((at, Err(problem))) if *at >= came => return Err(problem.clone()),
+            _ => {}
         }
-        let value = ask.await?;
-        *slot = Some((Instant::now(), value.clone()));
-        Ok((value, Duration::ZERO))
+        let answer = ask.await;
+        *slot = Some((Instant::now(), answer.clone()));
+        answer.map(|value| (value, Duration::ZERO))
     }
 }
 

@@ -229,7 +229,14 @@ pub const TABLE: &[Row] = &[
     Row {
         path: "/v1/audit",
         methods: &[Method {
-            parameters: &[LIMIT],
+            parameters: &[
+                LIMIT,
+                Parameter {
+                    name: "cursor",
+                    about: "the `request` of a line: those before it",
+                    most: None,
+                },
+            ],
             ..get(
                 ADMIN,
                 "who changed what, and what was refused, the newest first",
@@ -438,6 +445,8 @@ pub(crate) fn find(
         .at(path)
         .map_err(|_| Problem::not_found(format!("there is no {path}")))?;
     let row = *found.value;
+    // What GET answers, without its body, which is left out where it is sent.
+    let verb = if verb == "HEAD" { "GET" } else { verb };
     let Some(method) = row
         .methods
         .iter()

@@ -14,9 +14,9 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -36,9 +36,11 @@ use crate::session::Codes;
 use crate::stream::server_sent;
 use crate::token::Tokens;
 
-/// The longest body.
-const LONGEST_BODY: usize = 1 << 20;
-/// How long a client may take to send its headers.
+/// The longest body of whoever has a token.
+const LONGEST_BODY: usize = 64 << 10;
+/// The longest body of anybody.
+const LONGEST_OF_STRANGERS: usize = 4 << 10;
+/// How long a client may take to send its headers, and a connection may be idle.
 const SLOWEST_HEADERS: Duration = Duration::from_secs(10);
 /// How long a client may take to send its body.
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
@@ -48,8 +50,12 @@ const MOST_HEADERS: usize = 16 << 10;
 const LOOKS: usize = 4;
 /// Streams at once.
 const STREAMS: usize = 2000;
-/// Connections at once: each stream has one, and others are answered beside them.
-const CONNECTIONS: usize = STREAMS + 256;
+/// Connections beside streams.
+const OTHERS: usize = 256;
+/// Files that connections leave to hosts' links, journals and tokens.
+const RESERVED: u64 = 512;
+/// The longest a connection lives, whatever is under way on it: a stream ends before.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(3700);
 /// How long what runs may take to end between two stages.
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -102,10 +108,11 @@ pub async fn serve(
     let state = Arc::new(state_of(options, cancel.clone()));
     let code = state.codes.make()?;
     bound(Bound { address, code });
-    let tasks = TaskTracker::new();
     let resuming = Arc::clone(&state);
-    tasks.spawn(async move { resume_own(&resuming).await });
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    state
+        .tasks
+        .spawn(async move { resume_own(&resuming).await });
+    let connections = Arc::new(Semaphore::new(connections()));
     loop {
         let place = Arc::clone(&connections).acquire_owned();
         let accepted = tokio::select! {
@@ -117,28 +124,38 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (state, cancel) = (Arc::clone(&state), cancel.clone());
-        tasks.spawn(async move {
+        let (served, cancel) = (Arc::clone(&state), cancel.clone());
+        state.tasks.spawn(async move {
             let _place = place;
             let service = service_fn(move |request| {
-                let state = Arc::clone(&state);
+                let state = Arc::clone(&served);
                 async move { Ok::<_, Infallible>(answer(&state, request, from.ip()).await) }
             });
-            let builder = builder();
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            let connection = builder().serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             tokio::select! {
                 _ = connection.as_mut() => return,
+                // A client that does not read is not polled either: this is the end of it.
+                () = tokio::time::sleep(LONGEST_CONNECTION) => return,
                 () = cancel.cancelled() => connection.as_mut().graceful_shutdown(),
             }
             let _ = tokio::time::timeout(Duration::from_secs(10), connection.as_mut()).await;
         });
     }
     drop(listener);
-    tasks.close();
-    tasks.wait().await;
+    state.tasks.close();
+    state.tasks.wait().await;
     state.engine.close(STOPS_WITHIN).await;
     Ok(())
+}
+
+/// How many connections are held at once: never so many that an operation lacks files for its
+/// hosts' links or its journal.
+fn connections() -> usize {
+    let wanted = (STREAMS + OTHERS) as u64;
+    let limit = rlimit::increase_nofile_limit(wanted + RESERVED).unwrap_or(1024);
+    let most = limit.saturating_sub(RESERVED).clamp(64, wanted);
+    usize::try_from(most).unwrap_or(OTHERS)
 }
 
 fn state_of(options: Options, stopping: Cancel) -> State {
@@ -157,56 +174,57 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         keys: Keys::default(),
         turns: Semaphore::new(LOOKS),
         streams: Arc::new(Semaphore::new(STREAMS)),
+        tasks: TaskTracker::new(),
         stopping,
         directory: options.directory,
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+/// HTTP/1.1 alone: browsers speak HTTP/2 over TLS only, and each connection is one request at most
+/// that waits.
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .max_buf_size(MOST_HEADERS)
         .header_read_timeout(SLOWEST_HEADERS);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(16 << 10)
-        .max_concurrent_streams(100)
-        .keep_alive_interval(Duration::from_secs(30));
     builder
 }
 
 async fn answer(state: &Arc<State>, request: Request<Incoming>, from: IpAddr) -> Response<Body> {
     let id = uuid::Uuid::now_v7().to_string();
-    let (verb, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut who = None;
-    let answered = checked(state, request, from, &mut who).await;
-    let mut response = match answered {
-        Ok(answer) => shown(answer, &state.stopping),
-        Err(problem) => refused(problem, &id),
+    let seen = Seen {
+        id: id.clone(),
+        from: Some(from),
+        verb: request.method().to_string(),
+        path: request.uri().path().chars().take(200).collect(),
     };
-    let status = response.status().as_u16();
-    let name = who.map(|who| who.name);
-    tracing::info!(request = id, %verb, path, status, who = name, "answered");
-    // What changes something, and what was refused to somebody.
-    if verb != http::Method::GET || [401, 403, 429].contains(&status) {
-        let entry = AuditEntry {
-            at: Timestamp::now(),
-            who: name,
-            from: from.to_string(),
-            method: verb.to_string(),
-            path: path.chars().take(200).collect(),
-            status,
-            request: id.clone(),
-        };
-        let state = Arc::clone(state);
-        let written = tokio::task::spawn_blocking(move || state.audit.append(&entry)).await;
-        if !matches!(written, Ok(Ok(()))) {
-            tracing::error!(request = id, "the audit trail cannot be written");
+    let mut response = match checked(state, request, from).await {
+        Ok((method, call)) => {
+            // In a task of its own: a client that hangs up must not cut in half what it began, nor
+            // keep it out of the audit trail.
+            let (state, handler) = (Arc::clone(state), method.handler);
+            let work = state.tasks.clone().spawn(async move {
+                let who = call.who.clone();
+                let answered = handler(call).await;
+                seen.noted(&state, who, &answered).await;
+                answered.map_or_else(
+                    |problem| refused(problem, &seen),
+                    |answer| shown(answer, &state.stopping),
+                )
+            });
+            let lost = || refused(Problem::internal("its task died"), &Seen::default());
+            work.await.unwrap_or_else(|_| lost())
         }
-    }
+        Err((problem, who)) => {
+            let refusal = Err(problem);
+            seen.noted(state, who, &refusal).await;
+            match refusal {
+                Err(problem) => refused(problem, &seen),
+                Ok(answer) => shown(answer, &state.stopping),
+            }
+        }
+    };
     let headers = response.headers_mut();
     let own = [
         ("x-request-id", id.as_str()),
@@ -226,27 +244,89 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>, from: IpAddr) ->
     response
 }
 
-/// The gates, and then the handler.
+/// A request, for the log and the audit trail.
+#[derive(Default)]
+struct Seen {
+    id: String,
+    from: Option<IpAddr>,
+    verb: String,
+    path: String,
+}
+
+impl Seen {
+    /// Logs what was answered, and notes it in the audit trail where it changes something, or was
+    /// refused to somebody.
+    async fn noted(&self, state: &Arc<State>, who: Option<Principal>, answered: &Answered) {
+        let (status, detail, made) = match answered {
+            Ok(answer) => (answer.status, None, answer.made()),
+            Err(problem) => (problem.status, Some(problem.document.detail.clone()), None),
+        };
+        let (request, verb, path) = (&self.id, &self.verb, &self.path);
+        let name = who.as_ref().map(|who| &who.name);
+        if status.is_server_error() {
+            tracing::error!(request, verb, path, %status, who = name, detail, "failed");
+        } else {
+            tracing::info!(request, verb, path, %status, who = name, "answered");
+        }
+        let reads = ["GET", "HEAD"].contains(&verb.as_str());
+        if reads && ![401, 403, 429].contains(&status.as_u16()) {
+            return;
+        }
+        let entry = AuditEntry {
+            at: Timestamp::now(),
+            who: who.as_ref().map(|who| who.name.clone()),
+            token: who.map(|who| who.token),
+            from: self.from.map_or_else(String::new, |from| from.to_string()),
+            method: verb.clone(),
+            path: path.clone(),
+            made,
+            status: status.as_u16(),
+            request: request.clone(),
+            skipped: 0,
+        };
+        let state = Arc::clone(state);
+        let written = tokio::task::spawn_blocking(move || state.audit.append(entry)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            tracing::error!(request, "the audit trail cannot be written");
+        }
+    }
+}
+
+type Answered = Result<Answer, Problem>;
+/// What the gates refuse, and to whom, where that is known.
+type Refused = (Problem, Option<Principal>);
+
+/// The gates: a request that passes them is one that its row takes.
 async fn checked(
     state: &Arc<State>,
     request: Request<Incoming>,
     from: IpAddr,
-    who: &mut Option<Principal>,
-) -> Result<Answer, Problem> {
+) -> Result<(&'static Method, Call), Refused> {
     let (parts, body) = request.into_parts();
-    state.names.check(&parts.headers, &parts.uri)?;
-    let (method, path) = find(parts.method.as_str(), parts.uri.path())?;
-    if let Some(role) = method.role {
-        let found = authenticate(state, &parts.headers, from).await?;
-        let allowed = found.role >= role;
-        *who = Some(found);
-        if !allowed {
-            let why = format!("this needs the role {role}");
-            return Err(Problem::new(StatusCode::FORBIDDEN, &FORBIDDEN, why));
+    let nobody = |problem| (problem, None);
+    state
+        .names
+        .check(&parts.headers, &parts.uri)
+        .map_err(nobody)?;
+    let (method, path) = find(parts.method.as_str(), parts.uri.path()).map_err(nobody)?;
+    let who = match method.role {
+        None => None,
+        Some(role) => {
+            let found = authenticate(state, &parts.headers, from)
+                .await
+                .map_err(nobody)?;
+            if found.role < role {
+                let why = format!("this needs the role {role}");
+                let problem = Problem::new(StatusCode::FORBIDDEN, &FORBIDDEN, why);
+                return Err((problem, Some(found)));
+            }
+            Some(found)
         }
-    }
-    let query = parameters(method, parts.uri.query().unwrap_or_default())?;
-    let body = read(method, &parts.headers, body).await?;
+    };
+    let query = parameters(method, parts.uri.query().unwrap_or_default());
+    let query = query.map_err(|problem| (problem, who.clone()))?;
+    let body = read(method, &parts.headers, body).await;
+    let body = body.map_err(|problem| (problem, who.clone()))?;
     let call = Call {
         state: Arc::clone(state),
         path,
@@ -254,9 +334,9 @@ async fn checked(
         headers: parts.headers,
         body,
         from,
-        who: who.clone(),
+        who,
     };
-    (method.handler)(call).await
+    Ok((method, call))
 }
 
 async fn authenticate(
@@ -264,25 +344,30 @@ async fn authenticate(
     headers: &HeaderMap,
     from: IpAddr,
 ) -> Result<Principal, Problem> {
-    state.failures.check(from)?;
-    let refuse = |why: &str| Problem::new(StatusCode::UNAUTHORIZED, &UNAUTHENTICATED, why);
     let given = headers.get(header::AUTHORIZATION);
     let Some(given) = given.and_then(|value| value.to_str().ok()) else {
-        return Err(refuse("the request carries no token"));
+        let why = "the request carries no token";
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            &UNAUTHENTICATED,
+            why,
+        ));
     };
     let secret = given
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, secret)) = secret else {
-        state.failures.failed(from);
-        return Err(refuse("the token comes as `Authorization: Bearer`"));
+        return Err(state
+            .failures
+            .failed(from, "the token comes as `Authorization: Bearer`"));
     };
     let (tokens, secret) = (state.tokens.clone(), secret.trim().to_owned());
     let found = tokio::task::spawn_blocking(move || tokens.find(&secret)).await;
     let found = found.map_err(|error| Problem::internal(chain(&error)))??;
     let Some(token) = found else {
-        state.failures.failed(from);
-        return Err(refuse("the token is unknown, or has ended"));
+        return Err(state
+            .failures
+            .failed(from, "the token is unknown, or has ended"));
     };
     state.failures.succeeded(from);
     Ok(Principal {
@@ -320,10 +405,10 @@ async fn read(method: &Method, headers: &HeaderMap, body: Incoming) -> Result<By
             why,
         ));
     }
-    let limit = if method.takes.is_some() {
-        LONGEST_BODY
-    } else {
-        0
+    let limit = match (method.takes, method.role) {
+        (None, _) => 0,
+        (Some(_), None) => LONGEST_OF_STRANGERS,
+        (Some(_), Some(_)) => LONGEST_BODY,
     };
     let reading = tokio::time::timeout(SLOWEST_BODY, Limited::new(body, limit).collect());
     match reading.await {
@@ -332,7 +417,7 @@ async fn read(method: &Method, headers: &HeaderMap, body: Incoming) -> Result<By
             Err(Problem::bad_request("this takes no body"))
         }
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let why = format!("the body is larger than {LONGEST_BODY} bytes");
+            let why = format!("the body is larger than {limit} bytes");
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, &TOO_LARGE, why))
         }
         Ok(Err(_)) => Err(Problem::bad_request("the body was cut off")),
@@ -364,8 +449,13 @@ fn shown(answer: Answer, stopping: &Cancel) -> Response<Body> {
     response
 }
 
-fn refused(mut problem: Problem, id: &str) -> Response<Body> {
-    id.clone_into(&mut problem.document.request);
+fn refused(mut problem: Problem, seen: &Seen) -> Response<Body> {
+    problem.document.request.clone_from(&seen.id);
+    if problem.status == StatusCode::INTERNAL_SERVER_ERROR {
+        // What it was may name files of this machine.
+        let shown = "the server's log has the reason, under the request's ID";
+        shown.clone_into(&mut problem.document.detail);
+    }
     let body = serde_json::to_vec(&problem.document).unwrap_or_default();
     let mut response = Response::new(full(body));
     *response.status_mut() = problem.status;

@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use etcdup_core::digest::sha256;
+use etcdup_deploy::{Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,12 @@ pub enum TokenError {
         /// Why.
         source: serde_json::Error,
     },
+    /// Others may read or write the file.
+    #[error("{0} can be read or written by others: give it mode 600, or delete it")]
+    Open(PathBuf),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The name is none.
     #[error("a token's name has 1 to 60 letters, digits, `@`, `.`, `_` and `-`")]
     Name,
@@ -90,6 +97,7 @@ pub enum TokenError {
 #[derive(Debug, Clone)]
 pub struct Tokens {
     directory: PathBuf,
+    store: Store,
 }
 
 impl fmt::Display for Role {
@@ -118,6 +126,7 @@ impl Tokens {
     pub fn beside(directory: &Path) -> Self {
         Self {
             directory: directory.join(".etcdup"),
+            store: Store::beside(directory),
         }
     }
 
@@ -210,11 +219,22 @@ impl Tokens {
 
     fn read(&self) -> Result<Vec<Kept>, TokenError> {
         let path = self.path();
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
+        let read = || -> std::io::Result<(u32, Vec<u8>)> {
+            let mut file = File::open(&path)?;
+            let mode = file.metadata()?.permissions().mode();
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            Ok((mode, text))
+        };
+        let (mode, text) = match read() {
+            Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(TokenError::File { path, source }),
         };
+        // One that came with a checkout, or that others may write, is not what etcdup wrote.
+        if mode & 0o077 != 0 {
+            return Err(TokenError::Open(path));
+        }
         serde_json::from_slice(&text).map_err(|source| TokenError::Damaged { path, source })
     }
 
@@ -228,9 +248,7 @@ impl Tokens {
             let path = path.to_owned();
             move |source| TokenError::File { path, source }
         };
-        std::fs::create_dir_all(&self.directory).map_err(failed(&self.directory))?;
-        let private = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(&self.directory, private).map_err(failed(&self.directory))?;
+        self.store.prepare()?;
         let lock_path = self.directory.join("tokens.lock");
         let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
         lock.lock().map_err(failed(&lock_path))?;
@@ -301,6 +319,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let tokens = Tokens::beside(place.path());
         std::fs::create_dir(place.path().join(".etcdup")).unwrap();
+        std::fs::write(tokens.path(), "[]").unwrap();
+        assert!(matches!(tokens.find("x"), Err(TokenError::Open(_))));
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(tokens.path(), private).unwrap();
         std::fs::write(tokens.path(), "[{").unwrap();
         assert!(matches!(tokens.find("x"), Err(TokenError::Damaged { .. })));
     }

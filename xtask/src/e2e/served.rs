@@ -1,6 +1,5 @@
 //! The HTTP API on real hosts: what `curl` sees of it.
 
-use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,26 +17,26 @@ const AT: &str = "http://127.0.0.1:8379";
 /// A server in the lab's directory, killed when dropped.
 struct Server {
     child: Child,
-    /// The code that it printed.
-    code: String,
 }
 
 impl Server {
     fn start(context: &Context, lab: &Lab) -> Result<Self, String> {
         let mut command = lab.command(&context.etcdup.to_string_lossy(), &["serve"]);
-        let spawned = command.stderr(Stdio::piped()).spawn();
-        let mut child = spawned.map_err(|error| error.to_string())?;
-        let said = child.stderr.take().ok_or("serve has no output")?;
-        let mut lines = BufReader::new(said).lines();
-        let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let (_, rest) = line.split_once("\"code\":\"")?;
-            let (code, _) = rest.split_once('"')?;
-            Some(code.to_owned())
-        });
-        // Whoever writes into a pipe that nobody reads stands still.
-        thread::spawn(move || lines.for_each(drop));
-        let code = found.ok_or("serve printed no code")?;
-        Ok(Self { child, code })
+        let spawned = command.stderr(Stdio::null()).spawn();
+        let server = Self {
+            child: spawned.map_err(|error| error.to_string())?,
+        };
+        let start = Instant::now();
+        let url = format!("{AT}/readyz");
+        let asked = ["-s", "-o", "/dev/null", "--fail", &url];
+        while Lab::run(lab.command("curl", &asked))?.code != 0 {
+            ensure(
+                start.elapsed() < Duration::from_secs(10),
+                "the server is not ready",
+            )?;
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
     }
 }
 
@@ -55,16 +54,10 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    fn sign_in(lab: &'a Lab, code: &str) -> Result<Self, String> {
-        let mut client = Self {
-            lab,
-            token: String::new(),
-        };
-        let body = json!({ "code": code });
-        let (status, made) = client.call("POST", "/v1/session", &[], Some(&body))?;
-        ensure(status == 201, format!("sign-in: {status} {made}"))?;
-        client.token = text(&made, "secret")?;
-        Ok(client)
+    fn new(lab: &'a Lab) -> Result<Self, String> {
+        let made = lab.etcdup(&["token", "create", "ann", "--role", "operator"])?;
+        let token = made.exits(0)?.out.trim().to_owned();
+        Ok(Self { lab, token })
     }
 
     fn call(
@@ -170,7 +163,7 @@ fn served_over_http(context: &Context) -> Outcome {
     };
     let (status, _) = stranger.call("GET", "/v1/clusters", &[], None)?;
     ensure(status == 401, format!("without a token: {status}"))?;
-    let client = Client::sign_in(&lab, &server.code)?;
+    let client = Client::new(&lab)?;
 
     let plan = client.plan()?;
     let (status, begun) = client.begin(&plan, "first")?;

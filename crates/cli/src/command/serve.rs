@@ -1,5 +1,7 @@
 //! `etcdup serve`.
 
+use std::io::IsTerminal;
+
 use crate::arguments::Serve;
 use crate::command::context::Context;
 use crate::exit;
@@ -18,8 +20,13 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
     let bound = |bound: etcdup_http_api::Bound| {
         let (address, code) = (bound.address, bound.code);
         errln!("listening on http://{address}; Ctrl-C stops");
-        errln!("a token for 12 hours, with a code that is good once and for five minutes:");
-        errln!("  curl --json '{{\"code\":\"{code}\"}}' http://{address}/v1/session");
+        // Not into a journal, which others read; and not as an argument, which every user sees.
+        if std::io::stderr().is_terminal() {
+            errln!("a token for 12 hours, with a code that is valid once and for five minutes:");
+            errln!("  echo '{{\"code\":\"{code}\"}}' | curl --json @- http://{address}/v1/session");
+        } else {
+            errln!("`etcdup token create` makes tokens");
+        }
     };
     match etcdup_http_api::serve(options, context.cancel.clone(), bound).await {
         Ok(()) => exit::DONE,

@@ -21,7 +21,10 @@ pub(crate) fn run(context: &Context, arguments: &Token) -> u8 {
             view::error::plain(&chain(&error));
             match error {
                 TokenError::Name | TokenError::Life | TokenError::Unknown(_) => exit::USAGE,
-                TokenError::File { .. } | TokenError::Damaged { .. } => exit::FAILED,
+                TokenError::File { .. }
+                | TokenError::Damaged { .. }
+                | TokenError::Open(_)
+                | TokenError::Store(_) => exit::FAILED,
             }
         }
     }
@@ -37,6 +40,7 @@ fn carry_out(context: &Context, arguments: &Token) -> Result<(), TokenError> {
         } => {
             let life = SignedDuration::from_hours(24 * i64::from(*days));
             let (token, secret) = tokens(directory)?.create(name, *role, life)?;
+            noted(context, directory, "POST", &token.id);
             if context.json() {
                 let document = json!({ "token": token, "secret": secret });
                 view::json::print("token", &document);
@@ -70,9 +74,18 @@ fn carry_out(context: &Context, arguments: &Token) -> Result<(), TokenError> {
         }
         Token::Revoke { id, directory } => {
             tokens(directory)?.revoke(id)?;
+            noted(context, directory, "DELETE", id);
             errln!("token {id} has ended");
             Ok(())
         }
+    }
+}
+
+/// Into the audit trail of the directory.
+fn noted(context: &Context, directory: &Path, method: &str, token: &str) {
+    let who = context.library_settings(None).operator;
+    if let Err(error) = etcdup_http_api::note(directory, who.as_str(), method, token) {
+        errln!("the audit trail cannot be written: {}", chain(&error));
     }
 }
 

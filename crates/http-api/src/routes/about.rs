@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::call::{Answer, Call};
 use crate::problem::{CHECKS, Problem, UNREADY};
+use crate::routes::people::blocking;
 
 /// That this server runs.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -45,15 +46,19 @@ pub(crate) async fn ready(call: Call) -> Result<Answer, Problem> {
     if call.state.stopping.is_cancelled() {
         return Err(unready("the server is stopping".to_owned()));
     }
-    let directory = call.state.directory.join(".etcdup");
-    let tried = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&directory)?;
-        tempfile::NamedTempFile::new_in(&directory).map(drop)
+    let state = call.state;
+    let tried = blocking(move || {
+        let directory = state.store.prepare().map_err(|error| chain(&error))?;
+        let tried = tempfile::NamedTempFile::new_in(directory);
+        tried.map(drop).map_err(|error| chain(&error))
     });
-    match tried.await {
-        Ok(Ok(())) => well(),
-        Ok(Err(error)) => Err(unready(format!("operations cannot be recorded: {error}"))),
-        Err(error) => Err(Problem::internal(chain(&error))),
+    match tried.await? {
+        Ok(()) => well(),
+        Err(error) => {
+            // It names files of this machine, and anybody may ask.
+            tracing::error!(error, "operations cannot be recorded");
+            Err(unready("operations cannot be recorded".to_owned()))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use etcdup_core::digest::sha256;
 use etcdup_core::name::ClusterName;
+use etcdup_core::operation::OperationRecord;
 use etcdup_core::plain::chain;
 use etcdup_deploy::{Cluster, DeployError, StatusDocument, VerifyDocument, read_topology};
 use http::{StatusCode, header};
@@ -107,7 +108,7 @@ where
     let key = format!("{name}/{what}");
     let ask = async {
         let cluster = open(&call.state, &name).await?;
-        let _turn = call.state.turns.acquire().await;
+        let _turn = call.state.turn().await?;
         let document = look(cluster).await?;
         serde_json::to_value(document).map_err(|error| Problem::internal(chain(&error)))
     };
@@ -125,22 +126,25 @@ pub(crate) async fn open(state: &Arc<State>, name: &str) -> Result<Cluster, Prob
     .await?
 }
 
-/// The cluster that a record names, whatever its file is called.
+/// The cluster of a record, if its file is as it was when the operation was begun.
 pub(crate) async fn open_recorded(
     state: &Arc<State>,
-    cluster: &ClusterName,
+    record: &OperationRecord,
 ) -> Result<Cluster, Problem> {
-    let (state, cluster) = (Arc::clone(state), cluster.clone());
+    let (state, record) = (Arc::clone(state), record.clone());
     blocking(move || {
         for (_, path) in topology_files(&state.directory)? {
-            if let Ok(document) = read_topology(&path, &[])
-                && document.spec.cluster == cluster
-            {
+            let Ok(document) = read_topology(&path, &[]) else {
+                continue;
+            };
+            let same = Some(sha256(document.text.as_bytes())) == record.topology;
+            if same && document.spec.cluster == record.cluster {
                 return Ok(state.engine.cluster(document, &path)?);
             }
         }
+        let name = &record.cluster;
         Err(Problem::not_found(format!(
-            "no file is of cluster `{cluster}`"
+            "no file of cluster `{name}` is as it was when the operation was begun"
         )))
     })
     .await?

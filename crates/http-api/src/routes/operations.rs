@@ -8,7 +8,7 @@ use etcdup_core::name::ClusterName;
 use etcdup_core::operation::{OperationId, OperationRecord, OperationState, Verb};
 use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::{Begin, PlanDocument, StoredOperation};
+use etcdup_deploy::{Begin, Cluster, PlanDocument, StoredOperation};
 use http::{StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::problem::{Problem, RUNNING, TOO_MANY, UNCONFIRMED, UNREADY};
 use crate::routes::clusters::{open, open_recorded};
 use crate::routes::people::blocking;
 use crate::routes::plans::{unknown, verb_of};
-use crate::token::Role;
+use crate::token::{Role, Token};
 
 /// An operation to begin.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -112,7 +112,9 @@ pub(crate) async fn begin(call: Call) -> Result<Answer, Problem> {
         problem.document.operation = Some(other.id.to_string());
         return Err(problem);
     }
+    let turn = state.turn().await?;
     let fresh = cluster.plan(plan.goal.clone()).await?;
+    drop(turn);
     let document = Arc::new(PlanDocument::new(&fresh));
     if document.digest != plan.digest {
         return Err(changed(&state, &document));
@@ -140,20 +142,47 @@ pub(crate) async fn resume_own(state: &Arc<State>) {
             return;
         }
     };
-    let own = unfinished.into_iter().map(|stored| stored.record);
-    for record in own.filter(|record| record.who.as_str().starts_with(BY_TOKEN)) {
-        let resumed = match open_recorded(state, &record.cluster).await {
-            Ok(cluster) => cluster
+    for stored in unfinished {
+        let record = stored.record;
+        let resumed = match may_resume(state, &record, stored.cancelled).await {
+            Ok(Some(cluster)) => cluster
                 .resume(&record.id)
                 .await
                 .map_err(|error| chain(&error)),
-            Err(problem) => Err(problem.document.detail),
+            Ok(None) => continue,
+            Err(why) => Err(why),
         };
         match resumed {
             Ok(_) => tracing::info!(operation = %record.id, "resumed"),
             Err(error) => tracing::error!(operation = %record.id, error, "not resumed"),
         }
     }
+}
+
+/// The cluster of an operation that may go on with nobody watching: what was approved is still what
+/// the file says, whoever approved it still may, and nobody asked for its end.
+async fn may_resume(
+    state: &Arc<State>,
+    record: &OperationRecord,
+    cancelled: bool,
+) -> Result<Option<Cluster>, String> {
+    let Some(name) = record.who.as_str().strip_prefix(BY_TOKEN) else {
+        return Ok(None);
+    };
+    if cancelled {
+        return Err("somebody asked for its end".to_owned());
+    }
+    let state_of_tokens = Arc::clone(state);
+    let tokens = blocking(move || state_of_tokens.tokens.list()).await;
+    let tokens = tokens.map_err(|problem| problem.document.detail.clone())?;
+    let tokens = tokens.map_err(|error| chain(&error))?;
+    let may = |token: &Token| token.name == name && token.role >= Role::Operator;
+    if !tokens.iter().any(may) {
+        return Err(format!("the token of {name} has ended"));
+    }
+    let cluster = open_recorded(state, record).await;
+    let cluster = cluster.map_err(|problem| problem.document.detail.clone())?;
+    Ok(Some(cluster))
 }
 
 /// Whether a plan is one that only an admin may have carried out, and only with the name typed.
@@ -250,6 +279,7 @@ pub(crate) async fn one(call: Call) -> Result<Answer, Problem> {
     // Unknown ones are not waited for.
     stored(&call.state, &id).await?;
     if !wait.is_zero() {
+        let _place = place_of(&call.state)?;
         let mut end = call.state.engine.events(&id, u64::MAX);
         tokio::select! {
             _ = tokio::time::timeout(wait, end.next()) => {}
@@ -263,7 +293,12 @@ pub(crate) async fn cancel(call: Call) -> Result<Answer, Problem> {
     let id = id_of(&call)?;
     let known = stored(&call.state, &id).await?;
     match call.state.engine.operation(&id) {
-        Some(operation) => operation.cancel(),
+        Some(operation) => {
+            // Before it is answered: were this process killed now, nobody must go on with it.
+            let (state, noted) = (Arc::clone(&call.state), id.clone());
+            blocking(move || state.store.note_cancelled(&noted)).await??;
+            operation.cancel();
+        }
         None => {
             let why = if known.record.state == OperationState::Running && !known.interrupted {
                 "another process carries this operation out: stop it there"
@@ -291,6 +326,15 @@ pub(crate) async fn events(call: Call) -> Result<Answer, Problem> {
     Answer::json(&EventList { events, next })
 }
 
+/// A place among those who watch.
+fn place_of(state: &State) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+    let place = Arc::clone(&state.streams).try_acquire_owned();
+    place.map_err(|_| {
+        let why = "as many streams are open as this server holds";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, &TOO_MANY, why).after(Duration::from_secs(5))
+    })
+}
+
 /// A cursor over the journal: a client that is slow, or gone, costs nothing.
 pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
     let id = id_of(&call)?;
@@ -316,11 +360,7 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
             return Ok(Answer::empty());
         }
     }
-    let place = Arc::clone(&call.state.streams).try_acquire_owned();
-    let place = place.map_err(|_| {
-        let why = "as many streams are open as this server holds";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, &TOO_MANY, why).after(Duration::from_secs(5))
-    })?;
+    let place = place_of(&call.state)?;
     Ok(Answer {
         status: StatusCode::OK,
         headers: Vec::new(),

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Answer, Call};
-use crate::problem::{Problem, UNAUTHENTICATED};
+use crate::problem::Problem;
 use crate::token::{Role, Token, TokenError};
 
 /// How long a browser stays signed in.
@@ -68,16 +68,11 @@ fn a_month() -> u16 {
 
 pub(crate) async fn sign_in(call: Call) -> Result<Answer, Problem> {
     let SignIn { code } = call.json()?;
-    call.state.failures.check(call.from)?;
     if !call.state.codes.take(&code) {
-        call.state.failures.failed(call.from);
-        let why = "the code is not good: it is good once, and for five minutes";
-        return Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            &UNAUTHENTICATED,
-            why,
-        ));
+        let why = "the code is not valid: it is valid once, and for five minutes";
+        return Err(call.state.failures.failed(call.from, why));
     }
+    call.state.failures.succeeded(call.from);
     create(call, "browser".to_owned(), Role::Admin, SIGNED_IN).await
 }
 
@@ -122,9 +117,9 @@ pub(crate) async fn revoke_token(call: Call) -> Result<Answer, Problem> {
 }
 
 pub(crate) async fn audit(call: Call) -> Result<Answer, Problem> {
-    let most = usize::try_from(call.number("limit", 100, 200)?).unwrap_or(200);
-    let state = call.state;
-    let newest = blocking(move || state.audit.newest(most)).await?;
+    let most = usize::try_from(call.number("limit", 100, 200)?.max(1)).unwrap_or(200);
+    let (state, before) = (call.state.clone(), call.query.get("cursor").cloned());
+    let newest = blocking(move || state.audit.newest(most, before.as_deref())).await?;
     let newest = newest
         .map_err(|error| Problem::internal(format!("the audit trail cannot be read: {error}")))?;
     Answer::json(&newest)
@@ -143,7 +138,10 @@ impl From<TokenError> for Problem {
         match &error {
             TokenError::Name | TokenError::Life => Self::bad_request(chain(&error)),
             TokenError::Unknown(_) => Self::not_found(chain(&error)),
-            TokenError::File { .. } | TokenError::Damaged { .. } => Self::internal(chain(&error)),
+            TokenError::File { .. }
+            | TokenError::Damaged { .. }
+            | TokenError::Open(_)
+            | TokenError::Store(_) => Self::internal(chain(&error)),
         }
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn verb_of(goal: &Goal) -> Verb {
 pub(crate) async fn make(call: Call) -> Result<Answer, Problem> {
     let goal = call.json::<PlanRequest>()?.goal()?;
     let cluster = open(&call.state, call.part("cluster")).await?;
-    let _turn = call.state.turns.acquire().await;
+    let _turn = call.state.turn().await?;
     let plan = cluster.plan(goal).await?;
     let document = Arc::new(PlanDocument::new(&plan));
     call.state.plans.keep(Arc::clone(&document));
