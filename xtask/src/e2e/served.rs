@@ -238,5 +238,15 @@ fn killed_and_started_again(
     ensure(
         plan["changes"] == false,
         format!("something is left: {plan}"),
+    )?;
+    // One history, whoever carried an operation out.
+    lab.edit("snapshot-count = 4321", "snapshot-count = 4322")?;
+    lab.apply()?;
+    let all = client.get("/v1/operations")?;
+    let whos = all["operations"].as_array().into_iter().flatten();
+    let whos: Vec<&str> = whos.filter_map(|one| one["who"].as_str()).collect();
+    ensure(
+        whos.len() == 3 && !whos[0].starts_with("token_") && whos[1] == "token_ann",
+        format!("the history is {whos:?}"),
     )
 }
