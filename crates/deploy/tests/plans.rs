@@ -201,3 +201,21 @@ fn a_reset() {
         insta::assert_snapshot!(name, told(planner, seen));
     }
 }
+
+/// Of a file that is not there yet no line is shown; what is in it is approved all the same.
+#[test]
+fn what_new_files_say_is_in_the_digest() {
+    let digest = |head: &str| {
+        let planner = worlds::planner(worlds::topology(3, head));
+        let seen = worlds::bare(&planner);
+        let plan = Plan {
+            forecast: planner.forecast(&seen),
+            planner,
+            seen,
+            warnings: Vec::new(),
+        };
+        PlanDocument::new(&plan).digest
+    };
+    assert_eq!(digest(""), digest(""));
+    assert_ne!(digest(""), digest("flags = { snapshot-count = 4321 }"));
+}

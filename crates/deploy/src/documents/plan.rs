@@ -4,7 +4,9 @@
 use etcdup_core::digest::sha256;
 use etcdup_core::finding::Finding;
 use etcdup_core::plain::chain;
-use etcdup_core::stage::{Approval, ClusterStep, Goal, Impact, Scope, Stage, StageKey, Work};
+use etcdup_core::stage::{
+    Approval, ClusterStep, Content, Goal, Impact, Scope, Stage, StageKey, Work,
+};
 use etcdup_planner::Ending;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,6 +88,10 @@ pub struct StepDocument {
     /// The lines of a file that change, each behind `-` or `+`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diff: Vec<String>,
+    /// SHA-256, hex, of the file that is written, where its content is known beforehand: of a file
+    /// that is not there yet no line is shown, and what is in it is approved all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// Why a document cannot be carried out.
@@ -194,6 +200,7 @@ impl StageDocument {
             on: on.to_owned(),
             step,
             diff: Vec::new(),
+            sha256: None,
         };
         let steps = match &stage.work {
             Work::Operator(steps) => {
@@ -214,6 +221,15 @@ impl StageDocument {
                         .artifact()
                         .map(|artifact| changed_lines(host, artifact, &plan.seen))
                         .unwrap_or_default(),
+                    sha256: step
+                        .artifact()
+                        .and_then(|artifact| match &artifact.content {
+                            Content::Text(text) => Some(sha256(text.as_bytes())),
+                            Content::Ca
+                            | Content::Issued { .. }
+                            | Content::Provided(_)
+                            | Content::OnHost(_) => None,
+                        }),
                 })
                 .collect()
             }
