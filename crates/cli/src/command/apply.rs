@@ -137,32 +137,31 @@ async fn carry_out(
     // What an earlier run left at work may change the world between a plan and its stages. Whoever
     // said yes to any plan is not asked again; a plan that a person read, or wrote into a file, is
     // never replaced by another.
-    if matches!(approve, Approve::Question { yes: true, .. }) {
-        for _ in 1..PLANS {
-            let approved = Approve::Question {
-                yes: true,
-                question: |_| String::new(),
-            };
-            let end = carry_out_once(context, goal.clone(), verb, approved).await?;
-            let changed = |outcome: &Outcome| {
+    let mut left = match approve {
+        Approve::Question { yes: true, .. } => PLANS,
+        Approve::Question { yes: false, .. } | Approve::Name(_) | Approve::Plan(_) => 1,
+    };
+    loop {
+        left -= 1;
+        let end = carry_out_once(context, goal.clone(), verb, &approve).await?;
+        let changed = match &end {
+            End::Failed(outcome) => {
                 matches!(outcome.as_ref(), Err(DeployError::PlanChanged { .. }))
-            };
-            match &end {
-                End::Failed(outcome) if changed(outcome) => {
-                    errln!("the plan changed meanwhile; planning again");
-                }
-                End::Failed(_) | End::Code(_) | End::Verified(_) => return Ok(end),
             }
+            End::Code(_) | End::Verified(_) => false,
+        };
+        if left == 0 || !changed {
+            return Ok(end);
         }
+        errln!("the plan changed meanwhile; planning again");
     }
-    carry_out_once(context, goal, verb, approve).await
 }
 
 async fn carry_out_once(
     context: &Context,
     goal: Goal,
     verb: Verb,
-    approve: Approve,
+    approve: &Approve,
 ) -> Result<End, DeployError> {
     let display = view::progress::Display::new(context.json());
     let cluster = context.cluster(display.progress())?;
@@ -179,14 +178,14 @@ async fn carry_out_once(
         return Ok(End::Code(exit::DONE));
     }
     let name = cluster.document().spec.cluster.as_str();
-    if let Some(code) = ask(&approve, name)? {
+    if let Some(code) = ask(approve, name)? {
         return Ok(End::Code(code));
     }
     let kept = kept_places(&plan);
     let begin = Begin {
         plan,
         approved: match approve {
-            Approve::Plan(document) => Some(*document),
+            Approve::Plan(document) => Some(document.as_ref().clone()),
             Approve::Question { .. } | Approve::Name(_) => None,
         },
         verb,
