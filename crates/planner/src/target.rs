@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use etcdup_core::digest::sha256;
 use etcdup_core::file::{RuntimeKind, TransportSecurity};
 use etcdup_core::flag::FlagSet;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::path::HostPath;
-use etcdup_core::stage::{Artifact, Content, LegTag};
+use etcdup_core::stage::{Artifact, LegTag};
 use etcdup_core::topology::{ClusterState, Member, Topology};
 use etcdup_render::{RenderError, Renderer, UnitTemplate};
 
@@ -61,9 +60,9 @@ impl Target {
             let sums = certificates
                 .iter()
                 .chain([&settled])
-                .filter_map(|a| Some((a.path.clone(), sum(&a.content)?)))
+                .filter_map(|a| Some((a.path.clone(), a.content.sha256()?)))
                 .collect();
-            let fresh_sum = sum(&fresh.content).unwrap_or_default();
+            let fresh_sum = fresh.content.sha256().unwrap_or_default();
             let etcd = member.layout.etcd()?;
             wanted.insert(
                 member.name.clone(),
@@ -182,12 +181,5 @@ impl DesiredFiles {
     /// Whether a start file's digest is that of the forming cluster.
     pub(crate) fn is_fresh(&self, sha256: &str) -> bool {
         self.fresh_sum == sha256
-    }
-}
-
-fn sum(content: &Content) -> Option<String> {
-    match content {
-        Content::Text(text) => Some(sha256(text.as_bytes())),
-        Content::Ca | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => None,
     }
 }

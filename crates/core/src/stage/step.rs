@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::certificate::CertRequest;
+use crate::digest::sha256;
 use crate::membership::{ClusterId, MemberId};
 use crate::name::{MemberName, UserName};
 use crate::path::{HostPath, Mode, Owner};
@@ -42,6 +43,19 @@ pub enum Content {
     Provided(String),
     /// A file on the host itself.
     OnHost(HostPath),
+}
+
+impl Content {
+    /// Its SHA-256 in hex, where it is known before execution.
+    #[must_use]
+    pub fn sha256(&self) -> Option<String> {
+        match self {
+            Content::Text(text) => Some(sha256(text.as_bytes())),
+            Content::Ca | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => {
+                None
+            }
+        }
+    }
 }
 
 /// A part of an issued pair.

@@ -4,9 +4,7 @@
 use etcdup_core::digest::sha256;
 use etcdup_core::finding::Finding;
 use etcdup_core::plain::chain;
-use etcdup_core::stage::{
-    Approval, ClusterStep, Content, Goal, Impact, Scope, Stage, StageKey, Work,
-};
+use etcdup_core::stage::{Approval, ClusterStep, Goal, Impact, Scope, Stage, StageKey, Work};
 use etcdup_planner::Ending;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -223,13 +221,7 @@ impl StageDocument {
                         .unwrap_or_default(),
                     sha256: step
                         .artifact()
-                        .and_then(|artifact| match &artifact.content {
-                            Content::Text(text) => Some(sha256(text.as_bytes())),
-                            Content::Ca
-                            | Content::Issued { .. }
-                            | Content::Provided(_)
-                            | Content::OnHost(_) => None,
-                        }),
+                        .and_then(|artifact| artifact.content.sha256()),
                 })
                 .collect()
             }
