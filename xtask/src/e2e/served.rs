@@ -1,6 +1,6 @@
 //! The HTTP API on real hosts: what `curl` sees of it.
 
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,9 @@ struct Server {
 }
 
 impl Server {
-    fn start(context: &Context, lab: &Lab) -> Result<Self, String> {
-        let mut command = lab.command(&context.etcdup.to_string_lossy(), &["serve"]);
-        let spawned = command.stderr(Stdio::null()).spawn();
+    fn start(lab: &Lab) -> Result<Self, String> {
         let server = Self {
-            child: spawned.map_err(|error| error.to_string())?,
+            child: lab.start(&["serve"])?,
         };
         let start = Instant::now();
         let url = format!("{AT}/readyz");
@@ -156,7 +154,7 @@ fn text(value: &Value, name: &str) -> Result<String, String> {
 fn served_over_http(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.topology(&context.version, "", 3)?;
-    let server = Server::start(context, &lab)?;
+    let server = Server::start(&lab)?;
     let stranger = Client {
         lab: &lab,
         token: String::new(),
@@ -187,7 +185,7 @@ fn served_over_http(context: &Context) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     let members = client.get("/v1/clusters/etcdup/members")?;
     ensure(members["healthy"] == 3, format!("{members}"))?;
-    killed_and_started_again(context, &lab, (server, client))?;
+    killed_and_started_again(&lab, (server, client))?;
     lab.nothing_to_do()
 }
 
@@ -207,11 +205,7 @@ fn streamed(client: &Client<'_>, id: &str) -> Result<usize, String> {
     Ok(ids.len())
 }
 
-fn killed_and_started_again(
-    context: &Context,
-    lab: &Lab,
-    (server, client): (Server, Client<'_>),
-) -> Outcome {
+fn killed_and_started_again(lab: &Lab, (server, client): (Server, Client<'_>)) -> Outcome {
     lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
     let plan = client.plan()?;
     let (status, begun) = client.begin(&plan, "third")?;
@@ -221,7 +215,7 @@ fn killed_and_started_again(
         thread::sleep(Duration::from_millis(20));
     }
     drop(server);
-    let _server = Server::start(context, lab)?;
+    let _server = Server::start(lab)?;
     // The token outlives the server that made it.
     let done = client.ended(&id)?;
     ensure(
