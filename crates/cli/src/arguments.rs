@@ -195,9 +195,7 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:\n  etcdup flags --etcd 3.6.14\n  etcdup flags quota")]
     Flags(Flags),
     /// Serve the HTTP API over the topology files of a directory
-    #[command(
-        after_help = "Example:\n  etcdup serve --directory clusters & curl http://127.0.0.1:8379/v1/clusters"
-    )]
+    #[command(after_help = "Example:\n  etcdup serve --directory clusters")]
     Serve(Serve),
     /// Tokens of the HTTP API: who may do what
     #[command(subcommand)]

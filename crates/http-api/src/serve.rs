@@ -78,7 +78,7 @@ pub enum ServeError {
     Code(#[from] getrandom::Error),
 }
 
-/// What is told once the server listens.
+/// What the caller gets once the server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     /// Where.
@@ -87,7 +87,7 @@ pub struct Bound {
     pub code: String,
 }
 
-/// Serves until cancelled; `bound` is told the address and a code to sign in with.
+/// Serves until cancelled; `bound` gets the address and a code to sign in with.
 ///
 /// # Errors
 /// When the address is not a loopback one or cannot be listened on.

@@ -193,14 +193,14 @@ fn what_verify_finds() {
         seen,
         findings,
     };
-    let told = |report: &Report| {
+    let printed = |report: &Report| {
         page(|| {
             verdicts::print(&report.findings);
             verify::summary(report);
         })
     };
     let fine = report(planner, seen, pass);
-    insta::assert_snapshot!("verify-healthy", told(&fine));
+    insta::assert_snapshot!("verify-healthy", printed(&fine));
     insta::assert_snapshot!(
         "verify-json",
         page(|| json::document(&VerifyDocument::new(&fine)))
@@ -214,7 +214,7 @@ fn what_verify_finds() {
     process.unwrap().flags.set("snapshot-count", "1");
     let findings = planner.find_drift(&seen);
     let drifted = report(planner, seen, findings);
-    insta::assert_snapshot!("verify-drifted", told(&drifted));
+    insta::assert_snapshot!("verify-drifted", printed(&drifted));
 }
 
 /// Each kind that has words of its own: how it reads, its exit status, and what a program gets.

@@ -140,8 +140,9 @@ impl Run<'_> {
                 let key = host.clone();
                 let ran = async move {
                     events.host(&host, "sending", HostState::Working);
-                    let told = (progress, &events);
-                    let ran = send_stage(link, input, header, queries, &host, look, told).await;
+                    let listeners = (progress, &events);
+                    let ran =
+                        send_stage(link, input, header, queries, &host, look, listeners).await;
                     let (what, state) = match &ran {
                         Ok(_) => ("done".to_owned(), HostState::Done),
                         Err(failed) => (
