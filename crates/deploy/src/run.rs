@@ -202,8 +202,8 @@ impl Session {
         seen.at = jiff::Timestamp::now();
         // Data that came meanwhile, by the last stage of a run that was killed, may be of another
         // leg than the plan is for.
-        let now = planner.clone().next_leg(&seen)?;
-        if now.target().leg() != planner.target().leg() {
+        if !planner.is_next_leg(&seen) {
+            let now = planner.clone().next_leg(&seen)?;
             return match now.next(&seen) {
                 Next::Done => Ok(seen),
                 Next::Blocked(findings) => Err(DeployError::Blocked(findings)),

@@ -69,6 +69,12 @@ impl Planner {
         Ok(Self { target, ..self })
     }
 
+    /// Whether what is planned for is still the first leg that is not reached yet.
+    #[must_use]
+    pub fn is_next_leg(&self, seen: &Observation) -> bool {
+        self.target.is_next_leg(seen)
+    }
+
     /// The topology that is planned for.
     #[must_use]
     pub fn topology(&self) -> &Topology {

@@ -100,6 +100,11 @@ impl Target {
         Ok(Self { leg: tag, ..target })
     }
 
+    /// Whether this is the first leg that is not reached yet.
+    pub(crate) fn is_next_leg(&self, seen: &Observation) -> bool {
+        leg(&self.topology, seen).tag == self.leg
+    }
+
     /// What should be on this member's host.
     #[must_use]
     pub fn desired(&self, member: &Member) -> &DesiredFiles {
