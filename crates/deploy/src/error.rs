@@ -203,7 +203,8 @@ const WEAK_UNIT: Check = Check {
             always, raises the limit of open files, and says `existing` once the cluster has formed.",
     advice: "leave unit-template out, or compare with `etcdup render --stdout`",
 };
-const PLAN_CHANGED: Check = Check {
+/// The check of a plan that does not hold any more, for frontends that compare plans themselves.
+pub const PLAN_CHANGED: Check = Check {
     id: "plan-changed",
     title: "the plan is no longer the one that was approved",
     about: "Between the plan and its end something changed, so that a stage would come that nobody has seen. Nothing of it was done.",

@@ -57,7 +57,9 @@ pub use documents::{
     VerifyDocument, changed_lines, describe_file, describe_step, operator_words,
 };
 pub use engine::Engine;
-pub use error::{DeployError, ERRORS, HostFailure, unit_template_check, unit_weakness_check};
+pub use error::{
+    DeployError, ERRORS, HostFailure, PLAN_CHANGED, unit_template_check, unit_weakness_check,
+};
 pub use events::Progress;
 pub use forward::{Forwards, Reached};
 pub use logs::LogRange;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcdup_deploy::{Cancel, Engine, Store, chain};
+use etcdup_deploy::{Cancel, Engine, Store};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
@@ -32,6 +32,7 @@ use crate::problem::{FORBIDDEN, MEDIA_TYPE, Problem, TOO_LARGE, TOO_MANY, UNAUTH
 use crate::recent::Recent;
 use crate::router::{Method, TABLE, find};
 use crate::routes::operations::resume_own;
+use crate::routes::people::blocking;
 use crate::session::Codes;
 use crate::stream::server_sent;
 use crate::token::Tokens;
@@ -195,7 +196,7 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>, from: IpAddr) ->
     let id = uuid::Uuid::now_v7().to_string();
     let seen = Seen {
         id: id.clone(),
-        from: Some(from),
+        from,
         verb: request.method().to_string(),
         path: request.uri().path().chars().take(200).collect(),
     };
@@ -207,23 +208,12 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>, from: IpAddr) ->
             let work = state.tasks.clone().spawn(async move {
                 let who = call.who.clone();
                 let answered = handler(call).await;
-                seen.noted(&state, who, &answered).await;
-                answered.map_or_else(
-                    |problem| refused(problem, &seen),
-                    |answer| shown(answer, &state.stopping),
-                )
+                respond(&state, &seen, who, answered).await
             });
-            let lost = || refused(Problem::internal("its task died"), &Seen::default());
-            work.await.unwrap_or_else(|_| lost())
+            let lost = |_| refused(Problem::internal("its task died"), &id);
+            work.await.unwrap_or_else(lost)
         }
-        Err((problem, who)) => {
-            let refusal = Err(problem);
-            seen.noted(state, who, &refusal).await;
-            match refusal {
-                Err(problem) => refused(problem, &seen),
-                Ok(answer) => shown(answer, &state.stopping),
-            }
-        }
+        Err((problem, who)) => respond(state, &seen, who, Err(problem)).await,
     };
     let headers = response.headers_mut();
     let own = [
@@ -244,11 +234,24 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>, from: IpAddr) ->
     response
 }
 
+/// What is answered, once it is noted.
+async fn respond(
+    state: &Arc<State>,
+    seen: &Seen,
+    who: Option<Principal>,
+    answered: Answered,
+) -> Response<Body> {
+    seen.noted(state, who, &answered).await;
+    match answered {
+        Ok(answer) => shown(answer, &state.stopping),
+        Err(problem) => refused(problem, &seen.id),
+    }
+}
+
 /// A request, for the log and the audit trail.
-#[derive(Default)]
 struct Seen {
     id: String,
-    from: Option<IpAddr>,
+    from: IpAddr,
     verb: String,
     path: String,
 }
@@ -276,7 +279,7 @@ impl Seen {
             at: Timestamp::now(),
             who: who.as_ref().map(|who| who.name.clone()),
             token: who.map(|who| who.token),
-            from: self.from.map_or_else(String::new, |from| from.to_string()),
+            from: self.from.to_string(),
             method: verb.clone(),
             path: path.clone(),
             made,
@@ -285,7 +288,7 @@ impl Seen {
             skipped: 0,
         };
         let state = Arc::clone(state);
-        let written = tokio::task::spawn_blocking(move || state.audit.append(entry)).await;
+        let written = blocking(move || state.audit.append(entry)).await;
         if !matches!(written, Ok(Ok(()))) {
             tracing::error!(request, "the audit trail cannot be written");
         }
@@ -362,8 +365,7 @@ async fn authenticate(
             .failed(from, "the token comes as `Authorization: Bearer`"));
     };
     let (tokens, secret) = (state.tokens.clone(), secret.trim().to_owned());
-    let found = tokio::task::spawn_blocking(move || tokens.find(&secret)).await;
-    let found = found.map_err(|error| Problem::internal(chain(&error)))??;
+    let found = blocking(move || tokens.find(&secret)).await??;
     let Some(token) = found else {
         return Err(state
             .failures
@@ -449,8 +451,8 @@ fn shown(answer: Answer, stopping: &Cancel) -> Response<Body> {
     response
 }
 
-fn refused(mut problem: Problem, seen: &Seen) -> Response<Body> {
-    problem.document.request.clone_from(&seen.id);
+fn refused(mut problem: Problem, id: &str) -> Response<Body> {
+    id.clone_into(&mut problem.document.request);
     if problem.status == StatusCode::INTERNAL_SERVER_ERROR {
         // What it was may name files of this machine.
         let shown = "the server's log has the reason, under the request's ID";

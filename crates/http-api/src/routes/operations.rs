@@ -8,7 +8,7 @@ use etcdup_core::name::ClusterName;
 use etcdup_core::operation::{OperationId, OperationRecord, OperationState, Verb};
 use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::{Begin, Cluster, PlanDocument, StoredOperation};
+use etcdup_deploy::{Begin, Cluster, PLAN_CHANGED, PlanDocument, StoredOperation};
 use http::{StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -209,11 +209,8 @@ fn key_of(key: &http::HeaderValue) -> Result<String, Problem> {
 /// The plan that was approved does not hold any more: nothing is done, and the new one is shown.
 fn changed(state: &State, document: &Arc<PlanDocument>) -> Problem {
     state.plans.keep(Arc::clone(document));
-    let check = etcdup_deploy::ERRORS.iter();
-    let check = check.clone().find(|check| check.id == "plan-changed");
-    let check = check.copied().unwrap_or(RUNNING);
     let why = "the plan changed since it was made; the one that holds now is with this answer";
-    let mut problem = Problem::new(StatusCode::CONFLICT, &check, why);
+    let mut problem = Problem::new(StatusCode::CONFLICT, &PLAN_CHANGED, why);
     problem.document.plan = Some((**document).clone());
     problem
 }
