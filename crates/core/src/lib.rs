@@ -43,6 +43,7 @@ pub mod path;
 pub mod plain;
 pub mod runner;
 pub mod secret;
+pub mod sources;
 pub mod stage;
 pub mod topology;
 pub mod url;

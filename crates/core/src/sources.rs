@@ -1,0 +1,480 @@
+//! What of the operator's machine a topology may name: `sources.toml` beside the topologies.
+//!
+//! A topology that a person writes into a file names files, commands and hosts as it likes. One that
+//! comes over the network may not: it would read the server's files, run its commands and use its
+//! keys on any host. It names sources instead, `source:deploy-key`, which only who has the machine
+//! can define. Files on disk may name them too, so that one topology does for both.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::file::{KeyPath, Spec};
+use crate::finding::{Check, Finding};
+use crate::host::HostTarget;
+
+mod places;
+
+use places::{Place, hosts, places};
+
+/// How a topology names a source.
+const PREFIX: &str = "source:";
+
+/// The checks of what a topology names.
+pub const SOURCE_CHECKS: &[Check] = &[SOURCE_UNKNOWN, REFERENCE_FORBIDDEN, HOST_FORBIDDEN];
+
+const SOURCE_UNKNOWN: Check = Check {
+    id: "source-unknown",
+    title: "a topology names a source that is not there",
+    about: "`source:NAME` is a source of `sources.toml` beside the topology, of the kind that the place takes.",
+    advice: "define it in sources.toml, or correct the name",
+};
+const REFERENCE_FORBIDDEN: Check = Check {
+    id: "reference-forbidden",
+    title: "a topology from the network names something of this machine",
+    about: "Files, commands, variables, keys, mirrors and jump hosts of the server are named as `source:NAME` only, and sources \
+            are defined where the network cannot reach: in `sources.toml`. Anything else would read any file, or use any key.",
+    advice: "define a source in sources.toml and name that",
+};
+const HOST_FORBIDDEN: Check = Check {
+    id: "host-forbidden",
+    title: "a topology from the network names a host that it may not",
+    about: "Hosts of such a topology are those of the list `hosts` in `sources.toml`: the server would otherwise use its SSH \
+            keys wherever it is told to. This machine itself and Vagrant machines take `local = true` and `vagrant = true`.",
+    advice: "add the host to `hosts` in sources.toml",
+};
+
+/// `sources.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Sources {
+    /// Hosts that a topology from the network may name: addresses, networks such as `10.0.1.0/24`,
+    /// and names, in which `*` stands for any letters.
+    pub hosts: Vec<String>,
+    /// Such a topology may name this very machine.
+    pub local: bool,
+    /// Such a topology may name Vagrant machines.
+    pub vagrant: bool,
+    /// The sources, by name.
+    pub source: BTreeMap<String, Source>,
+}
+
+/// Something of the operator's machine. Relative paths start from the directory of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    tag = "kind",
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
+pub enum Source {
+    /// A private key for SSH.
+    SshKey {
+        /// Its file.
+        path: String,
+    },
+    /// The hosts' keys.
+    KnownHosts {
+        /// The file.
+        path: String,
+    },
+    /// A jump host.
+    JumpHost {
+        /// `[user@]host[:port]`.
+        host: String,
+    },
+    /// A certificate, a key, a request of cfssl's, or a file for hosts.
+    File {
+        /// The file; `{member}` is filled in where the place does so.
+        path: String,
+    },
+    /// A template of the unit.
+    Template {
+        /// Its file.
+        path: String,
+    },
+    /// An archive of a release or an image.
+    Archive {
+        /// Its file.
+        path: String,
+    },
+    /// A directory of programs.
+    Directory {
+        /// The directory.
+        path: String,
+    },
+    /// Where releases are downloaded from.
+    Mirror {
+        /// Its URL.
+        url: String,
+    },
+    /// A command that prints the CA's key.
+    Command {
+        /// The program and its arguments.
+        run: Vec<String>,
+    },
+    /// A variable that holds the CA's key.
+    Environment {
+        /// Its name.
+        variable: String,
+    },
+}
+
+impl Source {
+    fn kind(&self) -> &'static str {
+        match self {
+            Source::SshKey { .. } => "ssh-key",
+            Source::KnownHosts { .. } => "known-hosts",
+            Source::JumpHost { .. } => "jump-host",
+            Source::File { .. } => "file",
+            Source::Template { .. } => "template",
+            Source::Archive { .. } => "archive",
+            Source::Directory { .. } => "directory",
+            Source::Mirror { .. } => "mirror",
+            Source::Command { .. } => "command",
+            Source::Environment { .. } => "environment",
+        }
+    }
+
+    /// What a place of this kind is filled in with.
+    fn value(&self) -> Option<&str> {
+        match self {
+            Source::SshKey { path }
+            | Source::KnownHosts { path }
+            | Source::File { path }
+            | Source::Template { path }
+            | Source::Archive { path }
+            | Source::Directory { path } => Some(path),
+            Source::JumpHost { host } => Some(host),
+            Source::Mirror { url } => Some(url),
+            Source::Environment { variable } => Some(variable),
+            Source::Command { .. } => None,
+        }
+    }
+}
+
+impl Sources {
+    /// Reads `sources.toml`.
+    ///
+    /// # Errors
+    /// At the first fault of syntax or shape.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// Fills in what a topology names as a source; what it names otherwise stays.
+    ///
+    /// # Errors
+    /// Every source that is not there, or is of another kind than its place takes.
+    pub fn fill_in(&self, spec: &mut Spec) -> Result<(), Vec<Finding>> {
+        let mut findings = Vec::new();
+        // A key that a command prints is another key of the file.
+        let ca = &mut spec.certificates.ca;
+        let printed = ca
+            .key
+            .as_ref()
+            .and_then(|key| key.as_str().strip_prefix(PREFIX));
+        if let Some(Source::Command { run }) = printed.and_then(|name| self.source.get(name)) {
+            ca.key_command = Some(run.clone());
+            ca.key = None;
+        }
+        for place in places(spec) {
+            let Some(name) = place.slot.get().strip_prefix(PREFIX).map(str::to_owned) else {
+                continue;
+            };
+            match self.value(&place, &name) {
+                Ok(value) => place.slot.set(value),
+                Err(why) => {
+                    findings.push(SOURCE_UNKNOWN.error(&place.at, why).at(place.at.clone()));
+                }
+            }
+        }
+        if findings.is_empty() {
+            Ok(())
+        } else {
+            Err(findings)
+        }
+    }
+
+    fn value(&self, place: &Place<'_>, name: &str) -> Result<String, String> {
+        let source = self.source.get(name);
+        let source = source.ok_or_else(|| format!("there is no source `{name}`"))?;
+        let value = source.value().filter(|_| source.kind() == place.kind);
+        value.map(str::to_owned).ok_or_else(|| {
+            format!(
+                "source `{name}` is of kind {}, and {} takes one of kind {}",
+                source.kind(),
+                place.at,
+                place.kind
+            )
+        })
+    }
+
+    /// What a topology from the network may not name, as it was sent.
+    #[must_use]
+    pub fn forbidden(&self, spec: &Spec) -> Vec<Finding> {
+        let mut copy = spec.clone();
+        let refused = |at: KeyPath, what: &str| {
+            let evidence = format!("{at} is `{what}`, and may only be `{PREFIX}NAME`");
+            REFERENCE_FORBIDDEN.error(&at, evidence).at(at)
+        };
+        let mut findings: Vec<Finding> = places(&mut copy)
+            .into_iter()
+            .filter(|place| !place.slot.get().starts_with(PREFIX))
+            .map(|place| refused(place.at.clone(), place.slot.get()))
+            .collect();
+        if spec.certificates.ca.key_command.is_some() {
+            let at = KeyPath::root("certificates").key("ca").key("key-command");
+            findings.push(refused(at, "a command"));
+        }
+        for (at, host) in hosts(spec) {
+            let target = HostTarget::from_spec(host, &spec.ssh);
+            let (named, allowed) = match &target {
+                HostTarget::Local { .. } => ("local".to_owned(), self.local),
+                HostTarget::Vagrant(machine) => (machine.clone(), self.vagrant),
+                HostTarget::Ssh(ssh) => (ssh.host.clone(), self.allows(&ssh.host)),
+            };
+            if !allowed {
+                let evidence = format!("{named} is not among the hosts of sources.toml");
+                findings.push(HOST_FORBIDDEN.error(&at, evidence).at(at));
+            }
+        }
+        findings
+    }
+
+    fn allows(&self, host: &str) -> bool {
+        let bare = host.trim_matches(['[', ']']);
+        match bare.parse::<IpAddr>() {
+            Ok(address) => self.hosts.iter().any(|pattern| contains(pattern, address)),
+            Err(_) => self.hosts.iter().any(|pattern| matches(pattern, bare)),
+        }
+    }
+}
+
+/// Whether a network, or an address, holds this address.
+fn contains(pattern: &str, address: IpAddr) -> bool {
+    let network = pattern.parse::<ipnet::IpNet>();
+    network.is_ok_and(|network| network.contains(&address)) || pattern.parse() == Ok(address)
+}
+
+/// Whether a name is as this pattern says: `*` stands for letters of one part of a name, so that
+/// `*.example.com` is not `a.b.example.com`.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('.');
+    let mut names = name.split('.');
+    loop {
+        match (parts.next(), names.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(name)) if part_matches(pattern, name) => {}
+            _ => return false,
+        }
+    }
+}
+
+fn part_matches(pattern: &str, part: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return pattern.eq_ignore_ascii_case(part);
+    };
+    let rest = part
+        .get(..before.len())
+        .filter(|start| start.eq_ignore_ascii_case(before));
+    let Some(rest) = rest.and_then(|_| part.get(before.len()..)) else {
+        return false;
+    };
+    // Every way that the star can end.
+    (0..=rest.len())
+        .filter_map(|skipped| rest.get(skipped..))
+        .any(|rest| part_matches(after, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use super::*;
+    use crate::file::Document;
+
+    /// A topology with every key that names something outside it, each as `NAME` says.
+    fn everything(name: impl Fn(&str) -> String) -> Vec<Spec> {
+        let provided = |from: &str| {
+            format!(
+                "[certificates.provided]\nfrom = \"{from}\"\nca = \"{0}\"\n\
+                 server = {{ cert = \"{0}\", key = \"{0}\" }}\npeer = {{ cert = \"{0}\", key = \"{0}\" }}\n\
+                 operator = {{ ca = \"{0}\", cert = \"{0}\", key = \"{0}\" }}\n",
+                name("file")
+            )
+        };
+        let of_ca = format!(
+            "[certificates.ca]\ncert = \"{0}\"\nkey = \"{0}\"\nkey-env = \"{1}\"\n\
+             [certificates.cfssl]\nca = \"{0}\"\nmember = \"{0}\"\nconfig = \"{0}\"\n",
+            name("file"),
+            name("environment")
+        );
+        let binaries = [
+            format!("release = {{ mirror = \"{}\" }}", name("mirror")),
+            format!("archive = {{ path = \"{}\" }}", name("archive")),
+            format!(
+                "directory = {{ path = \"{0}\", also = [\"{0}\"] }}",
+                name("directory")
+            ),
+        ];
+        let heads = [of_ca, provided("operator")];
+        let tail = format!(
+            "[ssh]\nkey = \"{key}\"\njump = \"{jump}\"\nknown-hosts = \"{known}\"\n\
+             [layout]\nunit-template = \"{template}\"\n[pod]\narchive = \"{archive}\"\n\
+             [time]\nhosts = [{{ ssh = \"10.0.0.9\", key = \"{key}\", jump = \"{jump}\" }}]\n\
+             [[file]]\nfrom = \"{file}\"\nto = \"/etc/x\"\n\
+             [[member]]\nname = \"m1\"\nhost = {{ ssh = \"10.0.0.1\", key = \"{key}\", jump = \"{jump}\" }}\n",
+            key = name("ssh-key"),
+            jump = name("jump-host"),
+            known = name("known-hosts"),
+            template = name("template"),
+            archive = name("archive"),
+            file = name("file"),
+        );
+        let heads = heads.iter().flat_map(|head| {
+            let tail = &tail;
+            binaries.iter().map(move |binaries| {
+                format!("format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\nbinaries = {{ {binaries} }}\n{head}{tail}")
+            })
+        });
+        let parse = |text: String| Document::parse("etcdup.toml", &text, &[]).unwrap().spec;
+        heads.map(parse).collect()
+    }
+
+    fn sources() -> Sources {
+        let kinds = [
+            "ssh-key",
+            "known-hosts",
+            "file",
+            "template",
+            "archive",
+            "directory",
+        ];
+        let mut text =
+            "hosts = [\"10.0.0.0/24\", \"etcd-*.example.com\", \"fd00::7\"]\n".to_owned();
+        for kind in kinds {
+            text.push_str(&format!(
+                "[source.{kind}]\nkind = \"{kind}\"\npath = \"/srv/{kind}\"\n"
+            ));
+        }
+        text.push_str(
+            "[source.jump-host]\nkind = \"jump-host\"\nhost = \"bastion\"\n\
+             [source.mirror]\nkind = \"mirror\"\nurl = \"https://mirror\"\n\
+             [source.environment]\nkind = \"environment\"\nvariable = \"KEY\"\n\
+             [source.vault]\nkind = \"command\"\nrun = [\"vault\", \"read\"]\n",
+        );
+        Sources::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn whatever_names_something_outside_is_refused_unless_it_is_a_source() {
+        for path in [
+            "/etc/shadow",
+            "../x",
+            "~/.ssh/id_ed25519",
+            "",
+            "Source:file",
+        ] {
+            for spec in everything(|_| path.to_owned()) {
+                let mut copy = spec.clone();
+                let all = places(&mut copy).len();
+                let refused = sources().forbidden(&spec);
+                assert_eq!(refused.len(), all, "{path}: {refused:?}");
+                assert!(all >= 13, "{all}");
+            }
+        }
+        for mut spec in everything(|kind| format!("source:{kind}")) {
+            assert_eq!(sources().forbidden(&spec), []);
+            sources().fill_in(&mut spec).unwrap();
+            // Filled in, it is what a person could have written, and the network still may not.
+            let named = places(&mut spec);
+            assert!(
+                named
+                    .iter()
+                    .all(|place| !place.slot.get().starts_with(PREFIX))
+            );
+            let ssh = named.iter().find(|place| place.kind == "ssh-key").unwrap();
+            assert_eq!(ssh.slot.get(), "/srv/ssh-key");
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_not_there_or_of_another_kind_is_told_with_its_place() {
+        for name in ["nope", "mirror"] {
+            for mut spec in everything(|_| format!("source:{name}")) {
+                let findings = sources().fill_in(&mut spec).unwrap_err();
+                assert!(
+                    findings
+                        .iter()
+                        .all(|finding| finding.id == "source-unknown")
+                );
+                assert!(findings.iter().all(|finding| finding.at.is_some()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_that_prints_the_key_stands_in_its_place() {
+        let mut spec = everything(|kind| format!("source:{kind}")).remove(0);
+        spec.certificates.ca.key = Some("source:vault".into());
+        assert_eq!(sources().forbidden(&spec), []);
+        sources().fill_in(&mut spec).unwrap();
+        let ca = &spec.certificates.ca;
+        assert_eq!(
+            (&ca.key, ca.key_command.as_deref().map(<[_]>::len)),
+            (&None, Some(2))
+        );
+        assert!(
+            !sources().forbidden(&spec).is_empty(),
+            "a command is no source"
+        );
+    }
+
+    #[test]
+    fn hosts_are_those_of_the_list() {
+        let sources = sources();
+        for host in [
+            "10.0.0.1",
+            "etcd-7.example.com",
+            "ETCD-a-b.Example.com",
+            "fd00::7",
+            "[fd00::7]",
+        ] {
+            assert!(sources.allows(host), "{host}");
+        }
+        for host in [
+            "10.0.1.1",
+            "etcd-7.example.com.evil",
+            "etcd-7.x.example.com",
+            "xetcd-7.example.com",
+            "fd00::8",
+            "localhost",
+            "127.0.0.1",
+            "10.0.0.1.evil.example",
+            "",
+            "*",
+        ] {
+            assert!(!sources.allows(host), "{host}");
+        }
+        let spec = |host: &str| {
+            let text = format!(
+                "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n[[member]]\nname = \"m1\"\nhost = {host}\n"
+            );
+            Document::parse("etcdup.toml", &text, &[]).unwrap().spec
+        };
+        for host in [
+            "\"local\"",
+            "{ vagrant = \"m1\" }",
+            "\"root@10.0.9.1:22\"",
+            "\"10.0.0.1@10.0.9.1\"",
+        ] {
+            let refused = sources.forbidden(&spec(host));
+            assert_eq!(refused.len(), 1, "{host}");
+            assert_eq!(refused[0].id, "host-forbidden");
+        }
+        assert_eq!(sources.forbidden(&spec("\"root@10.0.0.1:2222\"")), []);
+    }
+}
