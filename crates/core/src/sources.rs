@@ -1,9 +1,9 @@
 //! What of the operator's machine a topology may name: `sources.toml` beside the topologies.
 //!
-//! A topology that a person writes into a file names files, commands and hosts as it likes. One that
-//! comes over the network may not: it would read the server's files, run its commands and use its
-//! keys on any host. It names sources instead, `source:deploy-key`, which only who has the machine
-//! can define. Files on disk may name them too, so that one topology does for both.
+//! A topology that a person writes into a file names files, commands and hosts as it likes. One
+//! that comes over the network may not: it would read the server's files, run its commands and use
+//! its keys on any host. It names sources instead, `source:deploy-key`, which only who has the
+//! machine can define. Files on disk may name them too, so that one topology does for both.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,7 +23,20 @@ use places::{Place, hosts, places};
 const PREFIX: &str = "source:";
 
 /// The checks of what a topology names.
-pub const SOURCE_CHECKS: &[Check] = &[SOURCE_UNKNOWN, REFERENCE_FORBIDDEN, HOST_FORBIDDEN];
+pub const SOURCE_CHECKS: &[Check] = &[
+    SOURCES_MALFORMED,
+    SOURCE_UNKNOWN,
+    REFERENCE_FORBIDDEN,
+    HOST_FORBIDDEN,
+];
+
+const SOURCES_MALFORMED: Check = Check {
+    id: "sources-malformed",
+    title: "sources.toml cannot be read",
+    about: "`hosts`, `local`, `vagrant`, and `[source.NAME]` with a `kind` and what that kind takes: a path, a host, a URL, \
+            a command or a variable. Nothing is run by a topology beside a file that says something else.",
+    advice: "correct it; docs/topology.md shows one",
+};
 
 const SOURCE_UNKNOWN: Check = Check {
     id: "source-unknown",
@@ -159,9 +172,12 @@ impl Sources {
     /// Reads `sources.toml`.
     ///
     /// # Errors
-    /// At the first fault of syntax or shape.
-    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    /// A finding at the first fault of syntax or shape.
+    pub fn parse(text: &str) -> Result<Self, Box<Finding>> {
+        toml::from_str(text).map_err(|error| {
+            let why = error.to_string();
+            Box::new(SOURCES_MALFORMED.error("sources.toml", why.trim_end()))
+        })
     }
 
     /// Fills in what a topology names as a source; what it names otherwise stays.

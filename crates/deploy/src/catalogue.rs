@@ -5,6 +5,7 @@ use crate::error::ERRORS;
 use etcdup_core::finding::Check;
 use etcdup_core::known_issue::ADVISORIES;
 use etcdup_core::lint::LINTS;
+use etcdup_core::sources::SOURCE_CHECKS;
 use etcdup_planner::{CONVERGE, PLANNER_CHECKS, RuleRow};
 use etcdup_verify::VERIFY_CHECKS;
 use std::fmt::Write;
@@ -27,6 +28,7 @@ pub fn pages(further: &[Check]) -> Vec<Page> {
         .iter()
         .chain(PLANNER_CHECKS.iter().flat_map(|checks| checks.iter()))
         .chain(&VERIFY_CHECKS)
+        .chain(SOURCE_CHECKS)
         .chain(ERRORS)
         .chain(further)
         .map(page)

@@ -10,6 +10,7 @@ use etcdup_core::observation::Observation;
 use etcdup_core::operation::{
     OPERATION_FORMAT, OperationId, OperationRecord, OperationState, Verb, Who,
 };
+use etcdup_core::sources::Sources;
 use etcdup_core::stage::Goal;
 use etcdup_planner::{Ending, Planner};
 use jiff::Timestamp;
@@ -81,9 +82,30 @@ pub fn read_topology(path: &Path, sets: &[String]) -> Result<Document, DeployErr
         text,
         error,
     })?;
-    document.spec.certificates.requests = cfssl::read(&document.spec, directory_of(path))
+    let directory = directory_of(path);
+    let sources = read_sources(directory)?;
+    sources
+        .fill_in(&mut document.spec)
+        .map_err(DeployError::Blocked)?;
+    document.spec.certificates.requests = cfssl::read(&document.spec, directory)
         .map_err(|finding| DeployError::Blocked(vec![*finding]))?;
     Ok(document)
+}
+
+/// Reads `sources.toml` of a directory of topologies. One that is not there has none.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub fn read_sources(directory: &Path) -> Result<Sources, DeployError> {
+    let path = directory.join("sources.toml");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Sources::default());
+        }
+        Err(source) => return Err(DeployError::File { path, source }),
+    };
+    Sources::parse(&text).map_err(|finding| DeployError::Blocked(vec![*finding]))
 }
 
 impl Cluster {

@@ -23,6 +23,7 @@ use crate::problem::{FORBIDDEN, Problem, TOO_MANY};
 use crate::recent::Recent;
 use crate::session::Codes;
 use crate::token::{Role, Tokens};
+use crate::topologies::Topologies;
 
 /// How whoever has a token is called in leases and records, before the token's name.
 pub(crate) const BY_TOKEN: &str = "token_";
@@ -49,7 +50,7 @@ pub(crate) struct State {
     pub(crate) store: Store,
     /// The document that tells programs what this server takes.
     pub(crate) openapi: serde_json::Value,
-    pub(crate) directory: PathBuf,
+    pub(crate) topologies: Topologies,
     pub(crate) names: Names,
     pub(crate) tokens: Tokens,
     pub(crate) failures: Failures,

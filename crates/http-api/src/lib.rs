@@ -33,11 +33,12 @@ mod serve;
 mod session;
 mod stream;
 mod token;
+mod topologies;
 
 pub use audit::{AuditEntry, note};
 pub use call::Options;
 pub use openapi::openapi;
-pub use problem::{CHECKS, ProblemDocument};
-pub use router::{Gives, Method, Parameter, Row, SchemaOf, TABLE, Verb};
+pub use problem::{CHECKS, Place, PlacedFinding, ProblemDocument};
+pub use router::{Gives, Method, Parameter, Row, SchemaOf, TABLE, Takes, Verb};
 pub use serve::{Bound, ServeError, serve};
 pub use token::{Role, Token, TokenError, Tokens};

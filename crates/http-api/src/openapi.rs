@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::problem::ProblemDocument;
-use crate::router::{Gives, Method, Parameter, Row, SchemaOf};
+use crate::router::{Gives, Method, Parameter, Row, SchemaOf, Takes};
 
 /// The document of these paths.
 #[must_use]
@@ -84,8 +84,11 @@ fn operation(row: &Row, method: &Method, generator: &mut SchemaGenerator) -> Val
         None => operation["security"] = json!([]),
     }
     if let Some(takes) = method.takes {
-        operation["requestBody"] =
-            json!({ "required": true, "content": json_of(takes, generator) });
+        let content = match takes {
+            Takes::Json(schema) => json_of(schema, generator),
+            Takes::Topology => json!({ "text/plain": { "schema": { "type": "string" } } }),
+        };
+        operation["requestBody"] = json!({ "required": true, "content": content });
     }
     operation
 }

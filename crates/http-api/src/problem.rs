@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use etcdup_core::file::{Span, line_column};
 use etcdup_core::finding::{Check, Finding};
 use etcdup_deploy::{DeployError, PlanDocument, StoreError, chain};
 use http::StatusCode;
@@ -22,6 +23,11 @@ pub const CHECKS: &[Check] = &[
     UNCONFIRMED,
     RUNNING,
     KEY_REUSED,
+    AMBIGUOUS,
+    NAME_DIFFERS,
+    TOPOLOGY_REFUSED,
+    STALE,
+    UNCONDITIONAL,
     UNREADY,
     INTERNAL,
 ];
@@ -114,6 +120,42 @@ pub(crate) const KEY_REUSED: Check = Check {
     about: "A key stands for one request for 24 hours, so that a client which lost the answer may send it again.",
     advice: "make a new key for a new request",
 };
+/// Two files of one name.
+pub(crate) const AMBIGUOUS: Check = Check {
+    id: "ambiguous-name",
+    title: "two topology files have one name",
+    about: "A cluster is called as its file is without the ending, and `prod.toml` beside `prod.yaml` leaves open which is meant.",
+    advice: "delete or rename one of the files",
+};
+/// Called otherwise than its path.
+pub(crate) const NAME_DIFFERS: Check = Check {
+    id: "name-differs",
+    title: "a topology is of another cluster than its path says",
+    about: "A topology that is sent to `/v1/clusters/prod/topology` says `cluster = \"prod\"`.",
+    advice: "send it to the path of its cluster, or correct `cluster`",
+};
+/// Findings stand in the way.
+pub(crate) const TOPOLOGY_REFUSED: Check = Check {
+    id: "topology-refused",
+    title: "a topology is not taken",
+    about: "Everything that is wrong with it is in `findings`, each with its place; nothing was written.",
+    advice: "correct what the findings name",
+};
+/// Changed meanwhile.
+pub(crate) const STALE: Check = Check {
+    id: "stale",
+    title: "the topology was changed meanwhile",
+    about: "The tag that was sent is not that of the file any more: somebody else, or an editor, changed it since it was read.",
+    advice: "read it again, and make the change again",
+};
+/// No condition.
+pub(crate) const UNCONDITIONAL: Check = Check {
+    id: "unconditional",
+    title: "a change names no condition",
+    about: "`If-Match` with the tag that was read keeps two people from undoing one another's change; `If-None-Match: *` makes a \
+            new topology and never replaces one.",
+    advice: "send `If-Match` or `If-None-Match: *`",
+};
 /// The server stops or cannot record.
 pub(crate) const UNREADY: Check = Check {
     id: "not-ready",
@@ -157,7 +199,10 @@ pub struct ProblemDocument {
     pub advice: String,
     /// All that was found, where it is more than one thing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Finding>,
+    pub findings: Vec<PlacedFinding>,
+    /// Where the topology that was sent cannot be read.
+    #[serde(flatten)]
+    pub place: Place,
     /// The plan that holds now, where one that was approved does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanDocument>,
@@ -166,6 +211,48 @@ pub struct ProblemDocument {
     pub operation: Option<String>,
     /// The request's id, as the log has it.
     pub request: String,
+}
+
+/// A place in a topology that was sent, both numbers from 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Place {
+    /// The line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The column, in characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+}
+
+impl Place {
+    /// The place of this part of a text.
+    pub(crate) fn of(text: &str, span: &Span) -> Self {
+        let (line, column) = line_column(text, span);
+        Self {
+            line: Some(line),
+            column: Some(column),
+        }
+    }
+}
+
+/// A finding, with its place where it is about a topology that was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PlacedFinding {
+    /// What was found.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+}
+
+impl From<Finding> for PlacedFinding {
+    fn from(finding: Finding) -> Self {
+        Self {
+            finding,
+            place: Place::default(),
+        }
+    }
 }
 
 impl Problem {
@@ -177,6 +264,7 @@ impl Problem {
             detail: detail.into(),
             advice: check.advice.to_owned(),
             findings: Vec::new(),
+            place: Place::default(),
             plan: None,
             operation: None,
             request: String::new(),
@@ -199,6 +287,11 @@ impl Problem {
 
     pub(crate) fn internal(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, &INTERNAL, detail)
+    }
+
+    /// A file of the directory cannot be written.
+    pub(crate) fn unwritten(error: &std::io::Error) -> Self {
+        Self::internal(format!("a file cannot be written: {}", chain(error)))
     }
 
     pub(crate) fn after(mut self, wait: Duration) -> Self {
@@ -251,8 +344,15 @@ impl From<DeployError> for Problem {
             tracing::error!(error = chain(&error), "operations cannot be recorded");
             "operations cannot be recorded".clone_into(&mut problem.document.detail);
         }
-        if let DeployError::Blocked(findings) = error {
-            problem.document.findings = findings;
+        match error {
+            DeployError::Blocked(findings) => {
+                problem.document.findings = findings.into_iter().map(Into::into).collect();
+            }
+            DeployError::Parse { text, error, .. } => {
+                let place = error.span.as_ref().map(|span| Place::of(&text, span));
+                problem.document.place = place.unwrap_or_default();
+            }
+            _ => {}
         }
         problem
     }

@@ -26,6 +26,8 @@ pub struct Row {
 pub enum Verb {
     /// `GET`.
     Get,
+    /// `PUT`.
+    Put,
     /// `POST`.
     Post,
     /// `DELETE`.
@@ -38,6 +40,7 @@ impl Verb {
     pub fn as_str(self) -> &'static str {
         match self {
             Verb::Get => "GET",
+            Verb::Put => "PUT",
             Verb::Post => "POST",
             Verb::Delete => "DELETE",
         }
@@ -54,14 +57,23 @@ pub struct Method {
     pub about: &'static str,
     /// What its query may hold.
     pub parameters: &'static [Parameter],
-    /// The JSON that it takes.
-    pub takes: Option<SchemaOf>,
+    /// The body that it takes.
+    pub takes: Option<Takes>,
     /// What it answers when all is well.
     pub answers: &'static [(u16, Gives)],
     /// Statuses of the problems that are its own; those of its role, its parameters and its body go
     /// without saying.
     pub problems: &'static [u16],
     pub(crate) handler: fn(Call) -> Handled,
+}
+
+/// What a body holds.
+#[derive(Clone, Copy)]
+pub enum Takes {
+    /// JSON.
+    Json(SchemaOf),
+    /// A topology as a person writes it.
+    Topology,
 }
 
 /// A parameter of a query.
@@ -164,7 +176,7 @@ pub const TABLE: &[Row] = &[
         path: "/v1/session",
         methods: &[Method {
             verb: Verb::Post,
-            takes: Some(of::<people::SignIn>),
+            takes: Some(Takes::Json(of::<people::SignIn>)),
             problems: &[401],
             ..get(
                 ANYONE,
@@ -206,7 +218,7 @@ pub const TABLE: &[Row] = &[
             ),
             Method {
                 verb: Verb::Post,
-                takes: Some(of::<people::TokenRequest>),
+                takes: Some(Takes::Json(of::<people::TokenRequest>)),
                 ..get(
                     ADMIN,
                     "makes a token; its secret is shown once",
@@ -268,14 +280,51 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         path: "/v1/clusters/{cluster}/topology",
+        methods: &[
+            Method {
+                problems: &[404, 409],
+                // It names keys and other files of this machine.
+                ..get(
+                    OPERATOR,
+                    "the topology file as it is written; `ETag` is over its content",
+                    &[(200, Gives::Text("text/plain; charset=utf-8"))],
+                    |call| Box::pin(clusters::topology(call)),
+                )
+            },
+            Method {
+                verb: Verb::Put,
+                takes: Some(Takes::Topology),
+                problems: &[404, 409, 412, 422, 428],
+                ..get(
+                    OPERATOR,
+                    "writes the topology, on the condition of `If-Match` or `If-None-Match: *`",
+                    &[(200, Gives::Nothing), (201, Gives::Nothing)],
+                    |call| Box::pin(clusters::put_topology(call)),
+                )
+            },
+            Method {
+                verb: Verb::Delete,
+                problems: &[404, 409, 412, 428],
+                ..get(
+                    ADMIN,
+                    "deletes the topology file, on the condition of `If-Match`; the cluster stays",
+                    &[(204, Gives::Nothing)],
+                    |call| Box::pin(clusters::delete_topology(call)),
+                )
+            },
+        ],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/check",
         methods: &[Method {
-            problems: &[404, 409],
-            // It names keys and other files of this machine.
+            verb: Verb::Post,
+            takes: Some(Takes::Topology),
+            problems: &[404, 409, 422],
             ..get(
                 OPERATOR,
-                "the topology file as it is written",
-                &[(200, Gives::Text("text/plain; charset=utf-8"))],
-                |call| Box::pin(clusters::topology(call)),
+                "what would be found about a topology, without any host",
+                &[(200, Gives::Json(of::<clusters::CheckAnswer>))],
+                |call| Box::pin(clusters::check(call)),
             )
         }],
     },
@@ -307,7 +356,7 @@ pub const TABLE: &[Row] = &[
         path: "/v1/clusters/{cluster}/plans",
         methods: &[Method {
             verb: Verb::Post,
-            takes: Some(of::<plans::PlanRequest>),
+            takes: Some(Takes::Json(of::<plans::PlanRequest>)),
             problems: &[404, 409, 422, 502, 503],
             ..get(
                 OPERATOR,
@@ -333,7 +382,7 @@ pub const TABLE: &[Row] = &[
         path: "/v1/clusters/{cluster}/operations",
         methods: &[Method {
             verb: Verb::Post,
-            takes: Some(of::<operations::OperationRequest>),
+            takes: Some(Takes::Json(of::<operations::OperationRequest>)),
             problems: &[404, 409, 422, 502, 503],
             ..get(
                 OPERATOR,

@@ -30,15 +30,26 @@ use crate::openapi::openapi;
 use crate::plans::Plans;
 use crate::problem::{FORBIDDEN, MEDIA_TYPE, Problem, TOO_LARGE, TOO_MANY, UNAUTHENTICATED};
 use crate::recent::Recent;
-use crate::router::{Method, TABLE, find};
+use crate::router::{Method, TABLE, Takes, find};
 use crate::routes::operations::resume_own;
 use crate::routes::people::blocking;
 use crate::session::Codes;
 use crate::stream::server_sent;
 use crate::token::Tokens;
+use crate::topologies::Topologies;
 
 /// The longest body of whoever has a token.
 const LONGEST_BODY: usize = 64 << 10;
+/// The longest topology.
+const LONGEST_TOPOLOGY: usize = 1 << 20;
+/// The media types of a topology: no form of another site's page has `application/toml`, and one
+/// that has `text/plain` carries no token.
+const TOPOLOGY_TYPES: [&str; 4] = [
+    "text/plain",
+    "application/toml",
+    "application/yaml",
+    "application/x-yaml",
+];
 /// The longest body of anybody.
 const LONGEST_OF_STRANGERS: usize = 4 << 10;
 /// How long a client may take to send its headers, and a connection may be idle.
@@ -163,6 +174,7 @@ fn state_of(options: Options, stopping: Cancel) -> State {
     let store = Store::beside(&options.directory);
     State {
         engine: Engine::new(options.settings, store.clone()),
+        topologies: Topologies::of(options.directory.clone(), store.clone()),
         store,
         openapi: openapi(TABLE),
         names: Names(options.host_names),
@@ -177,7 +189,6 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         streams: Arc::new(Semaphore::new(STREAMS)),
         tasks: TaskTracker::new(),
         stopping,
-        directory: options.directory,
     }
 }
 
@@ -399,8 +410,20 @@ async fn read(method: &Method, headers: &HeaderMap, body: Incoming) -> Result<By
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    if method.takes.is_some() && !kind.eq_ignore_ascii_case("application/json") {
-        let why = "the body is JSON, as `application/json`";
+    let right = match method.takes {
+        None => true,
+        Some(Takes::Json(_)) => kind.eq_ignore_ascii_case("application/json"),
+        Some(Takes::Topology) => TOPOLOGY_TYPES
+            .iter()
+            .any(|known| kind.eq_ignore_ascii_case(known)),
+    };
+    if !right {
+        let why = match method.takes {
+            Some(Takes::Topology) => {
+                "the body is a topology, as `text/plain` or `application/toml`"
+            }
+            Some(Takes::Json(_)) | None => "the body is JSON, as `application/json`",
+        };
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             &MEDIA_TYPE,
@@ -410,7 +433,8 @@ async fn read(method: &Method, headers: &HeaderMap, body: Incoming) -> Result<By
     let limit = match (method.takes, method.role) {
         (None, _) => 0,
         (Some(_), None) => LONGEST_OF_STRANGERS,
-        (Some(_), Some(_)) => LONGEST_BODY,
+        (Some(Takes::Topology), Some(_)) => LONGEST_TOPOLOGY,
+        (Some(Takes::Json(_)), Some(_)) => LONGEST_BODY,
     };
     let reading = tokio::time::timeout(SLOWEST_BODY, Limited::new(body, limit).collect());
     match reading.await {

@@ -5,122 +5,18 @@
     reason = "tests say what they expect"
 )]
 
-use std::net::SocketAddr;
+mod common;
+
 use std::path::Path;
 use std::time::Duration;
 
-use etcdup_deploy::{Cancel, Settings};
-use etcdup_http_api::{Bound, Options, Role, ServeError, TABLE, Tokens, openapi, serve};
-use jiff::SignedDuration;
-use reqwest::Method;
-use serde_json::{Value, json};
+use etcdup_deploy::Cancel;
+use etcdup_http_api::{Options, Role, ServeError, TABLE, openapi, serve};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 
-fn options(directory: &Path) -> Options {
-    Options {
-        directory: directory.to_owned(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        host_names: vec!["etcdup.example".to_owned()],
-        settings: Settings {
-            connect_timeout: Duration::from_secs(2),
-            ..Settings::default()
-        },
-    }
-}
-
-struct Server {
-    place: tempfile::TempDir,
-    address: SocketAddr,
-    code: String,
-    client: reqwest::Client,
-    _stop: tokio_util::sync::DropGuard,
-}
-
-struct Got {
-    status: u16,
-    headers: reqwest::header::HeaderMap,
-    body: Value,
-}
-
-impl Got {
-    fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
-    }
-
-    fn kind(&self) -> &str {
-        self.body["type"].as_str().unwrap_or_default()
-    }
-}
-
-impl Server {
-    async fn up() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let cancel = Cancel::new();
-        let (bound, told) = oneshot::channel();
-        let (options, stop) = (options(place.path()), cancel.clone());
-        tokio::spawn(async move {
-            let bound = |told: Bound| bound.send(told).unwrap();
-            serve(options, stop, bound).await.unwrap();
-        });
-        let Bound { address, code } = told.await.unwrap();
-        Self {
-            place,
-            address,
-            code,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
-            _stop: cancel.drop_guard(),
-        }
-    }
-
-    fn token(&self, role: Role) -> String {
-        let tokens = Tokens::beside(self.place.path());
-        let hour = SignedDuration::from_hours(1);
-        tokens.create(&role.to_string(), role, hour).unwrap().1
-    }
-
-    fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        let method: Method = method.parse().unwrap();
-        self.client
-            .request(method, format!("http://{}{path}", self.address))
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) -> Got {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.unwrap();
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Got {
-            status,
-            headers,
-            body,
-        }
-    }
-
-    async fn get(&self, path: &str, token: &str) -> Got {
-        self.send(self.request("GET", path).bearer_auth(token))
-            .await
-    }
-
-    async fn post(&self, path: &str, token: &str, body: &Value) -> Got {
-        let request = self.request("POST", path).bearer_auth(token);
-        let request = request.header("content-type", "application/json");
-        self.send(request.body(body.to_string())).await
-    }
-
-    /// A topology of one member on this machine whose host never answers.
-    fn topology(&self, name: &str, port: u16) {
-        let text = format!(
-            "format = 1\ncluster = \"{name}\"\netcd = \"3.5.33\"\nssh = {{ host-key = \"accept-new\", known-hosts = \"{}\" }}\n\
-             [[member]]\nname = \"m1\"\nhost = \"{name}@127.0.0.1:{port}\"\n",
-            self.place.path().join("known").display(),
-        );
-        std::fs::write(self.place.path().join(format!("{name}.toml")), text).unwrap();
-    }
-}
+use common::{Server, options};
 
 /// The paths of the table with their names filled in.
 fn filled(path: &str) -> String {
@@ -371,21 +267,6 @@ async fn a_name_leads_to_no_file_outside_the_directory() {
     );
     let got = server.get("/v1/clusters/bad", &viewer).await;
     assert_eq!((got.status, got.body["name"].as_str()), (200, Some("bad")));
-}
-
-#[tokio::test]
-async fn a_topology_is_shown_to_operators_with_a_tag_over_what_is_in_it() {
-    let server = Server::up().await;
-    server.topology("prod", 1);
-    let operator = server.token(Role::Operator);
-    let got = server.get("/v1/clusters/prod/topology", &operator).await;
-    let text = std::fs::read_to_string(server.place.path().join("prod.toml")).unwrap();
-    assert_eq!(got.body.as_str(), Some(text.as_str()));
-    let before = got.header("etag").to_owned();
-    assert_eq!(before.len(), 66);
-    std::fs::write(server.place.path().join("prod.toml"), format!("{text}\n")).unwrap();
-    let after = server.get("/v1/clusters/prod/topology", &operator).await;
-    assert_ne!(after.header("etag"), before);
 }
 
 #[tokio::test]

@@ -1,10 +1,8 @@
 //! Clusters: the topology files of the directory, and how what they describe stands.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use etcdup_core::digest::sha256;
-use etcdup_core::name::ClusterName;
 use etcdup_core::operation::OperationRecord;
 use etcdup_core::plain::chain;
 use etcdup_deploy::{Cluster, DeployError, StatusDocument, VerifyDocument, read_topology};
@@ -14,8 +12,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::call::{Answer, Call, Content, State};
-use crate::problem::{BAD_REQUEST, Problem};
+use crate::problem::{PlacedFinding, Problem};
 use crate::routes::people::blocking;
+use crate::topologies::{Condition, tag_of};
 
 /// The clusters.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -40,10 +39,17 @@ pub(crate) struct ClusterEntry {
     pub error: Option<String>,
 }
 
+/// What was found about a topology.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct CheckAnswer {
+    /// Each with its place; none where nothing is to say.
+    pub findings: Vec<PlacedFinding>,
+}
+
 pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
     let state = call.state;
     let clusters = blocking(move || {
-        let files = topology_files(&state.directory)?;
+        let files = state.topologies.list()?;
         let entries = files.into_iter().map(|(name, path)| entry(name, &path));
         Ok::<_, Problem>(entries.collect())
     });
@@ -55,28 +61,78 @@ pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
 pub(crate) async fn one(call: Call) -> Result<Answer, Problem> {
     let (state, name) = (call.state.clone(), call.part("cluster").to_owned());
     let found = blocking(move || {
-        let path = file_of(&state.directory, &name)?;
+        let path = state.topologies.path(&name)?;
         Ok::<_, Problem>(entry(name, &path))
     });
     Answer::json(&found.await??)
 }
 
-/// The file as it is written, with a tag over its content: who edits it by hand changes the tag.
 pub(crate) async fn topology(call: Call) -> Result<Answer, Problem> {
     let (state, name) = (call.state.clone(), call.part("cluster").to_owned());
-    let read = blocking(move || {
-        let path = file_of(&state.directory, &name)?;
-        std::fs::read_to_string(&path)
-            .map_err(|source| Problem::from(DeployError::File { path, source }))
-    });
-    let text = read.await??;
-    let tag = format!("\"{}\"", sha256(text.as_bytes()));
+    let text = blocking(move || state.topologies.text(&name)).await??;
+    let tag = tag_of(&text);
     let answer = Answer {
         status: StatusCode::OK,
         headers: Vec::new(),
         content: Content::Text("text/plain; charset=utf-8", text),
     };
     Ok(answer.header(header::ETAG, &tag))
+}
+
+pub(crate) async fn put_topology(call: Call) -> Result<Answer, Problem> {
+    let (text, condition) = (text_of(&call)?, condition_of(&call)?);
+    let (state, name) = (call.state.clone(), call.part("cluster").to_owned());
+    let put = blocking(move || state.topologies.put(&name, &text, condition.as_ref()));
+    let (new, tag) = put.await??;
+    let status = if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let answer = Answer {
+        status,
+        headers: Vec::new(),
+        content: Content::Empty,
+    };
+    Ok(answer.header(header::ETAG, &tag))
+}
+
+pub(crate) async fn delete_topology(call: Call) -> Result<Answer, Problem> {
+    let condition = condition_of(&call)?;
+    let (state, name) = (call.state.clone(), call.part("cluster").to_owned());
+    blocking(move || state.topologies.delete(&name, condition.as_ref())).await??;
+    Ok(Answer::empty())
+}
+
+pub(crate) async fn check(call: Call) -> Result<Answer, Problem> {
+    let text = text_of(&call)?;
+    let (state, name) = (call.state.clone(), call.part("cluster").to_owned());
+    let findings = blocking(move || state.topologies.check(&name, &text)).await??;
+    Answer::json(&CheckAnswer { findings })
+}
+
+fn text_of(call: &Call) -> Result<String, Problem> {
+    let text = std::str::from_utf8(&call.body);
+    let text = text.map_err(|_| Problem::bad_request("the topology is no UTF-8 text"))?;
+    Ok(text.to_owned())
+}
+
+/// What a change is made on the condition of.
+fn condition_of(call: &Call) -> Result<Option<Condition>, Problem> {
+    let value = |name: header::HeaderName| {
+        let value = call.headers.get(name)?;
+        Some(value.to_str().unwrap_or_default().trim())
+    };
+    match (value(header::IF_MATCH), value(header::IF_NONE_MATCH)) {
+        (None, None) => Ok(None),
+        (Some(tag), None) => Ok(Some(Condition::Tag(tag.to_owned()))),
+        (None, Some("*")) => Ok(Some(Condition::Absent)),
+        (None, Some(_)) => Err(Problem::bad_request("`If-None-Match` may only be `*`")),
+        (Some(_), Some(_)) => {
+            let why = "`If-Match` and `If-None-Match` say opposite things";
+            Err(Problem::bad_request(why))
+        }
+    }
 }
 
 pub(crate) async fn members(call: Call) -> Result<Answer, Problem> {
@@ -120,8 +176,8 @@ where
 pub(crate) async fn open(state: &Arc<State>, name: &str) -> Result<Cluster, Problem> {
     let (state, name) = (Arc::clone(state), name.to_owned());
     blocking(move || {
-        let path = file_of(&state.directory, &name)?;
-        Ok(state.engine.cluster(read_topology(&path, &[])?, &path)?)
+        let (document, path) = state.topologies.open(&name)?;
+        Ok(state.engine.cluster(document, &path)?)
     })
     .await?
 }
@@ -133,19 +189,8 @@ pub(crate) async fn open_recorded(
 ) -> Result<Cluster, Problem> {
     let (state, record) = (Arc::clone(state), record.clone());
     blocking(move || {
-        for (_, path) in topology_files(&state.directory)? {
-            let Ok(document) = read_topology(&path, &[]) else {
-                continue;
-            };
-            let same = Some(sha256(document.text.as_bytes())) == record.topology;
-            if same && document.spec.cluster == record.cluster {
-                return Ok(state.engine.cluster(document, &path)?);
-            }
-        }
-        let name = &record.cluster;
-        Err(Problem::not_found(format!(
-            "no file of cluster `{name}` is as it was when the operation was begun"
-        )))
+        let (document, path) = state.topologies.recorded(&record)?;
+        Ok(state.engine.cluster(document, &path)?)
     })
     .await?
 }
@@ -171,42 +216,4 @@ fn entry(name: String, path: &Path) -> ClusterEntry {
         members,
         error,
     }
-}
-
-fn topology_files(directory: &Path) -> Result<Vec<(String, PathBuf)>, Problem> {
-    let failed = |error: std::io::Error| {
-        Problem::internal(format!(
-            "the directory of topologies cannot be read: {error}"
-        ))
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let known = path
-            .extension()
-            .and_then(|ending| ending.to_str())
-            .is_some_and(|ending| ["toml", "yaml", "yml", "json"].contains(&ending));
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        // What is no cluster's name is no topology: plans and notes lie beside them.
-        let name = stem.filter(|stem| stem.parse::<ClusterName>().is_ok());
-        if let (true, Some(name)) = (known, name) {
-            files.push((name.to_owned(), path.clone()));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn file_of(directory: &Path, name: &str) -> Result<PathBuf, Problem> {
-    // A cluster's name is a file's name: checked by type, it cannot lead out of the directory.
-    let unknown = || Problem::not_found(format!("there is no cluster `{name}`"));
-    name.parse::<ClusterName>().map_err(|_| unknown())?;
-    let files = topology_files(directory)?;
-    let mut named = files.into_iter().filter(|(other, _)| other == name);
-    let (_, path) = named.next().ok_or_else(unknown)?;
-    if named.next().is_some() {
-        let why = format!("two files of this directory are called `{name}`");
-        return Err(Problem::new(StatusCode::CONFLICT, &BAD_REQUEST, why));
-    }
-    Ok(path)
 }
