@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::context::{Context, Scenario};
-use crate::lab::Lab;
+use crate::lab::{Lab, archive};
 use crate::outcome::{Outcome, ensure};
 
 pub(super) const ALL: &[Scenario] = &[("served-over-http", served_over_http)];
@@ -186,7 +186,63 @@ fn served_over_http(context: &Context) -> Outcome {
     let members = client.get("/v1/clusters/etcdup/members")?;
     ensure(members["healthy"] == 3, format!("{members}"))?;
     killed_and_started_again(&lab, (server, client))?;
-    lab.nothing_to_do()
+    lab.nothing_to_do()?;
+    sent_over_http(context, &lab)
+}
+
+/// The same topology sent by a client, which names sources where the file names this machine's
+/// files: it is the same cluster, and nothing is to do.
+fn sent_over_http(context: &Context, lab: &Lab) -> Outcome {
+    let _server = Server::start(lab)?;
+    let client = Client::new(lab)?;
+    let mut text = lab.read("etcdup.toml")?;
+    let mut sources = "hosts = [\"10.77.0.0/24\"]\n".to_owned();
+    let archive = archive(&context.version);
+    for (name, kind, path) in [
+        ("key", "ssh-key", lab.state.join("key")),
+        ("known", "known-hosts", lab.state.join("known_hosts")),
+        ("release", "archive", archive),
+    ] {
+        let path = path.display();
+        text = text.replace(&format!("\"{path}\""), &format!("\"source:{name}\""));
+        let source = format!("[source.{name}]\nkind = \"{kind}\"\npath = \"{path}\"\n");
+        sources.push_str(&source);
+    }
+    lab.write("sent.toml.txt", &text)?;
+    let put = || {
+        let bearer = format!("Authorization: Bearer {}", client.token);
+        let url = format!("{AT}/v1/clusters/prod/topology");
+        let arguments = [
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "-X",
+            "PUT",
+            "-H",
+            &bearer,
+            "-H",
+            "If-None-Match: *",
+            "-H",
+            "Content-Type: text/plain",
+            "--data-binary",
+            "@sent.toml.txt",
+            &url,
+        ];
+        Lab::run(lab.command("curl", &arguments)).map(|said| said.out)
+    };
+    let refused = put()?;
+    ensure(refused == "422", format!("without sources: {refused}"))?;
+    lab.write("sources.toml", &sources)?;
+    let made = put()?;
+    ensure(made == "201", format!("with sources: {made}"))?;
+    let body = json!({ "verb": "apply" });
+    let (status, plan) = client.call("POST", "/v1/clusters/prod/plans", &[], Some(&body))?;
+    ensure(
+        status == 201 && plan["changes"] == false,
+        format!("{status} {plan}"),
+    )
 }
 
 /// Reads the stream to its end, and counts the events.
