@@ -11,9 +11,10 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::file::{KeyPath, Spec};
+use crate::file::{AddressSpec, HostKeyPolicy, KeyPath, Spec, line_column};
 use crate::finding::{Check, Finding};
 use crate::host::HostTarget;
+use crate::name::DnsName;
 
 mod places;
 
@@ -70,6 +71,8 @@ pub struct Sources {
     pub local: bool,
     /// Such a topology may name Vagrant machines.
     pub vagrant: bool,
+    /// Such a topology may take a host's key at the first connection, which writes it down for all.
+    pub accept_new: bool,
     /// The sources, by name.
     pub source: BTreeMap<String, Source>,
 }
@@ -98,7 +101,12 @@ pub enum Source {
         /// `[user@]host[:port]`.
         host: String,
     },
-    /// A certificate, a key, a request of cfssl's, or a file for hosts.
+    /// A private key of this machine: the CA's, or the operator's own. It goes to no host.
+    Key {
+        /// Its file.
+        path: String,
+    },
+    /// A certificate, a request of cfssl's, or a file for hosts.
     File {
         /// The file; `{member}` is filled in where the place does so.
         path: String,
@@ -141,6 +149,7 @@ impl Source {
             Source::SshKey { .. } => "ssh-key",
             Source::KnownHosts { .. } => "known-hosts",
             Source::JumpHost { .. } => "jump-host",
+            Source::Key { .. } => "key",
             Source::File { .. } => "file",
             Source::Template { .. } => "template",
             Source::Archive { .. } => "archive",
@@ -156,6 +165,7 @@ impl Source {
         match self {
             Source::SshKey { path }
             | Source::KnownHosts { path }
+            | Source::Key { path }
             | Source::File { path }
             | Source::Template { path }
             | Source::Archive { path }
@@ -175,8 +185,11 @@ impl Sources {
     /// A finding at the first fault of syntax or shape.
     pub fn parse(text: &str) -> Result<Self, Box<Finding>> {
         toml::from_str(text).map_err(|error| {
-            let why = error.to_string();
-            Box::new(SOURCES_MALFORMED.error("sources.toml", why.trim_end()))
+            // Without the line itself, which may hold a password: viewers read findings.
+            let line = error.span().map(|span| line_column(text, &span).0);
+            let line = line.map_or_else(String::new, |line| format!("line {line}: "));
+            let why = format!("{line}{}", error.message());
+            Box::new(SOURCES_MALFORMED.error("sources.toml", why))
         })
     }
 
@@ -245,11 +258,30 @@ impl Sources {
             let at = KeyPath::root("certificates").key("ca").key("key-command");
             findings.push(refused(at, "a command"));
         }
+        if spec.ssh.host_key == HostKeyPolicy::AcceptNew && !self.accept_new {
+            let at = KeyPath::root("ssh").key("host-key");
+            let evidence = "`accept-new` takes whatever key a host shows, and writes it down";
+            findings.push(REFERENCE_FORBIDDEN.error(&at, evidence).at(at));
+        }
+        // Members are dialled where they say they are, from here where a host forwards nothing.
+        for (index, member) in spec.member.iter().enumerate() {
+            if let Some(AddressSpec::Given(address)) = &member.address
+                && !self.allows(&address.to_string())
+            {
+                let at = KeyPath::member(index).key("address");
+                let evidence = format!("{address} is not among the hosts of sources.toml");
+                findings.push(HOST_FORBIDDEN.error(&at, evidence).at(at));
+            }
+        }
         for (at, host) in hosts(spec) {
             let target = HostTarget::from_spec(host, &spec.ssh);
             let (named, allowed) = match &target {
                 HostTarget::Local { .. } => ("local".to_owned(), self.local),
-                HostTarget::Vagrant(machine) => (machine.clone(), self.vagrant),
+                HostTarget::Vagrant(machine) => {
+                    // It becomes an argument of the vagrant command.
+                    let plain = machine.starts_with(|c: char| c.is_ascii_alphanumeric());
+                    (machine.clone(), self.vagrant && plain)
+                }
                 HostTarget::Ssh(ssh) => (ssh.host.clone(), self.allows(&ssh.host)),
             };
             if !allowed {
@@ -264,7 +296,13 @@ impl Sources {
         let bare = host.trim_matches(['[', ']']);
         match bare.parse::<IpAddr>() {
             Ok(address) => self.hosts.iter().any(|pattern| contains(pattern, address)),
-            Err(_) => self.hosts.iter().any(|pattern| matches(pattern, bare)),
+            // A resolver takes `2130706433` and `0x7f000001` for addresses.
+            Err(_) => {
+                let last = bare.rsplit('.').next().unwrap_or_default();
+                let is_number = last.starts_with(|c: char| c.is_ascii_digit());
+                let is_name = bare.parse::<DnsName>().is_ok() && !is_number;
+                is_name && self.hosts.iter().any(|pattern| matches(pattern, bare))
+            }
         }
     }
 }
@@ -318,15 +356,17 @@ mod tests {
             format!(
                 "[certificates.provided]\nfrom = \"{from}\"\nca = \"{0}\"\n\
                  server = {{ cert = \"{0}\", key = \"{0}\" }}\npeer = {{ cert = \"{0}\", key = \"{0}\" }}\n\
-                 operator = {{ ca = \"{0}\", cert = \"{0}\", key = \"{0}\" }}\n",
-                name("file")
+                 operator = {{ ca = \"{0}\", cert = \"{0}\", key = \"{1}\" }}\n",
+                name("file"),
+                name("key")
             )
         };
         let of_ca = format!(
-            "[certificates.ca]\ncert = \"{0}\"\nkey = \"{0}\"\nkey-env = \"{1}\"\n\
+            "[certificates.ca]\ncert = \"{0}\"\nkey = \"{2}\"\nkey-env = \"{1}\"\n\
              [certificates.cfssl]\nca = \"{0}\"\nmember = \"{0}\"\nconfig = \"{0}\"\n",
             name("file"),
-            name("environment")
+            name("environment"),
+            name("key")
         );
         let binaries = [
             format!("release = {{ mirror = \"{}\" }}", name("mirror")),
@@ -364,6 +404,7 @@ mod tests {
         let kinds = [
             "ssh-key",
             "known-hosts",
+            "key",
             "file",
             "template",
             "archive",
@@ -492,5 +533,29 @@ mod tests {
             assert_eq!(refused[0].id, "host-forbidden");
         }
         assert_eq!(sources.forbidden(&spec("\"root@10.0.0.1:2222\"")), []);
+        // What a resolver takes for an address is no name, however wide the pattern.
+        let wide = Sources::parse("hosts = [\"*\"]").unwrap();
+        for host in [
+            "2130706433",
+            "0x7f000001",
+            "fe80::1%eth0",
+            "-oProxyCommand=x",
+        ] {
+            assert!(!wide.allows(host), "{host}");
+        }
+        assert!(wide.allows("etcd-1"));
+    }
+
+    #[test]
+    fn a_member_is_dialled_and_a_key_is_taken_only_where_that_is_allowed() {
+        let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\nssh = { host-key = \"accept-new\" }\n\
+                    [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\naddress = \"169.254.169.254\"\n";
+        let spec = Document::parse("etcdup.toml", text, &[]).unwrap().spec;
+        let refused = sources().forbidden(&spec);
+        let at: Vec<String> = refused
+            .iter()
+            .map(|finding| finding.at.as_ref().unwrap().to_string())
+            .collect();
+        assert_eq!(at, ["ssh.host-key", "member[0].address"]);
     }
 }

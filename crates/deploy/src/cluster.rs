@@ -76,6 +76,14 @@ pub fn read_topology(path: &Path, sets: &[String]) -> Result<Document, DeployErr
         path: path.to_owned(),
         source,
     })?;
+    topology_of(path, text, sets)
+}
+
+/// The topology that a text of this file says.
+///
+/// # Errors
+/// When it is no topology, or names a source that is not there.
+pub fn topology_of(path: &Path, text: String, sets: &[String]) -> Result<Document, DeployError> {
     let name = path.display().to_string();
     let mut document = Document::parse(&name, &text, sets).map_err(|error| DeployError::Parse {
         name,

@@ -50,7 +50,7 @@ mod tasks;
 mod vault;
 
 pub use catalogue::{Page, explain, nearest_page, pages};
-pub use cluster::{Begin, Cluster, read_sources, read_topology};
+pub use cluster::{Begin, Cluster, read_sources, read_topology, topology_of};
 pub use documents::{
     EndingDocument, MemberAnswer, MemberHealth, MemberStatus, PLAN_FORMAT, PlanDocument,
     PlanDocumentError, STATUS_FORMAT, StageDocument, StatusDocument, StepDocument, VERIFY_FORMAT,

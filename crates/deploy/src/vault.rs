@@ -449,7 +449,7 @@ impl Vault {
 
     fn operator_pair(&self, now: Timestamp) -> Result<(String, Secret), VaultError> {
         if let Some(provided) = &self.spec.certificates.provided {
-            let (cert, key) = provided.client_pair();
+            let (cert, key) = provided.client_pair().ok_or(VaultError::NoOperator)?;
             let fill = |path: &str| {
                 let first = self
                     .spec

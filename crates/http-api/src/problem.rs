@@ -124,7 +124,8 @@ pub(crate) const KEY_REUSED: Check = Check {
 pub(crate) const AMBIGUOUS: Check = Check {
     id: "ambiguous-name",
     title: "two topology files have one name",
-    about: "A cluster is called as its file is without the ending, and `prod.toml` beside `prod.yaml` leaves open which is meant.",
+    about: "A cluster is called as its file is without the ending, and `prod.toml` beside `prod.yaml` leaves open which is meant. \
+            Two files of one cluster would share its CA and its records.",
     advice: "delete or rename one of the files",
 };
 /// Called otherwise than its path.

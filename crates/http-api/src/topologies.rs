@@ -1,6 +1,6 @@
 //! The topology files of the directory: listed, read, and put there by who may.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use etcdup_core::lint::lint;
 use etcdup_core::name::ClusterName;
 use etcdup_core::operation::OperationRecord;
 use etcdup_core::plain::chain;
-use etcdup_deploy::{DeployError, Store, read_sources, read_topology};
+use etcdup_deploy::{DeployError, Store, read_sources, read_topology, topology_of};
 use http::StatusCode;
 
 use crate::problem::{
@@ -101,23 +101,14 @@ impl Topologies {
 
     /// The text of this name's file.
     pub(crate) fn text(&self, name: &str) -> Result<String, Problem> {
-        let path = self.path(name)?;
-        std::fs::read_to_string(&path)
-            .map_err(|source| Problem::from(DeployError::File { path, source }))
+        read(&self.path(name)?)
     }
 
-    /// The topology of this name, ready to be carried out: one that came from the network is
-    /// checked again, since what it may name can have changed.
+    /// The topology of this name, ready to be carried out.
     pub(crate) fn open(&self, name: &str) -> Result<(Document, PathBuf), Problem> {
         let path = self.path(name)?;
-        let document = read_topology(&path, &[])?;
-        let came = self.came()?.get(name).cloned();
-        if came == Some(sha256(document.text.as_bytes())) {
-            let sent = parse(name, &path, &document.text)?;
-            let forbidden = read_sources(&self.directory)?.forbidden(&sent.spec);
-            refuse(forbidden.into_iter().map(Into::into).collect())?;
-        }
-        Ok((document, path))
+        let text = read(&path)?;
+        self.opened(name, path, text)
     }
 
     /// The topology that an operation was begun with, if its file is still as it was.
@@ -126,18 +117,35 @@ impl Topologies {
         record: &OperationRecord,
     ) -> Result<(Document, PathBuf), Problem> {
         for (name, path) in self.list()? {
-            let text = std::fs::read_to_string(&path).unwrap_or_default();
-            if Some(sha256(text.as_bytes())) == record.topology {
-                let (document, path) = self.open(&name)?;
-                if document.spec.cluster == record.cluster {
-                    return Ok((document, path));
-                }
+            let text = read(&path).unwrap_or_default();
+            if Some(sha256(text.as_bytes())) != record.topology {
+                continue;
+            }
+            let (document, path) = self.opened(&name, path, text)?;
+            if document.spec.cluster == record.cluster {
+                return Ok((document, path));
             }
         }
         let name = &record.cluster;
         Err(Problem::not_found(format!(
             "no file of cluster `{name}` is as it was when the operation was begun"
         )))
+    }
+
+    /// One that came from the network is checked again, before anything that it names is touched:
+    /// what it may name can have changed.
+    fn opened(
+        &self,
+        name: &str,
+        path: PathBuf,
+        text: String,
+    ) -> Result<(Document, PathBuf), Problem> {
+        if self.came()?.contains(&sha256(text.as_bytes())) {
+            let sent = parse(name, &path, &text)?;
+            let forbidden = read_sources(&self.directory)?.forbidden(&sent.spec);
+            refuse(forbidden.into_iter().map(Into::into).collect())?;
+        }
+        Ok((topology_of(&path, text, &[])?, path))
     }
 
     /// What would be found about a topology of this name, without any host.
@@ -173,9 +181,11 @@ impl Topologies {
         let found = self.find(name)?;
         self.meets(name, found.is_some(), condition)?;
         let path = found.clone().unwrap_or_else(|| self.new_path(name));
-        // Noted before: a file whose origin was not noted would count as a person's.
+        self.only(name)?;
+        // Noted before: a file whose origin was not noted would count as a person's. Whatever came
+        // once stays noted, under whatever name it lies.
         let mut came = self.came()?;
-        came.insert(name.to_owned(), sha256(text.as_bytes()));
+        came.insert(sha256(text.as_bytes()));
         self.note(&came)
             .map_err(|error| Problem::unwritten(&error))?;
         write(&path, text.as_bytes()).map_err(|error| Problem::unwritten(&error))?;
@@ -220,16 +230,29 @@ impl Topologies {
         }
     }
 
+    /// Whether no other file is of this cluster: they would share its CA and its records.
+    fn only(&self, name: &str) -> Result<(), Problem> {
+        for (other, path) in self.list()? {
+            let document = read_topology(&path, &[]);
+            let same = |document: Document| document.spec.cluster.as_str() == name;
+            if other != name && document.is_ok_and(same) {
+                let why = format!("`{other}` is of cluster `{name}` too");
+                return Err(Problem::new(StatusCode::CONFLICT, &AMBIGUOUS, why));
+            }
+        }
+        Ok(())
+    }
+
     fn new_path(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.toml"))
     }
 
-    /// The digests of the topologies that came from the network, by name. A file that a person
-    /// edited since is that person's.
+    /// The digests of the topologies that came from the network. A file that a person edited since
+    /// is that person's.
     ///
     /// # Errors
     /// When they cannot be read: then nobody knows whose a file is.
-    fn came(&self) -> Result<BTreeMap<String, String>, Problem> {
+    fn came(&self) -> Result<BTreeSet<String>, Problem> {
         let failed = |why: String| Problem::internal(format!("{CAME} cannot be read: {why}"));
         let directory = self
             .store
@@ -237,12 +260,12 @@ impl Topologies {
             .map_err(|error| failed(chain(&error)))?;
         match std::fs::read(directory.join(CAME)) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| failed(chain(&error))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
             Err(error) => Err(failed(chain(&error))),
         }
     }
 
-    fn note(&self, came: &BTreeMap<String, String>) -> std::io::Result<()> {
+    fn note(&self, came: &BTreeSet<String>) -> std::io::Result<()> {
         let unusable = |error| std::io::Error::other(chain(&error));
         let directory = self.store.prepare().map_err(unusable)?;
         write(&directory.join(CAME), &serde_json::to_vec_pretty(came)?)
@@ -253,6 +276,13 @@ const CAME: &str = "from-network.json";
 
 fn unknown(name: &str) -> Problem {
     Problem::not_found(format!("there is no cluster `{name}`"))
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    std::fs::read_to_string(path).map_err(|source| {
+        let path = path.to_owned();
+        Problem::from(DeployError::File { path, source })
+    })
 }
 
 /// Reads a topology, whose cluster must be called as its file is.

@@ -157,6 +157,30 @@ async fn a_topology_from_the_network_names_nothing_of_this_machine() {
     assert!(!server.place.path().join("sources.toml").exists());
 }
 
+/// Two files of one cluster would share its CA: who may write one of them would have it.
+#[tokio::test]
+async fn a_cluster_that_a_file_describes_gets_no_second_one() {
+    let server = Server::up().await;
+    std::fs::write(
+        server.place.path().join("sources.toml"),
+        "hosts = [\"10.0.0.1\"]\n",
+    )
+    .unwrap();
+    server.topology("prod", 1);
+    let file = server.place.path().join("prod.toml");
+    std::fs::rename(&file, server.place.path().join("etcdup.toml")).unwrap();
+    let operator = server.token(Role::Operator);
+    let request = server
+        .request("PUT", "/v1/clusters/prod/topology")
+        .bearer_auth(&operator);
+    let request = request
+        .header("if-none-match", "*")
+        .header("content-type", "text/plain");
+    let got = server.send(request.body(sent("prod", ""))).await;
+    assert_eq!((got.status, got.kind()), (409, "urn:etcdup:ambiguous-name"));
+    assert!(!file.exists());
+}
+
 /// Who may no longer be named is not named by what was written earlier either; what a person wrote
 /// is that person's.
 #[tokio::test]
@@ -182,6 +206,14 @@ async fn what_came_from_the_network_is_checked_again_before_it_is_used() {
         (got.status, got.kind()),
         (422, "urn:etcdup:topology-refused")
     );
+    // Under another name it is what came over the network all the same.
+    let moved = server.place.path().join("moved.toml");
+    std::fs::copy(server.place.path().join("prod.toml"), &moved).unwrap();
+    let got = server
+        .post("/v1/clusters/moved/plans", &operator, &ask)
+        .await;
+    assert_eq!(got.status, 422, "{}", got.body);
+    std::fs::remove_file(moved).unwrap();
     std::fs::write(&sources, "hosts = [").unwrap();
     let got = server
         .post("/v1/clusters/prod/plans", &operator, &ask)

@@ -235,6 +235,12 @@ fn sent_over_http(context: &Context, lab: &Lab) -> Outcome {
     let refused = put()?;
     ensure(refused == "422", format!("without sources: {refused}"))?;
     lab.write("sources.toml", &sources)?;
+    let twice = put()?;
+    ensure(
+        twice == "409",
+        format!("a second file of one cluster: {twice}"),
+    )?;
+    lab.inside("mv etcdup.toml etcdup.toml.aside")?.exits(0)?;
     let made = put()?;
     ensure(made == "201", format!("with sources: {made}"))?;
     let body = json!({ "verb": "apply" });

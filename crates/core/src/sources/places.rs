@@ -223,7 +223,7 @@ fn of_certificates<'a>(certificates: &'a mut Certificates, found: &mut Found<'a>
         days: _,
     } = ca;
     found.path(&at("ca", "cert"), "file", cert);
-    found.path(&at("ca", "key"), "file", key);
+    found.path(&at("ca", "key"), "key", key);
     found.text(&at("ca", "key-env"), "environment", key_env);
     if let Some(CfsslFiles {
         ca,
@@ -260,7 +260,7 @@ fn of_certificates<'a>(certificates: &'a mut Certificates, found: &mut Found<'a>
         let at = at("provided", "operator");
         found.text(&at.clone().key("ca"), "file", ca);
         found.text(&at.clone().key("cert"), "file", [cert]);
-        found.text(&at.clone().key("key"), "file", [key]);
+        found.text(&at.clone().key("key"), "key", [key]);
     }
 }
 

@@ -32,8 +32,8 @@ pub fn inspect_sources(
             paths.extend(pairs.flat_map(|pair| [pair.cert.as_str(), pair.key.as_str()]));
         }
         if spec.security.client == TransportSecurity::Mutual {
-            let (cert, key) = provided.client_pair();
-            paths.extend([cert, key]);
+            let pair = provided.client_pair().into_iter();
+            paths.extend(pair.flat_map(|(cert, key)| [cert, key]));
         }
         if let Some(ca) = provided.operator.as_ref().and_then(|own| own.ca.as_ref()) {
             paths.push(ca);

@@ -247,7 +247,7 @@ fn untrusted_client(target: &Target, seen: &Observation) -> Option<Finding> {
         return None;
     }
     let first = topology.members.first()?;
-    let (path, _) = provided.client_pair();
+    let (path, _) = provided.client_pair()?;
     let path = path.replace("{member}", first.name.as_str());
     let shown = seen.sources.get(&path)?.known()?.certificate.as_ref()?;
     let refuse = |evidence: String| {

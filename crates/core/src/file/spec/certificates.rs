@@ -207,10 +207,12 @@ impl Provided {
     /// The files of the client certificate and key that etcdup itself shows to members: the
     /// operator's own, else the server's of the first member. `{member}` in them is not filled in.
     #[must_use]
-    pub fn client_pair(&self) -> (&str, &str) {
-        match &self.operator {
-            Some(own) => (&own.cert, &own.key),
-            None => (&self.server.cert, &self.server.key),
+    pub fn client_pair(&self) -> Option<(&str, &str)> {
+        match (&self.operator, self.from) {
+            (Some(own), _) => Some((&own.cert, &own.key)),
+            (None, ProvidedFrom::Operator) => Some((&self.server.cert, &self.server.key)),
+            // Those are paths on hosts: on the operator's machine they name something else.
+            (None, ProvidedFrom::Host) => None,
         }
     }
 }
