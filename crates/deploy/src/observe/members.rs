@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use etcdup_client::{Access, BoxIo, Dial, Endpoint, MemberClient};
+use etcdup_core::file::AddressSpec;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::{Cause, Observed, Unobserved};
@@ -28,8 +29,9 @@ use crate::vault::OperatorPair;
 struct ThroughHost {
     link: Arc<dyn Transport>,
     address: String,
-    /// The member's address as others know it.
-    from_here: String,
+    /// The member's address as the file names it. One that its host reported is not dialed from
+    /// here: a host must not choose what this machine connects to.
+    from_here: Option<String>,
     port: u16,
 }
 
@@ -52,7 +54,12 @@ impl Dial for ThroughHost {
             Ok(stream) => Ok(Box::new(stream)),
             // Its sshd forwards nothing: the port may be open to us all the same.
             Err(forbidden @ DialError::Forbidden) => {
-                let direct = TcpStream::connect((self.from_here.as_str(), self.port));
+                let Some(from_here) = self.from_here.as_deref() else {
+                    return Err(io::Error::other(format!(
+                        "{forbidden}, and an address read from an interface is not dialed from here"
+                    )));
+                };
+                let direct = TcpStream::connect((from_here, self.port));
                 match tokio::time::timeout(DIRECT, direct).await {
                     Ok(Ok(stream)) => Ok(Box::new(stream)),
                     Ok(Err(error)) => Err(io::Error::other(format!(
@@ -102,12 +109,18 @@ impl Session {
             authority: topology.client_url(member).authority(),
             server_name: member.address.to_string(),
         };
+        let specs = &self.document.spec.member;
+        let reported = specs.iter().any(|spec| {
+            // A member without a name in the file is called as its host calls itself.
+            let other = spec.name.as_ref().is_some_and(|name| *name != member.name);
+            !other && matches!(spec.address, Some(AddressSpec::Interface(_)))
+        });
         Observed::Known((
             endpoint,
             Arc::new(ThroughHost {
                 link,
                 address,
-                from_here: member.address.to_string(),
+                from_here: (!reported).then(|| member.address.to_string()),
                 port: member.ports.client,
             }),
         ))
