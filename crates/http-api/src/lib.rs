@@ -21,17 +21,21 @@
 
 mod audit;
 mod call;
+mod gates;
 mod guard;
 mod keys;
 mod openapi;
 mod plans;
 mod problem;
 mod recent;
+mod respond;
 mod router;
 mod routes;
+mod row;
 mod serve;
 mod session;
 mod stream;
+mod table;
 mod token;
 mod topologies;
 
@@ -39,6 +43,7 @@ pub use audit::{AuditEntry, note};
 pub use call::Options;
 pub use openapi::openapi;
 pub use problem::{CHECKS, Place, PlacedFinding, ProblemDocument};
-pub use router::{Gives, Method, Parameter, Row, SchemaOf, TABLE, Takes, Verb};
+pub use row::{Gives, Method, Parameter, Row, SchemaOf, Takes, Verb};
 pub use serve::{Bound, ServeError, serve};
+pub use table::TABLE;
 pub use token::{Role, Token, TokenError, Tokens};

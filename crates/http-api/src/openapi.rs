@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::problem::ProblemDocument;
-use crate::router::{Gives, Method, Parameter, Row, SchemaOf, Takes};
+use crate::row::{Gives, Method, Parameter, Row, SchemaOf, Takes};
 
 /// The document of these paths.
 #[must_use]

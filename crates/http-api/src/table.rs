@@ -1,0 +1,385 @@
+//! The table of paths and methods: it feeds the router, `Allow`, `/openapi.json` and the tests, and
+//! no handler is reached but through it.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::audit::AuditEntry;
+use crate::call::{Call, Handled};
+use crate::routes::{about, clusters, operations, people, plans};
+use crate::row::{Gives, Method, Parameter, Row, Takes, Verb};
+use crate::token::Role;
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+const fn get(
+    role: Option<Role>,
+    about: &'static str,
+    answers: &'static [(u16, Gives)],
+    handler: fn(Call) -> Handled,
+) -> Method {
+    Method {
+        verb: Verb::Get,
+        role,
+        about,
+        parameters: &[],
+        takes: None,
+        answers,
+        problems: &[],
+        handler,
+    }
+}
+
+const VIEWER: Option<Role> = Some(Role::Viewer);
+const OPERATOR: Option<Role> = Some(Role::Operator);
+const ADMIN: Option<Role> = Some(Role::Admin);
+const ANYONE: Option<Role> = None;
+
+const LIMIT: Parameter = Parameter {
+    name: "limit",
+    about: "how many at most",
+    most: Some(200),
+};
+const SINCE: Parameter = Parameter {
+    name: "since",
+    about: "the number of the first event",
+    most: Some(u64::MAX),
+};
+
+/// Every path there is.
+pub const TABLE: &[Row] = &[
+    Row {
+        path: "/healthz",
+        methods: &[get(
+            ANYONE,
+            "whether this server runs",
+            &[(200, Gives::Json(of::<about::Health>))],
+            |call| Box::pin(about::health(call)),
+        )],
+    },
+    Row {
+        path: "/readyz",
+        methods: &[Method {
+            problems: &[503],
+            ..get(
+                ANYONE,
+                "whether this server takes work",
+                &[(200, Gives::Json(of::<about::Health>))],
+                |call| Box::pin(about::ready(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/openapi.json",
+        methods: &[get(
+            ANYONE,
+            "this API, as OpenAPI 3.1",
+            &[(200, Gives::Json(of::<serde_json::Value>))],
+            |call| Box::pin(about::openapi(call)),
+        )],
+    },
+    Row {
+        path: "/v1/session",
+        methods: &[Method {
+            verb: Verb::Post,
+            takes: Some(Takes::Json(of::<people::SignIn>)),
+            problems: &[401],
+            ..get(
+                ANYONE,
+                "a token of 12 hours for the code that `etcdup serve` printed",
+                &[(201, Gives::Json(of::<people::NewToken>))],
+                |call| Box::pin(people::sign_in(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/me",
+        methods: &[get(
+            VIEWER,
+            "whose token this is, and what it allows",
+            &[(200, Gives::Json(of::<people::Me>))],
+            |call| Box::pin(people::me(call)),
+        )],
+    },
+    Row {
+        path: "/v1/explain/{id}",
+        methods: &[Method {
+            problems: &[404],
+            ..get(
+                VIEWER,
+                "what a check, an error or a rule means",
+                &[(200, Gives::Json(of::<about::Explained>))],
+                |call| Box::pin(about::explain(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/tokens",
+        methods: &[
+            get(
+                ADMIN,
+                "the tokens that have not ended",
+                &[(200, Gives::Json(of::<people::TokenList>))],
+                |call| Box::pin(people::tokens(call)),
+            ),
+            Method {
+                verb: Verb::Post,
+                takes: Some(Takes::Json(of::<people::TokenRequest>)),
+                ..get(
+                    ADMIN,
+                    "makes a token; its secret is shown once",
+                    &[(201, Gives::Json(of::<people::NewToken>))],
+                    |call| Box::pin(people::create_token(call)),
+                )
+            },
+        ],
+    },
+    Row {
+        path: "/v1/tokens/{id}",
+        methods: &[Method {
+            verb: Verb::Delete,
+            problems: &[404],
+            ..get(ADMIN, "ends a token", &[(204, Gives::Nothing)], |call| {
+                Box::pin(people::revoke_token(call))
+            })
+        }],
+    },
+    Row {
+        path: "/v1/audit",
+        methods: &[Method {
+            parameters: &[
+                LIMIT,
+                Parameter {
+                    name: "cursor",
+                    about: "the `request` of a line: those before it",
+                    most: None,
+                },
+            ],
+            ..get(
+                ADMIN,
+                "who changed what, and what was refused, the newest first",
+                &[(200, Gives::Json(of::<Vec<AuditEntry>>))],
+                |call| Box::pin(people::audit(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters",
+        methods: &[get(
+            VIEWER,
+            "the clusters, a topology file each",
+            &[(200, Gives::Json(of::<clusters::ClusterList>))],
+            |call| Box::pin(clusters::list(call)),
+        )],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}",
+        methods: &[Method {
+            problems: &[404, 409, 422],
+            ..get(
+                VIEWER,
+                "a cluster, by its file",
+                &[(200, Gives::Json(of::<clusters::ClusterEntry>))],
+                |call| Box::pin(clusters::one(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/topology",
+        methods: &[
+            Method {
+                problems: &[404, 409],
+                // It names keys and other files of this machine.
+                ..get(
+                    OPERATOR,
+                    "the topology file as it is written; `ETag` is over its content",
+                    &[(200, Gives::Text("text/plain; charset=utf-8"))],
+                    |call| Box::pin(clusters::topology(call)),
+                )
+            },
+            Method {
+                verb: Verb::Put,
+                takes: Some(Takes::Topology),
+                problems: &[404, 409, 412, 422, 428],
+                ..get(
+                    OPERATOR,
+                    "writes the topology, on the condition of `If-Match` or `If-None-Match: *`",
+                    &[(200, Gives::Nothing), (201, Gives::Nothing)],
+                    |call| Box::pin(clusters::put_topology(call)),
+                )
+            },
+            Method {
+                verb: Verb::Delete,
+                problems: &[404, 409, 412, 428],
+                ..get(
+                    ADMIN,
+                    "deletes the topology file, on the condition of `If-Match`; the cluster stays",
+                    &[(204, Gives::Nothing)],
+                    |call| Box::pin(clusters::delete_topology(call)),
+                )
+            },
+        ],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/check",
+        methods: &[Method {
+            verb: Verb::Post,
+            takes: Some(Takes::Topology),
+            problems: &[404, 409, 422],
+            ..get(
+                OPERATOR,
+                "what would be found about a topology, without any host",
+                &[(200, Gives::Json(of::<clusters::CheckAnswer>))],
+                |call| Box::pin(clusters::check(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/members",
+        methods: &[Method {
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                VIEWER,
+                "how the members stand; `Age` says how old that is",
+                &[(200, Gives::Json(of::<etcdup_deploy::StatusDocument>))],
+                |call| Box::pin(clusters::members(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/checks",
+        methods: &[Method {
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                VIEWER,
+                "every check of verification with its evidence; `Age` says how old that is",
+                &[(200, Gives::Json(of::<etcdup_deploy::VerifyDocument>))],
+                |call| Box::pin(clusters::checks(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/plans",
+        methods: &[Method {
+            verb: Verb::Post,
+            takes: Some(Takes::Json(of::<plans::PlanRequest>)),
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                OPERATOR,
+                "plans; the plan is kept for an hour under its digest",
+                &[(201, Gives::Json(of::<etcdup_deploy::PlanDocument>))],
+                |call| Box::pin(plans::make(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/plans/{digest}",
+        methods: &[Method {
+            problems: &[404],
+            ..get(
+                VIEWER,
+                "a plan that was made in the last hour",
+                &[(200, Gives::Json(of::<etcdup_deploy::PlanDocument>))],
+                |call| Box::pin(plans::one(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/operations",
+        methods: &[Method {
+            verb: Verb::Post,
+            takes: Some(Takes::Json(of::<operations::OperationRequest>)),
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                OPERATOR,
+                "begins the operation of a plan, which is carried out no further than it reaches",
+                &[(202, Gives::Json(of::<operations::OperationDocument>))],
+                |call| Box::pin(operations::begin(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/operations",
+        methods: &[Method {
+            parameters: &[
+                LIMIT,
+                Parameter {
+                    name: "cluster",
+                    about: "only those of this cluster",
+                    most: None,
+                },
+                Parameter {
+                    name: "cursor",
+                    about: "where the page before ended: its `next`",
+                    most: None,
+                },
+            ],
+            ..get(
+                VIEWER,
+                "operations, the newest first, whoever carried them out",
+                &[(200, Gives::Json(of::<operations::OperationList>))],
+                |call| Box::pin(operations::list(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/operations/{id}",
+        methods: &[Method {
+            parameters: &[Parameter {
+                name: "wait",
+                about: "seconds to wait for its end",
+                most: Some(60),
+            }],
+            problems: &[404],
+            ..get(
+                VIEWER,
+                "an operation",
+                &[(200, Gives::Json(of::<operations::OperationDocument>))],
+                |call| Box::pin(operations::one(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/operations/{id}/cancel",
+        methods: &[Method {
+            verb: Verb::Post,
+            problems: &[404, 409],
+            ..get(
+                OPERATOR,
+                "stops an operation between two of its stages",
+                &[(202, Gives::Json(of::<operations::OperationDocument>))],
+                |call| Box::pin(operations::cancel(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/operations/{id}/events",
+        methods: &[Method {
+            parameters: &[SINCE, LIMIT],
+            problems: &[404],
+            ..get(
+                VIEWER,
+                "what happened, from any event on",
+                &[(200, Gives::Json(of::<operations::EventList>))],
+                |call| Box::pin(operations::events(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/operations/{id}/stream",
+        methods: &[Method {
+            parameters: &[SINCE],
+            problems: &[404, 503],
+            ..get(
+                VIEWER,
+                "what happens, as server-sent events; `Last-Event-ID` goes on behind an event",
+                &[
+                    (200, Gives::Events(of::<etcdup_core::event::Event>)),
+                    (204, Gives::Nothing),
+                ],
+                |call| Box::pin(operations::stream(call)),
+            )
+        }],
+    },
+];
