@@ -2,11 +2,13 @@
 //! with a JSON schema. The first field names the format. A document never holds a secret, for what
 //! it is made of cannot express one.
 
+mod certificates;
 mod plan;
 mod report;
 mod status;
 mod words;
 
+pub use certificates::{CERTIFICATES_FORMAT, CertificateDocument, CertificatesDocument};
 pub use plan::{
     EndingDocument, PLAN_FORMAT, PlanDocument, PlanDocumentError, StageDocument, StepDocument,
 };

@@ -36,6 +36,7 @@ mod forward;
 mod lease;
 mod links;
 mod logs;
+mod look;
 mod observe;
 mod operation;
 mod plan;
@@ -52,9 +53,10 @@ mod vault;
 pub use catalogue::{Page, explain, nearest_page, pages};
 pub use cluster::{Begin, Cluster, read_sources, read_topology, topology_of};
 pub use documents::{
-    EndingDocument, MemberAnswer, MemberHealth, MemberStatus, PLAN_FORMAT, PlanDocument,
-    PlanDocumentError, STATUS_FORMAT, StageDocument, StatusDocument, StepDocument, VERIFY_FORMAT,
-    VerifyDocument, changed_lines, describe_file, describe_step, operator_words,
+    CERTIFICATES_FORMAT, CertificateDocument, CertificatesDocument, EndingDocument, MemberAnswer,
+    MemberHealth, MemberStatus, PLAN_FORMAT, PlanDocument, PlanDocumentError, STATUS_FORMAT,
+    StageDocument, StatusDocument, StepDocument, VERIFY_FORMAT, VerifyDocument, changed_lines,
+    describe_file, describe_step, operator_words,
 };
 pub use engine::Engine;
 pub use error::{
@@ -63,6 +65,7 @@ pub use error::{
 pub use events::Progress;
 pub use forward::{Forwards, Reached};
 pub use logs::LogRange;
+pub use look::Look;
 pub use observe::unit_template;
 pub use operation::{EventStream, Operation, Outcome};
 pub use plan::{Plan, Report};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcdup_core::operation::Who;
-use etcdup_deploy::{Cancel, Engine, EventStream, Settings, Store};
+use etcdup_deploy::{Cancel, Engine, Settings, Store};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,12 +18,15 @@ use serde::de::DeserializeOwned;
 use crate::audit::Audit;
 use crate::guard::{Failures, Names};
 use crate::keys::Keys;
+use crate::metrics::Metrics;
 use crate::plans::Plans;
 use crate::problem::{FORBIDDEN, Problem, TOO_MANY};
 use crate::recent::Recent;
 use crate::session::Codes;
+use crate::stream::Source;
 use crate::token::{Role, Tokens};
 use crate::topologies::Topologies;
+use crate::watch::Watches;
 
 /// How whoever has a token is called in leases and records, before the token's name.
 pub(crate) const BY_TOKEN: &str = "token_";
@@ -40,6 +43,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Names beside loopback ones that the server answers to.
     pub host_names: Vec<String>,
+    /// How often the members of each cluster are asked how they are; never where it is zero.
+    pub watch_every: Duration,
     /// What the engine is made with.
     pub settings: Settings,
 }
@@ -57,6 +62,8 @@ pub(crate) struct State {
     pub(crate) codes: Codes,
     pub(crate) audit: Audit,
     pub(crate) recent: Recent,
+    pub(crate) watches: Watches,
+    pub(crate) metrics: Metrics,
     pub(crate) plans: Plans,
     pub(crate) keys: Keys,
     /// Requests that ask hosts; each opens connections to every host of a cluster.
@@ -65,6 +72,8 @@ pub(crate) struct State {
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
     /// Connections, and what requests began, which goes on when a client hangs up.
     pub(crate) tasks: tokio_util::task::TaskTracker,
+    /// What tells this process from others that served the same directory.
+    pub(crate) boot: String,
     /// The server stops: streams end, and nothing is begun.
     pub(crate) stopping: Cancel,
 }
@@ -111,15 +120,25 @@ pub(crate) enum Content {
     Empty,
 }
 
-/// A stream of events, and the place among all streams that it takes.
+/// A stream, and the place among all streams that it takes.
 pub(crate) struct Streamed {
-    pub(crate) events: EventStream,
+    pub(crate) source: Source,
     pub(crate) _place: tokio::sync::OwnedSemaphorePermit,
 }
 
 pub(crate) type Handled = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send>>;
 
 impl State {
+    /// A place among those who watch.
+    pub(crate) fn place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.streams).try_acquire_owned();
+        place.map_err(|_| {
+            let why = "as many streams are open as this server holds";
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, &TOO_MANY, why);
+            problem.after(Duration::from_secs(5))
+        })
+    }
+
     /// A turn among those who ask hosts.
     pub(crate) async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
         match tokio::time::timeout(LONGEST_QUEUE, self.turns.acquire()).await {

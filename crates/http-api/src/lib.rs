@@ -11,6 +11,7 @@
 //!     directory: "clusters".into(),
 //!     listen: "127.0.0.1:8379".parse()?,
 //!     host_names: Vec::new(),
+//!     watch_every: std::time::Duration::from_secs(10),
 //!     settings: Settings::default(),
 //! };
 //! let bound = |bound: etcdup_http_api::Bound| println!("http://{}/healthz", bound.address);
@@ -24,6 +25,7 @@ mod call;
 mod gates;
 mod guard;
 mod keys;
+mod metrics;
 mod openapi;
 mod plans;
 mod problem;
@@ -38,6 +40,7 @@ mod stream;
 mod table;
 mod token;
 mod topologies;
+mod watch;
 
 pub use audit::{AuditEntry, note};
 pub use call::Options;

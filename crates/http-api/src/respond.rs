@@ -75,6 +75,10 @@ async fn respond(
     who: Option<Principal>,
     answered: Answered,
 ) -> Response<Body> {
+    state.metrics.answered(match &answered {
+        Ok(answer) => answer.status,
+        Err(problem) => problem.status,
+    });
     seen.noted(state, who, &answered).await;
     match answered {
         Ok(answer) => shown(answer, &state.stopping),

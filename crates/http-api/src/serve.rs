@@ -19,6 +19,7 @@ use crate::audit::Audit;
 use crate::call::{Options, State};
 use crate::guard::{Failures, Names};
 use crate::keys::Keys;
+use crate::metrics::Metrics;
 use crate::openapi::openapi;
 use crate::plans::Plans;
 use crate::recent::Recent;
@@ -28,6 +29,7 @@ use crate::session::Codes;
 use crate::table::TABLE;
 use crate::token::Tokens;
 use crate::topologies::Topologies;
+use crate::watch::{Watches, watch_files};
 
 /// How long a client may take to send its headers, and a connection may be idle.
 const SLOWEST_HEADERS: Duration = Duration::from_secs(10);
@@ -36,7 +38,7 @@ const MOST_HEADERS: usize = 16 << 10;
 /// Requests that ask hosts at once: each opens a connection to every host of a cluster.
 const LOOKS: usize = 4;
 /// Streams at once.
-const STREAMS: usize = 2000;
+pub(crate) const STREAMS: usize = 2000;
 /// Connections beside streams.
 const OTHERS: usize = 256;
 /// Files that connections leave to hosts' links, journals and tokens.
@@ -97,6 +99,7 @@ pub async fn serve(
     state
         .tasks
         .spawn(async move { resume_own(&resuming).await });
+    state.tasks.spawn(watch_files(Arc::clone(&state)));
     let connections = Arc::new(Semaphore::new(connections()));
     loop {
         let place = Arc::clone(&connections).acquire_owned();
@@ -156,6 +159,9 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         codes: Codes::default(),
         audit: Audit::beside(&options.directory),
         recent: Recent::default(),
+        watches: Watches::every(options.watch_every),
+        metrics: Metrics::default(),
+        boot: uuid::Uuid::now_v7().simple().to_string(),
         plans: Plans::default(),
         keys: Keys::default(),
         turns: Semaphore::new(LOOKS),

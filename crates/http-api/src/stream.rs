@@ -1,16 +1,20 @@
 //! Events as server-sent events.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcdup_core::event::Event;
-use etcdup_deploy::Cancel;
+use etcdup_deploy::{Cancel, EventStream};
 use futures_util::Stream;
 use http_body::Frame;
+use serde::Serialize;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::call::Streamed;
+use crate::call::{State, Streamed};
+use crate::watch::ClusterChange;
 
 /// A comment after so much silence tells both sides that the other is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -19,6 +23,68 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// How soon a client comes again.
 const RETRY: &str = "retry: 1000\n\n";
+
+/// What a stream is a cursor over.
+pub(crate) enum Source {
+    /// The events of an operation.
+    Operation(EventStream),
+    /// How clusters stand.
+    Clusters(ClusterCursor),
+}
+
+/// A place among the changes of clusters. A client that is slow is told of a cluster once, however
+/// often it changed meanwhile.
+pub(crate) struct ClusterCursor {
+    state: Arc<State>,
+    /// The changes that were sent.
+    version: u64,
+    versions: watch::Receiver<u64>,
+    waiting: VecDeque<(u64, ClusterChange)>,
+}
+
+impl ClusterCursor {
+    /// Begins behind the change with this number, where this server made it: another's numbers say
+    /// nothing here.
+    pub(crate) fn behind(state: &Arc<State>, id: Option<&str>) -> Self {
+        let of_own = |id: &str| {
+            let (boot, version) = id.split_once('-')?;
+            let version = version.parse().ok()?;
+            (boot == state.boot).then_some(version)
+        };
+        Self {
+            state: Arc::clone(state),
+            version: id.and_then(of_own).unwrap_or_default(),
+            versions: state.watches.versions(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some((version, change)) = self.waiting.pop_front() {
+                self.version = version;
+                return Some(sent(&format!("{}-{version}", self.state.boot), &change));
+            }
+            self.versions.mark_unchanged();
+            self.waiting = self.state.watches.since(self.version).into();
+            if self.waiting.is_empty() {
+                self.versions.changed().await.ok()?;
+            }
+        }
+    }
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<String> {
+        match self {
+            Source::Operation(events) => {
+                let event = events.next().await?;
+                Some(sent(&event.seq.to_string(), &event))
+            }
+            Source::Clusters(cursor) => cursor.next().await,
+        }
+    }
+}
 
 enum Place {
     Begins,
@@ -38,7 +104,7 @@ pub(crate) fn server_sent(
             Place::Ended => return None,
             Place::Begins => (RETRY.to_owned(), Place::Goes),
             Place::Goes => tokio::select! {
-                event = streamed.events.next() => (line(&event?), Place::Goes),
+                text = streamed.source.next() => (text?, Place::Goes),
                 () = tokio::time::sleep(HEARTBEAT) => (":\n\n".to_owned(), Place::Goes),
                 () = stopping.cancelled() => (RETRY.to_owned(), Place::Ended),
                 () = tokio::time::sleep_until(until) => (RETRY.to_owned(), Place::Ended),
@@ -51,8 +117,8 @@ pub(crate) fn server_sent(
     })
 }
 
-fn line(event: &Event) -> String {
+fn sent(id: &str, document: &impl Serialize) -> String {
     // JSON has no line breaks of its own, so one `data` line holds it.
-    let data = serde_json::to_string(event).unwrap_or_default();
-    format!("id: {}\ndata: {data}\n\n", event.seq)
+    let data = serde_json::to_string(document).unwrap_or_default();
+    format!("id: {id}\ndata: {data}\n\n")
 }

@@ -5,9 +5,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::audit::AuditEntry;
 use crate::call::{Call, Handled};
+use crate::metrics::OPEN_METRICS;
 use crate::routes::{about, clusters, operations, people, plans};
 use crate::row::{Gives, Method, Parameter, Row, Takes, Verb};
 use crate::token::Role;
+use crate::watch::{ClusterChange, ClusterEntry};
 
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
@@ -165,10 +167,31 @@ pub const TABLE: &[Row] = &[
         }],
     },
     Row {
+        path: "/v1/stream",
+        methods: &[Method {
+            problems: &[503],
+            ..get(
+                VIEWER,
+                "how clusters stand, as server-sent events: all of them, then each that changes",
+                &[(200, Gives::Events(of::<ClusterChange>))],
+                |call| Box::pin(clusters::stream(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/metrics",
+        methods: &[get(
+            VIEWER,
+            "figures for Prometheus: this server's, and each cluster's",
+            &[(200, Gives::Text(OPEN_METRICS))],
+            |call| Box::pin(about::metrics(call)),
+        )],
+    },
+    Row {
         path: "/v1/clusters",
         methods: &[get(
             VIEWER,
-            "the clusters, a topology file each",
+            "the clusters, a topology file each, the worst first",
             &[(200, Gives::Json(of::<clusters::ClusterList>))],
             |call| Box::pin(clusters::list(call)),
         )],
@@ -179,8 +202,8 @@ pub const TABLE: &[Row] = &[
             problems: &[404, 409, 422],
             ..get(
                 VIEWER,
-                "a cluster, by its file",
-                &[(200, Gives::Json(of::<clusters::ClusterEntry>))],
+                "a cluster, and how it stands",
+                &[(200, Gives::Json(of::<ClusterEntry>))],
                 |call| Box::pin(clusters::one(call)),
             )
         }],
@@ -241,9 +264,33 @@ pub const TABLE: &[Row] = &[
             problems: &[404, 409, 422, 502, 503],
             ..get(
                 VIEWER,
-                "how the members stand; `Age` says how old that is",
+                "how the members stand; `Age` says how old that is, `Cache-Control: no-cache` looks anew",
                 &[(200, Gives::Json(of::<etcdup_deploy::StatusDocument>))],
                 |call| Box::pin(clusters::members(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/certificates",
+        methods: &[Method {
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                VIEWER,
+                "certificates and when they end; `Age` says how old that is",
+                &[(200, Gives::Json(of::<etcdup_deploy::CertificatesDocument>))],
+                |call| Box::pin(clusters::certificates(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/series",
+        methods: &[Method {
+            problems: &[404, 409],
+            ..get(
+                VIEWER,
+                "what members answered in the last hour",
+                &[(200, Gives::Json(of::<clusters::SeriesDocument>))],
+                |call| Box::pin(clusters::series(call)),
             )
         }],
     },

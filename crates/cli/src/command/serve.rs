@@ -13,6 +13,7 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
         directory: arguments.directory.clone(),
         listen: arguments.listen,
         host_names: arguments.host_name.clone(),
+        watch_every: std::time::Duration::from_secs(arguments.watch_every),
         // A server has no one at its terminal: a host that needs a password is reported, not asked
         // about.
         settings: context.library_settings(None).unattended(),

@@ -87,6 +87,9 @@ pub struct MemberAnswer {
     pub db_bytes: i64,
     /// How much of that is in use, in bytes.
     pub db_in_use_bytes: i64,
+    /// How large its database may become, in bytes; none where it is not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
     /// How long the read took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_ms: Option<f64>,
@@ -127,7 +130,11 @@ impl MemberStatus {
                     Observed::Known(_) => MemberHealth::Healthy,
                     Observed::Unknown(_) => MemberHealth::Unhealthy,
                 };
-                (health, view.served.why(), Some(MemberAnswer::new(view)))
+                (
+                    health,
+                    view.served.why(),
+                    Some(MemberAnswer::new(view, quota_of(member, seen))),
+                )
             }
             Some(Observed::Unknown(unseen)) => {
                 let health = if unseen.is_unknown() {
@@ -150,7 +157,7 @@ impl MemberStatus {
 }
 
 impl MemberAnswer {
-    fn new(view: &MemberView) -> Self {
+    fn new(view: &MemberView, quota_bytes: Option<u64>) -> Self {
         let took = view.served.known().map(|served| served.took);
         Self {
             id: view.id,
@@ -165,9 +172,21 @@ impl MemberAnswer {
             revision: view.revision,
             db_bytes: view.db_size,
             db_in_use_bytes: view.db_in_use,
+            quota_bytes,
             // A hundredth of a millisecond is more than a read's time means.
             read_ms: took.map(|took| (took.as_secs_f64() * 100_000.0).round() / 100.0),
             errors: view.errors.clone(),
         }
+    }
+}
+
+/// The quota that a member runs with.
+fn quota_of(member: &Member, seen: &Observation) -> Option<u64> {
+    // etcd's own default (server/storage/quota.go): 0 means it too, and less than that no limit.
+    const DEFAULT: u64 = 2 << 30;
+    let process = seen.host(&member.host)?.processes.get(&member.name)?;
+    match process.flags.get("quota-backend-bytes") {
+        None | Some("0") => Some(DEFAULT),
+        Some(bytes) => bytes.parse().ok(),
     }
 }

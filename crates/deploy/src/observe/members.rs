@@ -194,7 +194,12 @@ impl Session {
         seen: &mut Observation,
         wanted: &BTreeSet<MemberName>,
     ) {
-        let (asked, _) = self.askable(topology, None, |member| wanted.contains(&member.name));
+        let (asked, mut unseen) =
+            self.askable(topology, None, |member| wanted.contains(&member.name));
+        unseen.retain(|name, _| wanted.contains(name));
+        for (name, why) in unseen {
+            seen.members.insert(name, Observed::Unknown(why));
+        }
         self.query_members(asked, seen).await;
     }
 

@@ -5,7 +5,8 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, Content};
+use crate::metrics::OPEN_METRICS;
 use crate::problem::{CHECKS, Problem, UNREADY};
 use crate::routes::people::blocking;
 
@@ -64,6 +65,16 @@ pub(crate) async fn ready(call: Call) -> Result<Answer, Problem> {
 
 pub(crate) async fn openapi(call: Call) -> Result<Answer, Problem> {
     Answer::json(&call.state.openapi)
+}
+
+pub(crate) async fn metrics(call: Call) -> Result<Answer, Problem> {
+    let text = call.state.metrics.text(&call.state);
+    let text = text.map_err(|error| Problem::internal(format!("metrics: {error}")))?;
+    Ok(Answer {
+        status: StatusCode::OK,
+        headers: Vec::new(),
+        content: Content::Text(OPEN_METRICS, text),
+    })
 }
 
 pub(crate) async fn explain(call: Call) -> Result<Answer, Problem> {

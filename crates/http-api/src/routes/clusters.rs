@@ -1,42 +1,30 @@
 //! Clusters: the topology files of the directory, and how what they describe stands.
 
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcdup_core::operation::OperationRecord;
 use etcdup_core::plain::chain;
-use etcdup_deploy::{Cluster, DeployError, StatusDocument, VerifyDocument, read_topology};
+use etcdup_deploy::{CertificatesDocument, Cluster, DeployError, StatusDocument, VerifyDocument};
 use http::{StatusCode, header};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::call::{Answer, Call, Content, State};
+use crate::call::{Answer, Call, Content, State, Streamed};
 use crate::problem::{PlacedFinding, Problem};
 use crate::routes::people::blocking;
+use crate::stream::{ClusterCursor, Source};
 use crate::topologies::{Condition, tag_of};
+use crate::watch::series::Point;
+use crate::watch::{ClusterEntry, Seen};
 
 /// The clusters.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct ClusterList {
-    /// Each, by name.
+    /// Each, the worst first.
     pub clusters: Vec<ClusterEntry>,
-}
-
-/// A cluster, by its file.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub(crate) struct ClusterEntry {
-    /// Its file's name without the ending: what it is called here.
-    pub name: String,
-    /// The etcd version that its file asks for; none where the file cannot be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub etcd: Option<String>,
-    /// How many members its file has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub members: Option<usize>,
-    /// Why the file cannot be used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
 }
 
 /// What was found about a topology.
@@ -46,25 +34,59 @@ pub(crate) struct CheckAnswer {
     pub findings: Vec<PlacedFinding>,
 }
 
+/// What members answered in the last hour.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct SeriesDocument {
+    /// The oldest first.
+    pub points: Vec<Point>,
+}
+
 pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
-    let state = call.state;
-    let clusters = blocking(move || {
-        let files = state.topologies.list()?;
-        let entries = files.into_iter().map(|(name, path)| entry(name, &path));
-        Ok::<_, Problem>(entries.collect())
-    });
-    Answer::json(&ClusterList {
-        clusters: clusters.await??,
-    })
+    call.state.watches.read_files(&call.state).await?;
+    let clusters = call.state.watches.list();
+    Answer::json(&ClusterList { clusters })
 }
 
 pub(crate) async fn one(call: Call) -> Result<Answer, Problem> {
+    Answer::json(&entry(&call).await?)
+}
+
+pub(crate) async fn series(call: Call) -> Result<Answer, Problem> {
+    entry(&call).await?;
+    let points = call.state.watches.series(call.part("cluster"));
+    let points = points.unwrap_or_default();
+    Answer::json(&SeriesDocument { points })
+}
+
+/// Every cluster as it is, then each as it changes.
+pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
+    let place = call.state.place()?;
+    let last = call.headers.get("last-event-id");
+    let last = last.and_then(|last| last.to_str().ok());
+    let source = Source::Clusters(ClusterCursor::behind(&call.state, last));
+    let streamed = Streamed {
+        source,
+        _place: place,
+    };
+    Ok(Answer {
+        status: StatusCode::OK,
+        headers: Vec::new(),
+        content: Content::Stream(Box::new(streamed)),
+    })
+}
+
+/// What is known of the cluster that a request names.
+async fn entry(call: &Call) -> Result<ClusterEntry, Problem> {
     let (state, name) = (call.state.clone(), call.part("cluster").to_owned());
-    let found = blocking(move || {
-        let path = state.topologies.path(&name)?;
-        Ok::<_, Problem>(entry(name, &path))
-    });
-    Answer::json(&found.await??)
+    let known = name.clone();
+    // Of two files with one name neither is meant.
+    blocking(move || state.topologies.path(&known)).await??;
+    if let Some(entry) = call.state.watches.entry(&name) {
+        return Ok(entry);
+    }
+    call.state.watches.read_files(&call.state).await?;
+    let entry = call.state.watches.entry(&name);
+    entry.ok_or_else(|| Problem::not_found(format!("there is no cluster `{name}`")))
 }
 
 pub(crate) async fn topology(call: Call) -> Result<Answer, Problem> {
@@ -136,11 +158,41 @@ fn condition_of(call: &Call) -> Result<Option<Condition>, Problem> {
 }
 
 pub(crate) async fn members(call: Call) -> Result<Answer, Problem> {
+    if let Some(seen) = kept(&call) {
+        return Ok(Answer::json(&*seen.status)?.aged(age_of(seen.members_at)));
+    }
     looked(&call, "members", |cluster| async move {
         let (planner, seen) = cluster.observe().await?;
         Ok(StatusDocument::new(&planner, &seen))
     })
     .await
+}
+
+pub(crate) async fn certificates(call: Call) -> Result<Answer, Problem> {
+    if let Some(seen) = kept(&call) {
+        return Ok(Answer::json(&*seen.certificates)?.aged(age_of(seen.hosts_at)));
+    }
+    looked(&call, "certificates", |cluster| async move {
+        let (planner, seen) = cluster.observe().await?;
+        Ok(CertificatesDocument::new(&planner, &seen))
+    })
+    .await
+}
+
+/// What was seen of the cluster a moment ago, unless the client asks for a new look.
+fn kept(call: &Call) -> Option<Seen> {
+    let anew = call.headers.get(header::CACHE_CONTROL);
+    let anew = anew.is_some_and(|value| value.as_bytes() == b"no-cache");
+    let seen = call.state.watches.seen(call.part("cluster"));
+    seen.filter(|_| !anew)
+}
+
+fn age_of(at: Timestamp) -> Duration {
+    // A clock that was set back makes nothing come from the future.
+    Timestamp::now()
+        .duration_since(at)
+        .try_into()
+        .unwrap_or_default()
 }
 
 pub(crate) async fn checks(call: Call) -> Result<Answer, Problem> {
@@ -193,27 +245,4 @@ pub(crate) async fn open_recorded(
         Ok(state.engine.cluster(document, &path)?)
     })
     .await?
-}
-
-fn entry(name: String, path: &Path) -> ClusterEntry {
-    let read = read_topology(path, &[]);
-    // Its error names the file by its path, which viewers are not shown.
-    let hidden = |error: &DeployError| {
-        let shown = path.display().to_string();
-        chain(error).replace(&shown, &name)
-    };
-    let (etcd, members, error) = match &read {
-        Ok(document) => (
-            Some(document.spec.etcd.to_string()),
-            Some(document.spec.member.len()),
-            None,
-        ),
-        Err(error) => (None, None, Some(hidden(error))),
-    };
-    ClusterEntry {
-        name,
-        etcd,
-        members,
-        error,
-    }
 }

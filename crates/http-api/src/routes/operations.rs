@@ -14,10 +14,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Answer, BY_TOKEN, Call, Content, State, Streamed};
-use crate::problem::{Problem, RUNNING, TOO_MANY, UNCONFIRMED, UNREADY};
+use crate::problem::{Problem, RUNNING, UNCONFIRMED, UNREADY};
 use crate::routes::clusters::{open, open_recorded};
 use crate::routes::people::blocking;
 use crate::routes::plans::{unknown, verb_of};
+use crate::stream::Source;
 use crate::token::{Role, Token};
 
 /// An operation to begin.
@@ -276,7 +277,7 @@ pub(crate) async fn one(call: Call) -> Result<Answer, Problem> {
     // Unknown ones are not waited for.
     stored(&call.state, &id).await?;
     if !wait.is_zero() {
-        let _place = place_of(&call.state)?;
+        let _place = call.state.place()?;
         let mut end = call.state.engine.events(&id, u64::MAX);
         tokio::select! {
             _ = tokio::time::timeout(wait, end.next()) => {}
@@ -323,15 +324,6 @@ pub(crate) async fn events(call: Call) -> Result<Answer, Problem> {
     Answer::json(&EventList { events, next })
 }
 
-/// A place among those who watch.
-fn place_of(state: &State) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
-    let place = Arc::clone(&state.streams).try_acquire_owned();
-    place.map_err(|_| {
-        let why = "as many streams are open as this server holds";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, &TOO_MANY, why).after(Duration::from_secs(5))
-    })
-}
-
 /// A cursor over the journal: a client that is slow, or gone, costs nothing.
 pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
     let id = id_of(&call)?;
@@ -357,12 +349,12 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
             return Ok(Answer::empty());
         }
     }
-    let place = place_of(&call.state)?;
+    let place = call.state.place()?;
     Ok(Answer {
         status: StatusCode::OK,
         headers: Vec::new(),
         content: Content::Stream(Box::new(Streamed {
-            events: call.state.engine.events(&id, since),
+            source: Source::Operation(call.state.engine.events(&id, since)),
             _place: place,
         })),
     })

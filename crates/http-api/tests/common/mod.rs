@@ -17,6 +17,7 @@ pub(crate) fn options(directory: &Path) -> Options {
         directory: directory.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         host_names: vec!["etcdup.example".to_owned()],
+        watch_every: Duration::ZERO,
         settings: Settings {
             connect_timeout: Duration::from_secs(2),
             ..Settings::default()
@@ -52,10 +53,16 @@ impl Got {
 
 impl Server {
     pub(crate) async fn up() -> Self {
+        Self::watching(Duration::ZERO).await
+    }
+
+    /// One that asks members every so often.
+    pub(crate) async fn watching(every: Duration) -> Self {
         let place = tempfile::tempdir().unwrap();
         let cancel = Cancel::new();
         let (bound, told) = oneshot::channel();
-        let (options, stop) = (options(place.path()), cancel.clone());
+        let (mut options, stop) = (options(place.path()), cancel.clone());
+        options.watch_every = every;
         tokio::spawn(async move {
             let bound = |told: Bound| bound.send(told).unwrap();
             serve(options, stop, bound).await.unwrap();
