@@ -10,8 +10,8 @@ use crate::host::HostId;
 use crate::operation::{OperationId, Verb, Who};
 use crate::stage::StageKey;
 
-/// One event. The first of an operation says all stages; a terminal one ends the stream; readers
-/// skip what they do not know.
+/// One event. The first of an operation, or the one behind a wait for its turn, says all stages; a
+/// terminal one ends the stream; readers skip what they do not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Counts from 0 within the operation.
@@ -45,9 +45,10 @@ pub enum Body {
         /// Who goes on with it.
         who: Who,
     },
-    /// Another holds the lease; it is waited for.
+    /// Another operation is waited for: one that holds the lease, or those of the same process that
+    /// have their turn first.
     Waiting {
-        /// Who and since when.
+        /// Which, and since when where that is known.
         holder: String,
     },
     /// A stage begins.

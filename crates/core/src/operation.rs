@@ -91,6 +91,15 @@ pub enum OperationState {
     Stopped,
 }
 
+/// A request with a key that makes it safe to be sent twice, without what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestDigest {
+    /// SHA-256, hex, of the key and of whose it is.
+    pub key: String,
+    /// SHA-256, hex, of the body.
+    pub body: String,
+}
+
 /// The record of an operation: `operation.json` in its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -114,6 +123,9 @@ pub struct OperationRecord {
     /// approved with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<String>,
+    /// What asked for it, where that may ask again: the same request begins nothing twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestDigest>,
     /// How often it was taken over; 1 for the process that began it.
     pub epoch: u64,
     /// How it stands.

@@ -8,7 +8,7 @@ use etcdup_core::file::Document;
 use etcdup_core::finding::Verdict;
 use etcdup_core::observation::Observation;
 use etcdup_core::operation::{
-    OPERATION_FORMAT, OperationId, OperationRecord, OperationState, Verb, Who,
+    OPERATION_FORMAT, OperationId, OperationRecord, OperationState, RequestDigest, Verb, Who,
 };
 use etcdup_core::sources::Sources;
 use etcdup_core::stage::Goal;
@@ -58,6 +58,8 @@ pub struct Begin {
     pub verb: Verb,
     /// Who approved it.
     pub who: Who,
+    /// What asked for it, where that may ask again.
+    pub request: Option<RequestDigest>,
 }
 
 /// The directory that relative paths in a topology file start from.
@@ -226,6 +228,7 @@ impl Cluster {
             approved,
             verb,
             who,
+            request,
         } = begin;
         if let Some(findings) = plan.forecast.blockers() {
             return Err(DeployError::Blocked(findings.to_vec()));
@@ -245,15 +248,16 @@ impl Cluster {
             who,
             begun: Timestamp::now(),
             topology: Some(sha256(self.inner.document.text.as_bytes())),
+            request,
             epoch: 1,
             state: OperationState::Running,
             ended: None,
             message: None,
         };
-        let turn = self.inner.process.turn().ok_or(DeployError::Busy)?;
+        let place = self.inner.process.place().ok_or(DeployError::Busy)?;
         let store = self.inner.process.store.clone();
         let journal = blocking(move || store.begin(&record, &document)).await?;
-        Ok(self.start(journal, Vec::new(), turn, approved, Some(plan)))
+        Ok(self.start(journal, Vec::new(), place, approved, Some(plan)))
     }
 
     /// Goes on with an operation whose process died, within what was approved for it.
@@ -261,7 +265,7 @@ impl Cluster {
     /// # Errors
     /// When it is unknown, has ended, or another process carries it out.
     pub async fn resume(&self, id: &OperationId) -> Result<Operation, DeployError> {
-        let turn = self.inner.process.turn().ok_or(DeployError::Busy)?;
+        let place = self.inner.process.place().ok_or(DeployError::Busy)?;
         let (store, id) = (self.inner.process.store.clone(), id.clone());
         let (journal, earlier, document) = blocking(move || {
             let journal = store.take_over(&id)?;
@@ -269,7 +273,7 @@ impl Cluster {
         })
         .await?;
         let approved = Approved::new(&document, journal.record.verb);
-        Ok(self.start(journal, earlier, turn, approved, None))
+        Ok(self.start(journal, earlier, place, approved, None))
     }
 
     /// Carries an operation out in a task of the engine's.
@@ -277,7 +281,7 @@ impl Cluster {
         &self,
         journal: Journal,
         earlier: Vec<etcdup_core::event::Event>,
-        turn: tokio::sync::OwnedSemaphorePermit,
+        place: tokio::sync::OwnedSemaphorePermit,
         approved: Approved,
         plan: Option<Plan>,
     ) -> Operation {
@@ -290,7 +294,10 @@ impl Cluster {
         let events = Events::new(record.id.clone(), next, running.sender.clone());
         let (cluster, id) = (self.clone(), record.id.clone());
         let work = async move {
-            let _turn = turn;
+            let _place = place;
+            // None where it was cancelled before its turn: it then ends at once, with an event that
+            // says so.
+            let _turn = cluster.inner.process.turn(&events, &cancel).await;
             let cache = cluster.inner.process.settings.cache.clone();
             let marked = id.clone();
             let alive = blocking(move || Alive::mark(&cache, marked.as_str())).await;

@@ -11,7 +11,8 @@
 //! let engine = Engine::new(Settings::default(), Store::beside(".".as_ref()));
 //! let cluster = engine.cluster(read_topology("etcdup.toml".as_ref(), &[])?, "etcdup.toml".as_ref())?;
 //! let plan = cluster.plan(Goal::Converge { allow_outage: false }).await?;
-//! let begin = Begin { plan, approved: None, verb: Verb::Apply, who: Who::new("ann@laptop") };
+//! let who = Who::new("ann@laptop");
+//! let begin = Begin { plan, approved: None, verb: Verb::Apply, who, request: None };
 //! let operation = cluster.begin(begin).await?;
 //! let mut events = operation.events(0);
 //! while let Some(event) = events.next().await {

@@ -101,6 +101,9 @@ impl Session {
             },
         });
         let ran = async {
+            if self.cancel.is_cancelled() {
+                return Err(DeployError::Stopped(None));
+            }
             let plan = match plan {
                 Some(plan) => plan,
                 None => self.plan(record.goal.clone()).await?,

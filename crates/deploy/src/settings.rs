@@ -38,8 +38,10 @@ pub struct Limits {
     /// Hosts that are being connected to: each costs a key exchange, which is most of the time on a
     /// small machine.
     pub connects: usize,
-    /// Operations; one more is refused.
+    /// Operations that are carried out; one more waits for its turn.
     pub operations: usize,
+    /// Operations that wait for their turn; one more is refused.
+    pub queued: usize,
 }
 
 struct NoPrompt;
@@ -55,6 +57,7 @@ impl Default for Limits {
         Self {
             connects: 64,
             operations: 200,
+            queued: 200,
         }
     }
 }

@@ -381,6 +381,7 @@ mod tests {
             who: Who::new("ann@laptop"),
             begun: Timestamp::UNIX_EPOCH,
             topology: None,
+            request: None,
             epoch: 1,
             state: OperationState::Running,
             ended: None,

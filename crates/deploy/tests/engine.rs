@@ -105,6 +105,7 @@ async fn what_is_blocked_is_not_begun_and_leaves_no_record() {
         approved: None,
         verb: Verb::Apply,
         who: Who::new("ann"),
+        request: None,
     };
     assert!(matches!(
         cluster.begin(begin).await.err(),
@@ -140,6 +141,7 @@ async fn no_more_operations_run_than_the_limits_allow() {
     let place = tempfile::tempdir().unwrap();
     let limits = Limits {
         operations: 0,
+        queued: 0,
         ..Limits::default()
     };
     let engine = engine(place.path(), limits);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcdup_deploy::{Cancel, Engine, Store};
+use etcdup_deploy::{Cancel, Engine, Limits, Settings, Store};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -39,6 +39,10 @@ const MOST_HEADERS: usize = 16 << 10;
 const LOOKS: usize = 4;
 /// Streams at once.
 pub(crate) const STREAMS: usize = 2000;
+/// Operations that are carried out at once.
+const OPERATIONS: usize = 8;
+/// Operations that wait for their turn.
+const QUEUED: usize = 200;
 /// Connections beside streams.
 const OTHERS: usize = 256;
 /// Files that connections leave to hosts' links, journals and tokens.
@@ -93,6 +97,9 @@ pub async fn serve(
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let state = Arc::new(state_of(options, cancel.clone()));
+    for stored in state.engine.operations().await.unwrap_or_default() {
+        state.keys.note_recorded(&stored.record);
+    }
     let code = state.codes.make()?;
     bound(Bound { address, code });
     let resuming = Arc::clone(&state);
@@ -148,8 +155,16 @@ fn connections() -> usize {
 
 fn state_of(options: Options, stopping: Cancel) -> State {
     let store = Store::beside(&options.directory);
+    let settings = Settings {
+        limits: Limits {
+            operations: OPERATIONS,
+            queued: QUEUED,
+            ..options.settings.limits
+        },
+        ..options.settings
+    };
     State {
-        engine: Engine::new(options.settings, store.clone()),
+        engine: Engine::new(settings, store.clone()),
         topologies: Topologies::of(options.directory.clone(), store.clone()),
         store,
         openapi: openapi(TABLE),

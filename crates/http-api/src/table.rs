@@ -264,7 +264,7 @@ pub const TABLE: &[Row] = &[
             problems: &[404, 409, 422, 502, 503],
             ..get(
                 VIEWER,
-                "how the members stand; `Age` says how old that is, `Cache-Control: no-cache` looks anew",
+                "how the members stand; `Age` says how old that is, `Cache-Control: no-cache` asks them now",
                 &[(200, Gives::Json(of::<etcdup_deploy::StatusDocument>))],
                 |call| Box::pin(clusters::members(call)),
             )

@@ -465,7 +465,7 @@ impl View {
                 return Ok(());
             }
         }
-        // Opened anew: what its topology may name can have changed.
+        // Opened again: what its topology may name can have changed.
         let cluster = open(state, name).await?;
         let turn = state.watches.asking.acquire().await;
         let look = cluster.look().await?;

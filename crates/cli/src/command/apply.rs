@@ -190,6 +190,7 @@ async fn carry_out_once(
         },
         verb,
         who: context.library_settings(None).operator,
+        request: None,
     };
     let operation = cluster.begin(begin).await?;
     display.follow(operation.events(0)).await;

@@ -181,10 +181,10 @@ pub(crate) async fn certificates(call: Call) -> Result<Answer, Problem> {
 
 /// What was seen of the cluster a moment ago, unless the client asks for a new look.
 fn kept(call: &Call) -> Option<Seen> {
-    let anew = call.headers.get(header::CACHE_CONTROL);
-    let anew = anew.is_some_and(|value| value.as_bytes() == b"no-cache");
+    let now = call.headers.get(header::CACHE_CONTROL);
+    let now = now.is_some_and(|value| value.as_bytes() == b"no-cache");
     let seen = call.state.watches.seen(call.part("cluster"));
-    seen.filter(|_| !anew)
+    seen.filter(|_| !now)
 }
 
 fn age_of(at: Timestamp) -> Duration {

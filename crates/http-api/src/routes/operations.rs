@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcdup_core::digest::sha256;
 use etcdup_core::event::Event;
 use etcdup_core::name::ClusterName;
-use etcdup_core::operation::{OperationId, OperationRecord, OperationState, Verb};
+use etcdup_core::operation::{OperationId, OperationRecord, OperationState, RequestDigest, Verb};
 use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::{Begin, Cluster, PLAN_CHANGED, PlanDocument, StoredOperation};
 use http::{StatusCode, header};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,15 +79,15 @@ pub(crate) async fn begin(call: Call) -> Result<Answer, Problem> {
     let request: OperationRequest = call.json()?;
     let state = Arc::clone(&call.state);
     let token = call.principal()?.token.clone();
-    let key = match call.headers.get("idempotency-key") {
-        Some(key) => Some(key_of(key)?),
+    let request_digest = match call.headers.get("idempotency-key") {
+        Some(key) => Some(digest_of(&key_of(key)?, &token, &call)),
         None => None,
     };
     let cluster = open(&state, call.part("cluster")).await?;
     let name = cluster.document().spec.cluster.clone();
     let _beginning = state.plans.beginning(&name).await;
-    if let Some(key) = &key
-        && let Some(id) = state.keys.find(&token, key, &call.body)?
+    if let Some(digest) = &request_digest
+        && let Some(id) = state.keys.find(digest)?
     {
         return accepted(&state, &id).await;
     }
@@ -125,10 +127,11 @@ pub(crate) async fn begin(call: Call) -> Result<Answer, Problem> {
         approved: Some((*plan).clone()),
         verb: request.verb,
         who: call.recorded_as()?,
+        request: request_digest.clone(),
     };
     let operation = cluster.begin(begin).await?;
-    if let Some(key) = &key {
-        state.keys.note(&token, key, &call.body, operation.id());
+    if let Some(digest) = request_digest {
+        state.keys.note(digest, Timestamp::now(), operation.id());
     }
     accepted(&state, operation.id()).await
 }
@@ -194,6 +197,16 @@ fn needs_a_word(plan: &PlanDocument) -> bool {
         plan.goal,
         Goal::Reset { .. } | Goal::Converge { allow_outage: true }
     ) || stages.map(|stage| &stage.scope).any(reaches_far)
+}
+
+/// A token's key for a request to this path with this body.
+fn digest_of(key: &str, token: &str, call: &Call) -> RequestDigest {
+    // None of the three can contain a line break.
+    let of = [token, call.part("cluster"), key].join("\n");
+    RequestDigest {
+        key: sha256(of.as_bytes()),
+        body: sha256(&call.body),
+    }
 }
 
 fn key_of(key: &http::HeaderValue) -> Result<String, Problem> {
