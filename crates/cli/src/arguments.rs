@@ -434,9 +434,18 @@ pub(crate) struct Serve {
     /// The directory of topology files; each is a cluster
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,
-    /// The loopback address to listen on
+    /// The address to listen on; any but a loopback one takes --tls-cert and --tls-key
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8379")]
     pub(crate) listen: std::net::SocketAddr,
+    /// The certificate to serve with, with its chain, in PEM; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The CA of the certificates that clients must show beside their tokens, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) client_ca: Option<PathBuf>,
     /// A name beside loopback ones that the server answers to, such as that of a proxy before it;
     /// may be given several times
     #[arg(long, value_name = "NAME")]

@@ -24,6 +24,7 @@ use crate::problem::{FORBIDDEN, Problem, TOO_MANY};
 use crate::recent::Recent;
 use crate::session::Codes;
 use crate::stream::Source;
+use crate::tls::TlsFiles;
 use crate::token::{Role, Tokens};
 use crate::topologies::Topologies;
 use crate::watch::Watches;
@@ -39,9 +40,11 @@ const LONGEST_QUEUE: Duration = Duration::from_secs(30);
 pub struct Options {
     /// The directory of topology files.
     pub directory: PathBuf,
-    /// The loopback address to listen on.
+    /// The address to listen on: a loopback one, or any with TLS.
     pub listen: SocketAddr,
-    /// Names beside loopback ones that the server answers to.
+    /// What TLS is served with; none where HTTP is plain.
+    pub tls: Option<TlsFiles>,
+    /// Names beside loopback ones and the address itself that the server answers to.
     pub host_names: Vec<String>,
     /// How often the members of each cluster are asked how they are; never where it is zero.
     pub watch_every: Duration,

@@ -21,9 +21,17 @@ const REMEMBERED: usize = 4096;
 
 /// The names that this server answers to.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names(pub(crate) Vec<String>);
+pub(crate) struct Names(Vec<String>);
 
 impl Names {
+    /// These names, and the address that is listened on, where it is one that a client can name.
+    pub(crate) fn of(mut names: Vec<String>, listen: IpAddr) -> Self {
+        if !listen.is_unspecified() {
+            names.push(listen.to_string());
+        }
+        Self(names)
+    }
+
     /// A page of another site must not be able to ask by a name that it made resolve to loopback,
     /// nor to send requests blindly: browsers say where a request comes from.
     pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
@@ -74,7 +82,8 @@ impl Names {
             .rsplit_once(':')
             .filter(|(_, port)| port.chars().all(|c| c.is_ascii_digit()))
             .map_or(host, |(host, _)| host);
-        let address = bare.trim_matches(['[', ']']).parse::<IpAddr>();
+        let bare = bare.trim_matches(['[', ']']);
+        let address = bare.parse::<IpAddr>();
         bare.eq_ignore_ascii_case("localhost")
             || address.is_ok_and(|ip| ip.is_loopback())
             || self.0.iter().any(|name| bare.eq_ignore_ascii_case(name))

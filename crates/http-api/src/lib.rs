@@ -10,6 +10,7 @@
 //! let options = etcdup_http_api::Options {
 //!     directory: "clusters".into(),
 //!     listen: "127.0.0.1:8379".parse()?,
+//!     tls: None,
 //!     host_names: Vec::new(),
 //!     watch_every: std::time::Duration::from_secs(10),
 //!     settings: Settings::default(),
@@ -38,6 +39,7 @@ mod serve;
 mod session;
 mod stream;
 mod table;
+mod tls;
 mod token;
 mod topologies;
 mod watch;
@@ -49,4 +51,5 @@ pub use problem::{CHECKS, Place, PlacedFinding, ProblemDocument};
 pub use row::{Gives, Method, Parameter, Row, SchemaOf, Takes, Verb};
 pub use serve::{Bound, ServeError, serve};
 pub use table::TABLE;
+pub use tls::{TlsError, TlsFiles};
 pub use token::{Role, Token, TokenError, Tokens};

@@ -2,7 +2,7 @@
 //! handler sees it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use etcdup_deploy::{Cancel, Engine, Limits, Settings, Store};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,7 @@ use crate::respond::answer;
 use crate::routes::operations::resume_own;
 use crate::session::Codes;
 use crate::table::TABLE;
+use crate::tls::{Tls, TlsError};
 use crate::token::Tokens;
 use crate::topologies::Topologies;
 use crate::watch::{Watches, watch_files};
@@ -55,9 +57,16 @@ const STOPS_WITHIN: Duration = Duration::from_secs(60);
 /// Why the server does not work.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address may be reached from the network.
-    #[error("{0} can be reached from the network; this release serves loopback only")]
-    NotLoopback(SocketAddr),
+    /// The address may be reached from the network, and nothing would keep tokens from whoever
+    /// listens there.
+    #[error("{0} can be reached from the network, which takes --tls-cert and --tls-key")]
+    Plain(SocketAddr),
+    /// Clients could use no name for the server that it answers to.
+    #[error("{0} is no address that a client can name: give --host-name")]
+    Nameless(SocketAddr),
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The directory of topology files is missing, or is no directory.
     #[error("{0} is not a directory")]
     Directory(PathBuf),
@@ -81,18 +90,23 @@ pub struct Bound {
 /// Serves until cancelled; `bound` gets the address and a code to sign in with.
 ///
 /// # Errors
-/// When the address is not a loopback one or cannot be listened on.
+/// When the address is not a loopback one and there is no TLS, or it cannot be listened on.
 pub async fn serve(
     options: Options,
     cancel: Cancel,
     bound: impl FnOnce(Bound),
 ) -> Result<(), ServeError> {
-    if !options.listen.ip().is_loopback() {
-        return Err(ServeError::NotLoopback(options.listen));
+    let ip = options.listen.ip();
+    if !ip.is_loopback() && options.tls.is_none() {
+        return Err(ServeError::Plain(options.listen));
+    }
+    if ip.is_unspecified() && options.host_names.is_empty() {
+        return Err(ServeError::Nameless(options.listen));
     }
     if !options.directory.is_dir() {
         return Err(ServeError::Directory(options.directory));
     }
+    let tls = options.tls.clone().map(Tls::of).transpose()?.map(Arc::new);
     let failed = |error| ServeError::Listen(options.listen, error);
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -119,22 +133,19 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (served, cancel) = (Arc::clone(&state), cancel.clone());
+        let (served, cancel, tls) = (Arc::clone(&state), cancel.clone(), tls.clone());
         state.tasks.spawn(async move {
             let _place = place;
-            let service = service_fn(move |request| {
-                let state = Arc::clone(&served);
-                async move { Ok::<_, Infallible>(answer(&state, request, from.ip()).await) }
-            });
-            let connection = builder().serve_connection(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                // A client that does not read is not polled either: this is the end of it.
-                () = tokio::time::sleep(LONGEST_CONNECTION) => return,
-                () = cancel.cancelled() => connection.as_mut().graceful_shutdown(),
+            match tls {
+                None => serve_one(served, stream, from.ip(), cancel).await,
+                Some(tls) => {
+                    let accepted = tls.acceptor().accept(stream);
+                    let accepted = tokio::time::timeout(SLOWEST_HEADERS, accepted).await;
+                    if let Ok(Ok(stream)) = accepted {
+                        serve_one(served, stream, from.ip(), cancel).await;
+                    }
+                }
             }
-            let _ = tokio::time::timeout(Duration::from_secs(10), connection.as_mut()).await;
         });
     }
     drop(listener);
@@ -142,6 +153,28 @@ pub async fn serve(
     state.tasks.wait().await;
     state.engine.close(STOPS_WITHIN).await;
     Ok(())
+}
+
+/// Answers the requests of one connection, until it ends.
+async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
+    state: Arc<State>,
+    stream: S,
+    from: IpAddr,
+    cancel: Cancel,
+) {
+    let service = service_fn(move |request| {
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(answer(&state, request, from).await) }
+    });
+    let connection = builder().serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        // A client that does not read is not polled either: this is the end of it.
+        () = tokio::time::sleep(LONGEST_CONNECTION) => return,
+        () = cancel.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(10), connection.as_mut()).await;
 }
 
 /// How many connections are held at once: never so many that an operation lacks files for its
@@ -168,7 +201,7 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         topologies: Topologies::of(options.directory.clone(), store.clone()),
         store,
         openapi: openapi(TABLE),
-        names: Names(options.host_names),
+        names: Names::of(options.host_names, options.listen.ip()),
         tokens: Tokens::beside(&options.directory),
         failures: Failures::default(),
         codes: Codes::default(),

@@ -457,5 +457,5 @@ async fn what_cannot_be_served_is_refused_before_anything_listens() {
         ..options(place.path())
     };
     let error = serve(open, Cancel::new(), |_| panic!("it listens")).await;
-    assert!(matches!(error, Err(ServeError::NotLoopback(_))));
+    assert!(matches!(error, Err(ServeError::Plain(_))));
 }

@@ -2,6 +2,9 @@
 
 use std::io::IsTerminal;
 
+use etcdup_core::plain::chain;
+use etcdup_http_api::{ServeError, TlsFiles};
+
 use crate::arguments::Serve;
 use crate::command::context::Context;
 use crate::exit;
@@ -9,9 +12,17 @@ use crate::view;
 use crate::view::print::errln;
 
 pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
+    let pair = arguments.tls_cert.clone().zip(arguments.tls_key.clone());
+    let tls = pair.map(|(cert, key)| TlsFiles {
+        cert,
+        key,
+        client_ca: arguments.client_ca.clone(),
+    });
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let options = etcdup_http_api::Options {
         directory: arguments.directory.clone(),
         listen: arguments.listen,
+        tls,
         host_names: arguments.host_name.clone(),
         watch_every: std::time::Duration::from_secs(arguments.watch_every),
         // A server has no one at its terminal: a host that needs a password is reported, not asked
@@ -20,11 +31,13 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
     };
     let bound = |bound: etcdup_http_api::Bound| {
         let (address, code) = (bound.address, bound.code);
-        errln!("listening on http://{address}; Ctrl-C stops");
+        errln!("listening on {scheme}://{address}; Ctrl-C stops");
         // Not into a journal, which others read; and not as an argument, which every user sees.
         if std::io::stderr().is_terminal() {
             errln!("a token for 12 hours, with a code that is valid once and for five minutes:");
-            errln!("  echo '{{\"code\":\"{code}\"}}' | curl --json @- http://{address}/v1/session");
+            errln!(
+                "  echo '{{\"code\":\"{code}\"}}' | curl --json @- {scheme}://{address}/v1/session"
+            );
         } else {
             errln!("`etcdup token create` makes tokens");
         }
@@ -32,8 +45,14 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
     match etcdup_http_api::serve(options, context.cancel.clone(), bound).await {
         Ok(()) => exit::DONE,
         Err(error) => {
-            view::error::plain(&etcdup_core::plain::chain(&error));
-            exit::FAILED
+            view::error::plain(&chain(&error));
+            match error {
+                ServeError::Plain(_) | ServeError::Nameless(_) => exit::USAGE,
+                ServeError::Tls(_)
+                | ServeError::Directory(_)
+                | ServeError::Listen(..)
+                | ServeError::Code(_) => exit::FAILED,
+            }
         }
     }
 }

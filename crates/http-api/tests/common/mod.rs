@@ -16,6 +16,7 @@ pub(crate) fn options(directory: &Path) -> Options {
     Options {
         directory: directory.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
+        tls: None,
         host_names: vec!["etcdup.example".to_owned()],
         watch_every: Duration::ZERO,
         settings: Settings {
