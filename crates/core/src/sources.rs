@@ -178,6 +178,18 @@ impl Source {
     }
 }
 
+/// Everything of the operator's machine that a topology names, as it stands in it: who may see the
+/// cluster need not see that.
+#[must_use]
+pub fn named_outside(spec: &Spec) -> Vec<String> {
+    let mut spec = spec.clone();
+    let places = places(&mut spec);
+    places
+        .iter()
+        .map(|place| place.slot.get().to_owned())
+        .collect()
+}
+
 impl Sources {
     /// Reads `sources.toml`.
     ///

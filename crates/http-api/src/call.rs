@@ -114,7 +114,7 @@ pub(crate) struct Answer {
 /// The body of an answer.
 pub(crate) enum Content {
     /// JSON.
-    Json(Vec<u8>),
+    Json(String),
     /// Text of this media type.
     Text(&'static str, String),
     /// Events as they happen.
@@ -205,7 +205,7 @@ impl Answer {
     }
 
     pub(crate) fn with(status: StatusCode, value: &impl Serialize) -> Result<Self, Problem> {
-        let body = serde_json::to_vec(value)
+        let body = serde_json::to_string(value)
             .map_err(|error| Problem::internal(format!("an answer cannot be written: {error}")))?;
         Ok(Self {
             status,

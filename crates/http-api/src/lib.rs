@@ -42,6 +42,7 @@ mod table;
 mod tls;
 mod token;
 mod topologies;
+mod veil;
 mod watch;
 
 pub use audit::{AuditEntry, note};

@@ -26,6 +26,7 @@ pub const CHECKS: &[Check] = &[
     AMBIGUOUS,
     NAME_DIFFERS,
     TOPOLOGY_REFUSED,
+    NOT_ADOPTABLE,
     STALE,
     UNCONDITIONAL,
     UNREADY,
@@ -141,6 +142,13 @@ pub(crate) const TOPOLOGY_REFUSED: Check = Check {
     title: "a topology is not taken",
     about: "Everything that is wrong with it is in `findings`, each with its place; nothing was written.",
     advice: "correct what the findings name",
+};
+/// No cluster of hosts can be written down.
+pub(crate) const NOT_ADOPTABLE: Check = Check {
+    id: "not-adoptable",
+    title: "what runs on the hosts is no cluster that a topology can describe",
+    about: "Every host must run one etcd of the cluster, and their flags must agree with one another.",
+    advice: "name all hosts of the cluster, and its data directory where several run on one",
 };
 /// Changed meanwhile.
 pub(crate) const STALE: Check = Check {

@@ -18,6 +18,8 @@ use crate::gates::checked;
 use crate::problem::Problem;
 use crate::routes::people::blocking;
 use crate::stream::server_sent;
+use crate::token::Role;
+use crate::veil::Veil;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 type Answered = Result<Answer, Problem>;
@@ -44,7 +46,7 @@ pub(crate) async fn answer(
                 let answered = handler(call).await;
                 respond(&state, &seen, who, answered).await
             });
-            let lost = |_| refused(Problem::internal("its task died"), &id);
+            let lost = |_| refused(Problem::internal("its task died"), &id, &Veil::default());
             work.await.unwrap_or_else(lost)
         }
         Err((problem, who)) => respond(state, &seen, who, Err(problem)).await,
@@ -79,10 +81,16 @@ async fn respond(
         Ok(answer) => answer.status,
         Err(problem) => problem.status,
     });
+    // Whoever has no token learns as little.
+    let sees_all = who.as_ref().is_some_and(|who| who.role > Role::Viewer);
+    let veil = match sees_all {
+        true => Veil::default(),
+        false => state.watches.veil(),
+    };
     seen.noted(state, who, &answered).await;
     match answered {
-        Ok(answer) => shown(answer, &state.stopping),
-        Err(problem) => refused(problem, &seen.id),
+        Ok(answer) => shown(answer, &state.stopping, veil),
+        Err(problem) => refused(problem, &seen.id, &veil),
     }
 }
 
@@ -133,13 +141,13 @@ impl Seen {
     }
 }
 
-fn shown(answer: Answer, stopping: &Cancel) -> Response<Body> {
+fn shown(answer: Answer, stopping: &Cancel, veil: Veil) -> Response<Body> {
     let (kind, body) = match answer.content {
-        Content::Json(body) => (Some("application/json"), full(body)),
+        Content::Json(body) => (Some("application/json"), full(veil.over(body))),
         Content::Text(kind, text) => (Some(kind), full(text)),
         Content::Empty => (None, full(Bytes::new())),
         Content::Stream(streamed) => {
-            let events = server_sent(*streamed, stopping.clone());
+            let events = server_sent(*streamed, stopping.clone(), veil);
             let body = StreamBody::new(events).boxed_unsync();
             (Some("text/event-stream"), body)
         }
@@ -154,15 +162,15 @@ fn shown(answer: Answer, stopping: &Cancel) -> Response<Body> {
     response
 }
 
-fn refused(mut problem: Problem, id: &str) -> Response<Body> {
+fn refused(mut problem: Problem, id: &str, veil: &Veil) -> Response<Body> {
     id.clone_into(&mut problem.document.request);
     if problem.status == StatusCode::INTERNAL_SERVER_ERROR {
         // What it was may name files of this machine.
         let shown = "the server's log has the reason, under the request's ID";
         shown.clone_into(&mut problem.document.detail);
     }
-    let body = serde_json::to_vec(&problem.document).unwrap_or_default();
-    let mut response = Response::new(full(body));
+    let body = serde_json::to_string(&problem.document).unwrap_or_default();
+    let mut response = Response::new(full(veil.over(body)));
     *response.status_mut() = problem.status;
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("application/problem+json");

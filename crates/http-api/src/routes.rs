@@ -1,6 +1,7 @@
 //! The handlers: thin calls of the library.
 
 pub(crate) mod about;
+pub(crate) mod adopt;
 pub(crate) mod clusters;
 pub(crate) mod operations;
 pub(crate) mod people;

@@ -114,6 +114,10 @@ pub async fn serve(
     for stored in state.engine.operations().await.unwrap_or_default() {
         state.keys.note_recorded(&stored.record);
     }
+    // Before anybody is answered: what viewers are not shown is known from the files.
+    if let Err(problem) = state.watches.read_files(&state).await {
+        tracing::error!(why = problem.document.detail, "topologies cannot be read");
+    }
     let code = state.codes.make()?;
     bound(Bound { address, code });
     let resuming = Arc::clone(&state);

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::call::{State, Streamed};
+use crate::veil::Veil;
 use crate::watch::ClusterChange;
 
 /// A comment after so much silence tells both sides that the other is there.
@@ -96,25 +97,29 @@ enum Place {
 pub(crate) fn server_sent(
     streamed: Streamed,
     stopping: Cancel,
+    veil: Veil,
 ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
     let until = Instant::now() + LONGEST;
-    let start = (streamed, stopping, Place::Begins);
-    futures_util::stream::unfold(start, move |(mut streamed, stopping, place)| async move {
-        let (text, place) = match place {
-            Place::Ended => return None,
-            Place::Begins => (RETRY.to_owned(), Place::Goes),
-            Place::Goes => tokio::select! {
-                text = streamed.source.next() => (text?, Place::Goes),
-                () = tokio::time::sleep(HEARTBEAT) => (":\n\n".to_owned(), Place::Goes),
-                () = stopping.cancelled() => (RETRY.to_owned(), Place::Ended),
-                () = tokio::time::sleep_until(until) => (RETRY.to_owned(), Place::Ended),
-            },
-        };
-        Some((
-            Ok(Frame::data(Bytes::from(text))),
-            (streamed, stopping, place),
-        ))
-    })
+    let start = (streamed, stopping, veil, Place::Begins);
+    futures_util::stream::unfold(
+        start,
+        move |(mut streamed, stopping, veil, place)| async move {
+            let (text, place) = match place {
+                Place::Ended => return None,
+                Place::Begins => (RETRY.to_owned(), Place::Goes),
+                Place::Goes => tokio::select! {
+                    text = streamed.source.next() => (veil.over(text?), Place::Goes),
+                    () = tokio::time::sleep(HEARTBEAT) => (":\n\n".to_owned(), Place::Goes),
+                    () = stopping.cancelled() => (RETRY.to_owned(), Place::Ended),
+                    () = tokio::time::sleep_until(until) => (RETRY.to_owned(), Place::Ended),
+                },
+            };
+            Some((
+                Ok(Frame::data(Bytes::from(text))),
+                (streamed, stopping, veil, place),
+            ))
+        },
+    )
 }
 
 fn sent(id: &str, document: &impl Serialize) -> String {

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::audit::AuditEntry;
 use crate::call::{Call, Handled};
 use crate::metrics::OPEN_METRICS;
-use crate::routes::{about, clusters, operations, people, plans};
+use crate::routes::{about, adopt, clusters, operations, people, plans};
 use crate::row::{Gives, Method, Parameter, Row, Takes, Verb};
 use crate::token::Role;
 use crate::watch::{ClusterChange, ClusterEntry};
@@ -163,6 +163,20 @@ pub const TABLE: &[Row] = &[
                 "who changed what, and what was refused, the newest first",
                 &[(200, Gives::Json(of::<Vec<AuditEntry>>))],
                 |call| Box::pin(people::audit(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/adopt",
+        methods: &[Method {
+            verb: Verb::Post,
+            takes: Some(Takes::Json(of::<adopt::AdoptRequest>)),
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                OPERATOR,
+                "a topology for a cluster that runs on these hosts; a `PUT` writes it",
+                &[(200, Gives::Json(of::<adopt::Adopted>))],
+                |call| Box::pin(adopt::adopt(call)),
             )
         }],
     },

@@ -55,6 +55,11 @@ impl Topologies {
         }
     }
 
+    /// Where they lie.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Every file by its name without the ending, which is what the cluster is called here.
     pub(crate) fn list(&self) -> Result<Vec<(String, PathBuf)>, Problem> {
         let failed = |error: std::io::Error| {
@@ -308,7 +313,8 @@ fn parse(name: &str, path: &Path, text: &str) -> Result<Document, Problem> {
     Ok(document)
 }
 
-fn refuse(findings: Vec<PlacedFinding>) -> Result<(), Problem> {
+/// Refuses a topology of which anything was found.
+pub(crate) fn refuse(findings: Vec<PlacedFinding>) -> Result<(), Problem> {
     if findings.is_empty() {
         return Ok(());
     }

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use etcdup_core::operation::{OperationRecord, OperationState};
 use etcdup_core::plain::chain;
-use etcdup_deploy::{CertificatesDocument, Cluster, Look, StatusDocument, read_topology};
+use etcdup_core::sources::named_outside;
+use etcdup_deploy::{
+    CertificatesDocument, Cluster, DeployError, Look, StatusDocument, read_topology,
+};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,6 +24,7 @@ use crate::call::State;
 use crate::problem::Problem;
 use crate::routes::clusters::open;
 use crate::routes::people::blocking;
+use crate::veil::Veil;
 use crate::watch::series::{Point, Series};
 use crate::watch::summary::{ClusterHealth, Summary, Underway};
 
@@ -105,12 +109,15 @@ pub(crate) struct Watches {
 struct Kept {
     clusters: BTreeMap<String, Watched>,
     gone: BTreeMap<String, u64>,
+    veil: Veil,
 }
 
 struct Watched {
     file: Stamp,
     /// The cluster's own name, which another file may share.
     cluster: Option<String>,
+    /// What of this machine the topology names.
+    outside: Vec<String>,
     entry: ClusterEntry,
     /// The count of changes when this one changed.
     version: u64,
@@ -185,6 +192,11 @@ impl Watches {
         Some(self.kept().clusters.get(name)?.series.points())
     }
 
+    /// What viewers are not shown.
+    pub(crate) fn veil(&self) -> Veil {
+        self.kept().veil.clone()
+    }
+
     /// How many changes there were; waits for more than that many.
     pub(crate) fn versions(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
@@ -244,8 +256,7 @@ impl Watches {
                 // Of two files with one name the first is shown: whoever opens it is told.
                 let first = names.insert(name.clone());
                 if first && known.get(&name) != Some(&stamp) {
-                    let (cluster, entry) = ClusterEntry::read(name, &path);
-                    new.push((stamp, cluster, entry));
+                    new.push((stamp, Read::of(name, &path)));
                 }
             }
             Ok::<_, Problem>((names, new))
@@ -269,7 +280,13 @@ impl Watches {
                 }
             }
         }
-        for (file, cluster, entry) in new {
+        let changed = !new.is_empty();
+        for (file, read) in new {
+            let Read {
+                cluster,
+                outside,
+                entry,
+            } = read;
             self.version.send_modify(|version| *version += 1);
             let (name, look) = (entry.name.clone(), Arc::new(Notify::new()));
             let usable = entry.error.is_none() && !self.every.is_zero();
@@ -281,6 +298,7 @@ impl Watches {
             let watched = Watched {
                 file,
                 cluster,
+                outside,
                 entry,
                 version: *self.version.borrow(),
                 seen: None,
@@ -289,6 +307,10 @@ impl Watches {
                 _task: task,
             };
             kept.clusters.insert(name, watched);
+        }
+        if changed {
+            let outside = kept.clusters.values().flat_map(|one| one.outside.clone());
+            kept.veil = Veil::of(state.topologies.directory(), outside);
         }
         Ok(())
     }
@@ -335,35 +357,47 @@ impl ClusterEntry {
         };
         timeless(self) != timeless(other)
     }
+}
 
-    /// What a file says, and the name of the cluster in it.
-    fn read(name: String, path: &Path) -> (Option<String>, Self) {
+/// What was read of a topology file.
+struct Read {
+    cluster: Option<String>,
+    outside: Vec<String>,
+    entry: ClusterEntry,
+}
+
+impl Read {
+    fn of(name: String, path: &Path) -> Self {
         let read = read_topology(path, &[]);
-        let (cluster, etcd, members, error) = match &read {
-            Ok(document) => (
-                Some(document.spec.cluster.to_string()),
-                Some(document.spec.etcd.to_string()),
-                Some(document.spec.member.len()),
-                None,
-            ),
-            // Its error names the file by its path, which viewers are not shown.
-            Err(error) => {
-                let shown = path.display().to_string();
-                (None, None, None, Some(chain(error).replace(&shown, &name)))
-            }
+        let spec = read.as_ref().ok().map(|document| &document.spec);
+        // Its error names the file by its path, which viewers are not shown.
+        let hidden = |error: &DeployError| {
+            let shown = path.display().to_string();
+            chain(error).replace(&shown, &name)
         };
-        let entry = Self {
-            name,
-            etcd,
-            members,
-            error,
-            summary: None,
-            members_seen: None,
-            hosts_seen: None,
-            operation: None,
-        };
-        (cluster, entry)
+        Self {
+            cluster: spec.map(|spec| spec.cluster.to_string()),
+            outside: spec.map_or_else(|| quoted(path), named_outside),
+            entry: ClusterEntry {
+                etcd: spec.map(|spec| spec.etcd.to_string()),
+                members: spec.map(|spec| spec.member.len()),
+                error: read.as_ref().err().map(hidden),
+                name,
+                summary: None,
+                members_seen: None,
+                hosts_seen: None,
+                operation: None,
+            },
+        }
     }
+}
+
+/// Everything in quotation marks in a file that is no topology: which of it names files of this
+/// machine cannot be known, and an error may quote it.
+fn quoted(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let parts = text.split(['"', '\'', '\n']);
+    parts.map(|part| part.trim().to_owned()).collect()
 }
 
 /// Reads files and operations until the server stops.

@@ -227,3 +227,64 @@ async fn what_came_from_the_network_is_checked_again_before_it_is_used() {
         .await;
     assert_eq!(got.status, 201, "a person wrote it: {}", got.body);
 }
+
+#[tokio::test]
+async fn viewers_are_not_shown_where_this_machine_keeps_its_files() {
+    let server = Server::up().await;
+    let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n\
+                binaries = { archive = \"/srv/secret-place/etcd.tar.gz\" }\nnonsense = 5\n\
+                [[member]]\nhost = \"10.0.0.1\"\n";
+    let place = server.place.path();
+    std::fs::write(place.join("prod.toml"), text.replace("nonsense = 5\n", "")).unwrap();
+    std::fs::write(place.join("broken.toml"), text).unwrap();
+    let (viewer, operator) = (server.token(Role::Viewer), server.token(Role::Operator));
+    for path in [
+        "/v1/clusters",
+        "/v1/clusters/broken",
+        "/v1/clusters/broken/members",
+    ] {
+        let shown = server.get(path, &viewer).await.body.to_string();
+        assert!(
+            !shown.contains(&place.display().to_string()),
+            "{path}: {shown}"
+        );
+        assert!(!shown.contains("secret-place"), "{path}: {shown}");
+    }
+    let shown = server
+        .get("/v1/clusters/broken/members", &operator)
+        .await
+        .body;
+    assert!(shown.to_string().contains("/srv/secret-place"), "{shown}");
+}
+
+#[tokio::test]
+async fn only_listed_hosts_are_adopted() {
+    let server = Server::up().await;
+    let token = server.token(Role::Operator);
+    let body = |target: &str| json!({ "cluster": "prod", "targets": [target] });
+    let got = server.post("/v1/adopt", &token, &body("10.0.0.1")).await;
+    assert_eq!(
+        (got.status, got.kind()),
+        (422, "urn:etcdup:topology-refused")
+    );
+    let sources = "hosts = [\"127.0.0.1\"]\n";
+    std::fs::write(server.place.path().join("sources.toml"), sources).unwrap();
+    let got = server.post("/v1/adopt", &token, &body("127.0.0.1:1")).await;
+    // Listed, and nothing answers there.
+    assert_eq!(
+        (got.status, got.kind()),
+        (409, "urn:etcdup:host-unseen"),
+        "{}",
+        got.body
+    );
+    let got = server
+        .post(
+            "/v1/adopt",
+            &token,
+            &json!({ "cluster": "../x", "targets": [] }),
+        )
+        .await;
+    assert_eq!(got.status, 400);
+    let none = json!({ "cluster": "prod", "targets": [] });
+    assert_eq!(server.post("/v1/adopt", &token, &none).await.status, 409);
+}

@@ -1,0 +1,76 @@
+//! What viewers are not shown: where this machine keeps its files.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The shortest path that is hidden: `/` and its like are in every text.
+const SHORTEST: usize = 4;
+
+/// Hides paths of this machine in what viewers get. It works on whole answers, so that a document
+/// that learns to name a path hides it too.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Veil(Arc<Vec<(String, String)>>);
+
+impl Veil {
+    /// Hides the served directory, and these names where they are paths.
+    pub(crate) fn of(directory: &Path, names: impl Iterator<Item = String>) -> Self {
+        let mut hidden = BTreeSet::new();
+        let full = directory.canonicalize();
+        for own in [Some(directory), full.as_deref().ok()]
+            .into_iter()
+            .flatten()
+        {
+            hidden.insert((format!("{}/", own.display()), String::new()));
+        }
+        for name in names.filter(|name| name.contains('/')) {
+            let last = name.rsplit('/').find(|part| !part.is_empty());
+            let shown = format!("\u{2026}/{}", last.unwrap_or_default());
+            hidden.insert((name, shown));
+        }
+        let as_json = |text: &str| {
+            // What is searched is JSON, which has its own way to write some characters.
+            let text = serde_json::Value::from(text).to_string();
+            text[1..text.len() - 1].to_owned()
+        };
+        let hidden = hidden.iter().filter(|(name, _)| name.len() >= SHORTEST);
+        let mut hidden: Vec<_> = hidden
+            .map(|(name, shown)| (as_json(name), as_json(shown)))
+            .collect();
+        // The longest first: a directory's name is the beginning of its files' names.
+        hidden.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        Self(Arc::new(hidden))
+    }
+
+    /// A JSON text without what is hidden.
+    pub(crate) fn over(&self, mut json: String) -> String {
+        for (name, shown) in self.0.iter() {
+            if json.contains(name.as_str()) {
+                json = json.replace(name.as_str(), shown);
+            }
+        }
+        json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_this_machine_are_hidden_and_nothing_else() {
+        let names = [
+            "/root/etcd.tar.gz",
+            "/srv/clusters/pki/ca.key",
+            "vault",
+            "/",
+        ];
+        let names = names.into_iter().map(str::to_owned);
+        let veil = Veil::of(Path::new("/srv/clusters"), names);
+        let text =
+            r#"{"a":"copy /root/etcd.tar.gz to /opt","b":"/srv/clusters/prod.toml: vault /"}"#;
+        let shown = r#"{"a":"copy …/etcd.tar.gz to /opt","b":"prod.toml: vault /"}"#;
+        assert_eq!(veil.over(text.to_owned()), shown);
+        assert_eq!(veil.over("/srv/clusters/pki/ca.key".to_owned()), "…/ca.key");
+    }
+}
