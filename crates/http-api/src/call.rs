@@ -23,7 +23,7 @@ use crate::plans::Plans;
 use crate::problem::{FORBIDDEN, Problem, TOO_MANY};
 use crate::recent::Recent;
 use crate::session::Codes;
-use crate::stream::Source;
+use crate::stream::Streamed;
 use crate::tls::TlsFiles;
 use crate::token::{Role, Tokens};
 use crate::topologies::Topologies;
@@ -32,6 +32,8 @@ use crate::watch::Watches;
 /// How whoever has a token is called in leases and records, before the token's name.
 pub(crate) const BY_TOKEN: &str = "token_";
 
+/// Streams at once.
+pub(crate) const STREAMS: usize = 2000;
 /// How long a request waits for its turn.
 const LONGEST_QUEUE: Duration = Duration::from_secs(30);
 
@@ -65,7 +67,7 @@ pub(crate) struct State {
     pub(crate) codes: Codes,
     pub(crate) audit: Audit,
     pub(crate) recent: Recent,
-    pub(crate) watches: Watches,
+    pub(crate) watches: Arc<Watches>,
     pub(crate) metrics: Metrics,
     pub(crate) plans: Plans,
     pub(crate) keys: Keys,
@@ -75,8 +77,6 @@ pub(crate) struct State {
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
     /// Connections, and what requests began, which goes on when a client hangs up.
     pub(crate) tasks: tokio_util::task::TaskTracker,
-    /// What tells this process from others that served the same directory.
-    pub(crate) boot: String,
     /// The server stops: streams end, and nothing is begun.
     pub(crate) stopping: Cancel,
 }
@@ -121,12 +121,6 @@ pub(crate) enum Content {
     Stream(Box<Streamed>),
     /// Nothing.
     Empty,
-}
-
-/// A stream, and the place among all streams that it takes.
-pub(crate) struct Streamed {
-    pub(crate) source: Source,
-    pub(crate) _place: tokio::sync::OwnedSemaphorePermit,
 }
 
 pub(crate) type Handled = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send>>;

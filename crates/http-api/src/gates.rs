@@ -10,10 +10,10 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
+use crate::blocking::blocking;
 use crate::call::{Call, Principal, State};
 use crate::problem::{FORBIDDEN, MEDIA_TYPE, Problem, TOO_LARGE, TOO_MANY, UNAUTHENTICATED};
 use crate::router::find;
-use crate::routes::people::blocking;
 use crate::row::{Method, Takes};
 
 /// The longest body of whoever has a token.

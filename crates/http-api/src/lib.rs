@@ -22,11 +22,14 @@
 //! ```
 
 mod audit;
+mod blocking;
 mod call;
 mod gates;
 mod guard;
+mod keep;
 mod keys;
 mod metrics;
+mod open;
 mod openapi;
 mod plans;
 mod problem;

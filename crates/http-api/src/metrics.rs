@@ -10,8 +10,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::call::State;
-use crate::serve::STREAMS;
 use crate::watch::ClusterEntry;
 use crate::watch::summary::ClusterHealth;
 
@@ -44,7 +42,7 @@ impl Metrics {
         self.requests.get_or_create(&Answered { status }).inc();
     }
 
-    pub(crate) fn text(&self, state: &State) -> Result<String, Error> {
+    pub(crate) fn text(&self, open: usize, entries: &[ClusterEntry]) -> Result<String, Error> {
         let mut registry = Registry::with_prefix("etcdup");
         registry.register(
             "requests",
@@ -52,12 +50,12 @@ impl Metrics {
             self.requests.clone(),
         );
         let streams = Gauge::<i64>::default();
-        streams.set(whole(STREAMS - state.streams.available_permits()));
+        streams.set(whole(open));
         registry.register("streams", "Streams that are open", streams);
         let clusters = Clusters::default();
         clusters.register(&mut registry);
-        for entry in state.watches.list() {
-            clusters.set(&entry);
+        for entry in entries {
+            clusters.set(entry);
         }
         let mut shown = String::new();
         text::encode(&mut shown, &registry)?;

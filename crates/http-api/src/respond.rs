@@ -13,10 +13,10 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use crate::audit::AuditEntry;
+use crate::blocking::blocking;
 use crate::call::{Answer, Content, Principal, State};
 use crate::gates::checked;
 use crate::problem::Problem;
-use crate::routes::people::blocking;
 use crate::stream::server_sent;
 use crate::token::Role;
 use crate::veil::Veil;

@@ -17,8 +17,9 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
-use crate::call::{Options, State};
+use crate::call::{Options, STREAMS, State};
 use crate::guard::{Failures, Names};
+use crate::keep::{read_files, watch_files};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::openapi::openapi;
@@ -31,7 +32,7 @@ use crate::table::TABLE;
 use crate::tls::{Tls, TlsError};
 use crate::token::Tokens;
 use crate::topologies::Topologies;
-use crate::watch::{Watches, watch_files};
+use crate::watch::Watches;
 
 /// How long a client may take to send its headers, and a connection may be idle.
 const SLOWEST_HEADERS: Duration = Duration::from_secs(10);
@@ -39,8 +40,6 @@ const SLOWEST_HEADERS: Duration = Duration::from_secs(10);
 const MOST_HEADERS: usize = 16 << 10;
 /// Requests that ask hosts at once: each opens a connection to every host of a cluster.
 const LOOKS: usize = 4;
-/// Streams at once.
-pub(crate) const STREAMS: usize = 2000;
 /// Operations that are carried out at once.
 const OPERATIONS: usize = 8;
 /// Operations that wait for their turn.
@@ -115,7 +114,7 @@ pub async fn serve(
         state.keys.note_recorded(&stored.record);
     }
     // Before anybody is answered: what viewers are not shown is known from the files.
-    if let Err(problem) = state.watches.read_files(&state).await {
+    if let Err(problem) = read_files(&state).await {
         tracing::error!(why = problem.document.detail, "topologies cannot be read");
     }
     let code = state.codes.make()?;
@@ -211,9 +210,8 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         codes: Codes::default(),
         audit: Audit::beside(&options.directory),
         recent: Recent::default(),
-        watches: Watches::every(options.watch_every),
+        watches: Arc::new(Watches::every(options.watch_every)),
         metrics: Metrics::default(),
-        boot: uuid::Uuid::now_v7().simple().to_string(),
         plans: Plans::default(),
         keys: Keys::default(),
         turns: Semaphore::new(LOOKS),

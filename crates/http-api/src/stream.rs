@@ -10,12 +10,11 @@ use etcdup_deploy::{Cancel, EventStream};
 use futures_util::Stream;
 use http_body::Frame;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-use crate::call::{State, Streamed};
 use crate::veil::Veil;
-use crate::watch::ClusterChange;
+use crate::watch::{ClusterChange, Watches};
 
 /// A comment after so much silence tells both sides that the other is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -24,6 +23,12 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// How soon a client comes again.
 const RETRY: &str = "retry: 1000\n\n";
+
+/// A stream, and the place among all streams that it takes.
+pub(crate) struct Streamed {
+    pub(crate) source: Source,
+    pub(crate) place: OwnedSemaphorePermit,
+}
 
 /// What a stream is a cursor over.
 pub(crate) enum Source {
@@ -36,7 +41,7 @@ pub(crate) enum Source {
 /// A place among the changes of clusters. A client that is slow is told of a cluster once, however
 /// often it changed meanwhile.
 pub(crate) struct ClusterCursor {
-    state: Arc<State>,
+    watches: Arc<Watches>,
     /// The changes that were sent.
     version: u64,
     versions: watch::Receiver<u64>,
@@ -46,16 +51,16 @@ pub(crate) struct ClusterCursor {
 impl ClusterCursor {
     /// Begins behind the change with this number, where this server made it: another's numbers say
     /// nothing here.
-    pub(crate) fn behind(state: &Arc<State>, id: Option<&str>) -> Self {
+    pub(crate) fn behind(watches: &Arc<Watches>, id: Option<&str>) -> Self {
         let of_own = |id: &str| {
             let (boot, version) = id.split_once('-')?;
             let version = version.parse().ok()?;
-            (boot == state.boot).then_some(version)
+            (boot == watches.boot).then_some(version)
         };
         Self {
-            state: Arc::clone(state),
+            watches: Arc::clone(watches),
             version: id.and_then(of_own).unwrap_or_default(),
-            versions: state.watches.versions(),
+            versions: watches.versions(),
             waiting: VecDeque::new(),
         }
     }
@@ -64,10 +69,10 @@ impl ClusterCursor {
         loop {
             if let Some((version, change)) = self.waiting.pop_front() {
                 self.version = version;
-                return Some(sent(&format!("{}-{version}", self.state.boot), &change));
+                return Some(sent(&format!("{}-{version}", self.watches.boot), &change));
             }
             self.versions.mark_unchanged();
-            self.waiting = self.state.watches.since(self.version).into();
+            self.waiting = self.watches.since(self.version).into();
             if self.waiting.is_empty() {
                 self.versions.changed().await.ok()?;
             }

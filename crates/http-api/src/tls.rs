@@ -116,7 +116,7 @@ impl TlsFiles {
 
     fn read(&self) -> Result<TlsAcceptor, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let chain = certificates(&self.cert)?;
+        let own = certificates(&self.cert)?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|source| TlsError::Pem {
             path: self.key.clone(),
             source,
@@ -131,19 +131,16 @@ impl TlsFiles {
                 let mut roots = RootCertStore::empty();
                 for one in certificates(path)? {
                     let added = roots.add(one);
-                    added.map_err(|error| TlsError::ClientCa(error.to_string()))?;
+                    added.map_err(|error| TlsError::ClientCa(chain(&error)))?;
                 }
                 let verifier =
                     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-                let refused = |error: rustls::server::VerifierBuilderError| {
-                    TlsError::ClientCa(error.to_string())
-                };
+                let refused =
+                    |error: rustls::server::VerifierBuilderError| TlsError::ClientCa(chain(&error));
                 builder.with_client_cert_verifier(verifier.map_err(refused)?)
             }
         };
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .map_err(TlsError::Pair)?;
+        let mut config = builder.with_single_cert(own, key).map_err(TlsError::Pair)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }

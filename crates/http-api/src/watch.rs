@@ -1,5 +1,4 @@
-//! Every cluster kept in view: its members are asked every few seconds through open links, its
-//! hosts every few minutes, and whoever wants to know how it stands asks no host.
+//! Every cluster as it was last seen: whoever wants to know how it stands asks no host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -7,23 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcdup_core::operation::{OperationRecord, OperationState};
+use etcdup_core::operation::OperationRecord;
 use etcdup_core::plain::chain;
 use etcdup_core::sources::named_outside;
-use etcdup_deploy::{
-    CertificatesDocument, Cluster, DeployError, Look, StatusDocument, read_topology,
-};
+use etcdup_deploy::{CertificatesDocument, DeployError, StatusDocument, read_topology};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::call::State;
-use crate::problem::Problem;
-use crate::routes::clusters::open;
-use crate::routes::people::blocking;
 use crate::veil::Veil;
 use crate::watch::series::{Point, Series};
 use crate::watch::summary::{ClusterHealth, Summary, Underway};
@@ -31,14 +23,6 @@ use crate::watch::summary::{ClusterHealth, Summary, Underway};
 pub(crate) mod series;
 pub(crate) mod summary;
 
-/// How often files and operations are looked at: both may be another process's doing.
-const FILES_EVERY: Duration = Duration::from_secs(2);
-/// How often hosts are looked at, where nothing changed.
-const HOSTS_EVERY: Duration = Duration::from_secs(300);
-/// How long a host is left alone that refused to let us in: some lock out who tries often.
-const REFUSED: Duration = Duration::from_secs(300);
-/// The longest pause between two questions to a cluster of which nothing answers.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Clusters whose members are asked at once.
 const ASKED_AT_ONCE: usize = 16;
 /// Deleted clusters that streams are told of.
@@ -96,13 +80,15 @@ pub(crate) struct Seen {
 /// All clusters of the directory.
 pub(crate) struct Watches {
     /// How often members are asked; never where it is zero.
-    every: Duration,
+    pub(crate) every: Duration,
+    /// What tells this process from others that served the same directory.
+    pub(crate) boot: String,
     kept: Mutex<Kept>,
     /// Counts changes.
     version: watch::Sender<u64>,
     /// Held while the directory is read.
-    reading: tokio::sync::Mutex<()>,
-    asking: Semaphore,
+    pub(crate) reading: tokio::sync::Mutex<()>,
+    pub(crate) asking: Semaphore,
 }
 
 #[derive(Default)]
@@ -112,30 +98,30 @@ struct Kept {
     veil: Veil,
 }
 
-struct Watched {
+pub(crate) struct Watched {
     file: Stamp,
     /// The cluster's own name, which another file may share.
     cluster: Option<String>,
     /// What of this machine the topology names.
     outside: Vec<String>,
-    entry: ClusterEntry,
+    pub(crate) entry: ClusterEntry,
     /// The count of changes when this one changed.
     version: u64,
-    seen: Option<Seen>,
-    series: Series,
+    pub(crate) seen: Option<Seen>,
+    pub(crate) series: Series,
     look: Arc<Notify>,
     _task: Option<AbortOnDropHandle<()>>,
 }
 
 /// What changes when a file does, or the sources that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
+pub(crate) struct Stamp {
     path: PathBuf,
     states: Vec<Option<(u64, u64, i64, i64)>>,
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         let sources = path.with_file_name("sources.toml");
         let state = |path: &Path| {
             let data = std::fs::metadata(path).ok()?;
@@ -152,6 +138,7 @@ impl Watches {
     pub(crate) fn every(every: Duration) -> Self {
         Self {
             every,
+            boot: uuid::Uuid::now_v7().simple().to_string(),
             kept: Mutex::default(),
             version: watch::Sender::new(0),
             reading: tokio::sync::Mutex::default(),
@@ -225,7 +212,7 @@ impl Watches {
     }
 
     /// Changes what is known of a cluster; whoever watches is told where that differs.
-    fn change(&self, name: &str, change: impl FnOnce(&mut Watched)) {
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Watched)) {
         let mut kept = self.kept();
         let Some(watched) = kept.clusters.get_mut(name) else {
             return;
@@ -233,35 +220,20 @@ impl Watches {
         let before = watched.entry.clone();
         change(watched);
         if watched.entry.differs(&before) {
-            self.version.send_modify(|version| *version += 1);
-            watched.version = *self.version.borrow();
+            watched.version = self.count();
         }
     }
 
-    /// Reads the directory, and begins to watch what is new in it.
-    pub(crate) async fn read_files(&self, state: &Arc<State>) -> Result<(), Problem> {
-        let _one = self.reading.lock().await;
-        let known: BTreeMap<String, Stamp> = {
-            let kept = self.kept();
-            let clusters = kept.clusters.iter();
-            let stamps = clusters.map(|(name, watched)| (name.clone(), watched.file.clone()));
-            stamps.collect()
-        };
-        let reading = Arc::clone(state);
-        let names_and_new = blocking(move || {
-            let mut names = BTreeSet::new();
-            let mut new = Vec::new();
-            for (name, path) in reading.topologies.list()? {
-                let stamp = Stamp::of(&path);
-                // Of two files with one name the first is shown: whoever opens it is told.
-                let first = names.insert(name.clone());
-                if first && known.get(&name) != Some(&stamp) {
-                    new.push((stamp, Read::of(name, &path)));
-                }
-            }
-            Ok::<_, Problem>((names, new))
-        });
-        let (names, new) = names_and_new.await??;
+    /// The files that are known.
+    pub(crate) fn files(&self) -> BTreeMap<String, Stamp> {
+        let kept = self.kept();
+        let clusters = kept.clusters.iter();
+        let stamps = clusters.map(|(name, watched)| (name.clone(), watched.file.clone()));
+        stamps.collect()
+    }
+
+    /// Forgets the clusters whose files are gone.
+    pub(crate) fn keep_only(&self, names: &BTreeSet<String>) {
         let mut kept = self.kept();
         let gone: Vec<String> = kept
             .clusters
@@ -270,9 +242,9 @@ impl Watches {
             .cloned()
             .collect();
         for name in gone {
-            self.version.send_modify(|version| *version += 1);
+            let version = self.count();
             kept.clusters.remove(&name);
-            kept.gone.insert(name, *self.version.borrow());
+            kept.gone.insert(name, version);
             if kept.gone.len() > GONE {
                 let oldest = kept.gone.iter().min_by_key(|(_, at)| **at);
                 if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
@@ -280,27 +252,36 @@ impl Watches {
                 }
             }
         }
-        let changed = !new.is_empty();
+    }
+
+    /// Takes in what was read of files that are new, or changed, with the task that keeps each in
+    /// view. The task of a file that changed ends.
+    pub(crate) fn add(
+        &self,
+        new: Vec<(Stamp, Read)>,
+        directory: &Path,
+        watch: impl Fn(&str, &Arc<Notify>) -> AbortOnDropHandle<()>,
+    ) {
+        if new.is_empty() {
+            return;
+        }
+        let mut kept = self.kept();
         for (file, read) in new {
             let Read {
                 cluster,
                 outside,
                 entry,
             } = read;
-            self.version.send_modify(|version| *version += 1);
             let (name, look) = (entry.name.clone(), Arc::new(Notify::new()));
             let usable = entry.error.is_none() && !self.every.is_zero();
-            let task = usable.then(|| {
-                let watching = watch_one(Arc::clone(state), name.clone(), Arc::clone(&look));
-                AbortOnDropHandle::new(tokio::spawn(watching))
-            });
+            let task = usable.then(|| watch(&name, &look));
             kept.gone.remove(&name);
             let watched = Watched {
                 file,
                 cluster,
                 outside,
                 entry,
-                version: *self.version.borrow(),
+                version: self.count(),
                 seen: None,
                 series: Series::default(),
                 look,
@@ -308,15 +289,18 @@ impl Watches {
             };
             kept.clusters.insert(name, watched);
         }
-        if changed {
-            let outside = kept.clusters.values().flat_map(|one| one.outside.clone());
-            kept.veil = Veil::of(state.topologies.directory(), outside);
-        }
-        Ok(())
+        let outside = kept.clusters.values().flat_map(|one| one.outside.clone());
+        kept.veil = Veil::of(directory, outside);
+    }
+
+    /// Counts a change; the count then.
+    fn count(&self) -> u64 {
+        self.version.send_modify(|version| *version += 1);
+        *self.version.borrow()
     }
 
     /// Notes which operations are carried out, and has clusters looked at whose operation ended.
-    fn note_operations(&self, records: &[OperationRecord]) {
+    pub(crate) fn note_operations(&self, records: &[OperationRecord]) {
         let names: Vec<(String, Option<String>)> = {
             let clusters = &self.kept().clusters;
             let all = clusters.iter();
@@ -360,14 +344,14 @@ impl ClusterEntry {
 }
 
 /// What was read of a topology file.
-struct Read {
+pub(crate) struct Read {
     cluster: Option<String>,
     outside: Vec<String>,
     entry: ClusterEntry,
 }
 
 impl Read {
-    fn of(name: String, path: &Path) -> Self {
+    pub(crate) fn of(name: String, path: &Path) -> Self {
         let read = read_topology(path, &[]);
         let spec = read.as_ref().ok().map(|document| &document.spec);
         // Its error names the file by its path, which viewers are not shown.
@@ -398,125 +382,4 @@ fn quoted(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let parts = text.split(['"', '\'', '\n']);
     parts.map(|part| part.trim().to_owned()).collect()
-}
-
-/// Reads files and operations until the server stops.
-pub(crate) async fn watch_files(state: Arc<State>) {
-    loop {
-        if let Err(problem) = state.watches.read_files(&state).await {
-            tracing::error!(why = problem.document.detail, "topologies cannot be read");
-        }
-        match state.engine.operations().await {
-            Ok(mut stored) => {
-                stored
-                    .retain(|one| one.record.state == OperationState::Running && !one.interrupted);
-                let records: Vec<_> = stored.into_iter().map(|one| one.record).collect();
-                state.watches.note_operations(&records);
-            }
-            Err(error) => tracing::error!(error = chain(&error), "operations cannot be read"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(FILES_EVERY) => {}
-            () = state.stopping.cancelled() => return,
-        }
-    }
-}
-
-/// Keeps one cluster in view, until its file changes.
-async fn watch_one(state: Arc<State>, name: String, wanted: Arc<Notify>) {
-    let mut view = View::default();
-    loop {
-        let pause = view.round(&state, &name).await;
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = wanted.notified() => view.hosts_at = None,
-            () = state.stopping.cancelled() => return,
-        }
-    }
-}
-
-/// What a watch holds between two rounds.
-#[derive(Default)]
-struct View {
-    cluster: Option<Cluster>,
-    look: Option<Look>,
-    /// When hosts were looked at; none where they are to be looked at in the next round.
-    hosts_at: Option<Instant>,
-    /// Rounds in which nothing answered.
-    silent: u32,
-}
-
-impl View {
-    /// Looks once, and returns how long to wait for the next time.
-    async fn round(&mut self, state: &Arc<State>, name: &str) -> Duration {
-        let every = state.watches.every;
-        if let Err(problem) = self.look(state, name).await {
-            let summary = Summary::unknown(problem.document.detail);
-            state.watches.change(name, |watched| {
-                watched.entry.summary = Some(summary);
-                watched.seen = None;
-            });
-            self.hosts_at = None;
-            return LONGEST_PAUSE;
-        }
-        let Some(look) = &self.look else {
-            return LONGEST_PAUSE;
-        };
-        let seen = Seen {
-            status: Arc::new(look.status()),
-            certificates: Arc::new(look.certificates()),
-            members_at: look.members_at(),
-            hosts_at: look.hosts_at(),
-        };
-        let summary = Summary::of(look);
-        let answers = seen.status.members.iter();
-        let answered = answers.filter(|member| member.answer.is_some()).count();
-        self.silent = if answered == 0 { self.silent + 1 } else { 0 };
-        state.watches.change(name, |watched| {
-            watched.series.add(seen.members_at, &seen.status);
-            watched.entry.summary = Some(summary);
-            watched.entry.members_seen = Some(seen.members_at);
-            watched.entry.hosts_seen = Some(seen.hosts_at);
-            watched.seen = Some(seen);
-        });
-        match look.was_refused() {
-            true => REFUSED,
-            false => {
-                (every * 2_u32.saturating_pow(self.silent.min(8))).min(LONGEST_PAUSE.max(every))
-            }
-        }
-    }
-
-    async fn look(&mut self, state: &Arc<State>, name: &str) -> Result<(), Problem> {
-        let due = self.hosts_at.is_none_or(|at| at.elapsed() >= HOSTS_EVERY);
-        if let (Some(cluster), Some(look), false) = (&self.cluster, &mut self.look, due) {
-            // The semaphore is never closed.
-            let turn = state.watches.asking.acquire().await;
-            let before = look.status();
-            cluster.ask_again(look).await;
-            drop(turn);
-            if same_health(&before, &look.status()) {
-                return Ok(());
-            }
-        }
-        // Opened again: what its topology may name can have changed.
-        let cluster = open(state, name).await?;
-        let turn = state.watches.asking.acquire().await;
-        let look = cluster.look().await?;
-        drop(turn);
-        (self.cluster, self.look) = (Some(cluster), Some(look));
-        self.hosts_at = Some(Instant::now());
-        Ok(())
-    }
-}
-
-/// Whether the same members are healthy, and answer: where that changed, their hosts say why.
-fn same_health(before: &StatusDocument, now: &StatusDocument) -> bool {
-    let health = |document: &StatusDocument| -> Vec<_> {
-        let members = document.members.iter();
-        members
-            .map(|member| (member.health, member.answer.is_some()))
-            .collect()
-    };
-    health(before) == health(now)
 }

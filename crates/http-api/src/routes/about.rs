@@ -5,10 +5,10 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::call::{Answer, Call, Content};
+use crate::blocking::blocking;
+use crate::call::{Answer, Call, Content, STREAMS};
 use crate::metrics::OPEN_METRICS;
 use crate::problem::{CHECKS, Problem, UNREADY};
-use crate::routes::people::blocking;
 
 /// That this server runs.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -68,7 +68,8 @@ pub(crate) async fn openapi(call: Call) -> Result<Answer, Problem> {
 }
 
 pub(crate) async fn metrics(call: Call) -> Result<Answer, Problem> {
-    let text = call.state.metrics.text(&call.state);
+    let open = STREAMS - call.state.streams.available_permits();
+    let text = call.state.metrics.text(open, &call.state.watches.list());
     let text = text.map_err(|error| Problem::internal(format!("metrics: {error}")))?;
     Ok(Answer {
         status: StatusCode::OK,

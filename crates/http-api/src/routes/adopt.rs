@@ -5,6 +5,7 @@ use std::sync::Arc;
 use etcdup_core::adopt::{AdoptFilter, OperatorFiles, adopt as write_topology};
 use etcdup_core::file::Document;
 use etcdup_core::name::ClusterName;
+use etcdup_core::plain::chain;
 use etcdup_core::version::SUGGESTED;
 use etcdup_deploy::{DeployError, read_sources};
 use http::StatusCode;
@@ -12,9 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::blocking::blocking;
 use crate::call::{Answer, Call};
 use crate::problem::{NOT_ADOPTABLE, PlacedFinding, Problem};
-use crate::routes::people::blocking;
 use crate::topologies::refuse;
 
 /// Hosts on which a cluster runs.
@@ -107,7 +108,7 @@ pub(crate) async fn adopt(call: Call) -> Result<Answer, Problem> {
     };
     let name = request.cluster.to_string();
     let topology = write_topology(&name, &found, &select, &ssh, &operator);
-    let topology = topology.map_err(|error| refused(error.to_string()))?;
+    let topology = topology.map_err(|error| refused(chain(&error)))?;
     let (state, text) = (Arc::clone(&call.state), topology.clone());
     let findings = blocking(move || state.topologies.check(&name, &text)).await??;
     Answer::json(&Adopted { topology, findings })

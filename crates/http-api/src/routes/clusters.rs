@@ -1,9 +1,7 @@
 //! Clusters: the topology files of the directory, and how what they describe stands.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use etcdup_core::operation::OperationRecord;
 use etcdup_core::plain::chain;
 use etcdup_deploy::{CertificatesDocument, Cluster, DeployError, StatusDocument, VerifyDocument};
 use http::{StatusCode, header};
@@ -12,10 +10,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::call::{Answer, Call, Content, State, Streamed};
+use crate::blocking::blocking;
+use crate::call::{Answer, Call, Content};
+use crate::keep::read_files;
+use crate::open::open;
 use crate::problem::{PlacedFinding, Problem};
-use crate::routes::people::blocking;
-use crate::stream::{ClusterCursor, Source};
+use crate::stream::{ClusterCursor, Source, Streamed};
 use crate::topologies::{Condition, tag_of};
 use crate::watch::series::Point;
 use crate::watch::{ClusterEntry, Seen};
@@ -42,7 +42,7 @@ pub(crate) struct SeriesDocument {
 }
 
 pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
-    call.state.watches.read_files(&call.state).await?;
+    read_files(&call.state).await?;
     let clusters = call.state.watches.list();
     Answer::json(&ClusterList { clusters })
 }
@@ -63,11 +63,8 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
     let place = call.state.place()?;
     let last = call.headers.get("last-event-id");
     let last = last.and_then(|last| last.to_str().ok());
-    let source = Source::Clusters(ClusterCursor::behind(&call.state, last));
-    let streamed = Streamed {
-        source,
-        _place: place,
-    };
+    let source = Source::Clusters(ClusterCursor::behind(&call.state.watches, last));
+    let streamed = Streamed { source, place };
     Ok(Answer {
         status: StatusCode::OK,
         headers: Vec::new(),
@@ -84,7 +81,7 @@ async fn entry(call: &Call) -> Result<ClusterEntry, Problem> {
     if let Some(entry) = call.state.watches.entry(&name) {
         return Ok(entry);
     }
-    call.state.watches.read_files(&call.state).await?;
+    read_files(&call.state).await?;
     let entry = call.state.watches.entry(&name);
     entry.ok_or_else(|| Problem::not_found(format!("there is no cluster `{name}`")))
 }
@@ -222,27 +219,4 @@ where
     };
     let (value, age): (Value, _) = call.state.recent.get(&key, ask).await?;
     Ok(Answer::json(&value)?.aged(age))
-}
-
-/// The cluster of this name.
-pub(crate) async fn open(state: &Arc<State>, name: &str) -> Result<Cluster, Problem> {
-    let (state, name) = (Arc::clone(state), name.to_owned());
-    blocking(move || {
-        let (document, path) = state.topologies.open(&name)?;
-        Ok(state.engine.cluster(document, &path)?)
-    })
-    .await?
-}
-
-/// The cluster of a record, if its file is as it was when the operation was begun.
-pub(crate) async fn open_recorded(
-    state: &Arc<State>,
-    record: &OperationRecord,
-) -> Result<Cluster, Problem> {
-    let (state, record) = (Arc::clone(state), record.clone());
-    blocking(move || {
-        let (document, path) = state.topologies.recorded(&record)?;
-        Ok(state.engine.cluster(document, &path)?)
-    })
-    .await?
 }

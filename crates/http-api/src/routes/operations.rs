@@ -15,12 +15,12 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Answer, BY_TOKEN, Call, Content, State, Streamed};
+use crate::blocking::blocking;
+use crate::call::{Answer, BY_TOKEN, Call, Content, State};
+use crate::open::{open, open_recorded};
 use crate::problem::{Problem, RUNNING, UNCONFIRMED, UNREADY};
-use crate::routes::clusters::{open, open_recorded};
-use crate::routes::people::blocking;
 use crate::routes::plans::{unknown, verb_of};
-use crate::stream::Source;
+use crate::stream::{Source, Streamed};
 use crate::token::{Role, Token};
 
 /// An operation to begin.
@@ -368,7 +368,7 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
         headers: Vec::new(),
         content: Content::Stream(Box::new(Streamed {
             source: Source::Operation(call.state.engine.events(&id, since)),
-            _place: place,
+            place,
         })),
     })
 }

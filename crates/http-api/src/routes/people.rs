@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::blocking::blocking;
 use crate::call::{Answer, Call};
 use crate::problem::Problem;
 use crate::token::{Role, Token, TokenError};
@@ -123,14 +124,6 @@ pub(crate) async fn audit(call: Call) -> Result<Answer, Problem> {
     let newest = newest
         .map_err(|error| Problem::internal(format!("the audit trail cannot be read: {error}")))?;
     Answer::json(&newest)
-}
-
-/// Work that waits for the disk.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    let joined = tokio::task::spawn_blocking(work).await;
-    joined.map_err(|error| Problem::internal(chain(&error)))
 }
 
 impl From<TokenError> for Problem {

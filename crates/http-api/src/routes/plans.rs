@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::{Answer, Call};
+use crate::open::open;
 use crate::problem::Problem;
-use crate::routes::clusters::open;
 
 /// A plan to make.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

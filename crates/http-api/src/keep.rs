@@ -1,0 +1,177 @@
+//! Keeps every cluster in view: its members are asked every few seconds through open links, its
+//! hosts every few minutes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcdup_core::operation::OperationState;
+use etcdup_core::plain::chain;
+use etcdup_deploy::{Cluster, Look, StatusDocument};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::blocking::blocking;
+use crate::call::State;
+use crate::open::open;
+use crate::problem::Problem;
+use crate::watch::summary::Summary;
+use crate::watch::{Read, Seen, Stamp};
+
+/// How often files and operations are looked at: both may be another process's doing.
+const FILES_EVERY: Duration = Duration::from_secs(2);
+/// How often hosts are looked at, where nothing changed.
+const HOSTS_EVERY: Duration = Duration::from_secs(300);
+/// How long a host is left alone that refused to let us in: some lock out who tries often.
+const REFUSED: Duration = Duration::from_secs(300);
+/// The longest pause between two questions to a cluster of which nothing answers.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Reads the directory, and begins to watch what is new in it.
+pub(crate) async fn read_files(state: &Arc<State>) -> Result<(), Problem> {
+    let _one = state.watches.reading.lock().await;
+    let (reading, known) = (Arc::clone(state), state.watches.files());
+    let read = blocking(move || {
+        let mut names = BTreeSet::new();
+        let mut new = Vec::new();
+        for (name, path) in reading.topologies.list()? {
+            let stamp = Stamp::of(&path);
+            // Of two files with one name the first is shown: whoever opens it is told.
+            let first = names.insert(name.clone());
+            if first && known.get(&name) != Some(&stamp) {
+                new.push((stamp, Read::of(name, &path)));
+            }
+        }
+        Ok::<_, Problem>((names, new))
+    });
+    let (names, new) = read.await??;
+    state.watches.keep_only(&names);
+    let watch = |name: &str, look: &Arc<Notify>| {
+        let watching = watch_one(Arc::clone(state), name.to_owned(), Arc::clone(look));
+        AbortOnDropHandle::new(tokio::spawn(watching))
+    };
+    state.watches.add(new, state.topologies.directory(), watch);
+    Ok(())
+}
+
+/// Reads files and operations until the server stops.
+pub(crate) async fn watch_files(state: Arc<State>) {
+    loop {
+        if let Err(problem) = read_files(&state).await {
+            tracing::error!(why = problem.document.detail, "topologies cannot be read");
+        }
+        match state.engine.operations().await {
+            Ok(mut stored) => {
+                stored
+                    .retain(|one| one.record.state == OperationState::Running && !one.interrupted);
+                let records: Vec<_> = stored.into_iter().map(|one| one.record).collect();
+                state.watches.note_operations(&records);
+            }
+            Err(error) => tracing::error!(error = chain(&error), "operations cannot be read"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FILES_EVERY) => {}
+            () = state.stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Keeps one cluster in view, until its file changes.
+async fn watch_one(state: Arc<State>, name: String, wanted: Arc<Notify>) {
+    let mut view = View::default();
+    loop {
+        let pause = view.round(&state, &name).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = wanted.notified() => view.hosts_at = None,
+            () = state.stopping.cancelled() => return,
+        }
+    }
+}
+
+/// What a watch holds between two rounds.
+#[derive(Default)]
+struct View {
+    cluster: Option<Cluster>,
+    look: Option<Look>,
+    /// When hosts were looked at; none where they are to be looked at in the next round.
+    hosts_at: Option<Instant>,
+    /// Rounds in which nothing answered.
+    silent: u32,
+}
+
+impl View {
+    /// Looks once, and returns how long to wait for the next time.
+    async fn round(&mut self, state: &Arc<State>, name: &str) -> Duration {
+        let every = state.watches.every;
+        if let Err(problem) = self.look(state, name).await {
+            let summary = Summary::unknown(problem.document.detail);
+            state.watches.change(name, |watched| {
+                watched.entry.summary = Some(summary);
+                watched.seen = None;
+            });
+            self.hosts_at = None;
+            return LONGEST_PAUSE;
+        }
+        let Some(look) = &self.look else {
+            return LONGEST_PAUSE;
+        };
+        let seen = Seen {
+            status: Arc::new(look.status()),
+            certificates: Arc::new(look.certificates()),
+            members_at: look.members_at(),
+            hosts_at: look.hosts_at(),
+        };
+        let summary = Summary::of(look);
+        let answers = seen.status.members.iter();
+        let answered = answers.filter(|member| member.answer.is_some()).count();
+        self.silent = if answered == 0 { self.silent + 1 } else { 0 };
+        state.watches.change(name, |watched| {
+            watched.series.add(seen.members_at, &seen.status);
+            watched.entry.summary = Some(summary);
+            watched.entry.members_seen = Some(seen.members_at);
+            watched.entry.hosts_seen = Some(seen.hosts_at);
+            watched.seen = Some(seen);
+        });
+        match look.was_refused() {
+            true => REFUSED,
+            false => {
+                (every * 2_u32.saturating_pow(self.silent.min(8))).min(LONGEST_PAUSE.max(every))
+            }
+        }
+    }
+
+    async fn look(&mut self, state: &Arc<State>, name: &str) -> Result<(), Problem> {
+        let due = self.hosts_at.is_none_or(|at| at.elapsed() >= HOSTS_EVERY);
+        if let (Some(cluster), Some(look), false) = (&self.cluster, &mut self.look, due) {
+            // The semaphore is never closed.
+            let turn = state.watches.asking.acquire().await;
+            let before = look.status();
+            cluster.ask_again(look).await;
+            drop(turn);
+            if same_health(&before, &look.status()) {
+                return Ok(());
+            }
+        }
+        // Opened again: what its topology may name can have changed.
+        let cluster = open(state, name).await?;
+        let turn = state.watches.asking.acquire().await;
+        let look = cluster.look().await?;
+        drop(turn);
+        (self.cluster, self.look) = (Some(cluster), Some(look));
+        self.hosts_at = Some(Instant::now());
+        Ok(())
+    }
+}
+
+/// Whether the same members are healthy, and answer: where that changed, their hosts say why.
+fn same_health(before: &StatusDocument, now: &StatusDocument) -> bool {
+    let health = |document: &StatusDocument| -> Vec<_> {
+        let members = document.members.iter();
+        members
+            .map(|member| (member.health, member.answer.is_some()))
+            .collect()
+    };
+    health(before) == health(now)
+}
