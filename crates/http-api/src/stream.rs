@@ -27,7 +27,7 @@ const RETRY: &str = "retry: 1000\n\n";
 /// A stream, and the place among all streams that it takes.
 pub(crate) struct Streamed {
     pub(crate) source: Source,
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) _place: OwnedSemaphorePermit,
 }
 
 /// What a stream is a cursor over.

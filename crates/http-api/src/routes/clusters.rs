@@ -64,7 +64,10 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
     let last = call.headers.get("last-event-id");
     let last = last.and_then(|last| last.to_str().ok());
     let source = Source::Clusters(ClusterCursor::behind(&call.state.watches, last));
-    let streamed = Streamed { source, place };
+    let streamed = Streamed {
+        source,
+        _place: place,
+    };
     Ok(Answer {
         status: StatusCode::OK,
         headers: Vec::new(),

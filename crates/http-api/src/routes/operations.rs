@@ -368,7 +368,7 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
         headers: Vec::new(),
         content: Content::Stream(Box::new(Streamed {
             source: Source::Operation(call.state.engine.events(&id, since)),
-            place,
+            _place: place,
         })),
     })
 }
