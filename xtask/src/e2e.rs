@@ -22,6 +22,7 @@ mod ways;
 
 use std::time::{Duration, Instant};
 
+use crate::dashboard;
 use crate::lab::Kept;
 use crate::outcome::Outcome;
 use crate::setup::{binary, fixtures, newest_of, testbed};
@@ -30,6 +31,7 @@ use context::{Context, Scenario};
 
 pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
     fixtures()?;
+    dashboard::up_to_date()?;
     // What a killed run left behind goes first.
     let _ = testbed("hosts.sh").args(["sweep", "e2e"]).output();
     let kept = keep.then(Kept::default);

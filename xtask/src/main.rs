@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod dashboard;
 mod demo;
 mod docs;
 mod e2e;
@@ -52,6 +53,8 @@ enum Task {
         #[arg(value_enum)]
         part: Option<bench::Part>,
     },
+    /// Builds the page that `etcdup serve` shows
+    Dashboard,
     /// Checks the repository's own rules
     Tidy,
     /// Writes the generated pages
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Task::Hosts { count } => hosts::run(count),
         Task::E2e { filter, keep } => e2e::run(filter.as_deref(), keep),
         Task::Bench { part } => bench::run(part),
+        Task::Dashboard => dashboard::run(),
         Task::Tidy => tidy::run(),
         Task::Docs { check } => docs::run(check),
         Task::Ci => ci::run(),

@@ -19,6 +19,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("cfssl", "golang-cfssl"),
     ("setsid", "util-linux"),
     ("python3", "python3"),
+    ("chromium", "chromium"),
     ("dnsmasq", "dnsmasq-base"),
     ("strace", "strace"),
     ("curl", "curl"),
@@ -29,6 +30,11 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+/// Where the sources of the server's page are, and what is built of them.
+pub(crate) fn page() -> PathBuf {
+    root().join("crates/http-api/dashboard")
 }
 
 /// The directory that holds what was fetched and built.
@@ -87,13 +93,18 @@ pub(crate) fn packages() -> Outcome {
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("installing {}", missing.join(" "));
+    install(&missing)
+}
+
+/// Installs these packages.
+pub(crate) fn install(packages: &[&str]) -> Outcome {
+    eprintln!("installing {}", packages.join(" "));
     carry_out(Command::new("apt-get").args(["-qq", "update"]))?;
     carry_out(
         Command::new("apt-get")
             .env("DEBIAN_FRONTEND", "noninteractive")
             .args(["-qq", "install", "-y", "--no-install-recommends"])
-            .args(missing)
+            .args(packages)
             .stdout(Stdio::null()),
     )
 }
@@ -170,6 +181,9 @@ pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
         .current_dir(root())
         // Not quietly: a first build takes minutes, and whoever waits wants to see that it goes on.
         .args(["build", "--package", "etcdup"]);
+    if page().join("dist/app.js.gz").is_file() {
+        command.args(["--features", "dashboard"]);
+    }
     if release {
         command.arg("--release");
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use etcdup_core::operation::Who;
 use etcdup_deploy::{Cancel, Engine, Settings, Store};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -88,6 +89,8 @@ pub(crate) struct Principal {
     pub(crate) role: Role,
     /// The token's id.
     pub(crate) token: String,
+    /// When that ends.
+    pub(crate) ends: Timestamp,
 }
 
 /// A request, checked as far as its row says.
@@ -117,6 +120,8 @@ pub(crate) enum Content {
     Json(String),
     /// Text of this media type.
     Text(&'static str, String),
+    /// A file that is built in, of this media type.
+    Bytes(&'static str, &'static [u8]),
     /// Events as they happen.
     Stream(Box<Streamed>),
     /// Nothing.

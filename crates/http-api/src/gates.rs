@@ -113,6 +113,7 @@ async fn authenticate(
         name: token.name,
         role: token.role,
         token: token.id,
+        ends: token.ends,
     })
 }
 

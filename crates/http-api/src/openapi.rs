@@ -14,8 +14,13 @@ pub fn openapi(table: &[Row]) -> Value {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
     });
-    let mut generator = settings.into_generator();
-    let problem = generator.subschema_for::<ProblemDocument>();
+    // What is left out of an answer need not be in it, and what has a default need not be in a
+    // request: the two are not the same.
+    let mut schemas = Schemas {
+        answers: settings.clone().for_serialize().into_generator(),
+        requests: settings.for_deserialize().into_generator(),
+    };
+    let problem = schemas.answers.subschema_for::<ProblemDocument>();
     let paths: Map<String, Value> = table
         .iter()
         .map(|row| {
@@ -23,12 +28,15 @@ pub fn openapi(table: &[Row]) -> Value {
             let methods: Map<String, Value> = methods
                 .map(|method| {
                     let verb = method.verb.as_str().to_lowercase();
-                    (verb, operation(row, method, &mut generator))
+                    (verb, operation(row, method, &mut schemas))
                 })
                 .collect();
             (row.path.to_owned(), Value::Object(methods))
         })
         .collect();
+    let mut definitions = schemas.answers.take_definitions(true);
+    // A type that stands in both has one schema: a test compares them.
+    definitions.extend(schemas.requests.take_definitions(true));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -40,7 +48,7 @@ pub fn openapi(table: &[Row]) -> Value {
         },
         "paths": paths,
         "components": {
-            "schemas": generator.take_definitions(true),
+            "schemas": definitions,
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
             "responses": {
                 "Problem": {
@@ -52,7 +60,13 @@ pub fn openapi(table: &[Row]) -> Value {
     })
 }
 
-fn operation(row: &Row, method: &Method, generator: &mut SchemaGenerator) -> Value {
+/// What collects schemas, by what they are for.
+struct Schemas {
+    answers: SchemaGenerator,
+    requests: SchemaGenerator,
+}
+
+fn operation(row: &Row, method: &Method, schemas: &mut Schemas) -> Value {
     let parts = row.path.split('/').filter_map(|part| {
         let name = part.strip_prefix('{')?.strip_suffix('}')?;
         Some(
@@ -64,7 +78,7 @@ fn operation(row: &Row, method: &Method, generator: &mut SchemaGenerator) -> Val
         .collect();
     let mut answers = Map::new();
     for (status, gives) in method.answers {
-        answers.insert(status.to_string(), answer(*gives, generator));
+        answers.insert(status.to_string(), answer(*gives, &mut schemas.answers));
     }
     for status in problems(method) {
         let problem = json!({ "$ref": "#/components/responses/Problem" });
@@ -85,7 +99,7 @@ fn operation(row: &Row, method: &Method, generator: &mut SchemaGenerator) -> Val
     }
     if let Some(takes) = method.takes {
         let content = match takes {
-            Takes::Json(schema) => json_of(schema, generator),
+            Takes::Json(schema) => json_of(schema, &mut schemas.requests),
             Takes::Topology => json!({ "text/plain": { "schema": { "type": "string" } } }),
         };
         operation["requestBody"] = json!({ "required": true, "content": content });
@@ -150,4 +164,34 @@ fn operation_id(row: &Row, method: &Method) -> String {
     let parts = parts.map(|part| part.trim_matches(['{', '}']).to_owned());
     let verb = std::iter::once(method.verb.as_str().to_lowercase());
     verb.chain(parts).collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::TABLE;
+
+    #[test]
+    fn a_type_of_requests_and_answers_has_one_schema() {
+        let settings = || {
+            SchemaSettings::draft2020_12().with(|settings| {
+                settings.definitions_path = "/components/schemas".into();
+                settings.meta_schema = None;
+            })
+        };
+        let mut schemas = Schemas {
+            answers: settings().for_serialize().into_generator(),
+            requests: settings().for_deserialize().into_generator(),
+        };
+        for row in TABLE {
+            for method in row.methods {
+                operation(row, method, &mut schemas);
+            }
+        }
+        let answers = schemas.answers.take_definitions(true);
+        for (name, schema) in schemas.requests.take_definitions(true) {
+            let other = answers.get(&name);
+            assert!(other.is_none_or(|other| *other == schema), "{name}");
+        }
+    }
 }

@@ -64,7 +64,8 @@ pub(crate) async fn answer(
     ];
     for (name, value) in own {
         if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
+            // The page has its own policy, and is kept by browsers.
+            headers.entry(name).or_insert(value);
         }
     }
     response
@@ -145,6 +146,7 @@ fn shown(answer: Answer, stopping: &Cancel, veil: Veil) -> Response<Body> {
     let (kind, body) = match answer.content {
         Content::Json(body) => (Some("application/json"), full(veil.over(body))),
         Content::Text(kind, text) => (Some(kind), full(text)),
+        Content::Bytes(kind, bytes) => (Some(kind), full(bytes)),
         Content::Empty => (None, full(Bytes::new())),
         Content::Stream(streamed) => {
             let events = server_sent(*streamed, stopping.clone(), veil);

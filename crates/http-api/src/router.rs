@@ -86,7 +86,16 @@ mod tests {
         let open: Vec<&str> = open.map(|row| row.path).collect();
         assert_eq!(
             open,
-            ["/healthz", "/readyz", "/openapi.json", "/v1/session"]
+            [
+                "/",
+                "/app.js",
+                "/app.css",
+                "/icon.svg",
+                "/healthz",
+                "/readyz",
+                "/openapi.json",
+                "/v1/session"
+            ]
         );
     }
 

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::audit::AuditEntry;
 use crate::call::{Call, Handled};
 use crate::metrics::OPEN_METRICS;
+use crate::page;
 use crate::routes::{about, adopt, clusters, operations, people, plans};
 use crate::row::{Gives, Method, Parameter, Row, Takes, Verb};
 use crate::token::Role;
@@ -51,6 +52,57 @@ const SINCE: Parameter = Parameter {
 
 /// Every path there is.
 pub const TABLE: &[Row] = &[
+    Row {
+        path: "/",
+        methods: &[Method {
+            problems: &[404],
+            ..get(
+                ANYONE,
+                "the page",
+                &[
+                    (200, Gives::Text("text/html; charset=utf-8")),
+                    (304, Gives::Nothing),
+                ],
+                |call| Box::pin(page::index(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/app.js",
+        methods: &[Method {
+            problems: &[404],
+            ..get(
+                ANYONE,
+                "its script",
+                &[(200, Gives::Text("text/javascript")), (304, Gives::Nothing)],
+                |call| Box::pin(page::script(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/app.css",
+        methods: &[Method {
+            problems: &[404],
+            ..get(
+                ANYONE,
+                "its styles",
+                &[(200, Gives::Text("text/css")), (304, Gives::Nothing)],
+                |call| Box::pin(page::style(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/icon.svg",
+        methods: &[Method {
+            problems: &[404],
+            ..get(
+                ANYONE,
+                "its icon",
+                &[(200, Gives::Text("image/svg+xml")), (304, Gives::Nothing)],
+                |call| Box::pin(page::icon(call)),
+            )
+        }],
+    },
     Row {
         path: "/healthz",
         methods: &[get(

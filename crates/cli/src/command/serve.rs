@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use etcdup_core::plain::chain;
-use etcdup_http_api::{ServeError, TlsFiles};
+use etcdup_http_api::{HAS_DASHBOARD, ServeError, TlsFiles};
 
 use crate::arguments::Serve;
 use crate::command::context::Context;
@@ -33,13 +33,15 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
         let (address, code) = (bound.address, bound.code);
         errln!("listening on {scheme}://{address}; Ctrl-C stops");
         // Not into a journal, which others read; and not as an argument, which every user sees.
-        if std::io::stderr().is_terminal() {
+        if !std::io::stderr().is_terminal() {
+            errln!("`etcdup token create` makes tokens");
+        } else if HAS_DASHBOARD {
+            errln!("sign in, once and within five minutes: {scheme}://{address}/#code={code}");
+        } else {
             errln!("a token for 12 hours, with a code that is valid once and for five minutes:");
             errln!(
                 "  echo '{{\"code\":\"{code}\"}}' | curl --json @- {scheme}://{address}/v1/session"
             );
-        } else {
-            errln!("`etcdup token create` makes tokens");
         }
     };
     match etcdup_http_api::serve(options, context.cancel.clone(), bound).await {

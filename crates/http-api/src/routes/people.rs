@@ -2,7 +2,7 @@
 
 use etcdup_core::plain::chain;
 use http::{StatusCode, header};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,8 @@ pub(crate) struct Me {
     pub role: Role,
     /// The token's id.
     pub token: String,
+    /// When it ends.
+    pub ends: Timestamp,
 }
 
 fn a_month() -> u16 {
@@ -83,6 +85,7 @@ pub(crate) async fn me(call: Call) -> Result<Answer, Problem> {
         name: who.name.clone(),
         role: who.role,
         token: who.token.clone(),
+        ends: who.ends,
     })
 }
 

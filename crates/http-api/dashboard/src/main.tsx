@@ -1,0 +1,10 @@
+import './app.css'
+import { render } from 'preact'
+import { App } from './app.tsx'
+import { start } from './route.ts'
+import { signInByAddress } from './pages/signin.tsx'
+
+void signInByAddress()
+start()
+const root = document.getElementById('app')
+if (root) render(<App />, root)

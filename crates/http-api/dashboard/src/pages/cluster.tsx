@@ -1,0 +1,200 @@
+import type { JSX } from 'preact'
+import { useState } from 'preact/hooks'
+import { ask, get, post, type Certificates, type Cluster, type Member, type Plan, type Point, type Report, type Status } from '../api.ts'
+import { Chart, lines } from '../chart.tsx'
+import { clusters, health, now, stale } from '../live.ts'
+import { Action, Findings, Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
+import { go, to } from '../route.ts'
+import { bytes, moment, until } from '../words.ts'
+import { line } from './clusters.tsx'
+import { Operations } from './operations.tsx'
+import { Topology } from './topology.tsx'
+
+const TABS: [string, string][] = [
+  ['members', 'Members'],
+  ['topology', 'Topology'],
+  ['checks', 'Checks'],
+  ['certificates', 'Certificates'],
+  ['history', 'History'],
+]
+
+export function ClusterPage({ name, tab }: { name: string; tab: string }): JSX.Element {
+  const cluster = clusters.value?.get(name)
+  const [trouble, setTrouble] = useState<unknown>(null)
+  const [busy, setBusy] = useState(false)
+  const plan = async (body: object): Promise<void> => {
+    setBusy(true)
+    setTrouble(null)
+    try {
+      const made = await post<Plan>(`/v1/clusters/${name}/plans`, body)
+      go('plans', made.digest)
+    } catch (error) {
+      setTrouble(error)
+    }
+    setBusy(false)
+  }
+  const bar = (
+    <>
+      <Action role="operator" kind="main" busy={busy} onClick={() => void plan({ verb: 'apply' })}>Plan</Action>
+      <details class="more">
+        <summary>More</summary>
+        <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'apply', 'allow-outage': true })}>Plan, outage allowed</Action>
+        <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'reset' })}>Plan a reset</Action>
+      </details>
+    </>
+  )
+  return (
+    <Page title={name} bar={bar}>
+      {busy && <p role="status">Looking at the hosts, to plan…</p>}
+      {trouble !== null && <Trouble error={trouble} />}
+      {cluster ? <Standing cluster={cluster} /> : clusters.value && <p>There is no cluster <strong>{name}</strong>. <a href={to('clusters')}>All clusters</a></p>}
+      <nav class="tabs" aria-label="Of this cluster">
+        {TABS.map(([key, text]) => (
+          <a key={key} href={to('clusters', name, key)} aria-current={key === tab ? 'page' : undefined}>{text}</a>
+        ))}
+      </nav>
+      {tab === 'topology' ? <Topology name={name} />
+        : tab === 'checks' ? <Checks name={name} />
+        : tab === 'certificates' ? <CertificateTable name={name} />
+        : tab === 'history' ? <Operations cluster={name} />
+        : <Members name={name} />}
+    </Page>
+  )
+}
+
+function Standing({ cluster }: { cluster: Cluster }): JSX.Element {
+  const reasons = cluster.summary?.reasons ?? []
+  const operation = cluster.operation
+  const old = stale(cluster)
+  const kind = old && health(cluster) === 'well' ? 'unknown' : health(cluster)
+  return (
+    <section class="standing">
+      <p><State kind={kind}><strong>{old ? 'not seen of late' : kind}</strong></State> {reasons.length === 0 && line(cluster)}</p>
+      {cluster.error && <p>{cluster.error}</p>}
+      {reasons.length > 0 && <ul>{reasons.map((reason) => <li key={reason}>{reason}</li>)}</ul>}
+      {operation && <p><State kind="running"><a href={to('operations', operation.id)}>{operation.verb} by {operation.who}</a></State></p>}
+      <p class="quiet">
+        {cluster['members-seen'] ? `as of ${moment(cluster['members-seen'])}` : 'not looked at yet'}
+        {cluster['hosts-seen'] && `, hosts as of ${moment(cluster['hosts-seen'])}`}
+      </p>
+    </section>
+  )
+}
+
+interface Aged<T> {
+  body: T
+  at: number
+}
+
+function Members({ name }: { name: string }): JSX.Element {
+  const seen = clusters.value?.get(name)?.['members-seen']
+  const load = async (signal: AbortSignal): Promise<Aged<Status>> => {
+    const { body, headers } = await ask<Status>('GET', `/v1/clusters/${name}/members`, { signal })
+    return { body, at: Date.now() - Number(headers.get('Age') ?? 0) * 1000 }
+  }
+  const { value, error, again } = useLoaded(load, [name, seen], 10_000)
+  const series = useLoaded((signal) => get<{ points: Point[] }>(`/v1/clusters/${name}/series`, signal), [name, seen], 30_000)
+  const [looking, setLooking] = useState(false)
+  const look = async (): Promise<void> => {
+    setLooking(true)
+    try {
+      await ask('GET', `/v1/clusters/${name}/members`, { headers: { 'Cache-Control': 'no-cache' } })
+    } catch {
+      // What is in the way is shown by the next look.
+    }
+    setLooking(false)
+    again()
+  }
+  if (error && !value) return <Trouble error={error} again={again} />
+  if (!value) return <Loading what="members" />
+  const most = Math.max(...value.body.members.map((one) => one.answer?.['raft-index'] ?? 0))
+  const points = series.value?.points ?? []
+  return (
+    <>
+      <table class="cards">
+        <caption>{value.body.healthy} of {value.body.voters} voters are healthy, {value.body.quorum} are a quorum; as of {moment(value.at)}</caption>
+        <thead>
+          <tr><th scope="col">Member</th><th scope="col">Role</th><th scope="col">Version</th><th scope="col">Database</th><th scope="col">Behind</th><th scope="col">Read took</th></tr>
+        </thead>
+        <tbody>{value.body.members.map((member) => <MemberRow key={member.name} member={member} most={most} />)}</tbody>
+      </table>
+      <button type="button" disabled={looking} onClick={() => void look()}>{looking ? 'Looking…' : 'Look again'}</button>
+      <div class="charts">
+        <Chart title="Database, last hour" all={lines(points, (of, point) => point.members[of]?.['db-bytes'])} unit={bytes} />
+        <Chart title="Entries behind" all={lines(points, (of, point) => point.members[of]?.behind)} unit={String} />
+        <Chart title="Read took" all={lines(points, (of, point) => point.members[of]?.['read-ms'])} unit={(value) => `${value.toFixed(1)} ms`} />
+      </div>
+    </>
+  )
+}
+
+function MemberRow({ member, most }: { member: Member; most: number }): JSX.Element {
+  const answer = member.answer
+  const kind = member.health === 'healthy' ? 'well' : member.health === 'unknown' ? 'unknown' : 'broken'
+  const role = answer ? (answer.learner ? 'learner' : answer.leads ? 'leader' : 'follower') : 'not seen'
+  const quota = answer?.['quota-bytes']
+  return (
+    <tr>
+      <th scope="row"><State kind={kind}>{member.name}</State> <span class="quiet">{member.host}</span></th>
+      <td data-label="Role">{member.health === 'healthy' ? role : `${role}, ${member.health}`}{member.why && <div class="quiet">{member.why}</div>}</td>
+      <td data-label="Version">{answer?.version ?? '-'}</td>
+      <td data-label="Database">
+        {answer ? (
+          <>
+            {bytes(answer['db-bytes'])}
+            {quota ? <> <meter min={0} max={quota} high={quota * 0.8} value={answer['db-bytes']} aria-label={`of ${bytes(quota)}`} /> of {bytes(quota)}</> : null}
+          </>
+        ) : '-'}
+      </td>
+      <td data-label="Behind">{answer ? most - answer['applied-index'] : '-'}</td>
+      <td data-label="Read took">{answer?.['read-ms'] ? `${answer['read-ms']} ms` : '-'}</td>
+    </tr>
+  )
+}
+
+const WEIGHT = ['error', 'warning', 'pass']
+
+function Checks({ name }: { name: string }): JSX.Element {
+  const { value, error, again } = useLoaded((signal) => get<Report>(`/v1/clusters/${name}/checks`, signal), [name])
+  if (error) return <Trouble error={error} again={again} />
+  if (!value) return <Loading what="checks: the hosts are asked" />
+  const findings = [...value.findings].sort((a, b) => WEIGHT.indexOf(a.verdict) - WEIGHT.indexOf(b.verdict))
+  const passed = findings.filter((found) => found.verdict === 'pass')
+  const rest = findings.filter((found) => found.verdict !== 'pass')
+  return (
+    <section>
+      <p><State kind={value.verdict}><strong>{value.verdict}</strong></State> {rest.length === 0 && 'every check passes'}</p>
+      <Findings findings={rest} />
+      <details><summary>{passed.length} passed</summary><Findings findings={passed} /></details>
+      <button type="button" onClick={again}>Check again</button>
+    </section>
+  )
+}
+
+function CertificateTable({ name }: { name: string }): JSX.Element {
+  const { value, error, again } = useLoaded((signal) => get<Certificates>(`/v1/clusters/${name}/certificates`, signal), [name])
+  if (error) return <Trouble error={error} again={again} />
+  if (!value) return <Loading what="certificates" />
+  if (value.certificates.length === 0) return <p>No certificate was seen.</p>
+  const soon = 14 * 86_400_000
+  return (
+    <table class="cards">
+      <caption>The first to end comes first</caption>
+      <thead><tr><th scope="col">Where</th><th scope="col">Name</th><th scope="col">Issued by</th><th scope="col">Ends</th></tr></thead>
+      <tbody>
+        {value.certificates.map((one) => {
+          const left = Date.parse(one['not-after']) - now.value
+          return (
+            <tr key={one.on + one.file}>
+              <th scope="row">{one.on}<div class="quiet">{one.file}</div></th>
+              <td data-label="Name">{one.name}{one.ca && ' (CA)'}</td>
+              <td data-label="Issued by">{one.issuer}</td>
+              <td data-label="Ends"><State kind={left < 0 ? 'broken' : left < soon ? 'attention' : 'well'}>{one['not-after'].slice(0, 10)}, {until(one['not-after'], now.value)}</State></td>
+            </tr>
+          )
+        })}
+      </tbody>
+    </table>
+  )
+}
+
