@@ -68,6 +68,8 @@ function unreached(): Problem {
     title: 'the server is not reached',
     status: 0,
     detail: 'no answer came; it is tried again',
+    advice: '',
+    findings: [],
     request: '',
   }
 }

@@ -141,10 +141,14 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, keys: un
         setError(null)
       },
       (failed: unknown) => {
-        if (!stop.signal.aborted) setError(failed)
+        if (stop.signal.aborted) return
+        setError(failed)
+        // Nobody presses a button for a connection that comes back by itself.
+        if (failed instanceof Refused && failed.problem.status === 0) timer = setTimeout(once, 2000)
       },
     )
-    const timer = every ? setTimeout(() => setRound((at) => at + 1), every) : undefined
+    const once = (): void => setRound((at) => at + 1)
+    let timer = every ? setTimeout(once, every) : undefined
     return () => {
       stop.abort()
       clearTimeout(timer)

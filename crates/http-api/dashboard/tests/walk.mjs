@@ -1,0 +1,185 @@
+// What a person does: signs in, adds a cluster, plans, applies, watches, loses a member, repairs.
+// Everything is real: the server, three hosts, etcd, the browser.
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { accessible, api, at, launch, open } from './browser.mjs'
+
+const code = process.env.ETCDUP_CODE
+const topology = readFileSync(process.env.ETCDUP_TOPOLOGY, 'utf8')
+const name = /cluster = "([^"]+)"/.exec(topology)[1]
+const started = Date.now()
+
+function step(what) {
+  console.log(`${((Date.now() - started) / 1000).toFixed(1)} s  ${what}`)
+}
+
+const browser = await launch()
+const { context, page, complaints } = await open(browser)
+const said = (text) => page.getByText(text).first().waitFor()
+const press = (text) => page.getByRole('button', { name: text }).first().click()
+
+async function failed(error) {
+  const shot = process.env.ETCDUP_FAILED
+  if (shot) await page.screenshot({ path: shot, fullPage: true }).catch(() => {})
+  console.log(await page.locator('body').innerText().catch(() => ''))
+  console.error(error)
+  console.error(complaints.join('\n'))
+  await browser.close()
+  process.exit(1)
+}
+
+async function walk() {
+  step('signs in by the address that the server printed')
+  const opened = Date.now()
+  await page.goto(`${at}/#code=${code}`)
+  await said('There is no cluster yet')
+  step(`first page after ${Date.now() - opened} ms`)
+  assert.ok(!page.url().includes(code), 'the code is still in the address')
+  const session = await page.evaluate(() => sessionStorage.getItem('etcdup-session'))
+  await accessible(browser, session, '', 'There is no cluster yet')
+
+  step('a code is valid once')
+  const second = await open(browser)
+  await second.page.goto(`${at}/#code=${code}`)
+  await second.page.getByText('valid once').waitFor()
+  await second.context.close()
+
+  step('adds a topology; a wrong line is marked')
+  await page.getByRole('link', { name: 'Add a topology' }).click()
+  await page.getByLabel('Topology').fill(topology.replace('[[member]]', '[[membr]]'))
+  await press('Check')
+  await page.locator('.editor .marked').waitFor()
+  await page.getByLabel('Topology').fill(topology.replace('source:key', '/root/.ssh/id_ed25519'))
+  await press(`Add ${name}`)
+  await said('source')
+  await page.getByLabel('Topology').fill(topology)
+  await press(`Add ${name}`)
+  await page.getByRole('heading', { name }).waitFor()
+  await accessible(browser, session, 'add', 'From a cluster that runs')
+  await said('not there yet')
+
+  step('plans')
+  await press('Plan')
+  await page.getByRole('heading', { name: `Plan for ${name}` }).waitFor()
+  const plan = page.url().split('#/')[1]
+  await page.locator('.stages summary').first().click()
+  await accessible(browser, session, plan, 'no outage')
+
+  step('applies, and watches through a reload and a cut')
+  await press('Apply: ')
+  await said('running')
+  const operation = page.url().split('#/')[1]
+  await page.reload()
+  await context.setOffline(true)
+  await said('Not connected since')
+  await context.setOffline(false)
+  await page.locator('.state.done').filter({ hasText: /^✓ done/ }).waitFor({ timeout: 120_000 })
+  await page.getByText(/^Events/).click()
+  const listed = await page.locator('.events li').count()
+  const told = await (await api(session, 'GET', `/v1/${operation}/events`)).json()
+  assert.equal(listed, told.next, 'events are missing, or twice')
+  await accessible(browser, session, operation, 'Stages')
+
+  step('sees the cluster well, and every tab of it')
+  await page.goto(`${at}/#/clusters/${name}`)
+  await said('3 of 3 voters are healthy')
+  await page.locator('.standing .state.well').waitFor({ timeout: 30_000 })
+  await accessible(browser, session, `clusters/${name}`, '3 of 3 voters')
+  await accessible(browser, session, `clusters/${name}/topology`, 'Save')
+  await accessible(browser, session, `clusters/${name}/checks`, 'every check passes')
+  await accessible(browser, session, `clusters/${name}/certificates`, 'The first to end')
+  await accessible(browser, session, `clusters/${name}/history`, 'The newest first')
+
+  step('sees within 15 s that a member stopped')
+  const stopped = Date.now()
+  execFileSync('sh', ['-c', process.env.ETCDUP_STOP], { stdio: 'ignore' })
+  await page.goto(`${at}/#/`)
+  await page.getByRole('table', { name: 'Need you' }).getByText('does not serve').waitFor()
+  const took = Date.now() - stopped
+  step(`seen after ${took} ms`)
+  assert.ok(took < 15_000, `it took ${took} ms`)
+  await accessible(browser, session, '', 'does not serve')
+
+  step('repairs it')
+  await page.getByRole('link', { name }).first().click()
+  await press('Plan')
+  await press('Apply: ')
+  await page.locator('.state.done').filter({ hasText: /^✓ done/ }).waitFor({ timeout: 60_000 })
+  await page.goto(`${at}/#/clusters/${name}`)
+  await page.locator('.standing .state.well').waitFor({ timeout: 30_000 })
+
+  step('is told when somebody else changed the topology')
+  await page.goto(`${at}/#/clusters/${name}/topology`)
+  const text = page.getByLabel(`Topology of ${name}`)
+  await text.fill(`${topology}\n# mine\n`)
+  const other = await api(session, 'GET', `/v1/clusters/${name}/topology`)
+  const put = await api(session, 'PUT', `/v1/clusters/${name}/topology`, `${topology}\n# theirs\n`, { 'If-Match': other.headers.get('ETag') })
+  assert.equal(put.status, 200)
+  await press('Save')
+  await said('Somebody changed the topology meanwhile')
+  await said('# theirs')
+  await press('Keep my text, over theirs')
+  await press('Save')
+  await said('Saved; nothing on the hosts was changed')
+
+  step('asks for the name before a reset, and leaves it')
+  await page.getByText('More', { exact: true }).click()
+  await press('Plan a reset')
+  await page.getByRole('heading', { name: `Plan for ${name}` }).waitFor()
+  await press('Reset: ')
+  const dialog = page.getByRole('dialog')
+  assert.ok(await dialog.getByRole('button', { name: /^Reset/ }).isDisabled())
+  await dialog.getByRole('textbox').fill('prodd')
+  assert.ok(await dialog.getByRole('button', { name: /^Reset/ }).isDisabled())
+  await dialog.getByRole('button', { name: 'Leave it' }).click()
+
+  step('makes a token for a viewer, who sees and changes nothing')
+  await page.goto(`${at}/#/tokens`)
+  await page.getByLabel('For whom').fill('vera')
+  await press('Make a token')
+  await said('it is shown only now')
+  const secret = await page.locator('code').filter({ hasText: 'etcdup_' }).innerText()
+  await accessible(browser, session, 'tokens', 'Tokens that have not ended')
+  await accessible(browser, session, 'audit', 'Who changed what')
+  await accessible(browser, session, 'operations', 'The newest first')
+  await accessible(browser, session, 'explain/quorum-lost', 'says the same')
+  const viewer = await open(browser)
+  await viewer.page.goto(`${at}/#/clusters/${name}`)
+  await viewer.page.getByLabel('Token').fill(secret)
+  await viewer.page.getByRole('button', { name: 'Sign in' }).click()
+  // In the place that was asked for.
+  await viewer.page.getByText('3 of 3 voters are healthy').waitFor()
+  assert.ok(await viewer.page.getByRole('button', { name: /^Plan/ }).first().isDisabled())
+  step('a token that was revoked leads to the sign-in, and back to the same page')
+  await press('Revoke that of vera')
+  await viewer.page.getByRole('heading', { name: 'Sign in' }).waitFor({ timeout: 30_000 })
+  await viewer.page.getByLabel('Token').fill(JSON.parse(session).secret)
+  await viewer.page.getByRole('button', { name: 'Sign in' }).click()
+  await viewer.page.getByText('3 of 3 voters are healthy').waitFor()
+  // The browser itself notes each refusal.
+  const own = viewer.complaints.filter((text) => !text.includes('401'))
+  assert.deepEqual(own, [])
+  await viewer.context.close()
+
+  step('by the keyboard alone')
+  await page.goto(`${at}/#/operations`)
+  await page.getByRole('heading', { name: 'History' }).waitFor()
+  await page.keyboard.press('/')
+  await page.waitForFunction(() => document.activeElement?.id === 'search')
+  await page.keyboard.type(name)
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', { name }).waitFor()
+  const focus = await page.evaluate(() => document.activeElement?.tagName)
+  assert.equal(focus, 'H1', 'a page begins at its heading')
+
+  // A cut connection, and what a wrong topology is answered with, are noted by the browser itself.
+  const own2 = complaints.filter((text) => !/ERR_INTERNET_DISCONNECTED|status of (401|409|412|422)/.test(text))
+  assert.deepEqual(own2, [])
+  step('nothing else was complained of')
+}
+
+await walk().catch(failed)
+await browser.close()
