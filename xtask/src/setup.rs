@@ -109,6 +109,31 @@ pub(crate) fn install(packages: &[&str]) -> Outcome {
     )
 }
 
+/// Installs a package of Python's in a place of its own, once, and says where.
+pub(crate) fn python(name: &str, package: &str) -> Result<PathBuf, String> {
+    let place = cache().join(name);
+    let marker = place.join("installed");
+    if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == package) {
+        return Ok(place);
+    }
+    let venv = Command::new("python3")
+        .args(["-c", "import ensurepip"])
+        .stderr(Stdio::null())
+        .status();
+    if !venv.is_ok_and(|status| status.success()) {
+        install(&["python3-venv"])?;
+    }
+    eprintln!("fetching {package}");
+    carry_out(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&place),
+    )?;
+    carry_out(Command::new(place.join("bin/pip")).args(["install", "--quiet", package]))?;
+    std::fs::write(&marker, package).map_err(|error| format!("{}: {error}", marker.display()))?;
+    Ok(place)
+}
+
 /// Everything.
 pub(crate) fn fixtures() -> Outcome {
     packages()?;

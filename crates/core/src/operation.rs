@@ -70,7 +70,12 @@ impl<'de> Deserialize<'de> for Who {
 /// records and events name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct OperationId(String);
+pub struct OperationId(#[schemars(regex(pattern = Self::PATTERN))] String);
+
+impl OperationId {
+    /// What every ID looks like.
+    pub const PATTERN: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
+}
 
 /// A text that is no id of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

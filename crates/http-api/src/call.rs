@@ -35,6 +35,8 @@ pub(crate) const BY_TOKEN: &str = "token_";
 
 /// Streams at once.
 pub(crate) const STREAMS: usize = 2000;
+/// The highest number of an event: what JSON's readers hold exactly.
+pub(crate) const MOST_EVENTS: u64 = 1 << 53;
 /// How long a request waits for its turn.
 const LONGEST_QUEUE: Duration = Duration::from_secs(30);
 

@@ -54,7 +54,7 @@ pub use call::Options;
 pub use openapi::openapi;
 pub use page::HAS_DASHBOARD;
 pub use problem::{CHECKS, Place, PlacedFinding, ProblemDocument};
-pub use row::{Gives, Method, Parameter, Row, SchemaOf, Takes, Verb};
+pub use row::{Gives, Method, Parameter, ParameterValue, Row, SchemaOf, Takes, Verb};
 pub use serve::{Bound, ServeError, serve};
 pub use table::TABLE;
 pub use tls::{TlsError, TlsFiles};

@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::problem::ProblemDocument;
-use crate::row::{Gives, Method, Parameter, Row, SchemaOf, Takes};
+use crate::row::{Gives, Method, Parameter, ParameterValue, Row, SchemaOf, Takes};
 
 /// The document of these paths.
 #[must_use]
@@ -123,11 +123,10 @@ pub(crate) fn problems(method: &Method) -> Vec<u16> {
 }
 
 fn parameter(parameter: &Parameter) -> Value {
-    let schema = match parameter.most {
-        // Beyond what JSON's readers hold exactly it is as good as none.
-        Some(most) if most > 1 << 53 => json!({ "type": "integer", "minimum": 0 }),
-        Some(most) => json!({ "type": "integer", "minimum": 0, "maximum": most }),
-        None => json!({ "type": "string" }),
+    let schema = match parameter.value {
+        ParameterValue::Number(most) => json!({ "type": "integer", "minimum": 0, "maximum": most }),
+        ParameterValue::Text => json!({ "type": "string" }),
+        ParameterValue::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
     };
     json!({ "name": parameter.name, "in": "query", "description": parameter.about, "schema": schema })
 }

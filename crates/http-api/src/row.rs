@@ -74,8 +74,19 @@ pub struct Parameter {
     pub name: &'static str,
     /// What it means.
     pub about: &'static str,
-    /// The highest number, where it is one.
-    pub most: Option<u64>,
+    /// What it may be.
+    pub value: ParameterValue,
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParameterValue {
+    /// A whole number of at most this.
+    Number(u64),
+    /// Any text.
+    Text,
+    /// A text of this pattern.
+    Pattern(&'static str),
 }
 
 /// A schema, by the generator that collects what it refers to.

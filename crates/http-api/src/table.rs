@@ -1,14 +1,15 @@
 //! The table of paths and methods: it feeds the router, `Allow`, `/openapi.json` and the tests, and
 //! no handler is reached but through it.
 
+use etcdup_core::operation::OperationId;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::audit::AuditEntry;
-use crate::call::{Call, Handled};
+use crate::call::{Call, Handled, MOST_EVENTS};
 use crate::metrics::OPEN_METRICS;
 use crate::page;
 use crate::routes::{about, adopt, clusters, operations, people, plans};
-use crate::row::{Gives, Method, Parameter, Row, Takes, Verb};
+use crate::row::{Gives, Method, Parameter, ParameterValue, Row, Takes, Verb};
 use crate::token::Role;
 use crate::watch::{ClusterChange, ClusterEntry};
 
@@ -42,12 +43,12 @@ const ANYONE: Option<Role> = None;
 const LIMIT: Parameter = Parameter {
     name: "limit",
     about: "how many at most",
-    most: Some(200),
+    value: ParameterValue::Number(200),
 };
 const SINCE: Parameter = Parameter {
     name: "since",
     about: "the number of the first event",
-    most: Some(u64::MAX),
+    value: ParameterValue::Number(MOST_EVENTS),
 };
 
 /// Every path there is.
@@ -207,7 +208,7 @@ pub const TABLE: &[Row] = &[
                 Parameter {
                     name: "cursor",
                     about: "the `request` of a line: those before it",
-                    most: None,
+                    value: ParameterValue::Text,
                 },
             ],
             ..get(
@@ -420,12 +421,12 @@ pub const TABLE: &[Row] = &[
                 Parameter {
                     name: "cluster",
                     about: "only those of this cluster",
-                    most: None,
+                    value: ParameterValue::Text,
                 },
                 Parameter {
                     name: "cursor",
                     about: "where the page before ended: its `next`",
-                    most: None,
+                    value: ParameterValue::Pattern(OperationId::PATTERN),
                 },
             ],
             ..get(
@@ -442,7 +443,7 @@ pub const TABLE: &[Row] = &[
             parameters: &[Parameter {
                 name: "wait",
                 about: "seconds to wait for its end",
-                most: Some(60),
+                value: ParameterValue::Number(60),
             }],
             problems: &[404],
             ..get(

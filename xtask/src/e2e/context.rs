@@ -12,6 +12,8 @@ pub(crate) struct Context {
     pub(crate) etcdup: PathBuf,
     /// The version most scenarios run.
     pub(crate) version: String,
+    /// Whether proofs that take long are carried out in full.
+    pub(crate) long: bool,
     /// Labs that are left to be looked at, where that was asked for.
     pub(super) kept: Option<Kept>,
 }

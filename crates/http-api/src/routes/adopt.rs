@@ -23,7 +23,6 @@ use crate::topologies::refuse;
 #[serde(deny_unknown_fields)]
 pub(crate) struct AdoptRequest {
     /// What it is to be called.
-    #[schemars(with = "String")]
     pub cluster: ClusterName,
     /// Its hosts, each as `user@host:port`; only such as `sources.toml` lists.
     pub targets: Vec<String>,

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::blocking::blocking;
-use crate::call::{Answer, BY_TOKEN, Call, Content, State};
+use crate::call::{Answer, BY_TOKEN, Call, Content, MOST_EVENTS, State};
 use crate::open::{open, open_recorded};
 use crate::problem::{Problem, RUNNING, UNCONFIRMED, UNREADY};
 use crate::routes::plans::{unknown, verb_of};
@@ -324,7 +324,7 @@ pub(crate) async fn cancel(call: Call) -> Result<Answer, Problem> {
 
 pub(crate) async fn events(call: Call) -> Result<Answer, Problem> {
     let id = id_of(&call)?;
-    let since = call.number("since", 0, u64::MAX)?;
+    let since = call.number("since", 0, MOST_EVENTS)?;
     let most = usize::try_from(call.number("limit", 200, 200)?.max(1)).unwrap_or(200);
     let (state, asked) = (Arc::clone(&call.state), id.clone());
     let read = blocking(move || {
@@ -352,7 +352,7 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
     };
     let since = match behind {
         Some(behind) => behind,
-        None => call.number("since", 0, u64::MAX)?,
+        None => call.number("since", 0, MOST_EVENTS)?,
     };
     if known.interrupted || known.record.state != OperationState::Running {
         let (state, asked) = (Arc::clone(&call.state), id.clone());

@@ -4,7 +4,8 @@ use etcdup_core::plain::chain;
 use http::{StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::blocking::blocking;
 use crate::call::{Answer, Call};
@@ -37,11 +38,13 @@ pub(crate) struct NewToken {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenRequest {
     /// Who will have it.
+    #[schemars(regex(pattern = "^[A-Za-z0-9@._-]{1,60}$"))]
     pub name: String,
     /// What it allows.
     pub role: Role,
     /// How many days it is valid for.
-    #[serde(default = "a_month")]
+    #[serde(default = "a_month", deserialize_with = "whole")]
+    #[schemars(range(min = 1, max = 400))]
     pub days: u16,
 }
 
@@ -63,6 +66,21 @@ pub(crate) struct Me {
     pub token: String,
     /// When it ends.
     pub ends: Timestamp,
+}
+
+/// A whole number however it is written: to JSON 2.0 is one.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    let inside = number.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&number);
+    if !inside {
+        return Err(D::Error::custom("it is not a whole number of days"));
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is whole and within bounds"
+    )]
+    Ok(number as u16)
 }
 
 fn a_month() -> u16 {

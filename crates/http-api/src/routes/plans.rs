@@ -15,30 +15,31 @@ use crate::problem::Problem;
 
 /// A plan to make.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct PlanRequest {
-    /// What for.
-    pub verb: Verb,
-    /// An apply may restart members though the cluster is out of service meanwhile.
-    #[serde(default)]
-    pub allow_outage: bool,
-    /// A reset deletes data instead of moving it aside.
-    #[serde(default)]
-    pub wipe: bool,
+#[serde(tag = "verb", deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) enum PlanRequest {
+    /// What an apply would do.
+    #[serde(rename_all = "kebab-case")]
+    Apply {
+        /// Whether members may be restarted though the cluster is out of service meanwhile.
+        #[serde(default)]
+        allow_outage: bool,
+    },
+    /// What a reset would do.
+    Reset {
+        /// Whether data is deleted instead of moved aside.
+        #[serde(default)]
+        wipe: bool,
+    },
 }
 
-impl PlanRequest {
-    fn goal(&self) -> Result<Goal, Problem> {
-        match (self.verb, self.allow_outage, self.wipe) {
-            (Verb::Apply, allow_outage, false) => Ok(Goal::Converge { allow_outage }),
-            (Verb::Reset, false, wipe) => Ok(Goal::Reset {
+impl From<PlanRequest> for Goal {
+    fn from(request: PlanRequest) -> Self {
+        match request {
+            PlanRequest::Apply { allow_outage } => Goal::Converge { allow_outage },
+            PlanRequest::Reset { wipe } => Goal::Reset {
                 wipe,
                 cluster_id: None,
-            }),
-            (Verb::Apply, _, true) => Err(Problem::bad_request("only a reset can wipe data")),
-            (Verb::Reset, true, _) => Err(Problem::bad_request(
-                "a reset always stops the cluster: it takes no allow-outage",
-            )),
+            },
         }
     }
 }
@@ -52,7 +53,7 @@ pub(crate) fn verb_of(goal: &Goal) -> Verb {
 }
 
 pub(crate) async fn make(call: Call) -> Result<Answer, Problem> {
-    let goal = call.json::<PlanRequest>()?.goal()?;
+    let goal = call.json::<PlanRequest>()?.into();
     let cluster = open(&call.state, call.part("cluster")).await?;
     let _turn = call.state.turn().await?;
     let plan = cluster.plan(goal).await?;
