@@ -291,7 +291,7 @@ impl Cluster {
         let running = Running::new(journal, earlier, cancel.clone());
         let operation = running.operation.clone();
         process.add(&operation);
-        let events = Events::new(record.id.clone(), next, running.sender.clone());
+        let events = Events::new(record.id.clone(), next, running.listeners());
         let (cluster, id) = (self.clone(), record.id.clone());
         let work = async move {
             let _place = place;

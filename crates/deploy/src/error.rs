@@ -131,6 +131,9 @@ pub enum DeployError {
     /// As many operations run as the engine's limits allow.
     #[error("as many operations are being carried out as this process may have")]
     Busy,
+    /// What happens could not be recorded any more, so it was stopped.
+    #[error("stopped between two stages: {0}")]
+    Unrecorded(String),
     /// The operator stopped it.
     #[error("{}", stopped(.0.as_deref()))]
     Stopped(Option<String>),
@@ -313,7 +316,7 @@ impl DeployError {
             // A fault of this program, whose nearest page is that of the step that lacks something.
             DeployError::Stage(_) | DeployError::Release(_) => BINARIES,
             DeployError::Vault(_) => KEYS,
-            DeployError::Store(_) => STORE,
+            DeployError::Store(_) | DeployError::Unrecorded(_) => STORE,
             DeployError::Busy => BUSY,
             DeployError::Stopped(_) => STOPPED,
         };

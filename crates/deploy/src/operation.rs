@@ -2,7 +2,7 @@
 //! place by anyone.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use etcdup_core::event::Event;
 use etcdup_core::operation::{OperationId, OperationState};
@@ -10,6 +10,7 @@ use etcdup_core::plain::chain;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::DeployError;
+use crate::events::BytesMoved;
 use crate::settings::Cancel;
 use crate::store::{Journal, Store, StoreError};
 use crate::tasks::blocking;
@@ -24,6 +25,7 @@ pub struct Operation {
     id: OperationId,
     cancel: Cancel,
     history: Arc<History>,
+    bytes: watch::Receiver<BytesMoved>,
     ended: watch::Receiver<Option<Outcome>>,
 }
 
@@ -83,6 +85,12 @@ impl Operation {
             },
             next: since,
         }
+    }
+
+    /// Bytes on their way, the latest figures alone: they are in no record.
+    #[must_use]
+    pub fn bytes(&self) -> watch::Receiver<BytesMoved> {
+        self.bytes.clone()
     }
 
     /// Waits for its end.
@@ -179,7 +187,10 @@ async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<VecDeque<E
 /// The running side of an operation: where its events go, and how its end is told.
 pub(crate) struct Running {
     pub(crate) operation: Operation,
-    pub(crate) sender: mpsc::UnboundedSender<Event>,
+    sender: mpsc::UnboundedSender<Event>,
+    bytes: watch::Sender<BytesMoved>,
+    /// Why the record is not whole, where it is not.
+    unrecorded: Arc<OnceLock<String>>,
     writer: tokio::task::JoinHandle<Journal>,
     ended: watch::Sender<Option<Outcome>>,
     history: Arc<History>,
@@ -195,16 +206,25 @@ impl Running {
             count,
         });
         let (ended, end) = watch::channel(None);
+        let (bytes, moved) = watch::channel(BytesMoved::new());
+        let (unrecorded, stop) = (Arc::new(OnceLock::new()), cancel.clone());
         let operation = Operation {
             id: journal.record.id.clone(),
             cancel,
             history: Arc::clone(&history),
+            bytes: moved,
             ended: end,
         };
-        let recorded = Arc::clone(&history);
+        let (recorded, lost) = (Arc::clone(&history), Arc::clone(&unrecorded));
         let writer = tokio::task::spawn_blocking(move || {
             while let Some(event) = receiver.blocking_recv() {
-                journal.append(&event);
+                if let Err(error) = journal.append(&event) {
+                    // What nobody can read later is not gone on with. The stage that runs comes to
+                    // its end.
+                    tracing::error!(error = chain(&error), "events cannot be recorded");
+                    let _ = lost.set(chain(&error));
+                    stop.cancel();
+                }
                 let mut events = recorded
                     .events
                     .lock()
@@ -217,22 +237,35 @@ impl Running {
         Self {
             operation,
             sender,
+            bytes,
+            unrecorded,
             writer,
             ended,
             history,
         }
     }
 
+    /// Where events and figures go.
+    pub(crate) fn listeners(&self) -> (mpsc::UnboundedSender<Event>, watch::Sender<BytesMoved>) {
+        (self.sender.clone(), self.bytes.clone())
+    }
+
     /// Records the end, once every event is written.
     pub(crate) async fn end(self, result: Result<(), DeployError>) {
         let Self {
             sender,
+            unrecorded,
             writer,
             ended,
             history,
             ..
         } = self;
         drop(sender);
+        let result = match (result, unrecorded.get()) {
+            // Nobody asked for the end: say why it came.
+            (Err(DeployError::Stopped(_)), Some(why)) => Err(DeployError::Unrecorded(why.clone())),
+            (result, _) => result,
+        };
         let (state, message) = match &result {
             Ok(()) => (OperationState::Done, None),
             Err(error @ DeployError::Stopped(_)) => (OperationState::Stopped, Some(chain(error))),
@@ -243,5 +276,65 @@ impl Running {
         }
         history.count.send_modify(|count| count.1 = true);
         ended.send_replace(Some(Arc::new(result)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use etcdup_core::event::Body;
+    use etcdup_core::operation::{OPERATION_FORMAT, OperationRecord, Verb, Who};
+    use etcdup_core::stage::Goal;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::documents::PlanDocument;
+    use crate::events::Events;
+
+    #[tokio::test]
+    async fn what_cannot_be_recorded_is_stopped_and_says_why() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::beside(place.path());
+        let record = OperationRecord {
+            format: OPERATION_FORMAT.to_owned(),
+            id: "01931b2e-7c2a-7d11-8a54-3f2a9c0d1e4b".parse().unwrap(),
+            cluster: "prod".parse().unwrap(),
+            verb: Verb::Apply,
+            goal: Goal::Converge {
+                allow_outage: false,
+            },
+            who: Who::new("ann"),
+            begun: Timestamp::UNIX_EPOCH,
+            topology: None,
+            request: None,
+            epoch: 1,
+            state: OperationState::Running,
+            ended: None,
+            message: None,
+        };
+        let mut journal = store.begin(&record, &PlanDocument::default()).unwrap();
+        journal.fill_disk();
+        let cancel = Cancel::new();
+        let running = Running::new(journal, Vec::new(), cancel.clone());
+        let operation = running.operation.clone();
+        let events = Events::new(record.id.clone(), 0, running.listeners());
+        events.send(Body::Waiting {
+            holder: "bob".to_owned(),
+        });
+        // It is the run itself that stops, between two of its stages.
+        cancel.cancelled().await;
+        drop(events);
+        running.end(Err(DeployError::Stopped(None))).await;
+        let outcome = operation.ended().await;
+        let Err(error @ DeployError::Unrecorded(_)) = &*outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(chain(error).contains("No space left"), "{error}");
+        let stored = store.get(&record.id).unwrap().record;
+        assert_eq!(stored.state, OperationState::Failed);
+        assert!(stored.message.unwrap().contains("No space left"));
+        // Whoever watches sees what the disk did not take.
+        assert!(operation.events(0).next().await.is_some());
     }
 }

@@ -150,13 +150,14 @@ impl Session {
             return Ok(None);
         }
         let architectures = architectures(plan);
+        let progress = self.events.progress(self.settings.progress.as_ref());
         let preparing = release::prepare(
             &plan.planner.topology().binaries,
             &plan.planner.topology().version,
             &self.base,
             &self.settings.cache,
             &architectures,
-            self.settings.progress.as_ref(),
+            progress.as_ref(),
         );
         let binaries = tokio::select! {
             prepared = preparing => prepared?,

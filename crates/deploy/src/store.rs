@@ -194,7 +194,7 @@ impl Store {
         let next = self.events(id, 0)?.last().map_or(0, |event| event.seq + 1);
         let mut record = stored.record;
         record.epoch += 1;
-        let journal = Journal::open(self.of(id), record, next)?;
+        let mut journal = Journal::open(self.of(id), record, next)?;
         journal.cut_torn_line()?;
         journal.save()?;
         Ok(journal)
@@ -245,6 +245,8 @@ pub(crate) struct Journal {
     /// The number of the next event.
     pub(crate) next: u64,
     events: File,
+    /// How long the file of events is.
+    length: u64,
     _lock: File,
 }
 
@@ -268,22 +270,35 @@ impl Journal {
         let path = directory.join(EVENTS);
         let opened = File::options().create(true).append(true).open(&path);
         let events = opened.map_err(|source| StoreError::File { path, source })?;
+        let length = events.metadata().map_or(0, |data| data.len());
         Ok(Self {
             directory,
             record,
             next,
             events,
+            length,
             _lock: lock,
         })
     }
 
-    /// Appends an event. A disk that is full must not stop an operation on a cluster: what cannot
-    /// be recorded is logged.
-    pub(crate) fn append(&mut self, event: &Event) {
+    /// Appends an event.
+    ///
+    /// # Errors
+    /// When the disk is full, say.
+    pub(crate) fn append(&mut self, event: &Event) -> Result<(), StoreError> {
         let mut line = serde_json::to_string(event).unwrap_or_default();
         line.push('\n');
-        if let Err(error) = self.events.write_all(line.as_bytes()) {
-            tracing::warn!(%error, seq = event.seq, "an event could not be recorded");
+        match self.events.write_all(line.as_bytes()) {
+            Ok(()) => {
+                self.length += line.len() as u64;
+                Ok(())
+            }
+            Err(source) => {
+                // Half a line would become one with the next event.
+                let _ = self.events.set_len(self.length);
+                let path = self.directory.join(EVENTS);
+                Err(StoreError::File { path, source })
+            }
         }
     }
 
@@ -292,13 +307,20 @@ impl Journal {
         self.record.state = state;
         self.record.ended = Some(Timestamp::now());
         self.record.message = message;
-        let saved = self.events.sync_data().map_err(|source| StoreError::File {
-            path: self.directory.join(EVENTS),
-            source,
-        });
-        if let Err(error) = saved.and_then(|()| self.save()) {
+        // How it ended is worth recording where its events are not whole.
+        if let Err(error) = self.events.sync_data() {
+            tracing::warn!(%error, "the events of the operation may not be on the disk");
+        }
+        if let Err(error) = self.save() {
             tracing::warn!(%error, "the end of the operation could not be recorded");
         }
+    }
+
+    /// Has every further event meet a full disk.
+    #[cfg(test)]
+    pub(crate) fn fill_disk(&mut self) {
+        let full = File::options().write(true).open("/dev/full");
+        self.events = full.unwrap_or_else(|error| unreachable!("/dev/full: {error}"));
     }
 
     fn save(&self) -> Result<(), StoreError> {
@@ -306,15 +328,16 @@ impl Journal {
     }
 
     /// What a crash left of a line would become one with the next event.
-    fn cut_torn_line(&self) -> Result<(), StoreError> {
+    fn cut_torn_line(&mut self) -> Result<(), StoreError> {
         let path = self.directory.join(EVENTS);
-        let cut = || -> std::io::Result<()> {
+        let mut cut = || -> std::io::Result<()> {
             let text = std::fs::read(&path)?;
             let whole = text
                 .iter()
                 .rposition(|byte| *byte == b'\n')
                 .map_or(0, |at| at + 1);
-            self.events.set_len(whole as u64)
+            self.length = whole as u64;
+            self.events.set_len(self.length)
         };
         cut().map_err(|source| StoreError::File {
             path: path.clone(),
@@ -409,7 +432,7 @@ mod tests {
         let plan = PlanDocument::default();
         let mut journal = store.begin(&record, &plan).unwrap();
         for seq in 0..5 {
-            journal.append(&event(&record, seq));
+            journal.append(&event(&record, seq)).unwrap();
         }
         let stored = store.get(&record.id).unwrap();
         assert!(!stored.interrupted, "its lock is held");
@@ -445,14 +468,14 @@ mod tests {
         let store = Store::beside(place.path());
         let record = record(1);
         let mut journal = store.begin(&record, &PlanDocument::default()).unwrap();
-        journal.append(&event(&record, 0));
+        journal.append(&event(&record, 0)).unwrap();
         journal.events.write_all(b"{\"seq\":1,\"at\"").unwrap();
         drop(journal);
         assert!(store.get(&record.id).unwrap().interrupted);
         assert_eq!(store.events(&record.id, 0).unwrap().len(), 1);
         let mut journal = store.take_over(&record.id).unwrap();
         assert_eq!((journal.next, journal.record.epoch), (1, 2));
-        journal.append(&event(&record, 1));
+        journal.append(&event(&record, 1)).unwrap();
         let seen = store.events(&record.id, 0).unwrap();
         assert_eq!(
             seen.iter().map(|event| event.seq).collect::<Vec<_>>(),

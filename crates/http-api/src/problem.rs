@@ -333,9 +333,10 @@ impl From<DeployError> for Problem {
             DeployError::Blocked(_)
             | DeployError::Locked { .. }
             | DeployError::PlanChanged { .. } => StatusCode::CONFLICT,
-            DeployError::Busy | DeployError::Store(_) | DeployError::Stopped(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            DeployError::Busy
+            | DeployError::Store(_)
+            | DeployError::Unrecorded(_)
+            | DeployError::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
             DeployError::NoEffect(_)
             | DeployError::LeaseLost { .. }
             | DeployError::FewHosts { .. }

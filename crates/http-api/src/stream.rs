@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcdup_deploy::{Cancel, EventStream};
+use etcdup_deploy::{BytesMoved, Cancel, EventStream, Operation};
 use futures_util::Stream;
 use http_body::Frame;
 use serde::Serialize;
@@ -21,6 +21,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A stream ends after so long, and its client comes again behind the last event that it has: no
 /// stream outlives a token for long.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// How often figures of bytes are sent, at most.
+const BYTES_EVERY: Duration = Duration::from_millis(500);
 /// How soon a client comes again.
 const RETRY: &str = "retry: 1000\n\n";
 
@@ -32,8 +34,8 @@ pub(crate) struct Streamed {
 
 /// What a stream is a cursor over.
 pub(crate) enum Source {
-    /// The events of an operation.
-    Operation(EventStream),
+    /// The events of an operation, and what is on its way where this process carries it out.
+    Operation(EventStream, Option<Moved>),
     /// How clusters stand.
     Clusters(ClusterCursor),
 }
@@ -80,13 +82,48 @@ impl ClusterCursor {
     }
 }
 
+/// Figures of bytes on their way, not too often.
+pub(crate) struct Moved {
+    bytes: watch::Receiver<BytesMoved>,
+    next: Instant,
+}
+
+impl Moved {
+    pub(crate) fn of(operation: &Operation) -> Self {
+        Self {
+            bytes: operation.bytes(),
+            next: Instant::now(),
+        }
+    }
+}
+
+/// The figures, once they changed; never where there are none.
+async fn next_of(moved: &mut Option<Moved>) -> BytesMoved {
+    let Some(moved) = moved else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep_until(moved.next).await;
+    if moved.bytes.changed().await.is_err() {
+        return std::future::pending().await;
+    }
+    moved.next = Instant::now() + BYTES_EVERY;
+    moved.bytes.borrow_and_update().clone()
+}
+
 impl Source {
     async fn next(&mut self) -> Option<String> {
         match self {
-            Source::Operation(events) => {
-                let event = events.next().await?;
-                Some(sent(&event.seq.to_string(), &event))
-            }
+            Source::Operation(events, moved) => tokio::select! {
+                event = events.next() => {
+                    let event = event?;
+                    Some(sent(&event.seq.to_string(), &event))
+                }
+                // Without an ID: nobody comes again behind it.
+                bytes = next_of(moved) => {
+                    let bytes = serde_json::json!({ "bytes": bytes });
+                    Some(format!("data: {bytes}\n\n"))
+                }
+            },
             Source::Clusters(cursor) => cursor.next().await,
         }
     }

@@ -139,7 +139,8 @@ fn code(error: &DeployError) -> u8 {
         | DeployError::Release(_)
         | DeployError::Vault(_)
         | DeployError::Store(_)
-        | DeployError::Busy => exit::FAILED,
+        | DeployError::Busy
+        | DeployError::Unrecorded(_) => exit::FAILED,
     }
 }
 

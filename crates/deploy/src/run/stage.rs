@@ -136,7 +136,8 @@ impl Run<'_> {
                 let provided = provided(self.planner, seen);
                 let queries = query_text(&self.planner.queries(host, &provided, false));
                 let (host, events) = (host.clone(), self.session.events.clone());
-                let progress = self.session.settings.progress.clone();
+                let also = self.session.settings.progress.as_ref();
+                let progress = events.progress(also);
                 let key = host.clone();
                 let ran = async move {
                     events.host(&host, "sending", HostState::Working);

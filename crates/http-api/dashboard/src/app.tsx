@@ -16,7 +16,7 @@ import { PlanPage } from './pages/plan.tsx'
 import { SignIn } from './pages/signin.tsx'
 import { TokensPage } from './pages/tokens.tsx'
 import { go, route, to } from './route.ts'
-import { moment, span } from './words.ts'
+import { count, moment, span } from './words.ts'
 
 function page(path: string[]): JSX.Element {
   const [first, second, third] = path
@@ -137,7 +137,7 @@ export function App(): JSX.Element {
       {known ? page(route.value.path) : <SignIn />}
       {help.value && <Keys onClose={() => (help.value = false)} />}
       <footer class="quiet">
-        {clusters.value ? `${clusters.value.size} clusters` : ''} <a href="./openapi.json">API</a>
+        {clusters.value ? count(clusters.value.size, 'cluster') : ''} <a href="./openapi.json">API</a>
       </footer>
     </>
   )

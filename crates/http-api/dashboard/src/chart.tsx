@@ -36,7 +36,7 @@ export function Chart({ title, all, unit }: {
   unit: (value: number) => string
 }): JSX.Element {
   const points = all.flatMap((line) => line.points)
-  if (points.length < 2) return <figure class="chart"><figcaption>{title}: no figures yet</figcaption></figure>
+  if (new Set(points.map((point) => point.at)).size < 2) return <figure class="chart"><figcaption>{title}: no figures yet</figcaption></figure>
   const values = points.map((point) => point.value)
   const times = points.map((point) => point.at)
   const most = Math.max(...values)

@@ -20,7 +20,7 @@ use crate::call::{Answer, BY_TOKEN, Call, Content, MOST_EVENTS, State};
 use crate::open::{open, open_recorded};
 use crate::problem::{Problem, RUNNING, UNCONFIRMED, UNREADY};
 use crate::routes::plans::{unknown, verb_of};
-use crate::stream::{Source, Streamed};
+use crate::stream::{Moved, Source, Streamed};
 use crate::token::{Role, Token};
 
 /// An operation to begin.
@@ -363,11 +363,13 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
         }
     }
     let place = call.state.place()?;
+    let running = call.state.engine.operation(&id);
+    let moved = running.as_ref().map(Moved::of);
     Ok(Answer {
         status: StatusCode::OK,
         headers: Vec::new(),
         content: Content::Stream(Box::new(Streamed {
-            source: Source::Operation(call.state.engine.events(&id, since)),
+            source: Source::Operation(call.state.engine.events(&id, since), moved),
             _place: place,
         })),
     })

@@ -5,18 +5,30 @@ import { now } from '../live.ts'
 import { Action, Findings, Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
 import { go, to } from '../route.ts'
 import { follow, type State as Stream } from '../stream.ts'
-import { moment, span } from '../words.ts'
+import { bytes, moment, span } from '../words.ts'
 import { told, unfold } from '../told.ts'
+
+/** Bytes on their way by host: how many came, of how many. */
+type Moved = Record<string, [number, number]>
+
+function left(figures: [number, number] | undefined): string {
+  return figures && figures[0] < figures[1] ? `, ${bytes(figures[0])} of ${bytes(figures[1])}` : ''
+}
 
 export function OperationPage({ id }: { id: string }): JSX.Element {
   const [events, setEvents] = useState<Event[]>([])
   const [stream, setStream] = useState<Stream>('reconnecting')
   const [trouble, setTrouble] = useState<unknown>(null)
+  const [moved, setMoved] = useState<Moved>({})
   const ended = events.some((event) => ['done', 'failed', 'stopped'].includes(event.event))
   const { value, error, again } = useLoaded((signal) => get<Operation>(`/v1/operations/${id}`, signal), [id, ended])
   useEffect(() => {
     const stop = new AbortController()
     const each = (data: unknown): void => {
+      if ('bytes' in (data as object)) {
+        setMoved((data as { bytes: Moved }).bytes)
+        return
+      }
       const event = data as Event
       setEvents((known) => (known.some((one) => one.seq === event.seq) ? known : [...known, event]))
     }
@@ -76,7 +88,7 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
                 <td data-label="Took">{stage.took !== null ? span(stage.took) : stage.since !== null ? span(now.value - stage.since) : ''}</td>
                 <td data-label="Hosts">
                   {stage.waits && <div class="quiet">waits: {stage.waits}</div>}
-                  {[...stage.hosts].map(([host, how]) => <div key={host}><State kind={how.state === 'working' ? 'running' : how.state}>{host}</State> <span class="quiet">{how.what}</span></div>)}
+                  {[...stage.hosts].map(([host, how]) => <div key={host}><State kind={how.state === 'working' ? 'running' : how.state}>{host}</State> <span class="quiet">{how.what}{running && how.state === 'working' && left(moved[host])}</span></div>)}
                 </td>
               </tr>
             ))}
