@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures against a floor in the same run, medians of interleaved pairs.
 
+mod api;
 mod figures;
 mod fleet;
 mod floor;
@@ -36,6 +37,8 @@ pub(crate) enum Part {
     Playbook,
     /// Twenty hosts
     Fleet,
+    /// The server of the API under load
+    Api,
 }
 
 pub(crate) fn run(part: Option<Part>) -> Outcome {
@@ -52,7 +55,12 @@ pub(crate) fn run(part: Option<Part>) -> Outcome {
             row(&what, &measured, "");
         }
     }
-    if matches!(part, Some(Part::Itself | Part::Fleet)) {
+    if is_asked(Part::Api) {
+        for (what, measured, wanted) in api::measure(&etcdup)? {
+            row(&what, &measured, &wanted);
+        }
+    }
+    if matches!(part, Some(Part::Itself | Part::Fleet | Part::Api)) {
         return Ok(());
     }
     let lab = Lab::with_python("bench", 3, &etcdup)?;
