@@ -69,7 +69,8 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         view::error::plain("--file and --target exclude each other: the hosts are in the file");
         return exit::USAGE;
     }
-    listen_to_tracing(global.verbose);
+    // A server has no one at its terminal to ask: what happens is in its journal.
+    listen_to_tracing(global.verbose, matches!(verb, Verb::Serve(_)));
     dispatch(
         &Context {
             global,
@@ -170,8 +171,9 @@ async fn stop_on_signal(cancel: Cancel, interrupt: Interrupt) {
     }
 }
 
-fn listen_to_tracing(verbose: u8) {
+fn listen_to_tracing(verbose: u8, serves: bool) {
     let level = match verbose {
+        0 if serves => "etcdup_http_api=info,warn",
         0 => return,
         1 => {
             "etcdup=debug,etcdup_deploy=debug,etcdup_transport=debug,etcdup_client=debug,etcdup_verify=debug,warn"

@@ -74,6 +74,16 @@ impl Engine {
         }
     }
 
+    /// Leaves every operation between two of its stages, as a killed process would, so that another
+    /// process of the same store goes on with it; waits for that, and ends all connections. What
+    /// somebody cancelled ends.
+    pub async fn leave(&self, within: Duration) {
+        for operation in self.process.running().values() {
+            operation.leave();
+        }
+        self.close(within).await;
+    }
+
     /// Stops every operation between two of its stages, waits for them, and ends all connections.
     /// What is not done in time is left as a killed process would leave it: another can go on with
     /// it.

@@ -2,9 +2,10 @@
 //! place by anyone.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use etcdup_core::event::Event;
+use etcdup_core::event::{Body, Event};
 use etcdup_core::operation::{OperationId, OperationState};
 use etcdup_core::plain::chain;
 use tokio::sync::{mpsc, watch};
@@ -24,6 +25,8 @@ pub type Outcome = Arc<Result<(), DeployError>>;
 pub struct Operation {
     id: OperationId,
     cancel: Cancel,
+    /// It is left to another process instead of ended.
+    left: Arc<AtomicBool>,
     history: Arc<History>,
     bytes: watch::Receiver<BytesMoved>,
     ended: watch::Receiver<Option<Outcome>>,
@@ -73,6 +76,14 @@ impl Operation {
     /// goes on from there.
     pub fn cancel(&self) {
         self.cancel.cancel();
+    }
+
+    /// Stops it in the same way, and leaves it to be gone on with; one that was cancelled ends.
+    pub(crate) fn leave(&self) {
+        if !self.cancel.is_cancelled() {
+            self.left.store(true, Ordering::Release);
+            self.cancel.cancel();
+        }
     }
 
     /// The events from this number on, the first being 0.
@@ -207,17 +218,24 @@ impl Running {
         });
         let (ended, end) = watch::channel(None);
         let (bytes, moved) = watch::channel(BytesMoved::new());
+        let left = Arc::new(AtomicBool::new(false));
         let (unrecorded, stop) = (Arc::new(OnceLock::new()), cancel.clone());
         let operation = Operation {
             id: journal.record.id.clone(),
             cancel,
+            left: Arc::clone(&left),
             history: Arc::clone(&history),
             bytes: moved,
             ended: end,
         };
+        let leaving = Arc::clone(&left);
         let (recorded, lost) = (Arc::clone(&history), Arc::clone(&unrecorded));
         let writer = tokio::task::spawn_blocking(move || {
             while let Some(event) = receiver.blocking_recv() {
+                // Of what is left nobody is told that it ended.
+                if leaving.load(Ordering::Acquire) && matches!(event.body, Body::Stopped { .. }) {
+                    continue;
+                }
                 if let Err(error) = journal.append(&event) {
                     // What nobody can read later is not gone on with. The stage that runs comes to
                     // its end.
@@ -253,6 +271,7 @@ impl Running {
     /// Records the end, once every event is written.
     pub(crate) async fn end(self, result: Result<(), DeployError>) {
         let Self {
+            operation,
             sender,
             unrecorded,
             writer,
@@ -271,7 +290,11 @@ impl Running {
             Err(error @ DeployError::Stopped(_)) => (OperationState::Stopped, Some(chain(error))),
             Err(error) => (OperationState::Failed, Some(chain(error))),
         };
-        if let Ok(mut journal) = writer.await {
+        let left = operation.left.load(Ordering::Acquire) && state == OperationState::Stopped;
+        // The journal's lock is free once it is dropped, which tells that its process is gone.
+        if let Ok(mut journal) = writer.await
+            && !left
+        {
             blocking(move || journal.end(state, message)).await;
         }
         history.count.send_modify(|count| count.1 = true);
@@ -283,7 +306,6 @@ impl Running {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
-    use etcdup_core::event::Body;
     use etcdup_core::operation::{OPERATION_FORMAT, OperationRecord, Verb, Who};
     use etcdup_core::stage::Goal;
     use jiff::Timestamp;

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use etcdup_core::event::Event;
+use etcdup_core::event::{Body, Event};
 use etcdup_core::operation::{OperationId, OperationRecord, OperationState};
 use etcdup_core::plain::chain;
 use jiff::Timestamp;
@@ -288,7 +288,17 @@ impl Journal {
     pub(crate) fn append(&mut self, event: &Event) -> Result<(), StoreError> {
         let mut line = serde_json::to_string(event).unwrap_or_default();
         line.push('\n');
-        match self.events.write_all(line.as_bytes()) {
+        let written = self.events.write_all(line.as_bytes());
+        // What others go by must outlive a power cut: where stages stand, and that all is over.
+        let weighs = event.body.is_end() || matches!(event.body, Body::StageDone { .. });
+        let written = written.and_then(|()| {
+            if weighs {
+                self.events.sync_data()
+            } else {
+                Ok(())
+            }
+        });
+        match written {
             Ok(()) => {
                 self.length += line.len() as u64;
                 Ok(())
@@ -384,7 +394,6 @@ fn write(path: &Path, value: &impl serde::Serialize) -> Result<(), StoreError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
-    use etcdup_core::event::Body;
     use etcdup_core::operation::{OPERATION_FORMAT, Verb, Who};
     use etcdup_core::stage::Goal;
 

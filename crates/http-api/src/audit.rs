@@ -96,31 +96,40 @@ impl Audit {
         }
         let mut options = File::options();
         let mut file = options.create(true).append(true).mode(0o600).open(&path)?;
-        file.write_all(&line)
+        file.write_all(&line)?;
+        file.sync_data()
     }
 
-    /// The newest lines, the newest first; those before a request where one is named. A line that
-    /// was cut off by a crash is left out.
-    pub(crate) fn newest(&self, most: usize, before: Option<&str>) -> Result<Vec<AuditEntry>> {
-        let file = match File::open(self.directory()?.join(FILE)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
+    /// The newest lines, the newest first; those before a request where one is named, and none
+    /// where it is not there. A line that was cut off by a crash is left out.
+    pub(crate) fn newest(
+        &self,
+        most: usize,
+        before: Option<&str>,
+    ) -> Result<Option<Vec<AuditEntry>>> {
         let mut kept: VecDeque<AuditEntry> = VecDeque::with_capacity(most);
-        for line in BufReader::new(file).lines() {
-            let Ok(entry) = serde_json::from_str::<AuditEntry>(&line?) else {
-                continue;
+        // What was put aside is older.
+        for name in [ASIDE, FILE] {
+            let file = match File::open(self.directory()?.join(name)) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
             };
-            if before.is_some_and(|before| before == entry.request) {
-                break;
+            for line in BufReader::new(file).lines() {
+                let Ok(entry) = serde_json::from_str::<AuditEntry>(&line?) else {
+                    continue;
+                };
+                if before.is_some_and(|before| before == entry.request) {
+                    return Ok(Some(kept.into_iter().rev().collect()));
+                }
+                if kept.len() >= most {
+                    kept.pop_front();
+                }
+                kept.push_back(entry);
             }
-            if kept.len() >= most {
-                kept.pop_front();
-            }
-            kept.push_back(entry);
         }
-        Ok(kept.into_iter().rev().collect())
+        let whole = kept.into_iter().rev().collect();
+        Ok(before.is_none().then_some(whole))
     }
 
     fn directory(&self) -> Result<PathBuf> {
@@ -180,11 +189,12 @@ mod tests {
         }
         audit.append(entry(500, Some("t"))).unwrap();
         let ids = |most, before| {
-            let newest = audit.newest(most, before).unwrap().into_iter();
+            let newest = audit.newest(most, before).unwrap().unwrap().into_iter();
             newest.map(|entry| entry.request).collect::<Vec<_>>()
         };
         assert_eq!(ids(200, None), ["500", "1", "0"]);
         assert_eq!(ids(1, None), ["500"]);
         assert_eq!(ids(200, Some("500")), ["1", "0"]);
+        assert_eq!(audit.newest(200, Some("nope")).unwrap(), None);
     }
 }

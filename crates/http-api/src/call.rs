@@ -64,6 +64,8 @@ pub(crate) struct State {
     /// The document that tells programs what this server takes.
     pub(crate) openapi: serde_json::Value,
     pub(crate) topologies: Topologies,
+    /// This machine's own, whose names viewers are not shown.
+    pub(crate) directories: Vec<PathBuf>,
     pub(crate) names: Names,
     pub(crate) tokens: Tokens,
     pub(crate) failures: Failures,

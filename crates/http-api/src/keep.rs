@@ -51,7 +51,7 @@ pub(crate) async fn read_files(state: &Arc<State>) -> Result<(), Problem> {
         let watching = watch_one(Arc::clone(state), name.to_owned(), Arc::clone(look));
         AbortOnDropHandle::new(tokio::spawn(watching))
     };
-    state.watches.add(new, state.topologies.directory(), watch);
+    state.watches.add(new, &state.directories, watch);
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::problem::Problem;
 use crate::stream::server_sent;
 use crate::token::Role;
 use crate::veil::Veil;
+use crate::watch::Watches;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 type Answered = Result<Answer, Problem>;
@@ -90,7 +91,10 @@ async fn respond(
     };
     seen.noted(state, who, &answered).await;
     match answered {
-        Ok(answer) => shown(answer, &state.stopping, veil),
+        Ok(answer) => {
+            let hidden = (!sees_all).then(|| Arc::clone(&state.watches));
+            shown(answer, &state.stopping, &veil, hidden)
+        }
         Err(problem) => refused(problem, &seen.id, &veil),
     }
 }
@@ -142,14 +146,19 @@ impl Seen {
     }
 }
 
-fn shown(answer: Answer, stopping: &Cancel, veil: Veil) -> Response<Body> {
+fn shown(
+    answer: Answer,
+    stopping: &Cancel,
+    veil: &Veil,
+    hidden: Option<Arc<Watches>>,
+) -> Response<Body> {
     let (kind, body) = match answer.content {
         Content::Json(body) => (Some("application/json"), full(veil.over(body))),
         Content::Text(kind, text) => (Some(kind), full(text)),
         Content::Bytes(kind, bytes) => (Some(kind), full(bytes)),
         Content::Empty => (None, full(Bytes::new())),
         Content::Stream(streamed) => {
-            let events = server_sent(*streamed, stopping.clone(), veil);
+            let events = server_sent(*streamed, stopping.clone(), hidden);
             let body = StreamBody::new(events).boxed_unsync();
             (Some("text/event-stream"), body)
         }

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
+use crate::blocking::blocking;
 use crate::call::{Options, STREAMS, State};
 use crate::guard::{Failures, Names};
 use crate::keep::{read_files, watch_files};
@@ -124,11 +125,20 @@ pub async fn serve(
         .tasks
         .spawn(async move { resume_own(&resuming).await });
     state.tasks.spawn(watch_files(Arc::clone(&state)));
+    // Connections are taken until all is left in order: whoever asks meanwhile is told that this
+    // server takes no work any more.
+    let closing = Cancel::new();
+    let (leaving, closed) = (Arc::clone(&state), closing.clone());
+    let ending = tokio::spawn(async move {
+        leaving.stopping.cancelled().await;
+        leaving.engine.leave(STOPS_WITHIN).await;
+        closed.cancel();
+    });
     let connections = Arc::new(Semaphore::new(connections()));
     loop {
         let place = Arc::clone(&connections).acquire_owned();
         let accepted = tokio::select! {
-            () = cancel.cancelled() => break,
+            () = closing.cancelled() => break,
             accepted = async { (place.await, listener.accept().await) } => accepted,
         };
         let (place, Ok((stream, from))) = accepted else {
@@ -136,25 +146,28 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (served, cancel, tls) = (Arc::clone(&state), cancel.clone(), tls.clone());
+        let (served, closing, tls) = (Arc::clone(&state), closing.clone(), tls.clone());
         state.tasks.spawn(async move {
             let _place = place;
             match tls {
-                None => serve_one(served, stream, from.ip(), cancel).await,
+                None => serve_one(served, stream, from.ip(), closing).await,
                 Some(tls) => {
-                    let accepted = tls.acceptor().accept(stream);
+                    let Ok(acceptor) = blocking(move || tls.acceptor()).await else {
+                        return;
+                    };
+                    let accepted = acceptor.accept(stream);
                     let accepted = tokio::time::timeout(SLOWEST_HEADERS, accepted).await;
                     if let Ok(Ok(stream)) = accepted {
-                        serve_one(served, stream, from.ip(), cancel).await;
+                        serve_one(served, stream, from.ip(), closing).await;
                     }
                 }
             }
         });
     }
     drop(listener);
+    let _ = ending.await;
     state.tasks.close();
     state.tasks.wait().await;
-    state.engine.close(STOPS_WITHIN).await;
     Ok(())
 }
 
@@ -192,6 +205,8 @@ fn connections() -> usize {
 fn state_of(options: Options, stopping: Cancel) -> State {
     let store = Store::beside(&options.directory);
     let settings = Settings {
+        // What this server began is left to its next start, not ended, when it stops.
+        cancel: Cancel::new(),
         limits: Limits {
             operations: OPERATIONS,
             queued: QUEUED,
@@ -200,6 +215,7 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         ..options.settings
     };
     State {
+        directories: own_directories(&options.directory, &settings),
         engine: Engine::new(settings, store.clone()),
         topologies: Topologies::of(options.directory.clone(), store.clone()),
         store,
@@ -219,6 +235,18 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         tasks: TaskTracker::new(),
         stopping,
     }
+}
+
+/// The directories of this machine that errors may name.
+fn own_directories(served: &Path, settings: &Settings) -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let own = [
+        Some(served.to_owned()),
+        served.canonicalize().ok(),
+        Some(settings.cache.clone()),
+        home.filter(|home| home.parent().is_some()),
+    ];
+    own.into_iter().flatten().collect()
 }
 
 /// HTTP/1.1 alone: browsers speak HTTP/2 over TLS only, and each connection is one request at most

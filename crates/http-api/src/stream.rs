@@ -13,7 +13,6 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-use crate::veil::Veil;
 use crate::watch::{ClusterChange, Watches};
 
 /// A comment after so much silence tells both sides that the other is there.
@@ -139,18 +138,18 @@ enum Place {
 pub(crate) fn server_sent(
     streamed: Streamed,
     stopping: Cancel,
-    veil: Veil,
+    hidden: Option<Arc<Watches>>,
 ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
     let until = Instant::now() + LONGEST;
-    let start = (streamed, stopping, veil, Place::Begins);
+    let start = (streamed, stopping, hidden, Place::Begins);
     futures_util::stream::unfold(
         start,
-        move |(mut streamed, stopping, veil, place)| async move {
+        move |(mut streamed, stopping, hidden, place)| async move {
             let (text, place) = match place {
                 Place::Ended => return None,
                 Place::Begins => (RETRY.to_owned(), Place::Goes),
                 Place::Goes => tokio::select! {
-                    text = streamed.source.next() => (veil.over(text?), Place::Goes),
+                    text = streamed.source.next() => (veiled(text?, hidden.as_deref()), Place::Goes),
                     () = tokio::time::sleep(HEARTBEAT) => (":\n\n".to_owned(), Place::Goes),
                     () = stopping.cancelled() => (RETRY.to_owned(), Place::Ended),
                     () = tokio::time::sleep_until(until) => (RETRY.to_owned(), Place::Ended),
@@ -158,10 +157,18 @@ pub(crate) fn server_sent(
             };
             Some((
                 Ok(Frame::data(Bytes::from(text))),
-                (streamed, stopping, veil, place),
+                (streamed, stopping, hidden, place),
             ))
         },
     )
+}
+
+/// Without what viewers are not shown, as that is now: a stream outlives many files.
+fn veiled(text: String, hidden: Option<&Watches>) -> String {
+    match hidden {
+        None => text,
+        Some(watches) => watches.veil().over(text),
+    }
 }
 
 fn sent(id: &str, document: &impl Serialize) -> String {

@@ -1,7 +1,7 @@
 //! What viewers are not shown: where this machine keeps its files.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The shortest path that is hidden: `/` and its like are in every text.
@@ -13,14 +13,10 @@ const SHORTEST: usize = 4;
 pub(crate) struct Veil(Arc<Vec<(String, String)>>);
 
 impl Veil {
-    /// Hides the served directory, and these names where they are paths.
-    pub(crate) fn of(directory: &Path, names: impl Iterator<Item = String>) -> Self {
+    /// Hides these directories, and these names where they are paths.
+    pub(crate) fn of(directories: &[PathBuf], names: impl Iterator<Item = String>) -> Self {
         let mut hidden = BTreeSet::new();
-        let full = directory.canonicalize();
-        for own in [Some(directory), full.as_deref().ok()]
-            .into_iter()
-            .flatten()
-        {
+        for own in directories {
             hidden.insert((format!("{}/", own.display()), String::new()));
         }
         for name in names.filter(|name| name.contains('/')) {
@@ -66,7 +62,7 @@ mod tests {
             "/",
         ];
         let names = names.into_iter().map(str::to_owned);
-        let veil = Veil::of(Path::new("/srv/clusters"), names);
+        let veil = Veil::of(&[PathBuf::from("/srv/clusters")], names);
         let text =
             r#"{"a":"copy /root/etcd.tar.gz to /opt","b":"/srv/clusters/prod.toml: vault /"}"#;
         let shown = r#"{"a":"copy …/etcd.tar.gz to /opt","b":"prod.toml: vault /"}"#;

@@ -259,7 +259,7 @@ impl Watches {
     pub(crate) fn add(
         &self,
         new: Vec<(Stamp, Read)>,
-        directory: &Path,
+        directories: &[PathBuf],
         watch: impl Fn(&str, &Arc<Notify>) -> AbortOnDropHandle<()>,
     ) {
         if new.is_empty() {
@@ -289,8 +289,11 @@ impl Watches {
             };
             kept.clusters.insert(name, watched);
         }
-        let outside = kept.clusters.values().flat_map(|one| one.outside.clone());
-        kept.veil = Veil::of(directory, outside);
+        let outside: Vec<String> = {
+            let clusters = kept.clusters.values();
+            clusters.flat_map(|one| one.outside.clone()).collect()
+        };
+        kept.veil = Veil::of(directories, outside.into_iter());
     }
 
     /// Counts a change; the count then.

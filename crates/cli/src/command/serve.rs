@@ -29,8 +29,14 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
         // about.
         settings: context.library_settings(None).unattended(),
     };
+    let named = arguments.host_name.first().cloned();
     let bound = |bound: etcdup_http_api::Bound| {
-        let (address, code) = (bound.address, bound.code);
+        let code = bound.code;
+        // An address that stands for all is one that no browser can ask.
+        let address = match named.filter(|_| bound.address.ip().is_unspecified()) {
+            Some(name) => format!("{name}:{}", bound.address.port()),
+            None => bound.address.to_string(),
+        };
         errln!("listening on {scheme}://{address}; Ctrl-C stops");
         // Not into a journal, which others read; and not as an argument, which every user sees.
         if !std::io::stderr().is_terminal() {

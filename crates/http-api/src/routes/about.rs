@@ -1,5 +1,7 @@
 //! What the server says about itself.
 
+use std::io::Write;
+
 use etcdup_deploy::{chain, explain as page_of, nearest_page};
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -50,8 +52,13 @@ pub(crate) async fn ready(call: Call) -> Result<Answer, Problem> {
     let state = call.state;
     let tried = blocking(move || {
         let directory = state.store.prepare().map_err(|error| chain(&error))?;
-        let tried = tempfile::NamedTempFile::new_in(directory);
-        tried.map(drop).map_err(|error| chain(&error))
+        let tried = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(directory)?;
+            // An empty file fits on a full disk.
+            file.write_all(&[0; 4096])?;
+            file.as_file().sync_all()
+        };
+        tried().map_err(|error| chain(&error))
     });
     match tried.await? {
         Ok(()) => well(),

@@ -144,7 +144,8 @@ pub(crate) async fn audit(call: Call) -> Result<Answer, Problem> {
     let newest = blocking(move || state.audit.newest(most, before.as_deref())).await?;
     let newest = newest
         .map_err(|error| Problem::internal(format!("the audit trail cannot be read: {error}")))?;
-    Answer::json(&newest)
+    let unknown = || Problem::bad_request("`cursor` is not one of this API's");
+    Answer::json(&newest.ok_or_else(unknown)?)
 }
 
 impl From<TokenError> for Problem {
