@@ -128,6 +128,10 @@ pub struct OperationRecord {
     /// approved with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<String>,
+    /// The ID of the token that it was begun with, where it was begun over HTTP: names may be given
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// What asked for it, where that may ask again: the same request begins nothing twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestDigest>,

@@ -183,14 +183,26 @@ impl Source {
 #[must_use]
 pub fn named_outside(spec: &Spec) -> Vec<String> {
     let mut spec = spec.clone();
+    let command = spec.certificates.ca.key_command.clone();
     let places = places(&mut spec);
-    places
-        .iter()
-        .map(|place| place.slot.get().to_owned())
-        .collect()
+    let named = places.iter().map(|place| place.slot.get().to_owned());
+    named.chain(command.into_iter().flatten()).collect()
 }
 
 impl Sources {
+    /// Everything of the operator's machine that sources stand for.
+    #[must_use]
+    pub fn named(&self) -> Vec<String> {
+        let mut named = Vec::new();
+        for source in self.source.values() {
+            named.extend(source.value().map(str::to_owned));
+            if let Source::Command { run } = source {
+                named.extend(run.iter().cloned());
+            }
+        }
+        named
+    }
+
     /// Reads `sources.toml`.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         approved: None,
         verb: Verb::Apply,
         who,
+        token: None,
         request: None,
     };
     let operation = cluster.begin(begin).await?;

@@ -86,6 +86,7 @@ async fn begin(first: &Cluster, second: &Cluster) -> Outcome<Operation> {
         approved: None,
         verb: Verb::Apply,
         who: Who::new("token:dashboard"),
+        token: None,
         request: None,
     };
     Ok(first.begin(begin).await?)

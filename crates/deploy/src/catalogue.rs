@@ -17,6 +17,8 @@ pub struct Page {
     pub id: &'static str,
     /// One line.
     pub title: &'static str,
+    /// What to do, where it is one thing.
+    pub advice: Option<&'static str>,
     /// The page's text.
     pub text: String,
 }
@@ -57,6 +59,7 @@ fn page(check: &Check) -> Page {
         }
     }
     Page {
+        advice: Some(check.advice),
         id: check.id,
         title: check.title,
         text,
@@ -67,6 +70,7 @@ fn rule_page((index, row): (usize, &RuleRow)) -> Page {
     let place = format!("rule {} of {} of `etcdup apply`", index + 1, CONVERGE.len());
     Page {
         id: row.id,
+        advice: None,
         title: row.about,
         text: format!(
             "This is {place}. The first that has something to do decides the next stage.\n\n{}\n",

@@ -58,6 +58,8 @@ pub struct Begin {
     pub verb: Verb,
     /// Who approved it.
     pub who: Who,
+    /// The ID of the token that it is begun with, where it is begun over HTTP.
+    pub token: Option<String>,
     /// What asked for it, where that may ask again.
     pub request: Option<RequestDigest>,
 }
@@ -228,6 +230,7 @@ impl Cluster {
             approved,
             verb,
             who,
+            token,
             request,
         } = begin;
         if let Some(findings) = plan.forecast.blockers() {
@@ -248,6 +251,7 @@ impl Cluster {
             who,
             begun: Timestamp::now(),
             topology: Some(sha256(self.inner.document.text.as_bytes())),
+            token,
             request,
             epoch: 1,
             state: OperationState::Running,

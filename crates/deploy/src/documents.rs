@@ -3,12 +3,14 @@
 //! it is made of cannot express one.
 
 mod certificates;
+mod hosts;
 mod plan;
 mod report;
 mod status;
 mod words;
 
 pub use certificates::{CERTIFICATES_FORMAT, CertificateDocument, CertificatesDocument};
+pub use hosts::{HOSTS_FORMAT, HostDocument, HostSeen, HostsDocument};
 pub use plan::{
     EndingDocument, PLAN_FORMAT, PlanDocument, PlanDocumentError, StageDocument, StepDocument,
 };

@@ -12,7 +12,7 @@
 //! let cluster = engine.cluster(read_topology("etcdup.toml".as_ref(), &[])?, "etcdup.toml".as_ref())?;
 //! let plan = cluster.plan(Goal::Converge { allow_outage: false }).await?;
 //! let who = Who::new("ann@laptop");
-//! let begin = Begin { plan, approved: None, verb: Verb::Apply, who, request: None };
+//! let begin = Begin { plan, approved: None, verb: Verb::Apply, who, token: None, request: None };
 //! let operation = cluster.begin(begin).await?;
 //! let mut events = operation.events(0);
 //! while let Some(event) = events.next().await {
@@ -54,10 +54,10 @@ mod vault;
 pub use catalogue::{Page, explain, nearest_page, pages};
 pub use cluster::{Begin, Cluster, read_sources, read_topology, topology_of};
 pub use documents::{
-    CERTIFICATES_FORMAT, CertificateDocument, CertificatesDocument, EndingDocument, MemberAnswer,
-    MemberHealth, MemberStatus, PLAN_FORMAT, PlanDocument, PlanDocumentError, STATUS_FORMAT,
-    StageDocument, StatusDocument, StepDocument, VERIFY_FORMAT, VerifyDocument, changed_lines,
-    describe_file, describe_step, operator_words,
+    CERTIFICATES_FORMAT, CertificateDocument, CertificatesDocument, EndingDocument, HOSTS_FORMAT,
+    HostDocument, HostSeen, HostsDocument, MemberAnswer, MemberHealth, MemberStatus, PLAN_FORMAT,
+    PlanDocument, PlanDocumentError, STATUS_FORMAT, StageDocument, StatusDocument, StepDocument,
+    VERIFY_FORMAT, VerifyDocument, changed_lines, describe_file, describe_step, operator_words,
 };
 pub use engine::Engine;
 pub use error::{

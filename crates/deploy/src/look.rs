@@ -3,10 +3,11 @@
 
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::Goal;
+use etcdup_planner::Ending;
 use jiff::Timestamp;
 
 use crate::cluster::Cluster;
-use crate::documents::{CertificatesDocument, PlanDocument, StatusDocument};
+use crate::documents::{CertificatesDocument, HostsDocument, PlanDocument, StatusDocument};
 use crate::error::DeployError;
 use crate::plan::Plan;
 
@@ -29,21 +30,22 @@ impl Look {
         CertificatesDocument::new(&self.plan.planner, &self.plan.seen)
     }
 
+    /// The hosts.
+    #[must_use]
+    pub fn hosts(&self) -> HostsDocument {
+        HostsDocument::new(&self.plan.planner, &self.plan.seen)
+    }
+
     /// What an apply would do.
     #[must_use]
     pub fn plan(&self) -> PlanDocument {
         PlanDocument::new(&self.plan)
     }
 
-    /// The hosts that could not be looked at, each with the reason.
-    pub fn unseen(&self) -> impl Iterator<Item = (String, String)> {
-        self.plan.seen.hosts.iter().filter_map(|(host, view)| {
-            let why = match view {
-                Observed::Known(_) => return None,
-                Observed::Unknown(unseen) => &unseen.why,
-            };
-            Some((host.to_string(), why.clone()))
-        })
+    /// Whether nothing stands in the way of a plan.
+    #[must_use]
+    pub fn is_plannable(&self) -> bool {
+        self.plan.forecast.ending == Ending::Done
     }
 
     /// Whether a host refused to let us in, which some answer with a ban when it is tried often.

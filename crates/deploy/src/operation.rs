@@ -329,6 +329,7 @@ mod tests {
             who: Who::new("ann"),
             begun: Timestamp::UNIX_EPOCH,
             topology: None,
+            token: None,
             request: None,
             epoch: 1,
             state: OperationState::Running,

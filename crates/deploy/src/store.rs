@@ -413,6 +413,7 @@ mod tests {
             who: Who::new("ann@laptop"),
             begun: Timestamp::UNIX_EPOCH,
             topology: None,
+            token: None,
             request: None,
             epoch: 1,
             state: OperationState::Running,

@@ -105,6 +105,7 @@ async fn what_is_blocked_is_not_begun_and_leaves_no_record() {
         approved: None,
         verb: Verb::Apply,
         who: Who::new("ann"),
+        token: None,
         request: None,
     };
     assert!(matches!(

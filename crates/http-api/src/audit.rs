@@ -1,6 +1,7 @@
-//! The audit trail: who changed what, and what was refused, a line each in `.etcdup/audit.jsonl`.
+//! The audit trail: who changed what, and what was refused, a line each in
+//! `.etcdup/audit.jsonl` and `refused.jsonl`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,12 +16,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A file of this size is put aside, and the one that was aside goes.
-const LARGEST: u64 = 16 << 20;
-/// Requests that nobody with a token made are noted this often at most, the others counted: who has
-/// no token must not fill the disk, nor push what happened out of sight.
-const STRANGERS: Duration = Duration::from_secs(1);
-const FILE: &str = "audit.jsonl";
-const ASIDE: &str = "audit.1.jsonl";
+const LARGEST: u64 = 4 << 20;
+/// What was refused is noted this often at most for each name, and counted beyond that: nobody must
+/// fill the disk, nor push what happened out of sight.
+const REFUSALS: Duration = Duration::from_secs(1);
+/// A name that nothing was refused to for so long is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+/// Names that are told apart.
+const MOST_NAMES: usize = 1000;
+/// What was changed: the file put aside, and the one that is written.
+const CHANGED: [&str; 2] = ["audit.1.jsonl", "audit.jsonl"];
+/// What was refused, in the same way.
+const REFUSED: [&str; 2] = ["refused.1.jsonl", "refused.jsonl"];
 /// Where a line of the command line's comes from.
 const TERMINAL: &str = "terminal";
 
@@ -62,74 +69,86 @@ fn is_zero(count: &u64) -> bool {
 /// The file.
 pub(crate) struct Audit {
     store: Store,
-    /// When a stranger's request was noted, and how many were not since.
-    strangers: Mutex<(Option<Instant>, u64)>,
+    /// When something was last refused to a token, or to whoever has none, and how often it was not
+    /// noted since.
+    refusals: Mutex<HashMap<String, (Instant, u64)>>,
 }
 
 impl Audit {
     pub(crate) fn beside(directory: &Path) -> Self {
         Self {
             store: Store::beside(directory),
-            strangers: Mutex::default(),
+            refusals: Mutex::default(),
         }
     }
 
-    /// Appends a line.
+    /// Appends a line. What was refused goes into a log of its own, a line a second and a name at
+    /// most: nobody pushes out of sight what was changed.
     pub(crate) fn append(&self, mut entry: AuditEntry) -> Result<()> {
-        let strangers = self.strangers.lock();
-        let mut strangers = strangers.unwrap_or_else(PoisonError::into_inner);
-        if entry.token.is_none() && entry.from != TERMINAL && entry.status >= 400 {
-            let (last, skipped) = &mut *strangers;
-            if last.is_some_and(|last| last.elapsed() < STRANGERS) {
-                *skipped += 1;
-                return Ok(());
+        let refused = entry.status >= 400 && entry.from != TERMINAL;
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused {
+            refusals.retain(|_, (last, skipped)| last.elapsed() < FORGOTTEN || *skipped > 0);
+            let known = refusals.len() < MOST_NAMES;
+            // Beyond so many names all further ones count as one.
+            let name = entry.token.clone().filter(|_| known).unwrap_or_default();
+            match refusals.get_mut(&name) {
+                Some((last, skipped)) if last.elapsed() < REFUSALS => {
+                    *skipped += 1;
+                    return Ok(());
+                }
+                Some((last, skipped)) => {
+                    entry.skipped = std::mem::take(skipped);
+                    *last = Instant::now();
+                }
+                None => {
+                    refusals.insert(name, (Instant::now(), 0));
+                }
             }
-            entry.skipped = std::mem::take(skipped);
-            *last = Some(Instant::now());
         }
         let mut line = serde_json::to_vec(&entry)?;
         line.push(b'\n');
         let directory = self.directory()?;
-        let path = directory.join(FILE);
+        let [aside, file] = if refused { REFUSED } else { CHANGED };
+        let path = directory.join(file);
         if std::fs::metadata(&path).is_ok_and(|file| file.len() > LARGEST) {
-            std::fs::rename(&path, directory.join(ASIDE))?;
+            std::fs::rename(&path, directory.join(aside))?;
         }
         let mut options = File::options();
         let mut file = options.create(true).append(true).mode(0o600).open(&path)?;
         file.write_all(&line)?;
-        file.sync_data()
+        if refused { Ok(()) } else { file.sync_data() }
     }
 
-    /// The newest lines, the newest first; those before a request where one is named, and none
-    /// where it is not there. A line that was cut off by a crash is left out.
-    pub(crate) fn newest(
-        &self,
-        most: usize,
-        before: Option<&str>,
-    ) -> Result<Option<Vec<AuditEntry>>> {
-        let mut kept: VecDeque<AuditEntry> = VecDeque::with_capacity(most);
-        // What was put aside is older.
-        for name in [ASIDE, FILE] {
+    /// The newest lines of both logs, the newest first; those before a request where one is named. A
+    /// line that was cut off by a crash is left out.
+    pub(crate) fn newest(&self, most: usize, before: Option<&str>) -> Result<Vec<AuditEntry>> {
+        let mut found = Vec::new();
+        for name in CHANGED.into_iter().chain(REFUSED) {
             let file = match File::open(self.directory()?.join(name)) {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
+            let mut kept: VecDeque<AuditEntry> = VecDeque::with_capacity(most);
             for line in BufReader::new(file).lines() {
                 let Ok(entry) = serde_json::from_str::<AuditEntry>(&line?) else {
                     continue;
                 };
-                if before.is_some_and(|before| before == entry.request) {
-                    return Ok(Some(kept.into_iter().rev().collect()));
+                // Requests' IDs sort by their time.
+                if before.is_some_and(|before| *before <= *entry.request) {
+                    break;
                 }
                 if kept.len() >= most {
                     kept.pop_front();
                 }
                 kept.push_back(entry);
             }
+            found.extend(kept);
         }
-        let whole = kept.into_iter().rev().collect();
-        Ok(before.is_none().then_some(whole))
+        found.sort_by(|a, b| b.request.cmp(&a.request));
+        found.truncate(most);
+        Ok(found)
     }
 
     fn directory(&self) -> Result<PathBuf> {
@@ -164,7 +183,7 @@ mod tests {
 
     use super::*;
 
-    fn entry(number: u32, token: Option<&str>) -> AuditEntry {
+    fn entry(number: u32, token: Option<&str>, status: u16) -> AuditEntry {
         AuditEntry {
             at: Timestamp::UNIX_EPOCH,
             who: None,
@@ -173,28 +192,28 @@ mod tests {
             method: "POST".to_owned(),
             path: "/v1/x".to_owned(),
             made: None,
-            status: 401,
-            request: number.to_string(),
+            status,
+            request: format!("{number:04}"),
             skipped: 0,
         }
     }
 
     #[test]
-    fn strangers_push_nothing_out_of_sight() {
+    fn whoever_is_refused_pushes_nothing_out_of_sight() {
         let place = tempfile::tempdir().unwrap();
         let audit = Audit::beside(place.path());
-        audit.append(entry(0, Some("t"))).unwrap();
+        audit.append(entry(0, Some("t"), 201)).unwrap();
         for number in 1..500 {
-            audit.append(entry(number, None)).unwrap();
+            audit.append(entry(number, None, 401)).unwrap();
+            audit.append(entry(number, Some("v"), 403)).unwrap();
         }
-        audit.append(entry(500, Some("t"))).unwrap();
+        audit.append(entry(500, Some("t"), 201)).unwrap();
         let ids = |most, before| {
-            let newest = audit.newest(most, before).unwrap().unwrap().into_iter();
+            let newest = audit.newest(most, before).unwrap().into_iter();
             newest.map(|entry| entry.request).collect::<Vec<_>>()
         };
-        assert_eq!(ids(200, None), ["500", "1", "0"]);
-        assert_eq!(ids(1, None), ["500"]);
-        assert_eq!(ids(200, Some("500")), ["1", "0"]);
-        assert_eq!(audit.newest(200, Some("nope")).unwrap(), None);
+        assert_eq!(ids(200, None), ["0500", "0001", "0001", "0000"]);
+        assert_eq!(ids(1, None), ["0500"]);
+        assert_eq!(ids(200, Some("0500")), ["0001", "0001", "0000"]);
     }
 }

@@ -35,6 +35,8 @@ pub(crate) const BY_TOKEN: &str = "token_";
 
 /// Streams at once.
 pub(crate) const STREAMS: usize = 2000;
+/// The media type of JSON, a value a line.
+pub(crate) const JSON_LINES: &str = "application/jsonl";
 /// The highest number of an event: what JSON's readers hold exactly.
 pub(crate) const MOST_EVENTS: u64 = 1 << 53;
 /// How long a request waits for its turn.
@@ -51,6 +53,8 @@ pub struct Options {
     pub tls: Option<TlsFiles>,
     /// Names beside loopback ones and the address itself that the server answers to.
     pub host_names: Vec<String>,
+    /// Other sites whose pages may ask, as `https://dashboard.example.com`; none by default.
+    pub origins: Vec<String>,
     /// How often the members of each cluster are asked how they are; never where it is zero.
     pub watch_every: Duration,
     /// What the engine is made with.
@@ -76,7 +80,9 @@ pub(crate) struct State {
     pub(crate) metrics: Metrics,
     pub(crate) plans: Plans,
     pub(crate) keys: Keys,
-    /// Requests that ask hosts; each opens connections to every host of a cluster.
+    /// Requests that only look at hosts; each opens connections to every host of a cluster.
+    pub(crate) looks: tokio::sync::Semaphore,
+    /// Requests that plan, or begin: whoever only looks keeps none of them waiting.
     pub(crate) turns: tokio::sync::Semaphore,
     /// Streams that are open.
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
@@ -122,6 +128,8 @@ pub(crate) struct Answer {
 pub(crate) enum Content {
     /// JSON.
     Json(String),
+    /// JSON, a value a line.
+    JsonLines(String),
     /// Text of this media type.
     Text(&'static str, String),
     /// A file that is built in, of this media type.
@@ -145,9 +153,20 @@ impl State {
         })
     }
 
-    /// A turn among those who ask hosts.
+    /// A turn among those who only look at hosts.
+    pub(crate) async fn look(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+        Self::turn_of(&self.looks).await
+    }
+
+    /// A turn among those who plan, or begin.
     pub(crate) async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
-        match tokio::time::timeout(LONGEST_QUEUE, self.turns.acquire()).await {
+        Self::turn_of(&self.turns).await
+    }
+
+    async fn turn_of(
+        turns: &tokio::sync::Semaphore,
+    ) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+        match tokio::time::timeout(LONGEST_QUEUE, turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => {
                 let why = "as many clusters are asked as this server asks at once";
@@ -203,6 +222,15 @@ impl Call {
 }
 
 impl Answer {
+    /// Each on a line of its own.
+    pub(crate) fn json_lines(lines: impl Iterator<Item = String>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            content: Content::JsonLines(lines.map(|line| line + "\n").collect()),
+        }
+    }
+
     pub(crate) fn json(value: &impl Serialize) -> Result<Self, Problem> {
         Self::with(StatusCode::OK, value)
     }

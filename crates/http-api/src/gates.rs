@@ -12,9 +12,9 @@ use hyper::body::Incoming;
 
 use crate::blocking::blocking;
 use crate::call::{Call, Principal, State};
-use crate::problem::{FORBIDDEN, MEDIA_TYPE, Problem, TOO_LARGE, TOO_MANY, UNAUTHENTICATED};
+use crate::problem::{FORBIDDEN, MEDIA_TYPE, Problem, TOO_LARGE, TOO_SLOW, UNAUTHENTICATED};
 use crate::router::find;
-use crate::row::{Method, Takes};
+use crate::row::{Method, Parameter, ParameterPlace, Takes};
 
 /// The longest body of whoever has a token.
 const LONGEST_BODY: usize = 64 << 10;
@@ -46,7 +46,7 @@ pub(crate) async fn checked(
     let nobody = |problem| (problem, None);
     state
         .names
-        .check(&parts.headers, &parts.uri)
+        .check(&parts.method, &parts.headers, &parts.uri)
         .map_err(nobody)?;
     let (method, path) = find(parts.method.as_str(), parts.uri.path()).map_err(nobody)?;
     let who = match method.role {
@@ -121,7 +121,8 @@ async fn authenticate(
 fn parameters(method: &Method, query: &str) -> Result<BTreeMap<String, String>, Problem> {
     let mut found = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if !method.parameters.iter().any(|known| known.name == name) {
+        let known = |known: &Parameter| known.name == name && known.place == ParameterPlace::Query;
+        if !method.parameters.iter().any(known) {
             return Err(Problem::bad_request(format!(
                 "there is no parameter `{name}`"
             )));
@@ -176,7 +177,7 @@ async fn read(method: &Method, headers: &HeaderMap, body: Incoming) -> Result<By
         Ok(Err(_)) => Err(Problem::bad_request("the body was cut off")),
         Err(_) => {
             let why = "the body did not come in time";
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, &TOO_MANY, why))
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, &TOO_SLOW, why))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use tokio::time::Instant;
 
 use crate::problem::{BAD_REQUEST, FOREIGN, Problem, TOO_MANY, UNAUTHENTICATED};
@@ -21,20 +21,32 @@ const REMEMBERED: usize = 4096;
 
 /// The names that this server answers to.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names(Vec<String>);
+pub(crate) struct Names {
+    names: Vec<String>,
+    /// Other sites whose pages may ask, as `https://dashboard.example.com`.
+    origins: Vec<String>,
+}
 
 impl Names {
     /// These names, and the address that is listened on, where it is one that a client can name.
-    pub(crate) fn of(mut names: Vec<String>, listen: IpAddr) -> Self {
+    pub(crate) fn of(mut names: Vec<String>, origins: Vec<String>, listen: IpAddr) -> Self {
         if !listen.is_unspecified() {
             names.push(listen.to_string());
         }
-        Self(names)
+        Self { names, origins }
     }
 
     /// A page of another site must not be able to ask by a name that it made resolve to loopback,
     /// nor to send requests blindly: browsers say where a request comes from.
-    pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+    ///
+    /// A person who follows a link from elsewhere to the page itself is let in: it shows nothing
+    /// before somebody signs in, and nothing of what it is asked comes with the link.
+    pub(crate) fn check(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<(), Problem> {
         let refuse = |why: &str| Problem::new(StatusCode::FORBIDDEN, &FOREIGN, why);
         let value = |name: header::HeaderName| {
             let value = headers.get(name);
@@ -60,9 +72,16 @@ impl Names {
         if !self.is_own(host) {
             return Err(refuse("this server does not answer to that host name"));
         }
-        let site = headers.get("sec-fetch-site");
-        let site = site.and_then(|value| value.to_str().ok());
-        if site.is_some_and(|site| !["same-origin", "none"].contains(&site)) {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let (mode, to) = (text("sec-fetch-mode"), text("sec-fetch-dest"));
+        let visits = method == Method::GET
+            && uri.path() == "/"
+            && (mode, to) == (Some("navigate"), Some("document"));
+        let site = text("sec-fetch-site").filter(|_| !visits);
+        let named_origin = value(header::ORIGIN)
+            .is_some_and(|origin| self.origins.iter().any(|other| other == origin));
+        let strange = site.is_some_and(|site| !["same-origin", "none"].contains(&site));
+        if strange && !named_origin {
             return Err(refuse("the request comes from another site's page"));
         }
         let own = |origin: &str| {
@@ -71,10 +90,18 @@ impl Names {
                 .or(origin.strip_prefix("https://"));
             bare.is_some_and(|bare| bare.eq_ignore_ascii_case(host))
         };
-        if value(header::ORIGIN).is_some_and(|origin| !own(origin)) {
+        if !named_origin && value(header::ORIGIN).is_some_and(|origin| !own(origin)) {
             return Err(refuse("the request comes from another site's page"));
         }
         Ok(())
+    }
+
+    /// The origin of another site whose page asks and may.
+    pub(crate) fn other_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        let text = origin.to_str().ok()?;
+        let named = self.origins.iter().any(|other| other == text);
+        named.then_some(origin)
     }
 
     fn is_own(&self, host: &str) -> bool {
@@ -86,7 +113,10 @@ impl Names {
         let address = bare.parse::<IpAddr>();
         bare.eq_ignore_ascii_case("localhost")
             || address.is_ok_and(|ip| ip.is_loopback())
-            || self.0.iter().any(|name| bare.eq_ignore_ascii_case(name))
+            || self
+                .names
+                .iter()
+                .any(|name| bare.eq_ignore_ascii_case(name))
     }
 }
 
@@ -128,8 +158,9 @@ impl Failures {
 
 /// What one person has: an IPv4 address, or a /64 of IPv6.
 fn block_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+    // What is IPv4 within IPv6 is one address, not a network of all of them.
+    match address.to_canonical() {
+        four @ IpAddr::V4(_) => four,
         IpAddr::V6(six) => {
             let [a, b, c, d, ..] = six.segments();
             IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))

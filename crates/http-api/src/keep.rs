@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use etcdup_core::operation::OperationState;
 use etcdup_core::plain::chain;
-use etcdup_deploy::{Cluster, Look, StatusDocument};
-use tokio::sync::Notify;
+use etcdup_deploy::{Cluster, Look, StatusDocument, read_sources};
+use jiff::Timestamp;
+use tokio::sync::{Notify, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -17,7 +18,7 @@ use crate::call::State;
 use crate::open::open;
 use crate::problem::Problem;
 use crate::watch::summary::Summary;
-use crate::watch::{Read, Seen, Stamp};
+use crate::watch::{Read, Seen, Stamp, Watches, first_of};
 
 /// How often files and operations are looked at: both may be another process's doing.
 const FILES_EVERY: Duration = Duration::from_secs(2);
@@ -25,6 +26,8 @@ const FILES_EVERY: Duration = Duration::from_secs(2);
 const HOSTS_EVERY: Duration = Duration::from_secs(300);
 /// How long a host is left alone that refused to let us in: some lock out who tries often.
 const REFUSED: Duration = Duration::from_secs(300);
+/// How much later than it is due a look may come.
+const LATE: Duration = Duration::from_secs(10);
 /// The longest pause between two questions to a cluster of which nothing answers.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -35,6 +38,7 @@ pub(crate) async fn read_files(state: &Arc<State>) -> Result<(), Problem> {
     let read = blocking(move || {
         let mut names = BTreeSet::new();
         let mut new = Vec::new();
+        let sources = read_sources(reading.topologies.directory()).unwrap_or_default();
         for (name, path) in reading.topologies.list()? {
             let stamp = Stamp::of(&path);
             // Of two files with one name the first is shown: whoever opens it is told.
@@ -43,9 +47,10 @@ pub(crate) async fn read_files(state: &Arc<State>) -> Result<(), Problem> {
                 new.push((stamp, Read::of(name, &path)));
             }
         }
-        Ok::<_, Problem>((names, new))
+        Ok::<_, Problem>((names, new, sources.named()))
     });
-    let (names, new) = read.await??;
+    let (names, new, sources) = read.await??;
+    state.watches.hide(sources);
     state.watches.keep_only(&names);
     let watch = |name: &str, look: &Arc<Notify>| {
         let watching = watch_one(Arc::clone(state), name.to_owned(), Arc::clone(look));
@@ -81,7 +86,7 @@ pub(crate) async fn watch_files(state: Arc<State>) {
 async fn watch_one(state: Arc<State>, name: String, wanted: Arc<Notify>) {
     let mut view = View::default();
     loop {
-        let pause = view.round(&state, &name).await;
+        let pause = view.round(&state, &name, &wanted).await;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = wanted.notified() => view.hosts_at = None,
@@ -103,11 +108,13 @@ struct View {
 
 impl View {
     /// Looks once, and returns how long to wait for the next time.
-    async fn round(&mut self, state: &Arc<State>, name: &str) -> Duration {
+    async fn round(&mut self, state: &Arc<State>, name: &str, wanted: &Arc<Notify>) -> Duration {
         let every = state.watches.every;
         if let Err(problem) = self.look(state, name).await {
-            let summary = Summary::unknown(problem.document.detail);
-            state.watches.change(name, |watched| {
+            let document = problem.document;
+            let findings = document.findings.iter().map(|placed| &placed.finding);
+            let summary = Summary::unknown(first_of(findings).unwrap_or(document.detail));
+            state.watches.seen_by(name, wanted, |watched| {
                 watched.entry.summary = Some(summary);
                 watched.seen = None;
             });
@@ -120,43 +127,62 @@ impl View {
         let seen = Seen {
             status: Arc::new(look.status()),
             certificates: Arc::new(look.certificates()),
+            hosts: Arc::new(look.hosts()),
+            drift: Arc::new(look.plan()),
             members_at: look.members_at(),
             hosts_at: look.hosts_at(),
         };
-        let summary = Summary::of(look);
-        let answers = seen.status.members.iter();
-        let answered = answers.filter(|member| member.answer.is_some()).count();
-        self.silent = if answered == 0 { self.silent + 1 } else { 0 };
-        state.watches.change(name, |watched| {
+        let summary = Summary::of(&seen);
+        let mut answers = seen.status.members.iter();
+        let answered = answers.any(|member| member.answer.is_some());
+        self.silent = if answered { 0 } else { self.silent + 1 };
+        let longer = every.saturating_mul(2_u32.saturating_pow(self.silent.min(8)));
+        let pause = match look.was_refused() {
+            // Those that let us in are asked as the others are, if less often.
+            true if answered => LONGEST_PAUSE.max(every),
+            true => REFUSED.max(every),
+            false => longer.min(LONGEST_PAUSE.max(every)),
+        };
+        state.watches.seen_by(name, wanted, |watched| {
             watched.series.add(seen.members_at, &seen.status);
             watched.entry.summary = Some(summary);
             watched.entry.members_seen = Some(seen.members_at);
             watched.entry.hosts_seen = Some(seen.hosts_at);
+            watched.due = Timestamp::now() + pause + LATE;
             watched.seen = Some(seen);
         });
-        match look.was_refused() {
-            true => REFUSED,
-            false => {
-                (every * 2_u32.saturating_pow(self.silent.min(8))).min(LONGEST_PAUSE.max(every))
-            }
-        }
+        pause
+    }
+
+    /// A turn among those who ask.
+    async fn turn<'a>(&self, watches: &'a Watches) -> Option<SemaphorePermit<'a>> {
+        let new = self.look.is_none();
+        let turns = match self.silent > 0 || new {
+            true => &watches.asking_silent,
+            false => &watches.asking,
+        };
+        // Neither is ever closed.
+        turns.acquire().await.ok()
     }
 
     async fn look(&mut self, state: &Arc<State>, name: &str) -> Result<(), Problem> {
         let due = self.hosts_at.is_none_or(|at| at.elapsed() >= HOSTS_EVERY);
+        let turn = self.turn(&state.watches).await;
         if let (Some(cluster), Some(look), false) = (&self.cluster, &mut self.look, due) {
-            // The semaphore is never closed.
-            let turn = state.watches.asking.acquire().await;
             let before = look.status();
             cluster.ask_again(look).await;
-            drop(turn);
             if same_health(&before, &look.status()) {
                 return Ok(());
             }
         }
-        // Opened again: what its topology may name can have changed.
-        let cluster = open(state, name).await?;
-        let turn = state.watches.asking.acquire().await;
+        // One that is opened again has its CA read again, by a command perhaps. What the file and
+        // its sources say is the same: this watch ends when they change.
+        // Where something is in the way, which may be that very command, it is tried again.
+        let well = self.look.as_ref().is_some_and(Look::is_plannable);
+        let cluster = match self.cluster.take().filter(|_| well) {
+            Some(cluster) => cluster,
+            None => open(state, name).await?,
+        };
         let look = cluster.look().await?;
         drop(turn);
         (self.cluster, self.look) = (Some(cluster), Some(look));

@@ -12,6 +12,7 @@
 //!     listen: "127.0.0.1:8379".parse()?,
 //!     tls: None,
 //!     host_names: Vec::new(),
+//!     origins: Vec::new(),
 //!     watch_every: std::time::Duration::from_secs(10),
 //!     settings: Settings::default(),
 //! };
@@ -54,7 +55,9 @@ pub use call::Options;
 pub use openapi::openapi;
 pub use page::HAS_DASHBOARD;
 pub use problem::{CHECKS, Place, PlacedFinding, ProblemDocument};
-pub use row::{Gives, Method, Parameter, ParameterValue, Row, SchemaOf, Takes, Verb};
+pub use row::{
+    Gives, Method, Parameter, ParameterPlace, ParameterValue, Row, SchemaOf, Takes, Verb,
+};
 pub use serve::{Bound, ServeError, serve};
 pub use table::TABLE;
 pub use tls::{TlsError, TlsFiles};

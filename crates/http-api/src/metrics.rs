@@ -172,7 +172,9 @@ impl Clusters {
         put(&self.voters, whole(summary.voters));
         put(&self.healthy, whole(summary.healthy));
         put(&self.unseen, whole(summary.unseen));
-        put(&self.drift, whole(summary.drift));
+        if let Some(stages) = summary.drift {
+            put(&self.drift, whole(stages));
+        }
         if let Some(bytes) = summary.db_bytes {
             put(&self.database, bytes);
         }

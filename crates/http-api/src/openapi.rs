@@ -4,8 +4,9 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::call::JSON_LINES;
 use crate::problem::ProblemDocument;
-use crate::row::{Gives, Method, Parameter, ParameterValue, Row, SchemaOf, Takes};
+use crate::row::{Gives, Method, Parameter, ParameterPlace, ParameterValue, Row, SchemaOf, Takes};
 
 /// The document of these paths.
 #[must_use]
@@ -128,13 +129,22 @@ fn parameter(parameter: &Parameter) -> Value {
         ParameterValue::Text => json!({ "type": "string" }),
         ParameterValue::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
     };
-    json!({ "name": parameter.name, "in": "query", "description": parameter.about, "schema": schema })
+    let place = match parameter.place {
+        ParameterPlace::Query => "query",
+        ParameterPlace::Header => "header",
+    };
+    json!({ "name": parameter.name, "in": place, "description": parameter.about, "schema": schema })
 }
 
 fn answer(gives: Gives, generator: &mut SchemaGenerator) -> Value {
     match gives {
         Gives::Json(schema) => {
             json!({ "description": "done", "content": json_of(schema, generator) })
+        }
+        Gives::JsonOrLines(schema) => {
+            let mut content = json_of(schema, generator);
+            content[JSON_LINES] = json!({ "schema": { "type": "string" } });
+            json!({ "description": "done", "content": content })
         }
         Gives::Text(media) => {
             let media = media.split(';').next().unwrap_or(media);

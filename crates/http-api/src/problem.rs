@@ -20,6 +20,7 @@ pub const CHECKS: &[Check] = &[
     MEDIA_TYPE,
     TOO_LARGE,
     TOO_MANY,
+    TOO_SLOW,
     UNCONFIRMED,
     RUNNING,
     KEY_REUSED,
@@ -99,6 +100,13 @@ pub(crate) const TOO_MANY: Check = Check {
     about: "After ten failures to authenticate in a row an address is told so only once a second, and this server carries \
             out so many requests and streams at once.",
     advice: "wait as long as `Retry-After` says",
+};
+/// The body took too long.
+pub(crate) const TOO_SLOW: Check = Check {
+    id: "request-too-slow",
+    title: "a request took too long to arrive",
+    about: "Headers have 10 seconds and bodies 30: whoever sends slower would keep others out.",
+    advice: "send the request again",
 };
 /// The cluster's name was not typed.
 pub(crate) const UNCONFIRMED: Check = Check {
@@ -313,9 +321,12 @@ impl Problem {
         let page = etcdup_deploy::explain(id, CHECKS);
         let mut problem = Self::new(status, &INTERNAL, chain(error));
         problem.document.kind = format!("urn:etcdup:{id}");
-        problem.document.title =
-            page.map_or_else(|| id.replace('-', " "), |page| page.title.to_owned());
-        problem.document.advice = format!("etcdup explain {id}");
+        problem.document.title = page
+            .as_ref()
+            .map_or_else(|| id.replace('-', " "), |page| page.title.to_owned());
+        let advice = page.as_ref().and_then(|page| page.advice);
+        problem.document.advice =
+            advice.map_or_else(|| format!("etcdup explain {id}"), str::to_owned);
         problem
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcdup_deploy::Cancel;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::audit::AuditEntry;
 use crate::blocking::blocking;
-use crate::call::{Answer, Content, Principal, State};
+use crate::call::{Answer, Content, JSON_LINES, Principal, State};
 use crate::gates::checked;
 use crate::problem::Problem;
 use crate::stream::server_sent;
@@ -34,9 +34,15 @@ pub(crate) async fn answer(
     let seen = Seen {
         id: id.clone(),
         from,
-        verb: request.method().to_string(),
+        verb: request.method().as_str().chars().take(16).collect(),
         path: request.uri().path().chars().take(200).collect(),
     };
+    let other = state.names.other_origin(request.headers()).cloned();
+    if let Some(origin) = &other
+        && request.method() == Method::OPTIONS
+    {
+        return preflight(state, &request, origin);
+    }
     let mut response = match checked(state, request, from).await {
         Ok((method, call)) => {
             // In a task of its own: a client that hangs up must not cut in half what it began, nor
@@ -53,6 +59,12 @@ pub(crate) async fn answer(
         Err((problem, who)) => respond(state, &seen, who, Err(problem)).await,
     };
     let headers = response.headers_mut();
+    if let Some(origin) = other {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let read = HeaderValue::from_static("ETag, Location, Age, Retry-After");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, read);
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
     let own = [
         ("x-request-id", id.as_str()),
         ("cache-control", "no-store"),
@@ -68,6 +80,38 @@ pub(crate) async fn answer(
             // The page has its own policy, and is kept by browsers.
             headers.entry(name).or_insert(value);
         }
+    }
+    response
+}
+
+/// What a browser asks before a page of another site that is named may ask.
+fn preflight(state: &State, request: &Request<Incoming>, origin: &HeaderValue) -> Response<Body> {
+    let mut response = Response::new(full(Bytes::new()));
+    let host = state
+        .names
+        .check(request.method(), request.headers(), request.uri());
+    if host.is_err() {
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        return response;
+    }
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    let allowed = [
+        (
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            "GET, PUT, POST, DELETE",
+        ),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, \
+             Last-Event-ID, Cache-Control",
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        (header::VARY, "Origin"),
+    ];
+    for (name, value) in allowed {
+        headers.insert(name, HeaderValue::from_static(value));
     }
     response
 }
@@ -154,6 +198,7 @@ fn shown(
 ) -> Response<Body> {
     let (kind, body) = match answer.content {
         Content::Json(body) => (Some("application/json"), full(veil.over(body))),
+        Content::JsonLines(body) => (Some(JSON_LINES), full(veil.over(body))),
         Content::Text(kind, text) => (Some(kind), full(text)),
         Content::Bytes(kind, bytes) => (Some(kind), full(bytes)),
         Content::Empty => (None, full(Bytes::new())),

@@ -76,6 +76,17 @@ pub struct Parameter {
     pub about: &'static str,
     /// What it may be.
     pub value: ParameterValue,
+    /// Where it stands.
+    pub place: ParameterPlace,
+}
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParameterPlace {
+    /// In the query.
+    Query,
+    /// Among the headers.
+    Header,
 }
 
 /// What a parameter may be.
@@ -97,6 +108,8 @@ pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 pub enum Gives {
     /// JSON.
     Json(SchemaOf),
+    /// JSON, or what is in it as a value a line, where `Accept` asks for that.
+    JsonOrLines(SchemaOf),
     /// Text of this media type.
     Text(&'static str),
     /// Server-sent events, each with JSON.

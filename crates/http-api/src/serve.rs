@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
@@ -37,6 +38,8 @@ use crate::watch::Watches;
 
 /// How long a client may take to send its headers, and a connection may be idle.
 const SLOWEST_HEADERS: Duration = Duration::from_secs(10);
+/// How long a client may leave what it asked for unread.
+const SLOWEST_READER: Duration = Duration::from_secs(30);
 /// Headers of one request.
 const MOST_HEADERS: usize = 16 << 10;
 /// Requests that ask hosts at once: each opens a connection to every host of a cluster.
@@ -182,6 +185,10 @@ async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(answer(&state, request, from).await) }
     });
+    // Whoever does not read holds a connection, and what waits to be sent on it.
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(SLOWEST_READER));
+    let stream = Box::pin(stream);
     let connection = builder().serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
@@ -220,7 +227,7 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         topologies: Topologies::of(options.directory.clone(), store.clone()),
         store,
         openapi: openapi(TABLE),
-        names: Names::of(options.host_names, options.listen.ip()),
+        names: Names::of(options.host_names, options.origins, options.listen.ip()),
         tokens: Tokens::beside(&options.directory),
         failures: Failures::default(),
         codes: Codes::default(),
@@ -230,6 +237,7 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         metrics: Metrics::default(),
         plans: Plans::default(),
         keys: Keys::default(),
+        looks: Semaphore::new(LOOKS),
         turns: Semaphore::new(LOOKS),
         streams: Arc::new(Semaphore::new(STREAMS)),
         tasks: TaskTracker::new(),

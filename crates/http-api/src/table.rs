@@ -9,7 +9,7 @@ use crate::call::{Call, Handled, MOST_EVENTS};
 use crate::metrics::OPEN_METRICS;
 use crate::page;
 use crate::routes::{about, adopt, clusters, operations, people, plans};
-use crate::row::{Gives, Method, Parameter, ParameterValue, Row, Takes, Verb};
+use crate::row::{Gives, Method, Parameter, ParameterPlace, ParameterValue, Row, Takes, Verb};
 use crate::token::Role;
 use crate::watch::{ClusterChange, ClusterEntry};
 
@@ -44,11 +44,38 @@ const LIMIT: Parameter = Parameter {
     name: "limit",
     about: "how many at most",
     value: ParameterValue::Number(200),
+    place: ParameterPlace::Query,
 };
 const SINCE: Parameter = Parameter {
     name: "since",
     about: "the number of the first event",
     value: ParameterValue::Number(MOST_EVENTS),
+    place: ParameterPlace::Query,
+};
+
+const IF_MATCH: Parameter = Parameter {
+    name: "If-Match",
+    about: "the tag that was read: nobody else's change is written over",
+    value: ParameterValue::Text,
+    place: ParameterPlace::Header,
+};
+const IF_NONE_MATCH: Parameter = Parameter {
+    name: "If-None-Match",
+    about: "`*`: only where there is none yet",
+    value: ParameterValue::Text,
+    place: ParameterPlace::Header,
+};
+const LAST_EVENT_ID: Parameter = Parameter {
+    name: "Last-Event-ID",
+    about: "the ID of the last event that came: what follows it is sent",
+    value: ParameterValue::Text,
+    place: ParameterPlace::Header,
+};
+const IDEMPOTENCY_KEY: Parameter = Parameter {
+    name: "Idempotency-Key",
+    about: "the same key begins nothing twice within 24 hours",
+    value: ParameterValue::Text,
+    place: ParameterPlace::Header,
 };
 
 /// Every path there is.
@@ -208,7 +235,8 @@ pub const TABLE: &[Row] = &[
                 Parameter {
                     name: "cursor",
                     about: "the `request` of a line: those before it",
-                    value: ParameterValue::Text,
+                    value: ParameterValue::Pattern(OperationId::PATTERN),
+                    place: ParameterPlace::Query,
                 },
             ],
             ..get(
@@ -236,6 +264,7 @@ pub const TABLE: &[Row] = &[
     Row {
         path: "/v1/stream",
         methods: &[Method {
+            parameters: &[LAST_EVENT_ID],
             problems: &[503],
             ..get(
                 VIEWER,
@@ -290,6 +319,7 @@ pub const TABLE: &[Row] = &[
             },
             Method {
                 verb: Verb::Put,
+                parameters: &[IF_MATCH, IF_NONE_MATCH],
                 takes: Some(Takes::Topology),
                 problems: &[404, 409, 412, 422, 428],
                 ..get(
@@ -301,6 +331,7 @@ pub const TABLE: &[Row] = &[
             },
             Method {
                 verb: Verb::Delete,
+                parameters: &[IF_MATCH],
                 problems: &[404, 409, 412, 428],
                 ..get(
                     ADMIN,
@@ -346,6 +377,30 @@ pub const TABLE: &[Row] = &[
                 "certificates and when they end; `Age` says how old that is",
                 &[(200, Gives::Json(of::<etcdup_deploy::CertificatesDocument>))],
                 |call| Box::pin(clusters::certificates(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/hosts",
+        methods: &[Method {
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                VIEWER,
+                "the hosts; `Age` says how old that is",
+                &[(200, Gives::Json(of::<etcdup_deploy::HostsDocument>))],
+                |call| Box::pin(clusters::hosts(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/drift",
+        methods: &[Method {
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                VIEWER,
+                "what an apply would do; `Age` says how old that is",
+                &[(200, Gives::Json(of::<etcdup_deploy::PlanDocument>))],
+                |call| Box::pin(clusters::drift(call)),
             )
         }],
     },
@@ -403,6 +458,7 @@ pub const TABLE: &[Row] = &[
         path: "/v1/clusters/{cluster}/operations",
         methods: &[Method {
             verb: Verb::Post,
+            parameters: &[IDEMPOTENCY_KEY],
             takes: Some(Takes::Json(of::<operations::OperationRequest>)),
             problems: &[404, 409, 422, 502, 503],
             ..get(
@@ -422,11 +478,31 @@ pub const TABLE: &[Row] = &[
                     name: "cluster",
                     about: "only those of this cluster",
                     value: ParameterValue::Text,
+                    place: ParameterPlace::Query,
+                },
+                Parameter {
+                    name: "who",
+                    about: "only those that were begun by this name",
+                    value: ParameterValue::Text,
+                    place: ParameterPlace::Query,
+                },
+                Parameter {
+                    name: "verb",
+                    about: "only those for this",
+                    value: ParameterValue::Pattern("^(apply|reset)$"),
+                    place: ParameterPlace::Query,
+                },
+                Parameter {
+                    name: "state",
+                    about: "only those that stand so",
+                    value: ParameterValue::Pattern("^(running|interrupted|done|failed|stopped)$"),
+                    place: ParameterPlace::Query,
                 },
                 Parameter {
                     name: "cursor",
                     about: "where the page before ended: its `next`",
                     value: ParameterValue::Pattern(OperationId::PATTERN),
+                    place: ParameterPlace::Query,
                 },
             ],
             ..get(
@@ -444,6 +520,7 @@ pub const TABLE: &[Row] = &[
                 name: "wait",
                 about: "seconds to wait for its end",
                 value: ParameterValue::Number(60),
+                place: ParameterPlace::Query,
             }],
             problems: &[404],
             ..get(
@@ -475,7 +552,7 @@ pub const TABLE: &[Row] = &[
             ..get(
                 VIEWER,
                 "what happened, from any event on",
-                &[(200, Gives::Json(of::<operations::EventList>))],
+                &[(200, Gives::JsonOrLines(of::<operations::EventList>))],
                 |call| Box::pin(operations::events(call)),
             )
         }],
@@ -483,7 +560,7 @@ pub const TABLE: &[Row] = &[
     Row {
         path: "/v1/operations/{id}/stream",
         methods: &[Method {
-            parameters: &[SINCE],
+            parameters: &[SINCE, LAST_EVENT_ID],
             problems: &[404, 503],
             ..get(
                 VIEWER,

@@ -21,6 +21,8 @@ use crate::problem::{
 
 /// Endings of topology files.
 const ENDINGS: [&str; 4] = ["toml", "yaml", "yml", "json"];
+/// Members of a topology that is sent: each is compared with each, and etcd advises seven.
+const MOST_MEMBERS: usize = 50;
 /// What lies beside topologies and is none.
 const SOURCES: &str = "sources";
 
@@ -157,6 +159,11 @@ impl Topologies {
     pub(crate) fn check(&self, name: &str, text: &str) -> Result<Vec<PlacedFinding>, Problem> {
         let path = self.find(name)?.unwrap_or_else(|| self.new_path(name));
         let document = parse(name, &path, text)?;
+        if document.spec.member.len() > MOST_MEMBERS {
+            let why = format!("a topology sent over HTTP has at most {MOST_MEMBERS} members");
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return Err(Problem::new(status, &TOPOLOGY_REFUSED, why));
+        }
         let sources = read_sources(&self.directory)?;
         let mut findings = sources.forbidden(&document.spec);
         let mut filled = document.spec.clone();

@@ -39,7 +39,11 @@ impl Veil {
     }
 
     /// A JSON text without what is hidden.
-    pub(crate) fn over(&self, mut json: String) -> String {
+    pub(crate) fn over(&self, json: String) -> String {
+        if self.0.is_empty() {
+            return json;
+        }
+        let mut json = without_words_of_commands(json);
         for (name, shown) in self.0.iter() {
             if json.contains(name.as_str()) {
                 json = json.replace(name.as_str(), shown);
@@ -47,6 +51,40 @@ impl Veil {
         }
         json
     }
+}
+
+/// What this machine's commands say of themselves may be anything: it is cut off with them, to the
+/// end of the text that it stands in.
+fn without_words_of_commands(mut json: String) -> String {
+    for (from, shown) in COMMANDS {
+        let mut at = 0;
+        while let Some(found) = json.get(at..).and_then(|rest| rest.find(from)) {
+            let start = at + found;
+            let end = end_of_text(&json, start);
+            json.replace_range(start..end, shown);
+            at = start + shown.len();
+        }
+    }
+    json
+}
+
+/// What begins the words of a command, and what is shown in their place.
+const COMMANDS: [(&str, &str); 2] = [
+    ("key-command `", "a key-command failed"),
+    ("ProxyCommand `", "a ProxyCommand failed"),
+];
+
+/// Where the JSON text ends that this place is in.
+fn end_of_text(json: &str, from: usize) -> usize {
+    let mut escaped = false;
+    for (at, byte) in json.bytes().enumerate().skip(from) {
+        match byte {
+            b'"' if !escaped => return at,
+            b'\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    json.len()
 }
 
 #[cfg(test)]
@@ -68,5 +106,8 @@ mod tests {
         let shown = r#"{"a":"copy …/etcd.tar.gz to /opt","b":"prod.toml: vault /"}"#;
         assert_eq!(veil.over(text.to_owned()), shown);
         assert_eq!(veil.over("/srv/clusters/pki/ca.key".to_owned()), "…/ca.key");
+        let said = r#"{"a":"ca: key-command `vault` failed: role \"x\" of y","b":1}"#;
+        let shown = r#"{"a":"ca: a key-command failed","b":1}"#;
+        assert_eq!(veil.over(said.to_owned()), shown);
     }
 }

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcdup_core::operation::OperationRecord;
+use etcdup_core::finding::Finding;
+use etcdup_core::operation::{OperationId, OperationRecord};
 use etcdup_core::plain::chain;
 use etcdup_core::sources::named_outside;
-use etcdup_deploy::{CertificatesDocument, DeployError, StatusDocument, read_topology};
+use etcdup_deploy::{
+    CertificatesDocument, DeployError, HostsDocument, PlanDocument, StatusDocument, read_topology,
+};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -23,8 +26,12 @@ use crate::watch::summary::{ClusterHealth, Summary, Underway};
 pub(crate) mod series;
 pub(crate) mod summary;
 
+/// What is older than it should be by this counts as unknown.
+const LATE: Duration = Duration::from_secs(60);
 /// Clusters whose members are asked at once.
 const ASKED_AT_ONCE: usize = 16;
+/// Names that are hidden: beyond that what comes new is not, which no sane directory reaches.
+const MOST_HIDDEN: usize = 100_000;
 /// Deleted clusters that streams are told of.
 const GONE: usize = 1000;
 
@@ -43,6 +50,9 @@ pub(crate) struct ClusterEntry {
     /// Why the file cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The cluster's own name, which plans and operations have; none where the file cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// How it stands; none where it was not looked at yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -73,6 +83,8 @@ pub(crate) struct ClusterChange {
 pub(crate) struct Seen {
     pub(crate) status: Arc<StatusDocument>,
     pub(crate) certificates: Arc<CertificatesDocument>,
+    pub(crate) hosts: Arc<HostsDocument>,
+    pub(crate) drift: Arc<PlanDocument>,
     pub(crate) members_at: Timestamp,
     pub(crate) hosts_at: Timestamp,
 }
@@ -89,47 +101,68 @@ pub(crate) struct Watches {
     /// Held while the directory is read.
     pub(crate) reading: tokio::sync::Mutex<()>,
     pub(crate) asking: Semaphore,
+    /// Those of which nothing answered last time have turns of their own: each takes as long as a
+    /// connection may.
+    pub(crate) asking_silent: Semaphore,
 }
 
 #[derive(Default)]
 struct Kept {
     clusters: BTreeMap<String, Watched>,
     gone: BTreeMap<String, u64>,
+    outside: BTreeSet<String>,
     veil: Veil,
 }
 
 pub(crate) struct Watched {
     file: Stamp,
-    /// The cluster's own name, which another file may share.
-    cluster: Option<String>,
     /// What of this machine the topology names.
     outside: Vec<String>,
     pub(crate) entry: ClusterEntry,
     /// The count of changes when this one changed.
     version: u64,
     pub(crate) seen: Option<Seen>,
+    /// When it is looked at next: what was seen is as fresh as it should be until then.
+    pub(crate) due: Timestamp,
+    /// The newest operation on it that is known: what was seen before its end is of another day.
+    last: Option<OperationId>,
     pub(crate) series: Series,
     look: Arc<Notify>,
     _task: Option<AbortOnDropHandle<()>>,
 }
 
-/// What changes when a file does, or the sources that it names.
+/// What changes when a file does, the sources that it names, or the CA beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp {
     path: PathBuf,
     states: Vec<Option<(u64, u64, i64, i64)>>,
 }
 
+impl Watched {
+    /// What is known, which is nothing where nobody looked when somebody should have.
+    fn as_of_now(&self) -> ClusterEntry {
+        let mut entry = self.entry.clone();
+        let late = self.seen.is_some() && Timestamp::now() > self.due + LATE;
+        if let Some(summary) = entry.summary.as_mut().filter(|_| late) {
+            summary.health = summary.health.min(ClusterHealth::Unknown);
+            summary.reasons.insert(0, "no recent data".to_owned());
+        }
+        entry
+    }
+}
+
 impl Stamp {
     pub(crate) fn of(path: &Path) -> Self {
         let sources = path.with_file_name("sources.toml");
+        let stem = path.file_stem().unwrap_or_default();
+        let ca = path.with_file_name("pki").join(stem).join("ca.crt");
         let state = |path: &Path| {
             let data = std::fs::metadata(path).ok()?;
             Some((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
         };
         Self {
             path: path.to_owned(),
-            states: vec![state(path), state(&sources)],
+            states: vec![state(path), state(&sources), state(&ca)],
         }
     }
 }
@@ -143,6 +176,7 @@ impl Watches {
             version: watch::Sender::new(0),
             reading: tokio::sync::Mutex::default(),
             asking: Semaphore::new(ASKED_AT_ONCE),
+            asking_silent: Semaphore::new(ASKED_AT_ONCE),
         }
     }
 
@@ -153,26 +187,37 @@ impl Watches {
     /// Every cluster, the worst first.
     pub(crate) fn list(&self) -> Vec<ClusterEntry> {
         let kept = self.kept();
-        let mut entries: Vec<ClusterEntry> = kept
-            .clusters
-            .values()
-            .map(|watched| watched.entry.clone())
-            .collect();
+        let mut entries: Vec<ClusterEntry> =
+            kept.clusters.values().map(Watched::as_of_now).collect();
         drop(kept);
         entries.sort_by_cached_key(|entry| (entry.health(), entry.name.clone()));
         entries
     }
 
     pub(crate) fn entry(&self, name: &str) -> Option<ClusterEntry> {
-        Some(self.kept().clusters.get(name)?.entry.clone())
+        Some(self.kept().clusters.get(name)?.as_of_now())
     }
 
-    /// What was seen of a cluster, where that is not older than it should be by now.
-    pub(crate) fn seen(&self, name: &str) -> Option<Seen> {
-        let seen = self.kept().clusters.get(name)?.seen.clone()?;
-        let age = Timestamp::now().duration_since(seen.members_at);
-        let fresh = age.unsigned_abs() < self.every * 2;
-        fresh.then_some(seen)
+    /// What was seen of a cluster, where that is not older than it should be by now, and the newest
+    /// operation on it.
+    pub(crate) fn seen(&self, name: &str) -> Option<(Seen, Option<OperationId>)> {
+        let kept = self.kept();
+        let watched = kept.clusters.get(name)?;
+        let seen = watched.seen.clone()?;
+        let fresh = Timestamp::now() < watched.due;
+        fresh.then(|| (seen, watched.last.clone()))
+    }
+
+    /// Has a cluster looked at by its watch, soon.
+    pub(crate) fn look_soon(&self, name: &str) {
+        if let Some(watched) = self.kept().clusters.get(name) {
+            watched.look.notify_one();
+        }
+    }
+
+    /// Notes that an operation was begun on a cluster.
+    pub(crate) fn note_begun(&self, name: &str, id: &OperationId) {
+        self.change(name, |watched| watched.last = Some(id.clone()));
     }
 
     pub(crate) fn series(&self, name: &str) -> Option<Vec<Point>> {
@@ -211,6 +256,24 @@ impl Watches {
         changes
     }
 
+    /// Changes what is known of a cluster by a look that was begun for it; not of a file that came in
+    /// its place since.
+    pub(crate) fn seen_by(
+        &self,
+        name: &str,
+        look: &Arc<Notify>,
+        change: impl FnOnce(&mut Watched),
+    ) {
+        let same = {
+            let kept = self.kept();
+            let watched = kept.clusters.get(name);
+            watched.is_some_and(|watched| Arc::ptr_eq(&watched.look, look))
+        };
+        if same {
+            self.change(name, change);
+        }
+    }
+
     /// Changes what is known of a cluster; whoever watches is told where that differs.
     pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Watched)) {
         let mut kept = self.kept();
@@ -230,6 +293,11 @@ impl Watches {
         let clusters = kept.clusters.iter();
         let stamps = clusters.map(|(name, watched)| (name.clone(), watched.file.clone()));
         stamps.collect()
+    }
+
+    /// Names that viewers are not shown, from the next change of files on.
+    pub(crate) fn hide(&self, names: Vec<String>) {
+        self.kept().outside.extend(names);
     }
 
     /// Forgets the clusters whose files are gone.
@@ -267,33 +335,47 @@ impl Watches {
         }
         let mut kept = self.kept();
         for (file, read) in new {
-            let Read {
-                cluster,
-                outside,
-                entry,
-            } = read;
+            let Read { outside, mut entry } = read;
             let (name, look) = (entry.name.clone(), Arc::new(Notify::new()));
             let usable = entry.error.is_none() && !self.every.is_zero();
             let task = usable.then(|| watch(&name, &look));
             kept.gone.remove(&name);
+            // An edit makes nobody forget how the cluster stood: its age says that it was before.
+            let before = kept.clusters.remove(&name);
+            let before = before.filter(|old| old.entry.cluster == entry.cluster);
+            let (series, last) = match before {
+                Some(old) => {
+                    entry.summary = old.entry.summary;
+                    entry.members_seen = old.entry.members_seen;
+                    entry.hosts_seen = old.entry.hosts_seen;
+                    entry.operation = old.entry.operation;
+                    (old.series, old.last)
+                }
+                None => Default::default(),
+            };
             let watched = Watched {
                 file,
-                cluster,
                 outside,
                 entry,
                 version: self.count(),
                 seen: None,
-                series: Series::default(),
+                due: Timestamp::now(),
+                last,
+                series,
                 look,
                 _task: task,
             };
             kept.clusters.insert(name, watched);
         }
-        let outside: Vec<String> = {
+        // What files named once stays hidden: plans and operations outlive them.
+        let now: Vec<String> = {
             let clusters = kept.clusters.values();
             clusters.flat_map(|one| one.outside.clone()).collect()
         };
-        kept.veil = Veil::of(directories, outside.into_iter());
+        if kept.outside.len() < MOST_HIDDEN {
+            kept.outside.extend(now);
+        }
+        kept.veil = Veil::of(directories, kept.outside.iter().cloned());
     }
 
     /// Counts a change; the count then.
@@ -307,7 +389,7 @@ impl Watches {
         let names: Vec<(String, Option<String>)> = {
             let clusters = &self.kept().clusters;
             let all = clusters.iter();
-            all.map(|(name, watched)| (name.clone(), watched.cluster.clone()))
+            all.map(|(name, watched)| (name.clone(), watched.entry.cluster.clone()))
                 .collect()
         };
         for (name, cluster) in names {
@@ -316,6 +398,9 @@ impl Watches {
                 .find(|record| Some(record.cluster.as_str()) == cluster.as_deref());
             self.change(&name, |watched| {
                 let now = runs.map(Underway::from);
+                if let Some(underway) = &now {
+                    watched.last = Some(underway.id.clone());
+                }
                 if watched.entry.operation.is_some() && now != watched.entry.operation {
                     watched.look.notify_one();
                 }
@@ -348,7 +433,6 @@ impl ClusterEntry {
 
 /// What was read of a topology file.
 pub(crate) struct Read {
-    cluster: Option<String>,
     outside: Vec<String>,
     entry: ClusterEntry,
 }
@@ -360,15 +444,19 @@ impl Read {
         // Its error names the file by its path, which viewers are not shown.
         let hidden = |error: &DeployError| {
             let shown = path.display().to_string();
-            chain(error).replace(&shown, &name)
+            let words = match error {
+                DeployError::Blocked(findings) => first_of(findings.iter()),
+                _ => None,
+            };
+            words.unwrap_or_else(|| chain(error)).replace(&shown, &name)
         };
         Self {
-            cluster: spec.map(|spec| spec.cluster.to_string()),
             outside: spec.map_or_else(|| quoted(path), named_outside),
             entry: ClusterEntry {
                 etcd: spec.map(|spec| spec.etcd.to_string()),
                 members: spec.map(|spec| spec.member.len()),
                 error: read.as_ref().err().map(hidden),
+                cluster: spec.map(|spec| spec.cluster.to_string()),
                 name,
                 summary: None,
                 members_seen: None,
@@ -379,10 +467,20 @@ impl Read {
     }
 }
 
-/// Everything in quotation marks in a file that is no topology: which of it names files of this
-/// machine cannot be known, and an error may quote it.
+/// The first of several findings in words, and how many more there are.
+pub(crate) fn first_of<'a>(mut findings: impl Iterator<Item = &'a Finding>) -> Option<String> {
+    let first = findings.next()?;
+    let words = format!("{}: {}", first.subject, first.evidence);
+    Some(match findings.count() {
+        0 => words,
+        more => format!("{words} (and {more} more)"),
+    })
+}
+
+/// Every word of a file that is no topology: which of them name files of this machine
+/// cannot be known, and an error may quote any.
 fn quoted(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let parts = text.split(['"', '\'', '\n']);
+    let parts = text.split(|c: char| c.is_whitespace() || "\"'[]{},=".contains(c));
     parts.map(|part| part.trim().to_owned()).collect()
 }

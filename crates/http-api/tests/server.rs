@@ -201,7 +201,7 @@ async fn what_is_kept_is_nobody_elses_to_read() {
     let kept = server.place.path().join(".etcdup");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&kept), 0o700);
-    assert_eq!(mode(&kept.join("audit.jsonl")), 0o600);
+    assert_eq!(mode(&kept.join("refused.jsonl")), 0o600);
     assert!(kept.join(".gitignore").exists());
 }
 

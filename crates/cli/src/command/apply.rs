@@ -190,6 +190,7 @@ async fn carry_out_once(
         },
         verb,
         who: context.library_settings(None).operator,
+        token: None,
         request: None,
     };
     let operation = cluster.begin(begin).await?;

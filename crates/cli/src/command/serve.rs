@@ -24,6 +24,7 @@ pub(crate) async fn run(context: &Context, arguments: &Serve) -> u8 {
         listen: arguments.listen,
         tls,
         host_names: arguments.host_name.clone(),
+        origins: arguments.allow_origin.clone(),
         watch_every: std::time::Duration::from_secs(arguments.watch_every),
         // A server has no one at its terminal: a host that needs a password is reported, not asked
         // about.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use etcdup_core::plain::chain;
-use etcdup_deploy::{CertificatesDocument, Cluster, DeployError, StatusDocument, VerifyDocument};
+use etcdup_deploy::{
+    CertificatesDocument, Cluster, DeployError, HostsDocument, StatusDocument, VerifyDocument,
+};
 use http::{StatusCode, header};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -158,7 +160,7 @@ fn condition_of(call: &Call) -> Result<Option<Condition>, Problem> {
 }
 
 pub(crate) async fn members(call: Call) -> Result<Answer, Problem> {
-    if let Some(seen) = kept(&call) {
+    if let Some(seen) = kept(&call).await {
         return Ok(Answer::json(&*seen.status)?.aged(age_of(seen.members_at)));
     }
     looked(&call, "members", |cluster| async move {
@@ -169,7 +171,7 @@ pub(crate) async fn members(call: Call) -> Result<Answer, Problem> {
 }
 
 pub(crate) async fn certificates(call: Call) -> Result<Answer, Problem> {
-    if let Some(seen) = kept(&call) {
+    if let Some(seen) = kept(&call).await {
         return Ok(Answer::json(&*seen.certificates)?.aged(age_of(seen.hosts_at)));
     }
     looked(&call, "certificates", |cluster| async move {
@@ -179,12 +181,45 @@ pub(crate) async fn certificates(call: Call) -> Result<Answer, Problem> {
     .await
 }
 
-/// What was seen of the cluster a moment ago, unless the client asks for a new look.
-fn kept(call: &Call) -> Option<Seen> {
+pub(crate) async fn hosts(call: Call) -> Result<Answer, Problem> {
+    if let Some(seen) = kept(&call).await {
+        return Ok(Answer::json(&*seen.hosts)?.aged(age_of(seen.hosts_at)));
+    }
+    looked(&call, "hosts", |cluster| async move {
+        let (planner, seen) = cluster.observe().await?;
+        Ok(HostsDocument::new(&planner, &seen))
+    })
+    .await
+}
+
+/// What an apply would do, as far as a look shows: a plan that can be approved is made by a `POST`.
+pub(crate) async fn drift(call: Call) -> Result<Answer, Problem> {
+    if let Some(seen) = kept(&call).await {
+        return Ok(Answer::json(&*seen.drift)?.aged(age_of(seen.hosts_at)));
+    }
+    looked(&call, "drift", |cluster| async move {
+        Ok(cluster.look().await?.plan())
+    })
+    .await
+}
+
+/// What was seen of the cluster a moment ago, unless the client asks for a new look, or an operation
+/// ended since.
+async fn kept(call: &Call) -> Option<Seen> {
+    let (state, name) = (call.state.clone(), call.part("cluster"));
     let now = call.headers.get(header::CACHE_CONTROL);
-    let now = now.is_some_and(|value| value.as_bytes() == b"no-cache");
-    let seen = call.state.watches.seen(call.part("cluster"));
-    seen.filter(|_| !now)
+    if now.is_some_and(|value| value.as_bytes() == b"no-cache") {
+        // Others, and the list, see what this look sees.
+        state.watches.look_soon(name);
+        return None;
+    }
+    let (seen, last) = state.watches.seen(name)?;
+    let Some(last) = last else {
+        return Some(seen);
+    };
+    let stored = blocking(move || state.store.get(&last)).await.ok()?;
+    let ended = stored.ok()?.record.ended?;
+    (ended < seen.hosts_at).then_some(seen)
 }
 
 fn age_of(at: Timestamp) -> Duration {
@@ -216,7 +251,7 @@ where
     let key = format!("{name}/{what}");
     let ask = async {
         let cluster = open(&call.state, &name).await?;
-        let _turn = call.state.turn().await?;
+        let _turn = call.state.look().await?;
         let document = look(cluster).await?;
         serde_json::to_value(document).map_err(|error| Problem::internal(chain(&error)))
     };

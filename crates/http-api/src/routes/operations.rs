@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::blocking::blocking;
-use crate::call::{Answer, BY_TOKEN, Call, Content, MOST_EVENTS, State};
+use crate::call::{Answer, Call, Content, JSON_LINES, MOST_EVENTS, State};
 use crate::open::{open, open_recorded};
 use crate::problem::{Problem, RUNNING, UNCONFIRMED, UNREADY};
 use crate::routes::plans::{unknown, verb_of};
@@ -83,6 +83,12 @@ pub(crate) async fn begin(call: Call) -> Result<Answer, Problem> {
         Some(key) => Some(digest_of(&key_of(key)?, &token, &call)),
         None => None,
     };
+    // Whatever became of the topology since: what was begun, was begun.
+    if let Some(digest) = &request_digest
+        && let Some(id) = state.keys.find(digest)?
+    {
+        return accepted(&state, &id).await;
+    }
     let cluster = open(&state, call.part("cluster")).await?;
     let name = cluster.document().spec.cluster.clone();
     let _beginning = state.plans.beginning(&name).await;
@@ -127,12 +133,16 @@ pub(crate) async fn begin(call: Call) -> Result<Answer, Problem> {
         approved: Some((*plan).clone()),
         verb: request.verb,
         who: call.recorded_as()?,
+        token: Some(token),
         request: request_digest.clone(),
     };
     let operation = cluster.begin(begin).await?;
     if let Some(digest) = request_digest {
         state.keys.note(digest, Timestamp::now(), operation.id());
     }
+    state
+        .watches
+        .note_begun(call.part("cluster"), operation.id());
     accepted(&state, operation.id()).await
 }
 
@@ -170,19 +180,32 @@ async fn may_resume(
     record: &OperationRecord,
     cancelled: bool,
 ) -> Result<Option<Cluster>, String> {
-    let Some(name) = record.who.as_str().strip_prefix(BY_TOKEN) else {
+    let Some(id) = record.token.clone() else {
         return Ok(None);
     };
     if cancelled {
         return Err("somebody asked for its end".to_owned());
     }
-    let state_of_tokens = Arc::clone(state);
-    let tokens = blocking(move || state_of_tokens.tokens.list()).await;
-    let tokens = tokens.map_err(|problem| problem.document.detail.clone())?;
-    let tokens = tokens.map_err(|error| chain(&error))?;
-    let may = |token: &Token| token.name == name && token.role >= Role::Operator;
+    let (reading, operation) = (Arc::clone(state), record.id.clone());
+    let read = blocking(move || {
+        let tokens = reading.tokens.list().map_err(|error| chain(&error))?;
+        let plan = reading
+            .store
+            .plan(&operation)
+            .map_err(|error| chain(&error))?;
+        Ok::<_, String>((tokens, plan))
+    });
+    let (tokens, plan) = read.await.map_err(|problem| problem.document.detail)??;
+    let least = match needs_a_word(&plan) {
+        true => Role::Admin,
+        false => Role::Operator,
+    };
+    let may = |token: &Token| token.id == id && token.role >= least;
     if !tokens.iter().any(may) {
-        return Err(format!("the token of {name} has ended"));
+        return Err(format!(
+            "the token of {} has ended, or may less",
+            record.who
+        ));
     }
     let cluster = open_recorded(state, record).await;
     let cluster = cluster.map_err(|problem| problem.document.detail.clone())?;
@@ -260,6 +283,17 @@ fn id_of(call: &Call) -> Result<OperationId, Problem> {
         .map_err(|_| Problem::not_found(format!("there is no operation `{id}`")))
 }
 
+/// How an operation stands, as a filter names it.
+fn state_of(stored: &StoredOperation) -> &'static str {
+    match stored.record.state {
+        OperationState::Running if stored.interrupted => "interrupted",
+        OperationState::Running => "running",
+        OperationState::Done => "done",
+        OperationState::Failed => "failed",
+        OperationState::Stopped => "stopped",
+    }
+}
+
 pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
     let most = usize::try_from(call.number("limit", 50, 200)?.max(1)).unwrap_or(200);
     let after = match call.query.get("cursor") {
@@ -269,11 +303,18 @@ pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
             Some(id.map_err(|_| Problem::bad_request("`cursor` is not one of this API's"))?)
         }
     };
-    let cluster = call.query.get("cluster");
+    let asked = |name: &str| call.query.get(name).map(String::as_str);
+    let (cluster, who) = (asked("cluster"), asked("who"));
+    let (verb, state) = (asked("verb"), asked("state"));
     let mut listed = call.state.engine.operations().await?;
     listed.retain(|stored| {
-        let of_cluster = cluster.is_none_or(|name| stored.record.cluster.as_str() == name);
-        of_cluster && after.as_ref().is_none_or(|after| stored.record.id < *after)
+        let record = &stored.record;
+        let (of_verb, of_state) = (record.verb.to_string(), state_of(stored));
+        let wanted = cluster.is_none_or(|name| record.cluster.as_str() == name)
+            && who.is_none_or(|who| record.who.as_str() == who)
+            && verb.is_none_or(|verb| of_verb == verb)
+            && state.is_none_or(|state| of_state == state);
+        wanted && after.as_ref().is_none_or(|after| stored.record.id < *after)
     });
     let more = listed.len() > most;
     listed.truncate(most);
@@ -334,6 +375,13 @@ pub(crate) async fn events(call: Call) -> Result<Answer, Problem> {
     let mut events = read.await??;
     events.truncate(most);
     let next = events.last().map_or(since, |event| event.seq + 1);
+    let accepts = call.headers.get(header::ACCEPT);
+    if accepts.is_some_and(|accepts| accepts.as_bytes() == JSON_LINES.as_bytes()) {
+        let lines = events
+            .iter()
+            .filter_map(|event| serde_json::to_string(event).ok());
+        return Ok(Answer::json_lines(lines));
+    }
     Answer::json(&EventList { events, next })
 }
 

@@ -1,5 +1,6 @@
 //! Who may do what, and who did.
 
+use etcdup_core::operation::OperationId;
 use etcdup_core::plain::chain;
 use http::{StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
@@ -141,11 +142,14 @@ pub(crate) async fn revoke_token(call: Call) -> Result<Answer, Problem> {
 pub(crate) async fn audit(call: Call) -> Result<Answer, Problem> {
     let most = usize::try_from(call.number("limit", 100, 200)?.max(1)).unwrap_or(200);
     let (state, before) = (call.state.clone(), call.query.get("cursor").cloned());
+    let is_request = |before: &String| before.parse::<OperationId>().is_ok();
+    if !before.iter().all(is_request) {
+        return Err(Problem::bad_request("`cursor` is the ID of a request"));
+    }
     let newest = blocking(move || state.audit.newest(most, before.as_deref())).await?;
     let newest = newest
         .map_err(|error| Problem::internal(format!("the audit trail cannot be read: {error}")))?;
-    let unknown = || Problem::bad_request("`cursor` is not one of this API's");
-    Answer::json(&newest.ok_or_else(unknown)?)
+    Answer::json(&newest)
 }
 
 impl From<TokenError> for Problem {

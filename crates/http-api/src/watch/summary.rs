@@ -1,11 +1,14 @@
 //! How a cluster stands, in one line: what a list of clusters and `/metrics` show of it.
 
+use etcdup_core::finding::Finding;
 use etcdup_core::operation::{OperationId, OperationRecord, Verb, Who};
 use etcdup_core::stage::Rule;
-use etcdup_deploy::{EndingDocument, Look, MemberHealth, PlanDocument, StatusDocument};
+use etcdup_deploy::{EndingDocument, MemberHealth, PlanDocument, StatusDocument};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::watch::{Seen, first_of};
 
 /// How near the end of a certificate is told: etcdup renews its own long before.
 const CERTIFICATE_ENDS_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -51,8 +54,9 @@ pub(crate) struct Summary {
     /// When the first of its certificates ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_ends: Option<Timestamp>,
-    /// How many stages an apply would carry out.
-    pub drift: usize,
+    /// How many stages an apply would carry out; none where that cannot be planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<usize>,
     /// How many hosts could not be looked at.
     pub unseen: usize,
 }
@@ -83,13 +87,15 @@ impl From<&OperationRecord> for Underway {
 }
 
 impl Summary {
-    /// What a look shows.
-    pub(crate) fn of(look: &Look) -> Self {
-        let unseen: Vec<_> = look.unseen().collect();
-        let ends = look.certificates().certificates;
-        let soonest = ends.first();
+    /// What was seen, in short.
+    pub(crate) fn of(seen: &Seen) -> Self {
+        let soonest = seen.certificates.certificates.first();
         let soonest = soonest.map(|one| (one.not_after, format!("{} on {}", one.file, one.on)));
-        Self::judged(&look.status(), &look.plan(), &unseen, soonest)
+        let hosts = seen.hosts.hosts.iter();
+        let unseen: Vec<_> = hosts
+            .filter_map(|host| Some((host.name.clone(), host.why.clone()?)))
+            .collect();
+        Self::judged(&seen.status, &seen.drift, &unseen, soonest)
     }
 
     /// Nothing could be seen, for this reason.
@@ -104,7 +110,7 @@ impl Summary {
             db_bytes: None,
             quota_bytes: None,
             certificate_ends: None,
-            drift: 0,
+            drift: None,
             unseen: 0,
         }
     }
@@ -140,16 +146,20 @@ impl Summary {
         } else {
             ClusterHealth::Attention
         };
-        for member in ill().chain(hidden()).filter(|_| is_there) {
+        // Of a host that is not seen it is said once, for all that is on it.
+        let on_unseen = |host: &str| unseen.iter().any(|(name, _)| name == host);
+        let members = ill().chain(hidden()).filter(|_| is_there);
+        for member in members.filter(|member| !on_unseen(&member.host)) {
             let state = match member.health {
                 MemberHealth::Unhealthy => "does not serve",
-                MemberHealth::Unknown | MemberHealth::Healthy => "is not seen",
+                MemberHealth::Unknown | MemberHealth::Healthy => "cannot be asked",
             };
             let why = member.why.as_deref().unwrap_or("no reason is known");
+            let why = why.strip_prefix("not known: ").unwrap_or(why);
             found(worst, format!("{} {state}: {why}", member.name));
         }
         for (host, why) in unseen {
-            found(worst, format!("host {host} is not seen: {why}"));
+            found(worst, format!("host {host} cannot be reached: {why}"));
         }
         for (member, answer) in answers() {
             for error in &answer.errors {
@@ -171,22 +181,24 @@ impl Summary {
             }
         }
         if plan.ending != EndingDocument::Done {
-            let first = plan.findings.first();
-            let why = first.map_or_else(
-                || "nothing can be planned".to_owned(),
-                |found| format!("{}: {}", found.subject, found.evidence),
-            );
-            found(worst, why);
+            let told = |finding: &&Finding| on_unseen(&finding.subject);
+            let new = plan.findings.iter().filter(|finding| !told(finding));
+            if let Some(why) = first_of(new) {
+                found(worst, why);
+            }
         } else if !is_there {
             let stages = plan.stages.len();
-            let why = format!("not there yet: an apply makes it in {stages} stages");
+            let why = format!(
+                "not bootstrapped yet: an apply does it in {}",
+                counted(stages)
+            );
             found(ClusterHealth::Attention, why);
         } else if !plan.stages.is_empty() {
             let stages = plan.stages.len();
             let first = &plan.stages[0].title;
             found(
                 ClusterHealth::Attention,
-                format!("drift: {stages} stages, the first: {first}"),
+                format!("drift: {} to apply, first: {first}", counted(stages)),
             );
         }
         let largest = answers().max_by_key(|(_, answer)| answer.db_bytes);
@@ -202,9 +214,16 @@ impl Summary {
             db_bytes: largest.map(|answer| answer.db_bytes),
             quota_bytes: largest.and_then(|answer| answer.quota_bytes),
             certificate_ends: soonest.map(|(ends, _)| ends),
-            drift: plan.stages.len(),
+            drift: (plan.ending == EndingDocument::Done).then_some(plan.stages.len()),
             unseen: unseen.len(),
         }
+    }
+}
+
+fn counted(stages: usize) -> String {
+    match stages {
+        1 => "1 stage".to_owned(),
+        _ => format!("{stages} stages"),
     }
 }
 
@@ -290,6 +309,6 @@ mod tests {
         assert_eq!(two_down.reasons[0], "no quorum: 1 of 3 serve");
         let unseen = judged([Unknown; 3], 300);
         assert_eq!(unseen.health, ClusterHealth::Unknown);
-        assert!(unseen.reasons[0].starts_with("m1 is not seen"));
+        assert!(unseen.reasons[0].starts_with("m1 cannot be asked"));
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn options(directory: &Path) -> Options {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: None,
         host_names: vec!["etcdup.example".to_owned()],
+        origins: vec!["https://dashboard.example".to_owned()],
         watch_every: Duration::ZERO,
         settings: Settings {
             connect_timeout: Duration::from_secs(2),
