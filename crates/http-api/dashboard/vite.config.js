@@ -7,7 +7,10 @@ const compress = {
   name: 'compress',
   closeBundle() {
     for (const name of readdirSync('dist').filter((name) => /\.(js|css)$/.test(name))) {
-      writeFileSync(`dist/${name}.gz`, gzipSync(readFileSync(`dist/${name}`), { level: 9 }))
+      const packed = gzipSync(readFileSync(`dist/${name}`), { level: 9 })
+      const most = name.endsWith('.js') ? 60_000 : 10_000
+      if (packed.length > most) throw new Error(`${name} has ${packed.length} bytes, compressed; ${most} are the most`)
+      writeFileSync(`dist/${name}.gz`, packed)
     }
   },
 }

@@ -147,7 +147,7 @@ pub(crate) const NAME_DIFFERS: Check = Check {
 /// Findings stand in the way.
 pub(crate) const TOPOLOGY_REFUSED: Check = Check {
     id: "topology-refused",
-    title: "a topology is not taken",
+    title: "the topology was rejected",
     about: "Everything that is wrong with it is in `findings`, each with its place; nothing was written.",
     advice: "correct what the findings name",
 };

@@ -201,7 +201,7 @@ pub const TABLE: &[Row] = &[
         methods: &[
             get(
                 ADMIN,
-                "the tokens that have not ended",
+                "the valid tokens",
                 &[(200, Gives::Json(of::<people::TokenList>))],
                 |call| Box::pin(people::tokens(call)),
             ),
@@ -222,7 +222,7 @@ pub const TABLE: &[Row] = &[
         methods: &[Method {
             verb: Verb::Delete,
             problems: &[404],
-            ..get(ADMIN, "ends a token", &[(204, Gives::Nothing)], |call| {
+            ..get(ADMIN, "revokes a token", &[(204, Gives::Nothing)], |call| {
                 Box::pin(people::revoke_token(call))
             })
         }],

@@ -86,7 +86,7 @@ pub enum TokenError {
     #[error("a token's name has 1 to 60 letters, digits, `@`, `.`, `_` and `-`")]
     Name,
     /// It would end before it begins, or never.
-    #[error("a token is valid for 1 minute to 400 days")]
+    #[error("a token is valid for 1 to 400 days")]
     Life,
     /// There is none of this id.
     #[error("there is no token `{0}`")]

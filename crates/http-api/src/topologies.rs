@@ -325,7 +325,10 @@ pub(crate) fn refuse(findings: Vec<PlacedFinding>) -> Result<(), Problem> {
     if findings.is_empty() {
         return Ok(());
     }
-    let why = format!("{} things are wrong with the topology", findings.len());
+    let why = match findings.len() {
+        1 => "the topology has 1 error".to_owned(),
+        errors => format!("the topology has {errors} errors"),
+    };
     let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, &TOPOLOGY_REFUSED, why);
     problem.document.findings = findings;
     Err(problem)

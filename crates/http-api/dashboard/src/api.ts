@@ -11,6 +11,7 @@ export type ClusterChange = Schemas['ClusterChange']
 export type Status = Schemas['StatusDocument']
 export type Member = Schemas['MemberStatus']
 export type Certificates = Schemas['CertificatesDocument']
+export type Hosts = Schemas['HostsDocument']
 export type Point = Schemas['Point']
 export type Report = Schemas['VerifyDocument']
 export type Plan = Schemas['PlanDocument']
@@ -65,9 +66,9 @@ export class Refused extends Error {
 function unreached(): Problem {
   return {
     type: 'urn:etcdup:offline',
-    title: 'the server is not reached',
+    title: 'server unreachable',
     status: 0,
-    detail: 'no answer came; it is tried again',
+    detail: 'no answer came; trying again',
     advice: '',
     findings: [],
     request: '',

@@ -1,6 +1,6 @@
 // The frame of every page: the bar, who is signed in, and which page it is.
 
-import { useSignal, useSignalEffect } from '@preact/signals'
+import { useSignal } from '@preact/signals'
 import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { may, offline, session, signIn } from './api.ts'
@@ -67,7 +67,7 @@ function Bar(): JSX.Element {
       </nav>
       <div class="now">
         {running > 0 && <span>{running} running</span>}
-        {needing > 0 && <span>{needing} need you</span>}
+        {needing > 0 && <span>{needing} need attention</span>}
         {current && (
           <span>
             {current.name} ({current.role}{left !== null && <>, {span(left)} left</>}){' '}
@@ -76,10 +76,10 @@ function Bar(): JSX.Element {
         )}
       </div>
       {left !== null && left < WARN_BEFORE && (
-        <p class="strip" role="status">Your sign-in ends in {span(left)}.</p>
+        <p class="strip">Your sign-in ends in {span(left)}.</p>
       )}
       {offline.value !== null && (
-        <p class="strip" role="status">Not connected since {moment(offline.value)}, trying. What you see is as it was then.</p>
+        <p class="strip" role="status">Offline since {moment(offline.value)}, reconnecting. What you see is as it was then.</p>
       )}
     </header>
   )
@@ -126,10 +126,6 @@ function Keys({ onClose }: { onClose: () => void }): JSX.Element {
 export function App(): JSX.Element {
   const help = useSignal(false)
   useKeys(() => (help.value = true))
-  useSignalEffect(() => {
-    // Greyed as a whole: nothing that is shown is known to hold.
-    document.body.classList.toggle('offline', offline.value !== null)
-  })
   const known = session.value !== null
   return (
     <>

@@ -54,7 +54,11 @@ export function Chart({ title, all, unit }: {
           <polyline key={line.name} class={`line-${index % 5}`} points={drawn(line, from, to, most)} />
         ))}
       </svg>
-      <p class="quiet">{text.join(' · ')}</p>
+      <ul class="legend">
+        {text.map((words, index) => (
+          <li key={words}><svg viewBox="0 0 24 4" aria-hidden="true"><line x1="0" y1="2" x2="24" y2="2" class={`line-${index % 5}`} /></svg> {words}</li>
+        ))}
+      </ul>
     </figure>
   )
 }

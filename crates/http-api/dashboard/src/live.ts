@@ -10,6 +10,9 @@ export const clusters = signal<ReadonlyMap<string, Cluster> | null>(null)
 /** How the stream of changes stands. */
 export const stream = signal<State>('reconnecting')
 
+/** Why the list cannot be had, where the server says so. */
+export const refused = signal<unknown>(null)
+
 /** The time, every second. */
 export const now = signal(Date.now())
 setInterval(() => (now.value = Date.now()), 1000)
@@ -27,6 +30,12 @@ export const sorted = computed<Cluster[]>(() => {
   const rank = (cluster: Cluster): number => ORDER.indexOf(health(cluster))
   return all.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name))
 })
+
+/** What a cluster is called in addresses, by the name that plans and operations have for it. */
+export function addressOf(cluster: string): string {
+  const all = [...(clusters.value?.values() ?? [])]
+  return all.find((one) => one.cluster === cluster)?.name ?? cluster
+}
 
 /** Whether what is shown of a cluster is too old to be believed. */
 export function stale(cluster: Cluster): boolean {
@@ -46,8 +55,10 @@ async function refresh(): Promise<void> {
   try {
     const list = await get<{ clusters: Cluster[] }>('/v1/clusters')
     clusters.value = new Map(list.clusters.map((one) => [one.name, one]))
-  } catch {
-    // The bar says that the server is not reached; what is known stays, with its age.
+    refused.value = null
+  } catch (error) {
+    // Where the server is not reached the bar says so; what is known stays, with its age.
+    refused.value = error
   }
 }
 

@@ -5,6 +5,8 @@ import { start } from './route.ts'
 import { signInByAddress } from './pages/signin.tsx'
 
 void signInByAddress()
+// Into a tab that is open already, an address with a code is no new page.
+addEventListener('hashchange', () => void signInByAddress())
 start()
 const root = document.getElementById('app')
 if (root) render(<App />, root)

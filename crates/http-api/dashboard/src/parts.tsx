@@ -2,11 +2,13 @@
 
 import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { may, Refused, session, type Finding, type Problem, type Role } from './api.ts'
+import { may, offline, Refused, session, type Finding, type Problem, type Role } from './api.ts'
 import { to } from './route.ts'
 
 /** A state in a sign and a word: never by colour alone. */
-export function State({ kind, children }: { kind: string; children: ComponentChildren }): JSX.Element {
+export function State({ kind: known, children }: { kind: string; children: ComponentChildren }): JSX.Element {
+  // Nothing is green that may have changed since.
+  const kind = offline.value !== null && ['well', 'pass'].includes(known) ? 'unknown' : known
   const sign = SIGNS[kind] ?? '·'
   return (
     <span class={`state ${kind}`}>
@@ -59,7 +61,8 @@ export function Trouble({ error, again }: { error: unknown; again?: () => void }
   return (
     <section class="trouble" role="alert">
       <p><State kind="error"><strong>{problem?.title ?? 'something failed'}</strong></State></p>
-      <p>{problem?.detail ?? String(error)}</p>
+      <p>{problem?.line ? `line ${problem.line}, column ${problem.column ?? 1}: ` : ''}{problem?.detail ?? String(error)}</p>
+      {problem?.advice && <p class="quiet">{problem.advice}</p>}
       {problem?.status === 403 && <p>You are signed in as {session.value?.name}, {session.value?.role}.</p>}
       <Findings findings={(problem?.findings ?? []) as Finding[]} />
       {id && id !== 'offline' && <p><a href={to('explain', id)}>What to do ({id})</a></p>}
@@ -184,7 +187,7 @@ export function Confirm({ cluster, what, loss, onDone, onClose }: {
         </label>
         <div class="actions">
           <button type="submit" class="danger" disabled={!right}>{what}</button>
-          <button type="button" onClick={onClose}>Leave it</button>
+          <button type="button" onClick={onClose}>Cancel</button>
         </div>
       </form>
     </dialog>

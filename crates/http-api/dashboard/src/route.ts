@@ -16,6 +16,7 @@ export const route = signal<Route>({ path: [] })
 export function start(): void {
   route.value = read()
   addEventListener('hashchange', () => {
+    if (location.hash.startsWith('#code=')) return
     route.value = read()
   })
 }

@@ -70,10 +70,11 @@ export async function follow(
           each(JSON.parse(event.data))
         }
       }
-    } catch {
+    } catch (error) {
       if (!stop.aborted && !document.hidden) {
         state('reconnecting')
-        offline.value ??= Date.now()
+        // Only what never came means that the server is not reached.
+        if (error instanceof TypeError) offline.value ??= Date.now()
       }
     } finally {
       stop.removeEventListener('abort', abort)

@@ -16,13 +16,15 @@ export interface View {
   stages: StageView[]
   end: 'done' | 'failed' | 'stopped' | null
   failure: { message: string; findings: unknown[] } | null
+  /** What is waited for before the first stage; empty where nothing is. */
+  waiting: string
   /** The last thing that a person wants to hear: of stages, not of lines. */
   said: string
 }
 
 /** The whole view from all events so far, in any order of arrival. */
 export function unfold(events: Event[]): View {
-  const view: View = { stages: [], end: null, failure: null, said: '' }
+  const view: View = { stages: [], end: null, failure: null, waiting: '', said: '' }
   let at = -1
   const ordered = [...events].sort((a, b) => a.seq - b.seq)
   for (const event of ordered) {
@@ -32,13 +34,15 @@ export function unfold(events: Event[]): View {
         view.stages = event.stages.map((planned) => fresh(planned.title))
         break
       case 'waiting':
+        view.waiting = event.holder
         view.said = `waiting: ${event.holder}`
         break
       case 'resumed':
-        view.said = 'taken over after its process died'
+        view.said = 'resumed after its process ended'
         break
       case 'stage-started':
         at = event.index
+        view.waiting = ''
         // A plan that was taken over names only what is left of it.
         while (view.stages.length <= at) view.stages.push(fresh(event.title))
         view.stages[at] = { ...fresh(event.title), state: 'running', since: Date.parse(event.at) }
@@ -88,7 +92,7 @@ export function told(event: Event): string {
     case 'started':
       return `begun, ${event.stages.length} stages`
     case 'resumed':
-      return `taken over by ${event.who}`
+      return `resumed by ${event.who}`
     case 'waiting':
       return event.holder
     case 'stage-started':

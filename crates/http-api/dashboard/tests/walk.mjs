@@ -35,7 +35,9 @@ async function walk() {
   const opened = Date.now()
   await page.goto(`${at}/#code=${code}`)
   await said('There is no cluster yet')
-  step(`first page after ${Date.now() - opened} ms`)
+  const first = Date.now() - opened
+  step(`first page after ${first} ms`)
+  assert.ok(first < 1000, `the first page took ${first} ms`)
   assert.ok(!page.url().includes(code), 'the code is still in the address')
   const session = await page.evaluate(() => sessionStorage.getItem('etcdup-session'))
   await accessible(browser, session, '', 'There is no cluster yet')
@@ -58,7 +60,7 @@ async function walk() {
   await press(`Add ${name}`)
   await page.getByRole('heading', { name }).waitFor()
   await accessible(browser, session, 'add', 'From a cluster that runs')
-  await said('not there yet')
+  await said('not bootstrapped yet')
 
   step('plans')
   await press('Plan')
@@ -73,7 +75,7 @@ async function walk() {
   const operation = page.url().split('#/')[1]
   await page.reload()
   await context.setOffline(true)
-  await said('Not connected since')
+  await said('Offline since')
   await context.setOffline(false)
   await page.locator('.state.done').filter({ hasText: /^✓ done/ }).waitFor({ timeout: 120_000 })
   await page.getByText(/^Events/).click()
@@ -91,12 +93,14 @@ async function walk() {
   await accessible(browser, session, `clusters/${name}/checks`, 'every check passes')
   await accessible(browser, session, `clusters/${name}/certificates`, 'The first to end')
   await accessible(browser, session, `clusters/${name}/history`, 'The newest first')
+  await accessible(browser, session, `clusters/${name}/hosts`, 'Hosts as of')
+  await accessible(browser, session, `clusters/${name}/drift`, 'No drift')
 
   step('sees within 15 s that a member stopped')
   const stopped = Date.now()
   execFileSync('sh', ['-c', process.env.ETCDUP_STOP], { stdio: 'ignore' })
   await page.goto(`${at}/#/`)
-  await page.getByRole('table', { name: 'Need you' }).getByText('does not serve').waitFor()
+  await page.getByRole('table', { name: 'Needs attention' }).getByText('does not serve').waitFor()
   const took = Date.now() - stopped
   step(`seen after ${took} ms`)
   assert.ok(took < 15_000, `it took ${took} ms`)
@@ -120,7 +124,7 @@ async function walk() {
   await press('Save')
   await said('Somebody changed the topology meanwhile')
   await said('# theirs')
-  await press('Keep my text, over theirs')
+  await press('Overwrite with my version')
   await press('Save')
   await said('Saved; nothing on the hosts was changed')
 
@@ -133,7 +137,7 @@ async function walk() {
   assert.ok(await dialog.getByRole('button', { name: /^Reset/ }).isDisabled())
   await dialog.getByRole('textbox').fill('prodd')
   assert.ok(await dialog.getByRole('button', { name: /^Reset/ }).isDisabled())
-  await dialog.getByRole('button', { name: 'Leave it' }).click()
+  await dialog.getByRole('button', { name: 'Cancel' }).click()
 
   step('makes a token for a viewer, who sees and changes nothing')
   await page.goto(`${at}/#/tokens`)
@@ -141,7 +145,7 @@ async function walk() {
   await press('Make a token')
   await said('it is shown only now')
   const secret = await page.locator('code').filter({ hasText: 'etcdup_' }).innerText()
-  await accessible(browser, session, 'tokens', 'Tokens that have not ended')
+  await accessible(browser, session, 'tokens', 'Valid tokens')
   await accessible(browser, session, 'audit', 'Who changed what')
   await accessible(browser, session, 'operations', 'The newest first')
   await accessible(browser, session, 'explain/quorum-lost', 'says the same')

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks'
 import { ask, post, type Finding } from '../api.ts'
 import { Action, Findings, Page, Trouble } from '../parts.tsx'
 import { go } from '../route.ts'
-import { check, Editor } from './topology.tsx'
+import { check, Editor, findingsOf } from './topology.tsx'
 
 const START = `format = 1
 cluster = "prod"
@@ -44,7 +44,9 @@ export function AddPage(): JSX.Element {
     try {
       await work()
     } catch (failed) {
-      setError(failed)
+      const placed = findingsOf(failed)
+      if (placed) setFindings(placed)
+      else setError(failed)
     }
   }
   const add = (): Promise<void> => attempt(async () => {
@@ -79,7 +81,7 @@ export function AddPage(): JSX.Element {
       </div>
       <p class="quiet">Nothing on a host is changed by this. Hosts and files are those that <code>sources.toml</code> of the server lists.</p>
       {error !== null && <Trouble error={error} />}
-      {findings && (findings.length === 0 ? <p>Nothing was found.</p> : <Findings findings={findings} />)}
+      {findings && (findings.length === 0 ? <p>No problems found.</p> : <Findings findings={findings} />)}
     </Page>
   )
 }

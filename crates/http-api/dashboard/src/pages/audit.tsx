@@ -14,7 +14,7 @@ export function AuditPage(): JSX.Element {
   return (
     <Page title="Audit" bar={<button type="button" onClick={again}>Load again</button>}>
       <label class="search">Search this page <input type="search" value={search} onInput={(event) => setSearch(event.currentTarget.value)} /></label>
-      {error ? <Trouble error={error} again={again} /> : !value ? <Loading what="the audit trail" /> : found.length === 0 ? <p>Nothing was found.</p> : (
+      {error ? <Trouble error={error} again={again} /> : !value ? <Loading what="the audit trail" /> : found.length === 0 ? <p>Nothing matches.</p> : (
         <table class="cards">
           <caption>Who changed what, and what was refused</caption>
           <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">From</th><th scope="col">What</th><th scope="col">Answer</th></tr></thead>

@@ -1,13 +1,14 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
-import { ask, get, post, type Certificates, type Cluster, type Member, type Plan, type Point, type Report, type Status } from '../api.ts'
+import { ask, get, post, type Certificates, type Cluster, type Finding, type Hosts, type Member, type Plan, type Point, type Report, type Status } from '../api.ts'
 import { Chart, lines } from '../chart.tsx'
 import { clusters, health, now, stale } from '../live.ts'
 import { Action, Findings, Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
 import { go, to } from '../route.ts'
 import { bytes, moment, until } from '../words.ts'
-import { line } from './clusters.tsx'
+import { figures } from './clusters.tsx'
 import { Operations } from './operations.tsx'
+import { Stages } from './plan.tsx'
 import { Topology } from './topology.tsx'
 
 const TABS: [string, string][] = [
@@ -15,6 +16,8 @@ const TABS: [string, string][] = [
   ['topology', 'Topology'],
   ['checks', 'Checks'],
   ['certificates', 'Certificates'],
+  ['hosts', 'Hosts'],
+  ['drift', 'Drift'],
   ['history', 'History'],
 ]
 
@@ -38,7 +41,7 @@ export function ClusterPage({ name, tab }: { name: string; tab: string }): JSX.E
       <Action role="operator" kind="main" busy={busy} onClick={() => void plan({ verb: 'apply' })}>Plan</Action>
       <details class="more">
         <summary>More</summary>
-        <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'apply', 'allow-outage': true })}>Plan, outage allowed</Action>
+        <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'apply', 'allow-outage': true })}>Plan with outage allowed</Action>
         <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'reset' })}>Plan a reset</Action>
       </details>
     </>
@@ -56,11 +59,15 @@ export function ClusterPage({ name, tab }: { name: string; tab: string }): JSX.E
       {tab === 'topology' ? <Topology name={name} />
         : tab === 'checks' ? <Checks name={name} />
         : tab === 'certificates' ? <CertificateTable name={name} />
-        : tab === 'history' ? <Operations cluster={name} />
+        : tab === 'hosts' ? <HostTable name={name} />
+        : tab === 'drift' ? <Drift name={name} />
+        : tab === 'history' ? <Operations cluster={cluster?.cluster ?? name} />
         : <Members name={name} />}
     </Page>
   )
 }
+
+const WORDS: Record<string, string> = { well: 'healthy', broken: 'unhealthy', attention: 'needs attention' }
 
 function Standing({ cluster }: { cluster: Cluster }): JSX.Element {
   const reasons = cluster.summary?.reasons ?? []
@@ -69,7 +76,7 @@ function Standing({ cluster }: { cluster: Cluster }): JSX.Element {
   const kind = old && health(cluster) === 'well' ? 'unknown' : health(cluster)
   return (
     <section class="standing">
-      <p><State kind={kind}><strong>{old ? 'not seen of late' : kind}</strong></State> {reasons.length === 0 && line(cluster)}</p>
+      <p><State kind={kind}><strong>{old ? 'no recent data' : WORDS[kind] ?? kind}</strong></State> {figures(cluster)}</p>
       {cluster.error && <p>{cluster.error}</p>}
       {reasons.length > 0 && <ul>{reasons.map((reason) => <li key={reason}>{reason}</li>)}</ul>}
       {operation && <p><State kind="running"><a href={to('operations', operation.id)}>{operation.verb} by {operation.who}</a></State></p>}
@@ -92,20 +99,23 @@ function Members({ name }: { name: string }): JSX.Element {
     const { body, headers } = await ask<Status>('GET', `/v1/clusters/${name}/members`, { signal })
     return { body, at: Date.now() - Number(headers.get('Age') ?? 0) * 1000 }
   }
-  const { value, error, again } = useLoaded(load, [name, seen], 10_000)
+  const { value: loaded, error, again } = useLoaded(load, [name, seen], 10_000)
   const series = useLoaded((signal) => get<{ points: Point[] }>(`/v1/clusters/${name}/series`, signal), [name, seen], 30_000)
   const [looking, setLooking] = useState(false)
+  const [own, setOwn] = useState<Aged<Status> | null>(null)
   const look = async (): Promise<void> => {
     setLooking(true)
     try {
-      await ask('GET', `/v1/clusters/${name}/members`, { headers: { 'Cache-Control': 'no-cache' } })
+      const headers = { 'Cache-Control': 'no-cache' }
+      setOwn({ body: (await ask<Status>('GET', `/v1/clusters/${name}/members`, { headers })).body, at: Date.now() })
     } catch {
-      // What is in the way is shown by the next look.
+      again()
     }
     setLooking(false)
-    again()
   }
-  if (error && !value) return <Trouble error={error} again={again} />
+  if (error && !loaded) return <Trouble error={error} again={again} />
+  // The newer of what was asked for by hand and what came by itself.
+  const value = own && (!loaded || own.at > loaded.at) ? own : loaded
   if (!value) return <Loading what="members" />
   const most = Math.max(...value.body.members.map((one) => one.answer?.['raft-index'] ?? 0))
   const points = series.value?.points ?? []
@@ -114,17 +124,60 @@ function Members({ name }: { name: string }): JSX.Element {
       <table class="cards">
         <caption>{value.body.healthy} of {value.body.voters} voters are healthy, {value.body.quorum} are a quorum; as of {moment(value.at)}</caption>
         <thead>
-          <tr><th scope="col">Member</th><th scope="col">Role</th><th scope="col">Version</th><th scope="col">Database</th><th scope="col">Behind</th><th scope="col">Read took</th></tr>
+          <tr><th scope="col">Member</th><th scope="col">Role</th><th scope="col">Version</th><th scope="col">Database</th><th scope="col">Raft lag (entries)</th><th scope="col">Read latency</th></tr>
         </thead>
         <tbody>{value.body.members.map((member) => <MemberRow key={member.name} member={member} most={most} />)}</tbody>
       </table>
-      <button type="button" disabled={looking} onClick={() => void look()}>{looking ? 'Looking…' : 'Look again'}</button>
+      <button type="button" disabled={looking} onClick={() => void look()}>{looking ? 'Refreshing…' : 'Refresh'}</button>
       <div class="charts">
         <Chart title="Database, last hour" all={lines(points, (of, point) => point.members[of]?.['db-bytes'])} unit={bytes} />
-        <Chart title="Entries behind" all={lines(points, (of, point) => point.members[of]?.behind)} unit={String} />
-        <Chart title="Read took" all={lines(points, (of, point) => point.members[of]?.['read-ms'])} unit={(value) => `${value.toFixed(1)} ms`} />
+        <Chart title="Raft lag, entries" all={lines(points, (of, point) => point.members[of]?.behind)} unit={String} />
+        <Chart title="Read latency" all={lines(points, (of, point) => point.members[of]?.['read-ms'])} unit={(value) => `${value.toFixed(1)} ms`} />
       </div>
     </>
+  )
+}
+
+async function getAged<T>(path: string, signal: AbortSignal): Promise<Aged<T>> {
+  const { body, headers } = await ask<T>('GET', path, { signal })
+  return { body, at: Date.now() - Number(headers.get('Age') ?? 0) * 1000 }
+}
+
+function HostTable({ name }: { name: string }): JSX.Element {
+  const { value: aged, error, again } = useLoaded((signal) => getAged<Hosts>(`/v1/clusters/${name}/hosts`, signal), [name], 30_000)
+  if (error && !aged) return <Trouble error={error} again={again} />
+  if (!aged) return <Loading what="hosts" />
+  return (
+    <table class="cards">
+      <caption>Hosts as of {moment(aged.at)}</caption>
+      <thead><tr><th scope="col">Host</th><th scope="col">Runs</th><th scope="col">Unit</th><th scope="col">Free</th><th scope="col">Clock</th></tr></thead>
+      <tbody>
+        {aged.body.hosts.map((host) => (
+          <tr key={host.name}>
+            <th scope="row"><State kind={host.seen ? 'well' : 'unknown'}>{host.name}</State>{host.seen && <div class="quiet">{host.seen.hostname}, {host.seen.architecture}</div>}{host.why && <div class="quiet">{host.why}</div>}</th>
+            <td data-label="Runs">{host.seen ? Object.entries(host.seen.runs).map(([member, exe]) => <div key={member}>{member} <span class="quiet">{exe}</span></div>) : '-'}</td>
+            <td data-label="Unit">{host.seen ? Object.entries(host.seen.units).map(([unit, state]) => <div key={unit}>{unit}: {state}</div>) : '-'}</td>
+            <td data-label="Free">{host.seen ? Object.entries(host.seen.free).map(([path, free]) => <div key={path}>{bytes(free)} <span class="quiet">{path}</span></div>) : '-'}</td>
+            <td data-label="Clock">{host.seen ? `${(host.seen['clock-ahead-ms'] / 1000).toFixed(1)} s ahead` : '-'}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  )
+}
+
+function Drift({ name }: { name: string }): JSX.Element {
+  const { value: aged, error, again } = useLoaded((signal) => getAged<Plan>(`/v1/clusters/${name}/drift`, signal), [name], 30_000)
+  if (error && !aged) return <Trouble error={error} again={again} />
+  if (!aged) return <Loading what="drift" />
+  const plan = aged.body
+  return (
+    <section>
+      <p class="quiet">What an apply would do, as of {moment(aged.at)}; Plan makes one that can be approved.</p>
+      {plan.ending !== 'done' && <Findings findings={plan.findings as Finding[]} />}
+      {plan.ending === 'done' && plan.stages.length === 0 && <p><State kind="well">No drift: the cluster is as its file says.</State></p>}
+      <Stages stages={plan.stages} />
+    </section>
   )
 }
 
@@ -146,8 +199,8 @@ function MemberRow({ member, most }: { member: Member; most: number }): JSX.Elem
           </>
         ) : '-'}
       </td>
-      <td data-label="Behind">{answer ? most - answer['applied-index'] : '-'}</td>
-      <td data-label="Read took">{answer?.['read-ms'] ? `${answer['read-ms']} ms` : '-'}</td>
+      <td data-label="Raft lag">{answer ? most - answer['applied-index'] : '-'}</td>
+      <td data-label="Read latency">{answer?.['read-ms'] ? `${answer['read-ms']} ms` : '-'}</td>
     </tr>
   )
 }
@@ -155,15 +208,16 @@ function MemberRow({ member, most }: { member: Member; most: number }): JSX.Elem
 const WEIGHT = ['error', 'warning', 'pass']
 
 function Checks({ name }: { name: string }): JSX.Element {
-  const { value, error, again } = useLoaded((signal) => get<Report>(`/v1/clusters/${name}/checks`, signal), [name])
+  const { value: aged, error, again } = useLoaded((signal) => getAged<Report>(`/v1/clusters/${name}/checks`, signal), [name])
   if (error) return <Trouble error={error} again={again} />
-  if (!value) return <Loading what="checks: the hosts are asked" />
+  if (!aged) return <Loading what="checks: the hosts are asked" />
+  const value = aged.body
   const findings = [...value.findings].sort((a, b) => WEIGHT.indexOf(a.verdict) - WEIGHT.indexOf(b.verdict))
   const passed = findings.filter((found) => found.verdict === 'pass')
   const rest = findings.filter((found) => found.verdict !== 'pass')
   return (
     <section>
-      <p><State kind={value.verdict}><strong>{value.verdict}</strong></State> {rest.length === 0 && 'every check passes'}</p>
+      <p><State kind={value.verdict}><strong>{value.verdict}</strong></State> {rest.length === 0 && 'every check passes'} <span class="quiet">as of {moment(aged.at)}</span></p>
       <Findings findings={rest} />
       <details><summary>{passed.length} passed</summary><Findings findings={passed} /></details>
       <button type="button" onClick={again}>Check again</button>
@@ -172,14 +226,15 @@ function Checks({ name }: { name: string }): JSX.Element {
 }
 
 function CertificateTable({ name }: { name: string }): JSX.Element {
-  const { value, error, again } = useLoaded((signal) => get<Certificates>(`/v1/clusters/${name}/certificates`, signal), [name])
+  const { value: aged, error, again } = useLoaded((signal) => getAged<Certificates>(`/v1/clusters/${name}/certificates`, signal), [name])
   if (error) return <Trouble error={error} again={again} />
-  if (!value) return <Loading what="certificates" />
+  if (!aged) return <Loading what="certificates" />
+  const value = aged.body
   if (value.certificates.length === 0) return <p>No certificate was seen.</p>
   const soon = 14 * 86_400_000
   return (
     <table class="cards">
-      <caption>The first to end comes first</caption>
+      <caption>The first to end comes first; as of {moment(aged.at)}</caption>
       <thead><tr><th scope="col">Where</th><th scope="col">Name</th><th scope="col">Issued by</th><th scope="col">Ends</th></tr></thead>
       <tbody>
         {value.certificates.map((one) => {

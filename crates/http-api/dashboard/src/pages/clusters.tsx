@@ -1,17 +1,22 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
-import { may, type Cluster } from '../api.ts'
-import { clusters, health, now, sorted, stale } from '../live.ts'
-import { Loading, Page, State } from '../parts.tsx'
+import { may, offline, type Cluster } from '../api.ts'
+import { clusters, health, now, refused, sorted, stale } from '../live.ts'
+import { Loading, Page, State, Trouble } from '../parts.tsx'
 import { to } from '../route.ts'
 import { ago, bytes, count, until } from '../words.ts'
 
 const HEADINGS: [string, (cluster: Cluster) => boolean][] = [
-  ['Need you', (cluster) => !cluster.operation && ['broken', 'attention'].includes(health(cluster))],
-  ['Working', (cluster) => !!cluster.operation],
-  ['Unknown', (cluster) => !cluster.operation && health(cluster) === 'unknown'],
-  ['Well', (cluster) => !cluster.operation && health(cluster) === 'well'],
+  ['Needs attention', (cluster) => ['broken', 'attention'].includes(health(cluster)) && (!cluster.operation || health(cluster) === 'broken')],
+  ['Working', (cluster) => !!cluster.operation && health(cluster) !== 'broken'],
+  ['Unknown', (cluster) => !cluster.operation && kindOf(cluster) === 'unknown'],
+  ['Healthy', (cluster) => !cluster.operation && kindOf(cluster) === 'well'],
 ]
+
+/** How a cluster is, as far as that is known by now. */
+function kindOf(cluster: Cluster): string {
+  return stale(cluster) && health(cluster) === 'well' ? 'unknown' : health(cluster)
+}
 
 /** What is to be said of a cluster in one line. */
 export function line(cluster: Cluster): string {
@@ -20,6 +25,13 @@ export function line(cluster: Cluster): string {
   if (!summary) return 'not looked at yet'
   const [first, ...more] = summary.reasons
   if (first) return more.length > 0 ? `${first} (and ${more.length} more)` : first
+  return figures(cluster)
+}
+
+/** The figures of a cluster in one line. */
+export function figures(cluster: Cluster): string {
+  const summary = cluster.summary
+  if (!summary || summary.voters === 0) return ''
   const parts = [`${summary.healthy} of ${summary.voters}`]
   if (summary.leader) parts.push(`leader ${summary.leader}`)
   if (summary['db-bytes']) {
@@ -33,7 +45,7 @@ export function line(cluster: Cluster): string {
 
 function Row({ cluster }: { cluster: Cluster }): JSX.Element {
   const old = stale(cluster)
-  const kind = cluster.operation ? 'running' : old && health(cluster) === 'well' ? 'unknown' : health(cluster)
+  const kind = cluster.operation && health(cluster) !== 'broken' ? 'running' : kindOf(cluster)
   const seen = cluster['members-seen']
   return (
     <tr>
@@ -41,14 +53,15 @@ function Row({ cluster }: { cluster: Cluster }): JSX.Element {
         <State kind={kind}><a href={to('clusters', cluster.name)}>{cluster.name}</a></State>
       </th>
       <td>
-        {cluster.operation ? (
+        {cluster.operation && (
           <a href={to('operations', cluster.operation.id)}>
-            {cluster.operation.verb} since {ago(cluster.operation.begun, now.value)} by {cluster.operation.who}
+            {cluster.operation.verb} by {cluster.operation.who}, started {ago(cluster.operation.begun, now.value)}
           </a>
-        ) : line(cluster)}
+        )}
+        {cluster.operation && kind === 'running' ? null : <div>{line(cluster)}</div>}
       </td>
-      <td>{cluster.summary?.version ?? cluster.etcd ?? ''}</td>
-      <td>{seen ? (old ? `not seen since ${ago(seen, now.value)}` : ago(seen, now.value)) : ''}</td>
+      <td data-label="etcd">{cluster.summary?.version ?? cluster.etcd ?? ''}</td>
+      <td data-label="Seen">{seen ? (old ? `last seen ${ago(seen, now.value)}` : ago(seen, now.value)) : ''}</td>
     </tr>
   )
 }
@@ -61,6 +74,7 @@ export function ClustersPage(): JSX.Element {
   const add = may('operator') ? <a class="button" href={to('add')}>Add a cluster</a> : undefined
   return (
     <Page title="Clusters" bar={add}>
+      {refused.value !== null && offline.value === null && <Trouble error={refused.value} />}
       {clusters.value === null ? <Loading what="clusters" /> : clusters.value.size === 0 ? (
         <section class="empty">
           <p>There is no cluster yet. <a href={to('add')}>Add a topology, or adopt a cluster that runs.</a></p>
@@ -73,7 +87,7 @@ export function ClustersPage(): JSX.Element {
           </label>
           <p class="quiet" role="status">{wanted ? count(all.length, 'cluster') : ''}</p>
           {groups.filter(({ found }) => found.length > 0).map(({ heading, found }) => (
-            <table key={heading}>
+            <table key={heading} class="cards">
               <caption>{heading}</caption>
               <thead><tr><th scope="col">Cluster</th><th scope="col">State</th><th scope="col">etcd</th><th scope="col">Seen</th></tr></thead>
               <tbody>{found.map((cluster) => <Row key={cluster.name} cluster={cluster} />)}</tbody>

@@ -1,7 +1,7 @@
 import type { JSX } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { get, post, type Event, type Finding, type Operation, type Plan } from '../api.ts'
-import { now } from '../live.ts'
+import { addressOf, now } from '../live.ts'
 import { Action, Findings, Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
 import { go, to } from '../route.ts'
 import { follow, type State as Stream } from '../stream.ts'
@@ -20,6 +20,7 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
   const [stream, setStream] = useState<Stream>('reconnecting')
   const [trouble, setTrouble] = useState<unknown>(null)
   const [moved, setMoved] = useState<Moved>({})
+  const [stopping, setStopping] = useState(false)
   const ended = events.some((event) => ['done', 'failed', 'stopped'].includes(event.event))
   const { value, error, again } = useLoaded((signal) => get<Operation>(`/v1/operations/${id}`, signal), [id, ended])
   useEffect(() => {
@@ -43,15 +44,17 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
   const state = view.end ?? (operation.interrupted ? 'unknown' : operation.state)
   const cancel = async (): Promise<void> => {
     setTrouble(null)
+    setStopping(true)
     try {
       await post(`/v1/operations/${id}/cancel`, undefined)
     } catch (failed) {
+      setStopping(false)
       setTrouble(failed)
     }
   }
   const plan = async (): Promise<void> => {
     try {
-      const made = await post<Plan>(`/v1/clusters/${operation.cluster}/plans`, { verb: operation.verb })
+      const made = await post<Plan>(`/v1/clusters/${addressOf(operation.cluster)}/plans`, { verb: operation.verb })
       go('plans', made.digest)
     } catch (failed) {
       setTrouble(failed)
@@ -60,16 +63,19 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
   const last = events.at(-1)
   const took = (last && !running ? Date.parse(last.at) : now.value) - Date.parse(operation.begun)
   const bar = running
-    ? <Action role="operator" onClick={() => void cancel()}>Stop after this stage</Action>
+    ? <Action role="operator" busy={stopping} onClick={() => void cancel()}>{stopping ? 'Stopping after this stage…' : 'Stop after this stage'}</Action>
     : <Action role="operator" onClick={() => void plan()}>Plan again</Action>
   return (
     <Page title={`${operation.verb} of ${operation.cluster}`} bar={bar}>
       <p>
         <State kind={state}><strong>{operation.interrupted ? 'interrupted: its process died' : state}</strong></State>{' '}
-        {span(took)} · by {operation.who} · since {moment(operation.begun)}{operation.epoch > 1 && ` · taken over ${operation.epoch - 1} times`} ·{' '}
-        <a href={to('clusters', operation.cluster)}>{operation.cluster}</a>
+        {span(took)} · by {operation.who} · started {moment(operation.begun)}{operation.epoch > 1 && ` · resumed ${operation.epoch === 2 ? 'once' : `${operation.epoch - 1} times`}`} ·{' '}
+        <a href={to('clusters', addressOf(operation.cluster))}>{operation.cluster}</a>
       </p>
       {trouble !== null && <Trouble error={trouble} />}
+      {running && view.waiting && <p><State kind="running">waiting: {view.waiting}</State></p>}
+      {!running && operation.message && !view.failure && <p>{operation.message}</p>}
+      {operation.interrupted && <p>Plan again shows what is left to do.</p>}
       <p class="sr" role="status" aria-live="polite">{view.said}</p>
       {view.failure && (
         <section class="trouble" role="alert">
@@ -94,7 +100,7 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
             ))}
           </tbody>
         </table>
-      ) : <Loading what="the stages" />}
+      ) : running && !view.waiting ? <Loading what="the stages" /> : null}
       <details>
         <summary>Events ({events.length})</summary>
         <ol class="events">{events.map((event) => <li key={event.seq}><time>{moment(event.at)}</time> {told(event)}</li>)}</ol>

@@ -1,7 +1,7 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { get, type Operation } from '../api.ts'
-import { clusters } from '../live.ts'
+import { addressOf, clusters } from '../live.ts'
 import { Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
 import { to } from '../route.ts'
 import { moment, span } from '../words.ts'
@@ -12,11 +12,11 @@ interface Listed {
 }
 
 /** Operations, those of one cluster or all, the newest first. */
-export function Operations({ cluster }: { cluster?: string }): JSX.Element {
+export function Operations({ cluster, state }: { cluster?: string; state?: string }): JSX.Element {
   const [cursor, setCursor] = useState<string[]>([])
-  const of = cluster ? `&cluster=${encodeURIComponent(cluster)}` : ''
+  const of = (cluster ? `&cluster=${encodeURIComponent(cluster)}` : '') + (state ? `&state=${state}` : '')
   const from = cursor.at(-1) ? `&cursor=${cursor.at(-1)}` : ''
-  const { value, error, again } = useLoaded((signal) => get<Listed>(`/v1/operations?limit=50${of}${from}`, signal), [cluster, from], 10_000)
+  const { value, error, again } = useLoaded((signal) => get<Listed>(`/v1/operations?limit=50${of}${from}`, signal), [cluster, state, from], 10_000)
   if (error && !value) return <Trouble error={error} again={again} />
   if (!value) return <Loading what="operations" />
   if (value.operations.length === 0) return <p>Nothing was done yet.</p>
@@ -29,7 +29,7 @@ export function Operations({ cluster }: { cluster?: string }): JSX.Element {
           {value.operations.map((one) => (
             <tr key={one.id}>
               <th scope="row"><State kind={one.interrupted ? 'unknown' : one.state}><a href={to('operations', one.id)}>{one.verb}, {one.interrupted ? 'interrupted' : one.state}</a></State></th>
-              <td data-label="Cluster"><a href={to('clusters', one.cluster)}>{one.cluster}</a></td>
+              <td data-label="Cluster"><a href={to('clusters', addressOf(one.cluster))}>{one.cluster}</a></td>
               <td data-label="Who">{one.who}</td>
               <td data-label="Begun">{moment(one.begun)}</td>
               <td data-label="Took">{one.ended ? span(Date.parse(one.ended) - Date.parse(one.begun)) : ''}</td>
@@ -48,7 +48,8 @@ export function Operations({ cluster }: { cluster?: string }): JSX.Element {
 
 export function OperationsPage(): JSX.Element {
   const [cluster, setCluster] = useState('')
-  const names = [...(clusters.value?.keys() ?? [])].sort()
+  const [state, setState] = useState('')
+  const names = [...new Set([...(clusters.value?.values() ?? [])].map((one) => one.cluster ?? one.name))].sort()
   return (
     <Page title="History">
       <label>
@@ -58,7 +59,14 @@ export function OperationsPage(): JSX.Element {
           {names.map((name) => <option key={name} value={name}>{name}</option>)}
         </select>
       </label>
-      <Operations key={cluster} {...(cluster ? { cluster } : {})} />
+      <label>
+        State{' '}
+        <select value={state} onChange={(event) => setState(event.currentTarget.value)}>
+          <option value="">all</option>
+          {['running', 'interrupted', 'done', 'failed', 'stopped'].map((one) => <option key={one} value={one}>{one}</option>)}
+        </select>
+      </label>
+      <Operations key={cluster + state} {...(cluster ? { cluster } : {})} {...(state ? { state } : {})} />
     </Page>
   )
 }

@@ -2,12 +2,13 @@ import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { ask, get, Refused, type Finding, type Operation, type Plan, type Stage } from '../api.ts'
 import { Action, Confirm, Findings, Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
+import { addressOf } from '../live.ts'
 import { go, to } from '../route.ts'
 import { count } from '../words.ts'
 
 export function impact(stage: Stage): string {
   const of = stage.impact
-  if (of === 'none') return 'nothing that a client sees'
+  if (of === 'none') return 'no impact on clients'
   if ('restart' in of) return `${of.restart} restarts while the others serve`
   return `outage: ${of.outage}`
 }
@@ -29,7 +30,7 @@ export function PlanPage({ digest }: { digest: string }): JSX.Element {
   const [asking, setAsking] = useState(false)
   const [busy, setBusy] = useState(false)
   const [key] = useState(newKey)
-  if (error) return <Page title="Plan"><Trouble error={error} again={again} /></Page>
+  if (error) return <Page title="Plan"><Trouble error={error} again={again} /><p>A plan is kept for an hour, as long as the server runs. <a href={to('clusters')}>Make another from its cluster.</a></p></Page>
   if (!value) return <Page title="Plan"><Loading what="the plan" /></Page>
   const plan = value
   const verb = plan.goal === 'reset' ? 'reset' : 'apply'
@@ -38,7 +39,7 @@ export function PlanPage({ digest }: { digest: string }): JSX.Element {
     setTrouble(null)
     try {
       const body = { verb, plan: plan.digest, ...(confirm ? { confirm } : {}) }
-      const { body: begun } = await ask<Operation>('POST', `/v1/clusters/${plan.cluster}/operations`, { body, headers: { 'Idempotency-Key': key } })
+      const { body: begun } = await ask<Operation>('POST', `/v1/clusters/${addressOf(plan.cluster)}/operations`, { body, headers: { 'Idempotency-Key': key } })
       go('operations', begun.id)
     } catch (failed) {
       const fresh = failed instanceof Refused ? failed.problem.plan : null
@@ -53,12 +54,12 @@ export function PlanPage({ digest }: { digest: string }): JSX.Element {
   const before = new Map(plan.stages.map((stage) => [JSON.stringify(stage.key), JSON.stringify(stage)]))
   return (
     <Page title={`Plan for ${plan.cluster}`}>
-      <p><a href={to('clusters', plan.cluster)}>{plan.cluster}</a> · {digest.slice(0, 8)} · {count(plan.stages.length, 'stage')}
+      <p><a href={to('clusters', addressOf(plan.cluster))}>{plan.cluster}</a> · {digest.slice(0, 8)} · {count(plan.stages.length, 'stage')}
         {restarts.length > 0 && `, ${[...new Set(restarts)].join(', ')} restart`}
-        {plan.stages.some((stage) => stage.scope.outage) ? ', with an outage' : ', no outage'}</p>
+        {plan.stages.some((stage) => stage.scope.outage) ? ', causes an outage' : ', no outage'}</p>
       <Findings findings={plan.warnings as Finding[]} />
       {plan.ending !== 'done' && (
-        <section class="trouble"><p><State kind="error"><strong>something stands in the way</strong></State></p><Findings findings={plan.findings as Finding[]} /></section>
+        <section class="trouble"><p><State kind="error"><strong>the plan is blocked</strong></State></p><Findings findings={plan.findings as Finding[]} /></section>
       )}
       {plan.ending === 'done' && !plan.changes && <p><State kind="well">Nothing to do: the cluster is as its file says.</State></p>}
       <Stages stages={plan.stages} />
@@ -74,7 +75,7 @@ export function PlanPage({ digest }: { digest: string }): JSX.Element {
       )}
       {trouble !== null && <Trouble error={trouble} />}
       {asking && <Confirm cluster={plan.cluster} what={words} onClose={() => setAsking(false)} onDone={() => { setAsking(false); void begin(plan.cluster) }}
-        loss={<ul>{plan.stages.filter((stage) => stage.scope.outage || stage.scope.destroys).map((stage) => <li key={JSON.stringify(stage.key)}>{stage.title}: {impact(stage)}</li>)}</ul>} />}
+        loss={<ul>{verb === 'reset' && <li>the cluster stops, and is disabled on every host</li>}{plan.stages.filter((stage) => stage.scope.outage || stage.scope.destroys).map((stage) => <li key={JSON.stringify(stage.key)}>{stage.title}: {impact(stage)}</li>)}</ul>} />}
     </Page>
   )
 }

@@ -53,7 +53,7 @@ export function TokensPage(): JSX.Element {
       {trouble !== null && <Trouble error={trouble} />}
       {error ? <Trouble error={error} again={again} /> : !value ? <Loading what="tokens" /> : (
         <table class="cards">
-          <caption>Tokens that have not ended</caption>
+          <caption>Valid tokens</caption>
           <thead><tr><th scope="col">Who</th><th scope="col">Role</th><th scope="col">Made</th><th scope="col">Ends</th><th scope="col"><span class="sr">What to do</span></th></tr></thead>
           <tbody>
             {value.tokens.map((token) => (

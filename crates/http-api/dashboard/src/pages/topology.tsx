@@ -40,15 +40,28 @@ export async function check(name: string, text: string): Promise<Finding[]> {
     const answer = await ask<{ findings: Finding[] }>('POST', `/v1/clusters/${name}/check`, { text })
     return answer.body.findings
   } catch (error) {
-    if (!(error instanceof Refused) || error.problem.status !== 422) throw error
-    const problem = error.problem
-    const own: Finding = {
-      id: problem.type.replace('urn:etcdup:', ''), verdict: 'error', subject: 'topology', evidence: problem.detail,
-      advice: '', line: problem.line ?? null, column: problem.column ?? null,
-    }
-    return problem.findings?.length ? (problem.findings as Finding[]) : [own]
+    const found = findingsOf(error)
+    if (!found) throw error
+    return found
   }
 }
+
+/** What was found about a topology that was refused, each with its line; null for any other refusal. */
+export function findingsOf(error: unknown): Finding[] | null {
+  if (!(error instanceof Refused) || error.problem.status !== 422) return null
+  const problem = error.problem
+  const own: Finding = {
+    id: problem.type.replace('urn:etcdup:', ''), verdict: 'error', subject: 'topology', evidence: problem.detail,
+    advice: '', line: problem.line ?? null, column: problem.column ?? null,
+  }
+  return problem.findings?.length ? (problem.findings as Finding[]) : [own]
+}
+
+/** Texts that are being written, by cluster: signing in again, or another tab, loses none. */
+const drafts = new Map<string, string>()
+addEventListener('beforeunload', (event) => {
+  if (drafts.size > 0) event.preventDefault()
+})
 
 export function Topology({ name }: { name: string }): JSX.Element {
   const [read, setRead] = useState<Read | null>(null)
@@ -68,7 +81,7 @@ export function Topology({ name }: { name: string }): JSX.Element {
     try {
       const found = await fetch()
       setRead(found)
-      setText(found.text)
+      setText(drafts.get(name) ?? found.text)
       setOther(null)
     } catch (failed) {
       setError(failed)
@@ -77,6 +90,11 @@ export function Topology({ name }: { name: string }): JSX.Element {
   useEffect(() => {
     if (may('operator')) void load()
   }, [name])
+  const write = (next: string): void => {
+    setText(next)
+    if (next === read?.text) drafts.delete(name)
+    else drafts.set(name, next)
+  }
   if (!may('operator')) return <p>A topology is shown to operators: it names keys and files.</p>
   if (!read) return error ? <Trouble error={error} again={() => void load()} /> : <Loading what="the topology" />
   const attempt = async (work: () => Promise<void>): Promise<void> => {
@@ -85,7 +103,9 @@ export function Topology({ name }: { name: string }): JSX.Element {
     try {
       await work()
     } catch (failed) {
-      setError(failed)
+      const placed = findingsOf(failed)
+      if (placed) setFindings(placed)
+      else setError(failed)
       if (failed instanceof Refused && failed.problem.status === 412) setOther(await fetch().catch(() => null))
     }
   }
@@ -93,6 +113,7 @@ export function Topology({ name }: { name: string }): JSX.Element {
     const { headers } = await ask('PUT', path, { text, headers: { 'If-Match': read.tag } })
     setRead({ text, tag: headers.get('ETag') ?? '' })
     setSaved(true)
+    drafts.delete(name)
     setFindings(await check(name, text))
   })
   const remove = (): Promise<void> => attempt(async () => {
@@ -102,7 +123,7 @@ export function Topology({ name }: { name: string }): JSX.Element {
   const marked = new Set((findings ?? []).flatMap((found) => found.line ?? []))
   return (
     <section>
-      <Editor text={text} marked={marked} onInput={setText} label={`Topology of ${name}`} />
+      <Editor text={text} marked={marked} onInput={write} label={`Topology of ${name}`} />
       <div class="actions">
         <Action role="operator" kind="main" busy={text === read.text} onClick={() => void save()}>Save</Action>
         <button type="button" onClick={() => void attempt(async () => setFindings(await check(name, text)))}>Check</button>
@@ -114,11 +135,11 @@ export function Topology({ name }: { name: string }): JSX.Element {
         <section class="trouble">
           <p>Somebody changed the topology meanwhile. This is what is there now:</p>
           <pre class="text">{other.text}</pre>
-          <button type="button" onClick={() => { setRead(other); setOther(null); setError(null) }}>Keep my text, over theirs</button>
-          <button type="button" onClick={() => void load()}>Take theirs</button>
+          <button type="button" onClick={() => { setRead(other); setOther(null); setError(null) }}>Overwrite with my version</button>
+          <button type="button" onClick={() => { drafts.delete(name); void load() }}>Take theirs</button>
         </section>
       )}
-      {findings && (findings.length === 0 ? <p>Nothing was found.</p> : <Findings findings={findings} />)}
+      {findings && (findings.length === 0 ? <p>No problems found.</p> : <Findings findings={findings} />)}
       {deleting && <Confirm cluster={name} what="Delete the topology" onClose={() => setDeleting(false)} onDone={() => { setDeleting(false); void remove() }}
         loss={<p>The file is deleted here. The cluster goes on, and nobody watches it any more.</p>} />}
     </section>
