@@ -450,12 +450,13 @@ pub(crate) struct Serve {
     /// may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) host_name: Vec<String>,
-    /// Another site whose pages may ask, such as https://dashboard.example.com; may be given several
-    /// times
+    /// Another site whose pages may ask, such as https://dashboard.example.com; may be given
+    /// several times
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
     /// How often the members of each cluster are asked how they are; 0 never asks by itself
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=3600))]
     pub(crate) watch_every: u64,
 }
 

@@ -120,8 +120,8 @@ impl Audit {
         if refused { Ok(()) } else { file.sync_data() }
     }
 
-    /// The newest lines of both logs, the newest first; those before a request where one is named. A
-    /// line that was cut off by a crash is left out.
+    /// The newest lines of both logs, the newest first; those before a request where one is named.
+    /// A line that was cut off by a crash is left out.
     pub(crate) fn newest(&self, most: usize, before: Option<&str>) -> Result<Vec<AuditEntry>> {
         let mut found = Vec::new();
         for name in CHANGED.into_iter().chain(REFUSED) {

@@ -14,7 +14,7 @@ use crate::blocking::blocking;
 use crate::call::{Call, Principal, State};
 use crate::problem::{FORBIDDEN, MEDIA_TYPE, Problem, TOO_LARGE, TOO_SLOW, UNAUTHENTICATED};
 use crate::router::find;
-use crate::row::{Method, Parameter, ParameterPlace, Takes};
+use crate::row::{Method, Parameter, ParameterPlace, ParameterValue, Takes};
 
 /// The longest body of whoever has a token.
 const LONGEST_BODY: usize = 64 << 10;
@@ -121,11 +121,19 @@ async fn authenticate(
 fn parameters(method: &Method, query: &str) -> Result<BTreeMap<String, String>, Problem> {
     let mut found = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let known = |known: &Parameter| known.name == name && known.place == ParameterPlace::Query;
-        if !method.parameters.iter().any(known) {
-            return Err(Problem::bad_request(format!(
-                "there is no parameter `{name}`"
-            )));
+        let known = method
+            .parameters
+            .iter()
+            .find(|known: &&Parameter| known.name == name && known.place == ParameterPlace::Query);
+        let Some(known) = known else {
+            let why = format!("there is no parameter `{name}`");
+            return Err(Problem::bad_request(why));
+        };
+        if let ParameterValue::OneOf(values) = known.value
+            && !values.contains(&&*value)
+        {
+            let why = format!("`{name}` is one of {}", values.join(", "));
+            return Err(Problem::bad_request(why));
         }
         if found.insert(name.to_string(), value.into_owned()).is_some() {
             return Err(Problem::bad_request(format!("`{name}` is given twice")));

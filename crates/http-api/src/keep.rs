@@ -17,8 +17,9 @@ use crate::blocking::blocking;
 use crate::call::State;
 use crate::open::open;
 use crate::problem::Problem;
+use crate::watch::seen::{Seen, first_of};
 use crate::watch::summary::Summary;
-use crate::watch::{Read, Seen, Stamp, Watches, first_of};
+use crate::watch::{Read, Stamp, Watches};
 
 /// How often files and operations are looked at: both may be another process's doing.
 const FILES_EVERY: Duration = Duration::from_secs(2);

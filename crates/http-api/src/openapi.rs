@@ -127,6 +127,7 @@ fn parameter(parameter: &Parameter) -> Value {
     let schema = match parameter.value {
         ParameterValue::Number(most) => json!({ "type": "integer", "minimum": 0, "maximum": most }),
         ParameterValue::Text => json!({ "type": "string" }),
+        ParameterValue::OneOf(values) => json!({ "type": "string", "enum": values }),
         ParameterValue::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
     };
     let place = match parameter.place {

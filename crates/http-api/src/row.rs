@@ -98,6 +98,8 @@ pub enum ParameterValue {
     Text,
     /// A text of this pattern.
     Pattern(&'static str),
+    /// One of these.
+    OneOf(&'static [&'static str]),
 }
 
 /// A schema, by the generator that collects what it refers to.

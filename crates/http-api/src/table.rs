@@ -62,7 +62,7 @@ const IF_MATCH: Parameter = Parameter {
 const IF_NONE_MATCH: Parameter = Parameter {
     name: "If-None-Match",
     about: "`*`: only where there is none yet",
-    value: ParameterValue::Text,
+    value: ParameterValue::OneOf(&["*"]),
     place: ParameterPlace::Header,
 };
 const LAST_EVENT_ID: Parameter = Parameter {
@@ -71,10 +71,15 @@ const LAST_EVENT_ID: Parameter = Parameter {
     value: ParameterValue::Text,
     place: ParameterPlace::Header,
 };
+const LAST_EVENT: Parameter = Parameter {
+    about: "the number of the last event that came: what follows it is sent",
+    value: ParameterValue::Pattern("^[0-9]{1,15}$"),
+    ..LAST_EVENT_ID
+};
 const IDEMPOTENCY_KEY: Parameter = Parameter {
     name: "Idempotency-Key",
     about: "the same key begins nothing twice within 24 hours",
-    value: ParameterValue::Text,
+    value: ParameterValue::Pattern("^[!-~]{1,255}$"),
     place: ParameterPlace::Header,
 };
 
@@ -489,13 +494,19 @@ pub const TABLE: &[Row] = &[
                 Parameter {
                     name: "verb",
                     about: "only those for this",
-                    value: ParameterValue::Pattern("^(apply|reset)$"),
+                    value: ParameterValue::OneOf(&["apply", "reset"]),
                     place: ParameterPlace::Query,
                 },
                 Parameter {
                     name: "state",
                     about: "only those that stand so",
-                    value: ParameterValue::Pattern("^(running|interrupted|done|failed|stopped)$"),
+                    value: ParameterValue::OneOf(&[
+                        "running",
+                        "interrupted",
+                        "done",
+                        "failed",
+                        "stopped",
+                    ]),
                     place: ParameterPlace::Query,
                 },
                 Parameter {
@@ -560,7 +571,7 @@ pub const TABLE: &[Row] = &[
     Row {
         path: "/v1/operations/{id}/stream",
         methods: &[Method {
-            parameters: &[SINCE, LAST_EVENT_ID],
+            parameters: &[SINCE, LAST_EVENT],
             problems: &[404, 503],
             ..get(
                 VIEWER,

@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcdup_core::finding::Finding;
 use etcdup_core::operation::{OperationId, OperationRecord};
 use etcdup_core::plain::chain;
 use etcdup_core::sources::named_outside;
-use etcdup_deploy::{
-    CertificatesDocument, DeployError, HostsDocument, PlanDocument, StatusDocument, read_topology,
-};
+use etcdup_deploy::{DeployError, read_topology};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,9 +17,11 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::veil::Veil;
+use crate::watch::seen::{Seen, first_of};
 use crate::watch::series::{Point, Series};
 use crate::watch::summary::{ClusterHealth, Summary, Underway};
 
+pub(crate) mod seen;
 pub(crate) mod series;
 pub(crate) mod summary;
 
@@ -76,17 +75,6 @@ pub(crate) struct ClusterChange {
     /// How it is now; none where its file was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterEntry>,
-}
-
-/// What was seen of a cluster's members and hosts, as documents.
-#[derive(Clone)]
-pub(crate) struct Seen {
-    pub(crate) status: Arc<StatusDocument>,
-    pub(crate) certificates: Arc<CertificatesDocument>,
-    pub(crate) hosts: Arc<HostsDocument>,
-    pub(crate) drift: Arc<PlanDocument>,
-    pub(crate) members_at: Timestamp,
-    pub(crate) hosts_at: Timestamp,
 }
 
 /// All clusters of the directory.
@@ -256,8 +244,8 @@ impl Watches {
         changes
     }
 
-    /// Changes what is known of a cluster by a look that was begun for it; not of a file that came in
-    /// its place since.
+    /// Changes what is known of a cluster by a look that was begun for it; not of a file that came
+    /// in its place since.
     pub(crate) fn seen_by(
         &self,
         name: &str,
@@ -465,16 +453,6 @@ impl Read {
             },
         }
     }
-}
-
-/// The first of several findings in words, and how many more there are.
-pub(crate) fn first_of<'a>(mut findings: impl Iterator<Item = &'a Finding>) -> Option<String> {
-    let first = findings.next()?;
-    let words = format!("{}: {}", first.subject, first.evidence);
-    Some(match findings.count() {
-        0 => words,
-        more => format!("{words} (and {more} more)"),
-    })
 }
 
 /// Every word of a file that is no topology: which of them name files of this machine

@@ -1,16 +1,26 @@
 //! The HTTP API on real hosts: what `curl` sees of it.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::context::{Context, Scenario};
-use super::serving::{AT, Client, Server, streamed, text, with_sources};
+use super::serving::{AT, Client, Server, streamed, streamed_behind, text, with_sources};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 
-pub(super) const ALL: &[Scenario] = &[("served-over-http", served_over_http)];
+pub(super) const ALL: &[Scenario] = &[
+    ("served-over-http", served_over_http),
+    ("server-killed-at-any-moment", killed_at_any_moment),
+];
+
+/// Moments of an apply at which the server is killed, in full.
+const MOMENTS: u64 = 50;
+/// Those of a sample.
+const SAMPLE: u64 = 3;
+/// How soon a server that starts again goes on.
+const GOES_ON: Duration = Duration::from_secs(20);
 
 /// Sign-in, plan, operation and its events over HTTP; a server that is killed goes on with what it
 /// began when it is started again.
@@ -101,25 +111,73 @@ fn sent_over_http(context: &Context, lab: &Lab) -> Outcome {
 
 fn killed_and_started_again(lab: &Lab, (server, client): (Server, Client<'_>)) -> Outcome {
     lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
+    let id = begun_up_to(&client, "third", 8)?;
+    drop(server);
+    let server = Server::start(lab)?;
+    // The token outlives the server that made it.
+    went_on(&client, &id)?;
+    // One that is asked to stop finishes its stage, takes no work, and leaves the rest.
+    lab.edit("snapshot-count = 4321", "snapshot-count = 4322")?;
+    let id = begun_up_to(&client, "fourth", 8)?;
+    let stopped = server.stop(lab)?;
+    ensure(
+        stopped.contains(&503) && !stopped.contains(&200),
+        format!("while it stops, /readyz answers {stopped:?}"),
+    )?;
+    let _server = Server::start(lab)?;
+    went_on(&client, &id)?;
+    // One history, whoever carried an operation out.
+    lab.edit("snapshot-count = 4322", "snapshot-count = 4323")?;
+    lab.apply()?;
+    let all = client.get("/v1/operations")?;
+    let whos = all["operations"].as_array().into_iter().flatten();
+    let whos: Vec<&str> = whos.filter_map(|one| one["who"].as_str()).collect();
+    ensure(
+        whos.len() == 4 && !whos[0].starts_with("token_") && whos[1] == "token_ann",
+        format!("the history is {whos:?}"),
+    )
+}
+
+/// Begins an apply, and waits until so many of its events are there.
+fn begun_up_to(client: &Client<'_>, key: &str, events: usize) -> Result<String, String> {
     let plan = client.plan()?;
-    let (status, begun) = client.begin(&plan, "third")?;
+    let (status, begun) = client.begin(&plan, key)?;
     ensure(status == 202, format!("begin: {status} {begun}"))?;
     let id = text(&begun, "id")?;
-    while client.events(&id)?.len() < 8 {
-        thread::sleep(Duration::from_millis(20));
+    while client.events(&id)?.len() < events
+        && client.get(&format!("/v1/operations/{id}"))?["state"] == "running"
+    {
+        thread::sleep(Duration::from_millis(10));
     }
-    drop(server);
-    let _server = Server::start(lab)?;
-    // The token outlives the server that made it.
-    let done = client.ended(&id)?;
+    Ok(id)
+}
+
+/// An operation that a server left, or died of, was gone on with by the next, once and to its end;
+/// how long that took to begin.
+fn went_on(client: &Client<'_>, id: &str) -> Result<Duration, String> {
+    let start = Instant::now();
+    let resumed = loop {
+        let operation = client.get(&format!("/v1/operations/{id}"))?;
+        if operation["epoch"] != 1 || operation["state"] != "running" {
+            break start.elapsed();
+        }
+        ensure(
+            start.elapsed() < GOES_ON,
+            format!("nobody goes on: {operation}"),
+        )?;
+        thread::sleep(Duration::from_millis(50));
+    };
+    let done = client.ended(id)?;
     ensure(
-        done["state"] == "done" && done["epoch"] == 2,
-        format!("it was not taken over: {done}"),
+        done["state"] == "done",
+        format!("it ended otherwise: {done}"),
     )?;
-    let events = client.events(&id)?;
+    let events = client.events(id)?;
     let named = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+    // A server that died between the last event and the record leaves nothing to be gone on with.
+    let taken = usize::from(done["epoch"] == 2);
     ensure(
-        (named("started"), named("resumed"), named("done")) == (1, 1, 1),
+        (named("started"), named("resumed")) == (1, taken) && named("done") >= 1,
         format!("{events:?}"),
     )?;
     let plan = client.plan()?;
@@ -127,14 +185,67 @@ fn killed_and_started_again(lab: &Lab, (server, client): (Server, Client<'_>)) -
         plan["changes"] == false,
         format!("something is left: {plan}"),
     )?;
-    // One history, whoever carried an operation out.
-    lab.edit("snapshot-count = 4321", "snapshot-count = 4322")?;
+    Ok(resumed)
+}
+
+/// A server is killed at seeded moments of an apply, and started again: each operation ends once and
+/// right, and a client that comes again has no gap and nothing twice.
+fn killed_at_any_moment(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "flags = { snapshot-count = 5000 }", 3)?;
     lab.apply()?;
-    let all = client.get("/v1/operations")?;
-    let whos = all["operations"].as_array().into_iter().flatten();
-    let whos: Vec<&str> = whos.filter_map(|one| one["who"].as_str()).collect();
-    ensure(
-        whos.len() == 3 && !whos[0].starts_with("token_") && whos[1] == "token_ann",
-        format!("the history is {whos:?}"),
-    )
+    let mut server = Server::start(&lab)?;
+    let client = Client::new(&lab)?;
+    // How many events an apply of this kind has.
+    lab.edit("snapshot-count = 5000", "snapshot-count = 5001")?;
+    let id = begun_up_to(&client, "first", usize::MAX)?;
+    let events = client.events(&id)?.len() as u64;
+    let seed = 20_261_125_u64;
+    let mut random = fastrand(seed);
+    let moments = if context.long { MOMENTS } else { SAMPLE };
+    let mut slowest = Duration::ZERO;
+    for moment in 0..moments {
+        let (from, to) = (5001 + moment, 5002 + moment);
+        let edit = |count: u64| format!("snapshot-count = {count}");
+        lab.edit(&edit(from), &edit(to))?;
+        let until = random() % events;
+        let until = usize::try_from(until).map_err(|error| error.to_string())?;
+        let id = begun_up_to(&client, &format!("moment {moment}"), until)?;
+        let seen = numbers(&client, &id, None)?;
+        drop(server);
+        server = Server::start(&lab)?;
+        let at = format!("seed {seed}, moment {moment}, killed at event {until} of {events}");
+        let took = went_on(&client, &id).map_err(|why| format!("{at}: {why}"))?;
+        slowest = slowest.max(took);
+        let rest = numbers(&client, &id, seen.last().copied())?;
+        let all: Vec<u64> = seen.into_iter().chain(rest).collect();
+        let whole = all.iter().enumerate().all(|(at, id)| at as u64 == *id);
+        ensure(whole, format!("{at}: a client that came again has {all:?}"))?;
+    }
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    eprintln!(
+        "     seed {seed}: killed at {moments} moments of {events} events each, gone on with after \
+         {} ms at most",
+        slowest.as_millis()
+    );
+    Ok(())
+}
+
+/// The numbers of the events that a stream sends within a moment, behind this one.
+fn numbers(client: &Client<'_>, id: &str, last: Option<u64>) -> Result<Vec<u64>, String> {
+    let ids = streamed_behind(client, id, last)?;
+    ids.iter()
+        .map(|id| id.parse().map_err(|_| format!("an event has the ID {id}")))
+        .collect()
+}
+
+/// The same numbers for the same seed (SplitMix64).
+fn fastrand(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut next = state;
+        next = (next ^ (next >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        next = (next ^ (next >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        next ^ (next >> 31)
+    }
 }

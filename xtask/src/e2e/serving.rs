@@ -36,6 +36,32 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Asks it to stop and waits for that; the statuses that `/readyz` answers meanwhile.
+    pub(super) fn stop(mut self, lab: &Lab) -> Result<Vec<u16>, String> {
+        let pid = self.child.id().to_string();
+        let mut kill = std::process::Command::new("kill");
+        kill.args(["-TERM", &pid]);
+        Lab::run(kill)?.exits(0)?;
+        let (start, mut answers) = (Instant::now(), Vec::new());
+        let url = format!("{AT}/readyz");
+        let asked = ["-s", "-o", "/dev/null", "-w", "%{http_code}", &url];
+        loop {
+            let ended = self.child.try_wait().map_err(|error| error.to_string())?;
+            if ended.is_some() {
+                return Ok(answers);
+            }
+            ensure(
+                start.elapsed() < Duration::from_secs(70),
+                "it does not stop",
+            )?;
+            let status = Lab::run(lab.command("curl", &asked))?.out;
+            answers.extend(status.trim().parse::<u16>().ok().filter(|code| *code > 0));
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -158,18 +184,42 @@ pub(super) fn text(value: &Value, name: &str) -> Result<String, String> {
 
 /// Reads the stream to its end, and counts the events.
 pub(super) fn streamed(client: &Client<'_>, id: &str) -> Result<usize, String> {
+    let ids = streamed_for(client, id, None, "120")?;
+    let whole = (0..ids.len()).all(|number| ids[number] == number.to_string());
+    ensure(whole, format!("the stream has gaps: {ids:?}"))?;
+    Ok(ids.len())
+}
+
+/// The IDs of the events that come within a second, behind this one.
+pub(super) fn streamed_behind(
+    client: &Client<'_>,
+    id: &str,
+    last: Option<u64>,
+) -> Result<Vec<String>, String> {
+    streamed_for(client, id, last, "1")
+}
+
+fn streamed_for(
+    client: &Client<'_>,
+    id: &str,
+    last: Option<u64>,
+    seconds: &str,
+) -> Result<Vec<String>, String> {
     let bearer = format!("Authorization: Bearer {}", client.token);
     let url = format!("{AT}/v1/operations/{id}/stream");
-    let arguments = ["-s", "-N", "--max-time", "120", "-H", &bearer, &url];
-    let said = Lab::run(client.lab.command("curl", &arguments))?.exits(0)?;
+    let mut arguments = vec!["-s", "-N", "--max-time", seconds, "-H", &bearer, &url];
+    let behind = last.map(|last| format!("Last-Event-ID: {last}"));
+    if let Some(behind) = &behind {
+        arguments.extend(["-H", behind]);
+    }
+    let said = Lab::run(client.lab.command("curl", &arguments))?;
+    // 28 is the time that it was given.
+    ensure([0, 28].contains(&said.code), &said.err)?;
     let ids = said
         .out
         .lines()
         .filter_map(|line| line.strip_prefix("id: "));
-    let ids: Vec<String> = ids.map(str::to_owned).collect();
-    let whole = (0..ids.len()).all(|number| ids[number] == number.to_string());
-    ensure(whole, format!("the stream has gaps: {ids:?}"))?;
-    Ok(ids.len())
+    Ok(ids.map(str::to_owned).collect())
 }
 
 /// The topology of a lab as a client sends it: it names sources, which are written here, where the

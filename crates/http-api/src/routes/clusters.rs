@@ -19,8 +19,9 @@ use crate::open::open;
 use crate::problem::{PlacedFinding, Problem};
 use crate::stream::{ClusterCursor, Source, Streamed};
 use crate::topologies::{Condition, tag_of};
+use crate::watch::ClusterEntry;
+use crate::watch::seen::Seen;
 use crate::watch::series::Point;
-use crate::watch::{ClusterEntry, Seen};
 
 /// The clusters.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -203,8 +204,8 @@ pub(crate) async fn drift(call: Call) -> Result<Answer, Problem> {
     .await
 }
 
-/// What was seen of the cluster a moment ago, unless the client asks for a new look, or an operation
-/// ended since.
+/// What was seen of the cluster a moment ago, unless the client asks for a new look, or an
+/// operation ended since.
 async fn kept(call: &Call) -> Option<Seen> {
     let (state, name) = (call.state.clone(), call.part("cluster"));
     let now = call.headers.get(header::CACHE_CONTROL);

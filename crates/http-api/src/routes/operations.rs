@@ -236,7 +236,7 @@ fn key_of(key: &http::HeaderValue) -> Result<String, Problem> {
     let text = key
         .to_str()
         .ok()
-        .filter(|text| (1..=255).contains(&text.len()));
+        .filter(|text| (1..=255).contains(&text.len()) && !text.contains([' ', '\t']));
     let text = text.ok_or_else(|| {
         Problem::bad_request("an Idempotency-Key has 1 to 255 visible characters")
     })?;

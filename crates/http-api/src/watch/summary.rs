@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::watch::{Seen, first_of};
+use crate::watch::seen::{Seen, first_of};
 
 /// How near the end of a certificate is told: etcdup renews its own long before.
 const CERTIFICATE_ENDS_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
