@@ -188,8 +188,8 @@ fn went_on(client: &Client<'_>, id: &str) -> Result<Duration, String> {
     Ok(resumed)
 }
 
-/// A server is killed at seeded moments of an apply, and started again: each operation ends once and
-/// right, and a client that comes again has no gap and nothing twice.
+/// A server is killed at seeded moments of an apply, and started again: each operation ends once
+/// and right, and a client that comes again has no gap and nothing twice.
 fn killed_at_any_moment(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.topology(&context.version, "flags = { snapshot-count = 5000 }", 3)?;
@@ -210,7 +210,7 @@ fn killed_at_any_moment(context: &Context) -> Outcome {
         lab.edit(&edit(from), &edit(to))?;
         let until = random() % events;
         let until = usize::try_from(until).map_err(|error| error.to_string())?;
-        let id = begun_up_to(&client, &format!("moment {moment}"), until)?;
+        let id = begun_up_to(&client, &format!("moment-{moment}"), until)?;
         let seen = numbers(&client, &id, None)?;
         drop(server);
         server = Server::start(&lab)?;
