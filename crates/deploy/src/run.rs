@@ -52,11 +52,7 @@ impl Session {
         // neither what was nor what will be: a member that the others list, and no data yet.
         let start = Instant::now();
         while forecast.blockers().is_some()
-            && seen
-                .hosts
-                .values()
-                .filter_map(Observed::known)
-                .any(HostView::is_changing)
+            && is_changing(&seen)
             && start.elapsed() < STAGE_ENDS
             && !self.cancel.is_cancelled()
         {
@@ -106,7 +102,7 @@ impl Session {
             }
             let plan = match plan {
                 Some(plan) => plan,
-                None => self.plan(record.goal.clone()).await?,
+                None => self.plan_settled(record.goal.clone()).await?,
             };
             let seen = self.execute_plan(&plan, approved).await?;
             if let (Some(seen), Goal::Converge { .. }) = (seen, &record.goal) {
@@ -132,6 +128,21 @@ impl Session {
             },
         });
         ran
+    }
+
+    /// Plans once no stage runs on any host: the last one of a process that was killed goes on to
+    /// its end, and a member that it restarts just now would look as if it had to be started, which
+    /// nobody approved.
+    async fn plan_settled(&self, goal: Goal) -> Result<Plan, DeployError> {
+        let start = Instant::now();
+        loop {
+            let plan = self.plan(goal.clone()).await?;
+            let late = start.elapsed() >= STAGE_ENDS || self.cancel.is_cancelled();
+            if late || !is_changing(&plan.seen) {
+                return Ok(plan);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     /// What was seen at the end, where anything was done.
@@ -392,4 +403,10 @@ fn architectures(plan: &Plan) -> Vec<Architecture> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a stage was under way on any host when this was seen.
+fn is_changing(seen: &Observation) -> bool {
+    let mut views = seen.hosts.values().filter_map(Observed::known);
+    views.any(HostView::is_changing)
 }
