@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Impact, Stage, StageKey, Work};
+use super::{Impact, Rule, Stage, StageKey, Work};
 use crate::host::HostId;
 use crate::name::MemberName;
 use crate::topology::Member;
@@ -100,7 +100,26 @@ impl Approval {
         Self(approved)
     }
 
-    /// Whether a stage stays within what was approved. One that only waits needs no approval.
+    /// Whether a stage only starts again what an approved one had stopped, or begun to start: a run
+    /// that was cut off between the two is gone on with by that.
+    fn starts_again(&self, started: &StageKey, wanted: &Scope) -> bool {
+        let starts = [Rule::Start, Rule::StartQuorum, Rule::FinishBootstrap];
+        let bounded = wanted.stops.is_empty() && !wanted.outage && !wanted.destroys;
+        let reached = |host: &HostId| {
+            self.0.iter().any(|(key, scope)| {
+                let moves = match key.rule {
+                    Rule::Bootstrap => true,
+                    Rule::Reset => false,
+                    _ => !scope.stops.is_empty(),
+                };
+                moves && key.leg == started.leg && scope.hosts.contains(host)
+            })
+        };
+        starts.contains(&started.rule) && bounded && wanted.hosts.iter().all(reached)
+    }
+
+    /// Whether a stage stays within what was approved. One that only waits needs no approval, and
+    /// neither does one that starts again what an approved stage stopped.
     ///
     /// # Errors
     /// How it goes beyond.
@@ -108,8 +127,14 @@ impl Approval {
         if stage.only_waits() {
             return Ok(());
         }
-        let approved = self.0.get(&stage.key).ok_or(Beyond::Stage)?;
         let wanted = Scope::of(stage, members);
+        let Some(approved) = self.0.get(&stage.key) else {
+            return if self.starts_again(&stage.key, &wanted) {
+                Ok(())
+            } else {
+                Err(Beyond::Stage)
+            };
+        };
         if let Some(host) = wanted.hosts.difference(&approved.hosts).next() {
             return Err(Beyond::Host(host.clone()));
         }
@@ -130,7 +155,7 @@ impl Approval {
 mod tests {
     use super::*;
     use crate::file::Document;
-    use crate::stage::{HostStep, LegTag, Rule};
+    use crate::stage::{HostStep, LegTag};
     use crate::topology::resolve;
 
     fn members() -> Vec<Member> {
@@ -190,6 +215,30 @@ mod tests {
             ..approved.clone()
         };
         assert_eq!(approval.covers(&outage, &members), Err(Beyond::Outage));
+    }
+
+    #[test]
+    fn what_an_approved_stage_stops_may_be_started_again() {
+        let members = members();
+        let restart = HostStep::Restart("etcd.service".into());
+        let roll = stage(Rule::Roll, &[("10.0.0.1", restart)]);
+        let approval = Approval::of([&roll], &members);
+        let start = stage(Rule::Start, &[("10.0.0.1", HostStep::Reload)]);
+        assert_eq!(approval.covers(&start, &members), Ok(()));
+        let other = stage(Rule::Start, &[("10.0.0.2", HostStep::Reload)]);
+        assert_eq!(approval.covers(&other, &members), Err(Beyond::Stage));
+        let delete = HostStep::Remove("/tmp/x".parse().unwrap());
+        let destroys = stage(Rule::Start, &[("10.0.0.1", delete)]);
+        assert_eq!(approval.covers(&destroys, &members), Err(Beyond::Stage));
+        let mut later = start;
+        later.key.leg = LegTag { generation: 1 };
+        assert_eq!(approval.covers(&later, &members), Err(Beyond::Stage));
+        // Whoever approves a reset wants nothing started.
+        let mut reset = roll;
+        reset.key.rule = Rule::Reset;
+        let approval = Approval::of([&reset], &members);
+        let start = stage(Rule::Start, &[("10.0.0.1", HostStep::Reload)]);
+        assert_eq!(approval.covers(&start, &members), Err(Beyond::Stage));
     }
 
     #[test]
