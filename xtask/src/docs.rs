@@ -76,15 +76,86 @@ fn pages() -> Result<Vec<(PathBuf, String)>, String> {
         );
         open.extend(verbs(&help, &verb).into_iter().rev());
     }
+    let openapi = openapi()?;
+    let document: serde_json::Value =
+        serde_json::from_str(&openapi).map_err(|error| format!("openapi.json: {error}"))?;
     Ok(vec![
+        (PathBuf::from("docs/http-paths.md"), paths_page(&document)),
         (PathBuf::from("docs/checks.md"), checks),
         (PathBuf::from("docs/command-line.md"), cli),
         (
             PathBuf::from("docs/topology.schema.json"),
             run(&["schema"])?,
         ),
-        (PathBuf::from("docs/openapi.json"), openapi()?),
+        (PathBuf::from("docs/openapi.json"), openapi),
     ])
+}
+
+/// The paths of the API for readers: what each is for, who may, what it takes and answers.
+fn paths_page(document: &serde_json::Value) -> String {
+    let mut page = String::from(
+        "# Paths of the HTTP API\n\nMade by `cargo xtask docs` from the table in the code. \
+         [openapi.json](openapi.json) says the same to programs, with every field; \
+         [http-api.md](http-api.md) says how to use them.\n",
+    );
+    let paths = document["paths"].as_object().into_iter().flatten();
+    for (path, methods) in paths {
+        let _ = writeln!(page, "\n## {path}");
+        for (method, row) in methods.as_object().into_iter().flatten() {
+            let role = row["x-role"]
+                .as_str()
+                .unwrap_or("nobody: it takes no token");
+            let about = row["summary"].as_str().unwrap_or_default();
+            let _ = writeln!(
+                page,
+                "
+**{}** ({role}): {about}.",
+                method.to_uppercase()
+            );
+            for parameter in row["parameters"].as_array().into_iter().flatten() {
+                if parameter["in"] == "path" {
+                    continue;
+                }
+                let part = |name: &str| parameter[name].as_str().unwrap_or_default();
+                let _ = writeln!(
+                    page,
+                    "- {} `{}`: {}",
+                    part("in"),
+                    part("name"),
+                    part("description")
+                );
+            }
+            let body = row["requestBody"]["content"].as_object();
+            for (media, content) in body.into_iter().flatten() {
+                let named = content["schema"]["$ref"].as_str().unwrap_or_default();
+                let named = named.rsplit('/').next().unwrap_or_default();
+                let _ = writeln!(page, "- body, `{media}`{}", of(named));
+            }
+            let answers = row["responses"].as_object().into_iter().flatten();
+            let (mut well, mut problems) = (Vec::new(), Vec::new());
+            for (status, answer) in answers {
+                match answer["$ref"].is_string() {
+                    true => problems.push(status.as_str()),
+                    false => well.push(status.as_str()),
+                }
+            }
+            let _ = writeln!(
+                page,
+                "- answers {}; problems {}",
+                well.join(", "),
+                problems.join(", ")
+            );
+        }
+    }
+    page
+}
+
+/// ` of NAME`, where there is one.
+fn of(name: &str) -> String {
+    match name {
+        "" => String::new(),
+        name => format!(", {name}"),
+    }
 }
 
 fn openapi() -> Result<String, String> {

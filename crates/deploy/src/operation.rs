@@ -195,6 +195,18 @@ async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<VecDeque<E
     }
 }
 
+/// Why an operation failed, in a line that says it without the events.
+fn told(error: &DeployError) -> String {
+    let findings = match error {
+        DeployError::Blocked(findings) => findings,
+        error => return chain(error),
+    };
+    let words = findings
+        .iter()
+        .map(|found| format!("{}: {}", found.subject, found.evidence));
+    format!("blocked: {}", words.collect::<Vec<_>>().join("; "))
+}
+
 /// The running side of an operation: where its events go, and how its end is told.
 pub(crate) struct Running {
     pub(crate) operation: Operation,
@@ -288,7 +300,7 @@ impl Running {
         let (state, message) = match &result {
             Ok(()) => (OperationState::Done, None),
             Err(error @ DeployError::Stopped(_)) => (OperationState::Stopped, Some(chain(error))),
-            Err(error) => (OperationState::Failed, Some(chain(error))),
+            Err(error) => (OperationState::Failed, Some(told(error))),
         };
         let left = operation.left.load(Ordering::Acquire) && state == OperationState::Stopped;
         // The journal's lock is free once it is dropped, which tells that its process is gone.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use etcdup_http_api::Role;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::common::Server;
 
@@ -124,4 +126,41 @@ async fn the_worst_comes_first_and_prometheus_is_told_the_same() {
         server.send(server.request("GET", "/metrics")).await.status,
         401
     );
+}
+
+/// What a stream is answered with, over a connection of its own.
+async fn open_stream(server: &Server, token: &str) -> (String, TcpStream) {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await.unwrap();
+    (String::from_utf8_lossy(&start[9..]).into_owned(), stream)
+}
+
+#[tokio::test]
+async fn one_stream_more_than_the_server_holds_is_told_so() {
+    let server = Server::up().await;
+    let token = server.token(Role::Viewer);
+    let mut open = Vec::new();
+    for number in 0..2000 {
+        let (status, stream) = open_stream(&server, &token).await;
+        assert_eq!(status, "200", "stream {number}");
+        open.push(stream);
+    }
+    let (status, _) = open_stream(&server, &token).await;
+    assert_eq!(status, "503");
+    // Whoever does not stream is answered all the same.
+    assert_eq!(server.get("/v1/me", &token).await.status, 200);
+    open.pop();
+    let start = std::time::Instant::now();
+    while open_stream(&server, &token).await.0 != "200" {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "no place is free again"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
