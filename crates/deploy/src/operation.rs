@@ -197,9 +197,8 @@ async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<VecDeque<E
 
 /// Why an operation failed, in a line that says it without the events.
 fn told(error: &DeployError) -> String {
-    let findings = match error {
-        DeployError::Blocked(findings) => findings,
-        error => return chain(error),
+    let DeployError::Blocked(findings) = error else {
+        return chain(error);
     };
     let words = findings
         .iter()

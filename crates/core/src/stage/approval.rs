@@ -104,18 +104,23 @@ impl Approval {
     /// that was cut off between the two is gone on with by that.
     fn starts_again(&self, started: &StageKey, wanted: &Scope) -> bool {
         let starts = [Rule::Start, Rule::StartQuorum, Rule::FinishBootstrap];
-        let bounded = wanted.stops.is_empty() && !wanted.outage && !wanted.destroys;
-        let reached = |host: &HostId| {
-            self.0.iter().any(|(key, scope)| {
-                let moves = match key.rule {
-                    Rule::Bootstrap => true,
-                    Rule::Reset => false,
-                    _ => !scope.stops.is_empty(),
-                };
-                moves && key.leg == started.leg && scope.hosts.contains(host)
+        let moved = || {
+            self.0.iter().filter(|(key, scope)| match key.rule {
+                Rule::Reset => false,
+                Rule::Bootstrap => key.leg == started.leg,
+                _ => key.leg == started.leg && !scope.stops.is_empty(),
             })
         };
-        starts.contains(&started.rule) && bounded && wanted.hosts.iter().all(reached)
+        let reached = |host: &HostId| moved().any(|(_, scope)| scope.hosts.contains(host));
+        // A start may be told to systemd as a restart, which counts as a stop.
+        let stopped = |member: &MemberName| {
+            moved().any(|(key, scope)| key.rule == Rule::Bootstrap || scope.stops.contains(member))
+        };
+        starts.contains(&started.rule)
+            && !wanted.outage
+            && !wanted.destroys
+            && wanted.hosts.iter().all(reached)
+            && wanted.stops.iter().all(stopped)
     }
 
     /// Whether a stage stays within what was approved. One that only waits needs no approval, and
@@ -225,7 +230,12 @@ mod tests {
         let approval = Approval::of([&roll], &members);
         let start = stage(Rule::Start, &[("10.0.0.1", HostStep::Reload)]);
         assert_eq!(approval.covers(&start, &members), Ok(()));
+        let by_restart = HostStep::Restart("etcd.service".into());
+        let start_so = stage(Rule::Start, &[("10.0.0.1", by_restart.clone())]);
+        assert_eq!(approval.covers(&start_so, &members), Ok(()));
         let other = stage(Rule::Start, &[("10.0.0.2", HostStep::Reload)]);
+        assert_eq!(approval.covers(&other, &members), Err(Beyond::Stage));
+        let other = stage(Rule::Start, &[("10.0.0.2", by_restart)]);
         assert_eq!(approval.covers(&other, &members), Err(Beyond::Stage));
         let delete = HostStep::Remove("/tmp/x".parse().unwrap());
         let destroys = stage(Rule::Start, &[("10.0.0.1", delete)]);
