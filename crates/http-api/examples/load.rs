@@ -24,8 +24,11 @@ async fn main() {
     let lists = tokio::spawn(ask_for_lists(at.clone(), token.clone(), streams == 0));
     let url: Arc<str> = format!("{at}/v1/operations/{operation}/stream").into();
     let token: Arc<str> = token.into();
+    // One for all: each stream has a connection of its own, and what a client costs to make is not
+    // the server's.
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let followers: Vec<_> = (0..streams)
-        .map(|_| tokio::spawn(follow(Arc::clone(&url), Arc::clone(&token))))
+        .map(|_| tokio::spawn(follow(client.clone(), Arc::clone(&url), Arc::clone(&token))))
         .collect();
     let (mut late, mut events, mut wrong) = (Vec::new(), 0, 0);
     for follower in followers {
@@ -53,8 +56,7 @@ async fn main() {
 }
 
 /// The numbers of the events, and how long after they happened those came that happened meanwhile.
-async fn follow(url: Arc<str>, token: Arc<str>) -> (Vec<u64>, Vec<f64>) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+async fn follow(client: reqwest::Client, url: Arc<str>, token: Arc<str>) -> (Vec<u64>, Vec<f64>) {
     let begun = Timestamp::now();
     let sent = client.get(&*url).bearer_auth(&token).send().await;
     let mut response = sent.unwrap();
