@@ -30,16 +30,21 @@ export async function open(browser, options = {}) {
   return { context, page, complaints }
 }
 
-/** What axe finds on a page, in both themes, on a desktop and on a phone. */
-export async function accessible(browser, session, path, ready) {
+/**
+ * What axe finds on a page, in both themes, on a desktop and on a phone. `act` brings the page into
+ * the state that is looked at, where that is not the one it begins in.
+ */
+export async function accessible(browser, session, path, ready, act) {
   for (const [width, colorScheme] of [[1280, 'light'], [1280, 'dark'], [390, 'light'], [390, 'dark']]) {
     // axe cannot be brought in under the page's policy, so here alone it does not hold.
     const context = await browser.newContext({ bypassCSP: true, viewport: { width, height: 844 }, colorScheme })
-    await context.addInitScript((kept) => sessionStorage.setItem('etcdup-session', kept), session)
+    if (session) await context.addInitScript((kept) => sessionStorage.setItem('etcdup-session', kept), session)
     const page = await context.newPage()
     await page.goto(`${at}/#/${path}`)
     await page.getByText(ready).first().waitFor()
+    // Offline nothing more is loaded, axe neither.
     await page.evaluate(axe)
+    if (act) await act(page, context)
     const found = await page.evaluate((values) => globalThis.axe.run(document, { runOnly: { type: 'tag', values } }), RULES)
     const told = found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(' | ')}`)
     assert.deepEqual(told, [], `${path || 'clusters'} at ${width} px, ${colorScheme}`)

@@ -42,6 +42,9 @@ async function walk() {
   const session = await page.evaluate(() => sessionStorage.getItem('etcdup-session'))
   await accessible(browser, session, '', 'There is no cluster yet')
 
+  await accessible(browser, null, '', 'Sign in')
+  await accessible(browser, session, 'nowhere', 'There is no such page')
+
   step('a code is valid once')
   const second = await open(browser)
   await second.page.goto(`${at}/#code=${code}`)
@@ -96,6 +99,12 @@ async function walk() {
   await accessible(browser, session, `clusters/${name}/hosts`, 'Hosts as of')
   await accessible(browser, session, `clusters/${name}/drift`, 'No drift')
 
+  await accessible(browser, session, `clusters/${name}`, '3 of 3 voters', async (seen, cut) => {
+    await cut.setOffline(true)
+    await seen.getByText('Offline since').waitFor()
+    assert.equal(await seen.locator('.state.well').count(), 0, 'green while offline')
+  })
+
   step('sees within 15 s that a member stopped')
   const stopped = Date.now()
   execFileSync('sh', ['-c', process.env.ETCDUP_STOP], { stdio: 'ignore' })
@@ -132,6 +141,11 @@ async function walk() {
   await page.getByText('More', { exact: true }).click()
   await press('Plan a reset')
   await page.getByRole('heading', { name: `Plan for ${name}` }).waitFor()
+  const reset = page.url().split('#/')[1]
+  await accessible(browser, session, reset, 'Reset: ', async (seen) => {
+    await seen.getByRole('button', { name: 'Reset: ' }).click()
+    await seen.getByRole('dialog').waitFor()
+  })
   await press('Reset: ')
   const dialog = page.getByRole('dialog')
   assert.ok(await dialog.getByRole('button', { name: /^Reset/ }).isDisabled())
