@@ -1,11 +1,13 @@
 //! The engine: what a process has once, however many clusters it looks at and however many
 //! operations it carries out.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use etcdup_core::file::Document;
+use etcdup_core::host::HostTarget;
 use etcdup_core::operation::OperationId;
 
 use crate::cluster::Cluster;
@@ -38,6 +40,12 @@ impl Engine {
     /// What lint calls errors.
     pub fn cluster(&self, document: Document, path: &Path) -> Result<Cluster, DeployError> {
         Cluster::new(Arc::clone(&self.process), document, path)
+    }
+
+    /// Forgets all hosts but these, and ends connections to the others that nobody uses: what was
+    /// taken off a list is left alone.
+    pub async fn keep_hosts(&self, wanted: &HashSet<HostTarget>) {
+        self.process.pool.keep_only(wanted).await;
     }
 
     /// An operation of this process; `None` where it has none of that id.

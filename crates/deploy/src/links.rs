@@ -1,7 +1,7 @@
 //! Connections to hosts: opened when they are needed, shared by everything in the process that asks
 //! for the same host.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -103,6 +103,22 @@ impl Pool {
         let link = connect_to(&key.1, machines, Arc::clone(&self.prompt), self.timeout).await;
         *slot = link.known().cloned();
         link
+    }
+
+    /// Forgets the hosts that nothing names any more, and ends connections to them that nobody uses.
+    pub(crate) async fn keep_only(&self, wanted: &HashSet<HostTarget>) {
+        let gone: Vec<Arc<Slot>> = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let gone = slots.extract_if(|(_, target), _| !wanted.contains(target));
+            gone.map(|(_, slot)| slot).collect()
+        };
+        for slot in gone {
+            let link = slot.lock().await.take();
+            // An operation on it goes on: its topology was there when it began.
+            if let Some(link) = link.filter(|link| Arc::strong_count(link) == 1) {
+                link.close().await;
+            }
+        }
     }
 
     /// Ends all connections.

@@ -36,6 +36,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub(crate) async fn read_files(state: &Arc<State>) -> Result<(), Problem> {
     let _one = state.watches.reading.lock().await;
     let (reading, known) = (Arc::clone(state), state.watches.files());
+    let before = known.len();
     let read = blocking(move || {
         let mut names = BTreeSet::new();
         let mut new = Vec::new();
@@ -57,7 +58,11 @@ pub(crate) async fn read_files(state: &Arc<State>) -> Result<(), Problem> {
         let watching = watch_one(Arc::clone(state), name.to_owned(), Arc::clone(look));
         AbortOnDropHandle::new(tokio::spawn(watching))
     };
+    let changed = !new.is_empty() || names.len() != before;
     state.watches.add(new, &state.directories, watch);
+    if changed {
+        state.engine.keep_hosts(&state.watches.hosts()).await;
+    }
     Ok(())
 }
 

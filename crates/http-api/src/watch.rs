@@ -1,14 +1,17 @@
 //! Every cluster as it was last seen: whoever wants to know how it stands asks no host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use etcdup_core::file::Spec;
+use etcdup_core::host::HostTarget;
 use etcdup_core::operation::{OperationId, OperationRecord};
 use etcdup_core::plain::chain;
 use etcdup_core::sources::named_outside;
+use etcdup_core::topology::other_hosts;
 use etcdup_deploy::{DeployError, read_topology};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -106,6 +109,8 @@ pub(crate) struct Watched {
     file: Stamp,
     /// What of this machine the topology names.
     outside: Vec<String>,
+    /// The hosts that it names.
+    hosts: Vec<HostTarget>,
     pub(crate) entry: ClusterEntry,
     /// The count of changes when this one changed.
     version: u64,
@@ -288,6 +293,13 @@ impl Watches {
         self.kept().outside.extend(names);
     }
 
+    /// Every host that a topology names.
+    pub(crate) fn hosts(&self) -> HashSet<HostTarget> {
+        let kept = self.kept();
+        let hosts = kept.clusters.values().flat_map(|one| one.hosts.iter());
+        hosts.cloned().collect()
+    }
+
     /// Forgets the clusters whose files are gone.
     pub(crate) fn keep_only(&self, names: &BTreeSet<String>) {
         let mut kept = self.kept();
@@ -323,7 +335,11 @@ impl Watches {
         }
         let mut kept = self.kept();
         for (file, read) in new {
-            let Read { outside, mut entry } = read;
+            let Read {
+                outside,
+                hosts,
+                mut entry,
+            } = read;
             let (name, look) = (entry.name.clone(), Arc::new(Notify::new()));
             let usable = entry.error.is_none() && !self.every.is_zero();
             let task = usable.then(|| watch(&name, &look));
@@ -344,6 +360,7 @@ impl Watches {
             let watched = Watched {
                 file,
                 outside,
+                hosts,
                 entry,
                 version: self.count(),
                 seen: None,
@@ -422,6 +439,7 @@ impl ClusterEntry {
 /// What was read of a topology file.
 pub(crate) struct Read {
     outside: Vec<String>,
+    hosts: Vec<HostTarget>,
     entry: ClusterEntry,
 }
 
@@ -440,6 +458,7 @@ impl Read {
         };
         Self {
             outside: spec.map_or_else(|| quoted(path), named_outside),
+            hosts: spec.map(hosts_of).unwrap_or_default(),
             entry: ClusterEntry {
                 etcd: spec.map(|spec| spec.etcd.to_string()),
                 members: spec.map(|spec| spec.member.len()),
@@ -453,6 +472,13 @@ impl Read {
             },
         }
     }
+}
+
+/// The hosts that a topology names.
+fn hosts_of(spec: &Spec) -> Vec<HostTarget> {
+    let members = spec.member.iter();
+    let members = members.map(|member| HostTarget::from_spec(&member.host, &spec.ssh));
+    members.chain(other_hosts(spec)).collect()
 }
 
 /// Every word of a file that is no topology: which of them name files of this machine
