@@ -105,7 +105,8 @@ impl Pool {
         link
     }
 
-    /// Forgets the hosts that nothing names any more, and ends connections to them that nobody uses.
+    /// Forgets the hosts that nothing names any more, and ends connections to them that nobody
+    /// uses.
     pub(crate) async fn keep_only(&self, wanted: &HashSet<HostTarget>) {
         let gone: Vec<Arc<Slot>> = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
