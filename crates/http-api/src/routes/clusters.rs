@@ -16,7 +16,7 @@ use crate::blocking::blocking;
 use crate::call::{Answer, Call, Content};
 use crate::keep::read_files;
 use crate::open::open;
-use crate::problem::{PlacedFinding, Problem};
+use crate::problem::{PlacedFinding, Problem, STALE};
 use crate::stream::{ClusterCursor, Source, Streamed};
 use crate::topologies::{Condition, tag_of};
 use crate::watch::ClusterEntry;
@@ -149,13 +149,17 @@ fn condition_of(call: &Call) -> Result<Option<Condition>, Problem> {
         Some(value.to_str().unwrap_or_default().trim())
     };
     match (value(header::IF_MATCH), value(header::IF_NONE_MATCH)) {
+        (_, Some(other)) if other != "*" => {
+            Err(Problem::bad_request("`If-None-Match` may only be `*`"))
+        }
         (None, None) => Ok(None),
         (Some(tag), None) => Ok(Some(Condition::Tag(tag.to_owned()))),
-        (None, Some("*")) => Ok(Some(Condition::Absent)),
-        (None, Some(_)) => Err(Problem::bad_request("`If-None-Match` may only be `*`")),
+        (None, Some(_)) => Ok(Some(Condition::Absent)),
         (Some(_), Some(_)) => {
-            let why = "`If-Match` and `If-None-Match` say opposite things";
-            Err(Problem::bad_request(why))
+            // No state of the file meets both.
+            let why = "`If-Match` and `If-None-Match` cannot hold at once";
+            let status = StatusCode::PRECONDITION_FAILED;
+            Err(Problem::new(status, &STALE, why))
         }
     }
 }
