@@ -74,7 +74,7 @@ async fn a_topology_is_written_by_who_has_seen_what_is_there() {
         ("if-match", "x".to_owned()),
         ("if-none-match", "*".to_owned()),
     ];
-    assert_eq!(put(both, changed.clone()).await.status, 400);
+    assert_eq!(put(both, changed.clone()).await.status, 412);
     let tag = put_changed.header("etag").to_owned();
     let delete = |token: &str, tag: &str| {
         let request = server.request("DELETE", path).bearer_auth(token);
