@@ -71,7 +71,10 @@ fn without_words_of_commands(mut json: String) -> String {
 /// What begins the words of a command, and what is shown in their place.
 const COMMANDS: [(&str, &str); 2] = [
     ("key-command `", "a key-command failed"),
-    ("ProxyCommand `", "a ProxyCommand failed"),
+    (
+        "through a ProxyCommand in the SSH configuration (`",
+        "through a ProxyCommand",
+    ),
 ];
 
 /// Where the JSON text ends that this place is in.
@@ -89,6 +92,8 @@ fn end_of_text(json: &str, from: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use etcdup_transport::SshError;
+
     use super::*;
 
     #[test]
@@ -109,5 +114,12 @@ mod tests {
         let said = r#"{"a":"ca: key-command `vault` failed: role \"x\" of y","b":1}"#;
         let shown = r#"{"a":"ca: a key-command failed","b":1}"#;
         assert_eq!(veil.over(said.to_owned()), shown);
+        let said = SshError::ProxyCommand {
+            host: "10.0.0.1".to_owned(),
+            command: "nc --secret".to_owned(),
+        };
+        let json = format!("{{\"a\":\"{said}\"}}");
+        let shown = r#"{"a":"10.0.0.1 is reached through a ProxyCommand"}"#;
+        assert_eq!(veil.over(json), shown);
     }
 }
