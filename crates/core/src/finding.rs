@@ -82,6 +82,14 @@ pub struct Finding {
     pub at: Option<KeyPath>,
 }
 
+impl Finding {
+    /// What it is about and what was found, in a line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!("{}: {}", self.subject, self.evidence)
+    }
+}
+
 impl Check {
     /// A finding of this check with its standing advice.
     #[must_use]

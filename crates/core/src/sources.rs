@@ -56,7 +56,7 @@ const HOST_FORBIDDEN: Check = Check {
     id: "host-forbidden",
     title: "a topology from the network names a host that it may not",
     about: "Hosts of such a topology are those of the list `hosts` in `sources.toml`: the server would otherwise use its SSH \
-            keys wherever it is told to. This machine itself and Vagrant machines take `local = true` and `vagrant = true`.",
+            keys wherever the topology says. This machine itself and Vagrant machines take `local = true` and `vagrant = true`.",
     advice: "add the host to `hosts` in sources.toml",
 };
 

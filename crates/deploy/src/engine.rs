@@ -83,8 +83,8 @@ impl Engine {
     }
 
     /// Leaves every operation between two of its stages, as a killed process would, so that another
-    /// process of the same store goes on with it; waits for that, and ends all connections. What
-    /// somebody cancelled ends.
+    /// process of the same store goes on with it; waits for that, and ends all connections. One
+    /// that was cancelled ends.
     pub async fn leave(&self, within: Duration) {
         for operation in self.process.running().values() {
             operation.leave();

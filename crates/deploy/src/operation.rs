@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use etcdup_core::event::{Body, Event};
+use etcdup_core::finding::Finding;
 use etcdup_core::operation::{OperationId, OperationState};
 use etcdup_core::plain::chain;
 use tokio::sync::{mpsc, watch};
@@ -187,7 +188,7 @@ async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<VecDeque<E
             Ok::<_, StoreError>((state, found))
         })
         .await?;
-        let over = state.interrupted || state.record.state != OperationState::Running;
+        let over = !state.runs();
         if over || !found.is_empty() {
             return Ok(found.into());
         }
@@ -196,14 +197,12 @@ async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<VecDeque<E
 }
 
 /// Why an operation failed, in a line that says it without the events.
-fn told(error: &DeployError) -> String {
+fn message_of(error: &DeployError) -> String {
     let DeployError::Blocked(findings) = error else {
         return chain(error);
     };
-    let words = findings
-        .iter()
-        .map(|found| format!("{}: {}", found.subject, found.evidence));
-    format!("blocked: {}", words.collect::<Vec<_>>().join("; "))
+    let lines: Vec<String> = findings.iter().map(Finding::line).collect();
+    format!("blocked: {}", lines.join("; "))
 }
 
 /// The running side of an operation: where its events go, and how its end is told.
@@ -243,7 +242,7 @@ impl Running {
         let (recorded, lost) = (Arc::clone(&history), Arc::clone(&unrecorded));
         let writer = tokio::task::spawn_blocking(move || {
             while let Some(event) = receiver.blocking_recv() {
-                // Of what is left nobody is told that it ended.
+                // An operation that is left has not ended, whatever its run says.
                 if leaving.load(Ordering::Acquire) && matches!(event.body, Body::Stopped { .. }) {
                     continue;
                 }
@@ -299,10 +298,10 @@ impl Running {
         let (state, message) = match &result {
             Ok(()) => (OperationState::Done, None),
             Err(error @ DeployError::Stopped(_)) => (OperationState::Stopped, Some(chain(error))),
-            Err(error) => (OperationState::Failed, Some(told(error))),
+            Err(error) => (OperationState::Failed, Some(message_of(error))),
         };
         let left = operation.left.load(Ordering::Acquire) && state == OperationState::Stopped;
-        // The journal's lock is free once it is dropped, which tells that its process is gone.
+        // The journal's lock is free once it is dropped: others see by it that its process is gone.
         if let Ok(mut journal) = writer.await
             && !left
         {
@@ -317,36 +316,16 @@ impl Running {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
-    use etcdup_core::operation::{OPERATION_FORMAT, OperationRecord, Verb, Who};
-    use etcdup_core::stage::Goal;
-    use jiff::Timestamp;
-
     use super::*;
     use crate::documents::PlanDocument;
     use crate::events::Events;
+    use crate::store::running_record;
 
     #[tokio::test]
     async fn what_cannot_be_recorded_is_stopped_and_says_why() {
         let place = tempfile::tempdir().unwrap();
         let store = Store::beside(place.path());
-        let record = OperationRecord {
-            format: OPERATION_FORMAT.to_owned(),
-            id: "01931b2e-7c2a-7d11-8a54-3f2a9c0d1e4b".parse().unwrap(),
-            cluster: "prod".parse().unwrap(),
-            verb: Verb::Apply,
-            goal: Goal::Converge {
-                allow_outage: false,
-            },
-            who: Who::new("ann"),
-            begun: Timestamp::UNIX_EPOCH,
-            topology: None,
-            token: None,
-            request: None,
-            epoch: 1,
-            state: OperationState::Running,
-            ended: None,
-            message: None,
-        };
+        let record = running_record(1);
         let mut journal = store.begin(&record, &PlanDocument::default()).unwrap();
         journal.fill_disk();
         let cancel = Cancel::new();

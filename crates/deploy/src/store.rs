@@ -77,6 +77,14 @@ pub struct StoredOperation {
     pub cancelled: bool,
 }
 
+impl StoredOperation {
+    /// Whether some process carries it out.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.record.state == OperationState::Running && !self.interrupted
+    }
+}
+
 impl Store {
     /// Operations of topologies in this directory: they are kept in `.etcdup` below it.
     #[must_use]
@@ -390,37 +398,38 @@ fn write(path: &Path, value: &impl serde::Serialize) -> Result<(), StoreError> {
     })
 }
 
+/// A record of an operation that runs, whose ID ends so.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests say what they expect")]
+pub(crate) fn running_record(last: u32) -> OperationRecord {
+    OperationRecord {
+        format: etcdup_core::operation::OPERATION_FORMAT.to_owned(),
+        id: format!("01931b2e-7c2a-7d11-8a54-{last:012x}")
+            .parse()
+            .unwrap(),
+        cluster: "prod".parse().unwrap(),
+        verb: etcdup_core::operation::Verb::Apply,
+        goal: etcdup_core::stage::Goal::Converge {
+            allow_outage: false,
+        },
+        who: etcdup_core::operation::Who::new("ann@laptop"),
+        begun: Timestamp::UNIX_EPOCH,
+        topology: None,
+        token: None,
+        request: None,
+        epoch: 1,
+        state: OperationState::Running,
+        ended: None,
+        message: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
-    use etcdup_core::operation::{OPERATION_FORMAT, Verb, Who};
-    use etcdup_core::stage::Goal;
-
+    use super::running_record as record;
     use super::*;
-
-    fn record(last: u32) -> OperationRecord {
-        OperationRecord {
-            format: OPERATION_FORMAT.to_owned(),
-            id: format!("01931b2e-7c2a-7d11-8a54-{last:012x}")
-                .parse()
-                .unwrap(),
-            cluster: "prod".parse().unwrap(),
-            verb: Verb::Apply,
-            goal: Goal::Converge {
-                allow_outage: false,
-            },
-            who: Who::new("ann@laptop"),
-            begun: Timestamp::UNIX_EPOCH,
-            topology: None,
-            token: None,
-            request: None,
-            epoch: 1,
-            state: OperationState::Running,
-            ended: None,
-            message: None,
-        }
-    }
 
     fn event(record: &OperationRecord, seq: u64) -> Event {
         Event {

@@ -22,7 +22,7 @@ const LARGEST: u64 = 4 << 20;
 const REFUSALS: Duration = Duration::from_secs(1);
 /// A name that nothing was refused to for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
-/// Names that are told apart.
+/// Names that are counted one by one.
 const MOST_NAMES: usize = 1000;
 /// What was changed: the file put aside, and the one that is written.
 const CHANGED: [&str; 2] = ["audit.1.jsonl", "audit.jsonl"];

@@ -24,7 +24,7 @@ use crate::plans::Plans;
 use crate::problem::{FORBIDDEN, Problem, TOO_MANY};
 use crate::recent::Recent;
 use crate::session::Codes;
-use crate::stream::Streamed;
+use crate::stream::{Source, Streamed};
 use crate::tls::TlsFiles;
 use crate::token::{Role, Tokens};
 use crate::topologies::Topologies;
@@ -222,13 +222,18 @@ impl Call {
 }
 
 impl Answer {
+    pub(crate) fn of(status: StatusCode, content: Content) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            content,
+        }
+    }
+
     /// Each on a line of its own.
     pub(crate) fn json_lines(lines: impl Iterator<Item = String>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            headers: Vec::new(),
-            content: Content::JsonLines(lines.map(|line| line + "\n").collect()),
-        }
+        let lines = lines.map(|line| line + "\n").collect();
+        Self::of(StatusCode::OK, Content::JsonLines(lines))
     }
 
     pub(crate) fn json(value: &impl Serialize) -> Result<Self, Problem> {
@@ -238,11 +243,7 @@ impl Answer {
     pub(crate) fn with(status: StatusCode, value: &impl Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_string(value)
             .map_err(|error| Problem::internal(format!("an answer cannot be written: {error}")))?;
-        Ok(Self {
-            status,
-            headers: Vec::new(),
-            content: Content::Json(body),
-        })
+        Ok(Self::of(status, Content::Json(body)))
     }
 
     /// What it says was made.
@@ -252,12 +253,17 @@ impl Answer {
         place.and_then(|(_, place)| place.to_str().ok().map(str::to_owned))
     }
 
+    /// What a stream sends, which holds this place until it ends.
+    pub(crate) fn stream(source: Source, place: tokio::sync::OwnedSemaphorePermit) -> Self {
+        let streamed = Streamed {
+            source,
+            _place: place,
+        };
+        Self::of(StatusCode::OK, Content::Stream(Box::new(streamed)))
+    }
+
     pub(crate) fn empty() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            headers: Vec::new(),
-            content: Content::Empty,
-        }
+        Self::of(StatusCode::NO_CONTENT, Content::Empty)
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Self {

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcdup_core::operation::OperationState;
 use etcdup_core::plain::chain;
-use etcdup_deploy::{Cluster, Look, StatusDocument, read_sources};
+use etcdup_deploy::{Cluster, Look, StatusDocument, StoredOperation, read_sources};
 use jiff::Timestamp;
 use tokio::sync::{Notify, SemaphorePermit};
 use tokio::time::Instant;
@@ -43,7 +42,7 @@ pub(crate) async fn read_files(state: &Arc<State>) -> Result<(), Problem> {
         let sources = read_sources(reading.topologies.directory()).unwrap_or_default();
         for (name, path) in reading.topologies.list()? {
             let stamp = Stamp::of(&path);
-            // Of two files with one name the first is shown: whoever opens it is told.
+            // Of two files with one name the first is shown; opening it is refused.
             let first = names.insert(name.clone());
             if first && known.get(&name) != Some(&stamp) {
                 new.push((stamp, Read::of(name, &path)));
@@ -74,8 +73,7 @@ pub(crate) async fn watch_files(state: Arc<State>) {
         }
         match state.engine.operations().await {
             Ok(mut stored) => {
-                stored
-                    .retain(|one| one.record.state == OperationState::Running && !one.interrupted);
+                stored.retain(StoredOperation::runs);
                 let records: Vec<_> = stored.into_iter().map(|one| one.record).collect();
                 state.watches.note_operations(&records);
             }

@@ -63,7 +63,7 @@ impl Metrics {
     }
 }
 
-/// What is told of each cluster.
+/// The figures of each cluster.
 #[derive(Default)]
 struct Clusters {
     known: Whole,

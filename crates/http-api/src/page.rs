@@ -81,11 +81,7 @@ fn file(call: &Call, name: &str) -> Result<Answer, Problem> {
         true => (StatusCode::NOT_MODIFIED, Content::Empty),
         false => (StatusCode::OK, Content::Bytes(file.media, file.bytes)),
     };
-    let answer = Answer {
-        status,
-        headers: Vec::new(),
-        content,
-    };
+    let answer = Answer::of(status, content);
     let answer = answer
         .header(header::ETAG, &tag)
         .header(header::CACHE_CONTROL, "no-cache")

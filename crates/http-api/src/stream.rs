@@ -39,7 +39,7 @@ pub(crate) enum Source {
     Clusters(ClusterCursor),
 }
 
-/// A place among the changes of clusters. A client that is slow is told of a cluster once, however
+/// A place among the changes of clusters. A client that is slow gets a cluster once, however
 /// often it changed meanwhile.
 pub(crate) struct ClusterCursor {
     watches: Arc<Watches>,

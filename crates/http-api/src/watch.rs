@@ -34,7 +34,7 @@ const LATE: Duration = Duration::from_secs(60);
 const ASKED_AT_ONCE: usize = 16;
 /// Names that are hidden: beyond that what comes new is not, which no sane directory reaches.
 const MOST_HIDDEN: usize = 100_000;
-/// Deleted clusters that streams are told of.
+/// Deleted clusters that streams still report.
 const GONE: usize = 1000;
 
 /// A cluster: its file, and how it stands.
@@ -84,7 +84,7 @@ pub(crate) struct ClusterChange {
 pub(crate) struct Watches {
     /// How often members are asked; never where it is zero.
     pub(crate) every: Duration,
-    /// What tells this process from others that served the same directory.
+    /// What distinguishes this process from others that served the same directory.
     pub(crate) boot: String,
     kept: Mutex<Kept>,
     /// Counts changes.
@@ -257,22 +257,29 @@ impl Watches {
         look: &Arc<Notify>,
         change: impl FnOnce(&mut Watched),
     ) {
-        let same = {
-            let kept = self.kept();
-            let watched = kept.clusters.get(name);
-            watched.is_some_and(|watched| Arc::ptr_eq(&watched.look, look))
-        };
-        if same {
-            self.change(name, change);
-        }
+        let same = |watched: &Watched| Arc::ptr_eq(&watched.look, look);
+        self.change_where(name, same, change);
     }
 
-    /// Changes what is known of a cluster; whoever watches is told where that differs.
-    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Watched)) {
+    /// Changes what is known of a cluster.
+    fn change(&self, name: &str, change: impl FnOnce(&mut Watched)) {
+        self.change_where(name, |_| true, change);
+    }
+
+    /// Changes what is known of a cluster, where this holds; streams send it where that differs.
+    fn change_where(
+        &self,
+        name: &str,
+        holds: impl FnOnce(&Watched) -> bool,
+        change: impl FnOnce(&mut Watched),
+    ) {
         let mut kept = self.kept();
         let Some(watched) = kept.clusters.get_mut(name) else {
             return;
         };
+        if !holds(watched) {
+            return;
+        }
         let before = watched.entry.clone();
         change(watched);
         if watched.entry.differs(&before) {
@@ -481,8 +488,8 @@ fn hosts_of(spec: &Spec) -> Vec<HostTarget> {
     members.chain(other_hosts(spec)).collect()
 }
 
-/// Every word of a file that is no topology: which of them name files of this machine
-/// cannot be known, and an error may quote any.
+/// Every word of a file that is no topology: which of them name files of this machine cannot be
+/// known, and an error may quote any.
 fn quoted(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let parts = text.split(|c: char| c.is_whitespace() || "\"'[]{},=".contains(c));

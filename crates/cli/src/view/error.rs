@@ -188,7 +188,7 @@ pub(crate) fn findings(findings: &[Finding], document: Option<&Document>) {
         let message = if finding.evidence.contains(&finding.subject) {
             finding.evidence.clone()
         } else {
-            format!("{}: {}", finding.subject, finding.evidence)
+            finding.line()
         };
         let set = finding
             .at

@@ -1,5 +1,5 @@
 //! Every place of a topology that names something outside it. The topology is taken apart to its
-//! last key, without `..`: a new key does not compile until somebody has said what it names.
+//! last key, without `..`: a new key does not compile until it is classified.
 
 use camino::Utf8PathBuf;
 

@@ -112,7 +112,7 @@ impl Approval {
             })
         };
         let reached = |host: &HostId| moved().any(|(_, scope)| scope.hosts.contains(host));
-        // A start may be told to systemd as a restart, which counts as a stop.
+        // A start may be a restart to systemd, which counts as a stop.
         let stopped = |member: &MemberName| {
             moved().any(|(key, scope)| key.rule == Rule::Bootstrap || scope.stops.contains(member))
         };

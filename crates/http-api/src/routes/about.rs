@@ -78,11 +78,10 @@ pub(crate) async fn metrics(call: Call) -> Result<Answer, Problem> {
     let open = STREAMS - call.state.streams.available_permits();
     let text = call.state.metrics.text(open, &call.state.watches.list());
     let text = text.map_err(|error| Problem::internal(format!("metrics: {error}")))?;
-    Ok(Answer {
-        status: StatusCode::OK,
-        headers: Vec::new(),
-        content: Content::Text(OPEN_METRICS, text),
-    })
+    Ok(Answer::of(
+        StatusCode::OK,
+        Content::Text(OPEN_METRICS, text),
+    ))
 }
 
 pub(crate) async fn explain(call: Call) -> Result<Answer, Problem> {

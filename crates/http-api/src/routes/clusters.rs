@@ -1,5 +1,6 @@
 //! Clusters: the topology files of the directory, and how what they describe stands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcdup_core::plain::chain;
@@ -17,7 +18,7 @@ use crate::call::{Answer, Call, Content};
 use crate::keep::read_files;
 use crate::open::open;
 use crate::problem::{PlacedFinding, Problem, STALE};
-use crate::stream::{ClusterCursor, Source, Streamed};
+use crate::stream::{ClusterCursor, Source};
 use crate::topologies::{Condition, tag_of};
 use crate::watch::ClusterEntry;
 use crate::watch::seen::Seen;
@@ -67,15 +68,7 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
     let last = call.headers.get("last-event-id");
     let last = last.and_then(|last| last.to_str().ok());
     let source = Source::Clusters(ClusterCursor::behind(&call.state.watches, last));
-    let streamed = Streamed {
-        source,
-        _place: place,
-    };
-    Ok(Answer {
-        status: StatusCode::OK,
-        headers: Vec::new(),
-        content: Content::Stream(Box::new(streamed)),
-    })
+    Ok(Answer::stream(source, place))
 }
 
 /// What is known of the cluster that a request names.
@@ -96,11 +89,10 @@ pub(crate) async fn topology(call: Call) -> Result<Answer, Problem> {
     let (state, name) = (call.state.clone(), call.part("cluster").to_owned());
     let text = blocking(move || state.topologies.text(&name)).await??;
     let tag = tag_of(&text);
-    let answer = Answer {
-        status: StatusCode::OK,
-        headers: Vec::new(),
-        content: Content::Text("text/plain; charset=utf-8", text),
-    };
+    let answer = Answer::of(
+        StatusCode::OK,
+        Content::Text("text/plain; charset=utf-8", text),
+    );
     Ok(answer.header(header::ETAG, &tag))
 }
 
@@ -114,11 +106,7 @@ pub(crate) async fn put_topology(call: Call) -> Result<Answer, Problem> {
     } else {
         StatusCode::OK
     };
-    let answer = Answer {
-        status,
-        headers: Vec::new(),
-        content: Content::Empty,
-    };
+    let answer = Answer::of(status, Content::Empty);
     Ok(answer.header(header::ETAG, &tag))
 }
 
@@ -165,10 +153,8 @@ fn condition_of(call: &Call) -> Result<Option<Condition>, Problem> {
 }
 
 pub(crate) async fn members(call: Call) -> Result<Answer, Problem> {
-    if let Some(seen) = kept(&call).await {
-        return Ok(Answer::json(&*seen.status)?.aged(age_of(seen.members_at)));
-    }
-    looked(&call, "members", |cluster| async move {
+    let kept = |seen: &Seen| (Arc::clone(&seen.status), seen.members_at);
+    kept_or(&call, "members", kept, |cluster| async move {
         let (planner, seen) = cluster.observe().await?;
         Ok(StatusDocument::new(&planner, &seen))
     })
@@ -176,10 +162,8 @@ pub(crate) async fn members(call: Call) -> Result<Answer, Problem> {
 }
 
 pub(crate) async fn certificates(call: Call) -> Result<Answer, Problem> {
-    if let Some(seen) = kept(&call).await {
-        return Ok(Answer::json(&*seen.certificates)?.aged(age_of(seen.hosts_at)));
-    }
-    looked(&call, "certificates", |cluster| async move {
+    let kept = |seen: &Seen| (Arc::clone(&seen.certificates), seen.hosts_at);
+    kept_or(&call, "certificates", kept, |cluster| async move {
         let (planner, seen) = cluster.observe().await?;
         Ok(CertificatesDocument::new(&planner, &seen))
     })
@@ -187,10 +171,8 @@ pub(crate) async fn certificates(call: Call) -> Result<Answer, Problem> {
 }
 
 pub(crate) async fn hosts(call: Call) -> Result<Answer, Problem> {
-    if let Some(seen) = kept(&call).await {
-        return Ok(Answer::json(&*seen.hosts)?.aged(age_of(seen.hosts_at)));
-    }
-    looked(&call, "hosts", |cluster| async move {
+    let kept = |seen: &Seen| (Arc::clone(&seen.hosts), seen.hosts_at);
+    kept_or(&call, "hosts", kept, |cluster| async move {
         let (planner, seen) = cluster.observe().await?;
         Ok(HostsDocument::new(&planner, &seen))
     })
@@ -199,13 +181,31 @@ pub(crate) async fn hosts(call: Call) -> Result<Answer, Problem> {
 
 /// What an apply would do, as far as a look shows: a plan that can be approved is made by a `POST`.
 pub(crate) async fn drift(call: Call) -> Result<Answer, Problem> {
-    if let Some(seen) = kept(&call).await {
-        return Ok(Answer::json(&*seen.drift)?.aged(age_of(seen.hosts_at)));
-    }
-    looked(&call, "drift", |cluster| async move {
+    let kept = |seen: &Seen| (Arc::clone(&seen.drift), seen.hosts_at);
+    kept_or(&call, "drift", kept, |cluster| async move {
         Ok(cluster.look().await?.plan())
     })
     .await
+}
+
+/// What was seen a moment ago, with its age; else what a look at the hosts shows.
+async fn kept_or<T, F>(
+    call: &Call,
+    what: &str,
+    of_seen: impl FnOnce(&Seen) -> (Arc<T>, Timestamp),
+    look: impl FnOnce(Cluster) -> F,
+) -> Result<Answer, Problem>
+where
+    T: Serialize,
+    F: Future<Output = Result<T, DeployError>>,
+{
+    match kept(call).await {
+        Some(seen) => {
+            let (document, at) = of_seen(&seen);
+            Ok(Answer::json(&*document)?.aged(age_of(at)))
+        }
+        None => looked(call, what, look).await,
+    }
 }
 
 /// What was seen of the cluster a moment ago, unless the client asks for a new look, or an

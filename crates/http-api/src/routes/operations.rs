@@ -16,11 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::blocking::blocking;
-use crate::call::{Answer, Call, Content, JSON_LINES, MOST_EVENTS, State};
+use crate::call::{Answer, Call, JSON_LINES, MOST_EVENTS, State};
 use crate::open::{open, open_recorded};
 use crate::problem::{Problem, RUNNING, UNCONFIRMED, UNREADY};
 use crate::routes::plans::{unknown, verb_of};
-use crate::stream::{Moved, Source, Streamed};
+use crate::stream::{Moved, Source};
 use crate::token::{Role, Token};
 
 /// An operation to begin.
@@ -270,10 +270,8 @@ async fn running(
     cluster: &ClusterName,
 ) -> Result<Option<OperationRecord>, Problem> {
     let listed = state.engine.operations().await?;
-    let runs = |stored: &StoredOperation| {
-        stored.record.state == OperationState::Running && !stored.interrupted
-    };
-    let mut runs = listed.into_iter().filter(runs).map(|stored| stored.record);
+    let runs = listed.into_iter().filter(StoredOperation::runs);
+    let mut runs = runs.map(|stored| stored.record);
     Ok(runs.find(|record| record.cluster == *cluster))
 }
 
@@ -352,7 +350,7 @@ pub(crate) async fn cancel(call: Call) -> Result<Answer, Problem> {
             operation.cancel();
         }
         None => {
-            let why = if known.record.state == OperationState::Running && !known.interrupted {
+            let why = if known.runs() {
                 "another process carries this operation out: stop it there"
             } else {
                 "this operation does not run"
@@ -402,7 +400,7 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
         Some(behind) => behind,
         None => call.number("since", 0, MOST_EVENTS)?,
     };
-    if known.interrupted || known.record.state != OperationState::Running {
+    if !known.runs() {
         let (state, asked) = (Arc::clone(&call.state), id.clone());
         let left = blocking(move || state.store.events(&asked, since)).await??;
         if left.is_empty() {
@@ -413,12 +411,6 @@ pub(crate) async fn stream(call: Call) -> Result<Answer, Problem> {
     let place = call.state.place()?;
     let running = call.state.engine.operation(&id);
     let moved = running.as_ref().map(Moved::of);
-    Ok(Answer {
-        status: StatusCode::OK,
-        headers: Vec::new(),
-        content: Content::Stream(Box::new(Streamed {
-            source: Source::Operation(call.state.engine.events(&id, since), moved),
-            _place: place,
-        })),
-    })
+    let source = Source::Operation(call.state.engine.events(&id, since), moved);
+    Ok(Answer::stream(source, place))
 }

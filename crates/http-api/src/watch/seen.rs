@@ -20,7 +20,7 @@ pub(crate) struct Seen {
 /// The first of several findings in words, and how many more there are.
 pub(crate) fn first_of<'a>(mut findings: impl Iterator<Item = &'a Finding>) -> Option<String> {
     let first = findings.next()?;
-    let words = format!("{}: {}", first.subject, first.evidence);
+    let words = first.line();
     Some(match findings.count() {
         0 => words,
         more => format!("{words} (and {more} more)"),

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::watch::seen::{Seen, first_of};
 
-/// How near the end of a certificate is told: etcdup renews its own long before.
+/// How near its end a certificate needs attention: etcdup renews its own long before.
 const CERTIFICATE_ENDS_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// How a cluster is, the worst first.
@@ -181,8 +181,8 @@ impl Summary {
             }
         }
         if plan.ending != EndingDocument::Done {
-            let told = |finding: &&Finding| on_unseen(&finding.subject);
-            let new = plan.findings.iter().filter(|finding| !told(finding));
+            let is_known = |finding: &&Finding| on_unseen(&finding.subject);
+            let new = plan.findings.iter().filter(|finding| !is_known(finding));
             if let Some(why) = first_of(new) {
                 found(worst, why);
             }
