@@ -18,7 +18,6 @@ mod releases;
 mod repair;
 mod safety;
 mod served;
-mod serving;
 mod tools;
 mod ways;
 

@@ -1,72 +1,30 @@
 //! The server of the API: a thousand streams over one apply, and three hundred clusters.
 
 use std::path::Path;
-use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::lab::Lab;
 use crate::outcome::ensure;
+use crate::serving::{AT, Client, Server, text};
 use crate::setup::{example, newest_of};
 
-const AT: &str = "http://127.0.0.1:8379";
+/// What was measured, the figure, and what was wanted.
+type Row = (String, String, String);
+
 const STREAMS: usize = 1000;
 const CLUSTERS: usize = 300;
 
 /// Rows of the table: what was measured, and what was wanted.
-pub(super) fn measure(etcdup: &Path) -> Result<Vec<(String, String, String)>, String> {
+pub(super) fn measure(etcdup: &Path) -> Result<Vec<Row>, String> {
     let program = example("etcdup-http-api", "load", true)?;
     let lab = Lab::up("benchapi", 3, etcdup)?;
     lab.topology(&newest_of("3.5")?, "", 3)?;
-    let token = lab.etcdup(&["token", "create", "bench", "--role", "admin"])?;
-    let token = token.exits(0)?.out.trim().to_owned();
-    let mut rows = streams(&lab, &program, &token)?;
-    rows.extend(clusters(&lab, &program, &token)?);
+    let mut rows = streams(&lab, &program)?;
+    rows.extend(clusters(&lab, &program)?);
     Ok(rows)
-}
-
-/// A server that is killed when dropped.
-struct Server(Child);
-
-impl Server {
-    fn start(lab: &Lab) -> Result<Self, String> {
-        let server = Self(lab.start(&["serve"])?);
-        let start = Instant::now();
-        while Lab::run(lab.command("curl", &["-sf", &format!("{AT}/readyz")]))?.code != 0 {
-            ensure(start.elapsed() < Duration::from_secs(20), "not ready")?;
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(server)
-    }
-
-    /// Memory that is resident, in MiB.
-    fn memory(&self) -> Result<u64, String> {
-        let path = format!("/proc/{}/status", self.0.id());
-        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kib: u64 = kib.and_then(|kib| kib.trim().parse().ok()).ok_or(text)?;
-        Ok(kib / 1024)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn post(lab: &Lab, token: &str, path: &str, body: &Value) -> Result<Value, String> {
-    let (url, bearer) = (
-        format!("{AT}{path}"),
-        format!("Authorization: Bearer {token}"),
-    );
-    let body = body.to_string();
-    let said = Lab::run(lab.command("curl", &["-s", "-H", &bearer, "--json", &body, &url]))?;
-    serde_json::from_str(&said.out).map_err(|error| format!("{error}: {}", said.out))
 }
 
 fn load(lab: &Lab, program: &Path, arguments: &[&str]) -> Result<Value, String> {
@@ -80,31 +38,24 @@ fn load(lab: &Lab, program: &Path, arguments: &[&str]) -> Result<Value, String> 
     serde_json::from_str(&said.out).map_err(|error| format!("{error}: {}", said.out))
 }
 
-fn streams(
-    lab: &Lab,
-    program: &Path,
-    token: &str,
-) -> Result<Vec<(String, String, String)>, String> {
+fn streams(lab: &Lab, program: &Path) -> Result<Vec<Row>, String> {
     let server = Server::start(lab)?;
     thread::sleep(Duration::from_secs(3));
     let before = server.memory()?;
-    let plan = post(
+    let client = Client::new(lab)?;
+    let plan = client.plan()?;
+    let (_, begun) = client.begin(&plan, "bench")?;
+    let id = text(&begun, "id")?;
+    let found = load(
         lab,
-        token,
-        "/v1/clusters/etcdup/plans",
-        &json!({ "verb": "apply" }),
+        program,
+        &[AT, &client.token, &id, &STREAMS.to_string()],
     )?;
-    let body = json!({ "verb": "apply", "plan": plan["digest"] });
-    let begun = post(lab, token, "/v1/clusters/etcdup/operations", &body)?;
-    let id = begun["id"].as_str().ok_or_else(|| begun.to_string())?;
-    let found = load(lab, program, &[AT, token, id, &STREAMS.to_string()])?;
     let more = server.memory()?.saturating_sub(before);
     ensure(
         found["wrong"] == 0,
         format!("events are missing, or came twice: {found}"),
     )?;
-    let row =
-        |what: &str, measured: String, wanted: &str| (what.to_owned(), measured, wanted.to_owned());
     Ok(vec![
         row(
             &format!(
@@ -132,11 +83,7 @@ fn streams(
 }
 
 /// Three hundred topologies of the same three hosts: links are shared, looks are not.
-fn clusters(
-    lab: &Lab,
-    program: &Path,
-    token: &str,
-) -> Result<Vec<(String, String, String)>, String> {
+fn clusters(lab: &Lab, program: &Path) -> Result<Vec<Row>, String> {
     let text = lab.read("etcdup.toml")?;
     for number in 0..CLUSTERS {
         let name = format!("c{number}");
@@ -146,11 +93,9 @@ fn clusters(
         )?;
     }
     let server = Server::start(lab)?;
-    let (start, bearer) = (Instant::now(), format!("Authorization: Bearer {token}"));
+    let (start, client) = (Instant::now(), Client::new(lab)?);
     let seen = loop {
-        let url = format!("{AT}/v1/clusters");
-        let said = Lab::run(lab.command("curl", &["-s", "-H", &bearer, &url]))?;
-        let list: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        let list = client.get("/v1/clusters")?;
         let clusters = list["clusters"].as_array().cloned().unwrap_or_default();
         let seen = clusters
             .iter()
@@ -166,10 +111,8 @@ fn clusters(
         thread::sleep(Duration::from_millis(500));
     };
     let took = start.elapsed().as_secs();
-    let found = load(lab, program, &[AT, token, "none", "0"])?;
+    let found = load(lab, program, &[AT, &client.token, "none", "0"])?;
     let memory = server.memory()?;
-    let row =
-        |what: &str, measured: String, wanted: &str| (what.to_owned(), measured, wanted.to_owned());
     Ok(vec![
         row(
             &format!("{seen} clusters kept in view: the list, p99"),
@@ -179,4 +122,8 @@ fn clusters(
         row("memory for them", format!("{memory} MiB"), "200 MiB"),
         row("until each was seen", format!("{took} s"), ""),
     ])
+}
+
+fn row(what: &str, measured: String, wanted: &str) -> Row {
+    (what.to_owned(), measured, wanted.to_owned())
 }

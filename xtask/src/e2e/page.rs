@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::context::{Context, Scenario};
-use super::serving::{AT, Client, Server, text, with_sources};
 use crate::dashboard::Node;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
+use crate::serving::{AT, Client, Server, text, with_sources};
 use crate::setup::{page, python, root};
 
 pub(super) const ALL: &[Scenario] = &[

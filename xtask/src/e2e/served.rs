@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::context::{Context, Scenario};
-use super::serving::{AT, Client, Server, streamed, streamed_behind, text, with_sources};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
+use crate::serving::{AT, Client, Server, streamed, streamed_behind, text, with_sources};
 
 pub(super) const ALL: &[Scenario] = &[
     ("served-over-http", served_over_http),

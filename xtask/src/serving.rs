@@ -10,15 +10,15 @@ use crate::lab::{Lab, archive};
 use crate::outcome::ensure;
 
 /// Where a server of a lab listens, within the lab's network.
-pub(super) const AT: &str = "http://127.0.0.1:8379";
+pub(crate) const AT: &str = "http://127.0.0.1:8379";
 
 /// A server in the lab's directory, killed when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
 }
 
 impl Server {
-    pub(super) fn start(lab: &Lab) -> Result<Self, String> {
+    pub(crate) fn start(lab: &Lab) -> Result<Self, String> {
         let server = Self {
             child: lab.start(&["serve"])?,
         };
@@ -34,11 +34,19 @@ impl Server {
         }
         Ok(server)
     }
-}
 
-impl Server {
+    /// Memory that is resident, in MiB.
+    pub(crate) fn memory(&self) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.and_then(|kib| kib.trim().parse().ok()).ok_or(text)?;
+        Ok(kib / 1024)
+    }
+
     /// Asks it to stop and waits for that; the statuses that `/readyz` answers meanwhile.
-    pub(super) fn stop(mut self, lab: &Lab) -> Result<Vec<u16>, String> {
+    pub(crate) fn stop(mut self, lab: &Lab) -> Result<Vec<u16>, String> {
         let pid = self.child.id().to_string();
         let mut kill = std::process::Command::new("kill");
         kill.args(["-TERM", &pid]);
@@ -70,27 +78,27 @@ impl Drop for Server {
 }
 
 /// A client with a token.
-pub(super) struct Client<'a> {
+pub(crate) struct Client<'a> {
     lab: &'a Lab,
-    pub(super) token: String,
+    pub(crate) token: String,
 }
 
 impl<'a> Client<'a> {
     /// Nobody's: it has no token.
-    pub(super) fn stranger(lab: &'a Lab) -> Self {
+    pub(crate) fn stranger(lab: &'a Lab) -> Self {
         Self {
             lab,
             token: String::new(),
         }
     }
 
-    pub(super) fn new(lab: &'a Lab) -> Result<Self, String> {
+    pub(crate) fn new(lab: &'a Lab) -> Result<Self, String> {
         let made = lab.etcdup(&["token", "create", "ann", "--role", "operator"])?;
         let token = made.exits(0)?.out.trim().to_owned();
         Ok(Self { lab, token })
     }
 
-    pub(super) fn call(
+    pub(crate) fn call(
         &self,
         method: &str,
         path: &str,
@@ -118,21 +126,21 @@ impl<'a> Client<'a> {
         Ok((status, serde_json::from_str(answer).unwrap_or_default()))
     }
 
-    pub(super) fn get(&self, path: &str) -> Result<Value, String> {
+    pub(crate) fn get(&self, path: &str) -> Result<Value, String> {
         let (status, answer) = self.call("GET", path, &[], None)?;
         ensure(status == 200, format!("GET {path}: {status} {answer}"))?;
         Ok(answer)
     }
 
     /// Plans an apply, and returns the plan.
-    pub(super) fn plan(&self) -> Result<Value, String> {
+    pub(crate) fn plan(&self) -> Result<Value, String> {
         let body = json!({ "verb": "apply" });
         let (status, plan) = self.call("POST", "/v1/clusters/etcdup/plans", &[], Some(&body))?;
         ensure(status == 201, format!("plan: {status} {plan}"))?;
         Ok(plan)
     }
 
-    pub(super) fn begin(&self, plan: &Value, key: &str) -> Result<(u16, Value), String> {
+    pub(crate) fn begin(&self, plan: &Value, key: &str) -> Result<(u16, Value), String> {
         let body = json!({ "verb": "apply", "plan": plan["digest"] });
         let key = format!("Idempotency-Key: {key}");
         self.call(
@@ -144,7 +152,7 @@ impl<'a> Client<'a> {
     }
 
     /// The operation, once it has ended.
-    pub(super) fn ended(&self, id: &str) -> Result<Value, String> {
+    pub(crate) fn ended(&self, id: &str) -> Result<Value, String> {
         let start = Instant::now();
         loop {
             let operation = self.get(&format!("/v1/operations/{id}?wait=30"))?;
@@ -159,7 +167,7 @@ impl<'a> Client<'a> {
     }
 
     /// Every event so far: their numbers leave no gap.
-    pub(super) fn events(&self, id: &str) -> Result<Vec<Value>, String> {
+    pub(crate) fn events(&self, id: &str) -> Result<Vec<Value>, String> {
         let mut events = Vec::new();
         loop {
             let path = format!("/v1/operations/{id}/events?since={}", events.len());
@@ -177,13 +185,13 @@ impl<'a> Client<'a> {
 }
 
 /// A field that is a text.
-pub(super) fn text(value: &Value, name: &str) -> Result<String, String> {
+pub(crate) fn text(value: &Value, name: &str) -> Result<String, String> {
     let found = value[name].as_str().map(str::to_owned);
     found.ok_or_else(|| format!("no {name} in {value}"))
 }
 
 /// Reads the stream to its end, and counts the events.
-pub(super) fn streamed(client: &Client<'_>, id: &str) -> Result<usize, String> {
+pub(crate) fn streamed(client: &Client<'_>, id: &str) -> Result<usize, String> {
     let ids = streamed_for(client, id, None, "120")?;
     let whole = (0..ids.len()).all(|number| ids[number] == number.to_string());
     ensure(whole, format!("the stream has gaps: {ids:?}"))?;
@@ -191,7 +199,7 @@ pub(super) fn streamed(client: &Client<'_>, id: &str) -> Result<usize, String> {
 }
 
 /// The IDs of the events that come within a second, behind this one.
-pub(super) fn streamed_behind(
+pub(crate) fn streamed_behind(
     client: &Client<'_>,
     id: &str,
     last: Option<u64>,
@@ -224,7 +232,7 @@ fn streamed_for(
 
 /// The topology of a lab as a client sends it: it names sources, which are written here, where the
 /// file names this machine's files.
-pub(super) fn with_sources(lab: &Lab, version: &str) -> Result<(String, String), String> {
+pub(crate) fn with_sources(lab: &Lab, version: &str) -> Result<(String, String), String> {
     let mut text = lab.read("etcdup.toml")?;
     let mut sources = "hosts = [\"10.77.0.0/24\"]\n".to_owned();
     for (name, kind, path) in [
