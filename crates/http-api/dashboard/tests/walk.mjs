@@ -81,6 +81,8 @@ async function walk() {
   await said('Offline since')
   await context.setOffline(false)
   await page.locator('.state.done').filter({ hasText: /^✓ done/ }).waitFor({ timeout: 120_000 })
+  // The record may say so before the stream has caught up after the cut.
+  await said('○ ended')
   await page.getByText(/^Events/).click()
   const listed = await page.locator('.events li').count()
   const told = await (await api(session, 'GET', `/v1/${operation}/events`)).json()
