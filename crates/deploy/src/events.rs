@@ -1,6 +1,7 @@
 //! The stream of events of one operation, and bytes on their way beside it.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,6 +17,35 @@ pub type Progress = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 /// How many bytes are on their way, by what they are for: how many came, of how many. A host's name
 /// stands for what is sent to it.
 pub type BytesMoved = BTreeMap<String, (u64, u64)>;
+
+/// An event as it is recorded: as a line of JSON, made once for the record and for everyone who
+/// follows.
+#[derive(Debug)]
+pub struct RecordedEvent {
+    event: Event,
+    json: String,
+}
+
+impl RecordedEvent {
+    pub(crate) fn new(event: Event) -> Self {
+        let json = serde_json::to_string(&event).unwrap_or_default();
+        Self { event, json }
+    }
+
+    /// The event as JSON, in one line.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+}
+
+impl Deref for RecordedEvent {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.event
+    }
+}
 
 /// Sends events of one operation; those of a session without one go nowhere.
 #[derive(Clone, Default)]

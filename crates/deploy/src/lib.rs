@@ -63,7 +63,7 @@ pub use engine::Engine;
 pub use error::{
     DeployError, ERRORS, HostFailure, PLAN_CHANGED, unit_template_check, unit_weakness_check,
 };
-pub use events::{BytesMoved, Progress};
+pub use events::{BytesMoved, Progress, RecordedEvent};
 pub use forward::{Forwards, Reached};
 pub use logs::LogRange;
 pub use look::Look;

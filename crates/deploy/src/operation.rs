@@ -12,7 +12,7 @@ use etcdup_core::plain::chain;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::DeployError;
-use crate::events::BytesMoved;
+use crate::events::{BytesMoved, RecordedEvent};
 use crate::settings::Cancel;
 use crate::store::{Journal, Store, StoreError};
 use crate::tasks::blocking;
@@ -36,7 +36,7 @@ pub struct Operation {
 /// What happened so far. Kept here beside the file, so that a full disk hides nothing from whoever
 /// watches.
 struct History {
-    events: Mutex<Vec<Event>>,
+    events: Mutex<Vec<Arc<RecordedEvent>>>,
     /// How many events there are, and whether none will follow.
     count: watch::Sender<(usize, bool)>,
 }
@@ -46,6 +46,8 @@ struct History {
 pub struct EventStream {
     source: Source,
     next: u64,
+    /// Read already, and not given yet.
+    found: VecDeque<Arc<RecordedEvent>>,
 }
 
 enum Source {
@@ -55,16 +57,15 @@ enum Source {
         count: watch::Receiver<(usize, bool)>,
     },
     /// One that another process carried out, or carries out now.
-    Stored {
-        store: Store,
-        id: OperationId,
-        /// Read already, and not given yet.
-        found: VecDeque<Event>,
-    },
+    Stored { store: Store, id: OperationId },
 }
 
 /// How often the file of another process's operation is looked at.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// Events come in bursts, one a host: so long after one, those that came meanwhile are given
+/// together. A thousand followers are woken once for them, and nobody's eye sees the difference.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
 impl Operation {
     /// Its id.
@@ -96,6 +97,7 @@ impl Operation {
                 count: self.history.count.subscribe(),
             },
             next: since,
+            found: VecDeque::new(),
         }
     }
 
@@ -126,58 +128,66 @@ impl EventStream {
     #[must_use]
     pub fn stored(store: Store, id: OperationId, since: u64) -> Self {
         Self {
-            source: Source::Stored {
-                store,
-                id,
-                found: VecDeque::new(),
-            },
+            source: Source::Stored { store, id },
             next: since,
+            found: VecDeque::new(),
         }
     }
 
     /// The next event; `None` after the last.
-    pub async fn next(&mut self) -> Option<Event> {
-        let event = match &mut self.source {
-            Source::Live { history, count } => live(history, count, self.next).await,
-            Source::Stored { store, id, found } => {
-                if found.is_empty() {
-                    *found = stored(store, id, self.next).await.unwrap_or_default();
+    pub async fn next(&mut self) -> Option<Arc<RecordedEvent>> {
+        if self.found.is_empty() {
+            self.found = match &mut self.source {
+                Source::Live { history, count } => live(history, count, self.next).await,
+                Source::Stored { store, id } => {
+                    stored(store, id, self.next).await.unwrap_or_default()
                 }
-                found.pop_front()
-            }
-        };
-        if let Some(event) = &event {
-            self.next = event.seq + 1;
+            };
         }
-        event
+        self.ready()
+    }
+
+    /// The next event where it was read together with an earlier one: many are on their way at
+    /// once after a pause, and whoever sends them on does so in one go.
+    pub fn ready(&mut self) -> Option<Arc<RecordedEvent>> {
+        let event = self.found.pop_front()?;
+        self.next = event.seq + 1;
+        Some(event)
     }
 }
 
+fn recorded(event: Event) -> Arc<RecordedEvent> {
+    Arc::new(RecordedEvent::new(event))
+}
+
+/// The events from this number on, once there are any; none where none will follow.
 async fn live(
     history: &History,
     count: &mut watch::Receiver<(usize, bool)>,
     next: u64,
-) -> Option<Event> {
+) -> VecDeque<Arc<RecordedEvent>> {
     loop {
         let (_, over) = *count.borrow_and_update();
-        {
+        let found: VecDeque<_> = {
             let events = history
                 .events
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             let found = events.partition_point(|event| event.seq < next);
-            if let Some(event) = events.get(found) {
-                return Some(event.clone());
-            }
-        }
-        if over || count.changed().await.is_err() {
-            return None;
+            events.iter().skip(found).cloned().collect()
+        };
+        if !found.is_empty() || over || count.changed().await.is_err() {
+            return found;
         }
     }
 }
 
 /// The events from this number on, once there are any; none where none will follow.
-async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<VecDeque<Event>, StoreError> {
+async fn stored(
+    store: &Store,
+    id: &OperationId,
+    next: u64,
+) -> Result<VecDeque<Arc<RecordedEvent>>, StoreError> {
     loop {
         // Asked before the events are read: what is written between the two is found by the next
         // look.
@@ -190,7 +200,7 @@ async fn stored(store: &Store, id: &OperationId, next: u64) -> Result<VecDeque<E
         .await?;
         let over = !state.runs();
         if over || !found.is_empty() {
-            return Ok(found.into());
+            return Ok(found.into_iter().map(recorded).collect());
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -223,7 +233,7 @@ impl Running {
         let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
         let (count, _) = watch::channel((earlier.len(), false));
         let history = Arc::new(History {
-            events: Mutex::new(earlier),
+            events: Mutex::new(earlier.into_iter().map(recorded).collect()),
             count,
         });
         let (ended, end) = watch::channel(None);
@@ -239,13 +249,25 @@ impl Running {
             ended: end,
         };
         let leaving = Arc::clone(&left);
-        let (recorded, lost) = (Arc::clone(&history), Arc::clone(&unrecorded));
+        let (seen_by_all, lost) = (Arc::clone(&history), Arc::clone(&unrecorded));
+        let (written, mut seen) = watch::channel(0);
+        // Whoever follows is woken from a task: from the writer's thread, each of a thousand
+        // followers would take the lock of the queue that all workers share.
+        let waking = Arc::clone(&history);
+        tokio::spawn(async move {
+            while seen.changed().await.is_ok() {
+                let events = *seen.borrow_and_update();
+                waking.count.send_modify(|count| count.0 = events);
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
         let writer = tokio::task::spawn_blocking(move || {
             while let Some(event) = receiver.blocking_recv() {
                 // An operation that is left has not ended, whatever its run says.
                 if leaving.load(Ordering::Acquire) && matches!(event.body, Body::Stopped { .. }) {
                     continue;
                 }
+                let event = RecordedEvent::new(event);
                 if let Err(error) = journal.append(&event) {
                     // What nobody can read later is not gone on with. The stage that runs comes to
                     // its end.
@@ -253,12 +275,12 @@ impl Running {
                     let _ = lost.set(chain(&error));
                     stop.cancel();
                 }
-                let mut events = recorded
+                let mut events = seen_by_all
                     .events
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
-                events.push(event);
-                recorded.count.send_replace((events.len(), false));
+                events.push(Arc::new(event));
+                written.send_replace(events.len());
             }
             journal
         });

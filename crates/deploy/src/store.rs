@@ -17,6 +17,7 @@ use etcdup_core::plain::chain;
 use jiff::Timestamp;
 
 use crate::documents::PlanDocument;
+use crate::events::RecordedEvent;
 
 /// How many operations are kept; the oldest that have ended go first.
 const KEPT: usize = 500;
@@ -293,9 +294,8 @@ impl Journal {
     ///
     /// # Errors
     /// When the disk is full, say.
-    pub(crate) fn append(&mut self, event: &Event) -> Result<(), StoreError> {
-        let mut line = serde_json::to_string(event).unwrap_or_default();
-        line.push('\n');
+    pub(crate) fn append(&mut self, event: &RecordedEvent) -> Result<(), StoreError> {
+        let line = format!("{}\n", event.json());
         let written = self.events.write_all(line.as_bytes());
         // What others go by must outlive a power cut: where stages stand, and that all is over.
         let weighs = event.body.is_end() || matches!(event.body, Body::StageDone { .. });
@@ -431,15 +431,15 @@ mod tests {
     use super::running_record as record;
     use super::*;
 
-    fn event(record: &OperationRecord, seq: u64) -> Event {
-        Event {
+    fn event(record: &OperationRecord, seq: u64) -> RecordedEvent {
+        RecordedEvent::new(Event {
             seq,
             at: Timestamp::UNIX_EPOCH,
             operation: record.id.clone(),
             body: Body::Waiting {
                 holder: format!("{seq}"),
             },
-        }
+        })
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt::Display;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +11,8 @@ use bytes::Bytes;
 use etcdup_deploy::{BytesMoved, Cancel, EventStream, Operation};
 use futures_util::Stream;
 use http_body::Frame;
-use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::watch::{ClusterChange, Watches};
 
@@ -70,7 +71,9 @@ impl ClusterCursor {
         loop {
             if let Some((version, change)) = self.waiting.pop_front() {
                 self.version = version;
-                return Some(sent(&format!("{}-{version}", self.watches.boot), &change));
+                let id = format!("{}-{version}", self.watches.boot);
+                let data = serde_json::to_string(&change).unwrap_or_default();
+                return Some(event_of(id, &data));
             }
             self.versions.mark_unchanged();
             self.waiting = self.watches.since(self.version).into();
@@ -101,7 +104,10 @@ async fn next_of(moved: &mut Option<Moved>) -> BytesMoved {
     let Some(moved) = moved else {
         return std::future::pending().await;
     };
-    tokio::time::sleep_until(moved.next).await;
+    // A timer that is due costs as much as one that is not.
+    if Instant::now() < moved.next {
+        tokio::time::sleep_until(moved.next).await;
+    }
     if moved.bytes.changed().await.is_err() {
         return std::future::pending().await;
     }
@@ -115,7 +121,11 @@ impl Source {
             Source::Operation(events, moved) => tokio::select! {
                 event = events.next() => {
                     let event = event?;
-                    Some(sent(&event.seq.to_string(), &event))
+                    let mut text = event_of(event.seq, event.json());
+                    while let Some(event) = events.ready() {
+                        text.push_str(&event_of(event.seq, event.json()));
+                    }
+                    Some(text)
                 }
                 // Without an ID: nobody comes again behind it.
                 bytes = next_of(moved) => {
@@ -134,33 +144,62 @@ enum Place {
     Ended,
 }
 
+/// A stream on its way. What it waits for besides its source is kept from one event to the next:
+/// to begin to wait costs a lock that all streams share.
+struct Sending {
+    streamed: Streamed,
+    hidden: Option<Arc<Watches>>,
+    place: Place,
+    silence: Pin<Box<Sleep>>,
+    longest: Pin<Box<Sleep>>,
+    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Sending {
+    async fn next(&mut self) -> Option<String> {
+        match self.place {
+            Place::Ended => return None,
+            Place::Begins => {
+                self.place = Place::Goes;
+                return Some(RETRY.to_owned());
+            }
+            Place::Goes => {}
+        }
+        let text = tokio::select! {
+            text = self.streamed.source.next() => veiled(text?, self.hidden.as_deref()),
+            () = &mut self.silence => ":\n\n".to_owned(),
+            () = &mut self.stopping => {
+                self.place = Place::Ended;
+                RETRY.to_owned()
+            }
+            () = &mut self.longest => {
+                self.place = Place::Ended;
+                RETRY.to_owned()
+            }
+        };
+        self.silence.as_mut().reset(Instant::now() + HEARTBEAT);
+        Some(text)
+    }
+}
+
 /// What is sent to a client.
 pub(crate) fn server_sent(
     streamed: Streamed,
     stopping: Cancel,
     hidden: Option<Arc<Watches>>,
 ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
-    let until = Instant::now() + LONGEST;
-    let start = (streamed, stopping, hidden, Place::Begins);
-    futures_util::stream::unfold(
-        start,
-        move |(mut streamed, stopping, hidden, place)| async move {
-            let (text, place) = match place {
-                Place::Ended => return None,
-                Place::Begins => (RETRY.to_owned(), Place::Goes),
-                Place::Goes => tokio::select! {
-                    text = streamed.source.next() => (veiled(text?, hidden.as_deref()), Place::Goes),
-                    () = tokio::time::sleep(HEARTBEAT) => (":\n\n".to_owned(), Place::Goes),
-                    () = stopping.cancelled() => (RETRY.to_owned(), Place::Ended),
-                    () = tokio::time::sleep_until(until) => (RETRY.to_owned(), Place::Ended),
-                },
-            };
-            Some((
-                Ok(Frame::data(Bytes::from(text))),
-                (streamed, stopping, hidden, place),
-            ))
-        },
-    )
+    let sending = Sending {
+        streamed,
+        hidden,
+        place: Place::Begins,
+        silence: Box::pin(sleep(HEARTBEAT)),
+        longest: Box::pin(sleep(LONGEST)),
+        stopping: Box::pin(async move { stopping.cancelled().await }),
+    };
+    futures_util::stream::unfold(sending, |mut sending| async move {
+        let text = sending.next().await?;
+        Some((Ok(Frame::data(Bytes::from(text))), sending))
+    })
 }
 
 /// Without what viewers are not shown, as that is now: a stream outlives many files.
@@ -171,8 +210,7 @@ fn veiled(text: String, hidden: Option<&Watches>) -> String {
     }
 }
 
-fn sent(id: &str, document: &impl Serialize) -> String {
+fn event_of(id: impl Display, data: &str) -> String {
     // JSON has no line breaks of its own, so one `data` line holds it.
-    let data = serde_json::to_string(document).unwrap_or_default();
     format!("id: {id}\ndata: {data}\n\n")
 }

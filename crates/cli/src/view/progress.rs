@@ -1,7 +1,7 @@
 //! What happens, as it happens: one calm screen on a terminal, plain lines off it, JSON lines on
 //! request.
 
-use crate::view::print::errln;
+use crate::view::print::{errln, outln};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
@@ -10,8 +10,6 @@ use std::time::Duration;
 use etcdup_core::event::{Body, HostState};
 use etcdup_deploy::{EventStream, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::view::json;
 
 /// Where an operation is shown.
 pub(crate) struct Display {
@@ -40,7 +38,7 @@ impl Display {
     pub(crate) async fn follow(&self, mut events: EventStream) {
         while let Some(event) = events.next().await {
             match (&self.screen, self.as_json) {
-                (_, true) => json::line(&event),
+                (_, true) => outln!("{}", event.json()),
                 (Some(screen), false) => screen.show(&event.body),
                 (None, false) => plain(&event.body),
             }
