@@ -16,7 +16,7 @@
 //! let operation = cluster.begin(begin).await?;
 //! let mut events = operation.events(0);
 //! while let Some(event) = events.next().await {
-//!     println!("{}", serde_json::to_string(&event)?);
+//!     println!("{}", event.json());
 //! }
 //! assert!(operation.ended().await.is_ok());
 //! # Ok(())
