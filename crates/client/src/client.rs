@@ -13,9 +13,9 @@ use tonic::transport::Channel;
 
 use crate::dial::{Dial, Endpoint};
 use crate::messages::{
-    AlarmMember, AlarmRequest, AlarmResponse, HashKvRequest, HashKvResponse, MemberListRequest,
-    MemberListResponse, MoveLeaderRequest, MoveLeaderResponse, RangeRequest, RangeResponse,
-    StatusRequest, StatusResponse,
+    AlarmMember, AlarmRequest, AlarmResponse, HashKvRequest, HashKvResponse, Member,
+    MemberListRequest, MemberListResponse, MoveLeaderRequest, MoveLeaderResponse, RangeRequest,
+    RangeResponse, StatusRequest, StatusResponse,
 };
 use crate::refusal::{CALL, ClientError, root_cause};
 use crate::stream::{Connector, FirstError};
@@ -51,7 +51,7 @@ impl MemberClient {
         })
     }
 
-    async fn call<Q, R>(&self, path: &'static str, request: Q) -> Result<R, ClientError>
+    pub(crate) async fn call<Q, R>(&self, path: &'static str, request: Q) -> Result<R, ClientError>
     where
         Q: prost::Message + Send + Sync + 'static,
         R: prost::Message + Default + Send + Sync + 'static,
@@ -135,13 +135,6 @@ impl MemberClient {
         let list: MemberListResponse = self
             .call("/etcdserverpb.Cluster/MemberList", request)
             .await?;
-        let listed = |member: crate::messages::Member| ListedMember {
-            id: MemberId::new(member.id),
-            name: member.name,
-            peer_urls: member.peer_urls,
-            client_urls: member.client_urls,
-            learner: member.is_learner,
-        };
         Ok(list.members.into_iter().map(listed).collect())
     }
 
@@ -211,5 +204,16 @@ impl MemberClient {
             )
             .await?;
         Ok(())
+    }
+}
+
+/// A member as the list has it.
+pub(crate) fn listed(member: Member) -> ListedMember {
+    ListedMember {
+        id: MemberId::new(member.id),
+        name: member.name,
+        peer_urls: member.peer_urls,
+        client_urls: member.client_urls,
+        learner: member.is_learner,
     }
 }

@@ -18,6 +18,7 @@
 mod client;
 mod dial;
 mod get;
+mod membership;
 mod messages;
 mod refusal;
 mod stream;
@@ -26,5 +27,6 @@ mod tls;
 pub use client::MemberClient;
 pub use dial::{BoxIo, Dial, Endpoint, Io, TcpDial};
 pub use get::get;
+pub use membership::MembershipError;
 pub use refusal::ClientError;
 pub use tls::{Access, TlsError};

@@ -39,6 +39,27 @@ messages! {
         #[prost(string, repeated, tag = "4")] client_urls: Vec<String>,
         #[prost(bool, tag = "5")] is_learner: bool,
     }
+    MemberAddRequest {
+        #[prost(string, repeated, tag = "1")] peer_urls: Vec<String>,
+        #[prost(bool, tag = "2")] is_learner: bool,
+    }
+    MemberAddResponse {
+        #[prost(message, optional, tag = "2")] member: Option<Member>,
+        #[prost(message, repeated, tag = "3")] members: Vec<Member>,
+    }
+    MemberPromoteRequest {
+        #[prost(uint64, tag = "1")] id: u64,
+    }
+    MemberRemoveRequest {
+        #[prost(uint64, tag = "1")] id: u64,
+    }
+    MemberUpdateRequest {
+        #[prost(uint64, tag = "1")] id: u64,
+        #[prost(string, repeated, tag = "2")] peer_urls: Vec<String>,
+    }
+    MembersResponse {
+        #[prost(message, repeated, tag = "2")] members: Vec<Member>,
+    }
     StatusRequest {}
     StatusResponse {
         #[prost(message, optional, tag = "1")] header: Option<ResponseHeader>,
