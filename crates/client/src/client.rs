@@ -24,8 +24,8 @@ use crate::tls::Access;
 /// A client of one member.
 #[derive(Clone)]
 pub struct MemberClient {
-    channel: Channel,
-    first_error: FirstError,
+    pub(crate) channel: Channel,
+    pub(crate) first_error: FirstError,
 }
 
 impl MemberClient {

@@ -21,6 +21,7 @@ mod get;
 mod membership;
 mod messages;
 mod refusal;
+mod snapshot;
 mod stream;
 mod tls;
 
@@ -29,4 +30,5 @@ pub use dial::{BoxIo, Dial, Endpoint, Io, TcpDial};
 pub use get::get;
 pub use membership::MembershipError;
 pub use refusal::ClientError;
+pub use snapshot::{Snapshot, SnapshotPiece};
 pub use tls::{Access, TlsError};

@@ -91,6 +91,11 @@ messages! {
         #[prost(uint32, tag = "2")] hash: u32,
         #[prost(int64, tag = "3")] compact_revision: i64,
     }
+    SnapshotRequest {}
+    SnapshotResponse {
+        #[prost(uint64, tag = "2")] remaining_bytes: u64,
+        #[prost(bytes = "vec", tag = "3")] blob: Vec<u8>,
+    }
     MoveLeaderRequest {
         #[prost(uint64, tag = "1")] target_id: u64,
     }

@@ -170,5 +170,12 @@ async fn members_come_and_go_as_etcd_lets_them() {
         assert_eq!(listed.len(), 1);
         assert_eq!(client.remove(id).await, Err(MembershipError::UnknownMember));
         first.serves().await;
+        // Its whole store, with the digest behind it.
+        let mut snapshot = client.snapshot().await.unwrap();
+        let mut bytes = Vec::new();
+        while let Some(piece) = snapshot.next().await.unwrap() {
+            bytes.extend(piece.bytes);
+        }
+        assert_eq!(bytes.len() % 512, 32, "{}", etcd.display());
     }
 }

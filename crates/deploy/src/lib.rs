@@ -46,6 +46,7 @@ mod run;
 mod scripts;
 mod session;
 mod settings;
+pub mod snapshots;
 mod store;
 mod stream;
 mod tasks;

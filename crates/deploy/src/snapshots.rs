@@ -1,0 +1,7 @@
+//! Snapshots of a cluster's store, as files.
+
+mod save;
+mod verify;
+
+pub use save::{SaveError, SavedSnapshot, save};
+pub use verify::{SnapshotFault, verify};
