@@ -16,7 +16,7 @@ use etcdup_core::observation::{HostView, Observation, Query, Reach};
 use etcdup_core::observed::Observed;
 use etcdup_core::plain::chain;
 use etcdup_core::stage::{Content, Goal};
-use etcdup_core::topology::{ResolveError, Topology, peer_services, resolve};
+use etcdup_core::topology::{Member, ResolveError, Topology, peer_services, resolve};
 use etcdup_core::url::Address;
 use etcdup_host::{Header, query_text, read_answer, refusal};
 use etcdup_planner::Planner;
@@ -197,20 +197,26 @@ impl Session {
         }
     }
 
-    /// Dials, from each host that has a member yet to start, the peer ports of the others.
+    /// Dials, from each host that has a member yet to start, the peer ports of the others, and from
+    /// theirs the ports of those that are yet to start.
     async fn probe_peer_ports(&self, planner: &Planner, seen: &mut Observation) {
         let topology = planner.topology();
+        let seen_before = &*seen;
+        let starts = |member: &Member| {
+            let view = seen_before.host(&member.host);
+            view.is_some_and(|view| !view.processes.contains_key(&member.name))
+        };
         let work: Vec<_> = topology
             .members
             .iter()
             .filter_map(|member| {
-                let view = seen.host(&member.host)?;
-                let starts = !view.processes.contains_key(&member.name);
-                let link = self.link(&member.host).known().filter(|_| starts)?.clone();
+                seen_before.host(&member.host)?;
+                let link = self.link(&member.host).known()?.clone();
                 let others: Vec<_> = topology
                     .members
                     .iter()
                     .filter(|other| other.host != member.host)
+                    .filter(|other| starts(member) || starts(other))
                     .map(|other| {
                         (
                             topology.peer_url(other).authority(),

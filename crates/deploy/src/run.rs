@@ -26,6 +26,7 @@ use permit::permit;
 pub(crate) mod approved;
 mod context;
 mod gates;
+mod membership;
 mod pack;
 mod permit;
 mod record;

@@ -1,14 +1,16 @@
 //! How a member's host differs from what should be on it, each difference with its reason and its
 //! cost.
 
+use std::borrow::Cow;
+
 use etcdup_core::finding::Check;
-use etcdup_core::membership::Standing;
+use etcdup_core::membership::{ClusterView, Standing};
 use etcdup_core::observation::{DataDir, EtcdProcess, HostView, Observation};
 use etcdup_core::stage::Artifact;
 use etcdup_core::topology::Member;
 
-use crate::identity::{Bootstrap, Start, start_of};
-use crate::places::standing;
+use crate::identity::{Bootstrap, Start, has_data, start_of};
+use crate::places::{listed, standing};
 use crate::target::Target;
 
 mod binaries;
@@ -45,9 +47,11 @@ pub struct Assessment<'a> {
     /// Its process, where one runs.
     pub process: Option<&'a EtcdProcess>,
     /// What starts it, as it should be.
-    pub start: &'a Artifact,
+    pub start: Cow<'a, Artifact>,
     /// How it stands with the cluster.
     pub(crate) standing: Standing,
+    /// Whether the cluster has formed without it, so that it must be added before it may start.
+    pub(crate) to_join: bool,
     /// How it may start.
     pub(crate) starts: Start,
     /// Whether it serves.
@@ -59,7 +63,7 @@ pub struct Assessment<'a> {
     /// Whether its binaries must be installed.
     pub binaries: Option<Difference>,
     /// Files that must be written.
-    pub files: Vec<(&'a Artifact, Difference)>,
+    pub files: Vec<(Cow<'a, Artifact>, Difference)>,
     /// Flags of the running process, its program, and what else needs no file.
     pub running: Vec<Difference>,
 }
@@ -104,27 +108,36 @@ pub(crate) fn assess<'a>(
     let host = seen.host(&member.host)?;
     let wanted = target.desired(member);
     let process = host.processes.get(&member.name);
-    let start = if formed {
-        &wanted.settled
-    } else {
-        &wanted.fresh
+    let standing = standing(target, seen, bootstrap, member);
+    let view = ClusterView::confirmed(seen);
+    let joins = view.as_ref().filter(|_| formed && !has_data(seen, member));
+    let joining = joins.and_then(|view| {
+        let mut members = listed(target, view);
+        members.insert(member.name.clone());
+        target.joining(member, &members)
+    });
+    let start = match joining {
+        Some(joining) => Cow::Owned(joining),
+        None if formed => Cow::Borrowed(&wanted.settled),
+        None => Cow::Borrowed(&wanted.fresh),
     };
     let mut files = Vec::new();
     for artifact in &wanted.certificates {
         if let Some(difference) = certificate_file(target, seen, member, host, artifact) {
-            files.push((artifact, difference));
+            files.push((Cow::Borrowed(artifact), difference));
         }
     }
     couple_keys(&wanted.certificates, &mut files);
-    if let Some(difference) = start_file(target, member, host, start, formed) {
-        files.push((start, difference));
+    if let Some(difference) = start_file(target, member, host, &start, formed) {
+        files.push((start.clone(), difference));
     }
     Some(Assessment {
         member,
         host,
         process,
         start,
-        standing: standing(target, seen, bootstrap, member),
+        to_join: bootstrap == Bootstrap::Complete && standing.is_to_join(),
+        standing,
         starts,
         serves: seen.serves(&member.name),
         answers: seen.member(&member.name).is_some(),

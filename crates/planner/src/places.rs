@@ -1,7 +1,10 @@
 //! How every member that anyone knows of stands with the cluster: judged once, and asked by every
 //! rule.
 
+use std::collections::BTreeSet;
+
 use etcdup_core::membership::{ClusterView, MemberId, Place, Standing};
+use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     DataDir, DataIdentity, HostView, ListedMember, Observation, RecordedMember,
 };
@@ -38,6 +41,16 @@ pub(crate) fn unmanaged<'a>(target: &Target, seen: &'a Observation) -> Vec<&'a L
     ClusterView::confirmed(seen)
         .map(|view| view.members().filter(unknown).collect())
         .unwrap_or_default()
+}
+
+/// The members of the file that the cluster lists.
+pub(crate) fn listed(target: &Target, view: &ClusterView<'_>) -> BTreeSet<MemberName> {
+    let members = target.topology.members.iter();
+    let listed = members.filter(|member| {
+        let url = target.topology.peer_url(member).to_string();
+        view.at(&url).is_some()
+    });
+    listed.map(|member| member.name.clone()).collect()
 }
 
 /// How a member of the file stands.

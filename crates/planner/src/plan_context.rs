@@ -13,9 +13,15 @@ pub(crate) enum Decision {
     /// Nothing to do here; ask the next rule.
     Continue,
     /// Do this.
-    Run(Stage),
+    Run(Box<Stage>),
     /// This stands in the way.
     Block(Vec<Finding>),
+}
+
+impl Decision {
+    pub(crate) fn run(stage: Stage) -> Self {
+        Self::Run(Box::new(stage))
+    }
 }
 
 /// Everything the rules look at.
@@ -28,4 +34,13 @@ pub(crate) struct PlanContext<'a> {
     pub(crate) unseen: Vec<Finding>,
     /// Whether a restart that takes the cluster out of service is approved.
     pub(crate) allow_outage: bool,
+}
+
+impl PlanContext<'_> {
+    /// Whether members of the file are on their way into the cluster, or still to be added.
+    pub(crate) fn grows(&self) -> bool {
+        self.members
+            .iter()
+            .any(|member| member.to_join || member.standing.is_learner())
+    }
 }

@@ -17,7 +17,7 @@ use crate::places::places;
 use crate::predict::predict;
 use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
-use crate::rules::{conflict, operator, provided, roll, transition, trust};
+use crate::rules::{conflict, grow, operator, provided, roll, transition, trust};
 use crate::target::{DesiredFiles, Target};
 
 /// Decides from what was observed. Made once a run.
@@ -36,6 +36,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     provided::CHECKS,
     transition::CHECKS,
     reset::CHECKS,
+    grow::CHECKS,
     &[
         operator::CA_BROKEN,
         operator::CA_WITHOUT_KEY,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::host::HostId;
-use etcdup_core::membership::{ClusterId, MemberId, bootstrap_quorum};
+use etcdup_core::membership::{ClusterId, ClusterView, MemberId, quorum_of};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     CaView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView,
@@ -49,8 +49,43 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
                 member.leader = id;
             }
         }
+        Work::Cluster(ClusterStep::AddLearner { member, peer_url }) => {
+            if let Some(member) = target.topology.member(member) {
+                let added = ListedMember {
+                    // The cluster makes another of it and the time.
+                    id: member_id(&target.topology, member, &target.topology.token),
+                    name: String::new(),
+                    peer_urls: vec![peer_url.to_string()],
+                    client_urls: Vec::new(),
+                    learner: true,
+                };
+                relist(&mut world, |listed| listed.push(added.clone()));
+            }
+        }
+        Work::Cluster(ClusterStep::Promote { member, id }) => {
+            relist(&mut world, |listed| {
+                let learner = listed.iter_mut().find(|listed| listed.id == *id);
+                if let Some(learner) = learner {
+                    learner.learner = false;
+                }
+            });
+            if let Some(view) = world.members.get_mut(member).and_then(Observed::known_mut) {
+                view.learner = false;
+            }
+            serve(target, &mut world, true);
+        }
     }
     world
+}
+
+/// Changes the list that every member gives.
+fn relist(world: &mut Observation, change: impl Fn(&mut Vec<ListedMember>)) {
+    for view in world.members.values_mut().filter_map(Observed::known_mut) {
+        // A learner gives none.
+        if !view.listed.is_empty() {
+            change(&mut view.listed);
+        }
+    }
 }
 
 fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostStep) {
@@ -244,13 +279,19 @@ fn file(
         Content::OnHost(source) => host.files.get(source).and_then(|file| file.sha256.clone()),
         Content::Text(_) | Content::Ca | Content::Issued { .. } | Content::Provided(_) => sha256,
     };
+    // The start file of a member that joins is of neither kind, and read again afterwards.
+    let joining = match &artifact.content {
+        Content::Text(text) => Some(text).filter(|_| sha256.is_none()),
+        Content::Ca | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => None,
+    };
+    let sha256 = sha256.or_else(|| artifact.content.sha256());
     let view = FileView {
         kind: FileKind::File,
         mode: artifact.mode,
         owner: artifact.owner.clone(),
         size: 0,
         sha256,
-        text: None,
+        text: joining.map(ToString::to_string),
         modified: Some(at.as_second()),
     };
     host.files.insert(artifact.path.clone(), view);
@@ -343,10 +384,11 @@ fn name_new_data(
     }
 }
 
-/// Members that run serve once a quorum of them runs; after a stage with gates all of them do.
+/// Members that run serve once a quorum of the cluster's voters runs; after a stage with gates all
+/// of them do.
 fn serve(target: &Target, world: &mut Observation, settled: bool) {
-    let running: Vec<&Member> = target
-        .topology
+    let topology = &target.topology;
+    let running: Vec<&Member> = topology
         .members
         .iter()
         .filter(|member| {
@@ -355,75 +397,79 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
                 .is_some_and(|host| host.processes.contains_key(&member.name))
         })
         .collect();
-    if !settled || running.len() < bootstrap_quorum(&target.topology) {
+    let known = ClusterView::any(world).map(|view| view.told_by().clone());
+    let url = |member: &Member| topology.peer_url(member).to_string();
+    // Where nobody answers the file's members form the cluster.
+    let mut listed: Vec<ListedMember> = match &known {
+        Some(view) => view.listed.clone(),
+        None => topology
+            .members
+            .iter()
+            .map(|member| ListedMember {
+                id: member_id(topology, member, &topology.token),
+                name: member.name.to_string(),
+                peer_urls: vec![url(member)],
+                client_urls: Vec::new(),
+                learner: false,
+            })
+            .collect(),
+    };
+    let is = |listed: &ListedMember, member: &Member| listed.peer_urls.contains(&url(member));
+    let voters = listed.iter().filter(|listed| !listed.learner);
+    let runs = |listed: &&ListedMember| running.iter().any(|member| is(listed, member));
+    if !settled || voters.clone().filter(runs).count() < quorum_of(voters.count()) {
         return;
     }
-    let known = target
-        .topology
-        .members
-        .iter()
-        .find_map(|member| world.member(&member.name))
-        .cloned();
-    let by_list = |member: &Member| {
-        let url = target.topology.peer_url(member).to_string();
-        let mut listed = known.iter().flat_map(|view| &view.listed);
-        listed.find(|listed| listed.peer_urls.contains(&url))
-    };
-    // A member that was added has the ID that the cluster gave it; at a bootstrap each is made of
-    // URLs and token.
-    let id_of = |world: &Observation, member: &Member| {
-        let view = world.member(&member.name).map(|view| view.id);
-        view.or_else(|| by_list(member).map(|listed| listed.id))
-            .unwrap_or_else(|| member_id(&target.topology, member, &target.topology.token))
-    };
+    for member in &running {
+        if let Some(own) = listed.iter_mut().find(|listed| is(listed, member)) {
+            // Only a member that runs publishes its name and client URLs; a bootstrap knows every
+            // name beforehand.
+            own.name = member.name.to_string();
+            own.client_urls = vec![topology.client_url(member).to_string()];
+        }
+    }
+    let own = |member: &Member| listed.iter().find(|listed| is(listed, member));
     let leader = world
         .leader()
         .cloned()
         .and_then(|name| world.member(&name).map(|view| view.id));
-    let leader = leader.or_else(|| running.first().map(|member| id_of(world, member)));
-    let url = |member: &Member| target.topology.peer_url(member).to_string();
-    let has_started = |member: &Member| {
-        let known = known
-            .iter()
-            .flat_map(|view| &view.listed)
-            .any(|listed| listed.started() && listed.peer_urls.contains(&url(member)));
-        known || running.iter().any(|other| other.name == member.name)
-    };
-    let listed: Vec<ListedMember> = target
-        .topology
-        .members
-        .iter()
-        .map(|member| ListedMember {
-            id: id_of(world, member),
-            name: member.name.to_string(),
-            peer_urls: vec![target.topology.peer_url(member).to_string()],
-            // Only a member that runs publishes its client URLs; a bootstrap knows every name
-            // beforehand.
-            client_urls: if has_started(member) {
-                vec![target.topology.client_url(member).to_string()]
-            } else {
-                Vec::new()
-            },
-            learner: false,
-        })
-        .collect();
+    let voting = |member: &&&Member| own(member).is_some_and(|own| !own.learner);
+    let first = running.iter().find(voting);
+    let leader = leader.or_else(|| Some(own(first?)?.id));
     let cluster = known
         .as_ref()
-        .map_or_else(|| cluster_id(&target.topology), |view| view.cluster);
+        .map_or_else(|| cluster_id(topology), |view| view.cluster);
+    let denied = known
+        .as_ref()
+        .and_then(|view| view.served.known())
+        .is_some_and(|served| served.denied);
     for member in &running {
-        name_new_data(target, world, member, id_of(world, member), cluster);
-        let view = MemberView {
+        // Whom the list does not have does not get in.
+        let Some(own) = own(member) else { continue };
+        name_new_data(target, world, member, own.id, cluster);
+        let fresh = MemberView::serving(own.id, cluster);
+        let serving = MemberView {
             leader,
-            version: target.topology.version.to_string(),
+            version: topology.version.to_string(),
+            raft_index: known
+                .as_ref()
+                .map_or(fresh.raft_index, |view| view.raft_index),
             listed: listed.clone(),
             served: Observed::Known(Served {
                 took: Duration::ZERO,
-                denied: known
-                    .as_ref()
-                    .and_then(|view| view.served.known())
-                    .is_some_and(|served| served.denied),
+                denied,
             }),
-            ..MemberView::serving(id_of(world, member), cluster)
+            ..fresh
+        };
+        let view = if own.learner {
+            MemberView {
+                learner: true,
+                listed: Vec::new(),
+                served: Observed::unknown("it is a learner"),
+                ..serving
+            }
+        } else {
+            serving
         };
         world
             .members

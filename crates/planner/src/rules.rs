@@ -2,6 +2,7 @@
 
 pub(crate) mod conflict;
 pub(crate) mod files;
+pub(crate) mod grow;
 pub(crate) mod install;
 pub(crate) mod operator;
 pub(crate) mod provided;

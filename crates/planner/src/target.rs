@@ -1,6 +1,6 @@
 //! What should be: a topology and the files that follow from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::file::{RuntimeKind, TransportSecurity};
 use etcdup_core::flag::FlagSet;
@@ -109,6 +109,28 @@ impl Target {
     #[must_use]
     pub fn desired(&self, member: &Member) -> &DesiredFiles {
         &self.wanted[&member.name]
+    }
+
+    /// What starts a member that joins a cluster of these members of the file; `None` where these
+    /// are all, and the settled file does. etcd compares the list that it is started with to the
+    /// cluster's own and refuses any other (`ValidateClusterAndAssignIDs`), and the file's members
+    /// join one after the other.
+    pub(crate) fn joining(
+        &self,
+        member: &Member,
+        listed: &BTreeSet<MemberName>,
+    ) -> Option<Artifact> {
+        let mut topology = self.topology.clone();
+        topology
+            .members
+            .retain(|other| listed.contains(&other.name));
+        if topology.members.len() == self.topology.members.len() {
+            return None;
+        }
+        let flags = topology.flags(member, ClusterState::Existing);
+        // The same template filled in the settled file before.
+        let renderer = Renderer::new(self.unit_template.as_ref()).ok()?;
+        renderer.start(&topology, member, &flags).ok()
     }
 
     /// Which leg this is: host records note its generation when a bootstrap starts.

@@ -135,6 +135,12 @@ fn stage_lines(index: usize, stage: &Stage, seen: &Observation, whole: bool) {
         Work::Cluster(ClusterStep::MoveLeader { from, to }) => {
             outln!("   {YELLOW}~{YELLOW:#} leader: {from} -> {to}");
         }
+        Work::Cluster(ClusterStep::AddLearner { member, peer_url }) => {
+            outln!("   {GREEN}+{GREEN:#} learner: {member} at {peer_url}");
+        }
+        Work::Cluster(ClusterStep::Promote { member, .. }) => {
+            outln!("   {YELLOW}~{YELLOW:#} voter: {member}");
+        }
         Work::Hosts(tasks) => {
             for (hosts, lines) in folded(tasks, seen, whole) {
                 outln!("   on {}", hosts.join(", "));

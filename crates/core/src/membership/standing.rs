@@ -71,6 +71,17 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// Whether a cluster that has formed must add it before it may start: nothing of a former
+    /// membership is in its way.
+    #[must_use]
+    pub fn is_to_join(&self) -> bool {
+        let removed = Self::Removed {
+            runs: false,
+            data: false,
+        };
+        *self == Self::New || *self == removed
+    }
+
     /// Whether it is, or was added as, a learner: it answers no read that a quorum confirms.
     #[must_use]
     pub fn is_learner(&self) -> bool {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::host::HostId;
-use crate::membership::{Electorate, MemberId, NotSpared};
+use crate::membership::{ClusterView, Electorate, MemberId, NotSpared};
 use crate::name::MemberName;
 use crate::observation::{MemberView, Observation};
 use crate::stage::limits;
@@ -41,6 +41,17 @@ pub enum Condition {
         /// Its peer port.
         port: u16,
     },
+    /// The cluster lists the member, as a learner or as a voter.
+    Listed {
+        /// The member.
+        member: MemberName,
+        /// What it is listed by: names are free to repeat.
+        peer_url: String,
+        /// Whether as a voter.
+        voter: bool,
+    },
+    /// The member's etcd has nearly every entry that any member has.
+    CaughtUp(MemberName),
     /// Another member leads.
     NotLeader(MemberName),
     /// A process of the member runs that is not the one before: the kubelet has seen the new
@@ -82,6 +93,22 @@ pub enum Reason {
     /// It does not listen on its peer port.
     #[error("{0} does not listen on its peer port yet")]
     NotListening(MemberName),
+    /// The cluster's list does not have it, or not as it should.
+    #[error("the cluster does not list {member} as a {} yet", kind(*.voter))]
+    NotListed {
+        /// The member.
+        member: MemberName,
+        /// Whether it should be listed as a voter.
+        voter: bool,
+    },
+    /// It lacks entries that other members have, or has not answered yet.
+    #[error("{member} has not caught up: {}", lag(*.behind))]
+    Behind {
+        /// The member.
+        member: MemberName,
+        /// How many raft entries it lacks; `None` while it does not answer.
+        behind: Option<u64>,
+    },
     /// The old process still runs, or no new one yet.
     #[error("the new pod of {0} is not running yet")]
     NotRenewed(MemberName),
@@ -93,6 +120,18 @@ pub enum Reason {
     NoLeader,
 }
 
+impl Reason {
+    /// How many raft entries a member is behind, where that is the reason and it is known.
+    #[must_use]
+    pub fn behind(&self) -> Option<u64> {
+        if let Self::Behind { behind, .. } = self {
+            *behind
+        } else {
+            None
+        }
+    }
+}
+
 impl Gate {
     /// A read goes through this member within a minute.
     #[must_use]
@@ -100,6 +139,15 @@ impl Gate {
         Self {
             condition: Condition::Serves(member.clone()),
             within: limits::MEMBER_SERVES,
+        }
+    }
+
+    /// A learner has caught up.
+    #[must_use]
+    pub fn caught_up(member: &MemberName) -> Self {
+        Self {
+            condition: Condition::CaughtUp(member.clone()),
+            within: limits::CATCH_UP,
         }
     }
 
@@ -122,6 +170,22 @@ impl Gate {
                     Err(Reason::NotListening(member.clone()))
                 }
             }
+            Condition::Listed {
+                member,
+                peer_url,
+                voter,
+            } => {
+                let view = ClusterView::confirmed(seen);
+                let listed = view.as_ref().and_then(|view| view.at(peer_url));
+                if listed.is_some_and(|listed| listed.learner != *voter) {
+                    return Ok(());
+                }
+                Err(Reason::NotListed {
+                    member: member.clone(),
+                    voter: *voter,
+                })
+            }
+            Condition::CaughtUp(member) => caught_up(seen, member),
             Condition::NotLeader(member) => match seen.leader() {
                 None => Err(Reason::NoLeader),
                 Some(leader) if leader == member => Err(Reason::StillLeads(member.clone())),
@@ -139,6 +203,35 @@ impl Gate {
                 }
             }
         }
+    }
+}
+
+fn kind(voter: bool) -> &'static str {
+    if voter { "voter" } else { "learner" }
+}
+
+fn lag(behind: Option<u64>) -> String {
+    match behind {
+        Some(behind) => format!("{behind} raft entries behind"),
+        None => "it does not answer yet".to_owned(),
+    }
+}
+
+/// How many entries a learner may lack when it is made a voter: it gets them within a moment.
+const NEARLY: u64 = 1000;
+
+fn caught_up(seen: &Observation, member: &MemberName) -> Result<(), Reason> {
+    let newest = ClusterView::any(seen).map_or(0, |view| view.newest());
+    let own = seen.member(member).map(|view| view.raft_index);
+    let behind = own.map(|own| newest.saturating_sub(own));
+    // etcd itself promotes a learner that has nine tenths of what the leader has
+    // (`isLearnerReady` in server/etcdserver/server.go).
+    match behind {
+        Some(behind) if behind <= NEARLY && behind * 10 <= newest => Ok(()),
+        _ => Err(Reason::Behind {
+            member: member.clone(),
+            behind,
+        }),
     }
 }
 
@@ -186,6 +279,10 @@ impl fmt::Display for Condition {
                 write!(f, "quorum holds without {}", names.join(", "))
             }
             Condition::Listens { member, .. } => write!(f, "{member} listens on its peer port"),
+            Condition::Listed { member, voter, .. } => {
+                write!(f, "the cluster lists {member} as a {}", kind(*voter))
+            }
+            Condition::CaughtUp(member) => write!(f, "{member} has caught up"),
             Condition::NotLeader(member) => write!(f, "leadership moved away from {member}"),
             Condition::PodReplaced { member, .. } => write!(f, "new pod of {member} is running"),
         }

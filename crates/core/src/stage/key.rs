@@ -40,6 +40,12 @@ pub enum Rule {
     MoveLeader,
     /// Restarts one member.
     Roll,
+    /// Adds one member to the cluster's list, as a learner.
+    Add,
+    /// Starts a member that was added, and lets it catch up.
+    Join,
+    /// Makes a learner a voter.
+    Promote,
     /// Stops and disables the cluster.
     Reset,
 }
@@ -70,7 +76,7 @@ pub struct StageKeyError(String);
 
 impl Rule {
     /// Every kind of stage.
-    pub const ALL: [Rule; 15] = [
+    pub const ALL: [Rule; 18] = [
         Rule::Time,
         Rule::Ca,
         Rule::Clients,
@@ -85,6 +91,9 @@ impl Rule {
         Rule::Wait,
         Rule::MoveLeader,
         Rule::Roll,
+        Rule::Add,
+        Rule::Join,
+        Rule::Promote,
         Rule::Reset,
     ];
 
@@ -106,6 +115,9 @@ impl Rule {
             Rule::Wait => "wait",
             Rule::MoveLeader => "move-leader",
             Rule::Roll => "roll",
+            Rule::Add => "add",
+            Rule::Join => "join",
+            Rule::Promote => "promote",
             Rule::Reset => "reset",
         }
     }

@@ -17,6 +17,13 @@ pub const PEER_LISTENS: Duration = Duration::from_secs(60);
 /// within some elections; who needs longer is not to be relied on.
 pub const QUORUM_WITHOUT: Duration = Duration::from_secs(30);
 
+/// A change of the member list is in it: a moment after the call, for a quorum has agreed on it.
+pub const LISTED: Duration = Duration::from_secs(10);
+
+/// A learner has caught up: so long without any progress. A snapshot of etcd's largest supported
+/// database, 8 GB, comes in this time at 15 MB/s, and shows no progress until it is there.
+pub const CATCH_UP: Duration = Duration::from_secs(600);
+
 /// Leadership has moved: etcd gives a transfer one election timeout, and the new leader is known a
 /// heartbeat later.
 pub const LEADER_MOVED: Duration = Duration::from_secs(10);

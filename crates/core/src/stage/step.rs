@@ -9,6 +9,7 @@ use crate::membership::{ClusterId, MemberId};
 use crate::name::{MemberName, UserName};
 use crate::path::{HostPath, Mode, Owner};
 use crate::topology::Member;
+use crate::url::EtcdUrl;
 use crate::version::EtcdVersion;
 
 /// A file that should be on a host.
@@ -298,5 +299,19 @@ pub enum ClusterStep {
         from: MemberName,
         /// Who shall lead.
         to: MemberName,
+    },
+    /// A member is added to the list, as a learner.
+    AddLearner {
+        /// The member.
+        member: MemberName,
+        /// Where the others will find it.
+        peer_url: EtcdUrl,
+    },
+    /// A learner that has caught up becomes a voter.
+    Promote {
+        /// The member.
+        member: MemberName,
+        /// Its ID in the list.
+        id: MemberId,
     },
 }

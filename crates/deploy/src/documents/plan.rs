@@ -208,6 +208,15 @@ impl StageDocument {
             Work::Cluster(ClusterStep::MoveLeader { from, to }) => {
                 vec![step("cluster", format!("move leader from {from} to {to}"))]
             }
+            Work::Cluster(ClusterStep::AddLearner { member, peer_url }) => {
+                vec![step(
+                    "cluster",
+                    format!("add learner {member} at {peer_url}"),
+                )]
+            }
+            Work::Cluster(ClusterStep::Promote { member, .. }) => {
+                vec![step("cluster", format!("promote {member}"))]
+            }
             Work::Hosts(tasks) => {
                 let all = tasks
                     .iter()

@@ -7,7 +7,7 @@ use etcdup_core::event::Body;
 use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::{Condition, Gate};
+use etcdup_core::stage::{Condition, Gate, Reason};
 use etcdup_planner::Planner;
 
 use crate::error::DeployError;
@@ -27,6 +27,8 @@ impl Session {
         let start = Instant::now();
         let mut told = BTreeSet::new();
         let mut looked = Instant::now();
+        // A learner may take as long as it needs while it comes nearer.
+        let (mut nearest, mut progress) = (u64::MAX, Instant::now());
         loop {
             let hosts = looked_at_by(gates, seen);
             if !hosts.is_empty() {
@@ -54,7 +56,16 @@ impl Session {
             let Some((gate, reason)) = open.first() else {
                 return Ok(());
             };
-            if start.elapsed() > gate.within {
+            let lags = open.iter().filter_map(|(_, reason)| reason.behind());
+            if let Some(lag) = lags.min().filter(|lag| *lag < nearest) {
+                (nearest, progress) = (lag, Instant::now());
+            }
+            let waited = if matches!(gate.condition, Condition::CaughtUp(_)) {
+                progress.elapsed()
+            } else {
+                start.elapsed()
+            };
+            if waited > gate.within {
                 let console = self.console(planner, seen, &gate.condition).await;
                 return Err(not_reached(&open, start.elapsed(), console));
             }
@@ -86,6 +97,8 @@ impl Session {
         let name = match holds {
             Condition::Serves(name)
             | Condition::NotLeader(name)
+            | Condition::CaughtUp(name)
+            | Condition::Listed { member: name, .. }
             | Condition::Listens { member: name, .. }
             | Condition::PodReplaced { member: name, .. } => name,
             Condition::QuorumWithout { stop, .. } => match stop.first() {
@@ -123,11 +136,7 @@ const HOPELESS: [&str; 7] = [
 ];
 
 /// The error of gates that did not hold, all of them: each names a member of its own.
-fn not_reached(
-    open: &[(&Gate, etcdup_core::stage::Reason)],
-    waited: Duration,
-    console: Vec<String>,
-) -> DeployError {
+fn not_reached(open: &[(&Gate, Reason)], waited: Duration, console: Vec<String>) -> DeployError {
     let holds: Vec<String> = open
         .iter()
         .map(|(gate, _)| gate.condition.to_string())
@@ -144,14 +153,17 @@ fn not_reached(
 /// The member that an open gate waits for.
 fn waits_for(gate: &Gate) -> Option<&MemberName> {
     match &gate.condition {
-        Condition::Serves(name) | Condition::PodReplaced { member: name, .. } => Some(name),
-        Condition::Listens { .. } | Condition::QuorumWithout { .. } | Condition::NotLeader(_) => {
-            None
-        }
+        Condition::Serves(name)
+        | Condition::CaughtUp(name)
+        | Condition::PodReplaced { member: name, .. } => Some(name),
+        Condition::Listens { .. }
+        | Condition::Listed { .. }
+        | Condition::QuorumWithout { .. }
+        | Condition::NotLeader(_) => None,
     }
 }
 
-fn hosts_of(open: &[(&Gate, etcdup_core::stage::Reason)], planner: &Planner) -> Vec<HostId> {
+fn hosts_of(open: &[(&Gate, Reason)], planner: &Planner) -> Vec<HostId> {
     let members = open.iter().filter_map(|(gate, _)| waits_for(gate));
     let hosts: BTreeSet<HostId> = members
         .filter_map(|name| Some(planner.topology().member(name)?.host.clone()))
@@ -161,7 +173,7 @@ fn hosts_of(open: &[(&Gate, etcdup_core::stage::Reason)], planner: &Planner) -> 
 
 /// The log of a member that is waited for in vain.
 fn hopeless(
-    open: &[(&Gate, etcdup_core::stage::Reason)],
+    open: &[(&Gate, Reason)],
     planner: &Planner,
     seen: &Observation,
 ) -> Option<Vec<String>> {
@@ -194,7 +206,10 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
         .iter()
         .flat_map(|gate| match &gate.condition {
             Condition::Serves(member) => vec![member.clone()],
-            Condition::QuorumWithout { .. } | Condition::NotLeader(_) => all().collect(),
+            Condition::QuorumWithout { .. }
+            | Condition::NotLeader(_)
+            | Condition::Listed { .. }
+            | Condition::CaughtUp(_) => all().collect(),
             // Seen on the host, not asked of the member.
             Condition::PodReplaced { .. } | Condition::Listens { .. } => Vec::new(),
         })
@@ -210,9 +225,11 @@ fn looked_at_by(gates: &[Gate], seen: &Observation) -> Vec<HostId> {
             Condition::PodReplaced { host, .. } | Condition::Listens { host, .. } => {
                 Some(host.clone())
             }
-            Condition::Serves(_) | Condition::QuorumWithout { .. } | Condition::NotLeader(_) => {
-                None
-            }
+            Condition::Serves(_)
+            | Condition::QuorumWithout { .. }
+            | Condition::NotLeader(_)
+            | Condition::Listed { .. }
+            | Condition::CaughtUp(_) => None,
         })
         .collect()
 }

@@ -7,8 +7,7 @@ use etcdup_core::event::HostState;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::observed::Observed;
-use etcdup_core::plain::chain;
-use etcdup_core::stage::{ClusterStep, HostStep, OperatorStep, Stage, Work};
+use etcdup_core::stage::{HostStep, OperatorStep, Stage, Work};
 use etcdup_host::{Header, Look, query_text};
 use jiff::Timestamp;
 
@@ -57,31 +56,6 @@ impl Run<'_> {
         });
         (seen.ca, seen.clients) = worked.await?;
         Ok(())
-    }
-
-    async fn cluster(&self, step: &ClusterStep, seen: &Observation) -> Result<(), DeployError> {
-        self.leases.check().await?;
-        let ClusterStep::MoveLeader { from, to } = step;
-        let failed = |why: String| DeployError::Cluster {
-            what: format!("move leadership from {from} to {to}"),
-            why,
-        };
-        let topology = self.planner.topology();
-        let leader = topology
-            .member(from)
-            .ok_or_else(|| failed("no such member".to_owned()))?;
-        let transferee = seen
-            .member(to)
-            .ok_or_else(|| failed(format!("{to} does not answer")))?;
-        let client = self
-            .session
-            .client(topology, leader)
-            .await
-            .map_err(failed)?;
-        client
-            .move_leader(transferee.id)
-            .await
-            .map_err(|error| failed(chain(&error)))
     }
 
     async fn hosts(

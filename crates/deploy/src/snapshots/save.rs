@@ -40,8 +40,8 @@ pub struct SavedSnapshot {
     pub sha256: String,
 }
 
-/// Saves what a member sends: beside its name, readable by its owner alone, then synced, read again,
-/// and renamed. `progress` is told how many bytes came, and of how many.
+/// Saves what a member sends: beside its name, readable by its owner alone, then synced, read
+/// again, and renamed. `progress` is told how many bytes came, and of how many.
 ///
 /// # Errors
 /// When the member, the file or what is in it is at fault.

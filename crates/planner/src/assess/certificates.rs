@@ -1,5 +1,7 @@
 //! Certificates, keys and further files, compared by what they say and not only by their bytes.
 
+use std::borrow::Cow;
+
 use etcdup_core::certificate::CertRequest;
 use etcdup_core::observation::{EtcdProcess, FileKind, FileView, HostView, Observation};
 use etcdup_core::observed::Observed;
@@ -159,7 +161,10 @@ fn outside(host: &HostView, artifact: &Artifact, found: &FileView) -> Option<Dif
 /// A certificate and its key are made together, so when one is reissued the other is too. A file
 /// that only has a wrong mode or owner is written again from scratch as well, for its content never
 /// leaves the host.
-pub(super) fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artifact, Difference)>) {
+pub(super) fn couple_keys<'a>(
+    wanted: &'a [Artifact],
+    files: &mut Vec<(Cow<'a, Artifact>, Difference)>,
+) {
     let touched: Vec<CertRequest> = files
         .iter()
         .filter_map(|(artifact, _)| request(artifact).cloned())
@@ -168,7 +173,7 @@ pub(super) fn couple_keys<'a>(wanted: &'a [Artifact], files: &mut Vec<(&'a Artif
         let there = files.iter().any(|(other, _)| other.path == artifact.path);
         if !there && request(artifact).is_some_and(|request| touched.contains(request)) {
             let reissued = DifferenceKind::Reissued(artifact.path.clone());
-            files.push((artifact, reissued.costs(Cost::NoRestart)));
+            files.push((Cow::Borrowed(artifact), reissued.costs(Cost::NoRestart)));
         }
     }
     files.sort_by(|a, b| a.0.path.cmp(&b.0.path));

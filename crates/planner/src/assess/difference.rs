@@ -167,6 +167,12 @@ impl Difference {
         }
     }
 
+    /// Whether a start file differs in nothing but what counts at the first start.
+    pub(crate) fn is_of_first_start(&self) -> bool {
+        let change = Change::BootstrapFlags;
+        matches!(&self.kind, DifferenceKind::Content { change: found, .. } if *found == change)
+    }
+
     /// Whether the unit must be enabled.
     pub(crate) fn is_not_enabled(&self) -> bool {
         matches!(self.kind, DifferenceKind::NotEnabled(_))

@@ -35,7 +35,13 @@ pub(super) fn start_file(
         return Some(DifferenceKind::Missing(wanted.path.clone()).costs(Cost::NoRestart));
     };
     let sum = found.sha256.as_deref().unwrap_or_default();
-    let right = target.desired(member).sum(&wanted.path);
+    let settled = &target.desired(member).settled;
+    // A member that joins starts with the list as it is meanwhile.
+    let joining = (formed && *wanted != *settled).then(|| wanted.content.sha256());
+    let right = match &joining {
+        Some(joining) => joining.as_deref(),
+        None => target.desired(member).sum(&wanted.path),
+    };
     // Until the bootstrap has ended both files are right for a member with data: etcd ignores the
     // state once it has any.
     let has_data = matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_)));

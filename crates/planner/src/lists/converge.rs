@@ -12,7 +12,7 @@ use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::{preflight, unseen_hosts};
 use crate::rules::conflict::{DISPUTED, conflicts};
 use crate::rules::{
-    files, install, operator, provided, record, roll, start, time, transition, trust, wait,
+    files, grow, install, operator, provided, record, roll, start, time, transition, trust, wait,
 };
 use crate::target::Target;
 
@@ -127,6 +127,22 @@ pub const CONVERGE: &[RuleRow] = &[
         decide: wait::wait,
     },
     RuleRow {
+        id: "join",
+        about: "start a member that was added, and let it catch up",
+        why: "Comes before any roll: a restart of the leader would begin the learner's snapshot again. One at \
+              a time, with the cluster's list as it is: etcd refuses any other.",
+        makes: &[Rule::Join],
+        decide: grow::join,
+    },
+    RuleRow {
+        id: "promote",
+        about: "make a learner that has caught up a voter",
+        why: "Comes before any roll, and never before it has nearly all that the others have: a voter that is \
+              far behind counts for the quorum and cannot help it.",
+        makes: &[Rule::Promote],
+        decide: grow::promote,
+    },
+    RuleRow {
         id: "move-leader",
         about: "move leadership away before the leader restarts",
         why: "Only when the leader is the last to restart: every other order would elect twice.",
@@ -140,6 +156,14 @@ pub const CONVERGE: &[RuleRow] = &[
               again just before.",
         makes: &[Rule::Roll],
         decide: roll::restart_one,
+    },
+    RuleRow {
+        id: "add",
+        about: "add one member to the cluster, as a learner",
+        why: "Comes after every roll, with fewer voters at risk; only a roll that would be an outage waits for \
+              it. Only while all are healthy and none is joining.",
+        makes: &[Rule::Add],
+        decide: grow::add,
     },
     RuleRow {
         id: "left",
@@ -174,7 +198,7 @@ pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> N
             Decision::Continue => {}
             Decision::Run(stage) => {
                 debug_assert!(row.makes.contains(&stage.key.rule), "{}", stage.key);
-                return Next::Stage(Box::new(stage));
+                return Next::Stage(stage);
             }
             Decision::Block(findings) => return Next::Blocked(findings),
         }
@@ -221,7 +245,9 @@ fn conflict(context: &PlanContext<'_>) -> Decision {
 }
 
 fn left(context: &PlanContext<'_>) -> Decision {
-    let waiting = roll::waiting(context);
+    let waiting = roll::waiting(context)
+        .into_iter()
+        .chain(grow::waiting(context));
     block(context.unseen.iter().cloned().chain(waiting).collect())
 }
 

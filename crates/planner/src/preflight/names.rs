@@ -92,6 +92,24 @@ pub(super) fn reach(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
             Some(Reach::Reachable | Reach::Refused) | None => {}
         }
     }
+    let own = fresh.target.topology.peer_url(fresh.member).authority();
+    let others = fresh.target.topology.members.iter();
+    // Those that are yet to start say it of themselves.
+    let running = others.filter(|other| {
+        let host = fresh.seen.host(&other.host);
+        host.is_some_and(|host| host.processes.contains_key(&other.name))
+    });
+    for other in running {
+        let dialed = fresh.seen.reach.get(&(other.host.clone(), own.clone()));
+        if let Some(Reach::TimedOut) = dialed {
+            let evidence = format!(
+                "{} gets no answer from {own}, the peer port of {}",
+                other.host, fresh.member.name
+            );
+            let at = KeyPath::member(fresh.member.index);
+            findings.push(PEER_UNREACHABLE.error(&fresh.member.name, evidence).at(at));
+        }
+    }
     if let Some(evidence) = unknown {
         findings.push(REACH_UNKNOWN.warning(&fresh.member.name, evidence));
     }

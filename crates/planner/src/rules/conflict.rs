@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::membership::{ClusterId, ClusterView, MemberId, Standing};
-use etcdup_core::observation::{DataDir, DataIdentity, HostView, MemberView, Observation};
+use etcdup_core::observation::{
+    DataDir, DataIdentity, HostView, ListedMember, MemberView, Observation,
+};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::path::Mode;
 use etcdup_core::topology::Member;
@@ -25,6 +27,7 @@ pub(crate) const CHECKS: &[Check] = &[
     OTHER_MEMBER,
     LOST_DATA,
     NOT_LISTED,
+    MOVED,
     UNWANTED,
     AUTH_DENIED,
     DATA_ELSEWHERE,
@@ -146,14 +149,23 @@ const LOST_DATA: Check = Check {
             the cluster and added again. An older copy of its data is no way back either, since it has forgotten what it voted for. Where half the members or \
             more have lost theirs, no quorum is left to remove them: restore a snapshot, or start one of the remaining data \
             directories with etcd's `--force-new-cluster` after copying it.",
-    advice: "mount its disk again if it is only missing; otherwise remove the member with `etcdctl member remove`, add it with \
-             `etcdctl member add`, and run `etcdup apply`",
+    advice: "mount its disk again if it is only missing; otherwise remove the member with `etcdctl member remove`, then run \
+             `etcdup apply`, which adds it again",
 };
 const NOT_LISTED: Check = Check {
     id: "member-not-listed",
-    title: "the cluster does not know a member of the file",
-    about: "The cluster has formed and its member list lacks a member of the file. Adding members is not supported yet.",
-    advice: "take the member out of the file, or add it with `etcdctl member add`; `etcdup apply` then starts it",
+    title: "a former member's data is in the way",
+    about: "The cluster removed this member, and what it ran on is still there. Its ID is never valid again: to come back it is added \
+            as a new member, which starts without data.",
+    advice: "stop its etcd if it runs, move its data directory aside, then run `etcdup apply`, which adds it again",
+};
+const MOVED: Check = Check {
+    id: "peer-url-changed",
+    title: "a member's peer URL is another in the file",
+    about: "The cluster lists the member whose data is on this host under another peer URL than the file gives it: its address, its \
+            peer port or the peers' TLS was changed in the file. Moving a member that exists is not supported yet, and as a new one \
+            it would be a second member on one data directory.",
+    advice: "set the address, port or security back to what the cluster lists",
 };
 const FOREIGN_UNIT: Check = Check {
     id: "unit-of-another",
@@ -239,9 +251,25 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         }
         let finding = match standing(target, seen, bootstrap, member) {
             Standing::Lost { why, .. } => LOST_DATA.error(&member.name, why),
-            Standing::New | Standing::Removed { .. } if confirmed => {
+            Standing::Removed { .. } if let Some(listed) = moved(seen, member) => {
                 let url = target.topology.peer_url(member);
-                let evidence = format!("the cluster lists no member with the peer URL {url}");
+                let evidence = format!(
+                    "the cluster lists member {} at {}, the file says {url}",
+                    listed.id,
+                    listed.peer_urls.join(", ")
+                );
+                MOVED.error(&member.name, evidence)
+            }
+            Standing::Removed { runs, data } if confirmed && (runs || data) => {
+                let url = target.topology.peer_url(member);
+                let what = if runs {
+                    "its etcd runs"
+                } else {
+                    "its data is there"
+                };
+                let evidence = format!(
+                    "the cluster lists no member with the peer URL {url}, and {what} still"
+                );
                 NOT_LISTED.error(&member.name, evidence)
             }
             Standing::New
@@ -259,10 +287,27 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     findings
 }
 
+/// The cluster's own entry of the member whose data is on this member's host, under whatever peer
+/// URL.
+fn moved<'a>(seen: &'a Observation, member: &Member) -> Option<&'a ListedMember> {
+    let view = ClusterView::confirmed(seen)?;
+    match data_of(seen, member)? {
+        DataDir::Member(data) if data.cluster == view.cluster() => view.member(data.member),
+        DataDir::Member(_) | DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+    }
+}
+
 /// Members of the cluster that the file does not have.
 pub(crate) fn unwanted(target: &Target, seen: &Observation) -> Vec<Finding> {
+    // One whose peer URL the file changed has a finding of its own.
+    let members = &target.topology.members;
+    let is_moved = |listed: &&ListedMember| {
+        let mut found = members.iter().filter_map(|member| moved(seen, member));
+        found.any(|found| found.id == listed.id)
+    };
     unmanaged(target, seen)
         .into_iter()
+        .filter(|listed| !is_moved(listed))
         .map(|listed| {
             let name = if listed.name.is_empty() {
                 "(unstarted)"

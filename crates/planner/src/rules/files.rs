@@ -1,5 +1,6 @@
 //! Writing files that need no restart.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use etcdup_core::host::HostId;
@@ -32,16 +33,22 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
         .iter()
         .filter(|member| member.process.is_some());
     for member in running {
-        let leave_out = |artifact: &Artifact| is_identity(artifact);
+        // The list of the first start changes with every member that joins: it is written once.
+        let grows = context.grows();
+        let leave_out = |artifact: &Artifact, difference: &Difference| {
+            is_identity(artifact) || grows && difference.is_of_first_start()
+        };
         let note = record::step(context, member).filter(|_| !later);
-        let steps = quiet_steps(context.target, member, |artifact| !leave_out(artifact));
+        let steps = quiet_steps(context.target, member, |artifact, difference| {
+            !leave_out(artifact, difference)
+        });
         if steps.is_empty() && note.is_none() {
             continue;
         }
         let left_out = member
             .files
             .iter()
-            .filter(|(artifact, _)| leave_out(artifact));
+            .filter(|(artifact, difference)| leave_out(artifact, difference));
         let left_out: Vec<&Difference> = left_out.map(|(_, difference)| difference).collect();
         let quiet = member.differences().filter(|difference| {
             difference.cost == Cost::NoRestart && !left_out.contains(difference)
@@ -59,7 +66,7 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
     if tasks.is_empty() {
         return Decision::Continue;
     }
-    Decision::Run(Stage {
+    Decision::run(Stage {
         key: StageKey::new(Rule::RefreshFiles, None),
         title: "update files without restarting members".to_owned(),
         why,
@@ -85,7 +92,7 @@ fn is_identity(artifact: &Artifact) -> bool {
 pub(crate) fn renew(context: &PlanContext<'_>) -> Decision {
     let mut due = context.members.iter().filter_map(|member| {
         member.process?;
-        let quiet = |(artifact, difference): &&(&Artifact, Difference)| {
+        let quiet = |(artifact, difference): &&(Cow<'_, Artifact>, Difference)| {
             is_identity(artifact) && difference.cost == Cost::NoRestart
         };
         let files: Vec<_> = member.files.iter().filter(quiet).collect();
@@ -110,14 +117,15 @@ pub(crate) fn renew(context: &PlanContext<'_>) -> Decision {
         .map(|(_, difference)| format!("{name}: {difference}"));
     let steps = files
         .iter()
-        .map(|(artifact, _)| HostStep::File((*artifact).clone()));
+        .map(|(artifact, _)| HostStep::File(artifact.clone().into_owned()));
     // Those that cannot serve for want of a certificate of their own are not waited for yet.
     let more = due.next().is_some();
     let healthy = context
         .members
         .iter()
-        .filter(|other| (!more || other.serves) && !other.standing.is_learner());
-    Decision::Run(Stage {
+        .filter(|other| (!more || other.serves) && !other.standing.is_learner())
+        .filter(|other| !other.to_join);
+    Decision::run(Stage {
         key: StageKey::new(Rule::Renew, Some(name)),
         title: format!("replace the certificates of {name} without a restart"),
         why: why.collect(),
@@ -136,20 +144,19 @@ pub(crate) fn renew(context: &PlanContext<'_>) -> Decision {
 fn quiet_steps(
     target: &Target,
     member: &Assessment<'_>,
-    is_due: impl Fn(&Artifact) -> bool,
+    is_due: impl Fn(&Artifact, &Difference) -> bool,
 ) -> Vec<HostStep> {
     let quiet = |cost: Cost| cost == Cost::NoRestart;
     let start = &target.desired(member.member).settled.path;
     let mut steps: Vec<HostStep> = member
         .files
         .iter()
-        .filter(|(artifact, difference)| quiet(difference.cost) && is_due(artifact))
-        .map(|(artifact, _)| HostStep::File((*artifact).clone()))
+        .filter(|(artifact, difference)| quiet(difference.cost) && is_due(artifact, difference))
+        .map(|(artifact, _)| HostStep::File(artifact.clone().into_owned()))
         .collect();
-    let unit_changed = member
-        .files
-        .iter()
-        .any(|(artifact, difference)| artifact.path == *start && quiet(difference.cost));
+    let unit_changed = member.files.iter().any(|(artifact, difference)| {
+        artifact.path == *start && quiet(difference.cost) && is_due(artifact, difference)
+    });
     let layout = &member.member.layout;
     // Links lead to the new version only once its binaries are in place.
     let links_differ = member.running.iter().any(|difference| {

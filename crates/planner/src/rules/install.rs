@@ -14,6 +14,7 @@ use etcdup_core::topology::Member;
 use crate::assess::{Assessment, Difference};
 use crate::identity::{Bootstrap, Start};
 use crate::plan_context::{Decision, PlanContext};
+use crate::rules::grow;
 use crate::rules::restart::{all_seen, start_steps};
 use crate::target::Target;
 
@@ -40,9 +41,9 @@ pub(crate) fn install(context: &PlanContext<'_>) -> Decision {
         return Decision::Continue;
     }
     if is_first_start(context) {
-        return Decision::Run(install_and_bootstrap(context, why, tasks));
+        return Decision::run(install_and_bootstrap(context, why, tasks));
     }
-    Decision::Run(Stage {
+    Decision::run(Stage {
         key: StageKey::new(Rule::Install, None),
         title: "install missing components".to_owned(),
         why,
@@ -102,14 +103,18 @@ fn reason(member: &Assessment<'_>) -> String {
 fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     let mut steps = binaries(target, member);
     let manifest = &member.member.layout.manifest;
+    // A host that starts again before its member is added must not start it.
+    let may_start = !member.to_join && !grow::is_joining(member);
     let files: Vec<HostStep> = member
         .files
         .iter()
         // A manifest starts its pod: that is for the stage that starts members.
         .filter(|(artifact, _)| artifact.path != *manifest)
-        .map(|(artifact, _)| HostStep::File((*artifact).clone()))
+        // The list that a member joins with changes until it does.
+        .filter(|(_, difference)| may_start || !difference.is_of_first_start())
+        .map(|(artifact, _)| HostStep::File(artifact.clone().into_owned()))
         .collect();
-    let enable = member.running.iter().any(Difference::is_not_enabled);
+    let enable = may_start && member.running.iter().any(Difference::is_not_enabled);
     let mut frame = frame(target, member);
     if steps.is_empty() && files.is_empty() && frame.is_empty() && !enable {
         return Vec::new();
@@ -120,7 +125,7 @@ fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     steps.append(&mut frame);
     steps.extend(files);
     // systemd reads all units again when one is enabled.
-    if target.is_systemd() && (enable || has_files) {
+    if target.is_systemd() && (enable || has_files && may_start) {
         steps.push(HostStep::Enable(unit.clone()));
     }
     steps

@@ -61,7 +61,7 @@ pub(crate) fn ca(context: &PlanContext<'_>) -> Decision {
                 }
             }
         }
-        CaView::Absent => Decision::Run(Stage {
+        CaView::Absent => Decision::run(Stage {
             key: StageKey::new(Rule::Ca, None),
             title: "create the certificate authority (CA)".to_owned(),
             why: vec![format!(
@@ -107,7 +107,7 @@ pub(crate) fn clients(context: &PlanContext<'_>) -> Decision {
     if steps.is_empty() {
         return Decision::Continue;
     }
-    Decision::Run(Stage {
+    Decision::run(Stage {
         key: StageKey::new(Rule::Clients, None),
         title: "issue client certificates".to_owned(),
         why,

@@ -58,7 +58,7 @@ pub(crate) fn of_forming(context: &PlanContext<'_>) -> Decision {
     if tasks.is_empty() {
         return Decision::Continue;
     }
-    Decision::Run(Stage {
+    Decision::run(Stage {
         key: StageKey::new(Rule::Record, None),
         title: "record the members that are healthy".to_owned(),
         why,

@@ -19,7 +19,9 @@ pub(crate) fn all_seen(context: &PlanContext<'_>) -> Vec<Gate> {
     };
     // Those that wait for others to serve first are not waited for in turn.
     let runs = |member: &&Assessment<'_>| {
-        (member.process.is_some() || member.starts != Start::Later) && !member.standing.is_learner()
+        (member.process.is_some() || member.starts != Start::Later)
+            && !member.standing.is_learner()
+            && !member.to_join
     };
     context.members.iter().filter(runs).map(serves).collect()
 }
@@ -47,7 +49,7 @@ pub(crate) fn restart_steps(target: &Target, member: &Assessment<'_>) -> Vec<Hos
         .files
         .iter()
         .filter(|(artifact, _)| !target.is_pod() || artifact.path != layout.manifest)
-        .map(|(artifact, _)| HostStep::File((*artifact).clone()))
+        .map(|(artifact, _)| HostStep::File(artifact.clone().into_owned()))
         .collect();
     if target.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);
@@ -74,7 +76,7 @@ pub(crate) fn start_steps(target: &Target, member: &Assessment<'_>) -> Vec<HostS
                 ended: member.process.is_none(),
             });
         } else {
-            steps.push(HostStep::Pod(member.start.clone()));
+            steps.push(HostStep::Pod(member.start.clone().into_owned()));
         }
         return steps;
     }

@@ -92,7 +92,7 @@ pub(crate) fn move_leader(context: &PlanContext<'_>) -> Decision {
         return Decision::Continue;
     };
     let to = transferee.member.name.clone();
-    Decision::Run(Stage {
+    Decision::run(Stage {
         // Who leads when it comes to that is not known while planning, and does not matter to
         // anyone who approves it.
         key: StageKey::new(Rule::MoveLeader, None),
@@ -126,6 +126,11 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
     }
     let voters = electorate(context).len();
     let outage = voters < 3;
+    // Once enough members have joined it is no outage any more.
+    let enough = context.target.topology.members.len() >= 3;
+    if outage && enough && context.grows() && !member.only_settles() {
+        return Decision::Continue;
+    }
     // A bootstrap that has not ended is not in use yet, so its last restart needs no further
     // approval.
     if outage && !context.allow_outage && !member.only_settles() {
@@ -146,7 +151,7 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
             within: limits::QUORUM_WITHOUT,
         }]
     };
-    Decision::Run(Stage {
+    Decision::run(Stage {
         key: StageKey::new(Rule::Roll, Some(name)),
         title: format!("restart {name}"),
         why: member

@@ -10,6 +10,7 @@ use crate::assess::Assessment;
 use crate::identity::{Bootstrap, Start};
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
+use crate::rules::grow;
 use crate::rules::restart::{all_seen, restart_steps};
 
 /// Starts every member that does not run, all at once and without waiting on one another: etcd is
@@ -28,6 +29,8 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         .members
         .iter()
         .filter(|member| member.process.is_none())
+        // Whoever joins without a vote is nobody's quorum: that has a rule of its own.
+        .filter(|member| !member.to_join && !grow::is_joining(member))
     {
         if member.starts == Start::Later {
             later = true;
@@ -82,7 +85,7 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
     let one = (lone && started.is_empty())
         .then(|| stuck.first())
         .flatten();
-    Decision::Run(Stage {
+    Decision::run(Stage {
         key: StageKey::new(rule, one.map(|(member, _)| &member.member.name)),
         title: title.to_owned(),
         why,
@@ -161,7 +164,7 @@ pub(crate) fn start_undisputed(context: &PlanContext<'_>, disputed: &BTreeSet<St
             names.join(", ")
         )
     });
-    Decision::Run(Stage {
+    Decision::run(Stage {
         key: StageKey::new(Rule::StartQuorum, None),
         title: "start the members whose data is intact".to_owned(),
         why: why.collect(),

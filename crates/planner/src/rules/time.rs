@@ -27,7 +27,7 @@ pub(crate) fn synchronize(context: &PlanContext<'_>) -> Decision {
         .iter()
         .map(|host| ((*host).clone(), vec![HostStep::TimeSync]))
         .collect::<BTreeMap<_, _>>();
-    Decision::Run(Stage {
+    Decision::run(Stage {
         key: StageKey::new(Rule::Time, None),
         title: "set up time synchronization".to_owned(),
         why: without

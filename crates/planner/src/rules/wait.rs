@@ -21,7 +21,7 @@ pub(crate) fn wait(context: &PlanContext<'_>) -> Decision {
     if waiting.is_empty() {
         return Decision::Continue;
     }
-    Decision::Run(Stage {
+    Decision::run(Stage {
         key: StageKey::new(Rule::Wait, None),
         title: "wait for running members to become healthy".to_owned(),
         why: waiting

@@ -1,0 +1,123 @@
+//! Calls to the cluster: who leads, who belongs to it.
+
+use std::time::{Duration, Instant};
+
+use etcdup_client::{MemberClient, MembershipError};
+use etcdup_core::observation::Observation;
+use etcdup_core::plain::chain;
+use etcdup_core::stage::ClusterStep;
+
+use super::context::Run;
+use crate::error::DeployError;
+
+/// How long etcd may refuse a change for a moment's reason: members must have been connected for
+/// five seconds, and a learner that was near the leader may have fallen behind again.
+const REFUSED: Duration = Duration::from_secs(60);
+/// How often it is asked again meanwhile.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Run<'_> {
+    /// One call to the cluster, under the lease. An answer that says neither yes nor no ends the
+    /// run: whether it happened is for the next look to say.
+    pub(super) async fn cluster(
+        &self,
+        step: &ClusterStep,
+        seen: &Observation,
+    ) -> Result<(), DeployError> {
+        let failed = |why: String| DeployError::Cluster {
+            what: words(step),
+            why,
+        };
+        let start = Instant::now();
+        loop {
+            // Each time: it may be lost while this waits.
+            self.leases.check().await?;
+            let refused = match self.call(step, seen).await {
+                Ok(()) => return Ok(()),
+                Err(Refused::Other(why)) => return Err(failed(why)),
+                Err(Refused::ForAMoment(error)) => error,
+            };
+            if self.session.cancel.is_cancelled() {
+                return Err(DeployError::Stopped(Some(words(step))));
+            }
+            if start.elapsed() > REFUSED {
+                return Err(failed(chain(&refused)));
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn call(&self, step: &ClusterStep, seen: &Observation) -> Result<(), Refused> {
+        match step {
+            ClusterStep::MoveLeader { from, to } => {
+                let topology = self.planner.topology();
+                let leader = topology.member(from);
+                let leader = leader.ok_or_else(|| Refused::Other("no such member".to_owned()))?;
+                let transferee = seen.member(to);
+                let transferee =
+                    transferee.ok_or_else(|| Refused::Other(format!("{to} does not answer")))?;
+                let client = self.session.client(topology, leader).await;
+                let client = client.map_err(Refused::Other)?;
+                let moved = client.move_leader(transferee.id).await;
+                moved.map_err(|error| Refused::Other(chain(&error)))
+            }
+            ClusterStep::AddLearner { peer_url, .. } => {
+                let urls = std::slice::from_ref(peer_url);
+                self.voter(seen).await?.add_learner(urls).await?;
+                Ok(())
+            }
+            ClusterStep::Promote { id, .. } => {
+                self.voter(seen).await?.promote(*id).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// A client of a member that serves: the leader, where it is known.
+    async fn voter(&self, seen: &Observation) -> Result<MemberClient, Refused> {
+        let topology = self.planner.topology();
+        let serving = || {
+            let mut members = topology.members.iter();
+            members.find(|member| seen.serves(&member.name))
+        };
+        let leader = seen.leader().filter(|name| seen.serves(name));
+        let leader = leader.and_then(|name| topology.member(name));
+        let Some(voter) = leader.or_else(serving) else {
+            return Err(Refused::Other("no member serves".to_owned()));
+        };
+        let client = self.session.client(topology, voter).await;
+        client.map_err(Refused::Other)
+    }
+}
+
+/// Why a call did not happen.
+enum Refused {
+    /// A moment later it may.
+    ForAMoment(MembershipError),
+    /// It will not, or may have happened all the same.
+    Other(String),
+}
+
+impl From<MembershipError> for Refused {
+    fn from(error: MembershipError) -> Self {
+        match error {
+            MembershipError::LearnerBehind | MembershipError::NotConnected => {
+                Self::ForAMoment(error)
+            }
+            MembershipError::NotALearner
+            | MembershipError::UnknownMember
+            | MembershipError::PeerUrlTaken
+            | MembershipError::TooManyLearners
+            | MembershipError::TooFewStarted
+            | MembershipError::Other(_) => Self::Other(chain(&error)),
+        }
+    }
+}
+
+fn words(step: &ClusterStep) -> String {
+    match step {
+        ClusterStep::MoveLeader { from, to } => format!("move leadership from {from} to {to}"),
+        ClusterStep::AddLearner { member, .. } => format!("add {member}"),
+        ClusterStep::Promote { member, .. } => format!("promote {member}"),
+    }
+}

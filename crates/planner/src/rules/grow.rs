@@ -1,0 +1,170 @@
+//! Members that come: added as learners, started, and made voters, one after the other.
+
+use std::collections::BTreeMap;
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::membership::{ClusterView, Standing};
+use etcdup_core::stage::{
+    ClusterStep, Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits,
+};
+
+use crate::assess::{Assessment, Difference};
+use crate::plan_context::{Decision, PlanContext};
+use crate::preflight::unresolved;
+use crate::rules::restart::restart_steps;
+
+pub(crate) const CHECKS: &[Check] = &[ADD_WAITS];
+
+const ADD_WAITS: Check = Check {
+    id: "add-waits",
+    title: "a new member waits for the others",
+    about: "A member is added only while every member of the cluster is healthy and none is still joining: etcd refuses it \
+            otherwise, and each member that is added raises the number of members that must agree.",
+    advice: "repair the members that are named, then run again",
+};
+
+/// Whether it was added as a learner and has not started: it joins by a stage of its own.
+pub(crate) fn is_joining(member: &Assessment<'_>) -> bool {
+    matches!(member.standing, Standing::Added { learner: true, .. })
+}
+
+/// Starts a learner that was added, and lets it catch up.
+pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
+    let joining = |member: &&Assessment<'_>| member.process.is_none() && is_joining(member);
+    let Some(member) = context.members.iter().find(joining) else {
+        return Decision::Continue;
+    };
+    let names = unresolved(context.target, member.member, member.host);
+    if !names.is_empty() {
+        return Decision::Block(names);
+    }
+    let name = &member.member.name;
+    let mut steps = restart_steps(context.target, member);
+    if member.running.iter().any(Difference::is_not_enabled) {
+        let enable = HostStep::Enable(member.member.layout.unit.clone());
+        let restart = |step: &HostStep| matches!(step, HostStep::Restart(_));
+        let at = steps.iter().position(restart).unwrap_or(steps.len());
+        steps.insert(at, enable);
+    }
+    let listens = Gate {
+        condition: Condition::Listens {
+            member: name.clone(),
+            host: member.member.host.clone(),
+            port: member.member.ports.peer,
+        },
+        within: if context.target.is_pod() {
+            limits::POD_SERVES
+        } else {
+            limits::PEER_LISTENS
+        },
+    };
+    Decision::run(Stage {
+        key: StageKey::new(Rule::Join, Some(name)),
+        title: format!("start {name}, and let it catch up"),
+        why: vec![format!("{name}: was added, and has not started")],
+        impact: Impact::None,
+        preconditions: Vec::new(),
+        work: Work::Hosts(BTreeMap::from([(member.member.host.clone(), steps)])),
+        postconditions: vec![listens, Gate::caught_up(name)],
+    })
+}
+
+/// Makes a voter of a learner that has caught up.
+pub(crate) fn promote(context: &PlanContext<'_>) -> Decision {
+    let learner = context.members.iter().find_map(|member| {
+        let Standing::Learner { id, .. } = member.standing else {
+            return None;
+        };
+        member.process.map(|_| (member, id))
+    });
+    let Some((member, id)) = learner else {
+        return Decision::Continue;
+    };
+    let name = &member.member.name;
+    Decision::run(Stage {
+        key: StageKey::new(Rule::Promote, Some(name)),
+        title: format!("make {name} a voter"),
+        why: vec![format!("{name}: follows without a vote")],
+        impact: Impact::None,
+        preconditions: vec![Gate::caught_up(name)],
+        work: Work::Cluster(ClusterStep::Promote {
+            member: name.clone(),
+            id,
+        }),
+        postconditions: vec![listed(context, member, true), Gate::serves(name)],
+    })
+}
+
+/// Adds one member, while all others are healthy and none is on its way.
+pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
+    let Some(member) = context.members.iter().find(|member| member.to_join) else {
+        return Decision::Continue;
+    };
+    if waits_for(context).is_some() {
+        return Decision::Continue;
+    }
+    let name = &member.member.name;
+    let voters = context.members.iter().filter(|other| !other.to_join);
+    Decision::run(Stage {
+        key: StageKey::new(Rule::Add, Some(name)),
+        title: format!("add {name} to the cluster as a learner"),
+        why: vec![format!("{name}: the cluster does not list it")],
+        impact: Impact::None,
+        preconditions: voters
+            .map(|other| Gate::serves(&other.member.name))
+            .collect(),
+        work: Work::Cluster(ClusterStep::AddLearner {
+            member: name.clone(),
+            peer_url: context.target.topology.peer_url(member.member),
+        }),
+        postconditions: vec![listed(context, member, false)],
+    })
+}
+
+fn listed(context: &PlanContext<'_>, member: &Assessment<'_>, voter: bool) -> Gate {
+    let peer_url = context.target.topology.peer_url(member.member);
+    Gate {
+        condition: Condition::Listed {
+            member: member.member.name.clone(),
+            peer_url: peer_url.to_string(),
+            voter,
+        },
+        within: limits::LISTED,
+    }
+}
+
+/// What keeps members from being added, where something does.
+fn waits_for(context: &PlanContext<'_>) -> Option<String> {
+    let view = ClusterView::confirmed(context.seen)?;
+    let healthy = |url: &String| {
+        let mut members = context.members.iter();
+        members.any(|member| {
+            member.serves && context.target.topology.peer_url(member.member).to_string() == *url
+        })
+    };
+    view.members().find_map(|listed| {
+        let name = if listed.name.is_empty() {
+            listed.id.to_string()
+        } else {
+            listed.name.clone()
+        };
+        if listed.learner {
+            return Some(format!("{name} is still joining"));
+        }
+        (!listed.peer_urls.iter().any(healthy)).then(|| format!("{name} is not healthy"))
+    })
+}
+
+/// Members that are still to be added, and why they were not.
+pub(crate) fn waiting(context: &PlanContext<'_>) -> Vec<Finding> {
+    let Some(why) = waits_for(context) else {
+        return Vec::new();
+    };
+    let to_join = context.members.iter().filter(|member| member.to_join);
+    to_join
+        .map(|member| {
+            let name = &member.member.name;
+            ADD_WAITS.error(name, format!("{name} is not added: {why}"))
+        })
+        .collect()
+}
