@@ -16,6 +16,7 @@ mod worlds;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use etcdup_core::membership::MemberId;
 use etcdup_core::observation::{DataDir, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Impact, Next};
@@ -29,8 +30,15 @@ fn cases() -> u32 {
 }
 
 /// What both must agree on: files, processes, data and records of each host, and what members say.
+/// A member that was added has an ID that nobody can foretell: its peer URL stands for it.
 fn told(seen: &Observation) -> BTreeMap<String, String> {
     let mut told = BTreeMap::new();
+    let views = seen.members.values().filter_map(Observed::known);
+    let urls: BTreeMap<MemberId, String> = views
+        .flat_map(|view| &view.listed)
+        .map(|listed| (listed.id, listed.peer_urls.join(" ")))
+        .collect();
+    let known = |id: &MemberId| urls.get(id).cloned().unwrap_or_else(|| id.to_string());
     for (id, host) in &seen.hosts {
         let Observed::Known(host) = host else {
             told.insert(format!("{id}"), "unknown".to_owned());
@@ -46,16 +54,19 @@ fn told(seen: &Observation) -> BTreeMap<String, String> {
         told.insert(format!("{id} certificates"), certificates.join(" "));
         for (name, process) in &host.processes {
             let mut flags = process.flags.clone();
-            // It counts at the first start only, and who reads it finds out what the file said at
-            // that start.
-            flags.set("initial-cluster-state", "any");
+            // They count at the first start only, and who reads them finds out what the file said
+            // at that start.
+            for name in ["initial-cluster", "initial-cluster-state"] {
+                flags.set(name, "any");
+            }
             told.insert(format!("{id} {name} flags"), format!("{flags:?}"));
         }
         for (path, data) in &host.data {
             let data = match data {
                 // A directory that etcd makes itself was not there before.
                 DataDir::Absent | DataDir::Empty => "none".to_owned(),
-                other => format!("{other:?}"),
+                DataDir::Member(data) => format!("{} {}", known(&data.member), data.cluster),
+                DataDir::Foreign => "foreign".to_owned(),
             };
             told.insert(format!("{id} {path}"), data);
         }
@@ -63,7 +74,7 @@ fn told(seen: &Observation) -> BTreeMap<String, String> {
             let ids = record
                 .members
                 .iter()
-                .map(|(name, member)| (name.to_string(), member.id));
+                .map(|(name, member)| (name.to_string(), known(&member.id)));
             (record.cluster, ids.collect::<Vec<_>>())
         });
         told.insert(
@@ -76,10 +87,15 @@ fn told(seen: &Observation) -> BTreeMap<String, String> {
         let answer = member.known().map(|view| {
             let listed = view.listed.iter();
             let mut listed: Vec<_> = listed
-                .map(|one| (one.id, one.name.clone(), one.started()))
+                .map(|one| (known(&one.id), one.name.clone(), one.started(), one.learner))
                 .collect();
             listed.sort();
-            (view.id, view.cluster, view.served.known().is_some(), listed)
+            (
+                known(&view.id),
+                view.cluster,
+                view.served.known().is_some(),
+                listed,
+            )
         });
         told.insert(format!("{name}"), format!("{answer:x?}"));
     }
@@ -190,19 +206,39 @@ proptest! {
         prop_assert_eq!(model.healthy().len(), members);
     }
 
+    /// A file that names more members than the cluster has: each joins, as it is predicted, and the
+    /// flag that changed as well takes no outage where there are enough of them in the end.
+    #[test]
+    fn a_cluster_grows_as_it_is_predicted(
+        before in 1_usize..5,
+        more in 1_usize..4,
+        pods in any::<bool>(),
+        flag in any::<bool>(),
+    ) {
+        let after = (before + more).min(5);
+        let mut model = Model::new(planner(after, pods, false));
+        to_the_end(planner(before, pods, false), &mut model)?;
+        let grown = planner(after, pods, flag);
+        to_the_end(grown, &mut model)?;
+        prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        prop_assert_eq!((model.healthy().len(), model.voters()), (after, after));
+    }
+
     /// Power losses, stages that are cut anywhere on any host, disks that come back empty: nothing
     /// that was promised is lost, and a stage that is no outage leaves a quorum that was there.
     #[test]
     fn nothing_is_lost_whatever_goes_wrong(
-        members in 1_usize..6,
+        first in 1_usize..6,
+        more in 0_usize..4,
         pods in any::<bool>(),
-        faults in proptest::collection::vec((0_usize..24, 0_usize..6, fault()), 0..8),
+        faults in proptest::collection::vec((0_usize..36, 0_usize..6, fault()), 0..8),
     ) {
-        let plans = [planner(members, pods, false), planner(members, pods, true)];
-        let mut model = Model::new(plans[0]);
+        let members = (first + more).min(5);
+        let plans = [planner(first, pods, false), planner(members, pods, true)];
+        let mut model = Model::new(planner(members, pods, false));
         let mut back: Vec<(usize, usize)> = Vec::new();
-        for round in 0..40 {
-            // Halfway the file asks for another flag.
+        for round in 0..60 {
+            // Then the file asks for another flag, and maybe for more members.
             let planner = plans[usize::from(round >= 14)];
             back.retain(|(when, index)| {
                 let due = *when <= round;
@@ -228,10 +264,11 @@ proptest! {
             }
             let healthy = model.healthy();
             if let Next::Stage(stage) = planner.next(&model.observe()) {
-                let outage = matches!(stage.impact, Impact::Outage(_)) || members < 3;
+                let voters = model.voters();
+                let outage = matches!(stage.impact, Impact::Outage(_)) || voters < 3;
                 let stopped = stage.stops(&planner.topology().members);
                 let left = healthy.difference(&stopped).count();
-                let (had, has) = (2 * healthy.len() > members, 2 * left > members);
+                let (had, has) = (2 * healthy.len() > voters, 2 * left > voters);
                 prop_assert!(outage || !had || has, "{} leaves {left} of {healthy:?}", stage.key);
                 // Before a stop members are asked again, as the executor does; whom that shows to
                 // be needed is not stopped.

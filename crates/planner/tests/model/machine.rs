@@ -54,6 +54,15 @@ pub(crate) struct Data {
     pub(super) list: Vec<ListedMember>,
 }
 
+impl Data {
+    /// Whether its own list says that it has no vote.
+    pub(super) fn is_learner(&self) -> bool {
+        self.list
+            .iter()
+            .any(|listed| listed.id == self.id && listed.learner)
+    }
+}
+
 pub(super) fn first_eight(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(bytes[..8].try_into().unwrap())
 }

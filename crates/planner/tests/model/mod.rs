@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::flag::FlagSet;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     CaView, DataDir, DataIdentity, Listener, MemberView, Observation, Served,
@@ -40,6 +41,8 @@ pub(crate) struct Model {
     pub(super) acknowledged: BTreeMap<ClusterId, usize>,
     pub(super) leader: Option<MemberId>,
     pub(super) issued: usize,
+    /// How many members were ever added.
+    pub(super) added: usize,
     /// What must never happen and did.
     pub(crate) lost: Vec<String>,
 }
@@ -69,6 +72,7 @@ impl Model {
             acknowledged: BTreeMap::new(),
             leader: None,
             issued: 0,
+            added: 0,
             lost: Vec::new(),
         }
     }
@@ -167,7 +171,10 @@ impl Model {
             return Observed::unknown("connection refused");
         };
         let serves = self.quorum(data.cluster);
-        let served = if serves {
+        let learner = data.is_learner();
+        let served = if learner {
+            Observed::unknown("etcdserver: rpc not supported for learner")
+        } else if serves {
             Observed::Known(Served {
                 took: Duration::ZERO,
                 denied: false,
@@ -186,9 +193,14 @@ impl Model {
             revision: 1,
             db_size: 0,
             db_in_use: 0,
-            learner: false,
+            learner,
             errors: Vec::new(),
-            listed: data.list.clone(),
+            // A learner answers no member list.
+            listed: if learner {
+                Vec::new()
+            } else {
+                data.list.clone()
+            },
             served,
         })
     }
@@ -206,7 +218,7 @@ impl Model {
     }
 
     /// Whether a majority of the cluster's own list runs.
-    fn quorum(&self, cluster: ClusterId) -> bool {
+    pub(super) fn quorum(&self, cluster: ClusterId) -> bool {
         let running = self.running(cluster);
         let datas = running
             .iter()
@@ -215,12 +227,24 @@ impl Model {
         let Some(newest) = datas.max_by_key(|data| data.log) else {
             return false;
         };
-        let voters = newest
-            .list
-            .iter()
+        let voters = newest.list.iter().filter(|listed| !listed.learner);
+        let running = voters
+            .clone()
             .filter(|listed| ids.contains(&listed.id))
             .count();
-        2 * voters > newest.list.len()
+        2 * running > voters.count()
+    }
+
+    /// How many vote, by the list of whoever knows most.
+    pub(crate) fn voters(&self) -> usize {
+        let datas = self
+            .machines
+            .iter()
+            .filter_map(|machine| machine.data.as_ref());
+        let newest = datas.max_by_key(|data| data.log);
+        newest.map_or(0, |data| {
+            data.list.iter().filter(|listed| !listed.learner).count()
+        })
     }
 
     /// Lets processes start that are wanted, members elect and clients write, until nothing changes
@@ -275,7 +299,7 @@ impl Model {
         let own = flags.get("initial-advertise-peer-urls").unwrap_or_default();
         let data = match (&machine.data, flags.get("initial-cluster-state")) {
             (Some(data), _) => data.clone(),
-            (None, Some("existing")) => match self.join(own) {
+            (None, Some("existing")) => match self.join(own, &flags) {
                 Some(data) => data,
                 None => return,
             },
@@ -302,8 +326,14 @@ impl Model {
         });
     }
 
-    /// Data of a member that joins: it needs a cluster that serves and lists its URL.
-    fn join(&self, url: &str) -> Option<Data> {
+    /// Data of a member that joins: it needs a cluster that serves and lists its URL, and must have
+    /// been started with the very list of that cluster (`ValidateClusterAndAssignIDs`).
+    fn join(&self, url: &str, flags: &FlagSet) -> Option<Data> {
+        let initial = flags.get("initial-cluster").unwrap_or_default();
+        let initial: BTreeSet<&str> = initial
+            .split(',')
+            .filter_map(|member| Some(member.split_once('=')?.1))
+            .collect();
         let serving = self.machines.iter().filter_map(|machine| {
             let process = machine.process.as_ref().filter(|process| process.ready)?;
             let data = machine
@@ -313,6 +343,10 @@ impl Model {
             Some((process, data))
         });
         let lists = serving.filter_map(|(_, data)| {
+            let urls = data.list.iter().flat_map(|listed| &listed.peer_urls);
+            if urls.map(String::as_str).collect::<BTreeSet<_>>() != initial {
+                return None;
+            }
             let mut list = data.list.iter();
             let own = list.find(|listed| listed.peer_urls.iter().any(|known| known == url))?;
             Some(Data {
@@ -339,7 +373,14 @@ impl Model {
         let log = |index: &usize| self.machines[*index].data.as_ref().unwrap().log;
         let newest = running.iter().max_by_key(|index| log(index)).unwrap();
         let list = self.machines[*newest].data.as_ref().unwrap().list.clone();
-        let needed = list.len() / 2 + 1;
+        let votes = |id: MemberId| list.iter().any(|listed| listed.id == id && !listed.learner);
+        let needed = list.iter().filter(|listed| !listed.learner).count() / 2 + 1;
+        let everybody = running.clone();
+        let id = |index: &usize| self.machines[*index].data.as_ref().unwrap().id;
+        let running: Vec<usize> = running
+            .into_iter()
+            .filter(|index| votes(id(index)))
+            .collect();
         let mut logs: Vec<usize> = running.iter().map(&log).collect();
         logs.sort_unstable();
         // Whoever has at least what a majority has may win: of those, the one who knows least.
@@ -364,7 +405,7 @@ impl Model {
             .unwrap();
         self.leader = Some(self.machines[*leader].data.as_ref().unwrap().id);
         let mut list = list;
-        for index in &running {
+        for index in &everybody {
             let machine = &self.machines[*index];
             let own = machine.data.as_ref().unwrap().id;
             if let Some(listed) = list.iter_mut().find(|listed| listed.id == own) {
@@ -379,7 +420,7 @@ impl Model {
                 listed.client_urls = urls.map(str::to_owned).into_iter().collect();
             }
         }
-        for index in &running {
+        for index in &everybody {
             let machine = &mut self.machines[*index];
             let data = machine.data.as_mut().unwrap();
             data.log = winning + 1;
@@ -387,6 +428,47 @@ impl Model {
             machine.process.as_mut().unwrap().ready = true;
         }
         self.acknowledged.insert(cluster, winning + 1);
+    }
+
+    /// Changes the list as a leader does, which whoever is connected to it learns at once. `false`
+    /// where the cluster does not serve, or not every member that runs is in touch with it.
+    pub(super) fn change_list(
+        &mut self,
+        strict: bool,
+        change: impl Fn(&mut Vec<etcdup_core::observation::ListedMember>),
+    ) -> bool {
+        let leads = |machine: &&Machine| {
+            let data = machine.data.as_ref();
+            machine
+                .process
+                .as_ref()
+                .is_some_and(|process| process.ready)
+                && data.is_some_and(|data| self.quorum(data.cluster))
+        };
+        let Some(data) = self
+            .machines
+            .iter()
+            .find(leads)
+            .and_then(|machine| machine.data.as_ref())
+        else {
+            return false;
+        };
+        let running = self.running(data.cluster);
+        // etcd's own check before a member is added: all have been connected to one another.
+        if strict && running.len() < data.list.len() {
+            return false;
+        }
+        let mut list = data.list.clone();
+        change(&mut list);
+        for index in running {
+            self.machines[index]
+                .data
+                .as_mut()
+                .unwrap()
+                .list
+                .clone_from(&list);
+        }
+        true
     }
 
     /// A power loss: what ran is gone, what is on the disk stays.

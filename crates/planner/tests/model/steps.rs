@@ -1,6 +1,6 @@
 //! What the steps of a stage do to machines.
 
-use etcdup_core::observation::{FileKind, FileView, RecordedMember};
+use etcdup_core::observation::{FileKind, FileView, ListedMember, RecordedMember};
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{
     Artifact, ClusterStep, Content, HostStep, OperatorStep, Rule, Stage, Work,
@@ -8,7 +8,7 @@ use etcdup_core::stage::{
 use etcdup_planner::Planner;
 
 use super::Model;
-use super::machine::file;
+use super::machine::{file, id_of};
 
 impl Model {
     /// Carries out a stage. On each host it may be cut after some of its steps.
@@ -25,6 +25,38 @@ impl Model {
                     .iter()
                     .find(|machine| machine.member.name == *to);
                 self.leader = to.and_then(|machine| Some(machine.data.as_ref()?.id));
+            }
+            Work::Cluster(ClusterStep::AddLearner { peer_url, .. }) => {
+                self.added += 1;
+                let learner = ListedMember {
+                    // Of the URL and the time in etcd: never the same twice.
+                    id: id_of(&peer_url.to_string(), &format!("at {}", self.added)),
+                    name: String::new(),
+                    peer_urls: vec![peer_url.to_string()],
+                    client_urls: Vec::new(),
+                    learner: true,
+                };
+                self.change_list(true, |list| list.push(learner.clone()));
+            }
+            Work::Cluster(ClusterStep::Promote { id, .. }) => {
+                let newest = self
+                    .machines
+                    .iter()
+                    .filter_map(|machine| machine.data.as_ref());
+                let newest = newest.map(|data| data.log).max().unwrap_or(0);
+                let ready = self.machines.iter().any(|machine| {
+                    let runs = machine.up && machine.process.is_some();
+                    let data = machine.data.as_ref();
+                    runs && data.is_some_and(|data| data.id == *id && 10 * data.log >= 9 * newest)
+                });
+                if ready {
+                    self.change_list(false, |list| {
+                        let learner = list.iter_mut().find(|listed| listed.id == *id);
+                        learner
+                            .into_iter()
+                            .for_each(|learner| learner.learner = false);
+                    });
+                }
             }
             Work::Hosts(tasks) => {
                 for index in 0..self.machines.len() {
