@@ -9,6 +9,7 @@ mod embedded;
 mod examples;
 mod faults;
 mod machines;
+mod members;
 mod networks;
 mod operators;
 mod page;
@@ -57,6 +58,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
         machines::ALL,
         releases::ALL,
         safety::ALL,
+        members::ALL,
         embedded::ALL,
         served::ALL,
         page::ALL,

@@ -50,6 +50,11 @@ impl<'a> Writer<'a> {
         })
     }
 
+    /// From now on it is asked of so many members what they hold.
+    pub(crate) fn checks(&mut self, members: u32) {
+        self.members = members;
+    }
+
     /// Stops it. Fails where it wrote nothing, or where a member lacks what was acknowledged.
     pub(crate) fn stop(mut self) -> Result<Written, String> {
         let ask = Command::new("kill")

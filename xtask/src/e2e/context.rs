@@ -60,3 +60,15 @@ impl Context {
 
 /// A scenario: what it is called, and what it does.
 pub(crate) type Scenario = (&'static str, fn(&Context) -> Outcome);
+
+/// The same numbers for the same seed (SplitMix64).
+pub(super) fn numbers_of(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut next = state;
+        next = (next ^ (next >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        next = (next ^ (next >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        next ^ (next >> 31)
+    }
+}

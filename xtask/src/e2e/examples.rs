@@ -19,7 +19,12 @@ pub(super) const ALL: &[Scenario] = &[
 
 /// Copies an example into the operator's directory; its topology files get the way in, the version
 /// at hand, and these addresses. Binaries come from the archive unless the example says otherwise.
-fn example(context: &Context, lab: &Lab, name: &str, places: &[(&str, &str)]) -> Outcome {
+pub(super) fn example(
+    context: &Context,
+    lab: &Lab,
+    name: &str,
+    places: &[(&str, &str)],
+) -> Outcome {
     let from = root().join("examples").join(name);
     let entries = std::fs::read_dir(&from).map_err(|error| format!("{name}: {error}"))?;
     for entry in entries.flatten() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::context::{Context, Scenario};
+use super::context::{Context, Scenario, numbers_of};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::serving::{AT, Client, Server, streamed, streamed_behind, text, with_sources};
@@ -201,7 +201,7 @@ fn killed_at_any_moment(context: &Context) -> Outcome {
     let id = begun_up_to(&client, "first", usize::MAX)?;
     let events = client.events(&id)?.len() as u64;
     let seed = 20_261_125_u64;
-    let mut random = fastrand(seed);
+    let mut random = numbers_of(seed);
     let moments = if context.long { MOMENTS } else { SAMPLE };
     let mut slowest = Duration::ZERO;
     for moment in 0..moments {
@@ -237,15 +237,4 @@ fn numbers(client: &Client<'_>, id: &str, last: Option<u64>) -> Result<Vec<u64>,
     ids.iter()
         .map(|id| id.parse().map_err(|_| format!("an event has the ID {id}")))
         .collect()
-}
-
-/// The same numbers for the same seed (SplitMix64).
-fn fastrand(mut state: u64) -> impl FnMut() -> u64 {
-    move || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut next = state;
-        next = (next ^ (next >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        next = (next ^ (next >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        next ^ (next >> 31)
-    }
 }

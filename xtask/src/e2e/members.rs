@@ -1,0 +1,201 @@
+//! Members that come: from one to five under a writer, cut off anywhere, half done by others.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::context::{Context, Scenario, numbers_of};
+use super::examples::example;
+use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
+use crate::writer::Writer;
+
+pub(super) const ALL: &[Scenario] = &[
+    ("grows-from-one-to-five", grows_from_one_to_five),
+    ("join-killed-at-any-moment", join_killed_at_any_moment),
+    ("new-member-behind-a-closed-port", behind_a_closed_port),
+    ("join-half-done-by-etcdctl", half_done_by_etcdctl),
+    ("new-member-that-does-not-start", does_not_start),
+];
+
+/// How often a join is killed in a long run, and in the sample.
+const MOMENTS: usize = 20;
+const SAMPLE: usize = 3;
+
+/// The example's file of one member becomes one of three, then of five, while a client writes.
+fn grows_from_one_to_five(context: &Context) -> Outcome {
+    let lab = context.named("e2em", 5)?;
+    let places = [
+        ("10.0.1.10", "10.77.0.11"),
+        ("10.0.1.11", "10.77.0.12"),
+        ("10.0.1.12", "10.77.0.13"),
+        ("10.0.1.13", "10.77.0.14"),
+        ("10.0.1.14", "10.77.0.15"),
+    ];
+    example(context, &lab, "grow", &places)?;
+    lab.inside("cp one.toml etcdup.toml")?.exits(0)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 1)?;
+    for (members, file) in [(3, "three.toml"), (5, "five.toml")] {
+        lab.inside(&format!("cp {file} etcdup.toml"))?.exits(0)?;
+        lab.etcdup(&["plan"])?
+            .exits(0)?
+            .says(&format!("add m{members} to the cluster as a learner"))?
+            .says("no outage")?;
+        lab.apply()?;
+        lab.etcdctl_agrees(&Lab::endpoints(members), members as usize)?;
+        lab.nothing_to_do()?;
+    }
+    writer.checks(5);
+    let written = writer.stop()?;
+    eprintln!(
+        "     {} writes, the longest gap {} ms",
+        written.count,
+        written.gap.as_millis()
+    );
+    ensure(
+        written.gap < Duration::from_secs(5),
+        format!("writes stood still for {:?}", written.gap),
+    )?;
+    for host in 1..=5 {
+        settled(&lab, host, 5)?;
+    }
+    lab.etcdup(&["verify"])?.exits(0).map(|_| ())
+}
+
+/// The unit says `existing` and every member, and was written without a restart.
+fn settled(lab: &Lab, host: u32, members: u32) -> Outcome {
+    let unit = lab.on(host, "cat /etc/systemd/system/etcd.service")?;
+    let mut unit = unit.says("--initial-cluster-state=existing")?;
+    for member in 1..=members {
+        let listed = format!("m{member}=https://{}:2380", Lab::address(member));
+        unit = unit.says(&listed)?;
+    }
+    Ok(())
+}
+
+/// `apply` is killed at seeded moments while two members join, each time on hosts of its own; the
+/// next run finishes.
+fn join_killed_at_any_moment(context: &Context) -> Outcome {
+    let seed = 20_261_126;
+    let mut random = numbers_of(seed);
+    let moments = if context.long { MOMENTS } else { SAMPLE };
+    let after: Vec<Duration> = (0..moments)
+        .map(|_| Duration::from_millis(500 + random() % 12_000))
+        .collect();
+    let mut failures = Vec::new();
+    for batch in after.chunks(SAMPLE) {
+        thread::scope(|scope| {
+            let running: Vec<_> = batch
+                .iter()
+                .enumerate()
+                .map(|(at, after)| {
+                    scope.spawn(move || {
+                        join_killed(context, &format!("e2ej{at}"), *after)
+                            .map_err(|why| format!("seed {seed}, after {after:?}: {why}"))
+                    })
+                })
+                .collect();
+            for joined in running {
+                match joined.join() {
+                    Ok(Ok(())) => {}
+                    Ok(Err(why)) => failures.push(why),
+                    Err(_) => failures.push("a thread panicked".to_owned()),
+                }
+            }
+        });
+    }
+    eprintln!("     seed {seed}: killed at {moments} moments");
+    ensure(failures.is_empty(), failures.join("\n"))
+}
+
+fn join_killed(context: &Context, name: &str, after: Duration) -> Outcome {
+    let lab = context.named(name, 3)?;
+    lab.topology(&context.version, "", 1)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 1)?;
+    lab.topology(&context.version, "", 3)?;
+    let mut running = lab.start(&["apply", "--yes"])?;
+    thread::sleep(after);
+    let _ = running.kill();
+    let _ = running.wait();
+    let second = lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    writer.checks(3);
+    writer.stop()?;
+    lab.nothing_to_do()
+        .map_err(|why| format!("{why}\nafter\n{}", second.all()))
+}
+
+/// What keeps the others from a new member's peer port is found before the member is added.
+fn behind_a_closed_port(context: &Context) -> Outcome {
+    let lab = context.named("e2em", 2)?;
+    lab.topology(&context.version, "", 1)?;
+    lab.apply()?;
+    lab.on(2, "iptables -A INPUT -p tcp --dport 2380 -j DROP")?
+        .exits(0)?;
+    lab.topology(&context.version, "", 2)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("peer-unreachable")?
+        .says("10.77.0.12:2380")?;
+    lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
+    lab.on(2, "iptables -F INPUT")?.exits(0)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(2), 2)
+}
+
+/// Added as a learner by etcdctl and never started: it is started, and made a voter.
+fn half_done_by_etcdctl(context: &Context) -> Outcome {
+    let lab = context.named("e2em", 2)?;
+    lab.topology(&context.version, "", 1)?;
+    lab.apply()?;
+    // What etcdctl shows as a client certificate.
+    lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
+    let add = [
+        "member",
+        "add",
+        "m2",
+        "--learner",
+        "--peer-urls=https://10.77.0.12:2380",
+    ];
+    lab.etcdctl(&Lab::endpoints(1), &add)?.exits(0)?;
+    // Nobody's file names it yet.
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("member-not-in-file")?;
+    lab.topology(&context.version, "", 2)?;
+    lab.apply()?
+        .says("start m2, and let it catch up")?
+        .says("make m2 a voter")?;
+    lab.etcdctl_agrees(&Lab::endpoints(2), 2)?;
+    lab.nothing_to_do()
+}
+
+/// A learner that does not start is shown with its log; once it can, the next run goes on.
+fn does_not_start(context: &Context) -> Outcome {
+    if !context.long {
+        eprintln!("     skipped: it is waited for for a minute, in long runs");
+        return Ok(());
+    }
+    let lab = context.named("e2em", 2)?;
+    lab.topology(&context.version, "", 1)?;
+    lab.apply()?;
+    lab.topology(&context.version, "", 2)?;
+    let drop_in = "/etc/systemd/system/etcd.service.d/broken.conf";
+    let broken = "[Service]\\nExecStart=\\nExecStart=/opt/etcd/v3.5.30/etcd --no-such-flag";
+    lab.on(
+        2,
+        &format!("mkdir -p {drop_in}; rmdir {drop_in}; printf '{broken}\\n' > {drop_in}"),
+    )?
+    .exits(0)?;
+    let start = Instant::now();
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(1)?
+        .says("no-such-flag")?;
+    eprintln!("     said after {} s", start.elapsed().as_secs());
+    lab.on(2, &format!("rm {drop_in}; systemctl daemon-reload"))?
+        .exits(0)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(2), 2)?;
+    lab.nothing_to_do()
+}
