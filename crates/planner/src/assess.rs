@@ -9,8 +9,8 @@ use etcdup_core::observation::{DataDir, EtcdProcess, HostView, Observation};
 use etcdup_core::stage::Artifact;
 use etcdup_core::topology::Member;
 
-use crate::identity::{Bootstrap, Start, has_data, start_of};
-use crate::places::{listed, standing};
+use crate::identity::{Bootstrap, Start, has_data, read_flags, start_of};
+use crate::places::{known_members, standing};
 use crate::target::Target;
 
 mod binaries;
@@ -96,6 +96,30 @@ impl Assessment<'_> {
     }
 }
 
+/// The list in a member's start file, or of whom is known to be a member where there is no such
+/// file; `None` where it is the topology's.
+fn known_list(
+    target: &Target,
+    seen: &Observation,
+    member: &Member,
+    host: &HostView,
+) -> Option<String> {
+    let wanted = target.desired(member);
+    let list = match host.files.get(&wanted.settled.path) {
+        Some(file) => {
+            let flags = read_flags(target, file.text.as_deref()?);
+            flags.get("initial-cluster")?.to_owned()
+        }
+        None => {
+            let known = known_members(target, seen).into_iter();
+            let url = |member: &Member| target.topology.peer_url(member);
+            let listed = known.map(|member| format!("{}={}", member.name, url(member)));
+            listed.collect::<Vec<_>>().join(",")
+        }
+    };
+    (wanted.flags.get("initial-cluster") != Some(list.as_str())).then_some(list)
+}
+
 /// How a member stands; `None` when its host was not seen.
 pub(crate) fn assess<'a>(
     target: &'a Target,
@@ -109,13 +133,15 @@ pub(crate) fn assess<'a>(
     let wanted = target.desired(member);
     let process = host.processes.get(&member.name);
     let standing = standing(target, seen, bootstrap, member);
-    let view = ClusterView::confirmed(seen);
+    let view = ClusterView::any(seen);
     let joins = view.as_ref().filter(|_| formed && !has_data(seen, member));
-    let joining = joins.and_then(|view| {
-        let mut members = listed(target, view);
-        members.insert(member.name.clone());
-        target.joining(member, &members)
-    });
+    let joining = match joins {
+        Some(view) => target.joining(member, view),
+        // What its file says of the others is all that is known of them while nobody answers.
+        None if formed && view.is_none() => known_list(target, seen, member, host)
+            .and_then(|list| target.settled_with(member, &list)),
+        None => None,
+    };
     let start = match joining {
         Some(joining) => Cow::Owned(joining),
         None if formed => Cow::Borrowed(&wanted.settled),

@@ -127,7 +127,11 @@ pub(crate) fn start_of(
     member: &Member,
 ) -> Start {
     match bootstrap {
-        Bootstrap::Complete => return Start::Existing,
+        // Who has no data needs a list that has it: until one is confirmed, others start first.
+        Bootstrap::Complete => {
+            let waits = !has_data(seen, member) && ClusterView::any(seen).is_none();
+            return if waits { Start::Later } else { Start::Existing };
+        }
         Bootstrap::Pending => return Start::New,
         Bootstrap::InProgress => {}
     }

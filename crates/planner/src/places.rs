@@ -1,16 +1,14 @@
 //! How every member that anyone knows of stands with the cluster: judged once, and asked by every
 //! rule.
 
-use std::collections::BTreeSet;
-
 use etcdup_core::membership::{ClusterView, MemberId, Place, Standing};
-use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     DataDir, DataIdentity, HostView, ListedMember, Observation, RecordedMember,
 };
+use etcdup_core::observed::Observed;
 use etcdup_core::topology::Member;
 
-use crate::identity::{Bootstrap, has_data};
+use crate::identity::{Bootstrap, data_of, has_data, read_flags};
 use crate::target::Target;
 
 /// The members of the file, then those that only the cluster's list has.
@@ -43,16 +41,6 @@ pub(crate) fn unmanaged<'a>(target: &Target, seen: &'a Observation) -> Vec<&'a L
         .unwrap_or_default()
 }
 
-/// The members of the file that the cluster lists.
-pub(crate) fn listed(target: &Target, view: &ClusterView<'_>) -> BTreeSet<MemberName> {
-    let members = target.topology.members.iter();
-    let listed = members.filter(|member| {
-        let url = target.topology.peer_url(member).to_string();
-        view.at(&url).is_some()
-    });
-    listed.map(|member| member.name.clone()).collect()
-}
-
 /// How a member of the file stands.
 pub(crate) fn standing(
     target: &Target,
@@ -61,18 +49,81 @@ pub(crate) fn standing(
     member: &Member,
 ) -> Standing {
     let view = ClusterView::confirmed(seen);
-    let url = target.topology.peer_url(member).to_string();
-    let listed = view.as_ref().and_then(|view| view.at(&url));
+    let listed = view
+        .as_ref()
+        .and_then(|view| entry(target, seen, view, member));
     if let Some(host) = seen.host(&member.host)
-        && let Some(lost) = lost(seen, bootstrap, member, host, (view.as_ref(), listed))
+        && let Some(lost) = lost(
+            target,
+            seen,
+            bootstrap,
+            member,
+            host,
+            (view.as_ref(), listed),
+        )
     {
         return lost;
     }
     match (&view, listed) {
         (Some(view), Some(listed)) => by_list(seen, view, member, listed),
         (Some(_), None) => unlisted(seen, member),
-        (None, _) => unconfirmed(seen, bootstrap, member),
+        (None, _) => added_without_quorum(target, seen, member)
+            .unwrap_or_else(|| unconfirmed(seen, bootstrap, member)),
     }
+}
+
+/// What the list says of a member: by its peer URL, unless that is another's who has moved; else by
+/// the ID of its data, under whatever URL.
+pub(crate) fn entry<'a>(
+    target: &Target,
+    seen: &Observation,
+    view: &ClusterView<'a>,
+    member: &Member,
+) -> Option<&'a ListedMember> {
+    let own = data_id(seen, view, member);
+    let url = target.topology.peer_url(member).to_string();
+    let mut others = target.topology.members.iter();
+    let by_url = view.at(&url).filter(|listed| {
+        let of_another = |other: &Member| {
+            other.name != member.name && data_id(seen, view, other) == Some(listed.id)
+        };
+        own == Some(listed.id) || !others.any(of_another)
+    });
+    by_url.or_else(|| view.member(own?))
+}
+
+/// The member that a data directory is of, where it is this cluster's.
+fn data_id(seen: &Observation, view: &ClusterView<'_>, member: &Member) -> Option<MemberId> {
+    match data_of(seen, member)? {
+        DataDir::Member(data) => (data.cluster == view.cluster()).then_some(data.member),
+        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+    }
+}
+
+/// Added as a voter to a cluster that has no quorum without it: no list is confirmed, and it must
+/// start before one can be. Only where every list has it so and no host remembers it.
+fn added_without_quorum(target: &Target, seen: &Observation, member: &Member) -> Option<Standing> {
+    let host = seen.host(&member.host)?;
+    if has_data(seen, member) || recorded(host, member).is_some() {
+        return None;
+    }
+    let url = target.topology.peer_url(member).to_string();
+    let views = seen.members.values().filter_map(Observed::known);
+    let lists: Vec<_> = views
+        .filter(|view| !view.listed.is_empty())
+        .map(|view| {
+            let mut listed = view.listed.iter();
+            listed.find(|listed| listed.peer_urls.contains(&url))
+        })
+        .collect();
+    let first = lists.first().copied().flatten()?;
+    let same = |listed: &Option<&ListedMember>| {
+        listed.is_some_and(|listed| listed.id == first.id && listed.added())
+    };
+    lists.iter().all(same).then_some(Standing::Added {
+        id: first.id,
+        learner: first.learner,
+    })
 }
 
 fn by_list(
@@ -154,6 +205,7 @@ fn recorded<'a>(host: &'a HostView, member: &Member) -> Option<&'a RecordedMembe
 
 /// A member that has lost its data, with what shows it.
 fn lost(
+    target: &Target,
     seen: &Observation,
     bootstrap: Bootstrap,
     member: &Member,
@@ -163,6 +215,7 @@ fn lost(
     let lost = |id: Option<MemberId>, why: String| Some(Standing::Lost { id, why });
     let path = &member.layout.data;
     // Removed and added again since: the record is of a former membership.
+    // Only a list says so: by the data alone it may be a copy of a member whose host is away.
     let replaced =
         |recorded: &&RecordedMember| listed.is_some_and(|listed| listed.id != recorded.id);
     let recorded = recorded(host, member).filter(|recorded| !replaced(recorded));
@@ -205,7 +258,9 @@ fn lost(
             lost(Some(listed.id), why)
         }
         (Some(_), _) => None,
-        (None, _) if bootstrap == Bootstrap::Complete => {
+        // A file that has grown names members that never were: those that have data start first,
+        // and their list decides.
+        (None, _) if bootstrap == Bootstrap::Complete && was_member(target, seen, member) => {
             let why = format!(
                 "the cluster was bootstrapped before, and {path} on {} is empty or missing",
                 member.host
@@ -214,4 +269,54 @@ fn lost(
         }
         (None, _) => None,
     }
+}
+
+/// The members of the file that are known to be the cluster's while no list says so: those that
+/// have data, and those that others' start files name.
+pub(crate) fn known_members<'a>(target: &'a Target, seen: &Observation) -> Vec<&'a Member> {
+    let members = target.topology.members.iter();
+    let known = |member: &&Member| has_data(seen, member) || was_member(target, seen, member);
+    members.filter(known).collect()
+}
+
+/// Whether a member without data was one when the cluster was last seen whole: what starts the
+/// others names it. Where nobody has data it is taken for one.
+fn was_member(target: &Target, seen: &Observation, member: &Member) -> bool {
+    let url = target.topology.peer_url(member).to_string();
+    let mut others = target
+        .topology
+        .members
+        .iter()
+        .filter(|other| has_data(seen, other))
+        .peekable();
+    if others.peek().is_none() {
+        return true;
+    }
+    others.any(|other| {
+        let Some(host) = seen.host(&other.host) else {
+            return false;
+        };
+        let start = &target.desired(other).settled.path;
+        let file = host.files.get(start);
+        let text = file.and_then(|file| file.text.as_deref());
+        let flags = match (host.processes.get(&other.name), text) {
+            (Some(process), _) => process.flags.clone(),
+            (None, Some(text)) => read_flags(target, text),
+            // The file that this target writes.
+            (None, None) => {
+                let (sum, wanted) = (
+                    file.and_then(|file| file.sha256.as_deref()),
+                    target.desired(other),
+                );
+                return sum
+                    .is_some_and(|sum| wanted.is_fresh(sum) || wanted.sum(start) == Some(sum));
+            }
+        };
+        let listed = flags.get("initial-cluster").unwrap_or_default();
+        // Of a bootstrap by SRV records nothing is known.
+        listed.is_empty()
+            || listed
+                .split(',')
+                .any(|one| one.ends_with(&format!("={url}")))
+    })
 }

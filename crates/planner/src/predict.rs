@@ -1,5 +1,7 @@
 //! What the world looks like if a stage works.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,20 +10,20 @@ use etcdup_core::host::HostId;
 use etcdup_core::membership::{ClusterId, ClusterView, MemberId, quorum_of};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
-    CaView, DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView,
-    ListedMember, Listener, MemberView, Observation, RecordedMember, Served, UnitView,
+    DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView, ListedMember,
+    Listener, MemberView, Observation, RecordedMember, Served, UnitView,
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::path::{HostPath, Mode};
-use etcdup_core::stage::{
-    Artifact, ClusterStep, Content, HostStep, OperatorStep, Part, Stage, Work,
-};
+use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, Part, Stage, Work};
 use etcdup_core::topology::Member;
-use jiff::SignedDuration;
 
 use crate::assess::LINKED;
 use crate::generation::{cluster_id, member_id};
+use crate::identity::{data_of, read_flags};
+use crate::places::known_members;
 use crate::target::Target;
+use operator::{issued, operator_step};
 
 /// What the world looks like if this stage works.
 pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) -> Observation {
@@ -334,10 +336,20 @@ fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestam
     let ca = target.ca_artifact(member);
     let ca = ca.and_then(|ca| host.files.get(&ca.path)?.modified);
     let since = at.as_second().max(ca.unwrap_or_default());
+    let mut flags = wanted.flags.clone();
+    // What it is started with may have another list than the settled file.
+    let text = host
+        .files
+        .get(&wanted.settled.path)
+        .and_then(|file| file.text.as_deref());
+    let listed = text.map(|text| read_flags(target, text));
+    if let Some(list) = listed.as_ref().and_then(|own| own.get("initial-cluster")) {
+        flags.set("initial-cluster", list);
+    }
     let process = EtcdProcess {
         pid: before.map_or(1, |process| process.pid + 1),
         exe: wanted.etcd.to_string(),
-        flags: wanted.flags.clone(),
+        flags,
         outdated: false,
         since: Some(since),
         unknown_flags: Vec::new(),
@@ -399,14 +411,25 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
         .collect();
     let known = ClusterView::any(world).map(|view| view.told_by().clone());
     let url = |member: &Member| topology.peer_url(member).to_string();
-    // Where nobody answers the file's members form the cluster.
+    let on_disk = |member: &Member| match data_of(world, member) {
+        Some(DataDir::Member(data)) => Some(*data),
+        Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) | None => None,
+    };
+    // Two directories of one member: which is the copy cannot be told from here.
+    let unique = |data: &DataIdentity| {
+        let same = topology.members.iter().filter_map(on_disk);
+        same.filter(|other| other.member == data.member).count() == 1
+    };
+    // Where nobody answers, the members that have data, and those that their files name.
     let mut listed: Vec<ListedMember> = match &known {
         Some(view) => view.listed.clone(),
-        None => topology
-            .members
-            .iter()
+        None => known_members(target, world)
+            .into_iter()
             .map(|member| ListedMember {
-                id: member_id(topology, member, &topology.token),
+                id: on_disk(member).filter(unique).map_or_else(
+                    || member_id(topology, member, &topology.token),
+                    |data| data.member,
+                ),
                 name: member.name.to_string(),
                 peer_urls: vec![url(member)],
                 client_urls: Vec::new(),
@@ -436,9 +459,12 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
     let voting = |member: &&&Member| own(member).is_some_and(|own| !own.learner);
     let first = running.iter().find(voting);
     let leader = leader.or_else(|| Some(own(first?)?.id));
+    let of_data = running.iter().find_map(|member| on_disk(member));
     let cluster = known
         .as_ref()
-        .map_or_else(|| cluster_id(topology), |view| view.cluster);
+        .map(|view| view.cluster)
+        .or(of_data.map(|data| data.cluster))
+        .unwrap_or_else(|| cluster_id(topology));
     let denied = known
         .as_ref()
         .and_then(|view| view.served.known())
@@ -522,57 +548,4 @@ fn unit_view<'a>(host: &'a mut HostView, unit: &str) -> &'a mut UnitView {
             needs_reload: false,
             drop_ins: Vec::new(),
         })
-}
-
-fn operator_step(world: &mut Observation, step: &OperatorStep) {
-    match step {
-        OperatorStep::CreateCa => {
-            let life = SignedDuration::from_hours(24 * 3650);
-            world.ca = CaView::Usable(CertFacts {
-                name: "new".to_owned(),
-                issuer: "new".to_owned(),
-                sans: std::collections::BTreeSet::new(),
-                other_sans: Vec::new(),
-                server_auth: true,
-                client_auth: true,
-                is_ca: true,
-                not_before: world.at,
-                not_after: world.at + life,
-                fingerprint: "new".to_owned(),
-                key_id: "new".to_owned(),
-                issuer_key_id: "new".to_owned(),
-                public_key: "new".to_owned(),
-                further: Vec::new(),
-            });
-        }
-        OperatorStep::IssueClient(request) => {
-            let facts = issued(request, world.ca.facts(), world.at);
-            world
-                .clients
-                .insert(request.name.clone(), Observed::Known(facts));
-        }
-    }
-}
-
-fn issued(
-    request: &etcdup_core::certificate::CertRequest,
-    ca: Option<&CertFacts>,
-    at: jiff::Timestamp,
-) -> CertFacts {
-    CertFacts {
-        name: request.name.clone(),
-        issuer: ca.map(|facts| facts.name.clone()).unwrap_or_default(),
-        sans: request.sans.clone(),
-        other_sans: Vec::new(),
-        server_auth: request.usage.is_server(),
-        client_auth: true,
-        is_ca: false,
-        not_before: at,
-        not_after: at + SignedDuration::from_hours(i64::from(request.hours)),
-        fingerprint: "new".to_owned(),
-        key_id: "new".to_owned(),
-        issuer_key_id: ca.map(|facts| facts.key_id.clone()).unwrap_or_default(),
-        public_key: "new".to_owned(),
-        further: Vec::new(),
-    }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::file::{RuntimeKind, TransportSecurity};
 use etcdup_core::flag::FlagSet;
+use etcdup_core::membership::ClusterView;
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::Observation;
+use etcdup_core::observation::{ListedMember, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Artifact, LegTag};
 use etcdup_core::topology::{ClusterState, Member, Topology};
@@ -111,26 +112,44 @@ impl Target {
         &self.wanted[&member.name]
     }
 
-    /// What starts a member that joins a cluster of these members of the file; `None` where these
-    /// are all, and the settled file does. etcd compares the list that it is started with to the
-    /// cluster's own and refuses any other (`ValidateClusterAndAssignIDs`), and the file's members
-    /// join one after the other.
-    pub(crate) fn joining(
-        &self,
-        member: &Member,
-        listed: &BTreeSet<MemberName>,
-    ) -> Option<Artifact> {
-        let mut topology = self.topology.clone();
-        topology
-            .members
-            .retain(|other| listed.contains(&other.name));
-        if topology.members.len() == self.topology.members.len() {
+    /// What starts a member that joins a cluster with this list; `None` where that is the file's,
+    /// and the settled file does. etcd compares the list that it is started with to the cluster's
+    /// own, all peer URLs of each, and refuses any other (`ValidateClusterAndAssignIDs`), and the
+    /// file's members join one after the other.
+    pub(crate) fn joining(&self, member: &Member, view: &ClusterView<'_>) -> Option<Artifact> {
+        let topology = &self.topology;
+        let url = |member: &Member| topology.peer_url(member).to_string();
+        let name = |listed: &ListedMember| {
+            let mut members = topology.members.iter();
+            let of_file = members.find(|member| listed.peer_urls.contains(&url(member)));
+            of_file.map_or_else(|| listed.name.clone(), |member| member.name.to_string())
+        };
+        let mut list: BTreeSet<String> = view
+            .members()
+            .flat_map(|listed| {
+                let name = name(listed);
+                let urls = listed.peer_urls.iter();
+                urls.map(move |url| format!("{name}={url}"))
+            })
+            .collect();
+        // As it will be once it is added.
+        list.insert(format!("{}={}", member.name, url(member)));
+        let of_file = topology.members.iter();
+        let of_file = of_file.map(|member| format!("{}={}", member.name, url(member)));
+        if list == of_file.collect() {
             return None;
         }
-        let flags = topology.flags(member, ClusterState::Existing);
+        let list: Vec<String> = list.into_iter().collect();
+        self.settled_with(member, &list.join(","))
+    }
+
+    /// The settled start file with another list of members.
+    pub(crate) fn settled_with(&self, member: &Member, list: &str) -> Option<Artifact> {
+        let mut flags = self.topology.flags(member, ClusterState::Existing);
+        flags.set("initial-cluster", list);
         // The same template filled in the settled file before.
         let renderer = Renderer::new(self.unit_template.as_ref()).ok()?;
-        renderer.start(&topology, member, &flags).ok()
+        renderer.start(&self.topology, member, &flags).ok()
     }
 
     /// Which leg this is: host records note its generation when a bootstrap starts.

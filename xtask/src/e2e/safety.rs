@@ -202,7 +202,7 @@ fn added_by_etcdctl(context: &Context) -> Outcome {
     lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd/member")?;
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
-        .says("etcdctl member remove")?;
+        .says("which adds it again")?;
     let list = lab
         .etcdctl(&Lab::endpoints(2), &["member", "list"])?
         .exits(0)?;

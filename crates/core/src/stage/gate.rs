@@ -221,8 +221,11 @@ fn lag(behind: Option<u64>) -> String {
 const NEARLY: u64 = 1000;
 
 fn caught_up(seen: &Observation, member: &MemberName) -> Result<(), Reason> {
-    let newest = ClusterView::any(seen).map_or(0, |view| view.newest());
-    let own = seen.member(member).map(|view| view.raft_index);
+    // While no voter serves, nobody says what there is to catch up with.
+    let view = ClusterView::confirmed(seen);
+    let newest = view.as_ref().map_or(0, ClusterView::newest);
+    let own = seen.member(member).map(|own| own.raft_index);
+    let own = own.filter(|_| view.is_some());
     let behind = own.map(|own| newest.saturating_sub(own));
     // etcd itself promotes a learner that has nine tenths of what the leader has
     // (`isLearnerReady` in server/etcdserver/server.go).

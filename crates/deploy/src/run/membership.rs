@@ -63,13 +63,17 @@ impl Run<'_> {
             }
             ClusterStep::AddLearner { peer_url, .. } => {
                 let urls = std::slice::from_ref(peer_url);
-                self.voter(seen).await?.add_learner(urls).await?;
-                Ok(())
+                match self.voter(seen).await?.add_learner(urls).await {
+                    // Somebody was faster, or an earlier call came through after all: the gate says
+                    // whether it is listed as it should be.
+                    Ok(_) | Err(MembershipError::PeerUrlTaken) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
             }
-            ClusterStep::Promote { id, .. } => {
-                self.voter(seen).await?.promote(*id).await?;
-                Ok(())
-            }
+            ClusterStep::Promote { id, .. } => match self.voter(seen).await?.promote(*id).await {
+                Ok(_) | Err(MembershipError::NotALearner) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
         }
     }
 

@@ -173,6 +173,11 @@ impl Difference {
         matches!(&self.kind, DifferenceKind::Content { change: found, .. } if *found == change)
     }
 
+    /// Whether it is a flag that says how other members reach it.
+    pub(crate) fn is_of_peers(&self) -> bool {
+        matches!(&self.kind, DifferenceKind::Flag { name, .. } if name.contains("peer"))
+    }
+
     /// Whether the unit must be enabled.
     pub(crate) fn is_not_enabled(&self) -> bool {
         matches!(self.kind, DifferenceKind::NotEnabled(_))

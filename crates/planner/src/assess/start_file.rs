@@ -1,11 +1,15 @@
 //! The unit, start file or manifest: what of it counts for a running member.
 
+use std::collections::BTreeSet;
+
+use etcdup_core::flag::FlagSet;
 use etcdup_core::observation::{DataDir, HostView};
 use etcdup_core::stage::{Artifact, Content};
 use etcdup_core::topology::Member;
 
 use super::certificates::place;
 use super::difference::{Change, Cost, Difference, DifferenceKind};
+use crate::identity::read_flags;
 use crate::target::Target;
 
 /// The unit or start file. What counts at first start only is no reason to restart; anything else
@@ -18,11 +22,17 @@ pub(super) fn start_file(
     formed: bool,
 ) -> Option<Difference> {
     let found = host.files.get(&wanted.path);
+    let has_data = matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_)));
     if target.topology.keep_unit {
         let process = host.processes.get(&member.name);
         let flags = &target.desired(member).flags;
         let keeps = match process {
             Some(process) => process.flags.differences(flags).is_empty(),
+            // Without data it starts with what its file says of the cluster: any other list, or
+            // `new`, makes a cluster of its own.
+            None if formed && !has_data => found
+                .and_then(|found| found.text.as_deref())
+                .is_some_and(|text| joins_by(&read_flags(target, text), wanted, target)),
             None => found.is_some(),
         };
         // A unit of a package's lies below /usr/lib: what runs as it should is kept, wherever its
@@ -44,7 +54,6 @@ pub(super) fn start_file(
     };
     // Until the bootstrap has ended both files are right for a member with data: etcd ignores the
     // state once it has any.
-    let has_data = matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_)));
     let same = if formed {
         Some(sum) == right
     } else {
@@ -70,7 +79,8 @@ pub(super) fn start_file(
     if let (Some(text), Content::Text(wanted_text)) = (&found.text, &wanted.content)
         && lasting(text) == lasting(wanted_text)
     {
-        if target.is_pod() {
+        // Without data it starts with this very list.
+        if target.is_pod() && has_data {
             // Writing it would restart the pod: it is brought up to date with its next real change.
             return None;
         }
@@ -95,6 +105,19 @@ pub(super) fn start_file(
         Cost::Restart
     };
     changed(change, cost)
+}
+
+/// Whether these flags let a member in that the wanted start file lets in.
+fn joins_by(flags: &FlagSet, wanted: &Artifact, target: &Target) -> bool {
+    let Content::Text(text) = &wanted.content else {
+        return false;
+    };
+    let wanted = read_flags(target, text);
+    let list = |flags: &FlagSet| {
+        let list = flags.get("initial-cluster").unwrap_or_default();
+        list.split(',').map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    flags.get("initial-cluster-state") == Some("existing") && list(flags) == list(&wanted)
 }
 
 /// A start file without its lines of the first start: `--initial-cluster...`, `--discovery-srv...`

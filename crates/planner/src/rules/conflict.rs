@@ -15,7 +15,7 @@ use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
 use crate::identity::{Bootstrap, bootstrap, data_of, expected_cluster_id, read_flags};
-use crate::places::{standing, unmanaged};
+use crate::places::{entry, standing, unmanaged};
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -102,7 +102,7 @@ const NOT_MOUNTED: Check = Check {
     advice: "mount the disk; if there never was any data, run `etcdup reset` first",
 };
 
-const AUTH_DENIED: Check = Check {
+pub(super) const AUTH_DENIED: Check = Check {
     id: "etcd-auth-denied",
     title: "etcd's own authentication refuses etcdup",
     about: "The cluster has authentication turned on (`etcdctl auth enable`), and etcdup connects with a client certificate that \
@@ -186,7 +186,8 @@ const UNWANTED: Check = Check {
     id: "member-not-in-file",
     title: "the cluster has a member that the file does not name",
     about: "The cluster's member list has a member that the file does not name. Removing members is not supported yet.",
-    advice: "add the member to the file, or remove it with `etcdctl member remove`",
+    advice: "add the member to the file, or remove it with `etcdctl member remove`; where others take its place, keep it in the file \
+             until they have joined",
 };
 
 /// What stands in the way in data directories, records and member lists.
@@ -249,17 +250,18 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             findings.push(finding.at(at()));
             continue;
         }
+        if let Some(listed) = moved(target, seen, member) {
+            let url = target.topology.peer_url(member);
+            let evidence = format!(
+                "the cluster lists member {} at {}, the file says {url}",
+                listed.id,
+                listed.peer_urls.join(", ")
+            );
+            findings.push(MOVED.error(&member.name, evidence).at(at()));
+            continue;
+        }
         let finding = match standing(target, seen, bootstrap, member) {
             Standing::Lost { why, .. } => LOST_DATA.error(&member.name, why),
-            Standing::Removed { .. } if let Some(listed) = moved(seen, member) => {
-                let url = target.topology.peer_url(member);
-                let evidence = format!(
-                    "the cluster lists member {} at {}, the file says {url}",
-                    listed.id,
-                    listed.peer_urls.join(", ")
-                );
-                MOVED.error(&member.name, evidence)
-            }
             Standing::Removed { runs, data } if confirmed && (runs || data) => {
                 let url = target.topology.peer_url(member);
                 let what = if runs {
@@ -287,14 +289,12 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// The cluster's own entry of the member whose data is on this member's host, under whatever peer
-/// URL.
-fn moved<'a>(seen: &'a Observation, member: &Member) -> Option<&'a ListedMember> {
+/// The cluster's own entry of the member whose data is on this member's host, where its peer URL is
+/// another than the file's.
+fn moved<'a>(target: &Target, seen: &'a Observation, member: &Member) -> Option<&'a ListedMember> {
     let view = ClusterView::confirmed(seen)?;
-    match data_of(seen, member)? {
-        DataDir::Member(data) if data.cluster == view.cluster() => view.member(data.member),
-        DataDir::Member(_) | DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
-    }
+    let url = target.topology.peer_url(member).to_string();
+    entry(target, seen, &view, member).filter(|listed| !listed.peer_urls.contains(&url))
 }
 
 /// Members of the cluster that the file does not have.
@@ -302,7 +302,9 @@ pub(crate) fn unwanted(target: &Target, seen: &Observation) -> Vec<Finding> {
     // One whose peer URL the file changed has a finding of its own.
     let members = &target.topology.members;
     let is_moved = |listed: &&ListedMember| {
-        let mut found = members.iter().filter_map(|member| moved(seen, member));
+        let mut found = members
+            .iter()
+            .filter_map(|member| moved(target, seen, member));
         found.any(|found| found.id == listed.id)
     };
     unmanaged(target, seen)

@@ -11,6 +11,7 @@ use etcdup_core::stage::{
 use crate::assess::{Assessment, Difference};
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
+use crate::rules::conflict::AUTH_DENIED;
 use crate::rules::restart::restart_steps;
 
 pub(crate) const CHECKS: &[Check] = &[ADD_WAITS];
@@ -20,7 +21,8 @@ const ADD_WAITS: Check = Check {
     title: "a new member waits for the others",
     about: "A member is added only while every member of the cluster is healthy and none is still joining: etcd refuses it \
             otherwise, and each member that is added raises the number of members that must agree.",
-    advice: "repair the members that are named, then run again",
+    advice: "repair the members that are named, then run again; one that is gone for good, or a learner that nobody wants, is removed \
+             with `etcdctl member remove`, and from the file",
 };
 
 /// Whether it was added as a learner and has not started: it joins by a stage of its own.
@@ -28,9 +30,10 @@ pub(crate) fn is_joining(member: &Assessment<'_>) -> bool {
     matches!(member.standing, Standing::Added { learner: true, .. })
 }
 
-/// Starts a learner that was added, and lets it catch up.
+/// Starts a learner that was added, and lets it catch up; one that runs already and has not told
+/// its name is waited for.
 pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
-    let joining = |member: &&Assessment<'_>| member.process.is_none() && is_joining(member);
+    let joining = |member: &&Assessment<'_>| is_joining(member);
     let Some(member) = context.members.iter().find(joining) else {
         return Decision::Continue;
     };
@@ -39,8 +42,13 @@ pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
         return Decision::Block(names);
     }
     let name = &member.member.name;
-    let mut steps = restart_steps(context.target, member);
-    if member.running.iter().any(Difference::is_not_enabled) {
+    let starts = member.process.is_none() || !member.files.is_empty();
+    let mut steps = if starts {
+        restart_steps(context.target, member)
+    } else {
+        Vec::new()
+    };
+    if starts && member.running.iter().any(Difference::is_not_enabled) {
         let enable = HostStep::Enable(member.member.layout.unit.clone());
         let restart = |step: &HostStep| matches!(step, HostStep::Restart(_));
         let at = steps.iter().position(restart).unwrap_or(steps.len());
@@ -60,26 +68,47 @@ pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
     };
     Decision::run(Stage {
         key: StageKey::new(Rule::Join, Some(name)),
-        title: format!("start {name}, and let it catch up"),
-        why: vec![format!("{name}: was added, and has not started")],
+        title: if starts {
+            format!("start {name}, and let it catch up")
+        } else {
+            format!("let {name} catch up")
+        },
+        why: vec![if starts {
+            format!("{name}: was added, and has not started")
+        } else {
+            format!("{name}: was added, and does not answer yet")
+        }],
         impact: Impact::None,
         preconditions: Vec::new(),
-        work: Work::Hosts(BTreeMap::from([(member.member.host.clone(), steps)])),
+        work: Work::Hosts(if starts {
+            BTreeMap::from([(member.member.host.clone(), steps)])
+        } else {
+            BTreeMap::new()
+        }),
         postconditions: vec![listens, Gate::caught_up(name)],
     })
 }
 
 /// Makes a voter of a learner that has caught up.
 pub(crate) fn promote(context: &PlanContext<'_>) -> Decision {
-    let learner = context.members.iter().find_map(|member| {
-        let Standing::Learner { id, .. } = member.standing else {
-            return None;
-        };
-        member.process.map(|_| (member, id))
-    });
-    let Some((member, id)) = learner else {
+    let mut learners: Vec<_> = context
+        .members
+        .iter()
+        .filter_map(|member| {
+            let Standing::Learner { id, behind } = member.standing else {
+                return None;
+            };
+            member.process.map(|_| (member, id, behind))
+        })
+        .collect();
+    // One that is stuck keeps no other waiting.
+    learners.sort_by_key(|(_, _, behind)| behind.unwrap_or(u64::MAX));
+    let Some((member, id, _)) = learners.first().copied() else {
         return Decision::Continue;
     };
+    if let Some(denied) = denied(context) {
+        return Decision::Block(vec![denied]);
+    }
     let name = &member.member.name;
     Decision::run(Stage {
         key: StageKey::new(Rule::Promote, Some(name)),
@@ -103,6 +132,9 @@ pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
     if waits_for(context).is_some() {
         return Decision::Continue;
     }
+    if let Some(denied) = denied(context) {
+        return Decision::Block(vec![denied]);
+    }
     let name = &member.member.name;
     let voters = context.members.iter().filter(|other| !other.to_join);
     Decision::run(Stage {
@@ -118,6 +150,18 @@ pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
             peer_url: context.target.topology.peer_url(member.member),
         }),
         postconditions: vec![listed(context, member, false)],
+    })
+}
+
+/// etcd's authentication lets reads through to anybody it knows, and changes of the list to root
+/// alone.
+fn denied(context: &PlanContext<'_>) -> Option<Finding> {
+    let mut members = context.members.iter();
+    members.find_map(|member| {
+        let name = &member.member.name;
+        let served = context.seen.member(name)?.served.known()?;
+        let evidence = format!("{name} does not let this client change the member list");
+        served.denied.then(|| AUTH_DENIED.error(name, evidence))
     })
 }
 

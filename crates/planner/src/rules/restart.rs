@@ -51,7 +51,10 @@ pub(crate) fn restart_steps(target: &Target, member: &Assessment<'_>) -> Vec<Hos
         .filter(|(artifact, _)| !target.is_pod() || artifact.path != layout.manifest)
         .map(|(artifact, _)| HostStep::File(artifact.clone().into_owned()))
         .collect();
-    if target.is_systemd() && !steps.is_empty() {
+    // A run that was cut between the two has written the unit, and systemd starts the old one.
+    let unit = member.host.units.get(&layout.unit);
+    let unread = unit.is_some_and(|unit| unit.needs_reload);
+    if target.is_systemd() && (unread || !steps.is_empty()) {
         steps.push(HostStep::Reload);
     }
     steps.extend(start_steps(target, member));

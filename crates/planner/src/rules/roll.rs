@@ -9,7 +9,7 @@ use etcdup_core::stage::{
     ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work, limits,
 };
 
-use crate::assess::Assessment;
+use crate::assess::{Assessment, Difference};
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::restart::{after_restart, restart_steps};
@@ -128,7 +128,9 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
     let outage = voters < 3;
     // Once enough members have joined it is no outage any more.
     let enough = context.target.topology.members.len() >= 3;
-    if outage && enough && context.grows() && !member.only_settles() {
+    // What peers reach it by may be what they need to join.
+    let of_peers = member.restart_reasons().any(Difference::is_of_peers);
+    if outage && enough && context.grows() && !member.only_settles() && !of_peers {
         return Decision::Continue;
     }
     // A bootstrap that has not ended is not in use yet, so its last restart needs no further

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::host::HostId;
-use etcdup_core::membership::bootstrap_quorum;
+use etcdup_core::membership::{bootstrap_quorum, quorum_of};
 use etcdup_core::stage::{Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits};
 
 use crate::assess::Assessment;
 use crate::identity::{Bootstrap, Start};
+use crate::places::known_members;
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::grow;
@@ -77,7 +78,11 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         .iter()
         .filter(|member| member.has_data())
         .count();
-    let postconditions = if later && with_data < bootstrap_quorum(&context.target.topology) {
+    let needed = match context.bootstrap {
+        Bootstrap::Complete => quorum_of(known_members(context.target, context.seen).len()),
+        Bootstrap::Pending | Bootstrap::InProgress => bootstrap_quorum(&context.target.topology),
+    };
+    let postconditions = if later && with_data < needed {
         started.iter().map(|member| listens(member)).collect()
     } else {
         all_seen(context)

@@ -487,16 +487,21 @@ impl Model {
         self.settle();
     }
 
-    /// A member is stopped and disabled by hand, and its disk replaced: by an empty one, or a copy
-    /// of another one's.
-    pub(crate) fn replace_disk(&mut self, from: Option<usize>, to: usize) {
-        let data = from.and_then(|from| self.machines[from].data.clone());
-        let machine = &mut self.machines[to];
+    /// A member is stopped and disabled by hand.
+    pub(crate) fn stop_by_hand(&mut self, index: usize) {
+        let machine = &mut self.machines[index];
         machine.process = None;
         machine.wanted = false;
         machine.enabled = false;
         machine.files.remove(&machine.member.layout.manifest);
-        machine.data = data;
+    }
+
+    /// A member is stopped and disabled by hand, and its disk replaced: by an empty one, or a copy
+    /// of another one's.
+    pub(crate) fn replace_disk(&mut self, from: Option<usize>, to: usize) {
+        let data = from.and_then(|from| self.machines[from].data.clone());
+        self.stop_by_hand(to);
+        self.machines[to].data = data;
     }
 
     /// The members that serve clients now.
