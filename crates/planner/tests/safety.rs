@@ -168,6 +168,33 @@ fn a_copied_data_directory_is_not_started() {
     );
 }
 
+/// Adopted, never recorded, wholly down, and the file has grown since: nothing says that the data is
+/// another's, and it is the only data there is.
+#[test]
+fn the_only_data_there_is_is_never_called_anothers() {
+    let (small, mut seen) = bootstrapped("");
+    for (index, member) in small.topology().members.clone().iter().enumerate() {
+        halt(&small, &mut seen, index);
+        host(&mut seen, member).record = Observed::Known(None);
+    }
+    let grown = worlds::planner(worlds::topology(5, ""));
+    let mut world = worlds::bare(&grown);
+    world.hosts.extend(seen.hosts);
+    world.ca = seen.ca;
+    let found = blocked(&grown, &world);
+    assert_eq!(ids(&found), ["cluster-not-known"; 3]);
+    // A single directory of another cluster among them is another matter.
+    let other = DataDir::Member(etcdup_core::observation::DataIdentity {
+        member: MemberId::new(9),
+        cluster: etcdup_core::membership::ClusterId::new(9),
+    });
+    let first = grown.topology().members[0].clone();
+    let data = first.layout.data.clone();
+    host(&mut world, &first).data.insert(data, other);
+    let found = blocked(&grown, &world);
+    assert!(ids(&found).contains(&"data-other-cluster"), "{found:?}");
+}
+
 /// B5: members that follow a leader vote, whatever keeps their reads from being answered (etcd's
 /// auth, an alarm): a flag that differs never restarts them together.
 #[test]

@@ -24,6 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
     OTHER_RUNTIME,
     FOREIGN_DATA,
     OTHER_CLUSTER,
+    UNTOLD,
     OTHER_MEMBER,
     LOST_DATA,
     NOT_LISTED,
@@ -140,6 +141,15 @@ const OTHER_CLUSTER: Check = Check {
     about: "The first bytes of a WAL hold the IDs of the member and its cluster. etcd refuses to mix clusters with \"cluster \
             ID mismatch\" or \"already bootstrapped\" (etcd issues 10897, 11410, 12361).",
     advice: "set `token` to the value the data was created with, or move the directory away",
+};
+const UNTOLD: Check = Check {
+    id: "cluster-not-known",
+    title: "whose data this is cannot be told",
+    about: "All data that was found is of one cluster, no member answers, no host record names it, and its ID is not the one that a \
+            bootstrap of this file makes: the cluster was adopted, grown or made by another tool. Its ID depends on the members that \
+            it began with, so no token in the file can match it.",
+    advice: "start the members that have data by hand; once a quorum of them answers, run again. Leave the directories where they are \
+             unless you know that they are not this cluster's",
 };
 const LOST_DATA: Check = Check {
     id: "member-lost-data",
@@ -424,7 +434,12 @@ fn foreign(
             found.cluster,
             reference.map_or_else(|| "another".to_owned(), |id| id.to_string())
         );
-        return Some(OTHER_CLUSTER.error(&member.name, evidence));
+        let check = if is_untold(target, seen, found.cluster) {
+            UNTOLD
+        } else {
+            OTHER_CLUSTER
+        };
+        return Some(check.error(&member.name, evidence));
     }
     let is = format!("{path} on {} is member {}", member.host, found.member);
     if let Some(listed) = listed_id(target, seen, member) {
@@ -465,6 +480,18 @@ fn foreign(
             .error(&member.name, evidence)
             .advise(format!("bring {} back, then run again", other.host))
     })
+}
+
+/// Whether all data is of this cluster, and nobody says that the file's is another.
+fn is_untold(target: &Target, seen: &Observation, cluster: ClusterId) -> bool {
+    let members = target.topology.members.iter();
+    let mut found = members.filter_map(|member| match data_of(seen, member)? {
+        DataDir::Member(data) => Some(data.cluster),
+        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+    });
+    ClusterView::confirmed(seen).is_none()
+        && recorded_cluster(&target.topology, seen).is_none()
+        && found.all(|other| other == cluster)
 }
 
 /// The other member that an ID belongs to: by its data, by any readable host record, or as computed
