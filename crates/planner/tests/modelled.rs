@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use etcdup_core::membership::MemberId;
 use etcdup_core::observation::{DataDir, Observation};
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{Impact, Next};
+use etcdup_core::stage::{Impact, Next, Rule};
 use etcdup_planner::Planner;
 use model::Model;
 use proptest::prelude::*;
@@ -130,22 +130,25 @@ fn planner(members: usize, pods: bool, flag: bool) -> &'static Planner {
     &PLANNERS[&(members, pods, flag)]
 }
 
-/// Carries out what the planner says until it has nothing to say, as it is predicted all the way.
-fn to_the_end(planner: &Planner, model: &mut Model) -> Result<(), TestCaseError> {
+/// Carries out what the planner says until it has nothing to say, as it is predicted all the way;
+/// what that was.
+fn to_the_end(planner: &Planner, model: &mut Model) -> Result<Vec<Rule>, TestCaseError> {
     run(planner, model, true)
 }
 
 /// The same; what a cut left behind, which nobody sees, may make something else of a stage.
-fn run(planner: &Planner, model: &mut Model, predicted: bool) -> Result<(), TestCaseError> {
+fn run(planner: &Planner, model: &mut Model, predicted: bool) -> Result<Vec<Rule>, TestCaseError> {
+    let mut done = Vec::new();
     for _ in 0..60 {
         let seen = model.observe();
         let stage = match planner.next(&seen) {
             Next::Stage(stage) => stage,
-            Next::Done => return Ok(()),
+            Next::Done => return Ok(done),
             Next::Blocked(findings) => return Err(TestCaseError::fail(format!("{findings:?}"))),
         };
         let foretold = told(&planner.predict(&seen, &stage));
         model.carry_out(planner, &stage, &[]);
+        done.push(stage.key.rule);
         let came_true = told(&model.observe());
         // Where a stage is not waited for, what comes of it may not be there yet.
         let waited = !stage.postconditions.is_empty();
@@ -225,7 +228,8 @@ proptest! {
         let mut model = Model::new(planner(after, pods, false));
         to_the_end(planner(before, pods, false), &mut model)?;
         let grown = planner(after, pods, flag);
-        to_the_end(grown, &mut model)?;
+        let done = to_the_end(grown, &mut model)?;
+        prop_assert!(flag || !done.contains(&Rule::Roll), "a restart for nothing: {done:?}");
         prop_assert_eq!(&model.lost, &Vec::<String>::new());
         prop_assert_eq!((model.healthy().len(), model.voters()), (after, after));
     }

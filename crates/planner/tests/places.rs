@@ -181,3 +181,37 @@ fn where_nobody_answers_data_says_who_a_member_is() {
         .insert(host, Observed::unknown("no route to host"));
     assert!(matches!(standing(&planner, &seen, 2), Standing::Unknown(_)));
 }
+
+/// It has not told its name yet, and its file names members that are still to come: a restart would
+/// begin its snapshot again.
+#[test]
+fn a_learner_that_runs_is_waited_for_and_not_restarted() {
+    for head in scripted::RUNTIMES {
+        let small = plans(topology(1, head));
+        let seen = scripted::carry_out(&small, bare(&small));
+        let grown = plans(topology(3, head));
+        let mut world = bare(&grown);
+        world.hosts.extend(seen.hosts);
+        world.members.extend(seen.members);
+        world.ca = seen.ca;
+        world.clients = seen.clients;
+        loop {
+            let stage = scripted::stage(&grown, &world);
+            world = grown.predict(&world, &stage);
+            if stage.key.to_string() == "join:m2" {
+                break;
+            }
+        }
+        let second = grown.topology().members[1].clone();
+        world
+            .members
+            .insert(second.name.clone(), Observed::unknown("no answer"));
+        relist(&grown, &mut world, |listed| {
+            listed[1].name.clear();
+            listed[1].client_urls.clear();
+        });
+        let stage = scripted::stage(&grown, &world);
+        assert_eq!(stage.title, "let m2 catch up", "{head}: {:?}", stage.work);
+        assert!(stage.only_waits(), "{head}");
+    }
+}

@@ -124,7 +124,17 @@ fn joins_by(flags: &FlagSet, wanted: &Artifact, target: &Target) -> bool {
 /// and their variables.
 fn lasting(text: &str) -> Vec<&str> {
     let mut of_first_start = false;
-    text.lines()
+    let mut lines = text.lines().peekable();
+    // A manifest folds a long list, and the fold has a line of its own.
+    let unfolded = std::iter::from_fn(|| {
+        let line = lines.next()?;
+        let folds = line.trim() == "- >-"
+            && lines
+                .peek()
+                .is_some_and(|next| next.contains("--initial-cluster"));
+        if folds { lines.next() } else { Some(line) }
+    });
+    unfolded
         .filter(|line| {
             let low = line.to_ascii_lowercase().replace('_', "-");
             // A manifest has a variable's value in the line below its name.

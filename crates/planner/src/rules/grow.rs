@@ -42,7 +42,8 @@ pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
         return Decision::Block(names);
     }
     let name = &member.member.name;
-    let starts = member.process.is_none() || !member.files.is_empty();
+    // One that runs is left to its snapshot, unless what differs keeps it from joining.
+    let starts = member.process.is_none() || member.restart_reasons().next().is_some();
     let mut steps = if starts {
         restart_steps(context.target, member)
     } else {
