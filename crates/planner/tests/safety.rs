@@ -168,8 +168,8 @@ fn a_copied_data_directory_is_not_started() {
     );
 }
 
-/// Adopted, never recorded, wholly down, and the file has grown since: nothing says that the data is
-/// another's, and it is the only data there is.
+/// Adopted, never recorded, wholly down, and the file has grown since: nothing says that the data
+/// is another's, and it is the only data there is.
 #[test]
 fn the_only_data_there_is_is_never_called_anothers() {
     let (small, mut seen) = bootstrapped("");
