@@ -7,8 +7,24 @@ use crate::outcome::{Outcome, ensure};
 pub(super) const ALL: &[Scenario] = &[
     ("static-pods", static_pods),
     ("static-pod-in-variables", in_variables),
+    ("static-pods-join", pods_join),
     ("time-synchronization", time_synchronization),
 ];
+
+/// Two pods join one, which is not replaced for it.
+fn pods_join(context: &Context) -> Outcome {
+    let (lab, image) = context.pods(3)?;
+    let head = format!("runtime = \"static-pod\"\npod = {{ archive = \"{image}\" }}");
+    lab.topology(&context.version, &head, 1)?;
+    lab.apply()?;
+    let before = lab.on(1, "pidof etcd")?.exits(0)?.out;
+    lab.topology(&context.version, &head, 3)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    let after = lab.on(1, "pidof etcd")?.exits(0)?.out;
+    ensure(before == after, "the pod was replaced for a longer list")?;
+    lab.nothing_to_do()
+}
 
 /// Three members in kubeadm's shape from an image archive: formed, changed one at a time, repaired,
 /// reset.
