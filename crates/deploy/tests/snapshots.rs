@@ -88,10 +88,14 @@ async fn a_snapshot_is_whole_for_etcds_own_tool_or_is_not_there() {
     let place = tempfile::tempdir().unwrap();
     let member = Running::start(&binaries.join("etcd"), &place.path().join("data")).await;
     let kept = place.path().join("prod.snapshot");
-    let mut told = (0, 0);
-    let saved = save(&member.client(), &kept, |came, of| told = (came, of)).await;
+    let mut reported = (0, 0);
+    let saved = save(&member.client(), &kept, |came, of| reported = (came, of)).await;
     let saved = saved.unwrap();
-    assert_eq!(told, (saved.size, saved.size), "it says how many follow");
+    assert_eq!(
+        reported,
+        (saved.size, saved.size),
+        "it says how many follow"
+    );
     let data = std::fs::metadata(&kept).unwrap();
     assert_eq!(
         (data.len(), data.permissions().mode() & 0o777),

@@ -127,7 +127,7 @@ pub(crate) fn start_of(
     member: &Member,
 ) -> Start {
     match bootstrap {
-        // Who has no data needs a list that has it: until one is confirmed, others start first.
+        // Who has no data needs a list that has it: until a member gives one, others start first.
         Bootstrap::Complete => {
             let waits = !has_data(seen, member) && ClusterView::any(seen).is_none();
             return if waits { Start::Later } else { Start::Existing };

@@ -64,16 +64,13 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
                 relist(&mut world, |listed| listed.push(added.clone()));
             }
         }
-        Work::Cluster(ClusterStep::Promote { member, id }) => {
+        Work::Cluster(ClusterStep::Promote { id, .. }) => {
             relist(&mut world, |listed| {
                 let learner = listed.iter_mut().find(|listed| listed.id == *id);
                 if let Some(learner) = learner {
                     learner.learner = false;
                 }
             });
-            if let Some(view) = world.members.get_mut(member).and_then(Observed::known_mut) {
-                view.learner = false;
-            }
             serve(target, &mut world, true);
         }
     }
@@ -415,7 +412,7 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
         Some(DataDir::Member(data)) => Some(*data),
         Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) | None => None,
     };
-    // Two directories of one member: which is the copy cannot be told from here.
+    // Two directories of one member: which is the copy is not known here.
     let unique = |data: &DataIdentity| {
         let same = topology.members.iter().filter_map(on_disk);
         same.filter(|other| other.member == data.member).count() == 1

@@ -1,6 +1,7 @@
 //! What a scenario is given.
 
 use std::path::PathBuf;
+use std::thread;
 
 use crate::lab::{Kept, Lab};
 use crate::outcome::Outcome;
@@ -71,4 +72,24 @@ pub(super) fn numbers_of(seed: u64) -> impl FnMut() -> u64 {
         next = (next ^ (next >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         next ^ (next >> 31)
     }
+}
+
+/// Does the same for each, all at once; why some failed.
+pub(super) fn at_once<T: Copy + Send + Sync>(
+    each: &[T],
+    work: impl Fn(usize, T) -> Outcome + Sync,
+) -> Vec<String> {
+    let work = &work;
+    thread::scope(|scope| {
+        let running: Vec<_> = each
+            .iter()
+            .enumerate()
+            .map(|(at, one)| scope.spawn(move || work(at, *one)))
+            .collect();
+        let ended = running.into_iter().map(|running| match running.join() {
+            Ok(outcome) => outcome.err(),
+            Err(_) => Some("a thread panicked".to_owned()),
+        });
+        ended.flatten().collect()
+    })
 }

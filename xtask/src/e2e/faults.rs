@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::context::{Context, Scenario};
+use super::context::{Context, Scenario, at_once};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 
@@ -20,24 +20,12 @@ fn killed_at_ten_points(context: &Context) -> Outcome {
     drop(context.three("")?);
     let whole = start.elapsed().min(Duration::from_secs(12));
     let mut failures = Vec::new();
-    for batch in [0..5_u32, 5..10] {
-        thread::scope(|scope| {
-            let running: Vec<_> = batch
-                .map(|point| {
-                    scope.spawn(move || {
-                        killed_at(context, point, whole * (point + 1) / 11)
-                            .map_err(|why| format!("point {point}: {why}"))
-                    })
-                })
-                .collect();
-            for joined in running {
-                match joined.join() {
-                    Ok(Ok(())) => {}
-                    Ok(Err(why)) => failures.push(why),
-                    Err(_) => failures.push("a thread panicked".to_owned()),
-                }
-            }
-        });
+    let points: Vec<u32> = (0..10).collect();
+    for batch in points.chunks(5) {
+        failures.extend(at_once(batch, |_, point| {
+            killed_at(context, point, whole * (point + 1) / 11)
+                .map_err(|why| format!("point {point}: {why}"))
+        }));
     }
     ensure(failures.is_empty(), failures.join("\n"))
 }

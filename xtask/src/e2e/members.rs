@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::context::{Context, Scenario, numbers_of};
+use super::context::{Context, Scenario, at_once, numbers_of};
 use super::examples::example;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
@@ -84,25 +84,10 @@ fn join_killed_at_any_moment(context: &Context) -> Outcome {
         .collect();
     let mut failures = Vec::new();
     for batch in after.chunks(SAMPLE) {
-        thread::scope(|scope| {
-            let running: Vec<_> = batch
-                .iter()
-                .enumerate()
-                .map(|(at, after)| {
-                    scope.spawn(move || {
-                        join_killed(context, &format!("e2ej{at}"), *after)
-                            .map_err(|why| format!("seed {seed}, after {after:?}: {why}"))
-                    })
-                })
-                .collect();
-            for joined in running {
-                match joined.join() {
-                    Ok(Ok(())) => {}
-                    Ok(Err(why)) => failures.push(why),
-                    Err(_) => failures.push("a thread panicked".to_owned()),
-                }
-            }
-        });
+        failures.extend(at_once(batch, |at, after| {
+            join_killed(context, &format!("e2ej{at}"), after)
+                .map_err(|why| format!("seed {seed}, after {after:?}: {why}"))
+        }));
     }
     eprintln!("     seed {seed}: killed at {moments} moments");
     ensure(failures.is_empty(), failures.join("\n"))

@@ -64,8 +64,8 @@ impl Run<'_> {
             ClusterStep::AddLearner { peer_url, .. } => {
                 let urls = std::slice::from_ref(peer_url);
                 match self.voter(seen).await?.add_learner(urls).await {
-                    // Somebody was faster, or an earlier call came through after all: the gate says
-                    // whether it is listed as it should be.
+                    // Another call was faster, or an earlier one came through after all: the gate
+                    // says whether it is listed as it should be.
                     Ok(_) | Err(MembershipError::PeerUrlTaken) => Ok(()),
                     Err(error) => Err(error.into()),
                 }

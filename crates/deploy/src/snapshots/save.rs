@@ -41,7 +41,7 @@ pub struct SavedSnapshot {
 }
 
 /// Saves what a member sends: beside its name, readable by its owner alone, then synced, read
-/// again, and renamed. `progress` is told how many bytes came, and of how many.
+/// again, and renamed. `progress` receives how many bytes came, and of how many.
 ///
 /// # Errors
 /// When the member, the file or what is in it is at fault.

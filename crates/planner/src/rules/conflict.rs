@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
     OTHER_RUNTIME,
     FOREIGN_DATA,
     OTHER_CLUSTER,
-    UNTOLD,
+    UNKNOWN_CLUSTER,
     OTHER_MEMBER,
     LOST_DATA,
     NOT_LISTED,
@@ -142,9 +142,9 @@ const OTHER_CLUSTER: Check = Check {
             ID mismatch\" or \"already bootstrapped\" (etcd issues 10897, 11410, 12361).",
     advice: "set `token` to the value the data was created with, or move the directory away",
 };
-const UNTOLD: Check = Check {
+const UNKNOWN_CLUSTER: Check = Check {
     id: "cluster-not-known",
-    title: "whose data this is cannot be told",
+    title: "whose data this is cannot be determined",
     about: "All data that was found is of one cluster, no member answers, no host record names it, and its ID is not the one that a \
             bootstrap of this file makes: the cluster was adopted, grown or made by another tool. Its ID depends on the members that \
             it began with, so no token in the file can match it.",
@@ -434,8 +434,8 @@ fn foreign(
             found.cluster,
             reference.map_or_else(|| "another".to_owned(), |id| id.to_string())
         );
-        let check = if is_untold(target, seen, found.cluster) {
-            UNTOLD
+        let check = if is_of_unknown(target, seen, found.cluster) {
+            UNKNOWN_CLUSTER
         } else {
             OTHER_CLUSTER
         };
@@ -483,7 +483,7 @@ fn foreign(
 }
 
 /// Whether all data is of this cluster, and nobody says that the file's is another.
-fn is_untold(target: &Target, seen: &Observation, cluster: ClusterId) -> bool {
+fn is_of_unknown(target: &Target, seen: &Observation, cluster: ClusterId) -> bool {
     let members = target.topology.members.iter();
     let mut found = members.filter_map(|member| match data_of(seen, member)? {
         DataDir::Member(data) => Some(data.cluster),

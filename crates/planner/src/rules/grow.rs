@@ -12,7 +12,7 @@ use crate::assess::{Assessment, Difference};
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::conflict::AUTH_DENIED;
-use crate::rules::restart::restart_steps;
+use crate::rules::restart::{listens, restart_steps};
 
 pub(crate) const CHECKS: &[Check] = &[ADD_WAITS];
 
@@ -30,8 +30,8 @@ pub(crate) fn is_joining(member: &Assessment<'_>) -> bool {
     matches!(member.standing, Standing::Added { learner: true, .. })
 }
 
-/// Starts a learner that was added, and lets it catch up; one that runs already and has not told
-/// its name is waited for.
+/// Starts a learner that was added, and lets it catch up; one that runs already and is not
+/// listed by its name yet is waited for.
 pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
     let joining = |member: &&Assessment<'_>| is_joining(member);
     let Some(member) = context.members.iter().find(joining) else {
@@ -55,17 +55,10 @@ pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
         let at = steps.iter().position(restart).unwrap_or(steps.len());
         steps.insert(at, enable);
     }
-    let listens = Gate {
-        condition: Condition::Listens {
-            member: name.clone(),
-            host: member.member.host.clone(),
-            port: member.member.ports.peer,
-        },
-        within: if context.target.is_pod() {
-            limits::POD_SERVES
-        } else {
-            limits::PEER_LISTENS
-        },
+    let within = if context.target.is_pod() {
+        limits::POD_SERVES
+    } else {
+        limits::PEER_LISTENS
     };
     Decision::run(Stage {
         key: StageKey::new(Rule::Join, Some(name)),
@@ -86,7 +79,7 @@ pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
         } else {
             BTreeMap::new()
         }),
-        postconditions: vec![listens, Gate::caught_up(name)],
+        postconditions: vec![listens(member, within), Gate::caught_up(name)],
     })
 }
 

@@ -1,5 +1,7 @@
 //! How a member restarts, and what proves that it did.
 
+use std::time::Duration;
+
 use etcdup_core::stage::{Condition, Gate, HostStep, limits};
 
 use crate::assess::Assessment;
@@ -24,6 +26,18 @@ pub(crate) fn all_seen(context: &PlanContext<'_>) -> Vec<Gate> {
             && !member.to_join
     };
     context.members.iter().filter(runs).map(serves).collect()
+}
+
+/// The member's etcd listens on its peer port.
+pub(crate) fn listens(member: &Assessment<'_>, within: Duration) -> Gate {
+    Gate {
+        condition: Condition::Listens {
+            member: member.member.name.clone(),
+            host: member.member.host.clone(),
+            port: member.member.ports.peer,
+        },
+        within,
+    }
 }
 
 /// The gates after a restart: of a pod first of all that it is the new one.

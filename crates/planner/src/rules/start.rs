@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::host::HostId;
 use etcdup_core::membership::{bootstrap_quorum, quorum_of};
-use etcdup_core::stage::{Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits};
+use etcdup_core::stage::{Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits};
 
 use crate::assess::Assessment;
 use crate::identity::{Bootstrap, Start};
@@ -12,7 +12,7 @@ use crate::places::known_members;
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::grow;
-use crate::rules::restart::{all_seen, restart_steps};
+use crate::rules::restart::{all_seen, listens, restart_steps};
 
 /// Starts every member that does not run, all at once and without waiting on one another: etcd is
 /// ready only after it has joined a quorum, so starting one after the other dead-locks (etcd issue
@@ -83,7 +83,10 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         Bootstrap::Pending | Bootstrap::InProgress => bootstrap_quorum(&context.target.topology),
     };
     let postconditions = if later && with_data < needed {
-        started.iter().map(|member| listens(member)).collect()
+        started
+            .iter()
+            .map(|member| listens(member, limits::PEER_LISTENS))
+            .collect()
     } else {
         all_seen(context)
     };
@@ -122,18 +125,6 @@ fn has_quorum_somewhere(context: &PlanContext<'_>) -> bool {
             .members
             .iter()
             .any(|member| member.votes || member.process.is_some() && !member.answers)
-}
-
-/// The member's etcd listens on its peer port.
-fn listens(member: &Assessment<'_>) -> Gate {
-    Gate {
-        condition: Condition::Listens {
-            member: member.member.name.clone(),
-            host: member.member.host.clone(),
-            port: member.member.ports.peer,
-        },
-        within: limits::PEER_LISTENS,
-    }
 }
 
 /// Starts what does not run of a cluster in which other members are disputed (lost or copied data),
