@@ -16,6 +16,7 @@ mod page;
 mod pods;
 mod preflight;
 mod releases;
+mod removal;
 mod repair;
 mod safety;
 mod served;
@@ -59,6 +60,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
         releases::ALL,
         safety::ALL,
         members::ALL,
+        removal::ALL,
         embedded::ALL,
         served::ALL,
         page::ALL,

@@ -29,7 +29,8 @@ impl<'a> Writer<'a> {
     /// Starts to write to members 1 to `members` of a TLS cluster.
     pub(crate) fn start(lab: &'a Lab, members: u32) -> Result<Self, String> {
         // Issues the certificate that it shows.
-        lab.etcdctl_agrees(&Lab::endpoints(members), members as usize)?;
+        let health = ["endpoint", "health"];
+        lab.etcdctl(&Lab::endpoints(members), &health)?.exits(0)?;
         let program = root().join("xtask/testbed/writer.py");
         let urls = Lab::endpoints(members);
         let mut arguments = vec![

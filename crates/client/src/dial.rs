@@ -20,12 +20,14 @@ pub trait Dial: Send + Sync {
 }
 
 /// The address of a member's client port, as TLS and HTTP use it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Endpoint {
     /// `address:port`, for the request's authority.
     pub authority: String,
     /// The name or address that the member's certificate must be valid for.
     pub server_name: String,
+    /// Others that do as well: a member that is being moved still shows its old certificate.
+    pub also: Vec<String>,
 }
 
 /// Dials by TCP from this machine.

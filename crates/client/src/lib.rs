@@ -7,7 +7,7 @@
 //! use etcdup_client::{Access, Endpoint, MemberClient, TcpDial};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let endpoint = Endpoint { authority: "127.0.0.1:2379".into(), server_name: "127.0.0.1".into() };
+//! let endpoint = Endpoint { authority: "127.0.0.1:2379".into(), server_name: "127.0.0.1".into(), also: Vec::new() };
 //! let dial = Arc::new(TcpDial::new("127.0.0.1", 2379));
 //! let client = MemberClient::new(&endpoint, &Access::Plain, dial)?;
 //! println!("{:?}", client.view().await?);

@@ -54,7 +54,9 @@ fn tls(endpoint: &Endpoint, access: &Access, http2: bool) -> Result<Option<Tls>,
     match access {
         Access::Plain => Ok(None),
         Access::Tls { ca, client } => {
-            let config = config(ca, client.as_ref(), http2)?;
+            let also = endpoint.also.iter().map(|name| server_name(name));
+            let also = also.collect::<Result<Vec<_>, _>>()?;
+            let config = config(ca, client.as_ref(), also, http2)?;
             let name = server_name(&endpoint.server_name)?;
             Ok(Some((tokio_rustls::TlsConnector::from(config), name)))
         }

@@ -71,6 +71,7 @@ impl Running {
         let endpoint = Endpoint {
             authority: format!("127.0.0.1:{}", self.client),
             server_name: "127.0.0.1".to_owned(),
+            also: Vec::new(),
         };
         let dial = Arc::new(TcpDial::new("127.0.0.1", self.client));
         MemberClient::new(&endpoint, &Access::Plain, dial).unwrap()

@@ -12,9 +12,9 @@ pub use key_path::{KeyPath, SetError};
 pub use parse::{ParseError, line_column};
 pub use places::Span;
 pub use spec::{
-    AddressSpec, Archive, Binaries, Ca, CertificateFiles, CertificateSource, Certificates,
+    Absent, AddressSpec, Archive, Binaries, Ca, CertificateFiles, CertificateSource, Certificates,
     CfsslFiles, ClientCertificate, Directory, Discovery, Download, FileSpec, HostBinaries,
-    HostKeyPolicy, HostSpec, Interface, Layout, ListenSpec, MemberSpec, OperatorSource, Pod,
-    Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind, Security, Spec, Ssh, SshHost, Sudo,
-    Time, TransportSecurity, VagrantHost,
+    HostFate, HostKeyPolicy, HostSpec, Interface, Layout, ListenSpec, MemberSpec, OperatorSource,
+    Pod, Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind, Security, Spec, Ssh, SshHost,
+    Sudo, Time, TransportSecurity, VagrantHost,
 };

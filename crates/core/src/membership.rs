@@ -6,7 +6,7 @@ mod id;
 mod standing;
 mod view;
 
-pub use electorate::{Electorate, NotSpared, bootstrap_quorum, quorum_of};
+pub use electorate::{Electorate, NotRemoved, NotSpared, bootstrap_quorum, quorum_of};
 pub use id::{ClusterId, IdError, MemberId};
 pub use standing::{Place, Standing};
 pub use view::ClusterView;

@@ -13,7 +13,9 @@ pub use host::{
     Listener, UnitView,
 };
 pub use query::Query;
-pub use record::{HostRecord, LeaseView, Operation, Origin, RecordedFile, RecordedMember};
+pub use record::{
+    HostRecord, LeaseView, Operation, Origin, RecordedFile, RecordedMember, RosterMember,
+};
 pub use wal::{DataIdentity, wal_identity};
 
 use std::collections::BTreeMap;

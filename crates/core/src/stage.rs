@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::HostId;
 use crate::name::MemberName;
-use crate::topology::Member;
+use crate::topology::{Member, Topology};
 
 /// One stage of a plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +44,7 @@ pub struct Stage {
 impl Stage {
     /// The members that this stage stops, if only for a moment.
     #[must_use]
-    pub fn stops(&self, members: &[Member]) -> BTreeSet<MemberName> {
+    pub fn stops(&self, topology: &Topology) -> BTreeSet<MemberName> {
         let Work::Hosts(tasks) = &self.work else {
             return BTreeSet::new();
         };
@@ -52,7 +52,7 @@ impl Stage {
             let steps = tasks.get(&member.host);
             steps.is_some_and(|steps| steps.iter().any(|step| step.stops(member)))
         };
-        let stopped = members.iter().filter(stops);
+        let stopped = topology.everyone().filter(stops);
         stopped.map(|member| member.name.clone()).collect()
     }
 

@@ -185,7 +185,8 @@ impl Cluster {
             cancel,
             who,
             events,
-            links,
+            pool: Arc::clone(&process.pool),
+            links: Mutex::new(links),
             vault: Arc::clone(vault),
             last_look: Arc::clone(last_look),
         }

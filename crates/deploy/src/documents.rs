@@ -16,4 +16,4 @@ pub use plan::{
 };
 pub use report::{VERIFY_FORMAT, VerifyDocument};
 pub use status::{MemberAnswer, MemberHealth, MemberStatus, STATUS_FORMAT, StatusDocument};
-pub use words::{changed_lines, describe_file, describe_step, operator_words};
+pub use words::{changed_lines, describe_call, describe_file, describe_step, operator_words};

@@ -105,7 +105,7 @@ impl Session {
         member: &Member,
         tasks: &mut JoinSet<()>,
     ) -> Result<SocketAddr, String> {
-        let dial = match self.member_endpoint(topology, member) {
+        let dial = match self.member_endpoint(topology, member, None) {
             Observed::Known((_, dial)) => dial,
             Observed::Unknown(unseen) => return Err(unseen.why),
         };

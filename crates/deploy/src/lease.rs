@@ -146,7 +146,7 @@ impl Session {
         }
         // Hosts of members alone count: a worker whose clock is kept right has no say in who may
         // change the cluster.
-        let of_members = |host: &HostId| topology.on_host(host).next().is_some();
+        let of_members = |host: &HostId| topology.has_member_on(host);
         let all = topology
             .hosts
             .keys()

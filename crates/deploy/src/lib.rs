@@ -58,7 +58,8 @@ pub use documents::{
     CERTIFICATES_FORMAT, CertificateDocument, CertificatesDocument, EndingDocument, HOSTS_FORMAT,
     HostDocument, HostSeen, HostsDocument, MemberAnswer, MemberHealth, MemberStatus, PLAN_FORMAT,
     PlanDocument, PlanDocumentError, STATUS_FORMAT, StageDocument, StatusDocument, StepDocument,
-    VERIFY_FORMAT, VerifyDocument, changed_lines, describe_file, describe_step, operator_words,
+    VERIFY_FORMAT, VerifyDocument, changed_lines, describe_call, describe_file, describe_step,
+    operator_words,
 };
 pub use engine::Engine;
 pub use error::{

@@ -50,16 +50,25 @@ impl Pool {
         }
     }
 
-    /// The links to all hosts of a topology, side by side. A host that cannot be reached is unseen,
-    /// with the reason.
+    /// The links to all hosts that a file names, side by side. A host that cannot be reached is
+    /// unseen, with the reason; one that is gone for good is not tried.
     pub(crate) async fn links(self: &Arc<Self>, spec: &Spec, base: &Path) -> Links {
-        let targets: BTreeMap<HostId, HostTarget> = spec
-            .member
-            .iter()
+        let members = spec.member.iter();
+        let targets = members
+            .filter(|member| !member.absent.is_gone())
             .map(|member| HostTarget::from_spec(&member.host, &spec.ssh))
             .chain(other_hosts(spec))
             .map(|target| (target.id(), target))
             .collect();
+        self.links_to(targets, base).await
+    }
+
+    /// The links to these hosts, side by side.
+    pub(crate) async fn links_to(
+        self: &Arc<Self>,
+        targets: BTreeMap<HostId, HostTarget>,
+        base: &Path,
+    ) -> Links {
         let named: Vec<String> = targets
             .values()
             .filter_map(|target| match target {

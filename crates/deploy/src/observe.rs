@@ -57,13 +57,36 @@ impl Session {
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
         let planner = planner.next_leg(&seen)?;
+        let planner = self.observe_others(planner, &mut seen).await?;
         self.ask_members(planner.topology(), &mut seen).await;
         self.catch_up(&planner, &mut seen).await;
-        // What was seen late may be data, which decides the leg.
+        // What was seen late may be data, which decides the leg, as does the list of members.
         let planner = planner.next_leg(&seen)?;
+        let planner = self.observe_others(planner, &mut seen).await?;
         self.probe_peer_ports(&planner, &mut seen).await;
         self.look_up_srv(&planner, &mut seen).await;
         Ok((planner, seen))
+    }
+
+    /// Observes the hosts of members that only host records still name, and asks those members.
+    async fn observe_others(
+        &self,
+        planner: Planner,
+        seen: &mut Observation,
+    ) -> Result<Planner, DeployError> {
+        self.link_others(planner.topology()).await;
+        let hosts = planner.topology().hosts.keys();
+        let unseen: Vec<HostId> = hosts
+            .filter(|host| !seen.hosts.contains_key(host))
+            .cloned()
+            .collect();
+        if unseen.is_empty() {
+            return Ok(planner);
+        }
+        self.observe_hosts(&planner, &unseen, false, seen).await;
+        let planner = planner.next_leg(seen)?;
+        self.ask_members(planner.topology(), seen).await;
+        Ok(planner)
     }
 
     /// Observes hosts again whose members started between the two looks, once: what then still
@@ -85,7 +108,8 @@ impl Session {
             Err(ResolveError::NeedsHost { .. }) => {}
             other => return Ok(other?),
         }
-        let work = self.links.keys().map(|host| {
+        let hosts = self.linked();
+        let work = hosts.iter().map(|host| {
             let link = self.link(host);
             let nothing = Vec::new();
             let id = host.clone();
@@ -132,7 +156,8 @@ impl Session {
     /// # Errors
     /// When a host cannot be looked at.
     pub async fn instances(&self) -> Result<Vec<AdoptTarget>, DeployError> {
-        let work = self.links.keys().map(|host| {
+        let hosts = self.linked();
+        let work = hosts.iter().map(|host| {
             let (link, every) = (self.link(host), vec![Query::EveryEtcd]);
             let id = host.clone();
             let view =

@@ -6,11 +6,12 @@ use etcdup_core::event::{Body, EVENT_FORMAT};
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::host::Architecture;
 use etcdup_core::host::HostId;
+use etcdup_core::name::MemberName;
 use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::operation::OperationRecord;
 use etcdup_core::plain::chain;
-use etcdup_core::stage::{Beyond, Goal, HostStep, Next, Stage, Work};
+use etcdup_core::stage::{Beyond, ClusterStep, Goal, HostStep, Next, Stage, Work};
 use etcdup_planner::{Ending, Planner};
 use etcdup_verify::{Evidence, evaluate, gather};
 
@@ -36,6 +37,9 @@ mod stage;
 /// For so long what hosts answered is planned on as it is, where none of etcdup's stages ran since:
 /// as long as any stage may wait between a look and its work.
 const STILL_TRUE: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
+
+/// How often a removal may turn out to be something else when it is looked at once more.
+const RECONSIDERED: usize = 5;
 
 /// The longest that a stage which still runs is waited for, as stages wait for one another.
 const STAGE_ENDS: Duration = Duration::from_secs(120);
@@ -105,6 +109,8 @@ impl Session {
                 Some(plan) => plan,
                 None => self.plan_settled(record.goal.clone()).await?,
             };
+            // A plan that was made earlier may be about hosts that only records name.
+            self.link_others(plan.planner.topology()).await;
             let seen = self.execute_plan(&plan, approved).await?;
             if let (Some(seen), Goal::Converge { .. }) = (seen, &record.goal) {
                 self.last_look.keep(plan.planner, seen);
@@ -230,8 +236,9 @@ impl Session {
                 }),
             };
         }
-        let members = &planner.topology().members;
+        let topology = planner.topology();
         let mut done: Vec<Stage> = Vec::new();
+        let mut reconsidered = 0;
         loop {
             let stage = match planner.next(&seen) {
                 // Somebody who took over while we were frozen may have done the rest: then this is
@@ -243,7 +250,7 @@ impl Session {
                 Next::Blocked(findings) => return Err(DeployError::Blocked(findings)),
                 Next::Stage(stage) => *stage,
             };
-            if let Err(beyond) = approved.approval.covers(&stage, members) {
+            if let Err(beyond) = approved.approval.covers(&stage, topology) {
                 let forecast = Box::new(planner.forecast(&seen));
                 return Err(DeployError::PlanChanged {
                     key: stage.key,
@@ -267,14 +274,45 @@ impl Session {
                 return Err(DeployError::Stopped(last));
             }
             leases.held()?;
-            if !stage.stops(members).is_empty() {
+            if !stage.stops(topology).is_empty() {
                 // Asked of the hosts, not of our own clock: this process may have been suspended.
                 leases.check().await?;
+            }
+            // A removal cannot be taken back: it is decided once more, on facts that are as new as
+            // can be.
+            if let Work::Cluster(ClusterStep::Remove { member, .. }) = &stage.work
+                && !self.is_still_next(planner, &stage, member, &mut seen).await
+            {
+                reconsidered += 1;
+                if reconsidered > RECONSIDERED {
+                    return Err(DeployError::NoEffect(stage.key));
+                }
+                continue;
             }
             let index = approved.position(&stage.key);
             self.one_stage(plan, run, &stage, index, &mut seen).await?;
             done.push(stage);
         }
+    }
+
+    /// Whether a stage about a member is still what comes next, once its host and all members were
+    /// asked again.
+    async fn is_still_next(
+        &self,
+        planner: &Planner,
+        stage: &Stage,
+        member: &MemberName,
+        seen: &mut Observation,
+    ) -> bool {
+        let topology = planner.topology();
+        let host = topology.member(member).map(|member| member.host.clone());
+        let hosts: Vec<HostId> = host
+            .into_iter()
+            .filter(|host| topology.hosts.contains_key(host))
+            .collect();
+        self.observe_hosts(planner, &hosts, false, seen).await;
+        self.ask_members(topology, seen).await;
+        matches!(planner.next(seen), Next::Stage(next) if next.key == stage.key && next.work == stage.work)
     }
 
     async fn one_stage(
@@ -294,10 +332,10 @@ impl Session {
         });
         self.wait(&plan.planner, &stage.preconditions, seen).await?;
         let topology = plan.planner.topology();
-        if stage.preconditions.is_empty() && !stage.stops(&topology.members).is_empty() {
+        if stage.preconditions.is_empty() && !stage.stops(topology).is_empty() {
             // What is known may be as old as the last upload; whether a member can be spared is
             // asked just before.
-            let all = topology.members.iter().map(|member| member.name.clone());
+            let all = topology.everyone().map(|member| member.name.clone());
             self.ask_some(topology, seen, &all.collect()).await;
         }
         let allowed = permit(plan.planner.topology(), stage, seen).map_err(|reason| {
@@ -349,7 +387,11 @@ impl Session {
 
     async fn evaluate(&self, planner: &Planner, seen: Observation) -> (Vec<Finding>, Observation) {
         let topology = planner.topology();
-        let (asked, unseen) = self.running(topology, &seen);
+        // Those that go are judged by what is left of them.
+        let stays = |name: &MemberName| topology.members.iter().any(|one| one.name == *name);
+        let (mut asked, mut unseen) = self.running(topology, &seen);
+        asked.retain(|(name, ..)| stays(name));
+        unseen.retain(|name, _| stays(name));
         let demands = topology.security.client == etcdup_core::file::TransportSecurity::Mutual;
         let mut members = match self.access().await {
             Ok(access) => gather(asked, &access, demands).await,

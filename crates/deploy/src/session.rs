@@ -1,20 +1,22 @@
 //! A session: what one look at a cluster, or one operation on it, holds: links to its hosts, its
 //! secrets, its events.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use etcdup_core::file::Document;
-use etcdup_core::host::HostId;
+use etcdup_core::host::{HostId, HostTarget};
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::Observed;
 use etcdup_core::operation::Who;
+use etcdup_core::topology::Topology;
 use etcdup_planner::Planner;
 use etcdup_transport::Transport;
 
 use crate::events::Events;
-use crate::links::Links;
+use crate::links::{Links, Pool};
 use crate::settings::{Cancel, Settings};
 use crate::tasks::blocking;
 use crate::vault::Vault;
@@ -34,7 +36,9 @@ pub struct Session {
     /// Who does what it does, for leases and records.
     pub(crate) who: Who,
     pub(crate) events: Events,
-    pub(crate) links: Links,
+    /// The connections of the process, for hosts that only records name.
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) links: Mutex<Links>,
     /// What the last operation saw at its end.
     pub(crate) last_look: Arc<LastLook>,
     pub(crate) vault: Arc<Mutex<Vault>>,
@@ -64,10 +68,37 @@ impl LastLook {
 
 impl Session {
     pub(crate) fn link(&self, host: &HostId) -> Observed<Arc<dyn Transport>> {
-        self.links
+        self.open_links()
             .get(host)
             .cloned()
             .unwrap_or_else(|| Observed::unknown("it is not in the file"))
+    }
+
+    /// The hosts that there are links to.
+    pub(crate) fn linked(&self) -> Vec<HostId> {
+        self.open_links().keys().cloned().collect()
+    }
+
+    /// Links to the hosts of a topology that the file does not name, where there are any; which
+    /// those are.
+    pub(crate) async fn link_others(&self, topology: &Topology) -> Vec<HostId> {
+        let known = self.linked();
+        let others = topology.hosts.iter();
+        let others = others.filter(|(host, _)| !known.contains(host));
+        let others: BTreeMap<HostId, HostTarget> = others
+            .map(|(host, target)| (host.clone(), target.clone()))
+            .collect();
+        if others.is_empty() {
+            return Vec::new();
+        }
+        let hosts = others.keys().cloned().collect();
+        let links = self.pool.links_to(others, &self.base).await;
+        self.open_links().extend(links);
+        hosts
+    }
+
+    fn open_links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Works with the vault where blocking is allowed: it runs commands, reads files and makes

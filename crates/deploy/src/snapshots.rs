@@ -3,5 +3,5 @@
 mod save;
 mod verify;
 
-pub use save::{SaveError, SavedSnapshot, save};
+pub use save::{SaveError, SavedSnapshot, keep, save};
 pub use verify::{SnapshotFault, verify};

@@ -69,6 +69,7 @@ impl Running {
         let endpoint = Endpoint {
             authority: format!("127.0.0.1:{}", self.1),
             server_name: "127.0.0.1".to_owned(),
+            also: Vec::new(),
         };
         let dial = Arc::new(TcpDial::new("127.0.0.1", self.1));
         MemberClient::new(&endpoint, &Access::Plain, dial).unwrap()

@@ -83,6 +83,24 @@ impl Assessment<'_> {
             .filter(|difference| difference.cost >= Cost::EndsBootstrap)
     }
 
+    /// Whether it is, or is to be, a member as it stands: one that lost its data or was removed
+    /// must leave the cluster first, and never starts as it is.
+    pub(crate) fn takes_part(&self) -> bool {
+        match self.standing {
+            // Whether one without data was ever a member is for a list to say.
+            Standing::Lost { .. } | Standing::Removed { data: true, .. } | Standing::Unknown(_) => {
+                false
+            }
+            Standing::Removed { runs, .. } => !runs,
+            Standing::New
+            | Standing::Bootstrapped(_)
+            | Standing::Added { .. }
+            | Standing::Learner { .. }
+            | Standing::Voter { .. }
+            | Standing::Unmanaged(_) => true,
+        }
+    }
+
     /// Whether its data directory has data of an etcd member.
     pub(crate) fn has_data(&self) -> bool {
         let data = self.host.data.get(&self.member.layout.data);

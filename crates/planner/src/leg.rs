@@ -11,6 +11,7 @@ use etcdup_core::stage::LegTag;
 use etcdup_core::topology::Topology;
 
 use crate::generation::generation;
+use crate::roster::with_leaving;
 
 /// One leg.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ pub(crate) fn leg(file: &Topology, seen: &Observation) -> Leg {
     Leg {
         topology: Topology {
             token,
-            ..file.clone()
+            ..with_leaving(file, seen)
         },
         tag: LegTag { generation },
     }

@@ -23,6 +23,7 @@ mod forecast;
 mod generation;
 mod identity;
 mod leg;
+mod listed;
 mod lists;
 mod places;
 mod plan_context;
@@ -30,6 +31,7 @@ mod planner;
 mod predict;
 mod preflight;
 mod questions;
+mod roster;
 mod rules;
 mod target;
 

@@ -1,19 +1,22 @@
 //! How every member that anyone knows of stands with the cluster: judged once, and asked by every
 //! rule.
 
+use std::collections::BTreeSet;
+
 use etcdup_core::membership::{ClusterView, MemberId, Place, Standing};
 use etcdup_core::observation::{
     DataDir, DataIdentity, HostView, ListedMember, Observation, RecordedMember,
 };
 use etcdup_core::observed::Observed;
-use etcdup_core::topology::Member;
+use etcdup_core::topology::{Leaving, Member};
 
-use crate::identity::{Bootstrap, data_of, has_data, read_flags};
+use crate::identity::{Bootstrap, has_data, read_flags};
+use crate::listed::{data_id, entry};
 use crate::target::Target;
 
-/// The members of the file, then those that only the cluster's list has.
+/// The members of the file, those that should go, then those that only the cluster's list has.
 pub(crate) fn places(target: &Target, seen: &Observation, bootstrap: Bootstrap) -> Vec<Place> {
-    let of_file = target.topology.members.iter().map(|member| Place {
+    let of_topology = target.topology.everyone().map(|member| Place {
         name: Some(member.name.clone()),
         host: Some(member.host.clone()),
         standing: standing(target, seen, bootstrap, member),
@@ -23,25 +26,27 @@ pub(crate) fn places(target: &Target, seen: &Observation, bootstrap: Bootstrap) 
         host: None,
         standing: Standing::Unmanaged(listed.id),
     });
-    of_file.chain(unmanaged).collect()
+    of_topology.chain(unmanaged).collect()
 }
 
-/// Members that the cluster lists and the file does not have: by peer URLs, for names are free to
-/// repeat.
+/// Members that the cluster lists, and that neither the file nor the roster has.
 pub(crate) fn unmanaged<'a>(target: &Target, seen: &'a Observation) -> Vec<&'a ListedMember> {
-    let urls: Vec<String> = target
-        .topology
-        .members
-        .iter()
-        .map(|member| target.topology.peer_url(member).to_string())
-        .collect();
-    let unknown = |listed: &&ListedMember| !listed.peer_urls.iter().any(|url| urls.contains(url));
-    ClusterView::confirmed(seen)
-        .map(|view| view.members().filter(unknown).collect())
-        .unwrap_or_default()
+    let Some(view) = ClusterView::confirmed(seen) else {
+        return Vec::new();
+    };
+    let topology = &target.topology;
+    let members = topology.members.iter();
+    let of_file = members.filter_map(|member| entry(topology, seen, &view, member));
+    let leaving = topology.leaving.iter();
+    let leaving = leaving.filter_map(|leaving| leaving_entry(target, seen, &view, leaving));
+    let known: BTreeSet<MemberId> = of_file.chain(leaving).map(|listed| listed.id).collect();
+    let members = view.members();
+    members
+        .filter(|listed| !known.contains(&listed.id))
+        .collect()
 }
 
-/// How a member of the file stands.
+/// How a member of the file stands, or one that should go.
 pub(crate) fn standing(
     target: &Target,
     seen: &Observation,
@@ -51,7 +56,16 @@ pub(crate) fn standing(
     let view = ClusterView::confirmed(seen);
     let listed = view
         .as_ref()
-        .and_then(|view| entry(target, seen, view, member));
+        .and_then(|view| entry(&target.topology, seen, view, member));
+    if let Some(view) = &view {
+        let Some(listed) = listed else {
+            return unlisted(seen, member);
+        };
+        // Added again while the data of its former membership is there.
+        if !view.has_started(listed) && is_former(seen, view, member) {
+            return unlisted(seen, member);
+        }
+    }
     if let Some(host) = seen.host(&member.host)
         && let Some(lost) = lost(
             target,
@@ -66,38 +80,33 @@ pub(crate) fn standing(
     }
     match (&view, listed) {
         (Some(view), Some(listed)) => by_list(seen, view, member, listed),
-        (Some(_), None) => unlisted(seen, member),
-        (None, _) => added_without_quorum(target, seen, member)
+        _ => added_without_quorum(target, seen, member)
             .unwrap_or_else(|| unconfirmed(seen, bootstrap, member)),
     }
 }
 
-/// What the list says of a member: by its peer URL, unless that is another's who has moved; else by
-/// the ID of its data, under whatever URL.
-pub(crate) fn entry<'a>(
+/// Whether its data is of this cluster, and of an ID that the list has no more.
+pub(crate) fn is_former(seen: &Observation, view: &ClusterView<'_>, member: &Member) -> bool {
+    data_id(seen, view, member).is_some_and(|id| view.member(id).is_none())
+}
+
+/// What the list says of a member that should go: as of any other, else by the ID that the roster
+/// has for it.
+pub(crate) fn leaving_entry<'a>(
     target: &Target,
     seen: &Observation,
     view: &ClusterView<'a>,
-    member: &Member,
+    leaving: &Leaving,
 ) -> Option<&'a ListedMember> {
-    let own = data_id(seen, view, member);
-    let url = target.topology.peer_url(member).to_string();
-    let mut others = target.topology.members.iter();
-    let by_url = view.at(&url).filter(|listed| {
-        let of_another = |other: &Member| {
-            other.name != member.name && data_id(seen, view, other) == Some(listed.id)
-        };
-        own == Some(listed.id) || !others.any(of_another)
-    });
-    by_url.or_else(|| view.member(own?))
-}
-
-/// The member that a data directory is of, where it is this cluster's.
-fn data_id(seen: &Observation, view: &ClusterView<'_>, member: &Member) -> Option<MemberId> {
-    match data_of(seen, member)? {
-        DataDir::Member(data) => (data.cluster == view.cluster()).then_some(data.member),
-        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
-    }
+    let topology = &target.topology;
+    let members = || topology.members.iter();
+    let by_id = leaving.id.and_then(|id| view.member(id));
+    let listed = by_id.or_else(|| entry(topology, seen, view, &leaving.member))?;
+    // Its URL may be another's by now.
+    let taken = |member: &Member| {
+        entry(topology, seen, view, member).is_some_and(|own| own.id == listed.id)
+    };
+    (!members().any(taken)).then_some(listed)
 }
 
 /// Added as a voter to a cluster that has no quorum without it: no list is confirmed, and it must
@@ -200,7 +209,7 @@ fn unconfirmed(seen: &Observation, bootstrap: Bootstrap, member: &Member) -> Sta
 }
 
 fn recorded<'a>(host: &'a HostView, member: &Member) -> Option<&'a RecordedMember> {
-    host.record()?.members.get(&member.name)
+    host.record()?.members.get(&member.etcd_name)
 }
 
 /// A member that has lost its data, with what shows it.

@@ -1,10 +1,12 @@
 //! What rules look at, and what they answer.
 
 use etcdup_core::finding::Finding;
-use etcdup_core::observation::Observation;
+use etcdup_core::membership::{ClusterView, Standing};
+use etcdup_core::observation::{DataDir, HostView, ListedMember, Observation};
 use etcdup_core::stage::Stage;
+use etcdup_core::topology::Leaving;
 
-use crate::assess::Assessment;
+use crate::assess::{Assessment, assess};
 use crate::identity::Bootstrap;
 use crate::target::Target;
 
@@ -24,19 +26,56 @@ impl Decision {
     }
 }
 
+/// A member that should go, as it stands.
+pub(crate) struct LeavingPlace<'a> {
+    pub(crate) leaving: &'a Leaving,
+    /// Its host, where it was seen.
+    pub(crate) host: Option<&'a HostView>,
+    /// What a list that a quorum confirms says of it.
+    pub(crate) listed: Option<&'a ListedMember>,
+    /// Whether it answers under its own ID, and counts for the quorum.
+    pub(crate) healthy: bool,
+}
+
 /// Everything the rules look at.
 pub(crate) struct PlanContext<'a> {
     pub(crate) target: &'a Target,
     pub(crate) seen: &'a Observation,
     pub(crate) bootstrap: Bootstrap,
+    /// The list that a quorum confirms.
+    pub(crate) view: Option<ClusterView<'a>>,
     pub(crate) members: Vec<Assessment<'a>>,
+    pub(crate) leaving: Vec<LeavingPlace<'a>>,
     /// Hosts that were not observed: what is unknown is not touched.
     pub(crate) unseen: Vec<Finding>,
     /// Whether a restart that takes the cluster out of service is approved.
     pub(crate) allow_outage: bool,
 }
 
-impl PlanContext<'_> {
+/// Whether its data is what its host's record knows.
+fn is_own(member: &Assessment<'_>) -> bool {
+    let Some(DataDir::Member(data)) = member.host.data.get(&member.member.layout.data) else {
+        return false;
+    };
+    member.host.record().is_some_and(|record| {
+        let known = record.members.get(&member.member.etcd_name);
+        record.cluster == Some(data.cluster) && known.is_some_and(|own| own.id == data.member)
+    })
+}
+
+impl<'a> PlanContext<'a> {
+    /// Members that go, have data of their own, and do not run.
+    pub(crate) fn voters_that_go(&self) -> Vec<Assessment<'a>> {
+        let leaving = self.target.topology.leaving.iter();
+        let seen = leaving.filter(|leaving| !leaving.gone);
+        seen.filter_map(|leaving| assess(self.target, self.seen, &leaving.member, self.bootstrap))
+            .filter(|member| {
+                let votes = matches!(member.standing, Standing::Voter { .. });
+                member.process.is_none() && votes && is_own(member)
+            })
+            .collect()
+    }
+
     /// Whether members of the file are on their way into the cluster, or still to be added.
     pub(crate) fn grows(&self) -> bool {
         self.members

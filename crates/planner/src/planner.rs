@@ -3,7 +3,7 @@
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
-use etcdup_core::membership::Place;
+use etcdup_core::membership::{ClusterView, Place};
 use etcdup_core::observation::{Observation, Query};
 use etcdup_core::stage::{Goal, Next, Stage};
 use etcdup_core::topology::{Member, Topology};
@@ -13,11 +13,11 @@ use crate::assess::{self, assess};
 use crate::forecast::{Forecast, forecast};
 use crate::identity::bootstrap;
 use crate::lists::{converge, reset};
-use crate::places::places;
+use crate::places::{leaving_entry, places};
 use crate::predict::predict;
 use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
-use crate::rules::{conflict, grow, operator, provided, roll, transition, trust};
+use crate::rules::{clean_up, conflict, grow, operator, provided, roll, shrink, transition, trust};
 use crate::target::{DesiredFiles, Target};
 
 /// Decides from what was observed. Made once a run.
@@ -37,6 +37,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     transition::CHECKS,
     reset::CHECKS,
     grow::CHECKS,
+    shrink::CHECKS,
     &[
         operator::CA_BROKEN,
         operator::CA_WITHOUT_KEY,
@@ -44,6 +45,27 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
         roll::RESTART_WAITS,
     ],
 ];
+
+/// What is left of members that the cluster removed.
+fn left_over(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let leaving = target.topology.leaving.iter();
+    let left = leaving.filter_map(|leaving| {
+        let host = seen.host(&leaving.member.host)?;
+        let listed = ClusterView::confirmed(seen)
+            .and_then(|view| leaving_entry(target, seen, &view, leaving));
+        let left = clean_up::left_over(target, seen, leaving, host);
+        if listed.is_some() || left.is_empty() {
+            return None;
+        }
+        let name = &leaving.member.name;
+        let evidence = format!(
+            "{name} was removed, and is not cleaned up on {}",
+            leaving.member.host
+        );
+        Some(assess::DRIFT.warning(name, evidence))
+    });
+    left.collect()
+}
 
 impl Planner {
     /// A planner; `unit_template` replaces the built-in unit.
@@ -175,6 +197,8 @@ impl Planner {
         // for.
         let disputed = conflict::conflicts(&self.target, seen).into_iter();
         findings.extend(disputed.filter(|finding| finding.is_of(&conflict::DISPUTED)));
+        findings.extend(conflict::replaceable(&self.target, seen));
+        findings.extend(left_over(&self.target, seen));
         if findings.is_empty() {
             findings.push(check.pass("cluster", "hosts match the topology file"));
         }

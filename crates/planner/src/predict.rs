@@ -1,5 +1,6 @@
 //! What the world looks like if a stage works.
 
+mod cluster;
 mod operator;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::generation::{cluster_id, member_id};
 use crate::identity::{data_of, read_flags};
 use crate::places::known_members;
 use crate::target::Target;
+use cluster::cluster_step;
 use operator::{issued, operator_step};
 
 /// What the world looks like if this stage works.
@@ -45,46 +47,14 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
             }
             serve(target, &mut world, !stage.postconditions.is_empty());
         }
-        Work::Cluster(ClusterStep::MoveLeader { to, .. }) => {
-            let id = world.member(to).map(|member| member.id);
-            for member in world.members.values_mut().filter_map(Observed::known_mut) {
-                member.leader = id;
+        Work::Cluster(step) => {
+            cluster_step(target, &mut world, step);
+            if let ClusterStep::Promote { .. } = step {
+                serve(target, &mut world, true);
             }
-        }
-        Work::Cluster(ClusterStep::AddLearner { member, peer_url }) => {
-            if let Some(member) = target.topology.member(member) {
-                let added = ListedMember {
-                    // The cluster makes another of it and the time.
-                    id: member_id(&target.topology, member, &target.topology.token),
-                    name: String::new(),
-                    peer_urls: vec![peer_url.to_string()],
-                    client_urls: Vec::new(),
-                    learner: true,
-                };
-                relist(&mut world, |listed| listed.push(added.clone()));
-            }
-        }
-        Work::Cluster(ClusterStep::Promote { id, .. }) => {
-            relist(&mut world, |listed| {
-                let learner = listed.iter_mut().find(|listed| listed.id == *id);
-                if let Some(learner) = learner {
-                    learner.learner = false;
-                }
-            });
-            serve(target, &mut world, true);
         }
     }
     world
-}
-
-/// Changes the list that every member gives.
-fn relist(world: &mut Observation, change: impl Fn(&mut Vec<ListedMember>)) {
-    for view in world.members.values_mut().filter_map(Observed::known_mut) {
-        // A learner gives none.
-        if !view.listed.is_empty() {
-            change(&mut view.listed);
-        }
-    }
 }
 
 fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostStep) {
@@ -238,11 +208,19 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 record.members.insert(noted.member.clone(), known);
             }
         }
+        HostStep::Roster(roster) => {
+            if let Some(record) = host.record_mut() {
+                record.roster.clone_from(roster);
+            }
+        }
+        HostStep::ForgetMember(name) => {
+            if let Some(record) = host.record_mut() {
+                record.forget(name);
+            }
+        }
         HostStep::Forget => {
             if let Some(record) = host.record_mut() {
-                record.cluster = None;
-                record.members.clear();
-                record.begun = None;
+                record.forget_cluster();
             }
         }
         HostStep::MoveAside { path } | HostStep::Remove(path) => {
@@ -398,8 +376,7 @@ fn name_new_data(
 fn serve(target: &Target, world: &mut Observation, settled: bool) {
     let topology = &target.topology;
     let running: Vec<&Member> = topology
-        .members
-        .iter()
+        .everyone()
         .filter(|member| {
             world
                 .host(&member.host)
@@ -427,14 +404,21 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
                     || member_id(topology, member, &topology.token),
                     |data| data.member,
                 ),
-                name: member.name.to_string(),
+                name: member.etcd_name.to_string(),
                 peer_urls: vec![url(member)],
                 client_urls: Vec::new(),
                 learner: false,
             })
             .collect(),
     };
-    let is = |listed: &ListedMember, member: &Member| listed.peer_urls.contains(&url(member));
+    // One that has moved within its host is known by its data.
+    let datas: BTreeMap<&MemberName, MemberId> = running
+        .iter()
+        .filter_map(|member| Some((&member.name, on_disk(member)?.member)))
+        .collect();
+    let is = |listed: &ListedMember, member: &Member| {
+        listed.peer_urls.contains(&url(member)) || datas.get(&member.name) == Some(&listed.id)
+    };
     let voters = listed.iter().filter(|listed| !listed.learner);
     let runs = |listed: &&ListedMember| running.iter().any(|member| is(listed, member));
     if !settled || voters.clone().filter(runs).count() < quorum_of(voters.count()) {
@@ -444,8 +428,11 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
         if let Some(own) = listed.iter_mut().find(|listed| is(listed, member)) {
             // Only a member that runs publishes its name and client URLs; a bootstrap knows every
             // name beforehand.
-            own.name = member.name.to_string();
-            own.client_urls = vec![topology.client_url(member).to_string()];
+            let host = world.host(&member.host);
+            let process = host.and_then(|host| host.processes.get(&member.name));
+            let flag = |name: &str| process?.flags.get(name).map(str::to_owned);
+            own.name = flag("name").unwrap_or_else(|| member.etcd_name.to_string());
+            own.client_urls = flag("advertise-client-urls").into_iter().collect();
         }
     }
     let own = |member: &Member| listed.iter().find(|listed| is(listed, member));

@@ -1,14 +1,18 @@
 //! The rules: one file for each family. `lists` says in which order they are asked.
 
+pub(crate) mod clean_up;
 pub(crate) mod conflict;
 pub(crate) mod files;
 pub(crate) mod grow;
 pub(crate) mod install;
+pub(crate) mod moved;
 pub(crate) mod operator;
 pub(crate) mod provided;
 pub(crate) mod record;
 pub(crate) mod restart;
 pub(crate) mod roll;
+pub(crate) mod roster;
+pub(crate) mod shrink;
 pub(crate) mod spare;
 pub(crate) mod start;
 pub(crate) mod time;

@@ -52,7 +52,7 @@ impl Target {
     ) -> Result<Self, RenderError> {
         let renderer = Renderer::new(unit_template)?;
         let mut wanted = BTreeMap::new();
-        for member in &topology.members {
+        for member in topology.everyone() {
             let certificates = Renderer::certificates(&topology, member)?;
             let flags = topology.flags(member, ClusterState::Existing);
             let settled = renderer.start(&topology, member, &flags)?;
@@ -122,7 +122,18 @@ impl Target {
         let name = |listed: &ListedMember| {
             let mut members = topology.members.iter();
             let of_file = members.find(|member| listed.peer_urls.contains(&url(member)));
-            of_file.map_or_else(|| listed.name.clone(), |member| member.name.to_string())
+            let taken = |name: &str| {
+                topology
+                    .members
+                    .iter()
+                    .any(|member| member.name.as_str() == name)
+            };
+            match of_file {
+                Some(member) => member.name.to_string(),
+                // Two of one name would be one member to etcd, and names count for nothing else.
+                None if taken(&listed.name) => listed.id.to_string(),
+                None => listed.name.clone(),
+            }
         };
         let mut list: BTreeSet<String> = view
             .members()

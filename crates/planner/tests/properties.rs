@@ -111,7 +111,7 @@ fn partly(stage: &Stage, works: &[bool]) -> Stage {
 
 /// The members that a stage stops.
 fn stopped(planner: &Planner, stage: &Stage) -> BTreeSet<MemberName> {
-    stage.stops(&planner.topology().members)
+    stage.stops(planner.topology())
 }
 
 fn serving(seen: &Observation) -> BTreeSet<MemberName> {

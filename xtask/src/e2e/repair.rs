@@ -207,12 +207,25 @@ fn one_voter_needs_a_word(context: &Context) -> Outcome {
 fn lost_data_is_not_restarted(context: &Context) -> Outcome {
     let lab = context.three("")?;
     lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd/member")?;
+    // Nobody approves that it is taken out and added again.
+    lab.etcdup(&["apply"])?
+        .exits(3)?
+        .says("remove m3 from the cluster")?;
+    ensure(
+        lab.on(3, "pidof etcd")?.code != 0,
+        "it was started all the same",
+    )?;
+    // Without a quorum nobody can take it out.
+    lab.on(
+        2,
+        "systemctl stop etcd; mv /var/lib/etcd/member /var/lib/away",
+    )?;
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
         .says("member-lost-data")?;
     ensure(
         lab.on(3, "pidof etcd")?.code != 0,
-        "it was started all the same",
+        "it was started without a quorum",
     )
 }
 

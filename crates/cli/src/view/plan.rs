@@ -10,9 +10,9 @@ use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{
-    Artifact, BinarySource, ClusterStep, Content, Goal, HostStep, Impact, Stage, Work,
+    Artifact, BinarySource, Content, Goal, HostStep, Impact, Rule, Stage, Work,
 };
-use etcdup_deploy::{Plan, changed_lines, describe_step, operator_words};
+use etcdup_deploy::{Plan, changed_lines, describe_call, describe_step, operator_words};
 use etcdup_planner::Ending;
 
 use crate::view::{self, count, harmless};
@@ -63,7 +63,7 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
 /// interrupted.
 fn headline(plan: &Plan) -> String {
     let stages = &plan.forecast.stages;
-    let members = &plan.planner.topology().members;
+    let topology = plan.planner.topology();
     let hosts: BTreeSet<&HostId> = stages
         .iter()
         .filter_map(|stage| match &stage.work {
@@ -81,7 +81,9 @@ fn headline(plan: &Plan) -> String {
     };
     let restarts = stages
         .iter()
-        .flat_map(|stage| stage.stops(members))
+        // What was removed has ended by itself.
+        .filter(|stage| stage.key.rule != Rule::CleanUp)
+        .flat_map(|stage| stage.stops(topology))
         .filter(|name| runs(name))
         .count();
     let outage = stages
@@ -132,14 +134,10 @@ fn stage_lines(index: usize, stage: &Stage, seen: &Observation, whole: bool) {
         Work::Operator(steps) => steps.iter().for_each(|step| {
             outln!("   {GREEN}+{GREEN:#} locally: {}", operator_words(step));
         }),
-        Work::Cluster(ClusterStep::MoveLeader { from, to }) => {
-            outln!("   {YELLOW}~{YELLOW:#} leader: {from} -> {to}");
-        }
-        Work::Cluster(ClusterStep::AddLearner { member, peer_url }) => {
-            outln!("   {GREEN}+{GREEN:#} learner: {member} at {peer_url}");
-        }
-        Work::Cluster(ClusterStep::Promote { member, .. }) => {
-            outln!("   {YELLOW}~{YELLOW:#} voter: {member}");
+        Work::Cluster(call) => {
+            let (mark, words) = describe_call(call);
+            let style = style_of(mark);
+            outln!("   {style}{mark}{style:#} cluster: {words}");
         }
         Work::Hosts(tasks) => {
             for (hosts, lines) in folded(tasks, seen, whole) {
@@ -196,11 +194,7 @@ fn host_step(
         },
         _ => text,
     };
-    let style = match mark {
-        "+" => GREEN,
-        "-" => RED,
-        _ => YELLOW,
-    };
+    let style = style_of(mark);
     let exists = |path: &etcdup_core::path::HostPath| {
         seen.host(host)
             .is_some_and(|view| view.files.contains_key(path))
@@ -219,6 +213,14 @@ fn host_step(
             lines.extend(unit.map(|line| format!("    {GREEN}+ {line}{GREEN:#}")));
         }
         _ => lines.push(format!("{style}{mark}{style:#} {text}")),
+    }
+}
+
+fn style_of(mark: &str) -> Style {
+    match mark {
+        "+" => GREEN,
+        "-" => RED,
+        _ => YELLOW,
     }
 }
 

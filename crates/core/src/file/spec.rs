@@ -347,9 +347,59 @@ pub struct MemberSpec {
     /// etcd flags of this member alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags: BTreeMap<String, FlagValue>,
-    /// The member should go; a later release.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub absent: bool,
+    /// Whether it should go: `true` for one whose host answers, `"gone"` for one whose host is gone
+    /// for good.
+    #[serde(default, skip_serializing_if = "Absent::is_default")]
+    pub absent: Absent,
+}
+
+/// Whether a member should go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "`true`, or `\"gone\"` where the host is gone for good"
+)]
+pub enum Absent {
+    /// `true` where it should go: its host is asked, and cleaned up.
+    Flag(bool),
+    /// Its host is gone for good, which only a person knows: it is never asked.
+    Host(HostFate),
+}
+
+/// What became of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostFate {
+    /// It will never answer again.
+    Gone,
+}
+
+impl Default for Absent {
+    fn default() -> Self {
+        Self::Flag(false)
+    }
+}
+
+impl Absent {
+    /// Whether the member should go.
+    #[must_use]
+    pub fn is_absent(self) -> bool {
+        self != Self::Flag(false)
+    }
+
+    /// Whether its host is gone for good.
+    #[must_use]
+    pub fn is_gone(self) -> bool {
+        self == Self::Host(HostFate::Gone)
+    }
+
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_default(&self) -> bool {
+        !self.is_absent()
+    }
 }
 
 /// An address or name, or the interface to read the address of.

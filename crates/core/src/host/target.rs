@@ -60,6 +60,16 @@ impl HostTarget {
         }
     }
 
+    /// The target that an id means under the file's `[ssh]` defaults: what a host record keeps of a
+    /// host.
+    #[must_use]
+    pub fn from_id(id: &HostId, ssh: &Ssh) -> Self {
+        match id.as_str().strip_prefix("vagrant:") {
+            Some(machine) => Self::Vagrant(machine.to_owned()),
+            None => Self::from_spec(&HostSpec::Text(id.to_string()), ssh),
+        }
+    }
+
     /// The id that reports use.
     #[must_use]
     pub fn id(&self) -> HostId {
@@ -137,6 +147,20 @@ mod tests {
             split_login("u@[fd00::1]:22"),
             (Some("u".into()), "fd00::1".into(), Some(22))
         );
+    }
+
+    #[test]
+    fn an_id_leads_to_the_host_that_it_is_of() {
+        let ssh = Ssh {
+            user: Some("ops".into()),
+            ..Ssh::default()
+        };
+        for text in ["10.0.0.1", "db-3:2222", "local", "fd00::1"] {
+            let target = HostTarget::from_spec(&HostSpec::Text(text.into()), &ssh);
+            assert_eq!(HostTarget::from_id(&target.id(), &ssh), target);
+        }
+        let machine = HostTarget::Vagrant("m1".into());
+        assert_eq!(HostTarget::from_id(&machine.id(), &ssh), machine);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::flags::lint_flags;
 use super::resolved::lint_resolved;
 use super::rows::{
     ADDRESS, CHECKSUM_FORM, CLIENT_NAME, EVEN_MEMBERS, LIFETIME, MANY_VOTERS, MIRROR_URL,
-    NO_MEMBERS, NOT_YET,
+    NO_MEMBERS,
 };
 use super::version::versions;
 use crate::file::{Binaries, HostSpec, KeyPath, Spec};
@@ -21,7 +21,6 @@ use crate::url::is_loopback_http;
 #[must_use]
 pub fn lint(spec: &Spec) -> Vec<Finding> {
     let mut findings = Vec::new();
-    not_yet(spec, &mut findings);
     versions(spec, &mut findings);
     counts(spec, &mut findings);
     duplicate_names(spec, &mut findings);
@@ -37,7 +36,9 @@ pub fn lint(spec: &Spec) -> Vec<Finding> {
 
 fn duplicate_names(spec: &Spec, findings: &mut Vec<Finding>) {
     let mut names = BTreeMap::new();
-    for (index, member) in spec.member.iter().enumerate() {
+    let members = spec.member.iter().enumerate();
+    // One that goes may have its name taken over.
+    for (index, member) in members.filter(|(_, member)| !member.absent.is_absent()) {
         if let Some(name) = &member.name
             && let Some(first) = names.insert(name.clone(), index)
         {
@@ -60,34 +61,18 @@ fn duplicate_names(spec: &Spec, findings: &mut Vec<Finding>) {
     }
 }
 
-fn not_yet(spec: &Spec, findings: &mut Vec<Finding>) {
-    let mut blocked = |subject: &str, what: &str, at: KeyPath| {
-        findings.push(
-            NOT_YET
-                .error(subject, format!("{what} not done by this release"))
-                .at(at),
-        );
-    };
-    for (index, member) in spec.member.iter().enumerate() {
-        if member.absent {
-            blocked(
-                "absent",
-                "taking members away is",
-                KeyPath::member(index).key("absent"),
-            );
-        }
-    }
-}
-
 fn counts(spec: &Spec, findings: &mut Vec<Finding>) {
-    let count = spec.member.len();
+    let present = spec.member.iter().filter(|one| !one.absent.is_absent());
+    let count = present.count();
     let at = || KeyPath::root("member");
     if count == 0 {
-        findings.push(
-            NO_MEMBERS
-                .error("cluster", "there is no [[member]]")
-                .at(KeyPath::root("cluster")),
-        );
+        let finding = match spec.member.is_empty() {
+            true => NO_MEMBERS.error("cluster", "there is no [[member]]"),
+            false => NO_MEMBERS
+                .error("cluster", "every [[member]] is absent")
+                .advise("keep one; `etcdup reset` takes a cluster down"),
+        };
+        findings.push(finding.at(KeyPath::root("cluster")));
     } else if count.is_multiple_of(2) {
         let survives = (count - 1) / 2;
         let evidence = format!(

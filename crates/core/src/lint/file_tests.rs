@@ -144,12 +144,11 @@ fn plain_http_on_the_network_must_be_allowed_explicitly() {
 }
 
 #[test]
-fn what_is_not_done_yet_is_never_ignored() {
-    let found = findings(
-        "runtime = \"static-pod\"",
-        "[[member]]\nname = \"a\"\nhost = { vagrant = \"a\" }\nabsent = true\n",
-    );
-    assert_eq!(ids(&found)[..1], ["not-yet"]);
+fn a_member_that_goes_counts_no_more_and_its_name_may_be_taken_over() {
+    let gone = "[[member]]\nname = \"a\"\nhost = \"10.0.0.9\"\nabsent = \"gone\"\n";
+    let found = findings("", &format!("{}{gone}", three()));
+    assert_eq!(ids(&found), Vec::<&str>::new());
+    assert_eq!(ids(&findings("", gone)), ["no-members"]);
 }
 
 #[test]

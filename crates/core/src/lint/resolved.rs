@@ -26,7 +26,8 @@ pub fn lint_resolved(spec: &Spec, topology: &Topology) -> Vec<Finding> {
 fn duplicates(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
     let mut urls: BTreeMap<String, usize> = BTreeMap::new();
     let mut names: BTreeMap<&MemberName, usize> = BTreeMap::new();
-    for (index, member) in topology.members.iter().enumerate() {
+    for member in &topology.members {
+        let index = member.index;
         let given = &spec.member[index];
         if let Some(first) = names.insert(&member.name, index)
             && given.name.is_none()

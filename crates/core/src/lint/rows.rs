@@ -20,7 +20,6 @@ pub const LINTS: &[Check] = &[
     ADDRESS,
     CLIENT_NAME,
     LIFETIME,
-    NOT_YET,
     UNKNOWN_FLAG,
     FLAG_IN_VERSION,
     FLAG_OWNED,
@@ -100,14 +99,6 @@ pub(super) const CLIENT_NAME: Check = Check {
     title: "a client named like the CA",
     about: "A client's files lie beside the CA's and carry its name: one called `ca` would overwrite them.",
     advice: "give the client another name",
-};
-
-pub(super) const NOT_YET: Check = Check {
-    id: "not-yet",
-    title: "something this release does not do yet",
-    about: "The file may say it already, so that files stay good; this release stops before anything changes rather than \
-            pass over it.",
-    advice: "leave it out, or wait for the release that does it",
 };
 
 pub(super) const DUPLICATE_NAME: Check = Check {

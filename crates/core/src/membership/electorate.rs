@@ -20,6 +20,7 @@ pub struct Electorate {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Voter {
+    id: Option<MemberId>,
     name: Option<MemberName>,
     healthy: bool,
 }
@@ -38,6 +39,22 @@ pub struct NotSpared {
     /// How many voters there are.
     pub voters: usize,
     /// How many make a quorum.
+    pub quorum: usize,
+}
+
+/// Why a member cannot be removed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "without member {id} {healthy} of {voters} voters would be healthy; quorum is {quorum}, and the voters must agree"
+)]
+pub struct NotRemoved {
+    /// The member that was to go.
+    pub id: MemberId,
+    /// How many of the others are healthy.
+    pub healthy: usize,
+    /// How many voters would be left.
+    pub voters: usize,
+    /// How many of those make a quorum.
     pub quorum: usize,
 }
 
@@ -79,6 +96,7 @@ impl Electorate {
             None => members
                 .iter()
                 .map(|name| Voter {
+                    id: None,
                     healthy: seen.is_healthy_voter(name),
                     name: Some(name.clone()),
                 })
@@ -93,10 +111,12 @@ impl Electorate {
                 voters
                     .map(|listed| match answers.get(&listed.id) {
                         Some(name) => Voter {
+                            id: Some(listed.id),
                             healthy: seen.is_healthy_voter(name) && agrees(name),
                             name: Some((*name).clone()),
                         },
                         None => Voter {
+                            id: Some(listed.id),
                             name: members
                                 .iter()
                                 .find(|name| name.as_str() == listed.name)
@@ -132,6 +152,30 @@ impl Electorate {
     #[must_use]
     pub fn healthy(&self) -> usize {
         self.voters.iter().filter(|voter| voter.healthy).count()
+    }
+
+    /// Whether a member may be removed from the list: the voters can agree to it, and those that
+    /// stay are healthy enough to go on without it. One without a vote always may.
+    ///
+    /// # Errors
+    /// How many would be left, and how many are needed.
+    pub fn remove(&self, id: MemberId) -> Result<(), NotRemoved> {
+        let goes = |voter: &&Voter| voter.id == Some(id);
+        if !self.voters.iter().any(|voter| goes(&voter)) {
+            return Ok(());
+        }
+        let stays = self.voters.iter().filter(|voter| !goes(voter));
+        let healthy = stays.filter(|voter| voter.healthy).count();
+        let voters = self.len() - 1;
+        if voters > 0 && healthy >= quorum_of(voters) && self.healthy() >= self.quorum() {
+            return Ok(());
+        }
+        Err(NotRemoved {
+            id,
+            healthy,
+            voters,
+            quorum: quorum_of(voters),
+        })
     }
 
     /// Whether a quorum of healthy voters is left while all these members are stopped together.
@@ -214,6 +258,24 @@ mod tests {
         }
         let two = BTreeSet::from([name("m1"), name("m2")]);
         assert!(electorate.spare(&two).is_err());
+    }
+
+    /// The last of two may go, and the dead one of three; not a healthy one of three when another
+    /// is dead.
+    #[test]
+    fn a_member_is_removed_only_while_the_others_can_go_on() {
+        let may = |in_list, answering, id| {
+            let file: Vec<_> = (1..=in_list).map(|id| name(&format!("m{id}"))).collect();
+            let electorate = Electorate::of(&world(in_list, answering), &file);
+            electorate.remove(MemberId::new(id)).is_ok()
+        };
+        assert!(may(2, 2, 2));
+        assert!(may(3, 2, 3));
+        assert!(!may(3, 2, 2));
+        assert!(may(5, 3, 5) && !may(5, 3, 3));
+        assert!(!may(1, 1, 1), "the last one");
+        assert!(!may(2, 1, 2), "one of two cannot agree alone");
+        assert!(may(3, 3, 9), "who does not vote");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::membership::{ClusterId, MemberId};
 use crate::name::MemberName;
 use crate::path::HostPath;
+use crate::topology::MemberPlace;
 
 /// `<state>/<cluster>.json`: what no other place on the host remembers. That a cluster was
 /// bootstrapped must outlive its data, or a lost disk would look like a first start. A record that
@@ -34,10 +35,32 @@ pub struct HostRecord {
     /// The members on this host that were seen healthy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<MemberName, RecordedMember>,
+    /// Every member of the cluster and where it is: how one is reached that the file no longer
+    /// names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roster: Vec<RosterMember>,
     /// What was written, by path.
     pub files: BTreeMap<HostPath, RecordedFile>,
     /// The last operations, oldest first; at most twenty.
     pub history: Vec<Operation>,
+}
+
+impl HostRecord {
+    /// Forgets a member; the cluster too, where it was the last on this host.
+    pub fn forget(&mut self, member: &MemberName) {
+        self.members.remove(member);
+        if self.members.is_empty() {
+            self.forget_cluster();
+        }
+    }
+
+    /// Forgets that the cluster was bootstrapped, and all its members.
+    pub fn forget_cluster(&mut self) {
+        self.cluster = None;
+        self.members.clear();
+        self.roster.clear();
+        self.begun = None;
+    }
 }
 
 /// Who made the first change on a host, and from where: that is where the cluster's CA was made.
@@ -61,6 +84,20 @@ pub struct RecordedMember {
     pub mark: String,
     /// The version it ran.
     pub version: String,
+}
+
+/// A member as every host's record knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RosterMember {
+    /// Its ID, once the cluster lists it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<MemberId>,
+    /// Its peer URL.
+    pub peer_url: String,
+    /// Where it is.
+    #[serde(flatten)]
+    pub place: MemberPlace,
 }
 
 /// A file that etcdup wrote.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Impact, Rule, Stage, StageKey, Work};
 use crate::host::HostId;
 use crate::name::MemberName;
-use crate::topology::Member;
+use crate::topology::Topology;
 
 /// How far a stage reaches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,7 +50,7 @@ pub enum Beyond {
 impl Scope {
     /// How far a stage reaches.
     #[must_use]
-    pub fn of(stage: &Stage, members: &[Member]) -> Self {
+    pub fn of(stage: &Stage, topology: &Topology) -> Self {
         let tasks = match &stage.work {
             Work::Hosts(tasks) => Some(tasks),
             Work::Cluster(_) | Work::Operator(_) => None,
@@ -62,7 +62,7 @@ impl Scope {
                 .flat_map(BTreeMap::keys)
                 .cloned()
                 .collect(),
-            stops: stage.stops(members),
+            stops: stage.stops(topology),
             outage: matches!(stage.impact, Impact::Outage(_)),
             destroys: steps().any(super::HostStep::destroys),
         }
@@ -79,9 +79,9 @@ impl Scope {
 impl Approval {
     /// Approves these stages and no more.
     #[must_use]
-    pub fn of<'a>(stages: impl IntoIterator<Item = &'a Stage>, members: &[Member]) -> Self {
+    pub fn of<'a>(stages: impl IntoIterator<Item = &'a Stage>, topology: &Topology) -> Self {
         let stages = stages.into_iter();
-        Self::of_scopes(stages.map(|stage| (stage.key.clone(), Scope::of(stage, members))))
+        Self::of_scopes(stages.map(|stage| (stage.key.clone(), Scope::of(stage, topology))))
     }
 
     /// Approves stages as far as these scopes reach.
@@ -128,11 +128,11 @@ impl Approval {
     ///
     /// # Errors
     /// How it goes beyond.
-    pub fn covers(&self, stage: &Stage, members: &[Member]) -> Result<(), Beyond> {
+    pub fn covers(&self, stage: &Stage, topology: &Topology) -> Result<(), Beyond> {
         if stage.only_waits() {
             return Ok(());
         }
-        let wanted = Scope::of(stage, members);
+        let wanted = Scope::of(stage, topology);
         let Some(approved) = self.0.get(&stage.key) else {
             return if self.starts_again(&stage.key, &wanted) {
                 Ok(())
@@ -163,11 +163,11 @@ mod tests {
     use crate::stage::{HostStep, LegTag};
     use crate::topology::resolve;
 
-    fn members() -> Vec<Member> {
+    fn topology() -> Topology {
         let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n\
                     [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n[[member]]\nname = \"m2\"\nhost = \"10.0.0.2\"\n";
         let document = Document::parse("etcdup.toml", text, &[]).unwrap();
-        resolve(&document.spec, |_| None).unwrap().members
+        resolve(&document.spec, |_| None).unwrap()
     }
 
     fn stage(rule: Rule, work: &[(&str, HostStep)]) -> Stage {
@@ -191,69 +191,72 @@ mod tests {
 
     #[test]
     fn a_stage_of_the_same_name_that_reaches_further_is_not_covered() {
-        let members = members();
+        let topology = topology();
         let approved = stage(Rule::Start, &[("10.0.0.1", HostStep::Reload)]);
-        let approval = Approval::of([&approved], &members);
-        assert_eq!(approval.covers(&approved, &members), Ok(()));
+        let approval = Approval::of([&approved], &topology);
+        assert_eq!(approval.covers(&approved, &topology), Ok(()));
         let other = stage(Rule::Install, &[("10.0.0.1", HostStep::Reload)]);
-        assert_eq!(approval.covers(&other, &members), Err(Beyond::Stage));
+        assert_eq!(approval.covers(&other, &topology), Err(Beyond::Stage));
         // A bootstrap of the next generation is not the one that was approved.
         let mut later = approved.clone();
         later.key.leg = LegTag { generation: 1 };
-        assert_eq!(approval.covers(&later, &members), Err(Beyond::Stage));
+        assert_eq!(approval.covers(&later, &topology), Err(Beyond::Stage));
         let host = stage(Rule::Start, &[("10.0.0.2", HostStep::Reload)]);
         assert!(matches!(
-            approval.covers(&host, &members),
+            approval.covers(&host, &topology),
             Err(Beyond::Host(_))
         ));
         let restart = HostStep::Restart("etcd.service".into());
         let stops = stage(Rule::Start, &[("10.0.0.1", restart)]);
         assert!(matches!(
-            approval.covers(&stops, &members),
+            approval.covers(&stops, &topology),
             Err(Beyond::Member(_))
         ));
         let delete = HostStep::Remove("/tmp/x".parse().unwrap());
         let destroys = stage(Rule::Start, &[("10.0.0.1", delete)]);
-        assert_eq!(approval.covers(&destroys, &members), Err(Beyond::Destroys));
+        assert_eq!(approval.covers(&destroys, &topology), Err(Beyond::Destroys));
         let outage = Stage {
             impact: Impact::Outage("down".into()),
             ..approved.clone()
         };
-        assert_eq!(approval.covers(&outage, &members), Err(Beyond::Outage));
+        assert_eq!(approval.covers(&outage, &topology), Err(Beyond::Outage));
     }
 
     #[test]
     fn what_an_approved_stage_stops_may_be_started_again() {
-        let members = members();
+        let topology = topology();
         let restart = HostStep::Restart("etcd.service".into());
         let roll = stage(Rule::Roll, &[("10.0.0.1", restart)]);
-        let approval = Approval::of([&roll], &members);
+        let approval = Approval::of([&roll], &topology);
         let start = stage(Rule::Start, &[("10.0.0.1", HostStep::Reload)]);
-        assert_eq!(approval.covers(&start, &members), Ok(()));
+        assert_eq!(approval.covers(&start, &topology), Ok(()));
         let by_restart = HostStep::Restart("etcd.service".into());
         let start_so = stage(Rule::Start, &[("10.0.0.1", by_restart.clone())]);
-        assert_eq!(approval.covers(&start_so, &members), Ok(()));
+        assert_eq!(approval.covers(&start_so, &topology), Ok(()));
         let other = stage(Rule::Start, &[("10.0.0.2", HostStep::Reload)]);
-        assert_eq!(approval.covers(&other, &members), Err(Beyond::Stage));
+        assert_eq!(approval.covers(&other, &topology), Err(Beyond::Stage));
         let other = stage(Rule::Start, &[("10.0.0.2", by_restart)]);
-        assert_eq!(approval.covers(&other, &members), Err(Beyond::Stage));
+        assert_eq!(approval.covers(&other, &topology), Err(Beyond::Stage));
         let delete = HostStep::Remove("/tmp/x".parse().unwrap());
         let destroys = stage(Rule::Start, &[("10.0.0.1", delete)]);
-        assert_eq!(approval.covers(&destroys, &members), Err(Beyond::Stage));
+        assert_eq!(approval.covers(&destroys, &topology), Err(Beyond::Stage));
         let mut later = start;
         later.key.leg = LegTag { generation: 1 };
-        assert_eq!(approval.covers(&later, &members), Err(Beyond::Stage));
+        assert_eq!(approval.covers(&later, &topology), Err(Beyond::Stage));
         // Whoever approves a reset wants nothing started.
         let mut reset = roll;
         reset.key.rule = Rule::Reset;
-        let approval = Approval::of([&reset], &members);
+        let approval = Approval::of([&reset], &topology);
         let start = stage(Rule::Start, &[("10.0.0.1", HostStep::Reload)]);
-        assert_eq!(approval.covers(&start, &members), Err(Beyond::Stage));
+        assert_eq!(approval.covers(&start, &topology), Err(Beyond::Stage));
     }
 
     #[test]
     fn waiting_needs_no_approval() {
         let approval = Approval::default();
-        assert_eq!(approval.covers(&stage(Rule::Wait, &[]), &members()), Ok(()));
+        assert_eq!(
+            approval.covers(&stage(Rule::Wait, &[]), &topology()),
+            Ok(())
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::host::HostId;
-use crate::membership::{ClusterView, Electorate, MemberId, NotSpared};
+use crate::membership::{ClusterView, Electorate, MemberId, NotRemoved, NotSpared};
 use crate::name::MemberName;
 use crate::observation::{MemberView, Observation};
 use crate::stage::limits;
@@ -50,6 +50,22 @@ pub enum Condition {
         /// Whether as a voter.
         voter: bool,
     },
+    /// The others can go on without this member of the list.
+    Removable {
+        /// The member.
+        member: MemberName,
+        /// What the list knows it by.
+        id: MemberId,
+        /// The members of the topology.
+        members: Vec<MemberName>,
+    },
+    /// The cluster lists the member no more.
+    Unlisted {
+        /// The member.
+        member: MemberName,
+        /// What the list knew it by.
+        id: MemberId,
+    },
     /// The member's etcd has nearly every entry that any member has.
     CaughtUp(MemberName),
     /// Another member leads.
@@ -90,6 +106,12 @@ pub enum Reason {
     /// Stopping the members would cost the quorum.
     #[error(transparent)]
     QuorumLost(#[from] NotSpared),
+    /// The others could not go on without the member.
+    #[error(transparent)]
+    Needed(#[from] NotRemoved),
+    /// The cluster's list still has it.
+    #[error("the cluster still lists {0}")]
+    StillListed(MemberName),
     /// It does not listen on its peer port.
     #[error("{0} does not listen on its peer port yet")]
     NotListening(MemberName),
@@ -184,6 +206,16 @@ impl Gate {
                     member: member.clone(),
                     voter: *voter,
                 })
+            }
+            Condition::Removable { id, members, .. } => {
+                Ok(Electorate::of(seen, members).remove(*id)?)
+            }
+            Condition::Unlisted { member, id } => {
+                let view = ClusterView::confirmed(seen);
+                if view.is_some_and(|view| view.member(*id).is_none()) {
+                    return Ok(());
+                }
+                Err(Reason::StillListed(member.clone()))
             }
             Condition::CaughtUp(member) => caught_up(seen, member),
             Condition::NotLeader(member) => match seen.leader() {
@@ -284,6 +316,12 @@ impl fmt::Display for Condition {
             Condition::Listens { member, .. } => write!(f, "{member} listens on its peer port"),
             Condition::Listed { member, voter, .. } => {
                 write!(f, "the cluster lists {member} as a {}", kind(*voter))
+            }
+            Condition::Removable { member, .. } => {
+                write!(f, "the others can go on without {member}")
+            }
+            Condition::Unlisted { member, .. } => {
+                write!(f, "the cluster lists {member} no more")
             }
             Condition::CaughtUp(member) => write!(f, "{member} has caught up"),
             Condition::NotLeader(member) => write!(f, "leadership moved away from {member}"),

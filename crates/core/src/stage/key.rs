@@ -46,6 +46,12 @@ pub enum Rule {
     Join,
     /// Makes a learner a voter.
     Promote,
+    /// Gives a member another peer URL in the cluster's list.
+    Move,
+    /// Removes one member from the cluster's list.
+    Remove,
+    /// Stops a member that was removed, and moves its data aside.
+    CleanUp,
     /// Stops and disables the cluster.
     Reset,
 }
@@ -76,7 +82,7 @@ pub struct StageKeyError(String);
 
 impl Rule {
     /// Every kind of stage.
-    pub const ALL: [Rule; 18] = [
+    pub const ALL: [Rule; 21] = [
         Rule::Time,
         Rule::Ca,
         Rule::Clients,
@@ -94,6 +100,9 @@ impl Rule {
         Rule::Add,
         Rule::Join,
         Rule::Promote,
+        Rule::Move,
+        Rule::Remove,
+        Rule::CleanUp,
         Rule::Reset,
     ];
 
@@ -118,6 +127,9 @@ impl Rule {
             Rule::Add => "add",
             Rule::Join => "join",
             Rule::Promote => "promote",
+            Rule::Move => "move",
+            Rule::Remove => "remove",
+            Rule::CleanUp => "clean-up",
             Rule::Reset => "reset",
         }
     }

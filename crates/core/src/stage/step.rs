@@ -7,6 +7,7 @@ use crate::certificate::CertRequest;
 use crate::digest::sha256;
 use crate::membership::{ClusterId, MemberId};
 use crate::name::{MemberName, UserName};
+use crate::observation::RosterMember;
 use crate::path::{HostPath, Mode, Owner};
 use crate::topology::Member;
 use crate::url::EtcdUrl;
@@ -176,6 +177,10 @@ pub enum HostStep {
     /// The host record notes that the cluster was bootstrapped and that this member is healthy, and
     /// its data directory is marked.
     Note(Noted),
+    /// The host record has the cluster's members and where they are.
+    Roster(Vec<RosterMember>),
+    /// The host record forgets a member, and the cluster with the last.
+    ForgetMember(MemberName),
     /// The host record forgets the cluster; nothing else is left of it on the host.
     Forget,
     /// Data is kept under another name.
@@ -237,6 +242,8 @@ impl HostStep {
             | Self::BouncePod { .. }
             | Self::StopPod { .. }
             | Self::Note(_)
+            | Self::Roster(_)
+            | Self::ForgetMember(_)
             | Self::Forget
             | Self::MoveAside { .. }
             | Self::Remove(_) => None,
@@ -270,6 +277,8 @@ impl HostStep {
             | Self::Spawn { .. }
             | Self::LoadImage { .. }
             | Self::Note(_)
+            | Self::Roster(_)
+            | Self::ForgetMember(_)
             | Self::Forget => false,
         }
     }
@@ -313,5 +322,23 @@ pub enum ClusterStep {
         member: MemberName,
         /// Its ID in the list.
         id: MemberId,
+    },
+    /// The list has another peer URL for a member.
+    MovePeer {
+        /// The member.
+        member: MemberName,
+        /// Its ID in the list.
+        id: MemberId,
+        /// Where the others will find it.
+        peer_url: EtcdUrl,
+    },
+    /// A member is removed from the list, after a snapshot was kept where it had a vote.
+    Remove {
+        /// The member.
+        member: MemberName,
+        /// Its ID in the list, which is never valid again.
+        id: MemberId,
+        /// Whether a snapshot is kept first.
+        snapshot: bool,
     },
 }

@@ -2,18 +2,21 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::file::{Binaries, Layout, MemberSpec, RuntimeKind, Spec};
 use crate::name::{MemberName, NameError};
 use crate::path::HostPath;
 
 /// The ports of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
     /// For clients.
     pub client: u16,
     /// For peers.
     pub peer: u16,
     /// For metrics over plain HTTP on loopback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<u16>,
 }
 

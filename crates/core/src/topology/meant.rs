@@ -9,11 +9,12 @@ use camino::Utf8PathBuf;
 use super::layout::{MemberLayout, Ports, loopback};
 use crate::certificate::{CertRequest, CfsslRequest, Usage};
 use crate::file::{
-    Binaries, Certificates, Discovery, FileSpec, Pod, RuntimeKind, Security, Time,
+    Binaries, Certificates, Discovery, FileSpec, Pod, RuntimeKind, Security, Ssh, Time,
     TransportSecurity,
 };
 use crate::flag::FlagSet;
 use crate::host::{HostId, HostTarget};
+use crate::membership::MemberId;
 use crate::name::{ClusterName, ClusterToken, MemberName, UserName};
 use crate::path::{Mode, Owner};
 use crate::url::{Address, EtcdUrl, Scheme, join_urls};
@@ -54,7 +55,11 @@ pub struct Topology {
     pub time: Option<Time>,
     /// The members, in the file's order.
     pub members: Vec<Member>,
-    /// The hosts, by the members on them.
+    /// The members that should go.
+    pub leaving: Vec<Leaving>,
+    /// How hosts are reached where nothing else says it.
+    pub ssh: Ssh,
+    /// The hosts, by the members on them; those of members that go too, unless they are gone.
     pub hosts: BTreeMap<HostId, HostTarget>,
 }
 
@@ -63,8 +68,10 @@ pub struct Topology {
 pub struct Member {
     /// Its position in the file.
     pub index: usize,
-    /// Its name.
+    /// Its name, which tells it from every other member here.
     pub name: MemberName,
+    /// What it calls itself (`--name`): the same, unless it goes and another takes its name over.
+    pub etcd_name: MemberName,
     /// The host it runs on.
     pub host: HostId,
     /// What peers and clients call it.
@@ -83,18 +90,41 @@ pub struct Member {
     pub(super) flags: BTreeMap<String, String>,
 }
 
+/// A member that should go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leaving {
+    /// The member as it was. Its name is no other member's, whatever it calls itself.
+    pub member: Member,
+    /// Whether its host is gone for good: it is never asked.
+    pub gone: bool,
+    /// Its ID, where a host record has it.
+    pub id: Option<MemberId>,
+    /// Whether the file still names it, as absent.
+    pub in_file: bool,
+}
+
 impl Topology {
-    /// A member by its name.
-    #[must_use]
-    pub fn member(&self, name: &MemberName) -> Option<&Member> {
-        self.members.iter().find(|member| member.name == *name)
+    /// The members, then those that should go.
+    pub fn everyone(&self) -> impl Iterator<Item = &Member> {
+        let leaving = self.leaving.iter().map(|leaving| &leaving.member);
+        self.members.iter().chain(leaving)
     }
 
-    /// The members on a host.
+    /// A member by its name, or one that should go.
+    #[must_use]
+    pub fn member(&self, name: &MemberName) -> Option<&Member> {
+        self.everyone().find(|member| member.name == *name)
+    }
+
+    /// The members on a host, those that should go too.
     pub fn on_host<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Member> {
-        self.members
-            .iter()
-            .filter(move |member| member.host == *host)
+        self.everyone().filter(move |member| member.host == *host)
+    }
+
+    /// Whether a host is to run a member.
+    #[must_use]
+    pub fn has_member_on(&self, host: &HostId) -> bool {
+        self.members.iter().any(|member| member.host == *host)
     }
 
     /// Who owns a member's files; `None` where they belong to whoever runs etcdup on the host.
@@ -190,7 +220,7 @@ impl Topology {
                 member.ports.client,
             ));
         }
-        flags.put("name", member.name.as_str());
+        flags.put("name", member.etcd_name.as_str());
         flags.put("data-dir", member.layout.data.as_str());
         flags.put("listen-client-urls", join_urls(&listen_client));
         flags.put("advertise-client-urls", self.client_url(member).to_string());

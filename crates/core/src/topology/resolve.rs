@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::layout::{MemberLayout, Ports};
-use super::meant::{Member, Topology};
+use super::meant::{Leaving, Member, Topology};
 use crate::file::{
     AddressSpec, HostSpec, Interface, KeyPath, ListenSpec, MemberSpec, ProvidedFrom, RuntimeKind,
     Spec,
 };
 use crate::host::{HostFacts, HostId, HostTarget, split_login};
-use crate::name::NameError;
+use crate::name::{MemberName, NameError};
 use crate::url::Address;
 
 /// Why a topology cannot be made concrete.
@@ -74,7 +74,7 @@ pub fn resolve<'a>(
         .map(|member| HostTarget::from_spec(&member.host, &spec.ssh))
         .collect();
     let ids: Vec<HostId> = targets.iter().map(HostTarget::id).collect();
-    let mut members = Vec::new();
+    let (mut members, mut leaving) = (Vec::new(), Vec::new());
     for (index, member) in spec.member.iter().enumerate() {
         let host = ids[index].clone();
         let at = KeyPath::member(index);
@@ -85,6 +85,7 @@ pub fn resolve<'a>(
         };
         let name = match &member.name {
             Some(name) => name.clone(),
+            None if member.absent.is_gone() => name_of_gone(&host).map_err(named)?,
             None => facts(&host)
                 .ok_or(ResolveError::NeedsHost {
                     host: host.clone(),
@@ -122,8 +123,9 @@ pub fn resolve<'a>(
                 });
             }
         };
-        members.push(Member {
+        let resolved = Member {
             index,
+            etcd_name: name.clone(),
             name,
             host,
             address,
@@ -133,7 +135,12 @@ pub fn resolve<'a>(
             ports,
             layout,
             flags,
-        });
+        };
+        if member.absent.is_absent() {
+            leaving.push(resolved);
+        } else {
+            members.push(resolved);
+        }
     }
     let token = match &spec.token {
         Some(token) => token.clone(),
@@ -146,11 +153,14 @@ pub fn resolve<'a>(
                 at: KeyPath::root("cluster"),
             })?,
     };
-    let mut hosts: BTreeMap<HostId, HostTarget> = ids.into_iter().zip(targets).collect();
+    let gone = spec.member.iter().map(|member| member.absent.is_gone());
+    let targets = ids.into_iter().zip(targets).zip(gone);
+    let asked = targets.filter(|(_, gone)| !gone).map(|(target, _)| target);
+    let mut hosts: BTreeMap<HostId, HostTarget> = asked.collect();
     for target in other_hosts(spec) {
         hosts.entry(target.id()).or_insert(target);
     }
-    Ok(Topology {
+    let mut topology = Topology {
         cluster: spec.cluster.clone(),
         first_token: token.clone(),
         token,
@@ -167,8 +177,25 @@ pub fn resolve<'a>(
         unit_template: spec.layout.unit_template.clone(),
         time: spec.time.clone(),
         members,
+        leaving: Vec::new(),
+        ssh: spec.ssh.clone(),
         hosts,
-    })
+    };
+    for mut member in leaving {
+        member.name = topology.free_name(&member.etcd_name);
+        topology.leaving.push(Leaving {
+            gone: spec.member[member.index].absent.is_gone(),
+            member,
+            id: None,
+            in_file: true,
+        });
+    }
+    Ok(topology)
+}
+
+/// What to call a member without a name whose host cannot be asked for its own.
+fn name_of_gone(host: &HostId) -> Result<MemberName, NameError> {
+    host.as_str().replace(':', "-").parse()
 }
 
 /// The hosts of the file that run no member.

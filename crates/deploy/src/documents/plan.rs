@@ -4,12 +4,12 @@
 use etcdup_core::digest::sha256;
 use etcdup_core::finding::Finding;
 use etcdup_core::plain::chain;
-use etcdup_core::stage::{Approval, ClusterStep, Goal, Impact, Scope, Stage, StageKey, Work};
+use etcdup_core::stage::{Approval, Goal, Impact, Scope, Stage, StageKey, Work};
 use etcdup_planner::Ending;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::words::{changed_lines, describe_step, operator_words};
+use super::words::{changed_lines, describe_call, describe_step, operator_words};
 use crate::plan::Plan;
 
 /// The format that plans name.
@@ -205,18 +205,7 @@ impl StageDocument {
                 let words = steps.iter().map(operator_words);
                 words.map(|words| step("operator", words)).collect()
             }
-            Work::Cluster(ClusterStep::MoveLeader { from, to }) => {
-                vec![step("cluster", format!("move leader from {from} to {to}"))]
-            }
-            Work::Cluster(ClusterStep::AddLearner { member, peer_url }) => {
-                vec![step(
-                    "cluster",
-                    format!("add learner {member} at {peer_url}"),
-                )]
-            }
-            Work::Cluster(ClusterStep::Promote { member, .. }) => {
-                vec![step("cluster", format!("promote {member}"))]
-            }
+            Work::Cluster(call) => vec![step("cluster", describe_call(call).1)],
             Work::Hosts(tasks) => {
                 let all = tasks
                     .iter()
@@ -241,7 +230,7 @@ impl StageDocument {
             title: stage.title.clone(),
             why: stage.why.clone(),
             impact: stage.impact.clone(),
-            scope: Scope::of(stage, &plan.planner.topology().members),
+            scope: Scope::of(stage, plan.planner.topology()),
             steps,
             gates: gates.map(|gate| gate.condition.to_string()).collect(),
         }

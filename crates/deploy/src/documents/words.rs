@@ -3,7 +3,9 @@
 use etcdup_core::certificate::format_sans;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::{Artifact, BinarySource, Content, HostStep, OperatorStep, Part};
+use etcdup_core::stage::{
+    Artifact, BinarySource, ClusterStep, Content, HostStep, OperatorStep, Part,
+};
 use similar::{ChangeTag, TextDiff};
 
 /// A step on the operator's machine, in words.
@@ -58,9 +60,42 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
                 noted.member, noted.id, noted.cluster
             ),
         ),
+        HostStep::Roster(roster) => {
+            let names: Vec<String> = roster
+                .iter()
+                .map(|one| one.place.name.to_string())
+                .collect();
+            let names = names.join(", ");
+            ("~", format!("host record: the members are {names}"))
+        }
+        HostStep::ForgetMember(name) => ("-", format!("host record: forget {name}")),
         HostStep::Forget => ("-", "host record: forget the cluster".to_owned()),
         HostStep::MoveAside { path } => ("~", format!("move {path} to {path}.kept-<time>")),
         HostStep::Remove(path) => ("-", format!("delete {path}")),
+    }
+}
+
+/// A call to the cluster as one mark and one line.
+#[must_use]
+pub fn describe_call(step: &ClusterStep) -> (&'static str, String) {
+    match step {
+        ClusterStep::MoveLeader { from, to } => ("~", format!("move leader from {from} to {to}")),
+        ClusterStep::AddLearner { member, peer_url } => {
+            ("+", format!("add learner {member} at {peer_url}"))
+        }
+        ClusterStep::Promote { member, .. } => ("~", format!("promote {member}")),
+        ClusterStep::MovePeer {
+            member, peer_url, ..
+        } => ("~", format!("list {member} at {peer_url}")),
+        ClusterStep::Remove {
+            member,
+            id,
+            snapshot: true,
+        } => (
+            "-",
+            format!("remove {member} ({id}), after a snapshot was kept"),
+        ),
+        ClusterStep::Remove { member, id, .. } => ("-", format!("remove {member} ({id})")),
     }
 }
 

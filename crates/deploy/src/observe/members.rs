@@ -15,6 +15,7 @@ use etcdup_core::observation::Observation;
 use etcdup_core::observed::{Cause, Observed, Unobserved};
 use etcdup_core::plain::chain;
 use etcdup_core::topology::{Member, Topology};
+use etcdup_core::url::{Address, EtcdUrl};
 use etcdup_transport::{DialError, Transport};
 use etcdup_verify::MemberTarget;
 use jiff::Timestamp;
@@ -28,11 +29,11 @@ use crate::vault::OperatorPair;
 /// Dials a member's client port from its own host, so the port may be closed to the operator.
 struct ThroughHost {
     link: Arc<dyn Transport>,
-    address: String,
-    /// The member's address as the file names it. One that its host reported is not dialed from
-    /// here: a host must not choose what this machine connects to.
-    from_here: Option<String>,
-    port: u16,
+    /// Where it listens: as it runs, then as the file has it.
+    places: Vec<(String, u16)>,
+    /// The member's address and port as the file names them. One that its host reported is not
+    /// dialed from here: a host must not choose what this machine connects to.
+    from_here: Option<(String, u16)>,
 }
 
 /// How long a direct connection from here may take.
@@ -41,11 +42,24 @@ const DIRECT: Duration = Duration::from_secs(2);
 #[async_trait]
 impl Dial for ThroughHost {
     async fn dial(&self) -> io::Result<BoxIo> {
+        let mut failed = io::Error::other("it listens nowhere");
+        for (address, port) in &self.places {
+            match self.dial_one(address, *port).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+}
+
+impl ThroughHost {
+    async fn dial_one(&self, address: &str, port: u16) -> io::Result<BoxIo> {
         let start = std::time::Instant::now();
-        let dialed = self.link.dial(&self.address, self.port).await;
+        let dialed = self.link.dial(address, port).await;
         tracing::debug!(
-            address = self.address,
-            port = self.port,
+            address,
+            port,
             elapsed_ms = start.elapsed().as_millis(),
             ok = dialed.is_ok(),
             "dialed"
@@ -54,12 +68,12 @@ impl Dial for ThroughHost {
             Ok(stream) => Ok(Box::new(stream)),
             // Its sshd forwards nothing: the port may be open to us all the same.
             Err(forbidden @ DialError::Forbidden) => {
-                let Some(from_here) = self.from_here.as_deref() else {
+                let Some((from_here, port)) = &self.from_here else {
                     return Err(io::Error::other(format!(
                         "{forbidden}, and an address read from an interface is not dialed from here"
                     )));
                 };
-                let direct = TcpStream::connect((from_here, self.port));
+                let direct = TcpStream::connect((from_here.as_str(), *port));
                 match tokio::time::timeout(DIRECT, direct).await {
                     Ok(Ok(stream)) => Ok(Box::new(stream)),
                     Ok(Err(error)) => Err(io::Error::other(format!(
@@ -96,6 +110,7 @@ impl Session {
         &self,
         topology: &Topology,
         member: &Member,
+        seen: Option<&Observation>,
     ) -> Observed<(Endpoint, Arc<dyn Dial>)> {
         let link = match self.link(&member.host) {
             Observed::Known(link) => link,
@@ -105,9 +120,30 @@ impl Session {
             any if any.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).to_string(),
             own => own.to_string(),
         };
+        // A member is where it runs, whatever the file says by now.
+        let host = seen.and_then(|seen| seen.host(&member.host));
+        let process = host.and_then(|host| host.processes.get(&member.name));
+        let url = |flag: &str| -> Option<EtcdUrl> {
+            let urls = process?.flags.get(flag)?;
+            urls.split(',').next()?.parse().ok()
+        };
+        let mut places: Vec<(String, u16)> = Vec::new();
+        if let Some(listens) = url("listen-client-urls") {
+            places.push((reachable(&listens.address), listens.port));
+        }
+        let by_file = (address, member.ports.client);
+        if !places.contains(&by_file) {
+            places.push(by_file);
+        }
+        let server_name = member.address.to_string();
+        let runs_as = url("advertise-client-urls").map(|url| url.address.to_string());
         let endpoint = Endpoint {
             authority: topology.client_url(member).authority(),
-            server_name: member.address.to_string(),
+            also: runs_as
+                .into_iter()
+                .filter(|name| *name != server_name)
+                .collect(),
+            server_name,
         };
         let specs = &self.document.spec.member;
         let reported = specs.iter().any(|spec| {
@@ -119,9 +155,8 @@ impl Session {
             endpoint,
             Arc::new(ThroughHost {
                 link,
-                address,
-                from_here: (!reported).then(|| member.address.to_string()),
-                port: member.ports.client,
+                places,
+                from_here: (!reported).then(|| (member.address.to_string(), member.ports.client)),
             }),
         ))
     }
@@ -130,9 +165,10 @@ impl Session {
         &self,
         topology: &Topology,
         member: &Member,
+        seen: &Observation,
     ) -> Result<MemberClient, String> {
         let access = self.access().await?;
-        match self.member_endpoint(topology, member) {
+        match self.member_endpoint(topology, member, Some(seen)) {
             Observed::Known((endpoint, dial)) => {
                 MemberClient::new(&endpoint, &access, dial).map_err(|error| chain(&error))
             }
@@ -150,19 +186,22 @@ impl Session {
             seen.host(&member.host)
                 .is_some_and(|view| view.processes.contains_key(&member.name))
         };
-        self.askable(topology, Some(seen), runs)
+        self.askable(topology, seen, runs)
     }
 
     fn askable(
         &self,
         topology: &Topology,
-        seen: Option<&Observation>,
+        seen: &Observation,
         wanted: impl Fn(&Member) -> bool,
     ) -> (Vec<MemberTarget>, BTreeMap<MemberName, Unobserved>) {
         let mut asked = Vec::new();
         let mut unseen = BTreeMap::new();
-        for member in &topology.members {
-            match (wanted(member), self.member_endpoint(topology, member)) {
+        // A host that is gone for good is not among the hosts.
+        let asked_at = |member: &&Member| topology.hosts.contains_key(&member.host);
+        for member in topology.everyone().filter(asked_at) {
+            let endpoint = self.member_endpoint(topology, member, Some(seen));
+            match (wanted(member), endpoint) {
                 (true, Observed::Known((endpoint, dial))) => {
                     asked.push((member.name.clone(), endpoint, dial));
                 }
@@ -195,7 +234,7 @@ impl Session {
         wanted: &BTreeSet<MemberName>,
     ) {
         let (asked, mut unseen) =
-            self.askable(topology, None, |member| wanted.contains(&member.name));
+            self.askable(topology, seen, |member| wanted.contains(&member.name));
         unseen.retain(|name, _| wanted.contains(name));
         for (name, why) in unseen {
             seen.members.insert(name, Observed::Unknown(why));
@@ -231,13 +270,21 @@ impl Session {
     }
 }
 
+/// Where something that listens on an address is reached from its own host.
+fn reachable(address: &Address) -> String {
+    match address.ip() {
+        Some(any) if any.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).to_string(),
+        _ => address.to_string(),
+    }
+}
+
 /// Why a member was not asked: it does not run, in its last words, or that cannot be known.
-fn why_not_running(seen: Option<&Observation>, member: &Member) -> Unobserved {
+fn why_not_running(seen: &Observation, member: &Member) -> Unobserved {
     let unknown = |why: String| Unobserved {
         why: format!("not known: {why}"),
         cause: Cause::NotAsked,
     };
-    let host = seen.and_then(|seen| seen.hosts.get(&member.host));
+    let host = seen.hosts.get(&member.host);
     let view = match host {
         None => return unknown("it was not asked".to_owned()),
         Some(Observed::Unknown(unseen)) => return unknown(format!("{}: {unseen}", member.host)),

@@ -31,9 +31,9 @@ impl Approved {
 
     /// Whether a plan stays within it.
     pub(crate) fn check(&self, plan: &Plan) -> Result<(), DeployError> {
-        let members = &plan.planner.topology().members;
+        let topology = plan.planner.topology();
         for stage in &plan.forecast.stages {
-            if let Err(beyond) = self.approval.covers(stage, members) {
+            if let Err(beyond) = self.approval.covers(stage, topology) {
                 return Err(DeployError::PlanChanged {
                     key: stage.key.clone(),
                     beyond,

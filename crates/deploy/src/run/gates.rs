@@ -98,6 +98,8 @@ impl Session {
             Condition::Serves(name)
             | Condition::NotLeader(name)
             | Condition::CaughtUp(name)
+            | Condition::Removable { member: name, .. }
+            | Condition::Unlisted { member: name, .. }
             | Condition::Listed { member: name, .. }
             | Condition::Listens { member: name, .. }
             | Condition::PodReplaced { member: name, .. } => name,
@@ -158,6 +160,8 @@ fn waits_for(gate: &Gate) -> Option<&MemberName> {
         | Condition::PodReplaced { member: name, .. } => Some(name),
         Condition::Listens { .. }
         | Condition::Listed { .. }
+        | Condition::Removable { .. }
+        | Condition::Unlisted { .. }
         | Condition::QuorumWithout { .. }
         | Condition::NotLeader(_) => None,
     }
@@ -198,8 +202,7 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
     let all = || {
         planner
             .topology()
-            .members
-            .iter()
+            .everyone()
             .map(|member| member.name.clone())
     };
     gates
@@ -209,6 +212,8 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
             Condition::QuorumWithout { .. }
             | Condition::NotLeader(_)
             | Condition::Listed { .. }
+            | Condition::Removable { .. }
+            | Condition::Unlisted { .. }
             | Condition::CaughtUp(_) => all().collect(),
             // Seen on the host, not asked of the member.
             Condition::PodReplaced { .. } | Condition::Listens { .. } => Vec::new(),
@@ -229,6 +234,8 @@ fn looked_at_by(gates: &[Gate], seen: &Observation) -> Vec<HostId> {
             | Condition::QuorumWithout { .. }
             | Condition::NotLeader(_)
             | Condition::Listed { .. }
+            | Condition::Removable { .. }
+            | Condition::Unlisted { .. }
             | Condition::CaughtUp(_) => None,
         })
         .collect()

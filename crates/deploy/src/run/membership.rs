@@ -3,12 +3,18 @@
 use std::time::{Duration, Instant};
 
 use etcdup_client::{MemberClient, MembershipError};
+use etcdup_core::event::Body;
+use etcdup_core::membership::{Electorate, MemberId, NotRemoved};
+use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::plain::chain;
 use etcdup_core::stage::ClusterStep;
+use etcdup_core::topology::Member;
 
 use super::context::Run;
+use crate::documents::describe_call;
 use crate::error::DeployError;
+use crate::snapshots::keep;
 
 /// How long etcd may refuse a change for a moment's reason: members must have been connected for
 /// five seconds, and a learner that was near the leader may have fallen behind again.
@@ -24,24 +30,36 @@ impl Run<'_> {
         step: &ClusterStep,
         seen: &Observation,
     ) -> Result<(), DeployError> {
-        let failed = |why: String| DeployError::Cluster {
-            what: words(step),
-            why,
+        let failed = |why: &str| DeployError::Cluster {
+            what: describe_call(step).1,
+            why: why.to_owned(),
         };
+        if let ClusterStep::Remove {
+            member,
+            id,
+            snapshot: true,
+        } = step
+        {
+            let kept = self.keep_snapshot(member, seen).await;
+            kept.map_err(|why| failed(&why))?;
+            // It may have taken minutes, in which others may have gone down.
+            let others = self.go_on_without(*id, seen).await;
+            others.map_err(|not| failed(&not.to_string()))?;
+        }
         let start = Instant::now();
         loop {
             // Each time: it may be lost while this waits.
             self.leases.check().await?;
             let refused = match self.call(step, seen).await {
                 Ok(()) => return Ok(()),
-                Err(Refused::Other(why)) => return Err(failed(why)),
+                Err(Refused::Other(why)) => return Err(failed(&why)),
                 Err(Refused::ForAMoment(error)) => error,
             };
             if self.session.cancel.is_cancelled() {
-                return Err(DeployError::Stopped(Some(words(step))));
+                return Err(DeployError::Stopped(Some(describe_call(step).1)));
             }
             if start.elapsed() > REFUSED {
-                return Err(failed(chain(&refused)));
+                return Err(failed(&chain(&refused)));
             }
             tokio::time::sleep(AGAIN).await;
         }
@@ -56,7 +74,7 @@ impl Run<'_> {
                 let transferee = seen.member(to);
                 let transferee =
                     transferee.ok_or_else(|| Refused::Other(format!("{to} does not answer")))?;
-                let client = self.session.client(topology, leader).await;
+                let client = self.session.client(topology, leader, seen).await;
                 let client = client.map_err(Refused::Other)?;
                 let moved = client.move_leader(transferee.id).await;
                 moved.map_err(|error| Refused::Other(chain(&error)))
@@ -70,11 +88,58 @@ impl Run<'_> {
                     Err(error) => Err(error.into()),
                 }
             }
+            ClusterStep::MovePeer { id, peer_url, .. } => {
+                let urls = std::slice::from_ref(peer_url);
+                match self.voter(seen).await?.move_peer_urls(*id, urls).await {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            ClusterStep::Remove { id, .. } => {
+                match self.voter(seen).await?.remove(*id).await {
+                    // An earlier call came through after all.
+                    Ok(_) | Err(MembershipError::UnknownMember) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            }
             ClusterStep::Promote { id, .. } => match self.voter(seen).await?.promote(*id).await {
                 Ok(_) | Err(MembershipError::NotALearner) => Ok(()),
                 Err(error) => Err(error.into()),
             },
         }
+    }
+
+    /// Whether the others can go on without a member, by what all members answer now.
+    async fn go_on_without(&self, id: MemberId, seen: &Observation) -> Result<(), NotRemoved> {
+        let topology = self.planner.topology();
+        let names: Vec<MemberName> = topology.everyone().map(|one| one.name.clone()).collect();
+        let mut now = seen.clone();
+        let all = names.iter().cloned().collect();
+        self.session.ask_some(topology, &mut now, &all).await;
+        Electorate::of(&now, &names).remove(id)
+    }
+
+    /// Keeps a verified snapshot of a member that stays, a follower where there is one.
+    async fn keep_snapshot(&self, leaving: &MemberName, seen: &Observation) -> Result<(), String> {
+        let topology = self.planner.topology();
+        let stays = |member: &&Member| seen.serves(&member.name) && member.name != *leaving;
+        let mut serving: Vec<&Member> = topology.members.iter().filter(stays).collect();
+        serving.sort_by_key(|member| Some(&member.name) == seen.leader());
+        let member = serving.first();
+        let member = member.ok_or("no member serves to take a snapshot of")?;
+        let client = self.session.client(topology, member, seen).await?;
+        let kept = keep(&client, &self.session.base, &topology.cluster, |_, _| {}).await;
+        let kept = kept.map_err(|error| format!("no snapshot: {}", chain(&error)))?;
+        self.session.events.send(Body::Gate {
+            holds: format!(
+                "a snapshot of {} is verified and kept: {}, {} bytes",
+                member.name,
+                kept.path.display(),
+                kept.size
+            ),
+            why: String::new(),
+        });
+        Ok(())
     }
 
     /// A client of a member that serves: the leader, where it is known.
@@ -89,7 +154,7 @@ impl Run<'_> {
         let Some(voter) = leader.or_else(serving) else {
             return Err(Refused::Other("no member serves".to_owned()));
         };
-        let client = self.session.client(topology, voter).await;
+        let client = self.session.client(topology, voter, seen).await;
         client.map_err(Refused::Other)
     }
 }
@@ -115,13 +180,5 @@ impl From<MembershipError> for Refused {
             | MembershipError::TooFewStarted
             | MembershipError::Other(_) => Self::Other(chain(&error)),
         }
-    }
-}
-
-fn words(step: &ClusterStep) -> String {
-    match step {
-        ClusterStep::MoveLeader { from, to } => format!("move leadership from {from} to {to}"),
-        ClusterStep::AddLearner { member, .. } => format!("add {member}"),
-        ClusterStep::Promote { member, .. } => format!("promote {member}"),
     }
 }

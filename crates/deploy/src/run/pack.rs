@@ -86,6 +86,8 @@ async fn supply(
         | HostStep::BouncePod { .. }
         | HostStep::StopPod { .. }
         | HostStep::Note(_)
+        | HostStep::Roster(_)
+        | HostStep::ForgetMember(_)
         | HostStep::Forget
         | HostStep::MoveAside { .. }
         | HostStep::Remove(_) => Ok(Supply::Nothing),

@@ -24,12 +24,11 @@ pub(super) fn permit(
         return Ok(Permit(()));
     }
     // Judged together: each alone may be spared where two at once may not.
-    let mut stop = stage.stops(&topology.members);
+    let mut stop = stage.stops(topology);
     stop.retain(|member| seen.is_healthy_voter(member));
     if !stop.is_empty() {
         let members: Vec<MemberName> = topology
-            .members
-            .iter()
+            .everyone()
             .map(|member| member.name.clone())
             .collect();
         Electorate::of(seen, &members).spare(&stop)?;

@@ -28,9 +28,7 @@ pub(super) fn add_record(
     if matches!(run.planner.goal(), Goal::Reset { .. }) {
         record.resets += 1;
         // What was known of the old cluster must not keep the next one from being bootstrapped.
-        record.cluster = None;
-        record.members.clear();
-        record.begun = None;
+        record.forget_cluster();
     }
     record.origin.get_or_insert_with(|| Origin {
         who: run.session.who.to_string(),
@@ -48,6 +46,15 @@ pub(super) fn add_record(
         Work::Cluster(_) | Work::Operator(_) => &[],
     };
     for step in steps {
+        if let HostStep::Roster(roster) = step {
+            record.roster.clone_from(roster);
+        }
+        if let HostStep::ForgetMember(name) = step {
+            record.forget(name);
+        }
+        if *step == HostStep::Forget {
+            record.forget_cluster();
+        }
         if let HostStep::Note(noted) = step {
             record.cluster = Some(noted.cluster);
             let member = RecordedMember {

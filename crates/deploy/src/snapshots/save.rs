@@ -1,10 +1,12 @@
 //! Saving a snapshot: from a member's stream into a file that is whole or not there.
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use etcdup_client::{ClientError, MemberClient};
+use etcdup_core::name::ClusterName;
+use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
 use super::verify::{SnapshotFault, verify};
@@ -38,6 +40,32 @@ pub struct SavedSnapshot {
     pub size: u64,
     /// SHA-256 of the database in it, hex.
     pub sha256: String,
+}
+
+/// Saves what a member sends below the directory of the topology file:
+/// `snapshots/<cluster>/<time>.db`, readable by its owner alone.
+///
+/// # Errors
+/// When the member, the directory or what is in the file is at fault.
+pub async fn keep(
+    client: &MemberClient,
+    base: &Path,
+    cluster: &ClusterName,
+    progress: impl FnMut(u64, u64),
+) -> Result<SavedSnapshot, SaveError> {
+    let directory = base.join("snapshots").join(cluster.as_str());
+    let made = directory.clone();
+    let made = blocking(move || {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(made)
+    });
+    made.await.map_err(|source| SaveError::File {
+        path: directory.clone(),
+        source,
+    })?;
+    let time = Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ");
+    let path = directory.join(format!("{cluster}-{time}.db"));
+    save(client, &path, progress).await
 }
 
 /// Saves what a member sends: beside its name, readable by its owner alone, then synced, read

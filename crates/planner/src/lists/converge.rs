@@ -3,16 +3,20 @@
 
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::host::HostId;
+use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::Observation;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Next, Rule};
 
 use crate::assess::assess;
 use crate::identity::{Bootstrap, bootstrap};
-use crate::plan_context::{Decision, PlanContext};
+use crate::places::leaving_entry;
+use crate::plan_context::{Decision, LeavingPlace, PlanContext};
 use crate::preflight::{preflight, unseen_hosts};
 use crate::rules::conflict::{DISPUTED, conflicts};
 use crate::rules::{
-    files, grow, install, operator, provided, record, roll, start, time, transition, trust, wait,
+    clean_up, files, grow, install, moved, operator, provided, record, roll, shrink, start, time,
+    transition, trust, wait,
 };
 use crate::target::Target;
 
@@ -102,6 +106,15 @@ pub const CONVERGE: &[RuleRow] = &[
         decide: files::refresh_files,
     },
     RuleRow {
+        id: "move",
+        about: "list a member at its new peer URL where it does not serve at the old one",
+        why: "Comes before any start: the others find a member only where the list has it. One that serves is moved \
+              right before its own restart. Never a learner: etcd before 3.5.31 and 3.6.12 makes a voter of one whose \
+              URLs change.",
+        makes: &[Rule::Move],
+        decide: moved::move_now,
+    },
+    RuleRow {
         id: "start",
         about: "start members that do not run, and restart those that only a restart can help",
         why: "All members that do not run start together: etcd is ready only once it has joined a quorum. \
@@ -125,6 +138,23 @@ pub const CONVERGE: &[RuleRow] = &[
               only when it has arrived.",
         makes: &[Rule::Wait],
         decide: wait::wait,
+    },
+    RuleRow {
+        id: "clean-up",
+        about: "stop what is left of a removed member, and move its data aside",
+        why: "Only what the data, the unit or the record proves to be this cluster's, and only while a quorum confirms \
+              a list that does not have the member. Comes before a join: a member that is added again starts without \
+              data.",
+        makes: &[Rule::CleanUp],
+        decide: clean_up::clean_up,
+    },
+    RuleRow {
+        id: "remove-dead",
+        about: "remove members that lost their data, should go and do not run, or whose host is gone for good",
+        why: "Comes before anything that needs all members, and only where the others go on without it. A host that \
+              does not answer is never dead by itself: only the file says so. A snapshot is kept first.",
+        makes: &[Rule::Remove, Rule::MoveLeader],
+        decide: shrink::remove_dead,
     },
     RuleRow {
         id: "join",
@@ -154,7 +184,7 @@ pub const CONVERGE: &[RuleRow] = &[
         about: "restart members one at a time, followers first",
         why: "One member at a time, each only while the cluster's own voters without it are a quorum; asked \
               again just before.",
-        makes: &[Rule::Roll],
+        makes: &[Rule::Move, Rule::Roll],
         decide: roll::restart_one,
     },
     RuleRow {
@@ -164,6 +194,13 @@ pub const CONVERGE: &[RuleRow] = &[
               it. Only while all are healthy and none is joining.",
         makes: &[Rule::Add],
         decide: grow::add,
+    },
+    RuleRow {
+        id: "remove",
+        about: "remove a member that serves and should go, after its leadership moved away",
+        why: "Comes last of all changes: whoever takes its place votes already. A snapshot is kept first.",
+        makes: &[Rule::Remove, Rule::MoveLeader],
+        decide: shrink::remove_live,
     },
     RuleRow {
         id: "left",
@@ -185,11 +222,14 @@ pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> N
     let members = members
         .filter_map(|member| assess(target, seen, member, bootstrap))
         .collect();
+    let view = ClusterView::confirmed(seen);
     let context = PlanContext {
         target,
         seen,
         bootstrap,
         members,
+        leaving: leaving(target, seen, view.as_ref()),
+        view,
         unseen,
         allow_outage,
     };
@@ -206,10 +246,35 @@ pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> N
     Next::Done
 }
 
+fn leaving<'a>(
+    target: &'a Target,
+    seen: &'a Observation,
+    view: Option<&ClusterView<'a>>,
+) -> Vec<LeavingPlace<'a>> {
+    let leaving = target.topology.leaving.iter();
+    leaving
+        .map(|leaving| {
+            let listed = view.and_then(|view| leaving_entry(target, seen, view, leaving));
+            let healthy = listed.is_some_and(|listed| {
+                let mut views = seen.members.values().filter_map(Observed::known);
+                views.any(|own| {
+                    own.id == listed.id && (own.served.known().is_some() || own.leader.is_some())
+                })
+            });
+            LeavingPlace {
+                leaving,
+                host: seen.host(&leaving.member.host).filter(|_| !leaving.gone),
+                listed,
+                healthy,
+            }
+        })
+        .collect()
+}
+
 /// Two operators on either side of a partition must not both act, so half of the members' hosts is
 /// never enough; and a bootstrap needs every one of them.
 fn is_minority(target: &Target, seen: &Observation) -> bool {
-    let of_members = |host: &&HostId| target.topology.on_host(host).next().is_some();
+    let of_members = |host: &&HostId| target.topology.has_member_on(host);
     let all = target.topology.hosts.keys().filter(of_members).count();
     let observed = target.topology.hosts.keys().filter(of_members);
     let observed = observed.filter(|host| seen.host(host).is_some()).count();
@@ -247,7 +312,8 @@ fn conflict(context: &PlanContext<'_>) -> Decision {
 fn left(context: &PlanContext<'_>) -> Decision {
     let waiting = roll::waiting(context)
         .into_iter()
-        .chain(grow::waiting(context));
+        .chain(grow::waiting(context))
+        .chain(shrink::waiting(context));
     block(context.unseen.iter().cloned().chain(waiting).collect())
 }
 

@@ -9,12 +9,12 @@ use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::observed::Observed;
-use etcdup_core::path::HostPath;
-use etcdup_core::stage::{Content, HostStep, Impact, Next, Rule, Stage, StageKey, Work};
+use etcdup_core::stage::{HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
 
-use crate::identity::{is_ours, read_flags};
+use crate::identity::is_ours;
 use crate::preflight::unseen_hosts;
+use crate::rules::clean_up::{is_written_by_us, stop, written};
 use crate::rules::conflict::{other_name, started_by_others, unwanted};
 use crate::target::Target;
 
@@ -44,7 +44,7 @@ pub(crate) fn next(
     }
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
-    for member in &target.topology.members {
+    for member in target.topology.everyone() {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
@@ -79,7 +79,7 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<ClusterId>) -> Vec
     let ours = |host: &HostView, cluster: ClusterId| {
         typed == Some(cluster) || is_ours(target, host, cluster)
     };
-    for member in &target.topology.members {
+    for member in target.topology.everyone() {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
@@ -161,28 +161,7 @@ fn is_proven(
 
 fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<HostStep> {
     let layout = &member.layout;
-    let wanted = target.desired(member);
-    let mut steps = Vec::new();
-    if target.is_systemd() {
-        if host.files.contains_key(&wanted.settled.path)
-            || host.processes.contains_key(&member.name)
-        {
-            steps.push(HostStep::Disable(layout.unit.clone()));
-        }
-    } else if target.is_pod() {
-        let manifest = &layout.manifest;
-        if host.files.contains_key(manifest) || host.processes.contains_key(&member.name) {
-            steps.push(HostStep::StopPod {
-                manifest: manifest.clone(),
-                data: layout.data.clone(),
-            });
-        }
-    } else if host.processes.contains_key(&member.name) {
-        steps.push(HostStep::StopProcess {
-            pid_file: layout.pid_file.clone(),
-            data: layout.data.clone(),
-        });
-    }
+    let mut steps = stop(target, member, host);
     match host.data.get(&layout.data) {
         None | Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) => {}
         Some(DataDir::Member(_)) if wipe => steps.push(HostStep::Remove(layout.data.clone())),
@@ -190,15 +169,7 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
             path: layout.data.clone(),
         }),
     }
-    let files = wanted
-        .certificates
-        .iter()
-        .chain([&wanted.settled])
-        .filter(|artifact| !target.is_pod() || artifact.path != layout.manifest)
-        // What was there before may be the only one there is.
-        .filter(|artifact| !matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path))
-        .filter(|artifact| is_written_by_us(target, member, host, &artifact.path));
-    steps.extend(files.map(|artifact| HostStep::Remove(artifact.path.clone())));
+    steps.extend(written(target, member, host));
     if target.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);
     }
@@ -211,26 +182,4 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
         steps.push(HostStep::Forget);
     }
     steps
-}
-
-/// Whether a file still is what etcdup wrote: by the digest in the host record, or because it is
-/// the very file that would be rendered.
-fn is_written_by_us(target: &Target, member: &Member, host: &HostView, path: &HostPath) -> bool {
-    let Some(found) = host.files.get(path) else {
-        return false;
-    };
-    let wanted = target.desired(member);
-    let sum = found.sha256.as_deref();
-    let recorded = host.record().and_then(|record| record.files.get(path));
-    if recorded.is_some_and(|recorded| Some(recorded.sha256.as_str()) == sum) {
-        return true;
-    }
-    let rendered = sum.is_some_and(|sum| wanted.sum(path) == Some(sum) || wanted.is_fresh(sum));
-    // A unit that was edited by hand is still ours to remove if it starts our data: left behind it
-    // would start at boot.
-    let starts_ours = wanted.settled.path == *path
-        && found.text.as_deref().is_some_and(|text| {
-            read_flags(target, text).get("data-dir") == Some(member.layout.data.as_str())
-        });
-    rendered || starts_ours
 }

@@ -2,19 +2,24 @@
 
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::host::HostId;
+use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::{Cause, Observed};
 
+use etcdup_core::topology::Leaving;
+
 use super::hosts::HOST_UNSEEN;
+use crate::places::leaving_entry;
+use crate::rules::roster::is_finished;
 use crate::target::Target;
 
 /// Hosts that were not seen: what is unseen is not touched.
 pub(crate) fn unseen_hosts(target: &Target, seen: &Observation) -> Vec<Finding> {
     let check: Check = HOST_UNSEEN;
-    target
-        .topology
-        .hosts
-        .keys()
+    let hosts = target.topology.hosts.keys();
+    hosts
+        .filter(|host| !is_of_none(target, seen, host))
         .filter_map(|host| match seen.hosts.get(host) {
             Some(Observed::Known(_)) => None,
             Some(Observed::Unknown(unseen)) => {
@@ -22,7 +27,10 @@ pub(crate) fn unseen_hosts(target: &Target, seen: &Observation) -> Vec<Finding> 
                 let local = host.as_str() == "local" && unseen.cause == Cause::Other;
                 let local =
                     local.then_some("run etcdup as root on this machine, or set sudo under [ssh]");
-                Some(match advice(unseen.cause).or(local) {
+                let leaves = !target.topology.has_member_on(host)
+                    && target.topology.on_host(host).next().is_some();
+                let leaves = leaves.then_some(LEAVES);
+                Some(match leaves.or(advice(unseen.cause)).or(local) {
                     Some(advice) => finding.advise(advice),
                     None => finding,
                 })
@@ -32,15 +40,41 @@ pub(crate) fn unseen_hosts(target: &Target, seen: &Observation) -> Vec<Finding> 
         .map(|finding| {
             let member = target
                 .topology
-                .members
-                .iter()
+                .everyone()
                 .find(|member| member.host.as_str() == finding.subject);
             match member {
-                Some(member) => finding.at(KeyPath::member(member.index).key("host")),
-                None => finding,
+                // One that only host records name has no place in the file.
+                Some(member) if member.index < usize::MAX => {
+                    finding.at(KeyPath::member(member.index).key("host"))
+                }
+                Some(_) | None => finding,
             }
         })
         .collect()
+}
+
+/// What to do about the host of a member that goes.
+const LEAVES: &str = "a member that should go is on it: bring it back; if it is gone for good, name the member in the file with \
+                      absent = \"gone\" until it is removed";
+
+/// Whether a host is there for a member alone that goes and of which nothing is left to do.
+fn is_of_none(target: &Target, seen: &Observation, host: &HostId) -> bool {
+    let topology = &target.topology;
+    let leaving = || {
+        let leaving = topology.leaving.iter();
+        leaving.filter(|leaving| leaving.member.host == *host)
+    };
+    let Some(view) = ClusterView::confirmed(seen) else {
+        return false;
+    };
+    let is_done = |leaving: &Leaving| {
+        let listed = leaving_entry(target, seen, &view, leaving);
+        is_finished(target, seen, leaving, listed)
+    };
+    seen.host(host).is_none()
+        && !topology.has_member_on(host)
+        && leaving().next().is_some()
+        && leaving().all(is_done)
 }
 
 /// What to do about a host that was not observed, where the kind of reason is known.

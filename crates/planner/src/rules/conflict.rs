@@ -4,52 +4,30 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::file::KeyPath;
-use etcdup_core::finding::{Check, Finding};
-use etcdup_core::membership::{ClusterId, ClusterView, MemberId, Standing};
-use etcdup_core::observation::{
-    DataDir, DataIdentity, HostView, ListedMember, MemberView, Observation,
-};
+use etcdup_core::finding::Finding;
+use etcdup_core::membership::{ClusterId, ClusterView, Electorate, MemberId, Standing};
+use etcdup_core::observation::{DataDir, DataIdentity, HostView, MemberView, Observation};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::path::Mode;
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
 use crate::identity::{Bootstrap, bootstrap, data_of, expected_cluster_id, read_flags};
-use crate::places::{entry, standing, unmanaged};
+use crate::listed::entry;
+use crate::places::{is_former, standing, unmanaged};
 use crate::target::Target;
 
-pub(crate) const CHECKS: &[Check] = &[
-    RECORD_UNREADABLE,
-    FOREIGN_UNIT,
-    OTHER_RUNTIME,
-    FOREIGN_DATA,
-    OTHER_CLUSTER,
-    UNKNOWN_CLUSTER,
-    OTHER_MEMBER,
-    LOST_DATA,
-    NOT_LISTED,
-    MOVED,
+mod checks;
+
+pub(crate) use checks::{AUTH_DENIED, CHECKS};
+use checks::{
+    DATA_ELSEWHERE, FOREIGN_DATA, FOREIGN_UNIT, LOST_DATA, NOT_LISTED, NOT_MOUNTED, OTHER_CLUSTER,
+    OTHER_MEMBER, OTHER_NAME, OTHER_RUNTIME, RECORD_UNREADABLE, RESTORED, SPLIT, UNKNOWN_CLUSTER,
     UNWANTED,
-    AUTH_DENIED,
-    DATA_ELSEWHERE,
-    SPLIT,
-    RESTORED,
-    NOT_MOUNTED,
-    OTHER_NAME,
-];
+};
 
 /// Findings about single members, which leave it open whether the others may run.
 pub(crate) const DISPUTED: [&str; 2] = ["member-lost-data", "data-other-member"];
-
-/// Also of a reset, where a copied file would delete the cluster that it was copied from.
-const OTHER_NAME: Check = Check {
-    id: "cluster-of-another-name",
-    title: "the cluster is known by another name here",
-    about: "The host records a cluster of another name with the very ID of what runs, or lies, at this member's place: the file is a \
-            copy with a new name, and still means the first cluster's members, units and data.",
-    advice: "use that cluster's file; for a cluster of its own, give this one other hosts, or its own ports and [layout]. To rename \
-             the cluster for good, delete the record that the evidence names on each host",
-};
 
 /// A member whose cluster etcdup knows under another name on its host.
 pub(crate) fn other_name(seen: &Observation, member: &Member, host: &HostView) -> Option<Finding> {
@@ -72,140 +50,12 @@ pub(crate) fn other_name(seen: &Observation, member: &Member, host: &HostView) -
         })
 }
 
-const DATA_ELSEWHERE: Check = Check {
-    id: "data-elsewhere",
-    title: "a running member uses another data directory",
-    about: "The member's etcd runs on another data directory than the topology names. Restarting it would put it on whatever is at \
-            the named place: an old copy there would forget what the member voted for and acknowledged.",
-    advice: "set `data` to the directory that the member runs on",
-};
-const SPLIT: Check = Check {
-    id: "cluster-split",
-    title: "members that answer do not agree on their cluster",
-    about: "Two members serve reads, follow different leaders and list different members. One was split off, by \
-            `--force-new-cluster` or by a restored snapshot, and kept its IDs: counting it as a voter would spend the quorum of the \
-            others.",
-    advice: "stop the member that was split off, remove it from the cluster, and add it again",
-};
-const RESTORED: Check = Check {
-    id: "cluster-restored",
-    title: "the data is of a restored cluster",
-    about: "Every member has data, all of one cluster, and none of it is what the host records know. That is what a snapshot that \
-            was restored by hand on all members looks like.",
-    advice: "if it was restored, move /var/lib/etcdup/<cluster>.json aside on every host and run again; if it was restored with \
-             another token, set `token` to that",
-};
-const NOT_MOUNTED: Check = Check {
-    id: "data-not-mounted",
-    title: "the data directory is not the one that was prepared",
-    about: "A bootstrap was started on this host before, no member has data, and the data directory has lost the owner and mode that \
-            it was given: most likely its disk is not mounted. A new bootstrap would make an empty cluster over the mount point.",
-    advice: "mount the disk; if there never was any data, run `etcdup reset` first",
-};
-
-pub(super) const AUTH_DENIED: Check = Check {
-    id: "etcd-auth-denied",
-    title: "etcd's own authentication refuses etcdup",
-    about: "The cluster has authentication turned on (`etcdctl auth enable`), and etcdup connects with a client certificate that \
-            no etcd user belongs to. A member that cannot be asked is never changed, so nothing can be applied.",
-    advice: "with client = \"mutual\", let the operator's certificate in: `etcdctl user add etcdup-operator --no-password`, then \
-             `etcdctl user grant-role etcdup-operator root`; otherwise turn authentication off while applying",
-};
-
-const RECORD_UNREADABLE: Check = Check {
-    id: "record-unreadable",
-    title: "the host record cannot be read",
-    about: "The host record keeps what no other place remembers: that the cluster was bootstrapped, and the IDs of its members. \
-            One that cannot be read is not the same as none, so nothing is changed on its word.",
-    advice: "restore the file, or move it aside if you know that the member's data is intact",
-};
-const OTHER_MEMBER: Check = Check {
-    id: "data-other-member",
-    title: "the data directory belongs to another member",
-    about: "The first bytes of a WAL hold the IDs of the member and its cluster. A directory that was copied from another member, \
-            or whose disk was swapped, would put two processes under one raft ID: both vote and acknowledge, and the healthy one \
-            panics (\"tocommit is out of range\").",
-    advice: "move the copy away and bring back the member's own data; without it, the member must be removed and added again",
-};
-
-const FOREIGN_DATA: Check = Check {
-    id: "data-foreign",
-    title: "the data directory holds something else",
-    about: "The directory is not empty and holds no etcd member. etcd would start in it, and the other files would be in \
-            its way or be lost.",
-    advice: "move the directory away, or name another with `data`",
-};
-const OTHER_CLUSTER: Check = Check {
-    id: "data-other-cluster",
-    title: "the data directory belongs to another cluster",
-    about: "The first bytes of a WAL hold the IDs of the member and its cluster. etcd refuses to mix clusters with \"cluster \
-            ID mismatch\" or \"already bootstrapped\" (etcd issues 10897, 11410, 12361).",
-    advice: "set `token` to the value the data was created with, or move the directory away",
-};
-const UNKNOWN_CLUSTER: Check = Check {
-    id: "cluster-not-known",
-    title: "whose data this is cannot be determined",
-    about: "All data that was found is of one cluster, no member answers, no host record names it, and its ID is not the one that a \
-            bootstrap of this file makes: the cluster was adopted, grown or made by another tool. Its ID depends on the members that \
-            it began with, so no token in the file can match it.",
-    advice: "start the members that have data by hand; once a quorum of them answers, run again. Leave the directories where they are \
-             unless you know that they are not this cluster's",
-};
-const LOST_DATA: Check = Check {
-    id: "member-lost-data",
-    title: "a member has lost its data",
-    about: "The member has started before, and its data directory is missing, empty, or was refilled by etcd itself. Starting it \
-            as the old member makes etcd panic (\"tocommit is out of range\") or lose acknowledged writes: it must be removed from \
-            the cluster and added again. An older copy of its data is no way back either, since it has forgotten what it voted for. Where half the members or \
-            more have lost theirs, no quorum is left to remove them: restore a snapshot, or start one of the remaining data \
-            directories with etcd's `--force-new-cluster` after copying it.",
-    advice: "mount its disk again if it is only missing; otherwise remove the member with `etcdctl member remove`, then run \
-             `etcdup apply`, which adds it again",
-};
-const NOT_LISTED: Check = Check {
-    id: "member-not-listed",
-    title: "a former member's data is in the way",
-    about: "The cluster removed this member, and what it ran on is still there. Its ID is never valid again: to come back it is added \
-            as a new member, which starts without data.",
-    advice: "stop its etcd if it runs, move its data directory aside, then run `etcdup apply`, which adds it again",
-};
-const MOVED: Check = Check {
-    id: "peer-url-changed",
-    title: "a member's peer URL is another in the file",
-    about: "The cluster lists the member whose data is on this host under another peer URL than the file gives it: its address, its \
-            peer port or the peers' TLS was changed in the file. Moving a member that exists is not supported yet, and as a new one \
-            it would be a second member on one data directory.",
-    advice: "set the address, port or security back to what the cluster lists",
-};
-const FOREIGN_UNIT: Check = Check {
-    id: "unit-of-another",
-    title: "the unit or manifest there is another's",
-    about: "A unit or manifest of the name that this member would have starts an etcd on another data directory: a second cluster on the \
-            same hosts needs names of its own, or it would replace the first.",
-    advice: "set layout.unit, layout.certificates and layout.data for this cluster",
-};
-const OTHER_RUNTIME: Check = Check {
-    id: "started-by-another",
-    title: "the member runs, and something else started it",
-    about: "An etcd runs on the member's data directory, and the unit or manifest that the file means is not there: the runtime, the unit's \
-            name or the manifests' directory was changed in the file. Starting another beside it would have two etcds on one \
-            data directory.",
-    advice: "stop it by hand, or say in the file what runs it",
-};
-const UNWANTED: Check = Check {
-    id: "member-not-in-file",
-    title: "the cluster has a member that the file does not name",
-    about: "The cluster's member list has a member that the file does not name. Removing members is not supported yet.",
-    advice: "add the member to the file, or remove it with `etcdctl member remove`; where others take its place, keep it in the file \
-             until they have joined",
-};
-
 /// What stands in the way in data directories, records and member lists.
 pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     let bootstrap = bootstrap(target, seen);
     let reference = expected_cluster_id(target, seen);
-    let confirmed = ClusterView::confirmed(seen).is_some();
+    let view = ClusterView::confirmed(seen);
     for (host, observed) in &seen.hosts {
         let record = observed.known().map(|host| &host.record);
         if let Some(Observed::Unknown(unseen)) = record {
@@ -254,33 +104,31 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             findings.push(FOREIGN_DATA.error(&member.name, evidence).at(at()));
             continue;
         }
+        let stands = standing(target, seen, bootstrap, member);
+        if let (Some(view), Standing::Removed { data: true, .. }) = (&view, &stands)
+            && is_former(seen, view, member)
+        {
+            // Of a former membership: it is cleaned up, and then added again.
+            continue;
+        }
         if let Some(DataDir::Member(found)) = data
             && let Some(finding) = foreign(target, seen, member, *found, reference)
         {
             findings.push(finding.at(at()));
             continue;
         }
-        if let Some(listed) = moved(target, seen, member) {
-            let url = target.topology.peer_url(member);
-            let evidence = format!(
-                "the cluster lists member {} at {}, the file says {url}",
-                listed.id,
-                listed.peer_urls.join(", ")
-            );
-            findings.push(MOVED.error(&member.name, evidence).at(at()));
-            continue;
-        }
-        let finding = match standing(target, seen, bootstrap, member) {
+        let finding = match stands {
+            // One that the list has is removed, and added again.
+            Standing::Lost { id: Some(id), .. } if is_removable(target, seen, id) => continue,
             Standing::Lost { why, .. } => LOST_DATA.error(&member.name, why),
-            Standing::Removed { runs, data } if confirmed && (runs || data) => {
+            // Without its data nothing proves whose it is.
+            Standing::Removed {
+                runs: true,
+                data: false,
+            } if view.is_some() => {
                 let url = target.topology.peer_url(member);
-                let what = if runs {
-                    "its etcd runs"
-                } else {
-                    "its data is there"
-                };
                 let evidence = format!(
-                    "the cluster lists no member with the peer URL {url}, and {what} still"
+                    "the cluster lists no member with the peer URL {url}, and an etcd runs in its place"
                 );
                 NOT_LISTED.error(&member.name, evidence)
             }
@@ -299,27 +147,41 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// The cluster's own entry of the member whose data is on this member's host, where its peer URL is
-/// another than the file's.
-fn moved<'a>(target: &Target, seen: &'a Observation, member: &Member) -> Option<&'a ListedMember> {
-    let view = ClusterView::confirmed(seen)?;
-    let url = target.topology.peer_url(member).to_string();
-    entry(target, seen, &view, member).filter(|listed| !listed.peer_urls.contains(&url))
+/// Members that lost their data and are removed and added again.
+pub(crate) fn replaceable(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let bootstrap = bootstrap(target, seen);
+    let members = target.topology.members.iter();
+    let lost = members.filter_map(|member| match standing(target, seen, bootstrap, member) {
+        Standing::Lost { id: Some(id), why } if is_removable(target, seen, id) => Some(
+            LOST_DATA
+                .error(&member.name, why)
+                .at(KeyPath::member(member.index)),
+        ),
+        Standing::Lost { .. }
+        | Standing::New
+        | Standing::Removed { .. }
+        | Standing::Bootstrapped(_)
+        | Standing::Added { .. }
+        | Standing::Learner { .. }
+        | Standing::Voter { .. }
+        | Standing::Unmanaged(_)
+        | Standing::Unknown(_) => None,
+    });
+    lost.collect()
+}
+
+/// Whether the list has a member, and the others can remove it.
+fn is_removable(target: &Target, seen: &Observation, id: MemberId) -> bool {
+    let members = target.topology.everyone();
+    let names: Vec<_> = members.map(|member| member.name.clone()).collect();
+    ClusterView::confirmed(seen).is_some_and(|view| view.member(id).is_some())
+        && Electorate::of(seen, &names).remove(id).is_ok()
 }
 
 /// Members of the cluster that the file does not have.
 pub(crate) fn unwanted(target: &Target, seen: &Observation) -> Vec<Finding> {
-    // One whose peer URL the file changed has a finding of its own.
-    let members = &target.topology.members;
-    let is_moved = |listed: &&ListedMember| {
-        let mut found = members
-            .iter()
-            .filter_map(|member| moved(target, seen, member));
-        found.any(|found| found.id == listed.id)
-    };
     unmanaged(target, seen)
         .into_iter()
-        .filter(|listed| !is_moved(listed))
         .map(|listed| {
             let name = if listed.name.is_empty() {
                 "(unstarted)"
@@ -532,8 +394,10 @@ fn owner_of(
 
 /// The ID that the cluster's own list has for a member.
 fn listed_id(target: &Target, seen: &Observation, member: &Member) -> Option<MemberId> {
-    let url = target.topology.peer_url(member).to_string();
-    Some(ClusterView::confirmed(seen)?.at(&url)?.id)
+    let view = ClusterView::confirmed(seen)?;
+    let by_url = view.at(&target.topology.peer_url(member).to_string());
+    let listed = by_url.or_else(|| entry(&target.topology, seen, &view, member));
+    Some(listed?.id)
 }
 
 /// The ID that a member's data must have, where no member serves: by the host record, or as

@@ -1,17 +1,19 @@
 //! Writing files that need no restart.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::host::HostId;
+use etcdup_core::name::MemberName;
+use etcdup_core::observation::{HostRecord, HostView};
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{Artifact, Content, Gate, HostStep, Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::{Assessment, Cost, Difference};
 use crate::plan_context::{Decision, PlanContext};
-use crate::rules::record;
 use crate::rules::spare::can_be_spared;
 use crate::rules::trust::is_cut_off;
+use crate::rules::{record, roster};
 use crate::target::Target;
 
 /// Refreshes, for running members on every host at once, what needs no restart: before any member
@@ -32,6 +34,10 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
         .members
         .iter()
         .filter(|member| member.process.is_some());
+    // Who is added must be known before, however many restarts still wait.
+    let in_flux = roster::is_in_flux(context);
+    let roster = roster::wanted(context.target, context.seen).filter(|_| !later || in_flux);
+    let mut enrolled: BTreeSet<&HostId> = BTreeSet::new();
     for member in running {
         // The list of the first start changes with every member that joins: it is written once.
         let grows = context.grows();
@@ -42,7 +48,11 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
         let steps = quiet_steps(context.target, member, |artifact, difference| {
             !leave_out(artifact, difference)
         });
-        if steps.is_empty() && note.is_none() {
+        let roster = roster
+            .as_ref()
+            .filter(|roster| record::is_outdated(context, member, roster, in_flux))
+            .filter(|_| enrolled.insert(&member.member.host));
+        if steps.is_empty() && note.is_none() && roster.is_none() {
             continue;
         }
         let left_out = member
@@ -60,8 +70,29 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
         let task = tasks.entry(member.member.host.clone()).or_default();
         // The mark first: with the record before it, a cut between the two would look like lost
         // data.
+        let noted = note.is_some();
         task.extend(note);
+        if let Some(roster) = roster {
+            if !noted || enrolled_before(member.host) {
+                why.push(outdated_by(&member.member.name));
+            }
+            task.push(HostStep::Roster(roster.clone()));
+        }
         task.extend(steps);
+    }
+    // Those that go are members until they are removed: the file may yet want them back.
+    for leaving in context.leaving.iter().filter(|one| one.listed.is_some()) {
+        let (Some(host), Some(roster)) = (leaving.host, &roster) else {
+            continue;
+        };
+        let record = host.record().filter(|record| record.cluster.is_some());
+        let outdated = |record: &HostRecord| !roster::is_current(&record.roster, roster, in_flux);
+        let member = &leaving.leaving.member;
+        if record.is_some_and(outdated) && !enrolled.contains(&member.host) {
+            why.push(outdated_by(&member.name));
+            let task = tasks.entry(member.host.clone()).or_default();
+            task.push(HostStep::Roster(roster.clone()));
+        }
     }
     if tasks.is_empty() {
         return Decision::Continue;
@@ -75,6 +106,16 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
         work: Work::Hosts(tasks),
         postconditions: Vec::new(),
     })
+}
+
+/// Whether a record has a roster at all: the first one comes with the first note of its member.
+fn enrolled_before(host: &HostView) -> bool {
+    host.record()
+        .is_some_and(|record| !record.roster.is_empty())
+}
+
+fn outdated_by(member: &MemberName) -> String {
+    format!("{member}: its host's record does not say who the members are now")
 }
 
 /// Whether a file is a member's own certificate or key.

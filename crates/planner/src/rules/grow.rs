@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::membership::{ClusterView, Standing};
+use etcdup_core::membership::{ClusterView, MemberId, Standing};
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{
     ClusterStep, Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits,
 };
@@ -21,8 +22,8 @@ const ADD_WAITS: Check = Check {
     title: "a new member waits for the others",
     about: "A member is added only while every member of the cluster is healthy and none is still joining: etcd refuses it \
             otherwise, and each member that is added raises the number of members that must agree.",
-    advice: "repair the members that are named, then run again; one that is gone for good, or a learner that nobody wants, is removed \
-             with `etcdctl member remove`, and from the file",
+    advice: "repair the members that are named, then run again; where a member's host is gone for good, write absent = \"gone\" for it \
+             in the file",
 };
 
 /// Whether it was added as a learner and has not started: it joins by a stage of its own.
@@ -130,7 +131,8 @@ pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
         return Decision::Block(vec![denied]);
     }
     let name = &member.member.name;
-    let voters = context.members.iter().filter(|other| !other.to_join);
+    let voters = context.members.iter();
+    let voters = voters.filter(|other| !other.to_join && other.takes_part());
     Decision::run(Stage {
         key: StageKey::new(Rule::Add, Some(name)),
         title: format!("add {name} to the cluster as a learner"),
@@ -149,7 +151,7 @@ pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
 
 /// etcd's authentication lets reads through to anybody it knows, and changes of the list to root
 /// alone.
-fn denied(context: &PlanContext<'_>) -> Option<Finding> {
+pub(crate) fn denied(context: &PlanContext<'_>) -> Option<Finding> {
     let mut members = context.members.iter();
     members.find_map(|member| {
         let name = &member.member.name;
@@ -159,7 +161,7 @@ fn denied(context: &PlanContext<'_>) -> Option<Finding> {
     })
 }
 
-fn listed(context: &PlanContext<'_>, member: &Assessment<'_>, voter: bool) -> Gate {
+pub(crate) fn listed(context: &PlanContext<'_>, member: &Assessment<'_>, voter: bool) -> Gate {
     let peer_url = context.target.topology.peer_url(member.member);
     Gate {
         condition: Condition::Listed {
@@ -174,11 +176,9 @@ fn listed(context: &PlanContext<'_>, member: &Assessment<'_>, voter: bool) -> Ga
 /// What keeps members from being added, where something does.
 fn waits_for(context: &PlanContext<'_>) -> Option<String> {
     let view = ClusterView::confirmed(context.seen)?;
-    let healthy = |url: &String| {
-        let mut members = context.members.iter();
-        members.any(|member| {
-            member.serves && context.target.topology.peer_url(member.member).to_string() == *url
-        })
+    let healthy = |id: MemberId| {
+        let mut views = context.seen.members.values().filter_map(Observed::known);
+        views.any(|view| view.id == id && view.served.known().is_some())
     };
     view.members().find_map(|listed| {
         let name = if listed.name.is_empty() {
@@ -189,7 +189,7 @@ fn waits_for(context: &PlanContext<'_>) -> Option<String> {
         if listed.learner {
             return Some(format!("{name} is still joining"));
         }
-        (!listed.peer_urls.iter().any(healthy)).then(|| format!("{name} is not healthy"))
+        (!healthy(listed.id)).then(|| format!("{name} is not healthy"))
     })
 }
 

@@ -23,7 +23,8 @@ use crate::target::Target;
 pub(crate) fn install(context: &PlanContext<'_>) -> Decision {
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
-    for member in &context.members {
+    // One that lost its data is removed first: its directory may only miss its disk.
+    for member in context.members.iter().filter(|one| one.takes_part()) {
         let steps = match member.process {
             None => whole(context.target, member),
             Some(_) => binaries(context.target, member),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::host::HostId;
-use etcdup_core::observation::HostView;
+use etcdup_core::observation::{HostView, RosterMember};
 use etcdup_core::stage::{HostStep, Impact, Noted, Rule, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
 use crate::identity::Bootstrap;
 use crate::plan_context::{Decision, PlanContext};
+use crate::rules::roster;
 
 /// The step that notes a member on its host, where the record there does not have it yet.
 ///
@@ -37,6 +38,21 @@ pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option
         data: member.member.layout.data.clone(),
         mark: mark.cloned(),
     }))
+}
+
+/// Whether the roster in the record on a member's host is not what it should be. Only where etcdup
+/// keeps a record already.
+pub(crate) fn is_outdated(
+    context: &PlanContext<'_>,
+    member: &Assessment<'_>,
+    roster: &[RosterMember],
+    in_flux: bool,
+) -> bool {
+    let noted = step(context, member).is_some();
+    let record = member.host.record();
+    record.is_some_and(|record| {
+        (noted || record.cluster.is_some()) && !roster::is_current(&record.roster, roster, in_flux)
+    })
 }
 
 /// A quorum is healthy and a member missed the bootstrap: what is known is noted before anything

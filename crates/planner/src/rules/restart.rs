@@ -22,6 +22,7 @@ pub(crate) fn all_seen(context: &PlanContext<'_>) -> Vec<Gate> {
     // Those that wait for others to serve first are not waited for in turn.
     let runs = |member: &&Assessment<'_>| {
         (member.process.is_some() || member.starts != Start::Later)
+            && member.takes_part()
             && !member.standing.is_learner()
             && !member.to_join
     };

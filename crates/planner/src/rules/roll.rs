@@ -12,6 +12,7 @@ use etcdup_core::stage::{
 use crate::assess::{Assessment, Difference};
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
+use crate::rules::moved;
 use crate::rules::restart::{after_restart, restart_steps};
 use crate::rules::spare::{can_be_spared, electorate, names};
 
@@ -37,7 +38,8 @@ fn due<'w, 'a>(context: &'w PlanContext<'a>) -> Vec<&'w Assessment<'a>> {
     let mut due: Vec<_> = context
         .members
         .iter()
-        .filter(|member| member.serves && member.restart_reasons().next().is_some())
+        .filter(|member| member.serves && member.takes_part())
+        .filter(|member| member.restart_reasons().next().is_some())
         .collect();
     due.sort_by_key(|member| Some(&member.member.name) == leader);
     due
@@ -91,24 +93,29 @@ pub(crate) fn move_leader(context: &PlanContext<'_>) -> Decision {
     else {
         return Decision::Continue;
     };
-    let to = transferee.member.name.clone();
-    Decision::run(Stage {
+    let why = format!("{leader}: leads and must restart");
+    Decision::run(hand_over(leader, &transferee.member.name, why))
+}
+
+/// Leadership moves to another member.
+pub(crate) fn hand_over(leader: &MemberName, to: &MemberName, why: String) -> Stage {
+    Stage {
         // Who leads when it comes to that is not known while planning, and does not matter to
         // anyone who approves it.
         key: StageKey::new(Rule::MoveLeader, None),
         title: format!("move leadership from {leader} to {to}"),
-        why: vec![format!("{leader}: leads and must restart")],
+        why: vec![why],
         impact: Impact::None,
         preconditions: Vec::new(),
         work: Work::Cluster(ClusterStep::MoveLeader {
             from: leader.clone(),
-            to,
+            to: to.clone(),
         }),
         postconditions: vec![Gate {
             condition: Condition::NotLeader(leader.clone()),
             within: limits::LEADER_MOVED,
         }],
-    })
+    }
 }
 
 pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
@@ -140,7 +147,6 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
             format!("{name} must restart, and no quorum is left meanwhile (voters: {voters})");
         return Decision::Block(vec![OUTAGE.error(name, evidence)]);
     }
-    let steps = restart_steps(context.target, member);
     let preconditions = if outage {
         Vec::new()
     } else {
@@ -153,6 +159,11 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
             within: limits::QUORUM_WITHOUT,
         }]
     };
+    // Right before its restart: until then the others find it where it is.
+    if let Some(step) = moved::step(context, member) {
+        return Decision::run(moved::stage(context, member, step, preconditions));
+    }
+    let steps = restart_steps(context.target, member);
     Decision::run(Stage {
         key: StageKey::new(Rule::Roll, Some(name)),
         title: format!("restart {name}"),

@@ -12,7 +12,7 @@ use crate::places::known_members;
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::grow;
-use crate::rules::restart::{all_seen, listens, restart_steps};
+use crate::rules::restart::{all_seen, listens, restart_steps, start_steps};
 
 /// Starts every member that does not run, all at once and without waiting on one another: etcd is
 /// ready only after it has joined a quorum, so starting one after the other dead-locks (etcd issue
@@ -31,7 +31,7 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         .iter()
         .filter(|member| member.process.is_none())
         // Whoever joins without a vote is nobody's quorum: that has a rule of its own.
-        .filter(|member| !member.to_join && !grow::is_joining(member))
+        .filter(|member| !member.to_join && !grow::is_joining(member) && member.takes_part())
     {
         if member.starts == Start::Later {
             later = true;
@@ -44,6 +44,19 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
             .entry(member.member.host.clone())
             .or_default()
             .extend(restart_steps(context.target, member));
+    }
+    // Those that go vote until they are removed: without them there may be no quorum to do that.
+    let unserved = context.view.is_none() && context.bootstrap == Bootstrap::Complete;
+    let leaving = context.voters_that_go();
+    for member in leaving.iter().filter(|_| unserved) {
+        why.push(format!(
+            "{}: does not run, and still votes",
+            member.member.name
+        ));
+        tasks
+            .entry(member.member.host.clone())
+            .or_default()
+            .extend(start_steps(context.target, member));
     }
     let stuck: Vec<(&Assessment<'_>, String)> = context.members.iter().filter_map(stuck).collect();
     let lone = stuck.is_empty() || has_quorum_somewhere(context);
@@ -109,7 +122,7 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
 /// keeps its reads from being answered.
 fn stuck<'w, 'a>(member: &'w Assessment<'a>) -> Option<(&'w Assessment<'a>, String)> {
     member.process?;
-    if !member.answers || member.votes {
+    if !member.answers || member.votes || !member.takes_part() {
         return None;
     }
     let wrong = member.restart_reasons().next()?;

@@ -16,7 +16,7 @@ pub(crate) fn wait(context: &PlanContext<'_>) -> Decision {
         .iter()
         .filter(|member| !member.serves && member.process.is_some())
         // A learner answers no read that a quorum confirms, however long it is waited for.
-        .filter(|member| !member.standing.is_learner())
+        .filter(|member| !member.standing.is_learner() && member.takes_part())
         .collect();
     if waiting.is_empty() {
         return Decision::Continue;

@@ -1,11 +1,12 @@
 //! A machine: its files, its units, its data directory, the process that runs.
 
 use etcdup_core::membership::{ClusterId, MemberId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::digest::sha256;
 use etcdup_core::flag::FlagSet;
+use etcdup_core::host::HostId;
 use etcdup_core::observation::{
     EtcdProcess, FileKind, FileView, HostRecord, ListedMember, RecordedFile, UnitView,
 };
@@ -25,6 +26,8 @@ pub(crate) struct Machine {
     pub(super) record: Option<HostRecord>,
     pub(super) has_directory: bool,
     pub(crate) data: Option<Data>,
+    /// Data that was moved aside.
+    pub(crate) aside: Vec<Data>,
     /// The unit as systemd read it last.
     pub(super) loaded: Option<String>,
     pub(super) enabled: bool,
@@ -137,6 +140,17 @@ impl Machine {
         recorded && text.is_some_and(|text| text.contains("initial-cluster-state=existing"))
     }
 
+    /// Whether nothing of a member is left.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.process.is_none() && self.data.is_none() && !self.wanted && !self.enabled
+    }
+
+    /// Where its record's roster has members.
+    pub(crate) fn roster_hosts(&self) -> BTreeSet<HostId> {
+        let roster = self.record.iter().flat_map(|record| &record.roster);
+        roster.map(|known| known.place.host.clone()).collect()
+    }
+
     pub(super) fn unit_file(&self) -> Option<&FileView> {
         let unit = format!("/{}", self.member.layout.unit);
         let mut files = self.files.iter();
@@ -213,6 +227,12 @@ impl Machine {
 }
 
 impl Process {
+    pub(super) fn peer_port(&self) -> u16 {
+        let url = self.flags.get("listen-peer-urls").unwrap_or_default();
+        let port = url.rsplit_once(':').map(|(_, port)| port.parse());
+        port.and_then(Result::ok).unwrap_or_default()
+    }
+
     pub(super) fn view(&self) -> EtcdProcess {
         EtcdProcess {
             pid: self.pid,

@@ -10,6 +10,7 @@
 )]
 
 mod machine;
+pub(crate) mod runs;
 mod steps;
 
 use etcdup_core::membership::{ClusterId, MemberId};
@@ -18,12 +19,12 @@ use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::flag::FlagSet;
-use etcdup_core::name::MemberName;
+use etcdup_core::host::HostId;
 use etcdup_core::observation::{
     CaView, DataDir, DataIdentity, Listener, MemberView, Observation, Served,
 };
 use etcdup_core::observed::Observed;
-use etcdup_core::topology::Member;
+use etcdup_core::topology::{Member, Topology};
 use etcdup_planner::Planner;
 use jiff::SignedDuration;
 
@@ -59,6 +60,7 @@ impl Model {
             record: None,
             has_directory: false,
             data: None,
+            aside: Vec::new(),
             loaded: None,
             enabled: false,
             wanted: false,
@@ -77,14 +79,30 @@ impl Model {
         }
     }
 
-    /// What an observer finds.
-    pub(crate) fn observe(&self) -> Observation {
+    /// What an observer finds who knows the file: its hosts, then those that their records lead
+    /// to. The planner is for the leg that follows from it.
+    pub(crate) fn observe(&self, planner: &Planner) -> (Planner, Observation) {
+        let first = self.observe_hosts(planner.topology());
+        let planner = planner.clone().next_leg(&first).unwrap();
+        let seen = self.observe_hosts(planner.topology());
+        let planner = planner.next_leg(&seen).unwrap();
+        (planner, seen)
+    }
+
+    /// What is seen of these hosts and the members on them.
+    pub(crate) fn observe_hosts(&self, topology: &Topology) -> Observation {
         let mut seen = self.base.clone();
+        seen.hosts
+            .retain(|host, _| topology.hosts.contains_key(host));
+        seen.members.clear();
         if self.has_ca {
             seen.ca = CaView::Usable(self.ca());
         }
-        for machine in &self.machines {
-            let member = &machine.member;
+        for member in topology.everyone() {
+            if !topology.hosts.contains_key(&member.host) {
+                continue;
+            }
+            let machine = self.machine(&member.host);
             if !machine.up {
                 let away = || Observed::unknown("no route");
                 seen.hosts.insert(member.host.clone(), away());
@@ -124,12 +142,20 @@ impl Model {
                     pid: Some(process.pid),
                     program: "etcd".into(),
                 };
-                view.listeners.insert(member.ports.peer, listener);
+                view.listeners.insert(process.peer_port(), listener);
             }
             let answer = self.answer(machine);
             seen.members.insert(member.name.clone(), answer);
         }
         seen
+    }
+
+    /// The machine that a host is.
+    pub(crate) fn machine(&self, host: &HostId) -> &Machine {
+        let mut machines = self.machines.iter();
+        machines
+            .find(|machine| machine.member.host == *host)
+            .unwrap()
     }
 
     pub(super) fn ca(&self) -> CertFacts {
@@ -268,6 +294,47 @@ impl Model {
                 self.serve(cluster);
             }
         }
+        self.end_removed();
+    }
+
+    /// A member that was removed ends as soon as it hears of it, however often it is started.
+    fn end_removed(&mut self) {
+        let lists: Vec<(ClusterId, Vec<MemberId>)> = self
+            .machines
+            .iter()
+            .filter(|machine| {
+                machine
+                    .process
+                    .as_ref()
+                    .is_some_and(|process| process.ready)
+            })
+            .filter_map(|machine| machine.data.as_ref())
+            .filter(|data| self.quorum(data.cluster))
+            .map(|data| {
+                (
+                    data.cluster,
+                    data.list.iter().map(|listed| listed.id).collect(),
+                )
+            })
+            .collect();
+        for machine in &mut self.machines {
+            let Some(data) = &machine.data else { continue };
+            let mut lists = lists.iter().filter(|(cluster, _)| *cluster == data.cluster);
+            if lists.any(|(_, ids)| !ids.contains(&data.id)) {
+                machine.process = None;
+            }
+        }
+    }
+
+    /// Whether any list has this member as a learner.
+    pub(super) fn lists_learner(&self, id: MemberId) -> bool {
+        let datas = self
+            .machines
+            .iter()
+            .filter_map(|machine| machine.data.as_ref());
+        datas
+            .flat_map(|data| &data.list)
+            .any(|listed| listed.id == id && listed.learner)
     }
 
     /// As etcd starts: with data it goes on; without, its flags say whether it makes a cluster or
@@ -297,6 +364,11 @@ impl Model {
         }
         let token = flags.get("initial-cluster-token").unwrap_or("etcd-cluster");
         let own = flags.get("initial-advertise-peer-urls").unwrap_or_default();
+        // Whoever knows that it was removed ends at once.
+        let removed = |data: &Data| data.list.iter().all(|listed| listed.id != data.id);
+        if machine.data.as_ref().is_some_and(removed) {
+            return;
+        }
         let data = match (&machine.data, flags.get("initial-cluster-state")) {
             (Some(data), _) => data.clone(),
             (None, Some("existing")) => match self.join(own, &flags) {
@@ -375,7 +447,11 @@ impl Model {
         let list = self.machines[*newest].data.as_ref().unwrap().list.clone();
         let votes = |id: MemberId| list.iter().any(|listed| listed.id == id && !listed.learner);
         let needed = list.iter().filter(|listed| !listed.learner).count() / 2 + 1;
-        let everybody = running.clone();
+        let on_list = |index: &usize| {
+            let id = self.machines[*index].data.as_ref().unwrap().id;
+            list.iter().any(|listed| listed.id == id)
+        };
+        let everybody: Vec<usize> = running.iter().copied().filter(on_list).collect();
         let id = |index: &usize| self.machines[*index].data.as_ref().unwrap().id;
         let running: Vec<usize> = running
             .into_iter()
@@ -410,7 +486,8 @@ impl Model {
             let own = machine.data.as_ref().unwrap().id;
             if let Some(listed) = list.iter_mut().find(|listed| listed.id == own) {
                 // A member publishes its name and client URLs once it has joined.
-                listed.name = machine.member.name.to_string();
+                let flags = &machine.process.as_ref().unwrap().flags;
+                listed.name = flags.get("name").unwrap_or_default().to_owned();
                 let urls = machine
                     .process
                     .as_ref()
@@ -504,14 +581,14 @@ impl Model {
         self.machines[to].data = data;
     }
 
-    /// The members that serve clients now.
-    pub(crate) fn healthy(&self) -> BTreeSet<MemberName> {
+    /// The hosts whose members serve clients now.
+    pub(crate) fn healthy(&self) -> BTreeSet<HostId> {
         let serves = |machine: &&Machine| {
             self.answer(machine)
                 .known()
                 .is_some_and(|view| view.served.known().is_some())
         };
         let healthy = self.machines.iter().filter(serves);
-        healthy.map(|machine| machine.member.name.clone()).collect()
+        healthy.map(|machine| machine.member.host.clone()).collect()
     }
 }

@@ -1,5 +1,8 @@
 //! What the steps of a stage do to machines.
 
+use std::collections::BTreeMap;
+
+use etcdup_core::host::HostId;
 use etcdup_core::observation::{FileKind, FileView, ListedMember, RecordedMember};
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{
@@ -12,7 +15,12 @@ use super::machine::{file, id_of};
 
 impl Model {
     /// Carries out a stage. On each host it may be cut after some of its steps.
-    pub(crate) fn carry_out(&mut self, planner: &Planner, stage: &Stage, cut: &[Option<usize>]) {
+    pub(crate) fn carry_out(
+        &mut self,
+        planner: &Planner,
+        stage: &Stage,
+        cut: &BTreeMap<HostId, usize>,
+    ) {
         match &stage.work {
             Work::Operator(steps) => {
                 if steps.contains(&OperatorStep::CreateCa) {
@@ -20,11 +28,8 @@ impl Model {
                 }
             }
             Work::Cluster(ClusterStep::MoveLeader { to, .. }) => {
-                let to = self
-                    .machines
-                    .iter()
-                    .find(|machine| machine.member.name == *to);
-                self.leader = to.and_then(|machine| Some(machine.data.as_ref()?.id));
+                let to = &planner.topology().member(to).unwrap().host;
+                self.leader = self.machine(to).data.as_ref().map(|data| data.id);
             }
             Work::Cluster(ClusterStep::AddLearner { peer_url, .. }) => {
                 self.added += 1;
@@ -58,13 +63,35 @@ impl Model {
                     });
                 }
             }
+            Work::Cluster(ClusterStep::MovePeer { id, peer_url, .. }) => {
+                self.change_list(false, |list| {
+                    let moved = list.iter_mut().find(|listed| listed.id == *id);
+                    moved
+                        .into_iter()
+                        .for_each(|moved| moved.peer_urls = vec![peer_url.to_string()]);
+                });
+            }
+            Work::Cluster(ClusterStep::Remove { id, .. }) => {
+                // etcd's own check: those that stay and run are a quorum of those that stay.
+                let voters = self.voters();
+                let runs = self.machines.iter().filter(|machine| {
+                    let data = machine.data.as_ref();
+                    machine.up
+                        && machine.process.is_some()
+                        && data.is_some_and(|data| data.id != *id && !data.is_learner())
+                });
+                let learner = self.lists_learner(*id);
+                if learner || 2 * runs.count() > voters.saturating_sub(1) {
+                    self.change_list(false, |list| list.retain(|listed| listed.id != *id));
+                }
+            }
             Work::Hosts(tasks) => {
                 for index in 0..self.machines.len() {
                     let host = self.machines[index].member.host.clone();
                     let Some(steps) = tasks.get(&host).filter(|_| self.machines[index].up) else {
                         continue;
                     };
-                    let until = cut.get(index).copied().flatten().unwrap_or(usize::MAX);
+                    let until = cut.get(&host).copied().unwrap_or(usize::MAX);
                     let steps: Vec<HostStep> = steps.iter().take(until).cloned().collect();
                     self.host_steps(planner, index, &steps, stage.key.rule);
                 }
@@ -169,12 +196,31 @@ impl Model {
                 };
                 record.members.insert(noted.member.clone(), member);
             }
+            HostStep::Roster(roster) => {
+                let record = machine.record.get_or_insert_default();
+                record.roster.clone_from(roster);
+            }
+            HostStep::ForgetMember(name) => {
+                machine.record.get_or_insert_default().forget(name);
+            }
+            HostStep::MoveAside { path } => {
+                assert_eq!(*path, layout.data);
+                if machine.process.is_some() {
+                    self.lost.push(format!("{path} moved away under its etcd"));
+                }
+                machine.aside.extend(machine.data.take());
+                machine.has_directory = false;
+                machine.files.remove(path);
+            }
+            HostStep::Remove(path) => {
+                machine.files.remove(path);
+                machine.certificates.remove(path);
+            }
             HostStep::LoadImage { .. } | HostStep::TimeSync => {}
-            HostStep::Spawn { .. }
-            | HostStep::StopProcess { .. }
-            | HostStep::Forget
-            | HostStep::MoveAside { .. }
-            | HostStep::Remove(_) => panic!("{step:?} is not modelled"),
+            HostStep::Forget => machine.record.get_or_insert_default().forget_cluster(),
+            HostStep::Spawn { .. } | HostStep::StopProcess { .. } => {
+                panic!("{step:?} is not modelled")
+            }
         }
     }
 }

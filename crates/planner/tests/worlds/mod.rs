@@ -12,13 +12,20 @@ use etcdup_planner::Planner;
 use jiff::Timestamp;
 
 /// A topology of so many members, each on a host of its own.
+#[allow(dead_code, reason = "each test file uses what it needs")]
 pub(crate) fn topology(members: usize, head: &str) -> Topology {
     let members: String = (1..=members)
         .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
         .collect();
-    let text = format!("format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n{head}\n{members}");
+    topology_of(&format!(
+        "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n{head}\n{members}"
+    ))
+}
+
+/// The topology that a file means.
+pub(crate) fn topology_of(text: &str) -> Topology {
     let document =
-        Document::parse("etcdup.toml", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
+        Document::parse("etcdup.toml", text, &[]).unwrap_or_else(|error| panic!("{error}"));
     resolve(&document.spec, |_| None).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -1,0 +1,196 @@
+//! What is left of members that the cluster removed: stopped, and their data moved aside.
+
+use std::collections::BTreeMap;
+
+use etcdup_core::membership::{ClusterView, Standing};
+use etcdup_core::observation::{DataDir, HostView, Observation};
+use etcdup_core::path::HostPath;
+use etcdup_core::stage::{Content, HostStep, Impact, Rule, Stage, StageKey, Work};
+use etcdup_core::topology::{Leaving, Member};
+
+use crate::identity::read_flags;
+use crate::plan_context::{Decision, PlanContext};
+use crate::target::Target;
+
+/// Stops what is left of a removed member and moves its data aside: of one that goes, and of one
+/// that is to be added again.
+pub(crate) fn clean_up(context: &PlanContext<'_>) -> Decision {
+    let (target, seen) = (context.target, context.seen);
+    if ClusterView::confirmed(seen).is_none() {
+        return Decision::Continue;
+    }
+    for leaving in &context.leaving {
+        let (Some(host), None) = (leaving.host, leaving.listed) else {
+            continue;
+        };
+        let steps = left_over(target, seen, leaving.leaving, host);
+        if !steps.is_empty() {
+            return Decision::run(stage(&leaving.leaving.member, steps, "is to go"));
+        }
+    }
+    for member in &context.members {
+        let Standing::Removed { runs, data } = member.standing else {
+            continue;
+        };
+        // Whose it is was judged before: only data of this very cluster stands as removed.
+        if !runs && !data {
+            continue;
+        }
+        let mut steps = stop(target, member.member, member.host);
+        if data {
+            let path = member.member.layout.data.clone();
+            steps.push(HostStep::MoveAside { path });
+        }
+        steps.push(HostStep::ForgetMember(member.member.etcd_name.clone()));
+        return Decision::run(stage(member.member, steps, "is to be added again"));
+    }
+    Decision::Continue
+}
+
+fn stage(member: &Member, steps: Vec<HostStep>, then: &str) -> Stage {
+    let name = &member.name;
+    let moves = |step: &HostStep| matches!(step, HostStep::MoveAside { .. });
+    let title = if steps.iter().any(moves) {
+        format!("clean up after {name}, moving its data aside")
+    } else {
+        format!("clean up after {name}")
+    };
+    Stage {
+        key: StageKey::new(Rule::CleanUp, Some(name)),
+        title,
+        why: vec![format!(
+            "{name}: the cluster lists it no more, and it {then}"
+        )],
+        impact: Impact::None,
+        preconditions: Vec::new(),
+        work: Work::Hosts(BTreeMap::from([(member.host.clone(), steps)])),
+        postconditions: Vec::new(),
+    }
+}
+
+/// What to do about what is left of a member that goes and is no longer listed: only about what is
+/// proven to be this cluster's.
+pub(crate) fn left_over(
+    target: &Target,
+    seen: &Observation,
+    leaving: &Leaving,
+    host: &HostView,
+) -> Vec<HostStep> {
+    let member = &leaving.member;
+    let Some(view) = ClusterView::confirmed(seen) else {
+        return Vec::new();
+    };
+    // Its place was taken by a member that the file wants.
+    let mut members = target.topology.members.iter();
+    if members.any(|other| other.host == member.host && other.layout.data == member.layout.data) {
+        return Vec::new();
+    }
+    let (data, foreign) = match host.data.get(&member.layout.data) {
+        Some(DataDir::Member(found)) => {
+            let of_former = found.cluster == view.cluster() && view.member(found.member).is_none();
+            (of_former, !of_former)
+        }
+        Some(DataDir::Foreign) => (false, true),
+        Some(DataDir::Absent | DataDir::Empty) | None => (false, false),
+    };
+    // Something else is there by now: nothing of it is ours to stop or to move.
+    let mut steps = if foreign {
+        Vec::new()
+    } else {
+        remnants(target, member, host, data)
+    };
+    let name = &member.etcd_name;
+    if let Some(record) = host.record() {
+        let stays = target.topology.has_member_on(&member.host);
+        if !stays && record.cluster == Some(view.cluster()) {
+            steps.push(HostStep::Forget);
+        } else if record.members.contains_key(name) {
+            steps.push(HostStep::ForgetMember(name.clone()));
+        }
+    }
+    steps
+}
+
+/// What starts a member, its data and its files, as far as they are this cluster's.
+fn remnants(target: &Target, member: &Member, host: &HostView, data: bool) -> Vec<HostStep> {
+    let start = &target.desired(member).settled.path;
+    let mut steps = if data || is_written_by_us(target, member, host, start) {
+        stop(target, member, host)
+    } else {
+        Vec::new()
+    };
+    if data {
+        let path = member.layout.data.clone();
+        steps.push(HostStep::MoveAside { path });
+    }
+    steps.extend(written(target, member, host));
+    if target.is_systemd() && !steps.is_empty() {
+        steps.push(HostStep::Reload);
+    }
+    steps
+}
+
+/// Stops a member, and keeps it from starting at boot.
+pub(crate) fn stop(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
+    let layout = &member.layout;
+    let runs = host.processes.contains_key(&member.name);
+    let start = &target.desired(member).settled.path;
+    let there = host.files.contains_key(start) || runs;
+    let step = if target.is_systemd() {
+        there.then(|| HostStep::Disable(layout.unit.clone()))
+    } else if target.is_pod() {
+        there.then(|| HostStep::StopPod {
+            manifest: layout.manifest.clone(),
+            data: layout.data.clone(),
+        })
+    } else {
+        runs.then(|| HostStep::StopProcess {
+            pid_file: layout.pid_file.clone(),
+            data: layout.data.clone(),
+        })
+    };
+    step.into_iter().collect()
+}
+
+/// Deletes the files of a member that etcdup wrote.
+pub(crate) fn written(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
+    let wanted = target.desired(member);
+    let files = wanted
+        .certificates
+        .iter()
+        .chain([&wanted.settled])
+        .filter(|artifact| !target.is_pod() || artifact.path != member.layout.manifest)
+        // What was there before may be the only one there is.
+        .filter(|artifact| !matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path))
+        .filter(|artifact| is_written_by_us(target, member, host, &artifact.path));
+    files
+        .map(|artifact| HostStep::Remove(artifact.path.clone()))
+        .collect()
+}
+
+/// Whether a file still is what etcdup wrote: by the digest in the host record, or because it is
+/// the very file that would be rendered.
+pub(crate) fn is_written_by_us(
+    target: &Target,
+    member: &Member,
+    host: &HostView,
+    path: &HostPath,
+) -> bool {
+    let Some(found) = host.files.get(path) else {
+        return false;
+    };
+    let wanted = target.desired(member);
+    let sum = found.sha256.as_deref();
+    let recorded = host.record().and_then(|record| record.files.get(path));
+    if recorded.is_some_and(|recorded| Some(recorded.sha256.as_str()) == sum) {
+        return true;
+    }
+    let rendered = sum.is_some_and(|sum| wanted.sum(path) == Some(sum) || wanted.is_fresh(sum));
+    // A unit that was edited by hand is still ours to remove if it starts our data: left behind it
+    // would start at boot.
+    let starts_ours = wanted.settled.path == *path
+        && found.text.as_deref().is_some_and(|text| {
+            read_flags(target, text).get("data-dir") == Some(member.layout.data.as_str())
+        });
+    rendered || starts_ours
+}

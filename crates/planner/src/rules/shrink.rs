@@ -1,0 +1,186 @@
+//! Members that go: leadership moved away first, then removed from the cluster's list, one at a
+//! time.
+
+use etcdup_core::finding::{Check, Finding};
+use etcdup_core::membership::{MemberId, Standing};
+use etcdup_core::name::MemberName;
+use etcdup_core::stage::{
+    ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work, limits,
+};
+
+use crate::assess::Assessment;
+use crate::plan_context::{Decision, LeavingPlace, PlanContext};
+use crate::rules::grow::denied;
+use crate::rules::roll::hand_over;
+use crate::rules::spare::{electorate, names};
+
+pub(crate) const CHECKS: &[Check] = &[REMOVAL_WAITS];
+
+const REMOVAL_WAITS: Check = Check {
+    id: "removal-waits",
+    title: "a member that should go is still needed",
+    about: "A member is removed only while the voters can agree to it and those that stay are healthy enough to go on without it. A \
+            member that serves waits for those that join in its place, and for every other to be healthy.",
+    advice: "repair the members that are named, then run again; if the member's host is gone for good, write absent = \"gone\" for \
+             it in the file. Where no quorum is left it cannot be removed: see `etcdup explain member-lost-data`",
+};
+
+/// A member that must leave the list, and why.
+struct Going {
+    name: MemberName,
+    id: MemberId,
+    votes: bool,
+    why: String,
+}
+
+/// Removes those that are of no use any more: lost their data, do not run, or their host is gone.
+pub(crate) fn remove_dead(context: &PlanContext<'_>) -> Decision {
+    let dead = dead(context);
+    let removable = |going: &&Going| electorate(context).remove(going.id).is_ok();
+    match dead.iter().find(removable) {
+        Some(going) => remove(context, going),
+        None => Decision::Continue,
+    }
+}
+
+/// Removes a member that serves and should go, once all that join have joined.
+pub(crate) fn remove_live(context: &PlanContext<'_>) -> Decision {
+    if context.grows() || context.members.iter().any(|member| !member.serves) {
+        return Decision::Continue;
+    }
+    let mut alive = context.leaving.iter().filter(|leaving| leaving.healthy);
+    let going = alive.find_map(|leaving| going(leaving, "the file does not want it"));
+    match going {
+        Some(going) if electorate(context).remove(going.id).is_ok() => remove(context, &going),
+        _ => Decision::Continue,
+    }
+}
+
+/// Members that should go and could not be removed.
+pub(crate) fn waiting(context: &PlanContext<'_>) -> Vec<Finding> {
+    let alive = context.leaving.iter().filter(|leaving| leaving.healthy);
+    let alive = alive.filter_map(|leaving| going(leaving, "the file does not want it"));
+    dead(context)
+        .into_iter()
+        .chain(alive)
+        .map(|going| {
+            let why = match electorate(context).remove(going.id) {
+                Err(not) => not.to_string(),
+                Ok(()) => "others are still joining, or are not healthy".to_owned(),
+            };
+            REMOVAL_WAITS.error(&going.name, format!("{} is not removed: {why}", going.name))
+        })
+        .collect()
+}
+
+fn dead(context: &PlanContext<'_>) -> Vec<Going> {
+    let leaving = context.leaving.iter();
+    let learns = |leaving: &LeavingPlace<'_>| leaving.listed.is_some_and(|listed| listed.learner);
+    let mut dead: Vec<Going> = leaving
+        .filter(|leaving| !leaving.healthy || learns(leaving))
+        .filter_map(|leaving| {
+            // No vote is lost with it, and no other is added while it is there.
+            if learns(leaving) {
+                return going(
+                    leaving,
+                    "it was to join, and the file does not want it any more",
+                );
+            }
+            if leaving.leaving.gone {
+                return going(leaving, "the file says that its host is gone for good");
+            }
+            // A host that does not answer is never dead by itself.
+            leaving.host?;
+            going(leaving, "the file does not want it, and it is not healthy")
+        })
+        .collect();
+    dead.extend(context.members.iter().filter_map(|member| {
+        if let Some(elsewhere) = learns_elsewhere(context, member) {
+            return Some(elsewhere);
+        }
+        let Standing::Lost { id: Some(id), why } = &member.standing else {
+            return None;
+        };
+        let listed = context.view.as_ref()?.member(*id)?;
+        Some(Going {
+            name: member.member.name.clone(),
+            id: *id,
+            votes: !listed.learner,
+            why: format!("{why}. If its disk is only not mounted, mount it instead"),
+        })
+    }));
+    dead
+}
+
+/// A learner of the file whose peer URL the file changed. It is taken back and added again: etcd
+/// before 3.5.31 and 3.6.12 makes a voter of a learner whose URLs change, however far behind it is.
+fn learns_elsewhere(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option<Going> {
+    let Standing::Learner { id, .. } = member.standing else {
+        return None;
+    };
+    let listed = context.view.as_ref()?.member(id)?;
+    let url = context.target.topology.peer_url(member.member).to_string();
+    (!listed.peer_urls.contains(&url)).then(|| Going {
+        name: member.member.name.clone(),
+        id,
+        votes: false,
+        why: format!(
+            "it was to join at {}, and the file says {url}",
+            listed.peer_urls.join(", ")
+        ),
+    })
+}
+
+fn going(leaving: &LeavingPlace<'_>, why: &str) -> Option<Going> {
+    let listed = leaving.listed?;
+    Some(Going {
+        name: leaving.leaving.member.name.clone(),
+        id: listed.id,
+        votes: !listed.learner,
+        why: why.to_owned(),
+    })
+}
+
+fn remove(context: &PlanContext<'_>, going: &Going) -> Decision {
+    if let Some(denied) = denied(context) {
+        return Decision::Block(vec![denied]);
+    }
+    let name = &going.name;
+    // A cluster whose leader is removed elects another, and does not serve meanwhile.
+    if context.seen.leader() == Some(name) {
+        let to = context
+            .members
+            .iter()
+            .find(|member| member.serves && member.member.name != *name);
+        if let Some(to) = to {
+            let why = format!("{name}: leads and is to be removed");
+            return Decision::run(hand_over(name, &to.member.name, why));
+        }
+    }
+    Decision::run(Stage {
+        key: StageKey::new(Rule::Remove, Some(name)),
+        title: format!("remove {name} from the cluster"),
+        why: vec![format!("{name}: {}", going.why)],
+        impact: Impact::None,
+        preconditions: vec![Gate {
+            condition: Condition::Removable {
+                member: name.clone(),
+                id: going.id,
+                members: names(context),
+            },
+            within: limits::QUORUM_WITHOUT,
+        }],
+        work: Work::Cluster(ClusterStep::Remove {
+            member: name.clone(),
+            id: going.id,
+            snapshot: going.votes,
+        }),
+        postconditions: vec![Gate {
+            condition: Condition::Unlisted {
+                member: name.clone(),
+                id: going.id,
+            },
+            within: limits::LISTED,
+        }],
+    })
+}

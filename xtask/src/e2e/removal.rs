@@ -1,0 +1,397 @@
+//! Members that go, are replaced, and move, on real hosts and under a writer.
+
+use std::thread;
+use std::time::Duration;
+
+use super::context::{Context, Scenario, at_once, numbers_of};
+use crate::lab::{CommandOutput, Lab};
+use crate::outcome::{Outcome, ensure};
+use crate::writer::{Writer, Written};
+
+pub(super) const ALL: &[Scenario] = &[
+    ("shrinks-from-five-to-one", shrinks_from_five_to_one),
+    ("dead-host-replaced", dead_host_replaced),
+    ("two-of-five-replaced", two_of_five_replaced),
+    ("lost-disk-replaced", lost_disk_replaced),
+    ("member-moved", member_moved),
+    ("two-edits-in-one-plan", two_edits_in_one_plan),
+    ("replacement-killed-at-any-moment", replacement_killed),
+    ("removed-by-etcdctl", removed_by_etcdctl),
+];
+
+/// How often a replacement is killed in a long run, and in the sample.
+const MOMENTS: usize = 20;
+const SAMPLE: usize = 3;
+
+/// The longest that writes may stand still while members come and go: an election, and a little.
+const STILL: Duration = Duration::from_secs(5);
+
+/// The topology with these members: name, host, and what else is said of each.
+fn file(lab: &Lab, context: &Context, head: &str, members: &[(&str, u32, &str)]) -> Outcome {
+    let members: String = members
+        .iter()
+        .map(|(name, host, more)| {
+            let address = Lab::address(*host);
+            format!("[[member]]\nname = \"{name}\"\nhost = \"{address}\"\n{more}\n")
+        })
+        .collect();
+    let head = format!("{}{head}\n", lab.head(&context.version));
+    lab.write("etcdup.toml", &format!("{head}{members}"))
+}
+
+fn report(written: &Written) -> Outcome {
+    eprintln!(
+        "     {} writes, the longest gap {} ms",
+        written.count,
+        written.gap.as_millis()
+    );
+    ensure(
+        written.gap < STILL,
+        format!("writes stood still for {:?}", written.gap),
+    )
+}
+
+/// Nothing of a member is left on a host but its data, aside.
+fn cleaned_up(lab: &Lab, host: u32) -> Outcome {
+    let left = lab.on(
+        host,
+        "pidof etcd; systemctl is-enabled etcd 2>/dev/null; ls -d /var/lib/etcd /etc/systemd/system/etcd.service 2>/dev/null; \
+         ls /etc/etcd; ls -d /var/lib/etcd.kept-*",
+    )?;
+    let kept = left.out.trim();
+    ensure(
+        kept.starts_with("/var/lib/etcd.kept-") && kept.lines().count() == 1,
+        format!("left on host {host}:\n{}", left.all()),
+    )
+}
+
+/// Snapshots that were kept, each for its owner alone.
+fn snapshots(lab: &Lab, count: usize) -> Outcome {
+    let listed = lab
+        .inside("stat -c '%a %s' snapshots/prod/*.db")?
+        .exits(0)?;
+    let lines: Vec<&str> = listed.out.lines().collect();
+    let private = lines.iter().all(|line| line.starts_with("600 "));
+    ensure(
+        lines.len() == count && private,
+        format!("{count} snapshots were expected:\n{}", listed.out),
+    )
+}
+
+/// Five members become three and one, the leader among those that go, while a client writes.
+fn shrinks_from_five_to_one(context: &Context) -> Outcome {
+    let lab = context.named("e2er", 5)?;
+    lab.topology(&context.version, "", 5)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 5)?;
+    lead(&lab, 5)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("remove m5 from the cluster")?
+        .says("move leadership from m5")?
+        .says("no outage")?;
+    lab.apply()?.says("a snapshot of")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()?;
+    cleaned_up(&lab, 4)?;
+    cleaned_up(&lab, 5)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lead(&lab, 2)?;
+    lab.edit("name = \"m3\"\n", "name = \"m3\"\nabsent = true\n")?;
+    lab.edit("name = \"m2\"\n", "name = \"m2\"\nabsent = true\n")?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
+    lab.nothing_to_do()?;
+    cleaned_up(&lab, 2)?;
+    cleaned_up(&lab, 3)?;
+    snapshots(&lab, 4)?;
+    writer.checks(1);
+    report(&writer.stop()?)?;
+    // Down as a whole after all that, it starts as the one that it is.
+    lab.on(1, "systemctl stop etcd")?.exits(0)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
+    // And a host that was given up comes back as new.
+    lab.topology(&context.version, "", 2)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(2), 2)
+}
+
+/// Makes a member the leader.
+fn lead(lab: &Lab, member: u32) -> Outcome {
+    let id = member_id(lab, &format!("m{member}"))?;
+    let all = Lab::endpoints(3);
+    let status = lab
+        .etcdctl(&all, &["endpoint", "status", "--cluster"])?
+        .exits(0)?;
+    let leader = status
+        .out
+        .lines()
+        .find(|line| line.split(", ").nth(4) == Some("true"))
+        .and_then(|line| line.split(", ").next())
+        .ok_or_else(|| status.all())?
+        .to_owned();
+    if leader.contains(&Lab::address(member)) {
+        return Ok(());
+    }
+    let moved = lab.etcdctl(&leader, &["move-leader", &id])?;
+    moved.exits(0).map(|_| ())
+}
+
+fn member_id(lab: &Lab, name: &str) -> Result<String, String> {
+    let list = lab
+        .etcdctl(&Lab::endpoints(1), &["member", "list"])?
+        .exits(0)?;
+    let line = list
+        .out
+        .lines()
+        .find(|line| line.contains(&format!(", {name},")));
+    let id = line.and_then(|line| line.split(',').next());
+    id.map(str::to_owned).ok_or_else(|| list.all())
+}
+
+/// One of three loses power for good, and another host takes its name over.
+fn dead_host_replaced(context: &Context) -> Outcome {
+    let lab = context.named("e2er", 4)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 2)?;
+    lab.power("kill", 3)?;
+    // A host that does not answer is not dead by itself.
+    file(
+        &lab,
+        context,
+        "",
+        &[("m1", 1, ""), ("m2", 2, ""), ("m3", 4, "")],
+    )?;
+    lab.etcdup(&["apply", "--yes"])?
+        .says("10.77.0.13")?
+        .says("absent = \"gone\"")?;
+    lab.etcdctl_agrees(&Lab::endpoints(2), 3)?;
+    let gone = ("m3", 3, "absent = \"gone\"");
+    file(
+        &lab,
+        context,
+        "",
+        &[("m1", 1, ""), ("m2", 2, ""), gone, ("m3", 4, "")],
+    )?;
+    lab.apply()?
+        .says("remove m3-old from the cluster")?
+        .says("add m3 to the cluster as a learner")?;
+    lab.nothing_to_do()?;
+    file(
+        &lab,
+        context,
+        "",
+        &[("m1", 1, ""), ("m2", 2, ""), ("m3", 4, "")],
+    )?;
+    lab.nothing_to_do()?;
+    agrees(&lab, &[1, 2, 4])?;
+    writer.checks(2);
+    report(&writer.stop()?)?;
+    // The dead one comes back to life: nobody knows it any more.
+    lab.power("start", 3)?;
+    lab.nothing_to_do()?;
+    agrees(&lab, &[1, 2, 4])
+}
+
+/// etcdctl finds these hosts' members healthy, and no other member.
+fn agrees(lab: &Lab, hosts: &[u32]) -> Outcome {
+    let urls: Vec<String> = hosts
+        .iter()
+        .map(|host| format!("https://{}:2379", Lab::address(*host)))
+        .collect();
+    lab.etcdctl_agrees(&urls.join(","), hosts.len())
+}
+
+/// Two of five are gone; two others take their places.
+fn two_of_five_replaced(context: &Context) -> Outcome {
+    if !context.long {
+        eprintln!("     skipped: in long runs");
+        return Ok(());
+    }
+    let lab = context.named("e2er", 7)?;
+    lab.topology(&context.version, "", 5)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 3)?;
+    lab.power("kill", 4)?;
+    lab.power("kill", 5)?;
+    let gone = "absent = \"gone\"";
+    let members = [
+        ("m1", 1, ""),
+        ("m2", 2, ""),
+        ("m3", 3, ""),
+        ("m4", 4, gone),
+        ("m5", 5, gone),
+        ("m6", 6, ""),
+        ("m7", 7, ""),
+    ];
+    file(&lab, context, "", &members)?;
+    lab.apply()?;
+    agrees(&lab, &[1, 2, 3, 6, 7])?;
+    writer.checks(3);
+    report(&writer.stop()?)?;
+    lab.nothing_to_do()
+}
+
+/// A member's disk is lost, once while it is stopped and once under it.
+fn lost_disk_replaced(context: &Context) -> Outcome {
+    let lab = context.named("e2er", 3)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 2)?;
+    lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd")?
+        .exits(0)?;
+    lab.apply()?
+        .says("remove m3 from the cluster")?
+        .says("is empty or missing")?
+        .says("add m3 to the cluster as a learner")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()?;
+    // systemd starts etcd on the emptied directory, which then looks like data.
+    lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd/member; systemctl start --no-block etcd; sleep 4")?;
+    lab.apply()?.says("emptied and filled again")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()?;
+    snapshots(&lab, 2)?;
+    writer.checks(3);
+    report(&writer.stop()?)
+}
+
+/// It still connects from its first address, which its certificate must have then.
+const RENUMBERED: &str = "address = \"10.77.0.33\"\nnames = [\"10.77.0.13\"]";
+
+/// Peer port, address and client port change, one member at a time.
+fn member_moved(context: &Context) -> Outcome {
+    let lab = context.named("e2er", 3)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 1)?;
+    lead(&lab, 2)?;
+    lab.on(3, "ip address add 10.77.0.33/24 dev host0")?
+        .exits(0)?;
+    let members = [
+        ("m1", 1, ""),
+        ("m2", 2, "peer-port = 2480"),
+        ("m3", 3, RENUMBERED),
+    ];
+    file(&lab, context, "", &members)?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("list m2 at https://10.77.0.12:2480")?
+        .says("list m3 at https://10.77.0.33:2380")?
+        .says("no outage")?;
+    lab.apply()?;
+    lab.nothing_to_do()?;
+    let list = lab
+        .etcdctl(&Lab::endpoints(1), &["member", "list"])?
+        .exits(0)?;
+    list.says("https://10.77.0.12:2480")?
+        .says("https://10.77.0.33:2380")?;
+    let members = [
+        ("m1", 1, ""),
+        ("m2", 2, "peer-port = 2480\nclient-port = 2479"),
+        ("m3", 3, RENUMBERED),
+    ];
+    file(&lab, context, "", &members)?;
+    lab.apply()?;
+    lab.nothing_to_do()?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    writer.checks(1);
+    report(&writer.stop()?)
+}
+
+/// One member out, one in, and a flag of all changed, in one plan.
+fn two_edits_in_one_plan(context: &Context) -> Outcome {
+    let lab = context.named("e2er", 4)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 2)?;
+    let members = [("m1", 1, ""), ("m2", 2, ""), ("m4", 4, "")];
+    file(&lab, context, "flags = { snapshot-count = 4321 }", &members)?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("restart m1")?
+        .says("add m4")?
+        .says("remove m3")?
+        .says("no outage")?;
+    lab.apply()?;
+    agrees(&lab, &[1, 2, 4])?;
+    cleaned_up(&lab, 3)?;
+    lab.nothing_to_do()?;
+    writer.checks(2);
+    report(&writer.stop()?)
+}
+
+/// `apply` is killed at seeded moments while a dead member is replaced, each time on hosts of its
+/// own; the next run finishes.
+fn replacement_killed(context: &Context) -> Outcome {
+    let seed = 20_261_127;
+    let mut random = numbers_of(seed);
+    let moments = if context.long { MOMENTS } else { SAMPLE };
+    let after: Vec<Duration> = (0..moments)
+        .map(|_| Duration::from_millis(500 + random() % 14_000))
+        .collect();
+    let mut failures = Vec::new();
+    for batch in after.chunks(SAMPLE) {
+        failures.extend(at_once(batch, |at, after| {
+            replacement_killed_after(context, &format!("e2es{at}"), after)
+                .map_err(|why| format!("seed {seed}, after {after:?}: {why}"))
+        }));
+    }
+    eprintln!("     seed {seed}: killed at {moments} moments");
+    ensure(failures.is_empty(), failures.join("\n"))
+}
+
+fn replacement_killed_after(context: &Context, name: &str, after: Duration) -> Outcome {
+    let lab = context.named(name, 4)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 2)?;
+    lab.power("kill", 3)?;
+    let gone = ("m3", 3, "absent = \"gone\"");
+    file(
+        &lab,
+        context,
+        "",
+        &[("m1", 1, ""), ("m2", 2, ""), gone, ("m3", 4, "")],
+    )?;
+    let mut running = lab.start(&["apply", "--yes"])?;
+    thread::sleep(after);
+    let _ = running.kill();
+    let _ = running.wait();
+    let second: CommandOutput = lab.apply()?;
+    agrees(&lab, &[1, 2, 4])?;
+    writer.checks(2);
+    writer.stop()?;
+    lab.nothing_to_do()
+        .map_err(|why| format!("{why}\nafter\n{}", second.all()))
+}
+
+/// Removed by etcdctl, and its data still there: cleaned up, and added again.
+fn removed_by_etcdctl(context: &Context) -> Outcome {
+    let lab = context.named("e2er", 3)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.apply()?;
+    remove_by_etcdctl(&lab)?;
+    lab.apply()?
+        .says("clean up after m3, moving its data aside")?
+        .says("add m3 to the cluster as a learner")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()?;
+    // Deleted from the file while etcdctl removes it as well.
+    remove_by_etcdctl(&lab)?;
+    lab.topology(&context.version, "", 2)?;
+    lab.apply()?.says("clean up after m3")?;
+    lab.etcdctl_agrees(&Lab::endpoints(2), 2)?;
+    lab.nothing_to_do()
+}
+
+fn remove_by_etcdctl(lab: &Lab) -> Outcome {
+    let id = member_id(lab, "m3")?;
+    // etcd wants five seconds of connections before it changes its list.
+    lab.inside("sleep 6")?;
+    let removed = lab.etcdctl(&Lab::endpoints(2), &["member", "remove", &id])?;
+    removed.exits(0).map(|_| ())
+}
