@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::{AddressSpec, HostKeyPolicy, KeyPath, Spec, line_column};
 use crate::finding::{Check, Finding};
-use crate::host::HostTarget;
+use crate::host::{HostId, HostTarget, split_login};
 use crate::name::DnsName;
 
 mod places;
@@ -314,6 +314,12 @@ impl Sources {
             }
         }
         findings
+    }
+
+    /// Whether a host that is reached by SSH is among them.
+    #[must_use]
+    pub fn allows_host(&self, host: &HostId) -> bool {
+        self.allows(&split_login(host.as_str()).1)
     }
 
     fn allows(&self, host: &str) -> bool {

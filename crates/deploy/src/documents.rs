@@ -15,5 +15,7 @@ pub use plan::{
     EndingDocument, PLAN_FORMAT, PlanDocument, PlanDocumentError, StageDocument, StepDocument,
 };
 pub use report::{VERIFY_FORMAT, VerifyDocument};
-pub use status::{MemberAnswer, MemberHealth, MemberStatus, STATUS_FORMAT, StatusDocument};
+pub use status::{
+    MemberAnswer, MemberHealth, MemberStanding, MemberStatus, STATUS_FORMAT, StatusDocument,
+};
 pub use words::{changed_lines, describe_call, describe_file, describe_step, operator_words};

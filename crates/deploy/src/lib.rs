@@ -50,16 +50,17 @@ pub mod snapshots;
 mod store;
 mod stream;
 mod tasks;
+mod topology_file;
 mod vault;
 
 pub use catalogue::{Page, explain, nearest_page, pages};
-pub use cluster::{Begin, Cluster, read_sources, read_topology, topology_of};
+pub use cluster::{Begin, Cluster};
 pub use documents::{
     CERTIFICATES_FORMAT, CertificateDocument, CertificatesDocument, EndingDocument, HOSTS_FORMAT,
-    HostDocument, HostSeen, HostsDocument, MemberAnswer, MemberHealth, MemberStatus, PLAN_FORMAT,
-    PlanDocument, PlanDocumentError, STATUS_FORMAT, StageDocument, StatusDocument, StepDocument,
-    VERIFY_FORMAT, VerifyDocument, changed_lines, describe_call, describe_file, describe_step,
-    operator_words,
+    HostDocument, HostSeen, HostsDocument, MemberAnswer, MemberHealth, MemberStanding,
+    MemberStatus, PLAN_FORMAT, PlanDocument, PlanDocumentError, STATUS_FORMAT, StageDocument,
+    StatusDocument, StepDocument, VERIFY_FORMAT, VerifyDocument, changed_lines, describe_call,
+    describe_file, describe_step, operator_words,
 };
 pub use engine::Engine;
 pub use error::{
@@ -75,6 +76,7 @@ pub use plan::{Plan, Report};
 pub use session::Session;
 pub use settings::{Cancel, Limits, Settings};
 pub use store::{Store, StoreError, StoredOperation};
+pub use topology_file::{read_sources, read_topology, topology_of};
 pub use vault::{OperatorPair, Vault, VaultError, inspect_sources};
 
 pub use etcdup_core::plain::chain;

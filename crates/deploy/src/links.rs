@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::links::vagrant::Machine;
-use crate::settings::Settings;
+use crate::settings::{NoPrompt, Settings};
 use crate::tasks::run_all;
 
 mod vagrant;
@@ -60,14 +60,25 @@ impl Pool {
             .chain(other_hosts(spec))
             .map(|target| (target.id(), target))
             .collect();
-        self.links_to(targets, base).await
+        let prompt = Arc::clone(&self.prompt);
+        self.links_to(targets, base, prompt).await
     }
 
-    /// The links to these hosts, side by side.
-    pub(crate) async fn links_to(
+    /// The links to hosts that only host records name. No password is asked for, and none that was
+    /// given for another host is sent to them.
+    pub(crate) async fn links_by_record(
         self: &Arc<Self>,
         targets: BTreeMap<HostId, HostTarget>,
         base: &Path,
+    ) -> Links {
+        self.links_to(targets, base, Arc::new(NoPrompt)).await
+    }
+
+    async fn links_to(
+        self: &Arc<Self>,
+        targets: BTreeMap<HostId, HostTarget>,
+        base: &Path,
+        prompt: Arc<dyn Prompt>,
     ) -> Links {
         let named: Vec<String> = targets
             .values()
@@ -84,7 +95,8 @@ impl Pool {
         let work = targets.into_iter().map(|(host, target)| {
             let (pool, machines) = (Arc::clone(self), Arc::clone(&machines));
             let key = (base.to_owned(), target);
-            (host, async move { pool.link(key, &machines).await })
+            let prompt = Arc::clone(&prompt);
+            (host, async move { pool.link(key, &machines, prompt).await })
         });
         run_all(work)
             .await
@@ -97,6 +109,7 @@ impl Pool {
         &self,
         key: Key,
         machines: &BTreeMap<String, Result<Machine, String>>,
+        prompt: Arc<dyn Prompt>,
     ) -> Observed<Arc<dyn Transport>> {
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +122,7 @@ impl Pool {
         }
         // The semaphore is never closed.
         let _turn = self.connects.acquire().await;
-        let link = connect_to(&key.1, machines, Arc::clone(&self.prompt), self.timeout).await;
+        let link = connect_to(&key.1, machines, prompt, self.timeout).await;
         *slot = link.known().cloned();
         link
     }

@@ -92,6 +92,7 @@ impl Cluster {
     pub async fn ask_again(&self, look: &mut Look) {
         let session = self.session().await;
         let topology = look.plan.planner.topology();
+        session.link_others(topology).await;
         let all = topology.everyone().map(|member| member.name.clone());
         let all = all.collect();
         session.ask_some(topology, &mut look.plan.seen, &all).await;

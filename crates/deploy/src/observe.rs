@@ -75,11 +75,19 @@ impl Session {
         seen: &mut Observation,
     ) -> Result<Planner, DeployError> {
         self.link_others(planner.topology()).await;
+        // A host that was looked at before was not asked of a member that nobody knew to be there.
+        let asked = |host: &HostId| {
+            let mut members = planner.topology().on_host(host);
+            match seen.hosts.get(host) {
+                None => false,
+                Some(Observed::Unknown(_)) => true,
+                Some(Observed::Known(view)) => {
+                    members.all(|member| view.data.contains_key(&member.layout.data))
+                }
+            }
+        };
         let hosts = planner.topology().hosts.keys();
-        let unseen: Vec<HostId> = hosts
-            .filter(|host| !seen.hosts.contains_key(host))
-            .cloned()
-            .collect();
+        let unseen: Vec<HostId> = hosts.filter(|host| !asked(host)).cloned().collect();
         if unseen.is_empty() {
             return Ok(planner);
         }

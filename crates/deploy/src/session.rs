@@ -19,6 +19,7 @@ use crate::events::Events;
 use crate::links::{Links, Pool};
 use crate::settings::{Cancel, Settings};
 use crate::tasks::blocking;
+use crate::topology_file::read_sources;
 use crate::vault::Vault;
 
 /// A cluster with the links to its hosts, for several questions in a row. Made by
@@ -92,8 +93,20 @@ impl Session {
             return Vec::new();
         }
         let hosts = others.keys().cloned().collect();
-        let links = self.pool.links_to(others, &self.base).await;
-        self.open_links().extend(links);
+        // A server lets a topology lead to the hosts of its list alone, by whatever way.
+        let base = self.base.clone();
+        let sources = blocking(move || read_sources(&base)).await;
+        let allowed = |host: &HostId| match &sources {
+            Ok(sources) => sources.hosts.is_empty() || sources.allows_host(host),
+            Err(_) => false,
+        };
+        let (others, refused): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            others.into_iter().partition(|(host, _)| allowed(host));
+        let links = self.pool.links_by_record(others, &self.base).await;
+        let mut open = self.open_links();
+        open.extend(links);
+        let why = || Observed::unknown("it is not among the hosts of sources.toml");
+        open.extend(refused.into_keys().map(|host| (host, why())));
         hosts
     }
 

@@ -44,7 +44,8 @@ pub struct Limits {
     pub queued: usize,
 }
 
-struct NoPrompt;
+/// Asks nobody.
+pub(crate) struct NoPrompt;
 
 impl Prompt for NoPrompt {
     fn ask(&self, _: &Credential) -> Option<Zeroizing<String>> {

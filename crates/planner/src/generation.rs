@@ -44,9 +44,17 @@ fn records<'a>(
     hosts.filter_map(HostView::record)
 }
 
-/// The cluster's ID that most hosts' records name: one stale record must not outvote the others.
+/// The cluster's ID that most records name on the hosts of the file's members: one stale record
+/// must not outvote the others. Those of members that go count only where the file's say nothing:
+/// their hosts may be another cluster's by now.
 pub(crate) fn recorded_cluster(topology: &Topology, seen: &Observation) -> Option<ClusterId> {
-    most(records(topology, seen).filter_map(|record| record.cluster))
+    let of_hosts = |stays: bool| {
+        let hosts = topology.hosts.keys();
+        let hosts = hosts.filter(move |host| topology.has_member_on(host) == stays);
+        let records = hosts.filter_map(|host| seen.host(host)?.record());
+        most(records.filter_map(|record| record.cluster))
+    };
+    of_hosts(true).or_else(|| of_hosts(false))
 }
 
 /// The value that comes most often; of equals the first.

@@ -51,18 +51,6 @@ pub(crate) fn bootstrap(target: &Target, seen: &Observation) -> Bootstrap {
         return Bootstrap::Complete;
     }
     let settled = |member: &&Member| says_existing(target, seen, member);
-    let born: Vec<&Member> = topology
-        .members
-        .iter()
-        .filter(|member| has_data(seen, member))
-        .collect();
-    if born.is_empty() {
-        return if topology.members.iter().any(|member| settled(&member)) {
-            Bootstrap::Complete
-        } else {
-            Bootstrap::Pending
-        };
-    }
     let still_new = |member: &&Member| {
         let path = &target.desired(member).settled.path;
         let sum = seen
@@ -71,6 +59,31 @@ pub(crate) fn bootstrap(target: &Target, seen: &Observation) -> Bootstrap {
             .and_then(|file| file.sha256.as_deref());
         sum.is_some_and(|sum| target.desired(member).says_forming(sum, path))
     };
+    let born: Vec<&Member> = topology
+        .everyone()
+        .filter(|member| has_data(seen, member))
+        .collect();
+    // Whoever answers or goes was there before, though nothing else be known of it.
+    let answers = seen.members.values().any(|view| view.known().is_some());
+    let runs = |member: &Member| {
+        let host = seen.host(&member.host);
+        host.is_some_and(|host| host.processes.contains_key(&member.name))
+    };
+    let mut leaving = topology.leaving.iter();
+    if answers || leaving.any(|leaving| runs(&leaving.member)) {
+        return if born.iter().all(still_new) && !born.is_empty() {
+            Bootstrap::InProgress
+        } else {
+            Bootstrap::Complete
+        };
+    }
+    if born.is_empty() {
+        return if topology.members.iter().any(|member| settled(&member)) {
+            Bootstrap::Complete
+        } else {
+            Bootstrap::Pending
+        };
+    }
     if born.iter().all(still_new) {
         Bootstrap::InProgress
     } else {

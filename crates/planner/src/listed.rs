@@ -26,11 +26,17 @@ pub(crate) fn entry<'a>(
     let by_url = view
         .at(&url(member))
         .filter(|listed| own == Some(listed.id) || !has_data(listed));
-    by_url.or_else(|| {
+    let found = by_url.or_else(|| {
         let moved = view.member(own?)?;
         let at_other = |other: &Member| moved.peer_urls.contains(&url(other));
         (!has_data(moved) && !others().any(at_other)).then_some(moved)
-    })
+    });
+    // One that goes stays itself until it is removed, whatever has its address or its data by now.
+    let goes = |listed: &ListedMember| {
+        let mut leaving = topology.leaving.iter();
+        leaving.any(|one| one.member.name != member.name && one.id == Some(listed.id))
+    };
+    found.filter(|listed| !goes(listed))
 }
 
 /// The member that a data directory is of, where it is this cluster's.

@@ -99,14 +99,15 @@ pub(crate) fn leaving_entry<'a>(
     leaving: &Leaving,
 ) -> Option<&'a ListedMember> {
     let topology = &target.topology;
-    let members = || topology.members.iter();
-    let by_id = leaving.id.and_then(|id| view.member(id));
-    let listed = by_id.or_else(|| entry(topology, seen, view, &leaving.member))?;
-    // Its URL may be another's by now.
-    let taken = |member: &Member| {
-        entry(topology, seen, view, member).is_some_and(|own| own.id == listed.id)
+    // Its URL may be another's by now, and so may an ID that was recorded long ago.
+    let free = |listed: &&ListedMember| {
+        let taken = |member: &Member| {
+            entry(topology, seen, view, member).is_some_and(|own| own.id == listed.id)
+        };
+        !topology.members.iter().any(taken)
     };
-    (!members().any(taken)).then_some(listed)
+    let by_id = leaving.id.and_then(|id| view.member(id)).filter(free);
+    by_id.or_else(|| entry(topology, seen, view, &leaving.member).filter(free))
 }
 
 /// Added as a voter to a cluster that has no quorum without it: no list is confirmed, and it must

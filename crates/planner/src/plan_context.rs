@@ -1,12 +1,13 @@
 //! What rules look at, and what they answer.
 
 use etcdup_core::finding::Finding;
-use etcdup_core::membership::{ClusterView, Standing};
+use etcdup_core::membership::{ClusterId, ClusterView, Standing};
 use etcdup_core::observation::{DataDir, HostView, ListedMember, Observation};
 use etcdup_core::stage::Stage;
 use etcdup_core::topology::Leaving;
 
 use crate::assess::{Assessment, assess};
+use crate::generation::recorded_cluster;
 use crate::identity::Bootstrap;
 use crate::target::Target;
 
@@ -52,26 +53,30 @@ pub(crate) struct PlanContext<'a> {
     pub(crate) allow_outage: bool,
 }
 
-/// Whether its data is what its host's record knows.
-fn is_own(member: &Assessment<'_>) -> bool {
+/// Whether its data is this cluster's, by the records of those that stay, and what its own host's
+/// record knows.
+fn is_own(member: &Assessment<'_>, cluster: Option<ClusterId>) -> bool {
     let Some(DataDir::Member(data)) = member.host.data.get(&member.member.layout.data) else {
         return false;
     };
     member.host.record().is_some_and(|record| {
         let known = record.members.get(&member.member.etcd_name);
-        record.cluster == Some(data.cluster) && known.is_some_and(|own| own.id == data.member)
+        cluster == Some(data.cluster)
+            && record.cluster == cluster
+            && known.is_some_and(|own| own.id == data.member)
     })
 }
 
 impl<'a> PlanContext<'a> {
     /// Members that go, have data of their own, and do not run.
     pub(crate) fn voters_that_go(&self) -> Vec<Assessment<'a>> {
+        let cluster = recorded_cluster(&self.target.topology, self.seen);
         let leaving = self.target.topology.leaving.iter();
         let seen = leaving.filter(|leaving| !leaving.gone);
         seen.filter_map(|leaving| assess(self.target, self.seen, &leaving.member, self.bootstrap))
             .filter(|member| {
                 let votes = matches!(member.standing, Standing::Voter { .. });
-                member.process.is_none() && votes && is_own(member)
+                member.process.is_none() && votes && is_own(member, cluster)
             })
             .collect()
     }

@@ -20,7 +20,7 @@ use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, Part, Stage, 
 use etcdup_core::topology::Member;
 
 use crate::assess::LINKED;
-use crate::generation::{cluster_id, member_id};
+use crate::generation::{cluster_id, member_id, recorded_cluster};
 use crate::identity::{data_of, read_flags};
 use crate::places::known_members;
 use crate::target::Target;
@@ -394,11 +394,19 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
         let same = topology.members.iter().filter_map(on_disk);
         same.filter(|other| other.member == data.member).count() == 1
     };
+    // Those that go vote until they are removed.
+    let leaving = topology.leaving.iter().map(|leaving| &leaving.member);
+    let recorded = recorded_cluster(topology, world);
+    let own = |data: DataIdentity| recorded.is_none_or(|cluster| data.cluster == cluster);
+    let leaving_with_data: Vec<&Member> = leaving
+        .filter(|one| on_disk(one).is_some_and(own))
+        .collect();
     // Where nobody answers, the members that have data, and those that their files name.
     let mut listed: Vec<ListedMember> = match &known {
         Some(view) => view.listed.clone(),
         None => known_members(target, world)
             .into_iter()
+            .chain(leaving_with_data)
             .map(|member| ListedMember {
                 id: on_disk(member).filter(unique).map_or_else(
                     || member_id(topology, member, &topology.token),

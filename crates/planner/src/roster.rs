@@ -1,6 +1,6 @@
 //! The roster: which members the host records know, and who of them the file no longer names.
 
-use etcdup_core::membership::ClusterView;
+use etcdup_core::membership::{ClusterView, MemberId};
 use etcdup_core::observation::{ListedMember, Observation, RosterMember};
 use etcdup_core::topology::{Member, Topology};
 
@@ -12,10 +12,18 @@ pub(crate) fn with_leaving(file: &Topology, seen: &Observation) -> Topology {
     let agreed = agreed(file, seen);
     let view = ClusterView::confirmed(seen);
     for leaving in &mut topology.leaving {
-        let known = agreed
-            .iter()
-            .find(|known| is_place_of(known, &leaving.member));
-        leaving.id = known.and_then(|known| known.id);
+        let mut known = agreed.iter();
+        if let Some(known) = known.find(|known| is_place_of(known, &leaving.member)) {
+            leaving.id = known.id;
+            // Where it is, whatever its `[[member]]` says by now.
+            leaving.member.stay_at(known.place.clone());
+        }
+    }
+    for member in &mut topology.members {
+        let mut known = agreed.iter();
+        if let Some(known) = known.find(|known| is_place_of(known, member)) {
+            member.keep_shared(&known.place);
+        }
     }
     for known in agreed {
         let listed = view.as_ref().and_then(|view| listed(view, &known));
@@ -29,11 +37,15 @@ pub(crate) fn with_leaving(file: &Topology, seen: &Observation) -> Topology {
 
 /// What the list says of a member of the roster.
 fn listed<'a>(view: &ClusterView<'a>, known: &RosterMember) -> Option<&'a ListedMember> {
-    let by_id = known.id.and_then(|id| view.member(id));
-    by_id.or_else(|| view.at(&known.peer_url))
+    match known.id {
+        Some(id) => view.member(id),
+        // It was recorded before the cluster listed it.
+        None => view.at(&known.peer_url),
+    }
 }
 
-/// Whether nothing in the file means this member of the roster.
+/// Whether nothing in the file means this member of the roster: on its own host, by its name, its
+/// URL or its data. The same name, address or data on another host is a copy, or takes its place.
 fn left_out(
     file: &Topology,
     seen: &Observation,
@@ -41,52 +53,66 @@ fn left_out(
     known: &RosterMember,
     listed: Option<&ListedMember>,
 ) -> bool {
-    if let (Some(view), Some(listed)) = (view, listed) {
-        // One that moved within its host, and lost its data too, is another member by now.
-        let of_file = |member: &Member| entry(file, seen, view, member);
-        return file
-            .everyone()
-            .filter_map(of_file)
-            .all(|own| own.id != listed.id);
-    }
-    let same = |member: &Member| {
+    let means = |member: &Member| {
         let url = file.peer_url(member).to_string();
+        let host = seen.host(&member.host);
+        let machine = host.is_some_and(|host| host.facts.machine_id == known.machine);
+        let renamed = machine && !known.machine.is_empty() && url == known.peer_url;
+        if member.host != known.place.host && !renamed {
+            return false;
+        }
+        if let (Some(view), Some(listed)) = (view, listed) {
+            // One that moved within its host, and lost its data too, is another member by now.
+            return entry(file, seen, view, member).is_some_and(|own| own.id == listed.id);
+        }
         let data = view.and_then(|view| data_id(seen, view, member));
-        is_place_of(known, member)
+        known.place.name == member.etcd_name
             || url == known.peer_url
             || known.id.is_some() && data == known.id
     };
-    !file.everyone().any(same)
+    !file.everyone().any(means)
 }
 
 pub(crate) fn is_place_of(known: &RosterMember, member: &Member) -> bool {
     known.place.name == member.etcd_name && known.place.host == member.host
 }
 
-/// The members that more than half of the records with a roster name alike: no single host says
-/// which others are connected to.
+/// The members that more than half of the hosts' records name alike: no single host says which
+/// others are connected to. A host that does not answer agrees with nobody; one that has no record
+/// of the cluster has no say.
 fn agreed(file: &Topology, seen: &Observation) -> Vec<RosterMember> {
     let hosts = file.hosts.keys().filter(|host| file.has_member_on(host));
-    let records = hosts.filter_map(|host| seen.host(host)?.record());
-    let rosters: Vec<&Vec<RosterMember>> = records
-        .map(|record| &record.roster)
-        .filter(|roster| !roster.is_empty())
-        .collect();
-    let mut found: Vec<(usize, RosterMember)> = Vec::new();
-    for known in rosters.iter().copied().flatten() {
-        let same = |(_, other): &&mut (usize, RosterMember)| {
-            other.place == known.place && other.peer_url == known.peer_url
-        };
-        match found.iter_mut().find(same) {
-            None => found.push((1, known.clone())),
-            Some((count, other)) => {
-                *count += 1;
-                // One that was recorded before the cluster listed it has no ID.
-                other.id = other.id.or(known.id);
+    let mut say = 0;
+    let mut rosters: Vec<&[RosterMember]> = Vec::new();
+    for host in hosts {
+        match seen.host(host) {
+            None => say += 1,
+            Some(view) => {
+                if let Some(record) = view.record().filter(|one| one.cluster.is_some()) {
+                    say += 1;
+                    rosters.push(&record.roster);
+                }
             }
         }
     }
-    let agreed = found.into_iter();
-    let agreed = agreed.filter(|(count, _)| 2 * count > rosters.len());
-    agreed.map(|(_, known)| known).collect()
+    let alike = |a: &RosterMember, b: &RosterMember| a.place == b.place && a.peer_url == b.peer_url;
+    let mut found: Vec<RosterMember> = Vec::new();
+    for known in rosters.iter().copied().flatten() {
+        if !file.may_lead_to(&known.place) || found.iter().any(|other| alike(other, known)) {
+            continue;
+        }
+        let named = rosters
+            .iter()
+            .filter_map(|roster| roster.iter().find(|one| alike(one, known)));
+        let ids: Vec<Option<MemberId>> = named.map(|one| one.id).collect();
+        if 2 * ids.len() > say {
+            // One that was recorded before the cluster listed it has no ID: then its URL counts.
+            let id = known.id.filter(|_| ids.iter().all(|id| *id == known.id));
+            found.push(RosterMember {
+                id,
+                ..known.clone()
+            });
+        }
+    }
+    found
 }

@@ -20,7 +20,7 @@ struct Row {
     find: fn(&Check, &Evidence<'_>) -> Vec<Finding>,
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     Row {
         check: membership::MEMBERS,
         asks: true,
@@ -30,6 +30,11 @@ const ROWS: [Row; 15] = [
         check: membership::STARTED,
         asks: true,
         find: membership::started,
+    },
+    Row {
+        check: membership::ROSTER,
+        asks: true,
+        find: membership::roster,
     },
     Row {
         check: health::LEADER,

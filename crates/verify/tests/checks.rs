@@ -14,9 +14,11 @@ use etcdup_core::certificate::CertFacts;
 use etcdup_core::file::Document;
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::host::HostId;
-use etcdup_core::observation::{Disk, HostView, ListedMember, MemberView, Observation, Served};
+use etcdup_core::observation::{
+    Disk, HostRecord, HostView, ListedMember, MemberView, Observation, RosterMember, Served,
+};
 use etcdup_core::observed::{Cause, Observed};
-use etcdup_core::topology::{Topology, resolve};
+use etcdup_core::topology::{MemberPlace, Topology, resolve};
 use etcdup_verify::{Anonymous, Evidence, MemberEvidence, VERIFY_CHECKS, evaluate};
 use jiff::{SignedDuration, Timestamp};
 
@@ -57,9 +59,28 @@ impl World {
                 learner: false,
             })
             .collect();
+        let roster: Vec<RosterMember> = topology
+            .members
+            .iter()
+            .zip(&listed)
+            .map(|(member, listed)| RosterMember {
+                id: Some(listed.id),
+                peer_url: topology.peer_url(member).to_string(),
+                machine: String::new(),
+                place: MemberPlace::of(member),
+            })
+            .collect();
         let mut members = Vec::new();
         for (member, id) in topology.members.iter().zip(1..) {
-            let mut host = HostView::default();
+            let record = HostRecord {
+                cluster: Some(ClusterId::new(CLUSTER)),
+                roster: roster.clone(),
+                ..HostRecord::default()
+            };
+            let mut host = HostView {
+                record: Observed::Known(Some(record)),
+                ..HostView::default()
+            };
             let disk = Disk {
                 free: 10 << 30,
                 device: "/dev/sda1".to_owned(),
@@ -185,6 +206,11 @@ const DISTURBANCES: &[Disturbance] = &[
             member.view.listed[2].peer_urls = vec!["https://10.0.0.9:2380".to_owned()];
         }
     }),
+    ("roster", Verdict::Warning, |world| {
+        let host = world.seen.hosts.values_mut().next().unwrap();
+        let record = host.known_mut().unwrap().record_mut().unwrap();
+        record.roster.pop();
+    }),
     ("members-started", Verdict::Error, |world| {
         for member in &mut world.members {
             member.view.listed.push(ListedMember {
@@ -295,7 +321,7 @@ fn each_disturbance_is_found_by_its_own_check_alone() {
 fn companions(id: &str) -> &'static [&'static str] {
     match id {
         // A fourth member is neither in the file nor connected.
-        "members-started" => &["members", "peers-active"],
+        "members-started" => &["members", "peers-active", "roster"],
         _ => &[],
     }
 }

@@ -176,7 +176,20 @@ fn three_controllers(context: &Context) -> Outcome {
     (1..=3).try_for_each(|host| until_it_serves(&lab, host))?;
     adopt(&lab, 3, &FILES)?.exits(0)?.says("No changes")?;
     // What differs is told: a member whose flag is another's.
-    lives_on(&lab, false)
+    lives_on(&lab, false)?;
+    // One goes: it is etcdup's by its data, and its package's files stay.
+    lab.edit(
+        "name = \"controller-2\"\n",
+        "name = \"controller-2\"\nabsent = true\n",
+    )?;
+    lab.apply()?.says("remove controller-2 from the cluster")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    let left = lab.on(3, "pidof etcd; ls -d /var/lib/etcd.kept-*")?;
+    ensure(
+        left.out.trim().starts_with("/var/lib/etcd.kept-"),
+        left.all(),
+    )?;
+    lab.nothing_to_do()
 }
 
 /// As on this very machine: TLS for clients, plain peers.

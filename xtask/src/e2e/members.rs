@@ -13,6 +13,7 @@ pub(super) const ALL: &[Scenario] = &[
     ("grows-from-one-to-five", grows_from_one_to_five),
     ("join-killed-at-any-moment", join_killed_at_any_moment),
     ("new-member-behind-a-closed-port", behind_a_closed_port),
+    ("new-member-that-cannot-run", cannot_run),
     ("join-half-done-by-etcdctl", half_done_by_etcdctl),
     ("new-member-that-does-not-start", does_not_start),
 ];
@@ -127,6 +128,49 @@ fn behind_a_closed_port(context: &Context) -> Outcome {
     lab.on(2, "iptables -F INPUT")?.exits(0)?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(2), 2)
+}
+
+/// No room for its binaries, or a certificate that its peers would refuse: found before the member
+/// is added.
+fn cannot_run(context: &Context) -> Outcome {
+    let lab = context.named("e2em", 2)?;
+    lab.write(
+        "make.sh",
+        "set -e\nopenssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 9 -subj /CN=ca -addext basicConstraints=critical,CA:TRUE\n\
+         issue() { openssl req -newkey rsa:2048 -nodes -keyout $1.key -out $1.csr -subj /CN=$1\n\
+         printf 'subjectAltName=%s\\nextendedKeyUsage=serverAuth,clientAuth\\n' $2 > ext\n\
+         openssl x509 -req -in $1.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 9 -extfile ext -out $1.crt; }\n\
+         issue server IP:10.77.0.11,IP:10.77.0.12,IP:127.0.0.1\nissue peer-m1 IP:10.77.0.11\nissue peer-m2 IP:10.77.0.99\n",
+    )?;
+    lab.inside("sh make.sh 2>&1")?.exits(0)?;
+    let provided = "certificates.provided = { ca = \"ca.crt\", server = { cert = \"server.crt\", key = \"server.key\" }, \
+                    peer = { cert = \"peer-{member}.crt\", key = \"peer-{member}.key\" } }";
+    lab.topology(&context.version, provided, 1)?;
+    lab.apply()?;
+    lab.topology(&context.version, provided, 2)?;
+    lab.on(2, "mkdir -p /opt && mount -t tmpfs -o size=4m none /opt")?
+        .exits(0)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("disk-space")?
+        .says("cert-refused")?
+        .says("10.77.0.99")?;
+    let one = || {
+        let list = lab.inside(
+            "curl -s --cacert ca.crt --cert server.crt --key server.key -X POST https://10.77.0.11:2379/v3/cluster/member/list",
+        )?;
+        ensure(list.out.matches("peerURLs").count() == 1, list.all())
+    };
+    one()?;
+    lab.on(2, "umount /opt")?.exits(0)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("cert-refused")?;
+    one()?;
+    lab.inside("sed -i s/10.77.0.99/10.77.0.12/ make.sh; sed -i '/req -x509/d; s/issue server.*//; s/issue peer-m1.*//' make.sh; sh make.sh 2>&1")?
+        .exits(0)?;
+    lab.apply()?;
+    lab.etcdup(&["verify"])?.exits(0).map(|_| ())
 }
 
 /// Added as a learner by etcdctl and never started: it is started, and made a voter.

@@ -11,7 +11,7 @@ pub(super) const ALL: &[Scenario] = &[
     ("time-synchronization", time_synchronization),
 ];
 
-/// Two pods join one, which is not replaced for it.
+/// Two pods join one, and one goes again; the first is not replaced for it.
 fn pods_join(context: &Context) -> Outcome {
     let (lab, image) = context.pods(3)?;
     let head = format!("runtime = \"static-pod\"\npod = {{ archive = \"{image}\" }}");
@@ -23,6 +23,23 @@ fn pods_join(context: &Context) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     let after = lab.on(1, "pidof etcd")?.exits(0)?.out;
     ensure(before == after, "the pod was replaced for a longer list")?;
+    lab.nothing_to_do()?;
+    // And one goes again.
+    lab.topology(&context.version, &head, 2)?;
+    lab.apply()?
+        .says("clean up after m3, moving its data aside")?;
+    lab.etcdctl_agrees(&Lab::endpoints(2), 2)?;
+    let left = lab.on(
+        3,
+        "pidof etcd; ls /etc/kubernetes/manifests; ls -d /var/lib/etcd; ls -d /var/lib/etcd.kept-*",
+    )?;
+    let kept = left.out.trim();
+    ensure(
+        kept.starts_with("/var/lib/etcd.kept-") && kept.lines().count() == 1,
+        format!("left on host 3:\n{}", left.all()),
+    )?;
+    let after = lab.on(1, "pidof etcd")?.exits(0)?.out;
+    ensure(before == after, "the pod was replaced for a shorter list")?;
     lab.nothing_to_do()
 }
 

@@ -35,7 +35,7 @@ fn process_runtime_here(context: &Context) -> Outcome {
             root.display()
         ),
     )?;
-    let outcome = (|| {
+    let outcome: Outcome = (|| {
         lab.apply()?;
         let endpoints = (1..=3)
             .map(|n| format!("https://127.0.0.1:{}", 2379 + 10 * n))
@@ -45,7 +45,20 @@ fn process_runtime_here(context: &Context) -> Outcome {
         lab.nothing_to_do()?;
         lab.edit("runtime =", "flags = { snapshot-count = 777 }\nruntime =")?;
         lab.apply()?.says("restart m2")?;
-        lab.etcdctl_agrees(&endpoints, 3)
+        lab.etcdctl_agrees(&endpoints, 3)?;
+        // One after the other goes, until the last has the machine for itself and stays where it
+        // is.
+        for left in [2, 1] {
+            let text = lab.read("etcdup.toml")?;
+            let (stays, _) = text.rsplit_once("[[member]]").ok_or("no member")?;
+            lab.write("etcdup.toml", stays)?;
+            lab.apply()?
+                .says(&format!("remove m{} from the cluster", left + 1))?;
+            let endpoints: Vec<&str> = endpoints.split(',').take(left).collect();
+            lab.etcdctl_agrees(&endpoints.join(","), left)?;
+            lab.nothing_to_do()?;
+        }
+        Ok(())
     })();
     let reset = lab.etcdup(&["reset", "--yes", "--wipe", "--confirm", "prod"])?;
     outcome?;

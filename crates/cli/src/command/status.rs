@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use etcdup_core::membership::{Electorate, Standing};
-use etcdup_core::observation::Observation;
+use etcdup_core::membership::{Electorate, Place, Standing};
+use etcdup_core::observation::{MemberView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_planner::{Ending, Planner};
@@ -65,7 +65,7 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
     // The first is left out first where the table is too wide. Health gives the reason why a member
     // is unhealthy, so it is never left out.
     let spare = ["index", "term", "db size", "id", "version", "host"];
-    let rows: Vec<_> = rows(planner, seen).collect();
+    let rows = rows(planner, seen);
     view::table::print_fitting(&head, &rows, &spare);
     outln!("{}", summary(planner, seen));
 }
@@ -126,40 +126,86 @@ fn summary(planner: &Planner, seen: &Observation) -> String {
     )
 }
 
-fn rows<'a>(planner: &'a Planner, seen: &'a Observation) -> impl Iterator<Item = Vec<String>> + 'a {
-    planner.topology().members.iter().map(move |member| {
-        let mut row = vec![member.name.to_string(), member.host.to_string()];
-        match seen.members.get(&member.name) {
-            Some(Observed::Known(view)) => {
-                let role = if Some(view.id) == view.leader {
-                    "leader"
-                } else if view.learner {
-                    "learner"
-                } else {
-                    "follower"
-                };
-                let health = match &view.served {
-                    Observed::Known(served) => {
-                        format!("healthy, {:.1} ms", served.took.as_secs_f64() * 1000.0)
-                    }
-                    Observed::Unknown(unseen) => unseen.why.clone(),
-                };
-                row.extend([
-                    view.id.to_string(),
-                    view.version.clone(),
-                    format!("{} kB", view.db_size / 1000),
-                    role.to_owned(),
-                    view.term.to_string(),
-                    view.raft_index.to_string(),
-                    health,
-                ]);
-            }
-            Some(Observed::Unknown(unseen)) => {
-                row.extend(vec!["-".to_owned(); 6]);
-                row.push(view::harmless(&unseen.why));
-            }
-            None => row.extend(vec!["-".to_owned(); 7]),
+fn rows(planner: &Planner, seen: &Observation) -> Vec<Vec<String>> {
+    let topology = planner.topology();
+    let leaves = |place: &Place| {
+        let mut leaving = topology.leaving.iter();
+        leaving.any(|leaving| Some(&leaving.member.name) == place.name.as_ref())
+    };
+    let places = planner.places(seen).into_iter();
+    places
+        // Of one that went nothing is left to say.
+        .filter(|place| !(leaves(place) && place.standing.is_to_join()))
+        .map(|place| row(&place, leaves(&place), seen))
+        .collect()
+}
+
+/// What a member is to the cluster: by its own answer, else by how it stands.
+fn role(place: &Place, leaves: bool, view: Option<&MemberView>) -> String {
+    let leads = view.is_some_and(|view| Some(view.id) == view.leader);
+    let role = match &place.standing {
+        Standing::Voter { .. } if leads => "leader".to_owned(),
+        Standing::Voter { .. } if view.is_some() => "follower".to_owned(),
+        Standing::Learner {
+            behind: Some(behind),
+            ..
+        } => format!("learner, {behind} behind"),
+        Standing::Learner { .. } => "learner".to_owned(),
+        Standing::Added { .. } => "added, not started".to_owned(),
+        Standing::Lost { .. } => "lost its data".to_owned(),
+        Standing::Removed { .. } => "removed".to_owned(),
+        Standing::Unmanaged(_) => "in no file".to_owned(),
+        Standing::Voter { .. }
+        | Standing::New
+        | Standing::Bootstrapped(_)
+        | Standing::Unknown(_) => "-".to_owned(),
+    };
+    if leaves {
+        format!("{role}, goes")
+    } else {
+        role
+    }
+}
+
+fn row(place: &Place, leaves: bool, seen: &Observation) -> Vec<String> {
+    let name = place.name.as_ref();
+    let host = place.host.as_ref();
+    let mut row = vec![
+        name.map_or_else(|| "(unstarted)".to_owned(), ToString::to_string),
+        host.map_or_else(|| "-".to_owned(), ToString::to_string),
+    ];
+    // Only a member of the topology was asked under its name.
+    let observed = name.filter(|_| host.is_some());
+    let observed = observed.and_then(|name| seen.members.get(name));
+    match observed {
+        Some(Observed::Known(view)) => {
+            let health = match &view.served {
+                Observed::Known(served) => {
+                    format!("healthy, {:.1} ms", served.took.as_secs_f64() * 1000.0)
+                }
+                // A learner is not to serve: nothing is wrong with it.
+                Observed::Unknown(_) if view.learner => "follows".to_owned(),
+                Observed::Unknown(unseen) => unseen.why.clone(),
+            };
+            row.extend([
+                view.id.to_string(),
+                view.version.clone(),
+                format!("{} kB", view.db_size / 1000),
+                role(place, leaves, Some(view)),
+                view.term.to_string(),
+                view.raft_index.to_string(),
+                health,
+            ]);
         }
-        row
-    })
+        other => {
+            row.extend(vec!["-".to_owned(); 3]);
+            row.push(role(place, leaves, None));
+            row.extend(vec!["-".to_owned(); 2]);
+            row.push(match other {
+                Some(Observed::Unknown(unseen)) => view::harmless(&unseen.why),
+                _ => "-".to_owned(),
+            });
+        }
+    }
+    row
 }

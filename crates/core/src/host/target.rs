@@ -77,6 +77,9 @@ impl HostTarget {
             HostTarget::Local { .. } => HostId::new("local"),
             HostTarget::Vagrant(machine) => HostId::new(format!("vagrant:{machine}")),
             HostTarget::Ssh(ssh) => match ssh.port {
+                Some(port) if port != 22 && ssh.host.contains(':') => {
+                    HostId::new(format!("[{}]:{port}", ssh.host))
+                }
                 Some(port) if port != 22 => HostId::new(format!("{}:{port}", ssh.host)),
                 _ => HostId::new(ssh.host.clone()),
             },
@@ -155,7 +158,13 @@ mod tests {
             user: Some("ops".into()),
             ..Ssh::default()
         };
-        for text in ["10.0.0.1", "db-3:2222", "local", "fd00::1"] {
+        for text in [
+            "10.0.0.1",
+            "db-3:2222",
+            "local",
+            "fd00::1",
+            "[fd00::1]:2222",
+        ] {
             let target = HostTarget::from_spec(&HostSpec::Text(text.into()), &ssh);
             assert_eq!(HostTarget::from_id(&target.id(), &ssh), target);
         }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Impact, Rule, Stage, StageKey, Work};
+use super::{ClusterStep, Impact, Rule, Stage, StageKey, Work};
 use crate::host::HostId;
+use crate::membership::MemberId;
 use crate::name::MemberName;
 use crate::topology::Topology;
 
@@ -21,6 +22,9 @@ pub struct Scope {
     pub outage: bool,
     /// Whether it deletes or moves data or files.
     pub destroys: bool,
+    /// The members that it removes from the cluster's list, by what the list knows them by.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub removes: BTreeSet<MemberId>,
 }
 
 /// The stages of a plan that was approved, each with its scope.
@@ -45,6 +49,9 @@ pub enum Beyond {
     /// It would delete or move data or files.
     #[error("it would delete or move files")]
     Destroys,
+    /// It would remove another member.
+    #[error("it would remove member {0}")]
+    Removes(MemberId),
 }
 
 impl Scope {
@@ -65,6 +72,10 @@ impl Scope {
             stops: stage.stops(topology),
             outage: matches!(stage.impact, Impact::Outage(_)),
             destroys: steps().any(super::HostStep::destroys),
+            removes: match &stage.work {
+                Work::Cluster(ClusterStep::Remove { id, .. }) => BTreeSet::from([*id]),
+                Work::Cluster(_) | Work::Operator(_) | Work::Hosts(_) => BTreeSet::new(),
+            },
         }
     }
 
@@ -73,6 +84,7 @@ impl Scope {
         self.stops.extend(other.stops);
         self.outage |= other.outage;
         self.destroys |= other.destroys;
+        self.removes.extend(other.removes);
     }
 }
 
@@ -145,6 +157,9 @@ impl Approval {
         }
         if let Some(member) = wanted.stops.difference(&approved.stops).next() {
             return Err(Beyond::Member(member.clone()));
+        }
+        if let Some(id) = wanted.removes.difference(&approved.removes).next() {
+            return Err(Beyond::Removes(*id));
         }
         if wanted.outage && !approved.outage {
             return Err(Beyond::Outage);
@@ -249,6 +264,24 @@ mod tests {
         let approval = Approval::of([&reset], &topology);
         let start = stage(Rule::Start, &[("10.0.0.1", HostStep::Reload)]);
         assert_eq!(approval.covers(&start, &topology), Err(Beyond::Stage));
+    }
+
+    /// A name may be another member's by the time that the plan is carried out.
+    #[test]
+    fn a_removal_is_approved_of_one_member_alone() {
+        let topology = topology();
+        let remove = |id| Stage {
+            work: Work::Cluster(ClusterStep::Remove {
+                member: "m2".parse().unwrap(),
+                id: MemberId::new(id),
+                snapshot: true,
+            }),
+            ..stage(Rule::Remove, &[])
+        };
+        let approval = Approval::of([&remove(7)], &topology);
+        assert_eq!(approval.covers(&remove(7), &topology), Ok(()));
+        let other = approval.covers(&remove(8), &topology);
+        assert_eq!(other, Err(Beyond::Removes(MemberId::new(8))));
     }
 
     #[test]

@@ -67,6 +67,22 @@ impl MemberPlace {
         }
     }
 
+    /// Whether a record may say so of a unit: it becomes part of a path and of a command.
+    fn has_plain_unit(&self) -> bool {
+        let stem = self.unit.strip_suffix(".service").unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+        stem.starts_with(|c: char| c.is_ascii_alphanumeric()) && stem.chars().all(plain)
+    }
+
+    /// Whether its host is an address or a name, with a port or without: what could be anything
+    /// else, such as this very machine, is for the file alone to name.
+    fn has_plain_host(&self) -> bool {
+        let host = self.host.as_str();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+        let starts = host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
+        starts && host.chars().all(plain) && host != "local" && !host.starts_with("vagrant:")
+    }
+
     /// The member at this place. Its binaries are where those of `like` are, which is of no account
     /// for one that goes.
     fn member(self, name: MemberName, like: &Member) -> Member {
@@ -97,7 +113,39 @@ impl MemberPlace {
     }
 }
 
+impl Member {
+    /// Where it was put, which the file may have changed since.
+    pub fn stay_at(&mut self, place: MemberPlace) {
+        let (index, name) = (self.index, self.name.clone());
+        *self = Member {
+            index,
+            ..place.member(name, self)
+        };
+    }
+
+    /// A member that shared its host keeps its directories and its unit when the other one goes.
+    pub fn keep_shared(&mut self, place: &MemberPlace) {
+        let below = |path: &HostPath| path.join(self.etcd_name.as_str()).ok();
+        let shared = below(&self.layout.data).as_ref() == Some(&place.data)
+            && below(&self.layout.certificates).as_ref() == Some(&place.certificates);
+        if shared {
+            let place = place.clone();
+            self.layout.data = place.data;
+            self.layout.certificates = place.certificates;
+            self.layout.unit = place.unit;
+            self.layout.manifest = place.manifest;
+        }
+    }
+}
+
 impl Topology {
+    /// Whether a host record may lead to this place.
+    #[must_use]
+    pub fn may_lead_to(&self, place: &MemberPlace) -> bool {
+        let named = self.hosts.contains_key(&place.host);
+        place.has_plain_unit() && (named || place.has_plain_host())
+    }
+
     /// Adds a member that only host records still know: it should go.
     pub fn let_go(&mut self, place: MemberPlace, id: Option<MemberId>) {
         let name = self.free_name(&place.name);
@@ -129,5 +177,78 @@ impl Topology {
         };
         let mut named = (1..1000).filter_map(named);
         named.find(free).unwrap_or_else(|| name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::Document;
+    use crate::topology::resolve;
+
+    fn topology() -> Topology {
+        let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n\
+                    [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n";
+        let document = Document::parse("etcdup.toml", text, &[]).unwrap();
+        resolve(&document.spec, |_| None).unwrap()
+    }
+
+    /// A host chooses neither this machine, nor a login, nor an option, nor a unit that is a path.
+    #[test]
+    fn a_record_leads_to_plain_hosts_and_units_alone() {
+        let topology = topology();
+        let place = MemberPlace::of(&topology.members[0]);
+        assert!(topology.may_lead_to(&place));
+        let at = |host: &str| MemberPlace {
+            host: HostId::new(host),
+            ..place.clone()
+        };
+        for host in [
+            "10.0.0.9",
+            "db-3.example.com:2222",
+            "[fd00::1]:22",
+            "fd00::1",
+        ] {
+            assert!(topology.may_lead_to(&at(host)), "{host}");
+        }
+        for host in [
+            "local",
+            "vagrant:m1",
+            "root@10.0.0.9",
+            "-oProxyCommand=x",
+            "a b",
+            "",
+            "\u{1b}[2J",
+        ] {
+            assert!(!topology.may_lead_to(&at(host)), "{host:?}");
+        }
+        let with = |unit: &str| MemberPlace {
+            unit: unit.to_owned(),
+            ..place.clone()
+        };
+        for unit in [
+            "etcd",
+            "--now.service",
+            "../sshd.service",
+            "a b.service",
+            ".service",
+        ] {
+            assert!(!topology.may_lead_to(&with(unit)), "{unit}");
+        }
+    }
+
+    #[test]
+    fn a_member_keeps_what_it_had_when_it_shared_its_host() {
+        let mut topology = topology();
+        let mut place = MemberPlace::of(&topology.members[0]);
+        place.data = place.data.join("m1").unwrap();
+        place.certificates = place.certificates.join("m1").unwrap();
+        place.unit = "etcd-m1.service".to_owned();
+        topology.members[0].keep_shared(&place);
+        assert_eq!(MemberPlace::of(&topology.members[0]), place);
+        // Another directory is what the file asks for.
+        place.data = "/srv/etcd".parse().unwrap();
+        topology.members[0].keep_shared(&place);
+        assert_ne!(topology.members[0].layout.data, place.data);
     }
 }

@@ -112,7 +112,7 @@ pub fn resolve<'a>(
         let ports = Ports::of(member, &spec.layout);
         let probed = spec.runtime == RuntimeKind::StaticPod && spec.pod.probes;
         let ports = if probed { ports.for_probes() } else { ports };
-        let home = match (needs_home(spec), facts(&host)) {
+        let home = match (needs_home(spec) && !member.absent.is_gone(), facts(&host)) {
             (false, _) => None,
             (true, Some(facts)) => Some(facts.home.clone()),
             (true, None) => {
@@ -195,7 +195,11 @@ pub fn resolve<'a>(
 
 /// What to call a member without a name whose host cannot be asked for its own.
 fn name_of_gone(host: &HostId) -> Result<MemberName, NameError> {
-    host.as_str().replace(':', "-").parse()
+    let name = host
+        .as_str()
+        .replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "-");
+    let name: String = name.trim_matches(['-', '.']).chars().take(63).collect();
+    name.parse()
 }
 
 /// The hosts of the file that run no member.
@@ -235,6 +239,8 @@ fn addresses(
         error,
         at: at.clone().key("host"),
     };
+    // Nobody can ask a host that is gone; the roster knows its member by more than this.
+    let gone = member.absent.is_gone();
     let of_interface = |interface: &Interface, key: &str| {
         let at = at.clone().key(key);
         let facts = facts.ok_or(ResolveError::NeedsHost {
@@ -252,14 +258,16 @@ fn addresses(
     };
     let address = match &member.address {
         Some(AddressSpec::Given(address)) => address.clone(),
-        Some(AddressSpec::Interface(interface)) => Address::Ip(of_interface(interface, "address")?),
-        None => host_text.parse().map_err(named)?,
+        Some(AddressSpec::Interface(interface)) if !gone => {
+            Address::Ip(of_interface(interface, "address")?)
+        }
+        Some(AddressSpec::Interface(_)) | None => host_text.parse().map_err(named)?,
     };
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let given = match &member.listen {
         Some(ListenSpec::Given(ip)) => Some(*ip),
-        Some(ListenSpec::Interface(interface)) => Some(of_interface(interface, "listen")?),
-        None => None,
+        Some(ListenSpec::Interface(interface)) if !gone => Some(of_interface(interface, "listen")?),
+        Some(ListenSpec::Interface(_)) | None => None,
     };
     let listen = given
         .or_else(|| address.ip())

@@ -259,6 +259,7 @@ mod tests {
                 stops: BTreeSet::from(["m2".parse().unwrap()]),
                 outage: false,
                 destroys: false,
+                removes: BTreeSet::new(),
             },
             steps: Vec::new(),
             gates: Vec::new(),

@@ -1,9 +1,9 @@
 //! How members stand, as a document.
 
-use etcdup_core::membership::{ClusterId, Electorate, MemberId};
+use etcdup_core::membership::{ClusterId, Electorate, MemberId, Place, Standing};
 use etcdup_core::observation::{MemberView, Observation};
 use etcdup_core::observed::Observed;
-use etcdup_core::topology::Member;
+use etcdup_core::topology::{Member, Topology};
 use etcdup_planner::Planner;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,8 @@ pub struct StatusDocument {
     pub quorum: usize,
     /// How many of them are healthy.
     pub healthy: usize,
-    /// The members of the topology.
+    /// The members of the topology, those that still have to go, and those that only the cluster
+    /// lists.
     pub members: Vec<MemberStatus>,
 }
 
@@ -35,8 +36,16 @@ pub struct StatusDocument {
 pub struct MemberStatus {
     /// Its name.
     pub name: String,
-    /// Its host.
+    /// Its host; empty for one that only the cluster lists.
     pub host: String,
+    /// How it stands with the cluster.
+    pub standing: MemberStanding,
+    /// Whether it should go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
+    /// How many raft entries a learner is behind, where it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u64>,
     /// How it is.
     pub health: MemberHealth,
     /// Why it is not healthy, or why that is not known.
@@ -45,6 +54,46 @@ pub struct MemberStatus {
     /// What it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<MemberAnswer>,
+}
+
+/// How a member stands with the cluster, by the cluster's list, its host's record and its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemberStanding {
+    /// Nothing knows it yet: it is bootstrapped with the others, or to be added.
+    New,
+    /// A bootstrap named it, and it never started.
+    Bootstrapped,
+    /// It was added, and never started.
+    Added,
+    /// It follows without a vote.
+    Learner,
+    /// It votes.
+    Voter,
+    /// It has lost its data, and must be removed and added again.
+    Lost,
+    /// It was a member, and the list has it no more.
+    Removed,
+    /// The cluster lists it, and neither the file nor a host record knows it.
+    Unmanaged,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl MemberStanding {
+    fn of(standing: &Standing) -> Self {
+        match standing {
+            Standing::New => Self::New,
+            Standing::Bootstrapped(_) => Self::Bootstrapped,
+            Standing::Added { .. } => Self::Added,
+            Standing::Learner { .. } => Self::Learner,
+            Standing::Voter { .. } => Self::Voter,
+            Standing::Lost { .. } => Self::Lost,
+            Standing::Removed { .. } => Self::Removed,
+            Standing::Unmanaged(_) => Self::Unmanaged,
+            Standing::Unknown(_) => Self::Unknown,
+        }
+    }
 }
 
 /// How a member is.
@@ -108,21 +157,66 @@ impl StatusDocument {
             .map(|member| member.name.clone())
             .collect();
         let electorate = Electorate::of(seen, &names);
-        let members = topology.members.iter();
+        let places = planner.places(seen);
         Self {
             format: STATUS_FORMAT.to_owned(),
             cluster: topology.cluster.to_string(),
             voters: electorate.len(),
             quorum: electorate.quorum(),
             healthy: electorate.healthy(),
-            members: members
-                .map(|member| MemberStatus::new(member, seen))
+            members: places
+                .iter()
+                .filter_map(|place| MemberStatus::of(topology, place, seen))
                 .collect(),
         }
     }
 }
 
 impl MemberStatus {
+    /// `None` for one that goes and of which nothing is left.
+    fn of(topology: &Topology, place: &Place, seen: &Observation) -> Option<Self> {
+        let name = place.name.as_ref();
+        let leaves = topology
+            .leaving
+            .iter()
+            .any(|leaving| Some(&leaving.member.name) == name);
+        if leaves && place.standing.is_to_join() {
+            return None;
+        }
+        let member = name
+            .filter(|_| place.host.is_some())
+            .and_then(|name| topology.member(name));
+        let standing = MemberStanding::of(&place.standing);
+        let Some(member) = member else {
+            let id = if let Standing::Unmanaged(id) = &place.standing {
+                id.to_string()
+            } else {
+                String::new()
+            };
+            return Some(Self {
+                name: name.map_or(id, ToString::to_string),
+                host: String::new(),
+                standing,
+                leaves: false,
+                behind: None,
+                health: MemberHealth::Unknown,
+                why: Some("no file and no host record names it".to_owned()),
+                answer: None,
+            });
+        };
+        let behind = if let Standing::Learner { behind, .. } = place.standing {
+            behind
+        } else {
+            None
+        };
+        Some(Self {
+            standing,
+            leaves,
+            behind,
+            ..Self::new(member, seen)
+        })
+    }
+
     fn new(member: &Member, seen: &Observation) -> Self {
         let (health, why, answer) = match seen.members.get(&member.name) {
             Some(Observed::Known(view)) => {
@@ -149,6 +243,9 @@ impl MemberStatus {
         Self {
             name: member.name.to_string(),
             host: member.host.to_string(),
+            standing: MemberStanding::Unknown,
+            leaves: false,
+            behind: None,
             health,
             why: why.map(str::to_owned),
             answer,

@@ -146,11 +146,14 @@ impl Session {
             server_name,
         };
         let specs = &self.document.spec.member;
-        let reported = specs.iter().any(|spec| {
-            // A member without a name in the file is called as its host calls itself.
-            let other = spec.name.as_ref().is_some_and(|name| *name != member.name);
-            !other && matches!(spec.address, Some(AddressSpec::Interface(_)))
-        });
+        // What only a host record names is reported by a host as well.
+        let by_record = member.index == usize::MAX;
+        let reported = by_record
+            || specs.iter().any(|spec| {
+                // A member without a name in the file is called as its host calls itself.
+                let other = spec.name.as_ref().is_some_and(|name| *name != member.name);
+                !other && matches!(spec.address, Some(AddressSpec::Interface(_)))
+            });
         Observed::Known((
             endpoint,
             Arc::new(ThroughHost {

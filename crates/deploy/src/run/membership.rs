@@ -128,7 +128,13 @@ impl Run<'_> {
         let member = serving.first();
         let member = member.ok_or("no member serves to take a snapshot of")?;
         let client = self.session.client(topology, member, seen).await?;
-        let kept = keep(&client, &self.session.base, &topology.cluster, |_, _| {}).await;
+        let saving = keep(&client, &self.session.base, &topology.cluster, |_, _| {});
+        // It may take minutes, and nothing is begun that would have to be finished.
+        let kept = tokio::select! {
+            kept = saving => kept,
+            () = self.session.cancel.cancelled() => return Err("stopped while a snapshot was taken".to_owned()),
+            () = self.leases.lost.cancelled() => return Err("the lease was lost while a snapshot was taken".to_owned()),
+        };
         let kept = kept.map_err(|error| format!("no snapshot: {}", chain(&error)))?;
         self.session.events.send(Body::Gate {
             holds: format!(

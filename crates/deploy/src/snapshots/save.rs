@@ -3,14 +3,17 @@
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcdup_client::{ClientError, MemberClient};
 use etcdup_core::name::ClusterName;
 use jiff::Timestamp;
-use tempfile::NamedTempFile;
 
 use super::verify::{SnapshotFault, verify};
 use crate::tasks::blocking;
+
+/// What the name of a file begins with that is not whole yet.
+const PIECE: &str = ".piece-";
 
 /// Why a snapshot was not saved. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +60,13 @@ pub async fn keep(
     let made = directory.clone();
     let made = blocking(move || {
         let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(made)
+        builder.recursive(true).mode(0o700).create(&made)?;
+        // They hold every secret of the cluster, and topology files lie in repositories.
+        let ignore = made.join(".gitignore");
+        if !ignore.exists() {
+            std::fs::write(ignore, "*\n")?;
+        }
+        sweep(&made)
     });
     made.await.map_err(|source| SaveError::File {
         path: directory.clone(),
@@ -66,6 +75,23 @@ pub async fn keep(
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ");
     let path = directory.join(format!("{cluster}-{time}.db"));
     save(client, &path, progress).await
+}
+
+/// How old a piece of a snapshot must be that nobody writes any more.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
+
+/// Deletes what a process left that was killed while it wrote.
+fn sweep(directory: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_piece = entry.file_name().to_string_lossy().starts_with(PIECE);
+        let modified = entry.metadata().and_then(|about| about.modified());
+        let old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT));
+        if is_piece && old {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Saves what a member sends: beside its name, readable by its owner alone, then synced, read
@@ -84,7 +110,9 @@ pub async fn save(
     };
     let directory = path.parent().unwrap_or(Path::new(".")).to_owned();
     let made = blocking(move || {
-        let file = NamedTempFile::new_in(&directory)?;
+        let file = tempfile::Builder::new()
+            .prefix(PIECE)
+            .tempfile_in(&directory)?;
         // It holds every secret of the cluster.
         let own = std::fs::Permissions::from_mode(0o600);
         file.as_file().set_permissions(own)?;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { ago, bytes, count, span, until } from './words.ts'
+import { ago, bytes, count, roleOf, span, until } from './words.ts'
 
 test('bytes have a unit that fits', () => {
   const shown = [0, 20480, 999_400, 999_600, 412_000_000, 2_147_483_648].map(bytes)
@@ -20,4 +20,12 @@ test('times are told from now', () => {
   assert.equal(until('2026-11-25T11:59:00Z', now), 'ended 1 min ago')
   assert.equal(count(1, 'stage'), '1 stage')
   assert.equal(count(3, 'stage'), '3 stages')
+})
+
+test('a member is what its cluster makes of it', () => {
+  assert.equal(roleOf({ standing: 'voter', answer: { leads: true } }), 'leader')
+  assert.equal(roleOf({ standing: 'voter', answer: null, leaves: true }), 'not seen, to be removed')
+  assert.equal(roleOf({ standing: 'learner', behind: 1 }), 'learner, 1 entry behind')
+  assert.equal(roleOf({ standing: 'learner' }), 'learner')
+  assert.equal(roleOf({ standing: 'unmanaged' }), 'in no file')
 })

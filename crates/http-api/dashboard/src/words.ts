@@ -52,3 +52,19 @@ export function isoDay(at: Date): string {
 export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`
 }
+
+/** What a member is to its cluster, and whether it is on its way out. */
+export function roleOf(member: { standing: string; leaves?: boolean; behind?: number | null; answer?: { leads: boolean } | null }): string {
+  const words: Record<string, string> = {
+    new: 'to be added',
+    bootstrapped: 'never started',
+    added: 'added, not started',
+    learner: member.behind == null ? 'learner' : `learner, ${count(member.behind, 'entry', 'entries')} behind`,
+    voter: member.answer ? (member.answer.leads ? 'leader' : 'follower') : 'not seen',
+    lost: 'lost its data',
+    removed: 'removed',
+    unmanaged: 'in no file',
+  }
+  const role = words[member.standing] ?? 'not seen'
+  return member.leaves ? `${role}, to be removed` : role
+}

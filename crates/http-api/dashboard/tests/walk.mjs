@@ -125,6 +125,33 @@ async function walk() {
   await page.goto(`${at}/#/clusters/${name}`)
   await page.locator('.standing .state.well').waitFor({ timeout: 30_000 })
 
+  step('takes a member out by an edit of the topology, and in again')
+  const edit = async (changed, planned, voters) => {
+    await page.goto(`${at}/#/clusters/${name}/topology`)
+    await page.getByLabel(`Topology of ${name}`).fill(changed)
+    await press('Save')
+    await said('Saved; nothing on the hosts was changed')
+    await press('Plan')
+    await page.getByRole('heading', { name: `Plan for ${name}` }).waitFor()
+    await said(planned)
+    await press('Apply: ')
+    // Data is moved aside: that wants the cluster's name.
+    if (changed !== topology) {
+      const asked = page.getByRole('dialog')
+      await asked.getByRole('textbox').fill(name)
+      await asked.getByRole('button', { name: /^Apply/ }).click()
+    }
+    await page.waitForURL(/operations/)
+    await page.locator('.state.done').filter({ hasText: /^✓ done/ }).waitFor({ timeout: 90_000 })
+    await page.goto(`${at}/#/clusters/${name}`)
+    await said(voters)
+  }
+  const without = topology.replace(/\[\[member\]\]\nname = "m3"\n[^[]*/, '')
+  assert.notEqual(without, topology)
+  await edit(without, 'remove m3 from the cluster', '2 of 2 voters are healthy')
+  await edit(topology, 'add m3 to the cluster as a learner', '3 of 3 voters are healthy')
+  await page.locator('.standing .state.well').waitFor({ timeout: 30_000 })
+
   step('is told when somebody else changed the topology')
   await page.goto(`${at}/#/clusters/${name}/topology`)
   const text = page.getByLabel(`Topology of ${name}`)

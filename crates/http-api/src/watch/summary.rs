@@ -3,7 +3,9 @@
 use etcdup_core::finding::Finding;
 use etcdup_core::operation::{OperationId, OperationRecord, Verb, Who};
 use etcdup_core::stage::Rule;
-use etcdup_deploy::{EndingDocument, MemberHealth, PlanDocument, StatusDocument};
+use etcdup_deploy::{
+    EndingDocument, MemberHealth, MemberStanding, MemberStatus, PlanDocument, StatusDocument,
+};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -125,7 +127,13 @@ impl Summary {
             let members = status.members.iter();
             members.filter_map(|member| Some((member, member.answer.as_ref()?)))
         };
-        let is = |health| move |member: &&etcdup_deploy::MemberStatus| member.health == health;
+        // One that is to join, or that was removed, is a change that waits and no illness.
+        let is = |health| {
+            move |member: &&MemberStatus| {
+                let waits = [MemberStanding::New, MemberStanding::Removed];
+                member.health == health && !waits.contains(&member.standing)
+            }
+        };
         let ill = || status.members.iter().filter(is(MemberHealth::Unhealthy));
         let hidden = || status.members.iter().filter(is(MemberHealth::Unknown));
         let (mut reasons, mut health) = (Vec::new(), ClusterHealth::Well);
@@ -231,7 +239,7 @@ fn counted(stages: usize) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
-    use etcdup_deploy::{MemberAnswer, MemberStatus, STATUS_FORMAT};
+    use etcdup_deploy::{MemberAnswer, STATUS_FORMAT};
 
     use super::*;
 
@@ -260,6 +268,9 @@ mod tests {
         MemberStatus {
             name: name.to_owned(),
             host: "10.0.0.1".to_owned(),
+            standing: MemberStanding::Voter,
+            leaves: false,
+            behind: None,
             health,
             why: (!healthy).then(|| "connection refused".to_owned()),
             answer: healthy.then(|| answer(name == "m1")),

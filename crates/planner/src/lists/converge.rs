@@ -263,7 +263,11 @@ fn leaving<'a>(
             });
             LeavingPlace {
                 leaving,
-                host: seen.host(&leaving.member.host).filter(|_| !leaving.gone),
+                // What was not asked of its host is not known.
+                host: seen
+                    .host(&leaving.member.host)
+                    .filter(|host| host.data.contains_key(&leaving.member.layout.data))
+                    .filter(|_| !leaving.gone),
                 listed,
                 healthy,
             }

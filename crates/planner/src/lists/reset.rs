@@ -12,6 +12,7 @@ use etcdup_core::observed::Observed;
 use etcdup_core::stage::{HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
 
+use crate::generation::recorded_cluster;
 use crate::identity::is_ours;
 use crate::preflight::unseen_hosts;
 use crate::rules::clean_up::{is_written_by_us, stop, written};
@@ -89,11 +90,24 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<ClusterId>) -> Vec
             findings.push(finding);
             continue;
         }
+        // The host of one that goes may be another cluster's by now, of the same name: then its own
+        // record proves nothing.
+        let mut leaving = target.topology.leaving.iter();
+        let leaves = leaving.any(|leaving| leaving.member.name == member.name);
+        let known = recorded_cluster(&target.topology, seen);
+        let ours = |host: &HostView, cluster: ClusterId| {
+            typed == Some(cluster) || ours(host, cluster) && (!leaves || known == Some(cluster))
+        };
         let mut refuse = |cluster: ClusterId, what: String| {
             let evidence =
                 format!("{what} of cluster {cluster}, which is not known to be this one");
             findings.push(RESET_OF_ANOTHER.error(&member.name, evidence).at(at()));
         };
+        let record = host.record().and_then(|record| record.cluster);
+        if let Some(other) = record.filter(|other| leaves && !ours(host, *other)) {
+            refuse(other, format!("the record on {} is", member.host));
+            continue;
+        }
         // What it answers is surer than what is on the disk, which may have been swapped under it.
         let runs = host.processes.contains_key(&member.name);
         // What a member answered before it was stopped says nothing any more.

@@ -62,9 +62,10 @@ pub(super) fn cluster_step(target: &Target, world: &mut Observation, step: &Clus
 /// An ID that no member ever had: the cluster makes it of the peer URL and the time.
 fn new_id(target: &Target, world: &Observation, member: &Member) -> MemberId {
     let hosts = || world.hosts.values().filter_map(Observed::known);
-    let recorded = hosts()
-        .filter_map(HostView::record)
-        .flat_map(|record| record.members.values().map(|known| known.id));
+    let recorded = hosts().filter_map(HostView::record).flat_map(|record| {
+        let known = record.members.values().map(|known| known.id);
+        known.chain(record.roster.iter().filter_map(|one| one.id))
+    });
     let on_disk = hosts()
         .flat_map(|host| host.data.values())
         .filter_map(|data| match data {

@@ -29,7 +29,8 @@ pub(crate) fn unseen_hosts(target: &Target, seen: &Observation) -> Vec<Finding> 
                     local.then_some("run etcdup as root on this machine, or set sudo under [ssh]");
                 let leaves = !target.topology.has_member_on(host)
                     && target.topology.on_host(host).next().is_some();
-                let leaves = leaves.then_some(LEAVES);
+                let silent = unseen.cause == Cause::Unreachable;
+                let leaves = leaves.then_some(if silent { LEAVES } else { LEAVES_BY_NAME });
                 Some(match leaves.or(advice(unseen.cause)).or(local) {
                     Some(advice) => finding.advise(advice),
                     None => finding,
@@ -56,6 +57,10 @@ pub(crate) fn unseen_hosts(target: &Target, seen: &Observation) -> Vec<Finding> 
 /// What to do about the host of a member that goes.
 const LEAVES: &str = "a member that should go is on it: bring it back; if it is gone for good, name the member in the file with \
                       absent = \"gone\" until it is removed";
+
+/// The same where the host answers, and does not let us in.
+const LEAVES_BY_NAME: &str = "a member that should go is on it: give it its [[member]] back, with absent = true and the way to its host \
+                              (user, key, jump), until it is removed";
 
 /// Whether a host is there for a member alone that goes and of which nothing is left to do.
 fn is_of_none(target: &Target, seen: &Observation, host: &HostId) -> bool {

@@ -9,6 +9,7 @@ use etcdup_core::stage::{Content, HostStep, Impact, Rule, Stage, StageKey, Work}
 use etcdup_core::topology::{Leaving, Member};
 
 use crate::identity::read_flags;
+use crate::places::is_former;
 use crate::plan_context::{Decision, PlanContext};
 use crate::target::Target;
 
@@ -16,9 +17,9 @@ use crate::target::Target;
 /// that is to be added again.
 pub(crate) fn clean_up(context: &PlanContext<'_>) -> Decision {
     let (target, seen) = (context.target, context.seen);
-    if ClusterView::confirmed(seen).is_none() {
+    let Some(view) = &context.view else {
         return Decision::Continue;
-    }
+    };
     for leaving in &context.leaving {
         let (Some(host), None) = (leaving.host, leaving.listed) else {
             continue;
@@ -32,8 +33,8 @@ pub(crate) fn clean_up(context: &PlanContext<'_>) -> Decision {
         let Standing::Removed { runs, data } = member.standing else {
             continue;
         };
-        // Whose it is was judged before: only data of this very cluster stands as removed.
-        if !runs && !data {
+        // Only data of this very cluster, of an ID that its list has no more.
+        if !runs && !data || data && !is_former(seen, view, member.member) {
             continue;
         }
         let mut steps = stop(target, member.member, member.host);
@@ -80,9 +81,18 @@ pub(crate) fn left_over(
     let Some(view) = ClusterView::confirmed(seen) else {
         return Vec::new();
     };
+    let topology = &target.topology;
     // Its place was taken by a member that the file wants.
-    let mut members = target.topology.members.iter();
+    let mut members = topology.members.iter();
     if members.any(|other| other.host == member.host && other.layout.data == member.layout.data) {
+        return Vec::new();
+    }
+    // The host is another cluster's by now, whose files may have the very same names.
+    let record = host.record();
+    let of_another = record
+        .and_then(|record| record.cluster)
+        .is_some_and(|cluster| cluster != view.cluster());
+    if of_another || host.other_name_of(view.cluster()).is_some() {
         return Vec::new();
     }
     let (data, foreign) = match host.data.get(&member.layout.data) {
@@ -94,15 +104,20 @@ pub(crate) fn left_over(
         Some(DataDir::Absent | DataDir::Empty) | None => (false, false),
     };
     // Something else is there by now: nothing of it is ours to stop or to move.
-    let mut steps = if foreign {
+    let mut steps = if foreign || runs_elsewhere(target, member, host) {
         Vec::new()
     } else {
         remnants(target, member, host, data)
     };
     let name = &member.etcd_name;
-    if let Some(record) = host.record() {
-        let stays = target.topology.has_member_on(&member.host);
-        if !stays && record.cluster == Some(view.cluster()) {
+    if let Some(record) = record.filter(|record| record.cluster == Some(view.cluster())) {
+        let mut others = topology.leaving.iter().map(|other| &other.member);
+        let stays = topology.has_member_on(&member.host)
+            || others.any(|other| {
+                let known = record.members.contains_key(&other.etcd_name);
+                other.host == member.host && other.name != member.name && known
+            });
+        if !stays {
             steps.push(HostStep::Forget);
         } else if record.members.contains_key(name) {
             steps.push(HostStep::ForgetMember(name.clone()));
@@ -111,10 +126,35 @@ pub(crate) fn left_over(
     steps
 }
 
+/// Whether what starts or runs in its place is on another data directory: another's etcd.
+fn runs_elsewhere(target: &Target, member: &Member, host: &HostView) -> bool {
+    let own = member.layout.data.as_str();
+    let process = host.processes.get(&member.name);
+    let runs = process.and_then(|process| process.flags.get("data-dir"));
+    let file = host.files.get(&target.desired(member).settled.path);
+    let text = file.and_then(|file| file.text.as_deref());
+    let flags = text.map(|text| read_flags(target, text));
+    let starts = flags.as_ref().and_then(|flags| flags.get("data-dir"));
+    [runs, starts].into_iter().flatten().any(|data| data != own)
+}
+
+/// Whether a member that stays on the same host is started by the very same unit, manifest or
+/// process file.
+fn shares_start(target: &Target, member: &Member) -> bool {
+    let start = &target.desired(member).settled.path;
+    let mut members = target.topology.members.iter();
+    members.any(|other| {
+        let same = &target.desired(other).settled.path == start
+            || other.layout.unit == member.layout.unit && target.is_systemd();
+        other.host == member.host && same
+    })
+}
+
 /// What starts a member, its data and its files, as far as they are this cluster's.
 fn remnants(target: &Target, member: &Member, host: &HostView, data: bool) -> Vec<HostStep> {
     let start = &target.desired(member).settled.path;
-    let mut steps = if data || is_written_by_us(target, member, host, start) {
+    let proven = data || is_written_by_us(target, member, host, start);
+    let mut steps = if proven && !shares_start(target, member) {
         stop(target, member, host)
     } else {
         Vec::new()
@@ -155,6 +195,16 @@ pub(crate) fn stop(target: &Target, member: &Member, host: &HostView) -> Vec<Hos
 /// Deletes the files of a member that etcdup wrote.
 pub(crate) fn written(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
     let wanted = target.desired(member);
+    // Members of one host may share a directory.
+    let of_others = |path: &HostPath| {
+        let members = target.topology.members.iter();
+        let mut others = members.filter(|one| one.host == member.host && one.name != member.name);
+        others.any(|other| {
+            let own = target.desired(other);
+            let mut files = own.certificates.iter().chain([&own.settled]);
+            files.any(|artifact| artifact.path == *path)
+        })
+    };
     let files = wanted
         .certificates
         .iter()
@@ -162,6 +212,7 @@ pub(crate) fn written(target: &Target, member: &Member, host: &HostView) -> Vec<
         .filter(|artifact| !target.is_pod() || artifact.path != member.layout.manifest)
         // What was there before may be the only one there is.
         .filter(|artifact| !matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path))
+        .filter(|artifact| !of_others(&artifact.path))
         .filter(|artifact| is_written_by_us(target, member, host, &artifact.path));
     files
         .map(|artifact| HostStep::Remove(artifact.path.clone()))

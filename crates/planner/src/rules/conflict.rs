@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::Finding;
-use etcdup_core::membership::{ClusterId, ClusterView, Electorate, MemberId, Standing};
+use etcdup_core::membership::{ClusterId, ClusterView, Electorate, MemberId, Standing, quorum_of};
 use etcdup_core::observation::{DataDir, DataIdentity, HostView, MemberView, Observation};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::path::Mode;
@@ -67,6 +67,8 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         }
     }
     findings.extend(split(seen));
+    findings.extend(overruled(target, seen));
+    findings.extend(strangers(target, seen));
     let restored = restored(target, seen);
     let is_restored = restored.is_some();
     findings.extend(restored);
@@ -121,6 +123,14 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             // One that the list has is removed, and added again.
             Standing::Lost { id: Some(id), .. } if is_removable(target, seen, id) => continue,
             Standing::Lost { why, .. } => LOST_DATA.error(&member.name, why),
+            // Its ID is listed, where another is to be.
+            Standing::Removed { data: true, .. } if view.is_some() => {
+                let evidence = format!(
+                    "the data of {} on {} is of a member that the cluster lists at a peer URL which the file gives to another",
+                    member.name, member.host
+                );
+                OTHER_MEMBER.error(&member.name, evidence)
+            }
             // Without its data nothing proves whose it is.
             Standing::Removed {
                 runs: true,
@@ -144,7 +154,30 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         findings.push(finding.at(at()));
     }
     findings.extend(unwanted(target, seen));
+    findings.extend(inside_another(target));
     findings
+}
+
+/// Data directories that lie in those of members that go.
+fn inside_another(target: &Target) -> Vec<Finding> {
+    let topology = &target.topology;
+    let clash = |member: &Member| {
+        let mut leaving = topology.leaving.iter().filter(|one| !one.gone);
+        let (own, host) = (&member.layout.data, &member.host);
+        let other = leaving.find(|other| {
+            let data = &other.member.layout.data;
+            other.member.host == *host
+                && own != data
+                && (own.is_within(data) || data.is_within(own))
+        })?;
+        let evidence = format!(
+            "{own} of {} and {} of {} on {host} lie in each other",
+            member.name, other.member.layout.data, other.member.name
+        );
+        let finding = FOREIGN_DATA.error(&member.name, evidence);
+        Some(finding.at(KeyPath::member(member.index)))
+    };
+    topology.members.iter().filter_map(clash).collect()
 }
 
 /// Members that lost their data and are removed and added again.
@@ -170,8 +203,24 @@ pub(crate) fn replaceable(target: &Target, seen: &Observation) -> Vec<Finding> {
     lost.collect()
 }
 
+/// Whether half of the members or more look lost: then something else happened, such as disks that
+/// were copied without their marks, and none is replaced for it.
+pub(crate) fn are_many_lost(target: &Target, seen: &Observation) -> bool {
+    let bootstrap = bootstrap(target, seen);
+    let members = || target.topology.members.iter();
+    let lost = members().filter(|member| {
+        let stands = standing(target, seen, bootstrap, member);
+        matches!(stands, Standing::Lost { .. })
+    });
+    let lost = lost.count();
+    lost > 1 && 2 * lost >= members().count()
+}
+
 /// Whether the list has a member, and the others can remove it.
 fn is_removable(target: &Target, seen: &Observation, id: MemberId) -> bool {
+    if are_many_lost(target, seen) {
+        return false;
+    }
     let members = target.topology.everyone();
     let names: Vec<_> = members.map(|member| member.name.clone()).collect();
     ClusterView::confirmed(seen).is_some_and(|view| view.member(id).is_some())
@@ -228,6 +277,65 @@ fn split(seen: &Observation) -> Option<Finding> {
 fn leader_id(view: &MemberView) -> String {
     let leader = view.leader.map(|id| id.to_string());
     leader.unwrap_or_else(|| "nobody".to_owned())
+}
+
+/// Former members whose data is intact, as their hosts recorded it, and who would be a quorum of
+/// those that serve and themselves: the cluster was split off, not shrunk, and they may know more.
+fn overruled(target: &Target, seen: &Observation) -> Option<Finding> {
+    let view = ClusterView::confirmed(seen)?;
+    let intact = |member: &&Member| {
+        let Some(host) = seen.host(&member.host) else {
+            return false;
+        };
+        let Some(DataDir::Member(data)) = host.data.get(&member.layout.data) else {
+            return false;
+        };
+        let record = host.record();
+        let known = record.and_then(|record| record.members.get(&member.etcd_name));
+        let mark = host.marks.get(&member.layout.data);
+        is_former(seen, &view, member)
+            && known.is_some_and(|own| own.id == data.member && mark == Some(&own.mark))
+    };
+    let former: Vec<&Member> = target.topology.everyone().filter(intact).collect();
+    let serve = view.members().filter(|listed| !listed.learner).count();
+    if former.len() < quorum_of(serve + former.len()) {
+        return None;
+    }
+    let names: Vec<&str> = former.iter().map(|member| member.name.as_str()).collect();
+    let evidence = format!(
+        "the cluster lists {serve} voters; {} are not among them, have their data as it was recorded, and would be a quorum",
+        names.join(", ")
+    );
+    let finding = SPLIT.error("cluster", evidence);
+    Some(finding.advise(
+        "find out who knows more: if one was started with --force-new-cluster by mistake, stop it and start the others; if they were \
+         removed on purpose, stop them, move their data directories aside, and run again",
+    ))
+}
+
+/// Members that should go and answer, or are known, as another cluster's: their hosts were given to
+/// another.
+fn strangers(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let topology = &target.topology;
+    let recorded = recorded_cluster(topology, seen);
+    let leaving = topology.leaving.iter().filter(|one| !one.gone);
+    let strange = leaving.filter_map(|leaving| {
+        let member = &leaving.member;
+        if let Some(finding) = other_name(seen, member, seen.host(&member.host)?) {
+            return Some(finding);
+        }
+        let cluster = seen.member(&member.name)?.cluster;
+        let another = recorded.is_some_and(|recorded| recorded != cluster);
+        let evidence = format!(
+            "{} should go, and the etcd on {} is of cluster {cluster}",
+            member.name, member.host
+        );
+        let finding = OTHER_CLUSTER.error(&member.name, evidence);
+        another.then(|| {
+            finding.advise("its host runs another cluster now: write absent = \"gone\" for it")
+        })
+    });
+    strange.collect()
 }
 
 /// Every member has data, all of one cluster, and the records know none of it.

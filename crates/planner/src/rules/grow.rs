@@ -121,7 +121,16 @@ pub(crate) fn promote(context: &PlanContext<'_>) -> Decision {
 
 /// Adds one member, while all others are healthy and none is on its way.
 pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
-    let Some(member) = context.members.iter().find(|member| member.to_join) else {
+    // Where another is still listed at its URL, that one goes first.
+    let free = |member: &&Assessment<'_>| {
+        let url = context.target.topology.peer_url(member.member).to_string();
+        context
+            .view
+            .as_ref()
+            .is_none_or(|view| view.at(&url).is_none())
+    };
+    let mut to_join = context.members.iter().filter(|member| member.to_join);
+    let Some(member) = to_join.find(free) else {
         return Decision::Continue;
     };
     if waits_for(context).is_some() {

@@ -10,6 +10,7 @@ use etcdup_core::stage::{
 
 use crate::assess::Assessment;
 use crate::plan_context::{Decision, LeavingPlace, PlanContext};
+use crate::rules::conflict::are_many_lost;
 use crate::rules::grow::denied;
 use crate::rules::roll::hand_over;
 use crate::rules::spare::{electorate, names};
@@ -48,8 +49,7 @@ pub(crate) fn remove_live(context: &PlanContext<'_>) -> Decision {
     if context.grows() || context.members.iter().any(|member| !member.serves) {
         return Decision::Continue;
     }
-    let mut alive = context.leaving.iter().filter(|leaving| leaving.healthy);
-    let going = alive.find_map(|leaving| going(leaving, "the file does not want it"));
+    let going = alive(context).next();
     match going {
         Some(going) if electorate(context).remove(going.id).is_ok() => remove(context, &going),
         _ => Decision::Continue,
@@ -58,11 +58,9 @@ pub(crate) fn remove_live(context: &PlanContext<'_>) -> Decision {
 
 /// Members that should go and could not be removed.
 pub(crate) fn waiting(context: &PlanContext<'_>) -> Vec<Finding> {
-    let alive = context.leaving.iter().filter(|leaving| leaving.healthy);
-    let alive = alive.filter_map(|leaving| going(leaving, "the file does not want it"));
     dead(context)
         .into_iter()
-        .chain(alive)
+        .chain(alive(context))
         .map(|going| {
             let why = match electorate(context).remove(going.id) {
                 Err(not) => not.to_string(),
@@ -73,11 +71,38 @@ pub(crate) fn waiting(context: &PlanContext<'_>) -> Vec<Finding> {
         .collect()
 }
 
+/// Those that should go and run, whether they serve or not.
+fn alive<'c>(context: &'c PlanContext<'_>) -> impl Iterator<Item = Going> + 'c {
+    let runs = |leaving: &&LeavingPlace<'_>| {
+        let name = &leaving.leaving.member.name;
+        let process = leaving.host.and_then(|host| host.processes.get(name));
+        leaving.healthy || process.is_some()
+    };
+    let leaving = context.leaving.iter().filter(runs);
+    leaving.filter_map(|leaving| going(leaving, "the file does not want it"))
+}
+
+/// Whether a member of the file has the peer URL that the list has for one that goes: no two are
+/// listed at one, so the one that goes makes room first.
+fn takes_over(context: &PlanContext<'_>, leaving: &LeavingPlace<'_>) -> bool {
+    let topology = &context.target.topology;
+    let has = |member: &Assessment<'_>| {
+        let url = topology.peer_url(member.member).to_string();
+        leaving
+            .listed
+            .is_some_and(|listed| listed.peer_urls.contains(&url))
+    };
+    context
+        .members
+        .iter()
+        .any(|member| member.to_join && has(member))
+}
+
 fn dead(context: &PlanContext<'_>) -> Vec<Going> {
     let leaving = context.leaving.iter();
     let learns = |leaving: &LeavingPlace<'_>| leaving.listed.is_some_and(|listed| listed.learner);
     let mut dead: Vec<Going> = leaving
-        .filter(|leaving| !leaving.healthy || learns(leaving))
+        .filter(|leaving| !leaving.healthy || learns(leaving) || takes_over(context, leaving))
         .filter_map(|leaving| {
             // No vote is lost with it, and no other is added while it is there.
             if learns(leaving) {
@@ -89,11 +114,19 @@ fn dead(context: &PlanContext<'_>) -> Vec<Going> {
             if leaving.leaving.gone {
                 return going(leaving, "the file says that its host is gone for good");
             }
-            // A host that does not answer is never dead by itself.
-            leaving.host?;
-            going(leaving, "the file does not want it, and it is not healthy")
+            // A host that does not answer is never dead by itself, nor is an etcd that runs.
+            let host = leaving.host?;
+            if takes_over(context, leaving) {
+                return going(leaving, "another member has its peer URL in the file");
+            }
+            let runs = host.processes.contains_key(&leaving.leaving.member.name);
+            if runs {
+                return None;
+            }
+            going(leaving, "the file does not want it, and it does not run")
         })
         .collect();
+    let many = are_many_lost(context.target, context.seen);
     dead.extend(context.members.iter().filter_map(|member| {
         if let Some(elsewhere) = learns_elsewhere(context, member) {
             return Some(elsewhere);
@@ -101,7 +134,7 @@ fn dead(context: &PlanContext<'_>) -> Vec<Going> {
         let Standing::Lost { id: Some(id), why } = &member.standing else {
             return None;
         };
-        let listed = context.view.as_ref()?.member(*id)?;
+        let listed = context.view.as_ref()?.member(*id).filter(|_| !many)?;
         Some(Going {
             name: member.member.name.clone(),
             id: *id,

@@ -148,9 +148,17 @@ pub(crate) fn start_undisputed(context: &PlanContext<'_>, disputed: &BTreeSet<St
     let undisputed = |member: &&Assessment<'_>| {
         member.has_data() && !disputed.contains(member.member.name.as_str())
     };
-    let members: Vec<&Assessment<'_>> = context.members.iter().filter(undisputed).collect();
+    // Those that go vote until they are removed.
+    let leaving = context.voters_that_go();
+    let members: Vec<&Assessment<'_>> = context
+        .members
+        .iter()
+        .filter(undisputed)
+        .chain(leaving.iter().filter(undisputed))
+        .collect();
     let stopped = || members.iter().filter(|member| member.process.is_none());
-    let quorum = bootstrap_quorum(&context.target.topology);
+    let known = known_members(context.target, context.seen).len();
+    let quorum = quorum_of(known + context.target.topology.leaving.len());
     if context.bootstrap != Bootstrap::Complete
         || !none_serves
         || members.len() < quorum

@@ -592,3 +592,8 @@ impl Model {
         healthy.map(|machine| machine.member.host.clone()).collect()
     }
 }
+
+/// The list in a member's own data, to be forced.
+pub(crate) fn list_of(data: &mut Data) -> &mut Vec<etcdup_core::observation::ListedMember> {
+    &mut data.list
+}

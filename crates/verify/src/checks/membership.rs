@@ -21,6 +21,14 @@ pub(super) const STARTED: Check = Check {
     advice: "look at the member's log, then run `etcdup apply`",
 };
 
+pub(super) const ROSTER: Check = Check {
+    id: "roster",
+    title: "every host record knows the members",
+    about: "The roster in each host's record has every member of the cluster's list and no other: it leads to a member that the file \
+            no longer names, and says who belongs together when nobody answers.",
+    advice: "run `etcdup apply`, which brings the records up to date",
+};
+
 pub(super) fn members(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let topology = evidence.topology;
     let wanted: BTreeSet<String> = topology
@@ -59,6 +67,40 @@ pub(super) fn members(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
                 more => format!("{more} members, as in the file"),
             },
         ));
+    }
+    findings
+}
+
+/// Where etcdup keeps records: a cluster that was adopted and never changed has none.
+pub(super) fn roster(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut voters = evidence.answered();
+    let Some((_, teller)) = voters.find(|(_, member)| !member.view.learner) else {
+        return Vec::new();
+    };
+    let listed: BTreeSet<MemberId> = teller.view.listed.iter().map(|one| one.id).collect();
+    let members = evidence.topology.members.iter();
+    let records = members.filter_map(|member| {
+        let record = evidence.seen.host(&member.host)?.record()?;
+        (record.cluster.is_some() && !record.roster.is_empty()).then_some((&member.host, record))
+    });
+    let mut findings = Vec::new();
+    let mut known = 0;
+    for (host, record) in records {
+        known += 1;
+        let named: BTreeSet<MemberId> = record.roster.iter().filter_map(|one| one.id).collect();
+        if named != listed || named.len() != record.roster.len() {
+            let names = record.roster.iter().map(|one| one.place.name.as_str());
+            let names: Vec<&str> = names.collect();
+            let evidence = format!(
+                "the record on {host} has {}; the cluster lists {} members",
+                names.join(", "),
+                listed.len()
+            );
+            findings.push(check.warning(host, evidence));
+        }
+    }
+    if findings.is_empty() && known > 0 {
+        findings.push(check.pass("cluster", "every record has the members of the list"));
     }
     findings
 }

@@ -5,7 +5,7 @@ import { Chart, lines } from '../chart.tsx'
 import { clusters, health, now, stale } from '../live.ts'
 import { Action, Findings, Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
 import { go, to } from '../route.ts'
-import { bytes, moment, until } from '../words.ts'
+import { bytes, moment, roleOf, until } from '../words.ts'
 import { figures } from './clusters.tsx'
 import { Operations } from './operations.tsx'
 import { Stages } from './plan.tsx'
@@ -183,13 +183,15 @@ function Drift({ name }: { name: string }): JSX.Element {
 
 function MemberRow({ member, most }: { member: Member; most: number }): JSX.Element {
   const answer = member.answer
-  const kind = member.health === 'healthy' ? 'well' : member.health === 'unknown' ? 'unknown' : 'broken'
-  const role = answer ? (answer.learner ? 'learner' : answer.leads ? 'leader' : 'follower') : 'not seen'
+  // A learner serves nobody by itself, and one that is to join or was removed need not run.
+  const waits = member.standing === 'learner' || member.standing === 'new' || member.standing === 'removed'
+  const kind = member.health === 'healthy' ? 'well' : waits || member.health === 'unknown' ? 'unknown' : 'broken'
+  const role = roleOf(member)
   const quota = answer?.['quota-bytes']
   return (
     <tr>
       <th scope="row"><State kind={kind}>{member.name}</State> <span class="quiet">{member.host}</span></th>
-      <td data-label="Role">{member.health === 'healthy' ? role : `${role}, ${member.health}`}{member.why && <div class="quiet">{member.why}</div>}</td>
+      <td data-label="Role">{member.health === 'healthy' || waits ? role : `${role}, ${member.health}`}{member.why && <div class="quiet">{member.why}</div>}</td>
       <td data-label="Version">{answer?.version ?? '-'}</td>
       <td data-label="Database">
         {answer ? (

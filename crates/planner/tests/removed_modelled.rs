@@ -1,0 +1,115 @@
+//! Members that leave the file, over the model of hosts and etcd: what a plan for them would cost
+//! where data was copied, a member was forced, or a disk was lost.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod model;
+mod scripted;
+mod worlds;
+
+use std::collections::BTreeMap;
+
+use etcdup_core::stage::Next;
+use etcdup_planner::Planner;
+use model::{Model, list_of, runs};
+use scripted::{blocked, ids};
+
+fn plans(members: usize) -> Planner {
+    worlds::planner(worlds::topology(members, ""))
+}
+
+/// So many machines, on the first of which the cluster of this file serves.
+fn serving(machines: usize, file: &Planner) -> Model {
+    let mut model = Model::new(&plans(machines));
+    runs::run(file, &mut model, false).unwrap();
+    model
+}
+
+/// The disks that hold data, and how many directories were moved aside.
+fn data(model: &Model) -> (usize, usize) {
+    let machines = &model.machines;
+    let kept = machines.iter().filter(|machine| machine.data.is_some());
+    let aside = machines.iter().map(|machine| machine.aside.len());
+    (kept.count(), aside.sum())
+}
+
+/// m3's data was copied to another host beforehand, the file names that host, and the original
+/// still runs: two processes would have one vote.
+#[test]
+fn a_copy_on_another_host_is_not_started_beside_the_original() {
+    let mut model = serving(4, &plans(3));
+    model.machines[3].data = model.machines[2].data.clone();
+    let moved = "[[member]]\nname = \"m3\"\nhost = \"10.0.0.4\"";
+    let edited = worlds::planner(worlds::topology(2, moved));
+    let (planner, seen) = model.observe(&edited);
+    assert_eq!(ids(&blocked(&planner, &seen)), ["data-other-member"]);
+    assert!(model.lost.is_empty(), "{:?}", model.lost);
+}
+
+/// m5 was away while the others took writes; then those were stopped and m5 was forced. What it
+/// lacks is on four disks, and stays there.
+#[test]
+fn the_data_of_a_quorum_stays_in_place_beside_a_forced_member() {
+    let five = plans(5);
+    let mut model = serving(5, &five);
+    model.power_off(4);
+    model.settle();
+    for index in 0..4 {
+        model.stop_by_hand(index);
+    }
+    let forced = model.machines[4].data.as_mut().unwrap();
+    let id = forced.id;
+    list_of(forced).retain(|listed| listed.id == id);
+    model.power_on(4);
+    let (planner, seen) = model.observe(&five);
+    assert_eq!(ids(&blocked(&planner, &seen)), ["cluster-split"]);
+    assert_eq!(data(&model), (5, 0));
+}
+
+/// Five are down, m1's disk is lost, and the file asks for m1 to m3. The four are started, those
+/// that go among them; m1 joins again, and m4 and m5 are removed before their data is touched.
+#[test]
+fn a_stopped_cluster_that_shrinks_and_lost_a_disk_serves_again() {
+    let mut model = serving(5, &plans(5));
+    for index in 0..5 {
+        model.stop_by_hand(index);
+    }
+    model.replace_disk(None, 0);
+    let three = plans(3);
+    let mut keys = Vec::new();
+    let last = loop {
+        let (planner, seen) = model.observe(&three);
+        match planner.next(&seen) {
+            Next::Stage(stage) if keys.len() < 30 => {
+                keys.push(stage.key.to_string());
+                model.carry_out(&planner, &stage, &BTreeMap::new());
+            }
+            last => break last,
+        }
+    };
+    assert_eq!(last, Next::Done);
+    assert_eq!(
+        keys,
+        [
+            "start-quorum",
+            "refresh-files",
+            "remove:m1",
+            "add:m1",
+            "join:m1",
+            "promote:m1",
+            "refresh-files",
+            "remove:m4",
+            "clean-up:m4",
+            "remove:m5",
+            "clean-up:m5",
+            "refresh-files"
+        ]
+    );
+    assert!(model.lost.is_empty(), "{:?}", model.lost);
+    let hosts = three.topology().hosts.keys().cloned().collect();
+    assert_eq!(model.healthy(), hosts);
+    assert_eq!(data(&model), (3, 2));
+}
