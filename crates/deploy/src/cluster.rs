@@ -130,6 +130,7 @@ impl Cluster {
             events,
             pool: Arc::clone(&process.pool),
             links: Mutex::new(links),
+            store: process.store.clone(),
             vault: Arc::clone(vault),
             last_look: Arc::clone(last_look),
         }

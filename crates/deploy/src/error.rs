@@ -176,6 +176,7 @@ pub const ERRORS: &[Check] = &[
     BINARIES,
     KEYS,
     STORE,
+    crate::run::elsewhere::ELSEWHERE,
     BUSY,
     STOPPED,
     crate::vault::cfssl::CFSSL,

@@ -21,11 +21,14 @@ use crate::lease::Leases;
 use crate::plan::{Plan, Report};
 use crate::run::approved::Approved;
 use crate::session::Session;
+use crate::tasks::blocking;
 use context::Run;
+use elsewhere::elsewhere;
 use permit::permit;
 
 pub(crate) mod approved;
 mod context;
+pub(crate) mod elsewhere;
 mod gates;
 mod membership;
 mod pack;
@@ -71,12 +74,22 @@ impl Session {
             .filter(warning)
             .collect();
         warnings.extend(planner.preflight(&seen).into_iter().filter(warning));
-        Ok(Plan {
+        let plan = Plan {
             planner,
             seen,
             forecast,
             warnings,
+        };
+        let store = self.store.clone();
+        let (mut plan, found) = blocking(move || {
+            let found = elsewhere(&plan, &store);
+            (plan, found)
         })
+        .await;
+        if let Some(finding) = found {
+            plan.forecast.ending = Ending::Blocked(vec![finding]);
+        }
+        Ok(plan)
     }
 
     /// Carries out an operation, from its first event to its last. Without a plan it plans itself:

@@ -18,6 +18,7 @@ use etcdup_transport::Transport;
 use crate::events::Events;
 use crate::links::{Links, Pool};
 use crate::settings::{Cancel, Settings};
+use crate::store::Store;
 use crate::tasks::blocking;
 use crate::topology_file::read_sources;
 use crate::vault::Vault;
@@ -40,6 +41,8 @@ pub struct Session {
     /// The connections of the process, for hosts that only records name.
     pub(crate) pool: Arc<Pool>,
     pub(crate) links: Mutex<Links>,
+    /// What was done from here before.
+    pub(crate) store: Store,
     /// What the last operation saw at its end.
     pub(crate) last_look: Arc<LastLook>,
     pub(crate) vault: Arc<Mutex<Vault>>,

@@ -1,5 +1,6 @@
 //! The roster: which members the host records know, and who of them the file no longer names.
 
+use etcdup_core::host::HostId;
 use etcdup_core::membership::{ClusterView, MemberId};
 use etcdup_core::observation::{ListedMember, Observation, RosterMember};
 use etcdup_core::topology::{Member, Topology};
@@ -25,8 +26,11 @@ pub(crate) fn with_leaving(file: &Topology, seen: &Observation) -> Topology {
             member.keep_shared(&known.place);
         }
     }
+    let ids: Vec<MemberId> = agreed.iter().filter_map(|known| known.id).collect();
     for known in agreed {
         let listed = view.as_ref().and_then(|view| listed(view, &known));
+        // One that takes another's address over is not the other.
+        let listed = listed.filter(|one| known.id == Some(one.id) || !ids.contains(&one.id));
         if left_out(file, seen, view.as_ref(), &known, listed) {
             let id = known.id.or(listed.map(|listed| listed.id));
             topology.let_go(known.place, id);
@@ -37,11 +41,9 @@ pub(crate) fn with_leaving(file: &Topology, seen: &Observation) -> Topology {
 
 /// What the list says of a member of the roster.
 fn listed<'a>(view: &ClusterView<'a>, known: &RosterMember) -> Option<&'a ListedMember> {
-    match known.id {
-        Some(id) => view.member(id),
-        // It was recorded before the cluster listed it.
-        None => view.at(&known.peer_url),
-    }
+    let by_id = known.id.and_then(|id| view.member(id));
+    // It was recorded before the cluster listed it, or was added again since.
+    by_id.or_else(|| view.at(&known.peer_url))
 }
 
 /// Whether nothing in the file means this member of the roster: on its own host, by its name, its
@@ -55,10 +57,7 @@ fn left_out(
 ) -> bool {
     let means = |member: &Member| {
         let url = file.peer_url(member).to_string();
-        let host = seen.host(&member.host);
-        let machine = host.is_some_and(|host| host.facts.machine_id == known.machine);
-        let renamed = machine && !known.machine.is_empty() && url == known.peer_url;
-        if member.host != known.place.host && !renamed {
+        if !is_one_machine(seen, &member.host, &known.place.host) {
             return false;
         }
         if let (Some(view), Some(listed)) = (view, listed) {
@@ -71,6 +70,17 @@ fn left_out(
             || known.id.is_some() && data == known.id
     };
     !file.everyone().any(means)
+}
+
+/// Whether two hosts are one machine under two names: by its machine ID, which clones share, and
+/// its boot ID, which containers of one kernel share.
+fn is_one_machine(seen: &Observation, one: &HostId, other: &HostId) -> bool {
+    let ids = |host: &HostId| {
+        let facts = &seen.host(host)?.facts;
+        let ids = (facts.machine_id.as_str(), facts.boot_id.as_str());
+        (!ids.0.is_empty() && !ids.1.is_empty()).then_some(ids)
+    };
+    one == other || ids(one).is_some_and(|found| ids(other) == Some(found))
 }
 
 pub(crate) fn is_place_of(known: &RosterMember, member: &Member) -> bool {

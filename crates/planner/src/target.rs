@@ -1,6 +1,7 @@
 //! What should be: a topology and the files that follow from it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use etcdup_core::file::{RuntimeKind, TransportSecurity};
 use etcdup_core::flag::FlagSet;
@@ -17,8 +18,10 @@ use crate::leg::{Leg, leg};
 /// A topology with the files that follow from it for every member.
 #[derive(Clone)]
 pub struct Target {
-    /// What should be.
+    /// What should be, on this leg.
     pub topology: Topology,
+    /// What the file asks for: every leg is derived from it, and from no leg before.
+    file: Arc<Topology>,
     leg: LegTag,
     wanted: BTreeMap<MemberName, DesiredFiles>,
     unit_template: Option<UnitTemplate>,
@@ -79,6 +82,7 @@ impl Target {
             );
         }
         Ok(Self {
+            file: Arc::new(topology.clone()),
             topology,
             leg: LegTag::default(),
             wanted,
@@ -91,19 +95,24 @@ impl Target {
     /// # Errors
     /// As [`Target::new`].
     pub(crate) fn next_leg(self, seen: &Observation) -> Result<Self, RenderError> {
-        let Leg { topology, tag } = leg(&self.topology, seen);
+        let Leg { topology, tag } = leg(&self.file, seen);
         let same = topology == self.topology;
+        let file = Arc::clone(&self.file);
         let target = if same {
             self
         } else {
             Self::new(topology, self.unit_template.as_ref())?
         };
-        Ok(Self { leg: tag, ..target })
+        Ok(Self {
+            leg: tag,
+            file,
+            ..target
+        })
     }
 
     /// Whether this is the first leg that is not reached yet.
     pub(crate) fn is_next_leg(&self, seen: &Observation) -> bool {
-        leg(&self.topology, seen).tag == self.leg
+        leg(&self.file, seen).tag == self.leg
     }
 
     /// What should be on this member's host.

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 
 use etcdup_core::stage::Next;
 use etcdup_planner::Planner;
-use model::{Model, list_of, runs};
+use model::machine::list_of;
+use model::{Model, runs};
 use scripted::{blocked, ids};
 
 fn plans(members: usize) -> Planner {
@@ -67,6 +68,61 @@ fn the_data_of_a_quorum_stays_in_place_beside_a_forced_member() {
     let (planner, seen) = model.observe(&five);
     assert_eq!(ids(&blocked(&planner, &seen)), ["cluster-split"]);
     assert_eq!(data(&model), (5, 0));
+}
+
+/// m1 was away while the others took writes; then m2 is stopped, m3's host is away, and m1 is
+/// forced. Neither m2's disk nor, once its host is back, m3's is moved aside for that.
+#[test]
+fn a_host_that_is_away_counts_for_the_quorum_that_was_overruled() {
+    let three = plans(3);
+    for recorded in [true, false] {
+        let mut model = serving(3, &three);
+        if !recorded {
+            // As of a cluster that was adopted: then all must be seen.
+            model.forget_records();
+        }
+        model.power_off(0);
+        model.settle();
+        for index in [1, 2] {
+            model.stop_by_hand(index);
+        }
+        if recorded {
+            model.power_off(2);
+        }
+        let forced = model.machines[0].data.as_mut().unwrap();
+        let id = forced.id;
+        list_of(forced).retain(|listed| listed.id == id);
+        model.power_on(0);
+        for _ in 0..2 {
+            let (planner, seen) = model.observe(&three);
+            let found = blocked(&planner, &seen);
+            assert!(ids(&found).contains(&"cluster-split"), "{found:?}");
+            assert_eq!(data(&model), (3, 0));
+            model.power_on(2);
+        }
+    }
+}
+
+/// Two members go to other hosts and keep their addresses, so that each must go before it comes:
+/// one after the other, and never two voters less.
+#[test]
+fn members_that_keep_their_addresses_change_hosts_one_after_the_other() {
+    let mut model = serving(5, &plans(3));
+    let moved = "[[member]]\nname = \"m2\"\nhost = \"10.0.0.4\"\naddress = \"10.0.0.2\"\n\
+                 [[member]]\nname = \"m3\"\nhost = \"10.0.0.5\"\naddress = \"10.0.0.3\"\n";
+    let edited = worlds::planner(worlds::topology(1, moved));
+    let mut fewest = model.voters();
+    for _ in 0..30 {
+        let (planner, seen) = model.observe(&edited);
+        let Next::Stage(stage) = planner.next(&seen) else {
+            break;
+        };
+        model.carry_out(&planner, &stage, &BTreeMap::new());
+        fewest = fewest.min(model.voters());
+    }
+    assert_eq!((fewest, model.voters()), (2, 3));
+    assert!(model.lost.is_empty(), "{:?}", model.lost);
+    assert_eq!(data(&model), (3, 2));
 }
 
 /// Five are down, m1's disk is lost, and the file asks for m1 to m3. The four are started, those

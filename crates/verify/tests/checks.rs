@@ -66,7 +66,6 @@ impl World {
             .map(|(member, listed)| RosterMember {
                 id: Some(listed.id),
                 peer_url: topology.peer_url(member).to_string(),
-                machine: String::new(),
                 place: MemberPlace::of(member),
             })
             .collect();

@@ -1,11 +1,14 @@
 //! What a scenario is given.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::lab::{Kept, Lab};
 use crate::outcome::Outcome;
 use crate::setup::testbed;
+use crate::writer::Written;
 
 /// What a scenario is given.
 pub(crate) struct Context {
@@ -92,4 +95,31 @@ pub(super) fn at_once<T: Copy + Send + Sync>(
         });
         ended.flatten().collect()
     })
+}
+
+/// What a series of runs with faults came to.
+#[derive(Default)]
+pub(super) struct Tally {
+    writes: usize,
+    gap: Duration,
+}
+
+impl Tally {
+    /// Adds what a writer saw in one of them.
+    pub(super) fn add(tally: &Mutex<Self>, written: &Written) {
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.writes += written.count;
+        tally.gap = tally.gap.max(written.gap);
+    }
+
+    /// Says it, for docs/reliability.md.
+    pub(super) fn report(tally: Mutex<Self>, what: &str, rounds: usize, failures: &[String]) {
+        let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        eprintln!(
+            "     {what}: {rounds} rounds, {} failed, {} writes, the longest gap {} ms",
+            failures.len(),
+            tally.writes,
+            tally.gap.as_millis()
+        );
+    }
 }

@@ -1,9 +1,10 @@
 //! Members that come: from one to five under a writer, cut off anywhere, half done by others.
 
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::context::{Context, Scenario, at_once, numbers_of};
+use super::context::{Context, Scenario, Tally, at_once, numbers_of};
 use super::examples::example;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
@@ -83,18 +84,18 @@ fn join_killed_at_any_moment(context: &Context) -> Outcome {
     let after: Vec<Duration> = (0..moments)
         .map(|_| Duration::from_millis(500 + random() % 12_000))
         .collect();
-    let mut failures = Vec::new();
+    let (mut failures, tally) = (Vec::new(), Mutex::default());
     for batch in after.chunks(SAMPLE) {
         failures.extend(at_once(batch, |at, after| {
-            join_killed(context, &format!("e2ej{at}"), after)
+            join_killed(context, &format!("e2ej{at}"), after, &tally)
                 .map_err(|why| format!("seed {seed}, after {after:?}: {why}"))
         }));
     }
-    eprintln!("     seed {seed}: killed at {moments} moments");
+    Tally::report(tally, &format!("seed {seed}, killed"), moments, &failures);
     ensure(failures.is_empty(), failures.join("\n"))
 }
 
-fn join_killed(context: &Context, name: &str, after: Duration) -> Outcome {
+fn join_killed(context: &Context, name: &str, after: Duration, tally: &Mutex<Tally>) -> Outcome {
     let lab = context.named(name, 3)?;
     lab.topology(&context.version, "", 1)?;
     lab.apply()?;
@@ -107,7 +108,7 @@ fn join_killed(context: &Context, name: &str, after: Duration) -> Outcome {
     let second = lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     writer.checks(3);
-    writer.stop()?;
+    Tally::add(tally, &writer.stop()?);
     lab.nothing_to_do()
         .map_err(|why| format!("{why}\nafter\n{}", second.all()))
 }

@@ -56,5 +56,13 @@ fn one_release(context: &Context, release: &Release) -> Outcome {
     lab.etcdup(&["plan", "--set", "etcd=3.4.45"])?
         .exits(4)?
         .says("version-change")?;
+    lab.nothing_to_do()?;
+    // A member goes, and comes back.
+    let text = lab.read("etcdup.toml")?;
+    let (stays, _) = text.rsplit_once("[[member]]").ok_or("no member")?;
+    lab.write("etcdup.toml", stays)?;
+    lab.apply()?.says("remove m3 from the cluster")?;
+    lab.write("etcdup.toml", &text)?;
+    lab.apply()?.says("add m3 to the cluster as a learner")?;
     lab.nothing_to_do()
 }

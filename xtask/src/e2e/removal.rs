@@ -1,9 +1,10 @@
 //! Members that go, are replaced, and move, on real hosts and under a writer.
 
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use super::context::{Context, Scenario, at_once, numbers_of};
+use super::context::{Context, Scenario, Tally, at_once, numbers_of};
 use crate::lab::{CommandOutput, Lab};
 use crate::outcome::{Outcome, ensure};
 use crate::writer::{Writer, Written};
@@ -17,6 +18,8 @@ pub(super) const ALL: &[Scenario] = &[
     ("two-edits-in-one-plan", two_edits_in_one_plan),
     ("replacement-killed-at-any-moment", replacement_killed),
     ("removed-by-etcdctl", removed_by_etcdctl),
+    ("members-on-older-releases", older_releases),
+    ("every-member-on-another-host", every_member_elsewhere),
 ];
 
 /// How often a replacement is killed in a long run, and in the sample.
@@ -321,7 +324,14 @@ fn two_edits_in_one_plan(context: &Context) -> Outcome {
     cleaned_up(&lab, 3)?;
     lab.nothing_to_do()?;
     writer.checks(2);
-    report(&writer.stop()?)
+    report(&writer.stop()?)?;
+    // Down as a whole, the cluster is started as what it became, by whatever file says so.
+    for host in [1, 2, 4] {
+        lab.on(host, "systemctl stop etcd")?.exits(0)?;
+    }
+    lab.apply()?.says("start unhealthy members")?;
+    agrees(&lab, &[1, 2, 4])?;
+    lab.nothing_to_do()
 }
 
 /// `apply` is killed at seeded moments while a dead member is replaced, each time on hosts of its
@@ -333,18 +343,23 @@ fn replacement_killed(context: &Context) -> Outcome {
     let after: Vec<Duration> = (0..moments)
         .map(|_| Duration::from_millis(500 + random() % 14_000))
         .collect();
-    let mut failures = Vec::new();
+    let (mut failures, tally) = (Vec::new(), Mutex::default());
     for batch in after.chunks(SAMPLE) {
         failures.extend(at_once(batch, |at, after| {
-            replacement_killed_after(context, &format!("e2es{at}"), after)
+            replacement_killed_after(context, &format!("e2es{at}"), after, &tally)
                 .map_err(|why| format!("seed {seed}, after {after:?}: {why}"))
         }));
     }
-    eprintln!("     seed {seed}: killed at {moments} moments");
+    Tally::report(tally, &format!("seed {seed}, killed"), moments, &failures);
     ensure(failures.is_empty(), failures.join("\n"))
 }
 
-fn replacement_killed_after(context: &Context, name: &str, after: Duration) -> Outcome {
+fn replacement_killed_after(
+    context: &Context,
+    name: &str,
+    after: Duration,
+    tally: &Mutex<Tally>,
+) -> Outcome {
     let lab = context.named(name, 4)?;
     lab.topology(&context.version, "", 3)?;
     lab.apply()?;
@@ -364,7 +379,7 @@ fn replacement_killed_after(context: &Context, name: &str, after: Duration) -> O
     let second: CommandOutput = lab.apply()?;
     agrees(&lab, &[1, 2, 4])?;
     writer.checks(2);
-    writer.stop()?;
+    Tally::add(tally, &writer.stop()?);
     lab.nothing_to_do()
         .map_err(|why| format!("{why}\nafter\n{}", second.all()))
 }
@@ -385,6 +400,60 @@ fn removed_by_etcdctl(context: &Context) -> Outcome {
     lab.topology(&context.version, "", 2)?;
     lab.apply()?.says("clean up after m3")?;
     lab.etcdctl_agrees(&Lab::endpoints(2), 2)?;
+    lab.nothing_to_do()
+}
+
+/// A file of which nothing is left begins no second cluster beside the first; with one member left
+/// the cluster moves.
+fn every_member_elsewhere(context: &Context) -> Outcome {
+    let lab = context.named("e2er", 2)?;
+    file(&lab, context, "", &[("m1", 1, "")])?;
+    lab.apply()?;
+    file(&lab, context, "", &[("m1", 2, "")])?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("cluster-elsewhere")?
+        .says("10.77.0.11")?;
+    ensure(lab.on(2, "pidof etcd")?.code != 0, "a second cluster")?;
+    file(
+        &lab,
+        context,
+        "",
+        &[("m1", 1, "absent = true"), ("m2", 2, "")],
+    )?;
+    lab.apply()?;
+    agrees(&lab, &[2])?;
+    cleaned_up(&lab, 1)?;
+    file(&lab, context, "", &[("m2", 2, "")])?;
+    lab.nothing_to_do()
+}
+
+/// Members come and go on each release that there is beside the one of the other scenarios: their
+/// rules for changing the list while a member is down differ.
+fn older_releases(context: &Context) -> Outcome {
+    let versions = crate::setup::versions()?;
+    for version in versions.iter().filter(|one| **one != context.version) {
+        one_release(context, version).map_err(|why| format!("etcd {version}: {why}"))?;
+    }
+    Ok(())
+}
+
+fn one_release(context: &Context, version: &str) -> Outcome {
+    let lab = context.named("e2er", 3)?;
+    lab.topology(version, "", 1)?;
+    lab.apply()?;
+    lab.topology(version, "", 3)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    // A lost disk, then one that is deleted.
+    lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd")?
+        .exits(0)?;
+    lab.apply()?.says("remove m3 from the cluster")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.topology(version, "", 2)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(2), 2)?;
+    cleaned_up(&lab, 3)?;
     lab.nothing_to_do()
 }
 

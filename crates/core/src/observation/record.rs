@@ -95,9 +95,6 @@ pub struct RosterMember {
     pub id: Option<MemberId>,
     /// Its peer URL.
     pub peer_url: String,
-    /// The machine ID of its host, which may be reached by other names.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub machine: String,
     /// Where it is.
     #[serde(flatten)]
     pub place: MemberPlace,

@@ -135,6 +135,13 @@ impl Approval {
             && wanted.stops.iter().all(stopped)
     }
 
+    /// Whether a stage only moves leadership away from a member that an approved one removes or
+    /// restarts: who leads when it comes to that, nobody knew.
+    fn hands_over(&self, stage: &StageKey) -> bool {
+        let follows = |key: &StageKey| [Rule::Remove, Rule::Roll].contains(&key.rule);
+        stage.rule == Rule::MoveLeader && self.0.keys().any(follows)
+    }
+
     /// Whether a stage stays within what was approved. One that only waits needs no approval, and
     /// neither does one that starts again what an approved stage stopped.
     ///
@@ -146,7 +153,7 @@ impl Approval {
         }
         let wanted = Scope::of(stage, topology);
         let Some(approved) = self.0.get(&stage.key) else {
-            return if self.starts_again(&stage.key, &wanted) {
+            return if self.starts_again(&stage.key, &wanted) || self.hands_over(&stage.key) {
                 Ok(())
             } else {
                 Err(Beyond::Stage)

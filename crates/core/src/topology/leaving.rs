@@ -94,7 +94,7 @@ impl MemberPlace {
             address: self.address,
             listen: self.listen,
             names: Vec::new(),
-            home: None,
+            home: like.home.clone(),
             ports: self.ports,
             layout: MemberLayout {
                 certificates: self.certificates,
@@ -123,12 +123,19 @@ impl Member {
         };
     }
 
-    /// A member that shared its host keeps its directories and its unit when the other one goes.
+    /// A member keeps its directories and its unit when it no longer shares its host, or begins to:
+    /// the defaults differ, and nobody asked for that.
     pub fn keep_shared(&mut self, place: &MemberPlace) {
-        let below = |path: &HostPath| path.join(self.etcd_name.as_str()).ok();
-        let shared = below(&self.layout.data).as_ref() == Some(&place.data)
-            && below(&self.layout.certificates).as_ref() == Some(&place.certificates);
-        if shared {
+        let below = |path: &HostPath, other: &HostPath| {
+            path.join(self.etcd_name.as_str())
+                .is_ok_and(|path| path == *other)
+        };
+        let layout = &self.layout;
+        let shared =
+            below(&layout.data, &place.data) && below(&layout.certificates, &place.certificates);
+        let alone =
+            below(&place.data, &layout.data) && below(&place.certificates, &layout.certificates);
+        if shared || alone {
             let place = place.clone();
             self.layout.data = place.data;
             self.layout.certificates = place.certificates;
@@ -246,6 +253,10 @@ mod tests {
         place.unit = "etcd-m1.service".to_owned();
         topology.members[0].keep_shared(&place);
         assert_eq!(MemberPlace::of(&topology.members[0]), place);
+        // And the other way round.
+        let alone = MemberPlace::of(&self::topology().members[0]);
+        topology.members[0].keep_shared(&alone);
+        assert_eq!(MemberPlace::of(&topology.members[0]), alone);
         // Another directory is what the file asks for.
         place.data = "/srv/etcd".parse().unwrap();
         topology.members[0].keep_shared(&place);

@@ -113,6 +113,8 @@ pub fn resolve<'a>(
         let probed = spec.runtime == RuntimeKind::StaticPod && spec.pod.probes;
         let ports = if probed { ports.for_probes() } else { ports };
         let home = match (needs_home(spec) && !member.absent.is_gone(), facts(&host)) {
+            // Nothing is read there any more.
+            (false, _) if needs_home(spec) => Some("/root".to_owned()),
             (false, _) => None,
             (true, Some(facts)) => Some(facts.home.clone()),
             (true, None) => {

@@ -15,6 +15,7 @@ use crate::generation::{cluster_id, member_id, recorded_cluster};
 use crate::identity::{Bootstrap, bootstrap, data_of, expected_cluster_id, read_flags};
 use crate::listed::entry;
 use crate::places::{is_former, standing, unmanaged};
+use crate::roster::is_place_of;
 use crate::target::Target;
 
 mod checks;
@@ -129,7 +130,10 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
                     "the data of {} on {} is of a member that the cluster lists at a peer URL which the file gives to another",
                     member.name, member.host
                 );
-                OTHER_MEMBER.error(&member.name, evidence)
+                let finding = OTHER_MEMBER.error(&member.name, evidence);
+                finding.advise(
+                    "if its host has another name in the file now, name it as before; if two members change places, move one after the other",
+                )
             }
             // Without its data nothing proves whose it is.
             Standing::Removed {
@@ -158,24 +162,28 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// Data directories that lie in those of members that go.
+/// Data directories that lie in those of other members: of those that go, and of those that keep
+/// what they had before they shared their host.
 fn inside_another(target: &Target) -> Vec<Finding> {
     let topology = &target.topology;
+    let gone = |member: &Member| {
+        let mut leaving = topology.leaving.iter().filter(|one| one.gone);
+        leaving.any(|one| one.member.name == member.name)
+    };
     let clash = |member: &Member| {
-        let mut leaving = topology.leaving.iter().filter(|one| !one.gone);
         let (own, host) = (&member.layout.data, &member.host);
-        let other = leaving.find(|other| {
-            let data = &other.member.layout.data;
-            other.member.host == *host
-                && own != data
-                && (own.is_within(data) || data.is_within(own))
+        let mut others = topology.everyone().filter(|other| !gone(other));
+        let other = others.find(|other| {
+            let data = &other.layout.data;
+            other.host == *host && own != data && own.is_within(data)
         })?;
         let evidence = format!(
-            "{own} of {} and {} of {} on {host} lie in each other",
-            member.name, other.member.layout.data, other.member.name
+            "{own} of {} on {host} is inside {} of {}",
+            member.name, other.layout.data, other.name
         );
         let finding = FOREIGN_DATA.error(&member.name, evidence);
-        Some(finding.at(KeyPath::member(member.index)))
+        let finding = finding.advise("give the member a `data` of its own, outside the other's");
+        Some(finding.at(KeyPath::member(member.index).key("data")))
     };
     topology.members.iter().filter_map(clash).collect()
 }
@@ -207,13 +215,15 @@ pub(crate) fn replaceable(target: &Target, seen: &Observation) -> Vec<Finding> {
 /// were copied without their marks, and none is replaced for it.
 pub(crate) fn are_many_lost(target: &Target, seen: &Observation) -> bool {
     let bootstrap = bootstrap(target, seen);
-    let members = || target.topology.members.iter();
-    let lost = members().filter(|member| {
+    let members = target.topology.everyone();
+    let lost = members.filter(|member| {
         let stands = standing(target, seen, bootstrap, member);
         matches!(stands, Standing::Lost { .. })
     });
     let lost = lost.count();
-    lost > 1 && 2 * lost >= members().count()
+    let view = ClusterView::confirmed(seen);
+    let all = view.map_or(0, |view| view.members().filter(|one| !one.learner).count());
+    lost > 1 && 2 * lost >= all
 }
 
 /// Whether the list has a member, and the others can remove it.
@@ -285,18 +295,19 @@ fn overruled(target: &Target, seen: &Observation) -> Option<Finding> {
     let view = ClusterView::confirmed(seen)?;
     let intact = |member: &&Member| {
         let Some(host) = seen.host(&member.host) else {
-            return false;
-        };
-        let Some(DataDir::Member(data)) = host.data.get(&member.layout.data) else {
-            return false;
+            // What was not seen counts, where a record knows it by an ID that the list lacks.
+            return recorded_id(seen, member).is_some_and(|id| view.member(id).is_none());
         };
         let record = host.record();
         let known = record.and_then(|record| record.members.get(&member.etcd_name));
         let mark = host.marks.get(&member.layout.data);
-        is_former(seen, &view, member)
-            && known.is_some_and(|own| own.id == data.member && mark == Some(&own.mark))
+        // Emptied and filled again since, which the record of its host knows.
+        let refilled = known.is_some_and(|own| mark != Some(&own.mark));
+        is_former(seen, &view, member) && !refilled
     };
-    let former: Vec<&Member> = target.topology.everyone().filter(intact).collect();
+    // Of those that should go the file itself says that they are not to know more.
+    let members = target.topology.members.iter();
+    let former: Vec<&Member> = members.filter(intact).collect();
     let serve = view.members().filter(|listed| !listed.learner).count();
     if former.len() < quorum_of(serve + former.len()) {
         return None;
@@ -311,6 +322,16 @@ fn overruled(target: &Target, seen: &Observation) -> Option<Finding> {
         "find out who knows more: if one was started with --force-new-cluster by mistake, stop it and start the others; if they were \
          removed on purpose, stop them, move their data directories aside, and run again",
     ))
+}
+
+/// The ID that any record's roster has for a member.
+fn recorded_id(seen: &Observation, member: &Member) -> Option<MemberId> {
+    let records = seen
+        .hosts
+        .values()
+        .filter_map(|host| host.known()?.record());
+    let mut roster = records.flat_map(|record| &record.roster);
+    roster.find_map(|known| known.id.filter(|_| is_place_of(known, member)))
 }
 
 /// Members that should go and answer, or are known, as another cluster's: their hosts were given to

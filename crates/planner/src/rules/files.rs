@@ -71,13 +71,14 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
         // The mark first: with the record before it, a cut between the two would look like lost
         // data.
         let noted = note.is_some();
-        task.extend(note);
+        // One file has both; a record that knows the cluster knows its members.
         if let Some(roster) = roster {
             if !noted || enrolled_before(member.host) {
                 why.push(outdated_by(&member.member.name));
             }
             task.push(HostStep::Roster(roster.clone()));
         }
+        task.extend(note);
         task.extend(steps);
     }
     // Those that go are members until they are removed: the file may yet want them back.

@@ -23,10 +23,6 @@ pub(crate) fn wanted(target: &Target, seen: &Observation) -> Option<Vec<RosterMe
             Some(listed) => listed.peer_urls.first().cloned().unwrap_or_default(),
             None => topology.peer_url(member).to_string(),
         },
-        machine: seen
-            .host(&member.host)
-            .map(|host| host.facts.machine_id.clone())
-            .unwrap_or_default(),
         place: MemberPlace::of(member),
     };
     let members = topology.members.iter();
@@ -86,11 +82,13 @@ pub(crate) fn is_current(
     wanted: &[RosterMember],
     in_flux: bool,
 ) -> bool {
-    // The machine's ID is known only while its host answers.
-    let same = |a: &RosterMember, b: &RosterMember| a.place == b.place && a.peer_url == b.peer_url;
-    let has = |one: &RosterMember| recorded.iter().any(|known| same(known, one));
-    let mut pairs = recorded.iter().zip(wanted);
-    wanted.iter().all(has)
-        && (in_flux
-            || recorded.len() == wanted.len() && pairs.all(|(a, b)| same(a, b) && a.id == b.id))
+    let has = |one: &RosterMember| {
+        let mut recorded = recorded.iter();
+        recorded.any(|known| known.place == one.place && known.peer_url == one.peer_url)
+    };
+    if in_flux {
+        wanted.iter().all(has)
+    } else {
+        recorded == wanted
+    }
 }

@@ -86,16 +86,18 @@ fn alive<'c>(context: &'c PlanContext<'_>) -> impl Iterator<Item = Going> + 'c {
 /// listed at one, so the one that goes makes room first.
 fn takes_over(context: &PlanContext<'_>, leaving: &LeavingPlace<'_>) -> bool {
     let topology = &context.target.topology;
+    let url = |member: &Assessment<'_>| topology.peer_url(member.member).to_string();
     let has = |member: &Assessment<'_>| {
-        let url = topology.peer_url(member.member).to_string();
-        leaving
-            .listed
-            .is_some_and(|listed| listed.peer_urls.contains(&url))
+        let listed = leaving.listed;
+        member.to_join && listed.is_some_and(|listed| listed.peer_urls.contains(&url(member)))
     };
-    context
-        .members
-        .iter()
-        .any(|member| member.to_join && has(member))
+    // One after the other: a voter less is made up for before the next one makes room.
+    let under_way = |member: &Assessment<'_>| {
+        let view = context.view.as_ref();
+        let free = view.is_none_or(|view| view.at(&url(member)).is_none());
+        member.standing.is_learner() || member.to_join && free
+    };
+    context.members.iter().any(has) && !context.members.iter().any(under_way)
 }
 
 fn dead(context: &PlanContext<'_>) -> Vec<Going> {

@@ -7,7 +7,7 @@ use etcdup_core::membership::{bootstrap_quorum, quorum_of};
 use etcdup_core::stage::{Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits};
 
 use crate::assess::Assessment;
-use crate::identity::{Bootstrap, Start};
+use crate::identity::{Bootstrap, Start, has_data};
 use crate::places::known_members;
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
@@ -158,7 +158,10 @@ pub(crate) fn start_undisputed(context: &PlanContext<'_>, disputed: &BTreeSet<St
         .collect();
     let stopped = || members.iter().filter(|member| member.process.is_none());
     let known = known_members(context.target, context.seen).len();
-    let quorum = quorum_of(known + context.target.topology.leaving.len());
+    // Of those that go, whoever a record still has or who has data.
+    let goes = context.target.topology.leaving.iter();
+    let goes = goes.filter(|one| one.id.is_some() || has_data(context.seen, &one.member));
+    let quorum = quorum_of(known + goes.count());
     if context.bootstrap != Bootstrap::Complete
         || !none_serves
         || members.len() < quorum

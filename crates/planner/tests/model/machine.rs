@@ -244,3 +244,8 @@ impl Process {
         }
     }
 }
+
+/// The list in a member's own data, to be forced.
+pub(crate) fn list_of(data: &mut Data) -> &mut Vec<ListedMember> {
+    &mut data.list
+}

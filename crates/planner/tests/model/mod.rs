@@ -9,7 +9,7 @@
     reason = "tests say what they expect"
 )]
 
-mod machine;
+pub(crate) mod machine;
 pub(crate) mod runs;
 mod steps;
 
@@ -591,9 +591,4 @@ impl Model {
         let healthy = self.machines.iter().filter(serves);
         healthy.map(|machine| machine.member.host.clone()).collect()
     }
-}
-
-/// The list in a member's own data, to be forced.
-pub(crate) fn list_of(data: &mut Data) -> &mut Vec<etcdup_core::observation::ListedMember> {
-    &mut data.list
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::host::HostId;
+use etcdup_core::membership::MemberId;
 use etcdup_core::observation::{FileKind, FileView, ListedMember, RecordedMember};
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{
@@ -32,16 +33,7 @@ impl Model {
                 self.leader = self.machine(to).data.as_ref().map(|data| data.id);
             }
             Work::Cluster(ClusterStep::AddLearner { peer_url, .. }) => {
-                self.added += 1;
-                let learner = ListedMember {
-                    // Of the URL and the time in etcd: never the same twice.
-                    id: id_of(&peer_url.to_string(), &format!("at {}", self.added)),
-                    name: String::new(),
-                    peer_urls: vec![peer_url.to_string()],
-                    client_urls: Vec::new(),
-                    learner: true,
-                };
-                self.change_list(true, |list| list.push(learner.clone()));
+                self.add(&peer_url.to_string(), true);
             }
             Work::Cluster(ClusterStep::Promote { id, .. }) => {
                 let newest = self
@@ -71,20 +63,7 @@ impl Model {
                         .for_each(|moved| moved.peer_urls = vec![peer_url.to_string()]);
                 });
             }
-            Work::Cluster(ClusterStep::Remove { id, .. }) => {
-                // etcd's own check: those that stay and run are a quorum of those that stay.
-                let voters = self.voters();
-                let runs = self.machines.iter().filter(|machine| {
-                    let data = machine.data.as_ref();
-                    machine.up
-                        && machine.process.is_some()
-                        && data.is_some_and(|data| data.id != *id && !data.is_learner())
-                });
-                let learner = self.lists_learner(*id);
-                if learner || 2 * runs.count() > voters.saturating_sub(1) {
-                    self.change_list(false, |list| list.retain(|listed| listed.id != *id));
-                }
-            }
+            Work::Cluster(ClusterStep::Remove { id, .. }) => self.remove(*id),
             Work::Hosts(tasks) => {
                 for index in 0..self.machines.len() {
                     let host = self.machines[index].member.host.clone();
@@ -95,6 +74,73 @@ impl Model {
                     let steps: Vec<HostStep> = steps.iter().take(until).cloned().collect();
                     self.host_steps(planner, index, &steps, stage.key.rule);
                 }
+            }
+        }
+        self.settle();
+    }
+
+    /// Nobody of etcdup was ever there.
+    pub(crate) fn forget_records(&mut self) {
+        for machine in &mut self.machines {
+            machine.record = None;
+            if let Some(data) = &mut machine.data {
+                data.mark = None;
+            }
+        }
+    }
+
+    /// Adds a member to the list, as its leader does.
+    fn add(&mut self, url: &str, learner: bool) {
+        self.added += 1;
+        let added = ListedMember {
+            // Of the URL and the time in etcd: never the same twice.
+            id: id_of(url, &format!("at {}", self.added)),
+            name: String::new(),
+            peer_urls: vec![url.to_owned()],
+            client_urls: Vec::new(),
+            learner,
+        };
+        self.change_list(true, |list| list.push(added.clone()));
+    }
+
+    /// Removes a member from the list, where etcd's own check lets it: those that stay and run are
+    /// a quorum of those that stay.
+    fn remove(&mut self, id: MemberId) {
+        let voters = self.voters();
+        let runs = self.machines.iter().filter(|machine| {
+            let data = machine.data.as_ref();
+            machine.up
+                && machine.process.is_some()
+                && data.is_some_and(|data| data.id != id && !data.is_learner())
+        });
+        if self.lists_learner(id) || 2 * runs.count() > voters.saturating_sub(1) {
+            self.change_list(false, |list| list.retain(|listed| listed.id != id));
+        }
+    }
+
+    /// Somebody removes the member on this host with etcdctl, or adds one of this URL where the
+    /// list has none.
+    pub(crate) fn by_etcdctl(&mut self, host: &HostId, url: &str, learner: bool) {
+        let own = self.machine(host).data.as_ref().map(|data| data.id);
+        let datas = self
+            .machines
+            .iter()
+            .filter_map(|machine| machine.data.as_ref());
+        let newest = datas
+            .max_by_key(|data| data.log)
+            .map(|data| data.list.clone());
+        let list = newest.unwrap_or_default();
+        let at_url = |listed: &ListedMember| listed.peer_urls.iter().any(|known| known == url);
+        let healthy = self.healthy();
+        if let Some(listed) = list.iter().find(|listed| Some(listed.id) == own) {
+            let without = healthy.iter().filter(|one| *one != host).count();
+            if 2 * without > list.len() - 1 {
+                self.remove(listed.id);
+            }
+        } else if !list.iter().any(at_url) && (learner || 2 * healthy.len() > list.len() + 1) {
+            // A second learner is refused.
+            if !learner || !list.iter().any(|listed| listed.learner) {
+                self.add(url, learner);
             }
         }
         self.settle();
