@@ -17,7 +17,9 @@ use crate::places::{leaving_entry, places};
 use crate::predict::predict;
 use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
-use crate::rules::{clean_up, conflict, grow, operator, provided, roll, shrink, transition, trust};
+use crate::rules::{
+    clean_up, conflict, grow, operator, provided, roll, shrink, transition, trust, wait,
+};
 use crate::target::{DesiredFiles, Target};
 
 /// Decides from what was observed. Made once a run.
@@ -38,6 +40,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     reset::CHECKS,
     grow::CHECKS,
     shrink::CHECKS,
+    wait::CHECKS,
     &[
         operator::CA_BROKEN,
         operator::CA_WITHOUT_KEY,

@@ -125,6 +125,35 @@ fn members_that_keep_their_addresses_change_hosts_one_after_the_other() {
     assert_eq!(data(&model), (3, 2));
 }
 
+/// Two of three are gone: nobody can agree to remove them, and to wait for it would never end.
+#[test]
+fn two_of_three_that_are_gone_have_taken_the_quorum_with_them() {
+    let mut model = serving(3, &plans(3));
+    model.power_off(1);
+    model.power_off(2);
+    let gone = [2, 3].map(|n| {
+        format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\nabsent = \"gone\"\n")
+    });
+    let edited = worlds::planner(worlds::topology(1, &gone.concat()));
+    let mut keys = Vec::new();
+    for _ in 0..5 {
+        let (planner, seen) = model.observe(&edited);
+        match planner.next(&seen) {
+            Next::Stage(stage) => {
+                keys.push(stage.key.to_string());
+                model.carry_out(&planner, &stage, &BTreeMap::new());
+            }
+            Next::Blocked(findings) => {
+                assert_eq!(ids(&findings), ["quorum-lost"]);
+                assert_eq!(keys, ["refresh-files"]);
+                return;
+            }
+            Next::Done => break,
+        }
+    }
+    panic!("{keys:?}");
+}
+
 /// Five are down, m1's disk is lost, and the file asks for m1 to m3. The four are started, those
 /// that go among them; m1 joins again, and m4 and m5 are removed before their data is touched.
 #[test]

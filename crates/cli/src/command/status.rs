@@ -160,10 +160,10 @@ fn role(place: &Place, leaves: bool, view: Option<&MemberView>) -> String {
         | Standing::Bootstrapped(_)
         | Standing::Unknown(_) => "-".to_owned(),
     };
-    if leaves {
-        format!("{role}, goes")
-    } else {
-        role
+    match (leaves, role.as_str()) {
+        (true, "-") => "goes".to_owned(),
+        (true, _) => format!("{role}, goes"),
+        (false, _) => role,
     }
 }
 
