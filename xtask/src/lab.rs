@@ -388,6 +388,16 @@ impl Lab {
             .join(",")
     }
 
+    /// Where the member on a host says that clients find it.
+    pub(crate) fn client_url(&self, host: u32) -> Result<String, String> {
+        let line = self
+            .on(host, "tr '\\0' '\\n' < /proc/$(pidof etcd)/cmdline")?
+            .exits(0)?;
+        let mut flags = line.out.lines();
+        let url = flags.find_map(|flag| flag.strip_prefix("--advertise-client-urls="));
+        url.map(str::to_owned).ok_or_else(|| line.all())
+    }
+
     /// Cuts the power of a host, or boots it again.
     pub(crate) fn power(&self, verb: &str, host: u32) -> Result<(), String> {
         let said = Self::run({

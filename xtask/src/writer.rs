@@ -13,7 +13,8 @@ const RECORD: &str = "written";
 /// A writer that runs.
 pub(crate) struct Writer<'a> {
     lab: &'a Lab,
-    members: u32,
+    /// The hosts whose members are asked for what was acknowledged.
+    hosts: Vec<u32>,
     running: Child,
 }
 
@@ -46,14 +47,14 @@ impl<'a> Writer<'a> {
         let running = spawned.map_err(|error| format!("the writer: {error}"))?;
         Ok(Self {
             lab,
-            members,
+            hosts: (1..=members).collect(),
             running,
         })
     }
 
-    /// From now on it is asked of so many members what they hold.
-    pub(crate) fn checks(&mut self, members: u32) {
-        self.members = members;
+    /// In the end the members on these hosts are asked for what was acknowledged.
+    pub(crate) fn checks(&mut self, hosts: &[u32]) {
+        self.hosts = hosts.to_vec();
     }
 
     /// Stops it. Fails where it wrote nothing, or where a member lacks what was acknowledged.
@@ -81,15 +82,15 @@ impl<'a> Writer<'a> {
         if written.is_empty() {
             return Err("no write was acknowledged".to_owned());
         }
-        for member in 1..=self.members {
-            let url = format!("https://{}:2379", Lab::address(member));
+        for host in &self.hosts {
+            let url = self.lab.client_url(*host)?;
             let get = ["get", "--prefix", "", "--keys-only"];
             let held = self.lab.etcdctl(&url, &get)?.exits(0)?;
             let held: BTreeSet<&str> = held.out.lines().collect();
             let lost: Vec<_> = written.difference(&held).take(5).collect();
             if !lost.is_empty() {
                 return Err(format!(
-                    "m{member} lacks acknowledged writes, {lost:?} among them"
+                    "the member on host {host} lacks acknowledged writes, {lost:?} among them"
                 ));
             }
         }

@@ -15,7 +15,7 @@ mod worlds;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use etcdup_core::stage::Rule;
+use etcdup_core::stage::{Goal, Impact, Rule, Stage};
 use etcdup_planner::Planner;
 use model::Model;
 use model::runs::{Fault, cases, fault, one_round, run, to_the_end};
@@ -89,6 +89,27 @@ proptest! {
         let done = to_the_end(grown, &mut model)?;
         prop_assert!(flag || !done.contains(&Rule::Roll), "a restart for nothing: {done:?}");
         prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        prop_assert_eq!((model.healthy().len(), model.voters()), (after, after));
+    }
+
+    /// From one or two to three or more with another flag: nobody is asked for an outage, and none
+    /// happens.
+    #[test]
+    fn a_lone_member_grows_and_restarts_without_an_outage(
+        before in 1_usize..3,
+        after in 3_usize..6,
+        pods in any::<bool>(),
+    ) {
+        let mut model = Model::new(planner(after, pods, false));
+        to_the_end(planner(before, pods, false), &mut model)?;
+        let topology = planner(after, pods, true).topology().clone();
+        let goal = Goal::Converge { allow_outage: false };
+        let grown = Planner::new(topology, goal, None).unwrap();
+        let (_, seen) = model.observe(&grown);
+        let outage = |stage: &Stage| matches!(stage.impact, Impact::Outage(_));
+        prop_assert!(!grown.forecast(&seen).stages.iter().any(outage));
+        let done = to_the_end(&grown, &mut model)?;
+        prop_assert_eq!(done.iter().filter(|rule| **rule == Rule::Roll).count(), before);
         prop_assert_eq!((model.healthy().len(), model.voters()), (after, after));
     }
 

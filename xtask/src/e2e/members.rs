@@ -47,7 +47,7 @@ fn grows_from_one_to_five(context: &Context) -> Outcome {
         lab.etcdctl_agrees(&Lab::endpoints(members), members as usize)?;
         lab.nothing_to_do()?;
     }
-    writer.checks(5);
+    writer.checks(&[1, 2, 3, 4, 5]);
     let written = writer.stop()?;
     eprintln!(
         "     {} writes, the longest gap {} ms",
@@ -107,7 +107,7 @@ fn join_killed(context: &Context, name: &str, after: Duration, tally: &Mutex<Tal
     let _ = running.wait();
     let second = lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    writer.checks(3);
+    writer.checks(&[1, 2, 3]);
     Tally::add(tally, &writer.stop()?);
     lab.nothing_to_do()
         .map_err(|why| format!("{why}\nafter\n{}", second.all()))

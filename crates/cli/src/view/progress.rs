@@ -61,7 +61,8 @@ pub(super) fn plain(body: &Body) {
                 errln!("   {host}: {what}");
             }
         }
-        Body::Gate { holds, .. } => errln!("   {holds}"),
+        Body::Gate { holds, why } if why.is_empty() => errln!("   {holds}"),
+        Body::Gate { why, .. } => errln!("   waiting: {why}"),
         Body::StageDone { elapsed_ms, .. } => {
             errln!("   done in {}", seconds(*elapsed_ms));
         }
@@ -145,9 +146,9 @@ impl Screen {
                     }
                 }
             }
-            Body::Gate { holds, .. } => {
+            Body::Gate { holds, why } => {
                 if let Some(bar) = self.line("gates") {
-                    bar.set_message(holds.clone());
+                    bar.set_message(if why.is_empty() { holds } else { why }.clone());
                 }
             }
             Body::StageDone { elapsed_ms, .. } => {

@@ -27,6 +27,7 @@ impl Session {
         let start = Instant::now();
         let mut told = BTreeSet::new();
         let mut looked = Instant::now();
+        let (mut spoke, mut spoken) = (Instant::now(), String::new());
         // A learner may take as long as it needs while it comes nearer.
         let (mut nearest, mut progress) = (u64::MAX, Instant::now());
         loop {
@@ -65,6 +66,13 @@ impl Session {
             } else {
                 start.elapsed()
             };
+            let (quiet, why) = (speaks_after(&gate.condition), reason.to_string());
+            if start.elapsed() > quiet && spoke.elapsed() > quiet && why != spoken {
+                spoke = Instant::now();
+                spoken.clone_from(&why);
+                let holds = gate.condition.to_string();
+                self.events.send(Body::Gate { holds, why });
+            }
             if waited > gate.within {
                 let console = self.console(planner, seen, &gate.condition).await;
                 return Err(not_reached(&open, start.elapsed(), console));
@@ -136,6 +144,22 @@ const HOPELESS: [&str; 7] = [
     "CreateContainerConfigError",
     "hostPath type check failed",
 ];
+
+/// How long a wait is normal, and after that how often it is said why it goes on: a restart takes a
+/// second or two, and a learner's lag is all there is to see of minutes.
+fn speaks_after(condition: &Condition) -> Duration {
+    match condition {
+        Condition::CaughtUp(_) => Duration::from_secs(1),
+        Condition::Serves(_)
+        | Condition::QuorumWithout { .. }
+        | Condition::Listens { .. }
+        | Condition::Listed { .. }
+        | Condition::Removable { .. }
+        | Condition::Unlisted { .. }
+        | Condition::NotLeader(_)
+        | Condition::PodReplaced { .. } => Duration::from_secs(5),
+    }
+}
 
 /// The error of gates that did not hold, all of them: each names a member of its own.
 fn not_reached(open: &[(&Gate, Reason)], waited: Duration, console: Vec<String>) -> DeployError {

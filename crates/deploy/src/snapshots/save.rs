@@ -46,7 +46,7 @@ pub struct SavedSnapshot {
 }
 
 /// Saves what a member sends below the directory of the topology file:
-/// `snapshots/<cluster>/<time>.db`, readable by its owner alone.
+/// `snapshots/<cluster>/<cluster>-<time>.db`, readable by its owner alone.
 ///
 /// # Errors
 /// When the member, the directory or what is in the file is at fault.

@@ -56,6 +56,10 @@ impl Model {
                 }
             }
             Work::Cluster(ClusterStep::MovePeer { id, peer_url, .. }) => {
+                // Before 3.5.31 and 3.6.12 that makes a voter of it.
+                if self.lists_learner(*id) {
+                    self.lost.push(format!("{id} is moved, and has no vote"));
+                }
                 self.change_list(false, |list| {
                     let moved = list.iter_mut().find(|listed| listed.id == *id);
                     moved

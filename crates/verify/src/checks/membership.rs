@@ -4,6 +4,7 @@ use etcdup_core::membership::MemberId;
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::topology::MemberPlace;
 
 use super::evidence::Evidence;
 
@@ -88,11 +89,16 @@ pub(super) fn roster(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     for (host, record) in records {
         known += 1;
         let named: BTreeSet<MemberId> = record.roster.iter().filter_map(|one| one.id).collect();
-        if named != listed || named.len() != record.roster.len() {
+        // It leads to hosts: where it has a member counts as much as who it is.
+        let places = record.roster.iter().all(|known| {
+            let mut members = evidence.topology.members.iter();
+            members.any(|member| MemberPlace::of(member) == known.place)
+        });
+        if named != listed || named.len() != record.roster.len() || !places {
             let names = record.roster.iter().map(|one| one.place.name.as_str());
             let names: Vec<&str> = names.collect();
             let evidence = format!(
-                "the record on {host} has {}; the cluster lists {} members",
+                "the record on {host} has {}, not the {} members that the cluster lists, where the file has them",
                 names.join(", "),
                 listed.len()
             );
