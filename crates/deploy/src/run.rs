@@ -31,6 +31,7 @@ mod context;
 pub(crate) mod elsewhere;
 mod gates;
 mod membership;
+mod minor;
 mod pack;
 mod permit;
 mod record;
@@ -343,8 +344,11 @@ impl Session {
             key: stage.key.clone(),
             title,
         });
-        self.wait(&plan.planner, &stage.preconditions, seen).await?;
         let topology = plan.planner.topology();
+        if minor::changes_minor(topology, stage, seen) {
+            self.before_another_minor(&plan.planner, run, seen).await?;
+        }
+        self.wait(&plan.planner, &stage.preconditions, seen).await?;
         if stage.preconditions.is_empty() && !stage.stops(topology).is_empty() {
             // What is known may be as old as the last upload; whether a member can be spared is
             // asked just before.

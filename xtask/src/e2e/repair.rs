@@ -11,6 +11,7 @@ pub(super) const ALL: &[Scenario] = &[
     ("flags-roll-leader-last", flags_roll_leader_last),
     ("drift-by-hand", drift_by_hand),
     ("next-patch-version", next_patch_version),
+    ("next-minor-version", next_minor_version),
     ("stopped-member-is-started", stopped_member_is_started),
     ("one-host-away", one_host_away),
     ("one-voter-needs-a-word", one_voter_needs_a_word),
@@ -110,6 +111,36 @@ fn drift_by_hand(context: &Context) -> Outcome {
 }
 
 /// From one patch of 3.5 to the next: new binaries beside the old, one member at a time.
+/// From one minor to the next in one edit, under a writer, after a snapshot.
+fn next_minor_version(context: &Context) -> Outcome {
+    let versions = crate::setup::versions()?;
+    let older = versions.iter().find(|one| one.starts_with("3.4."));
+    let older = older.ok_or("there is no 3.4 at hand")?;
+    let lab = context.lab(3)?;
+    lab.topology(older, "", 3)?;
+    lab.apply()?;
+    let writer = Writer::start(&lab, 3)?;
+    lab.edit(older, &context.version)?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says(&format!("etcd {older} -> {}", context.version))?
+        .says("a snapshot is kept")?;
+    lab.apply()?
+        .says("is verified and kept")?
+        .says("move leadership")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    let written = writer.stop()?;
+    eprintln!(
+        "     {} writes, the longest gap {} ms",
+        written.count,
+        written.gap.as_millis()
+    );
+    let kept = lab.inside("ls snapshots/prod/*.db")?.exits(0)?;
+    ensure(kept.out.lines().count() == 1, kept.all())?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
+}
+
 fn next_patch_version(context: &Context) -> Outcome {
     let versions = crate::setup::versions()?;
     let older = versions

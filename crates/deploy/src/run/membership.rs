@@ -40,7 +40,7 @@ impl Run<'_> {
             snapshot: true,
         } = step
         {
-            let kept = self.keep_snapshot(member, seen).await;
+            let kept = self.keep_snapshot(Some(member), seen).await;
             kept.map_err(|why| failed(&why))?;
             // It may have taken minutes, in which others may have gone down.
             let others = self.go_on_without(*id, seen).await;
@@ -120,9 +120,13 @@ impl Run<'_> {
     }
 
     /// Keeps a verified snapshot of a member that stays, a follower where there is one.
-    async fn keep_snapshot(&self, leaving: &MemberName, seen: &Observation) -> Result<(), String> {
+    pub(super) async fn keep_snapshot(
+        &self,
+        leaving: Option<&MemberName>,
+        seen: &Observation,
+    ) -> Result<(), String> {
         let topology = self.planner.topology();
-        let stays = |member: &&Member| seen.serves(&member.name) && member.name != *leaving;
+        let stays = |member: &&Member| seen.serves(&member.name) && Some(&member.name) != leaving;
         let mut serving: Vec<&Member> = topology.members.iter().filter(stays).collect();
         serving.sort_by_key(|member| Some(&member.name) == seen.leader());
         let member = serving.first();

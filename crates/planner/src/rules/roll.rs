@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::name::MemberName;
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{
     ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work, limits,
 };
+use etcdup_core::version::EtcdVersion;
 
 use crate::assess::{Assessment, Difference};
 use crate::plan_context::{Decision, PlanContext};
@@ -170,6 +172,7 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
         why: member
             .restart_reasons()
             .map(|difference| format!("{name}: {difference}"))
+            .chain(first_of_minor(context))
             .collect(),
         impact: if outage {
             Impact::Outage(format!("no quorum while {name} restarts"))
@@ -179,5 +182,19 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
         preconditions,
         work: Work::Hosts(BTreeMap::from([(member.member.host.clone(), steps)])),
         postconditions: after_restart(context, member),
+    })
+}
+
+/// What comes before the first restart with another minor.
+fn first_of_minor(context: &PlanContext<'_>) -> Option<String> {
+    let wanted = &context.target.topology.version;
+    let views = context.seen.members.values().filter_map(Observed::known);
+    let running: Vec<EtcdVersion> = views.filter_map(|view| view.version.parse().ok()).collect();
+    let first = running.first()?;
+    let all = running.iter().all(|one| one.minor() != wanted.minor());
+    all.then(|| {
+        format!(
+            "all run {first}: before the first restarts with {wanted}, hashes and alarms are looked at, and a snapshot is kept"
+        )
     })
 }
