@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use crate::setup::{cache, testbed};
 
@@ -280,6 +282,16 @@ impl Lab {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| error.to_string())
+    }
+
+    /// Starts `apply` and kills it after a while, whatever it is at.
+    pub(crate) fn apply_killed(&self, after: Duration) -> Result<(), String> {
+        let mut running = self.start(&["apply", "--yes"])?;
+        thread::sleep(after);
+        // It may have ended by itself.
+        let _ = running.kill();
+        let _ = running.wait();
+        Ok(())
     }
 
     /// Runs a shell command on a host, not by SSH.

@@ -20,11 +20,13 @@ pub(crate) fn places(target: &Target, seen: &Observation, bootstrap: Bootstrap) 
         name: Some(member.name.clone()),
         host: Some(member.host.clone()),
         standing: standing(target, seen, bootstrap, member),
+        leaves: target.topology.leaving(&member.name).is_some(),
     });
     let unmanaged = unmanaged(target, seen).into_iter().map(|listed| Place {
         name: listed.name.parse().ok(),
         host: None,
         standing: Standing::Unmanaged(listed.id),
+        leaves: false,
     });
     of_topology.chain(unmanaged).collect()
 }

@@ -196,7 +196,7 @@ impl File {
         }
     }
 
-    /// Somebody removes one of its members with etcdctl, or adds one that is still to join.
+    /// One of its members is removed with etcdctl, or one that is still to join is added.
     fn by_etcdctl(&self, index: usize, learner: bool, model: &mut Model) {
         let present = self.present();
         let others = &present[1..];
@@ -284,8 +284,8 @@ proptest! {
     }
 
     /// The file is edited in the middle of what an earlier edit began, machines lose power and
-    /// come back, stages are cut, somebody uses etcdctl: no quorum is spent, nothing is lost, and
-    /// it ends as the file says.
+    /// come back, stages are cut, members come and go by etcdctl: no quorum is spent, nothing is
+    /// lost, and it ends as the file says.
     #[test]
     fn nothing_is_lost_however_the_file_is_edited(
         first in 1_usize..6,

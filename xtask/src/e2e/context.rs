@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::lab::{Kept, Lab};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, ensure};
 use crate::setup::testbed;
 use crate::writer::Written;
 
@@ -97,23 +97,68 @@ pub(super) fn at_once<T: Copy + Send + Sync>(
     })
 }
 
+/// Ensures that writes went on: an etcd client gives up after five seconds. How short the pause is,
+/// the benchmark measures.
+pub(super) fn never_still(written: &Written) -> Outcome {
+    eprintln!(
+        "     {} writes, the longest gap {} ms",
+        written.count,
+        written.gap.as_millis()
+    );
+    ensure(
+        written.gap < Duration::from_secs(5),
+        format!("writes stood still for {:?}", written.gap),
+    )
+}
+
+/// How often a run is killed in a long series, and in the sample.
+const MOMENTS: usize = 20;
+const SAMPLE: usize = 3;
+
+/// Does the same at seeded moments, each time on hosts of its own: half a second and up to `span`
+/// after it began, what is begun is to be killed.
+pub(super) fn killed_series(
+    context: &Context,
+    seed: u64,
+    span: Duration,
+    work: impl Fn(usize, Duration) -> Result<Written, String> + Sync,
+) -> Outcome {
+    let mut random = numbers_of(seed);
+    let moments = if context.long { MOMENTS } else { SAMPLE };
+    let span = u64::try_from(span.as_millis()).map_err(|error| error.to_string())?;
+    let after: Vec<Duration> = (0..moments)
+        .map(|_| Duration::from_millis(500 + random() % span))
+        .collect();
+    let (mut failures, tally) = (Vec::new(), Mutex::default());
+    for batch in after.chunks(SAMPLE) {
+        failures.extend(at_once(batch, |at, after| {
+            let written = work(at, after);
+            let written = written.map_err(|why| format!("seed {seed}, after {after:?}: {why}"))?;
+            Tally::add(&tally, &written);
+            Ok(())
+        }));
+    }
+    Tally::report(tally, &format!("seed {seed}, killed"), moments, &failures);
+    ensure(failures.is_empty(), failures.join("\n"))
+}
+
 /// What a series of runs with faults came to.
 #[derive(Default)]
-pub(super) struct Tally {
+struct Tally {
     writes: usize,
     gap: Duration,
 }
 
 impl Tally {
     /// Adds what a writer saw in one of them.
-    pub(super) fn add(tally: &Mutex<Self>, written: &Written) {
+    fn add(tally: &Mutex<Self>, written: &Written) {
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.writes += written.count;
         tally.gap = tally.gap.max(written.gap);
     }
 
     /// Says it, for docs/reliability.md.
-    pub(super) fn report(tally: Mutex<Self>, what: &str, rounds: usize, failures: &[String]) {
+    fn report(tally: Mutex<Self>, what: &str, rounds: usize, failures: &[String]) {
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         eprintln!(
             "     {what}: {rounds} rounds, {} failed, {} writes, the longest gap {} ms",

@@ -33,10 +33,7 @@ fn killed_at_ten_points(context: &Context) -> Outcome {
 fn killed_at(context: &Context, point: u32, after: Duration) -> Outcome {
     let lab = context.named(&format!("e2ek{point}"), 3)?;
     lab.topology(&context.version, "", 3)?;
-    let mut running = lab.start(&["apply", "--yes"])?;
-    thread::sleep(after);
-    let _ = running.kill();
-    let _ = running.wait();
+    lab.apply_killed(after)?;
     let second = lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     let third = lab.etcdup(&["apply", "--yes"])?.exits(0)?;

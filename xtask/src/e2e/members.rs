@@ -1,14 +1,12 @@
 //! Members that come: from one to five under a writer, cut off anywhere, half done by others.
 
-use std::sync::Mutex;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::context::{Context, Scenario, Tally, at_once, numbers_of};
+use super::context::{Context, Scenario, killed_series, never_still};
 use super::examples::example;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
-use crate::writer::Writer;
+use crate::writer::{Writer, Written};
 
 pub(super) const ALL: &[Scenario] = &[
     ("grows-from-one-to-five", grows_from_one_to_five),
@@ -18,10 +16,6 @@ pub(super) const ALL: &[Scenario] = &[
     ("join-half-done-by-etcdctl", half_done_by_etcdctl),
     ("new-member-that-does-not-start", does_not_start),
 ];
-
-/// How often a join is killed in a long run, and in the sample.
-const MOMENTS: usize = 20;
-const SAMPLE: usize = 3;
 
 /// The example's file of one member becomes one of three, then of five, while a client writes.
 fn grows_from_one_to_five(context: &Context) -> Outcome {
@@ -48,16 +42,7 @@ fn grows_from_one_to_five(context: &Context) -> Outcome {
         lab.nothing_to_do()?;
     }
     writer.checks(&[1, 2, 3, 4, 5]);
-    let written = writer.stop()?;
-    eprintln!(
-        "     {} writes, the longest gap {} ms",
-        written.count,
-        written.gap.as_millis()
-    );
-    ensure(
-        written.gap < Duration::from_secs(5),
-        format!("writes stood still for {:?}", written.gap),
-    )?;
+    never_still(&writer.stop()?)?;
     for host in 1..=5 {
         settled(&lab, host, 5)?;
     }
@@ -78,39 +63,28 @@ fn settled(lab: &Lab, host: u32, members: u32) -> Outcome {
 /// `apply` is killed at seeded moments while two members join, each time on hosts of its own; the
 /// next run finishes.
 fn join_killed_at_any_moment(context: &Context) -> Outcome {
-    let seed = 20_261_126;
-    let mut random = numbers_of(seed);
-    let moments = if context.long { MOMENTS } else { SAMPLE };
-    let after: Vec<Duration> = (0..moments)
-        .map(|_| Duration::from_millis(500 + random() % 12_000))
-        .collect();
-    let (mut failures, tally) = (Vec::new(), Mutex::default());
-    for batch in after.chunks(SAMPLE) {
-        failures.extend(at_once(batch, |at, after| {
-            join_killed(context, &format!("e2ej{at}"), after, &tally)
-                .map_err(|why| format!("seed {seed}, after {after:?}: {why}"))
-        }));
-    }
-    Tally::report(tally, &format!("seed {seed}, killed"), moments, &failures);
-    ensure(failures.is_empty(), failures.join("\n"))
+    killed_series(
+        context,
+        20_261_126,
+        Duration::from_millis(12_000),
+        |at, after| join_killed(context, &format!("e2ej{at}"), after),
+    )
 }
 
-fn join_killed(context: &Context, name: &str, after: Duration, tally: &Mutex<Tally>) -> Outcome {
+fn join_killed(context: &Context, name: &str, after: Duration) -> Result<Written, String> {
     let lab = context.named(name, 3)?;
     lab.topology(&context.version, "", 1)?;
     lab.apply()?;
     let mut writer = Writer::start(&lab, 1)?;
     lab.topology(&context.version, "", 3)?;
-    let mut running = lab.start(&["apply", "--yes"])?;
-    thread::sleep(after);
-    let _ = running.kill();
-    let _ = running.wait();
+    lab.apply_killed(after)?;
     let second = lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     writer.checks(&[1, 2, 3]);
-    Tally::add(tally, &writer.stop()?);
+    let written = writer.stop()?;
     lab.nothing_to_do()
-        .map_err(|why| format!("{why}\nafter\n{}", second.all()))
+        .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
+    Ok(written)
 }
 
 /// What keeps the others from a new member's peer port is found before the member is added.

@@ -1,11 +1,9 @@
 //! Members that go, are replaced, and move, on real hosts and under a writer.
 
-use std::sync::Mutex;
-use std::thread;
 use std::time::Duration;
 
-use super::context::{Context, Scenario, Tally, at_once, numbers_of};
-use crate::lab::{CommandOutput, Lab};
+use super::context::{Context, Scenario, killed_series, never_still};
+use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::writer::{Writer, Written};
 
@@ -22,12 +20,13 @@ pub(super) const ALL: &[Scenario] = &[
     ("every-member-on-another-host", every_member_elsewhere),
 ];
 
-/// How often a replacement is killed in a long run, and in the sample.
-const MOMENTS: usize = 20;
-const SAMPLE: usize = 3;
-
-/// The longest that writes may stand still while members come and go: an election, and a little.
-const STILL: Duration = Duration::from_secs(5);
+/// The members while host 4 takes the place of host 3, which is gone.
+const GONE: [(&str, u32, &str); 4] = [
+    ("m1", 1, ""),
+    ("m2", 2, ""),
+    ("m3", 3, "absent = \"gone\""),
+    ("m3", 4, ""),
+];
 
 /// The topology with these members: name, host, and what else is said of each.
 fn file(lab: &Lab, context: &Context, head: &str, members: &[(&str, u32, &str)]) -> Outcome {
@@ -40,18 +39,6 @@ fn file(lab: &Lab, context: &Context, head: &str, members: &[(&str, u32, &str)])
         .collect();
     let head = format!("{}{head}\n", lab.head(&context.version));
     lab.write("etcdup.toml", &format!("{head}{members}"))
-}
-
-fn report(written: &Written) -> Outcome {
-    eprintln!(
-        "     {} writes, the longest gap {} ms",
-        written.count,
-        written.gap.as_millis()
-    );
-    ensure(
-        written.gap < STILL,
-        format!("writes stood still for {:?}", written.gap),
-    )
 }
 
 /// Nothing of a member is left on a host but its data, aside.
@@ -110,7 +97,7 @@ fn shrinks_from_five_to_one(context: &Context) -> Outcome {
     cleaned_up(&lab, 3)?;
     snapshots(&lab, 4)?;
     writer.checks(&[1]);
-    report(&writer.stop()?)?;
+    never_still(&writer.stop()?)?;
     // Down as a whole after all that, it starts as the one that it is.
     lab.on(1, "systemctl stop etcd")?.exits(0)?;
     lab.apply()?;
@@ -173,13 +160,7 @@ fn dead_host_replaced(context: &Context) -> Outcome {
         .says("10.77.0.13")?
         .says("absent = \"gone\"")?;
     lab.etcdctl_agrees(&Lab::endpoints(2), 3)?;
-    let gone = ("m3", 3, "absent = \"gone\"");
-    file(
-        &lab,
-        context,
-        "",
-        &[("m1", 1, ""), ("m2", 2, ""), gone, ("m3", 4, "")],
-    )?;
+    file(&lab, context, "", &GONE)?;
     lab.apply()?
         .says("remove m3-old from the cluster")?
         .says("add m3 to the cluster as a learner")?;
@@ -193,7 +174,7 @@ fn dead_host_replaced(context: &Context) -> Outcome {
     lab.nothing_to_do()?;
     agrees(&lab, &[1, 2, 4])?;
     writer.checks(&[1, 2, 4]);
-    report(&writer.stop()?)?;
+    never_still(&writer.stop()?)?;
     // The dead one comes back to life: nobody knows it any more.
     lab.power("start", 3)?;
     lab.nothing_to_do()?;
@@ -235,7 +216,7 @@ fn two_of_five_replaced(context: &Context) -> Outcome {
     lab.apply()?;
     agrees(&lab, &[1, 2, 3, 6, 7])?;
     writer.checks(&[1, 2, 3, 6, 7]);
-    report(&writer.stop()?)?;
+    never_still(&writer.stop()?)?;
     lab.nothing_to_do()
 }
 
@@ -260,7 +241,7 @@ fn lost_disk_replaced(context: &Context) -> Outcome {
     lab.nothing_to_do()?;
     snapshots(&lab, 2)?;
     writer.checks(&[1, 2, 3]);
-    report(&writer.stop()?)
+    never_still(&writer.stop()?)
 }
 
 /// It still connects from its first address, which its certificate must have then.
@@ -303,7 +284,7 @@ fn member_moved(context: &Context) -> Outcome {
     lab.nothing_to_do()?;
     lab.etcdup(&["verify"])?.exits(0)?;
     writer.checks(&[1, 2, 3]);
-    report(&writer.stop()?)
+    never_still(&writer.stop()?)
 }
 
 /// One member out, one in, and a flag of all changed, in one plan.
@@ -325,7 +306,7 @@ fn two_edits_in_one_plan(context: &Context) -> Outcome {
     cleaned_up(&lab, 3)?;
     lab.nothing_to_do()?;
     writer.checks(&[1, 2, 4]);
-    report(&writer.stop()?)?;
+    never_still(&writer.stop()?)?;
     // Down as a whole, the cluster is started as what it became, by whatever file says so.
     for host in [1, 2, 4] {
         lab.on(host, "systemctl stop etcd")?.exits(0)?;
@@ -338,51 +319,33 @@ fn two_edits_in_one_plan(context: &Context) -> Outcome {
 /// `apply` is killed at seeded moments while a dead member is replaced, each time on hosts of its
 /// own; the next run finishes.
 fn replacement_killed(context: &Context) -> Outcome {
-    let seed = 20_261_127;
-    let mut random = numbers_of(seed);
-    let moments = if context.long { MOMENTS } else { SAMPLE };
-    let after: Vec<Duration> = (0..moments)
-        .map(|_| Duration::from_millis(500 + random() % 14_000))
-        .collect();
-    let (mut failures, tally) = (Vec::new(), Mutex::default());
-    for batch in after.chunks(SAMPLE) {
-        failures.extend(at_once(batch, |at, after| {
-            replacement_killed_after(context, &format!("e2es{at}"), after, &tally)
-                .map_err(|why| format!("seed {seed}, after {after:?}: {why}"))
-        }));
-    }
-    Tally::report(tally, &format!("seed {seed}, killed"), moments, &failures);
-    ensure(failures.is_empty(), failures.join("\n"))
+    killed_series(
+        context,
+        20_261_127,
+        Duration::from_millis(14_000),
+        |at, after| replacement_killed_after(context, &format!("e2es{at}"), after),
+    )
 }
 
 fn replacement_killed_after(
     context: &Context,
     name: &str,
     after: Duration,
-    tally: &Mutex<Tally>,
-) -> Outcome {
+) -> Result<Written, String> {
     let lab = context.named(name, 4)?;
     lab.topology(&context.version, "", 3)?;
     lab.apply()?;
     let mut writer = Writer::start(&lab, 2)?;
     lab.power("kill", 3)?;
-    let gone = ("m3", 3, "absent = \"gone\"");
-    file(
-        &lab,
-        context,
-        "",
-        &[("m1", 1, ""), ("m2", 2, ""), gone, ("m3", 4, "")],
-    )?;
-    let mut running = lab.start(&["apply", "--yes"])?;
-    thread::sleep(after);
-    let _ = running.kill();
-    let _ = running.wait();
-    let second: CommandOutput = lab.apply()?;
+    file(&lab, context, "", &GONE)?;
+    lab.apply_killed(after)?;
+    let second = lab.apply()?;
     agrees(&lab, &[1, 2, 4])?;
     writer.checks(&[1, 2, 4]);
-    Tally::add(tally, &writer.stop()?);
+    let written = writer.stop()?;
     lab.nothing_to_do()
-        .map_err(|why| format!("{why}\nafter\n{}", second.all()))
+        .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
+    Ok(written)
 }
 
 /// Removed by etcdctl, and its data still there: cleaned up, and added again.

@@ -127,21 +127,15 @@ fn summary(planner: &Planner, seen: &Observation) -> String {
 }
 
 fn rows(planner: &Planner, seen: &Observation) -> Vec<Vec<String>> {
-    let topology = planner.topology();
-    let leaves = |place: &Place| {
-        let mut leaving = topology.leaving.iter();
-        leaving.any(|leaving| Some(&leaving.member.name) == place.name.as_ref())
-    };
     let places = planner.places(seen).into_iter();
     places
-        // Of one that went nothing is left to say.
-        .filter(|place| !(leaves(place) && place.standing.is_to_join()))
-        .map(|place| row(&place, leaves(&place), seen))
+        .filter(|place| !place.has_left())
+        .map(|place| row(&place, seen))
         .collect()
 }
 
 /// What a member is to the cluster: by its own answer, else by how it stands.
-fn role(place: &Place, leaves: bool, view: Option<&MemberView>) -> String {
+fn role(place: &Place, view: Option<&MemberView>) -> String {
     let leads = view.is_some_and(|view| Some(view.id) == view.leader);
     let role = match &place.standing {
         Standing::Voter { .. } if leads => "leader".to_owned(),
@@ -160,14 +154,14 @@ fn role(place: &Place, leaves: bool, view: Option<&MemberView>) -> String {
         | Standing::Bootstrapped(_)
         | Standing::Unknown(_) => "-".to_owned(),
     };
-    match (leaves, role.as_str()) {
+    match (place.leaves, role.as_str()) {
         (true, "-") => "goes".to_owned(),
         (true, _) => format!("{role}, goes"),
         (false, _) => role,
     }
 }
 
-fn row(place: &Place, leaves: bool, seen: &Observation) -> Vec<String> {
+fn row(place: &Place, seen: &Observation) -> Vec<String> {
     let name = place.name.as_ref();
     let host = place.host.as_ref();
     let mut row = vec![
@@ -191,7 +185,7 @@ fn row(place: &Place, leaves: bool, seen: &Observation) -> Vec<String> {
                 view.id.to_string(),
                 view.version.clone(),
                 format!("{} kB", view.db_size / 1000),
-                role(place, leaves, Some(view)),
+                role(place, Some(view)),
                 view.term.to_string(),
                 view.raft_index.to_string(),
                 health,
@@ -199,7 +193,7 @@ fn row(place: &Place, leaves: bool, seen: &Observation) -> Vec<String> {
         }
         other => {
             row.extend(vec!["-".to_owned(); 3]);
-            row.push(role(place, leaves, None));
+            row.push(role(place, None));
             row.extend(vec!["-".to_owned(); 2]);
             row.push(match other {
                 Some(Observed::Unknown(unseen)) => view::harmless(&unseen.why),

@@ -15,6 +15,16 @@ pub struct Place {
     pub host: Option<HostId>,
     /// How it stands.
     pub standing: Standing,
+    /// Whether it should go.
+    pub leaves: bool,
+}
+
+impl Place {
+    /// Whether it went as it should, and nothing of it is left to say.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.leaves && self.standing.is_to_join()
+    }
 }
 
 /// How a member stands with the cluster, by the cluster's list, its host's record and its data
@@ -66,7 +76,7 @@ pub enum Standing {
     },
     /// The cluster lists it, and neither the file nor a record knows it.
     Unmanaged(MemberId),
-    /// It cannot be told, for this reason.
+    /// It is not known, for this reason.
     Unknown(String),
 }
 

@@ -116,6 +116,12 @@ impl Topology {
         self.everyone().find(|member| member.name == *name)
     }
 
+    /// A member that should go, by its name.
+    #[must_use]
+    pub fn leaving(&self, name: &MemberName) -> Option<&Leaving> {
+        self.leaving.iter().find(|one| one.member.name == *name)
+    }
+
     /// The members on a host, those that should go too.
     pub fn on_host<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Member> {
         self.everyone().filter(move |member| member.host == *host)

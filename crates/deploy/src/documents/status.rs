@@ -76,7 +76,7 @@ pub enum MemberStanding {
     Removed,
     /// The cluster lists it, and neither the file nor a host record knows it.
     Unmanaged,
-    /// It cannot be told.
+    /// It is not known.
     Unknown,
 }
 
@@ -176,11 +176,7 @@ impl MemberStatus {
     /// `None` for one that goes and of which nothing is left.
     fn of(topology: &Topology, place: &Place, seen: &Observation) -> Option<Self> {
         let name = place.name.as_ref();
-        let leaves = topology
-            .leaving
-            .iter()
-            .any(|leaving| Some(&leaving.member.name) == name);
-        if leaves && place.standing.is_to_join() {
+        if place.has_left() {
             return None;
         }
         let member = name
@@ -211,7 +207,7 @@ impl MemberStatus {
         };
         Some(Self {
             standing,
-            leaves,
+            leaves: place.leaves,
             behind,
             ..Self::new(member, seen)
         })

@@ -1,5 +1,5 @@
-//! What comes before the first member restarts with another minor: proof that all is well, and a
-//! snapshot, for its data is not read by the minor before any more once all members have followed.
+//! Before the first member restarts with another minor: the cluster is checked, and a verified
+//! snapshot is kept, since the minor before no longer reads the data once all have followed.
 
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::observation::Observation;
@@ -13,8 +13,8 @@ use super::context::Run;
 use crate::error::DeployError;
 use crate::session::Session;
 
-/// What must be well, by the checks of `verify`: a member that is ill, an alarm, or stores that
-/// differ get no better by another minor, and may not be told apart from it afterwards.
+/// The checks of `verify` that must pass first: another minor cures no sick member, no alarm and no
+/// stores that differ, and afterwards they look like its fault.
 const WELL: [&str; 6] = [
     "leader",
     "health",
@@ -34,7 +34,7 @@ pub(super) fn changes_minor(topology: &Topology, stage: &Stage, seen: &Observati
 }
 
 impl Session {
-    /// Proves that all is well and keeps a verified snapshot.
+    /// Checks that the cluster is well and keeps a verified snapshot.
     pub(super) async fn before_another_minor(
         &self,
         planner: &Planner,

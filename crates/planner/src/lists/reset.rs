@@ -92,8 +92,7 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<ClusterId>) -> Vec
         }
         // The host of one that goes may be another cluster's by now, of the same name: then its own
         // record proves nothing.
-        let mut leaving = target.topology.leaving.iter();
-        let leaves = leaving.any(|leaving| leaving.member.name == member.name);
+        let leaves = target.topology.leaving(&member.name).is_some();
         let known = recorded_cluster(&target.topology, seen);
         let ours = |host: &HostView, cluster: ClusterId| {
             typed == Some(cluster) || ours(host, cluster) && (!leaves || known == Some(cluster))

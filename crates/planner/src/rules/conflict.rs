@@ -166,10 +166,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
 /// what they had before they shared their host.
 fn inside_another(target: &Target) -> Vec<Finding> {
     let topology = &target.topology;
-    let gone = |member: &Member| {
-        let mut leaving = topology.leaving.iter().filter(|one| one.gone);
-        leaving.any(|one| one.member.name == member.name)
-    };
+    let gone = |member: &Member| topology.leaving(&member.name).is_some_and(|one| one.gone);
     let clash = |member: &Member| {
         let (own, host) = (&member.layout.data, &member.host);
         let mut others = topology.everyone().filter(|other| !gone(other));

@@ -68,16 +68,15 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
             why.push(record::reason(context, member));
         }
         let task = tasks.entry(member.member.host.clone()).or_default();
-        // The mark first: with the record before it, a cut between the two would look like lost
-        // data.
-        let noted = note.is_some();
         // One file has both; a record that knows the cluster knows its members.
         if let Some(roster) = roster {
-            if !noted || enrolled_before(member.host) {
+            if note.is_none() || enrolled_before(member.host) {
                 why.push(outdated_by(&member.member.name));
             }
             task.push(HostStep::Roster(roster.clone()));
         }
+        // The mark first: with the record before it, a cut between the two would look like lost
+        // data.
         task.extend(note);
         task.extend(steps);
     }

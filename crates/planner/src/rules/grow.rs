@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::membership::{ClusterView, MemberId, Standing};
+use etcdup_core::membership::{MemberId, Standing};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{
     ClusterStep, Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits,
@@ -122,15 +122,8 @@ pub(crate) fn promote(context: &PlanContext<'_>) -> Decision {
 /// Adds one member, while all others are healthy and none is on its way.
 pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
     // Where another is still listed at its URL, that one goes first.
-    let free = |member: &&Assessment<'_>| {
-        let url = context.target.topology.peer_url(member.member).to_string();
-        context
-            .view
-            .as_ref()
-            .is_none_or(|view| view.at(&url).is_none())
-    };
     let mut to_join = context.members.iter().filter(|member| member.to_join);
-    let Some(member) = to_join.find(free) else {
+    let Some(member) = to_join.find(|member| is_url_free(context, member)) else {
         return Decision::Continue;
     };
     if waits_for(context).is_some() {
@@ -156,6 +149,13 @@ pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
         }),
         postconditions: vec![listed(context, member, false)],
     })
+}
+
+/// Whether the cluster lists nobody at the peer URL that a member has in the file.
+pub(crate) fn is_url_free(context: &PlanContext<'_>, member: &Assessment<'_>) -> bool {
+    let url = context.target.topology.peer_url(member.member).to_string();
+    let view = context.view.as_ref();
+    view.is_none_or(|view| view.at(&url).is_none())
 }
 
 /// etcd's authentication lets reads through to anybody it knows, and changes of the list to root
@@ -184,7 +184,7 @@ pub(crate) fn listed(context: &PlanContext<'_>, member: &Assessment<'_>, voter: 
 
 /// What keeps members from being added, where something does.
 fn waits_for(context: &PlanContext<'_>) -> Option<String> {
-    let view = ClusterView::confirmed(context.seen)?;
+    let view = context.view.as_ref()?;
     let healthy = |id: MemberId| {
         let mut views = context.seen.members.values().filter_map(Observed::known);
         views.any(|view| view.id == id && view.served.known().is_some())

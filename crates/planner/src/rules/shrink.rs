@@ -11,7 +11,7 @@ use etcdup_core::stage::{
 use crate::assess::Assessment;
 use crate::plan_context::{Decision, LeavingPlace, PlanContext};
 use crate::rules::conflict::are_many_lost;
-use crate::rules::grow::denied;
+use crate::rules::grow::{denied, is_url_free};
 use crate::rules::roll::hand_over;
 use crate::rules::spare::{electorate, names};
 
@@ -93,40 +93,15 @@ fn takes_over(context: &PlanContext<'_>, leaving: &LeavingPlace<'_>) -> bool {
     };
     // One after the other: a voter less is made up for before the next one makes room.
     let under_way = |member: &Assessment<'_>| {
-        let view = context.view.as_ref();
-        let free = view.is_none_or(|view| view.at(&url(member)).is_none());
-        member.standing.is_learner() || member.to_join && free
+        member.standing.is_learner() || member.to_join && is_url_free(context, member)
     };
     context.members.iter().any(has) && !context.members.iter().any(under_way)
 }
 
 fn dead(context: &PlanContext<'_>) -> Vec<Going> {
     let leaving = context.leaving.iter();
-    let learns = |leaving: &LeavingPlace<'_>| leaving.listed.is_some_and(|listed| listed.learner);
     let mut dead: Vec<Going> = leaving
-        .filter(|leaving| !leaving.healthy || learns(leaving) || takes_over(context, leaving))
-        .filter_map(|leaving| {
-            // No vote is lost with it, and no other is added while it is there.
-            if learns(leaving) {
-                return going(
-                    leaving,
-                    "it was to join, and the file does not want it any more",
-                );
-            }
-            if leaving.leaving.gone {
-                return going(leaving, "the file says that its host is gone for good");
-            }
-            // A host that does not answer is never dead by itself, nor is an etcd that runs.
-            let host = leaving.host?;
-            if takes_over(context, leaving) {
-                return going(leaving, "another member has its peer URL in the file");
-            }
-            let runs = host.processes.contains_key(&leaving.leaving.member.name);
-            if runs {
-                return None;
-            }
-            going(leaving, "the file does not want it, and it does not run")
-        })
+        .filter_map(|leaving| going(leaving, useless(context, leaving)?))
         .collect();
     let many = are_many_lost(context.target, context.seen);
     dead.extend(context.members.iter().filter_map(|member| {
@@ -147,7 +122,29 @@ fn dead(context: &PlanContext<'_>) -> Vec<Going> {
     dead
 }
 
-/// A learner of the file whose peer URL the file changed. It is taken back and added again: etcd
+/// Why one that should go is removed before others are added; `None` where it is of use till then.
+fn useless(context: &PlanContext<'_>, leaving: &LeavingPlace<'_>) -> Option<&'static str> {
+    // No vote is lost with it, and no other is added while it is there.
+    if leaving.listed.is_some_and(|listed| listed.learner) {
+        return Some("it was to join, and the file does not want it any more");
+    }
+    let makes_room = takes_over(context, leaving);
+    if leaving.healthy && !makes_room {
+        return None;
+    }
+    if leaving.leaving.gone {
+        return Some("the file says that its host is gone for good");
+    }
+    // A host that does not answer is never dead by itself, nor is an etcd that runs.
+    let host = leaving.host?;
+    if makes_room {
+        return Some("another member has its peer URL in the file");
+    }
+    let runs = host.processes.contains_key(&leaving.leaving.member.name);
+    (!runs).then_some("the file does not want it, and it does not run")
+}
+
+/// A learner of the file whose peer URL the file changed. It is removed and added again: etcd
 /// before 3.5.31 and 3.6.12 makes a voter of a learner whose URLs change, however far behind it is.
 fn learns_elsewhere(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option<Going> {
     let Standing::Learner { id, .. } = member.standing else {
