@@ -147,6 +147,8 @@ fn dead_host_replaced(context: &Context) -> Outcome {
     lab.topology(&context.version, "", 3)?;
     lab.apply()?;
     let mut writer = Writer::start(&lab, 2)?;
+    // The leader, which is the worst of the three to lose.
+    lead(&lab, 3)?;
     lab.power("kill", 3)?;
     // A host that does not answer is not dead by itself.
     file(
