@@ -56,6 +56,19 @@ impl MemberClient {
         Q: prost::Message + Send + Sync + 'static,
         R: prost::Message + Default + Send + Sync + 'static,
     {
+        self.call_within(CALL, path, request).await
+    }
+
+    pub(crate) async fn call_within<Q, R>(
+        &self,
+        limit: Duration,
+        path: &'static str,
+        request: Q,
+    ) -> Result<R, ClientError>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        R: prost::Message + Default + Send + Sync + 'static,
+    {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
         let called = async {
             grpc.ready()
@@ -69,8 +82,8 @@ impl MemberClient {
             )
             .await
         };
-        match tokio::time::timeout(CALL, called).await {
-            Err(_) => Err(ClientError::Late),
+        match tokio::time::timeout(limit, called).await {
+            Err(_) => Err(ClientError::Late(limit)),
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(ClientError::from_status(&status, &self.first_error)),
         }

@@ -27,7 +27,7 @@ pub async fn get(
 ) -> Result<Bytes, ClientError> {
     tokio::time::timeout(CALL, exchange(endpoint, access, dial, path))
         .await
-        .unwrap_or(Err(ClientError::Late))
+        .unwrap_or(Err(ClientError::Late(CALL)))
 }
 
 async fn exchange(

@@ -9,7 +9,7 @@ use crate::messages::{
     Member, MemberAddRequest, MemberAddResponse, MemberPromoteRequest, MemberRemoveRequest,
     MemberUpdateRequest, MembersResponse,
 };
-use crate::refusal::ClientError;
+use crate::refusal::{CHANGE, ClientError};
 
 /// Why a change of membership did not happen. Every answer but these is ambiguous: whether it
 /// happened is for the next look to say, and no call is made twice.
@@ -74,7 +74,8 @@ impl MemberClient {
             peer_urls: texts(peer_urls),
             is_learner: true,
         };
-        let added = self.call("/etcdserverpb.Cluster/MemberAdd", request).await;
+        let path = "/etcdserverpb.Cluster/MemberAdd";
+        let added = self.call_within(CHANGE, path, request).await;
         let added: MemberAddResponse = added.map_err(MembershipError::of)?;
         let id = added.member.map(|member| member.id).unwrap_or_default();
         Ok((MemberId::new(id), all(added.members)))
@@ -126,7 +127,7 @@ impl MemberClient {
     where
         Q: prost::Message + Send + Sync + 'static,
     {
-        let answer = self.call(path, request).await;
+        let answer = self.call_within(CHANGE, path, request).await;
         let answer: MembersResponse = answer.map_err(MembershipError::of)?;
         Ok(all(answer.members))
     }

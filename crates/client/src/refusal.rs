@@ -11,6 +11,11 @@ use crate::tls::TlsError;
 /// How long a call may take.
 pub(crate) const CALL: Duration = Duration::from_secs(5);
 
+/// How long a change of the member list may take. A leader sends nothing for up to five seconds
+/// while it closes its streams to a host that vanished moments ago (rafthttp's `streamWriter`,
+/// which waits for its last write), and then the change is still to be agreed on.
+pub(crate) const CHANGE: Duration = Duration::from_secs(15);
+
 /// What etcd answers where its own authentication does not let a client in
 /// (api/v3rpc/rpctypes/error.go, 3.4 to 3.7).
 const DENIED: [&str; 6] = [
@@ -32,8 +37,8 @@ pub enum ClientError {
     #[error("{0}")]
     Connect(String),
     /// No answer in time.
-    #[error("no answer within {} s", CALL.as_secs())]
-    Late,
+    #[error("no answer within {} s", .0.as_secs())]
+    Late(Duration),
     /// etcd's own authentication refused.
     #[error("etcd's authentication is on, and it refuses: {0}")]
     Denied(String),
@@ -73,7 +78,7 @@ impl ClientError {
     pub fn into_observed<T>(self) -> Observed<T> {
         match &self {
             Self::Denied(_) => Observed::denied(self.to_string()),
-            ClientError::Tls(_) | Self::Connect(_) | Self::Late | Self::Refused(_) => {
+            ClientError::Tls(_) | Self::Connect(_) | Self::Late(_) | Self::Refused(_) => {
                 Observed::unknown(self.to_string())
             }
         }

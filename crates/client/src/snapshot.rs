@@ -46,7 +46,7 @@ impl MemberClient {
             grpc.server_streaming(request, path, codec).await
         };
         match tokio::time::timeout(SILENCE, called).await {
-            Err(_) => Err(ClientError::Late),
+            Err(_) => Err(ClientError::Late(SILENCE)),
             Ok(Ok(answer)) => Ok(Snapshot {
                 pieces: answer.into_inner(),
                 client: self.clone(),
@@ -63,7 +63,7 @@ impl Snapshot {
     /// When the stream is cut, or nothing comes for a minute.
     pub async fn next(&mut self) -> Result<Option<SnapshotPiece>, ClientError> {
         match tokio::time::timeout(SILENCE, self.pieces.message()).await {
-            Err(_) => Err(ClientError::Late),
+            Err(_) => Err(ClientError::Late(SILENCE)),
             Ok(Ok(piece)) => Ok(piece.map(|piece| SnapshotPiece {
                 bytes: piece.blob,
                 remaining: piece.remaining_bytes,

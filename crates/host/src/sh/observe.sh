@@ -248,7 +248,9 @@ observe_members() {
         unit/active/running | unit/inactive/*) ;;
         unit/?*)
             open_field "log|$name"
-            timeout 20 journalctl --unit="$where" --lines=12 --no-pager --output=cat 2>/dev/null
+            # A refused flag is followed by all of the usage, which is indented.
+            timeout 20 journalctl --unit="$where" --lines=60 --no-pager --output=cat 2>/dev/null |
+                grep -v -e '^Usage:' -e '^  ' -e '^$' | tail -n 12
             close_field
             ;;
         pod/*) [ -n "$exe" ] || pod_log "$name" "$after" ;;
