@@ -13,11 +13,11 @@ use tonic::transport::Channel;
 
 use crate::dial::{Dial, Endpoint};
 use crate::messages::{
-    AlarmMember, AlarmRequest, AlarmResponse, HashKvRequest, HashKvResponse, Member,
-    MemberListRequest, MemberListResponse, MoveLeaderRequest, MoveLeaderResponse, RangeRequest,
-    RangeResponse, StatusRequest, StatusResponse,
+    AlarmMember, AlarmRequest, AlarmResponse, DowngradeRequest, DowngradeResponse, HashKvRequest,
+    HashKvResponse, Member, MemberListRequest, MemberListResponse, MoveLeaderRequest,
+    MoveLeaderResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
 };
-use crate::refusal::{CALL, ClientError, root_cause};
+use crate::refusal::{CALL, CHANGE, ClientError, root_cause};
 use crate::stream::{Connector, FirstError};
 use crate::tls::Access;
 
@@ -122,6 +122,11 @@ impl MemberClient {
             cluster: ClusterId::new(header.cluster_id),
             leader: (status.leader != 0).then(|| MemberId::new(status.leader)),
             version: harmless(&status.version),
+            storage_version: minor_of(&harmless(&status.storage_version)),
+            downgrade: status
+                .downgrade
+                .filter(|downgrade| downgrade.enabled)
+                .map(|downgrade| minor_of(&harmless(&downgrade.target))),
             term: status.raft_term,
             raft_index: status.raft_index,
             applied_index: status.raft_applied_index,
@@ -203,6 +208,46 @@ impl MemberClient {
         Ok((answer.hash, answer.compact_revision))
     }
 
+    /// Has the cluster agree on something that changes nothing: the alarm that is none is taken
+    /// back. It is an entry in everyone's log all the same.
+    ///
+    /// # Errors
+    /// When it is not agreed on.
+    pub async fn agree_on_nothing(&self) -> Result<(), ClientError> {
+        let request = AlarmRequest { action: DEACTIVATE };
+        let path = "/etcdserverpb.Maintenance/Alarm";
+        let _: AlarmResponse = self.call_within(CHANGE, path, request).await?;
+        Ok(())
+    }
+
+    /// Begins a downgrade to a minor, `3.6`, after etcd has checked that it may: members that run
+    /// the older minor are let in from then on.
+    ///
+    /// # Errors
+    /// What etcd refuses it for.
+    pub async fn enable_downgrade(&self, minor: &str) -> Result<(), ClientError> {
+        self.downgrade(VALIDATE, minor).await?;
+        self.downgrade(ENABLE, minor).await
+    }
+
+    /// Gives a downgrade up.
+    ///
+    /// # Errors
+    /// What etcd refuses it for.
+    pub async fn cancel_downgrade(&self) -> Result<(), ClientError> {
+        self.downgrade(CANCEL, "").await
+    }
+
+    async fn downgrade(&self, action: i32, minor: &str) -> Result<(), ClientError> {
+        let request = DowngradeRequest {
+            action,
+            version: minor.to_owned(),
+        };
+        let path = "/etcdserverpb.Maintenance/Downgrade";
+        let _: DowngradeResponse = self.call_within(CHANGE, path, request).await?;
+        Ok(())
+    }
+
     /// Hands leadership to another member. Only the leader can.
     ///
     /// # Errors
@@ -218,6 +263,19 @@ impl MemberClient {
             .await?;
         Ok(())
     }
+}
+
+/// The action of an alarm request (`rpc.proto`).
+const DEACTIVATE: i32 = 2;
+
+/// The actions of a downgrade request (`rpc.proto`).
+const VALIDATE: i32 = 0;
+const ENABLE: i32 = 1;
+const CANCEL: i32 = 2;
+
+/// Major and minor of a version that etcd prints as `3.6.0`.
+fn minor_of(version: &str) -> String {
+    version.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
 /// A member as the list has it.

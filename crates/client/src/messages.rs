@@ -72,6 +72,19 @@ messages! {
         #[prost(string, repeated, tag = "8")] errors: Vec<String>,
         #[prost(int64, tag = "9")] db_size_in_use: i64,
         #[prost(bool, tag = "10")] is_learner: bool,
+        #[prost(string, tag = "11")] storage_version: String,
+        #[prost(message, optional, tag = "13")] downgrade: Option<DowngradeInfo>,
+    }
+    DowngradeInfo {
+        #[prost(bool, tag = "1")] enabled: bool,
+        #[prost(string, tag = "2")] target: String,
+    }
+    DowngradeRequest {
+        #[prost(int32, tag = "1")] action: i32,
+        #[prost(string, tag = "2")] version: String,
+    }
+    DowngradeResponse {
+        #[prost(string, tag = "2")] version: String,
     }
     AlarmRequest {
         #[prost(int32, tag = "1")] action: i32,

@@ -16,5 +16,5 @@ pub use spec::{
     CfsslFiles, ClientCertificate, Directory, Discovery, Download, FileSpec, HostBinaries,
     HostFate, HostKeyPolicy, HostSpec, Interface, Layout, ListenSpec, MemberSpec, OperatorSource,
     Pod, Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind, Security, Spec, Ssh, SshHost,
-    Sudo, Time, TransportSecurity, VagrantHost,
+    Sudo, Time, TransportSecurity, VagrantHost, fill_version,
 };

@@ -4,12 +4,14 @@ mod effective;
 mod limits;
 mod set;
 mod table;
+mod translate;
 mod value;
 
 pub use effective::{FlagSource, ReadBack, UnknownFlag};
 pub use limits::{LIMITS, Limits, Word};
 pub use set::{FlagSet, env_name, flag_of_env};
 pub use table::{FLAGS, SUCCESSORS};
+pub use translate::{Translated, translate};
 pub(crate) use value::go_duration;
 pub use value::{FlagValue, ValueError};
 

@@ -3,5 +3,5 @@
 mod route;
 mod table;
 
-pub use route::{NoRoute, may_follow};
+pub use route::{FIRST_WITHOUT_V2, NoRoute, route};
 pub use table::{ADVISORIES, Advisory, Severity, advisories};

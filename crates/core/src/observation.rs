@@ -107,6 +107,8 @@ pub struct SourceFacts {
     pub size: u64,
     /// The version of etcd in it, where it is a binary or an archive and that could be found out.
     pub version: Option<String>,
+    /// The version that should be in it: the file's, or one on the way to it.
+    pub wanted: Option<String>,
 }
 
 impl Observation {
@@ -152,6 +154,19 @@ impl Observation {
         self.member(name).is_some_and(|member| {
             !member.learner && (member.served.known().is_some() || member.leader.is_some())
         })
+    }
+
+    /// What members that answer say of themselves.
+    pub fn known_members(&self) -> impl Iterator<Item = &MemberView> {
+        self.members.values().filter_map(Observed::known)
+    }
+
+    /// The minor that the cluster is being downgraded to, such as `3.6`, where it is. Releases
+    /// before 3.6 do not say.
+    #[must_use]
+    pub fn downgrade(&self) -> Option<&str> {
+        self.known_members()
+            .find_map(|view| view.downgrade.as_deref())
     }
 
     /// The member that others follow, where all who answer agree.

@@ -48,6 +48,13 @@ impl EtcdVersion {
         KNOWN_MINORS.iter().position(|minor| *minor == self.0.minor)
     }
 
+    /// The newest patch of a minor that is known.
+    #[must_use]
+    pub fn newest(minor: u64) -> Option<Self> {
+        let column = KNOWN_MINORS.iter().position(|known| *known == minor)?;
+        Some(Self::new(3, minor, NEWEST_PATCHES[column]))
+    }
+
     /// Whether this release has been seen when the tables were made.
     #[must_use]
     pub fn is_known(&self) -> bool {

@@ -48,7 +48,7 @@ pub enum DeployError {
     #[error("the plan changed: stage `{key}`: {beyond}")]
     PlanChanged {
         /// The stage that was not approved.
-        key: StageKey,
+        key: Box<StageKey>,
         /// How it goes beyond what was approved.
         beyond: Beyond,
         /// The new plan.

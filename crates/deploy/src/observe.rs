@@ -29,6 +29,7 @@ use crate::links::cause;
 use crate::scripts::OBSERVE;
 use crate::session::Session;
 use crate::tasks::{blocking, run_all};
+use crate::vault::inspect_binaries;
 
 mod members;
 mod srv;
@@ -63,9 +64,26 @@ impl Session {
         // What was seen late may be data, which decides the leg, as does the list of members.
         let planner = planner.next_leg(&seen)?;
         let planner = self.observe_others(planner, &mut seen).await?;
+        self.inspect_releases_ahead(&planner, &mut seen).await;
         self.probe_peer_ports(&planner, &mut seen).await;
         self.look_up_srv(&planner, &mut seen).await;
         Ok((planner, seen))
+    }
+
+    /// Looks at the binaries of the releases on the way to the file's, where they lie here: what is
+    /// missing is known before anything starts.
+    async fn inspect_releases_ahead(&self, planner: &Planner, seen: &mut Observation) {
+        let ahead = planner.releases_ahead(seen);
+        if ahead.is_empty() {
+            return;
+        }
+        let (binaries, base) = (self.document.spec.binaries.clone(), self.base.clone());
+        let inspect = move || {
+            let found = ahead.iter();
+            let found = found.filter_map(|one| inspect_binaries(&binaries, &base, one));
+            found.collect::<Vec<_>>()
+        };
+        seen.sources.extend(blocking(inspect).await);
     }
 
     /// Observes the hosts of members that only host records still name, and asks those members.

@@ -1,5 +1,6 @@
 //! Planning, carrying out and verifying: the loop round `next`.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use etcdup_core::event::{Body, EVENT_FORMAT};
@@ -11,7 +12,8 @@ use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::operation::OperationRecord;
 use etcdup_core::plain::chain;
-use etcdup_core::stage::{Beyond, ClusterStep, Goal, HostStep, Next, Stage, Work};
+use etcdup_core::stage::{ClusterStep, Goal, HostStep, Next, Stage, Work};
+use etcdup_core::version::EtcdVersion;
 use etcdup_planner::{Ending, Planner};
 use etcdup_verify::{Evidence, evaluate, gather};
 
@@ -22,7 +24,7 @@ use crate::plan::{Plan, Report};
 use crate::run::approved::Approved;
 use crate::session::Session;
 use crate::tasks::blocking;
-use context::Run;
+use context::{Prepared, Run};
 use elsewhere::elsewhere;
 use permit::permit;
 
@@ -44,6 +46,9 @@ const STILL_TRUE: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
 /// How often a removal may turn out to be something else when it is looked at once more.
 const RECONSIDERED: usize = 5;
+
+/// How long a raft snapshot may take: it is a small file, written once the entries are applied.
+const SNAPSHOTS_TAKEN: Duration = Duration::from_secs(20);
 
 /// The longest that a stage which still runs is waited for, as stages wait for one another.
 const STAGE_ENDS: Duration = Duration::from_secs(120);
@@ -125,9 +130,9 @@ impl Session {
             };
             // A plan that was made earlier may be about hosts that only records name.
             self.link_others(plan.planner.topology()).await;
-            let seen = self.execute_plan(&plan, approved).await?;
-            if let (Some(seen), Goal::Converge { .. }) = (seen, &record.goal) {
-                self.last_look.keep(plan.planner, seen);
+            let ended = self.execute_plan(&plan, approved).await?;
+            if let (Some((planner, seen)), Goal::Converge { .. }) = (ended, &record.goal) {
+                self.last_look.keep(planner, seen);
             }
             Ok(())
         };
@@ -166,12 +171,12 @@ impl Session {
         }
     }
 
-    /// What was seen at the end, where anything was done.
+    /// What was seen at the end, by the planner of the last leg, where anything was done.
     async fn execute_plan(
         &self,
         plan: &Plan,
         approved: &Approved,
-    ) -> Result<Option<Observation>, DeployError> {
+    ) -> Result<Option<(Planner, Observation)>, DeployError> {
         if let Some(findings) = plan.forecast.blockers() {
             return Err(DeployError::Blocked(findings.to_vec()));
         }
@@ -181,18 +186,8 @@ impl Session {
         if plan.is_empty() {
             return Ok(None);
         }
-        let architectures = architectures(plan);
-        let progress = self.events.progress(self.settings.progress.as_ref());
-        let preparing = release::prepare(
-            &plan.planner.topology().binaries,
-            &plan.planner.topology().version,
-            &self.base,
-            &self.settings.cache,
-            &architectures,
-            progress.as_ref(),
-        );
         let binaries = tokio::select! {
-            prepared = preparing => prepared?,
+            prepared = self.prepare_binaries(plan) => prepared?,
             () = self.cancel.cancelled() => {
                 return Err(DeployError::Stopped(None));
             }
@@ -200,26 +195,33 @@ impl Session {
         let leases = self
             .take_leases(plan.planner.topology(), approved.verb, &plan.writes())
             .await?;
-        let run = Run {
-            session: self,
-            planner: &plan.planner,
-            leases: &leases,
-            binaries: &binaries,
-            verb: approved.verb,
-            pairs: std::sync::Mutex::default(),
-        };
-        let ran = self.stages(plan, approved, &run, &leases).await;
+        let ran = self.stages(plan, approved, &binaries, &leases).await;
         leases.release().await;
         ran.map(Some)
     }
 
-    async fn stages(
-        &self,
-        plan: &Plan,
-        approved: &Approved,
-        run: &Run<'_>,
-        leases: &Leases,
-    ) -> Result<Observation, DeployError> {
+    /// The binaries of every release that the plan installs: whatever is missing is missing before
+    /// anything starts.
+    async fn prepare_binaries(&self, plan: &Plan) -> Result<Prepared, DeployError> {
+        let progress = self.events.progress(self.settings.progress.as_ref());
+        let mut prepared = Prepared::new();
+        for (version, architectures) in installs(plan) {
+            let topology = plan.planner.at_version(&version)?;
+            let binaries = release::prepare(
+                &topology.binaries,
+                &version,
+                &self.base,
+                &self.settings.cache,
+                &architectures,
+                progress.as_ref(),
+            );
+            prepared.insert(version.clone(), binaries.await?);
+        }
+        Ok(prepared)
+    }
+
+    /// What was seen before the first stage: as the plan saw it, where nothing happened since.
+    async fn look_before(&self, plan: &Plan, leases: &Leases) -> Observation {
         let planner = &plan.planner;
         let mut seen = plan.seen.clone();
         // While a person read the plan, or another held the lease, the world went on. A plan made
@@ -236,30 +238,45 @@ impl Session {
         self.ask_members(planner.topology(), &mut seen).await;
         self.catch_up(planner, &mut seen).await;
         seen.at = jiff::Timestamp::now();
-        // Data that came meanwhile, by the last stage of a run that was killed, may be of another
-        // leg than the plan is for.
-        if !planner.is_next_leg(&seen) {
-            let now = planner.clone().next_leg(&seen)?;
-            return match now.next(&seen) {
-                Next::Done => Ok(seen),
-                Next::Blocked(findings) => Err(DeployError::Blocked(findings)),
-                Next::Stage(stage) => Err(DeployError::PlanChanged {
-                    key: stage.key,
-                    beyond: Beyond::Stage,
-                    forecast: Box::new(now.forecast(&seen)),
-                }),
-            };
-        }
-        let topology = planner.topology();
+        seen
+    }
+
+    async fn stages(
+        &self,
+        plan: &Plan,
+        approved: &Approved,
+        binaries: &Prepared,
+        leases: &Leases,
+    ) -> Result<(Planner, Observation), DeployError> {
+        let mut seen = self.look_before(plan, leases).await;
+        let mut planner = plan.planner.clone();
         let mut done: Vec<Stage> = Vec::new();
         let mut reconsidered = 0;
         loop {
+            // The leg before is reached, or data that came meanwhile, by the last stage of a run
+            // that was killed, is of another one. Hosts were not asked what this one needs.
+            if !planner.is_next_leg(&seen) {
+                planner = planner.next_leg(&seen)?;
+                let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
+                self.observe_hosts(&planner, &hosts, false, &mut seen).await;
+                self.ask_members(planner.topology(), &mut seen).await;
+                self.catch_up(&planner, &mut seen).await;
+            }
+            let run = Run {
+                session: self,
+                planner: &planner,
+                leases,
+                binaries,
+                verb: approved.verb,
+                pairs: std::sync::Mutex::default(),
+            };
+            let topology = planner.topology();
             let stage = match planner.next(&seen) {
                 // Somebody who took over while we were frozen may have done the rest: then this is
                 // not our success.
                 Next::Done => {
                     leases.check().await?;
-                    return Ok(seen);
+                    return Ok((planner, seen));
                 }
                 Next::Blocked(findings) => return Err(DeployError::Blocked(findings)),
                 Next::Stage(stage) => *stage,
@@ -267,7 +284,7 @@ impl Session {
             if let Err(beyond) = approved.approval.covers(&stage, topology) {
                 let forecast = Box::new(planner.forecast(&seen));
                 return Err(DeployError::PlanChanged {
-                    key: stage.key,
+                    key: Box::new(stage.key),
                     beyond,
                     forecast,
                 });
@@ -295,7 +312,9 @@ impl Session {
             // A removal cannot be taken back: it is decided once more, on facts that are as new as
             // can be.
             if let Work::Cluster(ClusterStep::Remove { member, .. }) = &stage.work
-                && !self.is_still_next(planner, &stage, member, &mut seen).await
+                && !self
+                    .is_still_next(&planner, &stage, member, &mut seen)
+                    .await
             {
                 reconsidered += 1;
                 if reconsidered > RECONSIDERED {
@@ -304,7 +323,7 @@ impl Session {
                 continue;
             }
             let index = approved.position(&stage.key);
-            self.one_stage(plan, run, &stage, index, &mut seen).await?;
+            self.one_stage(&run, &stage, index, &mut seen).await?;
             done.push(stage);
         }
     }
@@ -331,7 +350,6 @@ impl Session {
 
     async fn one_stage(
         &self,
-        plan: &Plan,
         run: &Run<'_>,
         stage: &Stage,
         index: usize,
@@ -344,33 +362,35 @@ impl Session {
             key: stage.key.clone(),
             title,
         });
-        let topology = plan.planner.topology();
+        let planner = run.planner;
+        let topology = planner.topology();
         if minor::changes_minor(topology, stage, seen) {
-            self.before_another_minor(&plan.planner, run, seen).await?;
+            self.before_another_minor(planner, run, seen).await?;
         }
-        self.wait(&plan.planner, &stage.preconditions, seen).await?;
+        self.wait(planner, &stage.preconditions, seen).await?;
         if stage.preconditions.is_empty() && !stage.stops(topology).is_empty() {
             // What is known may be as old as the last upload; whether a member can be spared is
             // asked just before.
             let all = topology.everyone().map(|member| member.name.clone());
             self.ask_some(topology, seen, &all.collect()).await;
         }
-        let allowed = permit(plan.planner.topology(), stage, seen).map_err(|reason| {
-            DeployError::NotPermitted {
+        let allowed =
+            permit(topology, stage, seen).map_err(|reason| DeployError::NotPermitted {
                 stage: stage.title.clone(),
                 why: reason.to_string(),
-            }
-        })?;
+            })?;
         run.execute(stage, seen, allowed).await?;
-        self.wait(&plan.planner, &stage.postconditions, seen)
-            .await?;
+        self.wait(planner, &stage.postconditions, seen).await?;
+        if let Work::Cluster(ClusterStep::RaftSnapshot { .. }) = &stage.work {
+            self.see_raft_snapshots(planner, stage, seen).await;
+        }
         let sets_clocks = |steps: &Vec<HostStep>| steps.contains(&HostStep::TimeSync);
         if let Work::Hosts(tasks) = &stage.work
             && (!stage.postconditions.is_empty() || tasks.values().any(sets_clocks))
         {
             // The script looked before what it started had come up, and before clocks were set.
             let hosts: Vec<HostId> = tasks.keys().cloned().collect();
-            self.observe_hosts(&plan.planner, &hosts, false, seen).await;
+            self.observe_hosts(planner, &hosts, false, seen).await;
         }
         self.events.send(Body::StageDone {
             index,
@@ -378,6 +398,21 @@ impl Session {
             elapsed_ms: millis(start.elapsed()),
         });
         Ok(())
+    }
+
+    /// Looks until hosts have the raft snapshots that were asked for: members take them beside
+    /// their work.
+    async fn see_raft_snapshots(&self, planner: &Planner, stage: &Stage, seen: &mut Observation) {
+        let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
+        let start = Instant::now();
+        loop {
+            self.observe_hosts(planner, &hosts, false, seen).await;
+            let again = matches!(planner.next(seen), Next::Stage(next) if next.key == stage.key);
+            if !again || start.elapsed() > SNAPSHOTS_TAKEN {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Looks, gathers evidence from every member, and judges.
@@ -441,20 +476,24 @@ impl Session {
     }
 }
 
-fn architectures(plan: &Plan) -> Vec<Architecture> {
-    let mut found: Vec<Architecture> = Vec::new();
+/// The releases that a plan installs, each with the architectures of the hosts that it goes to.
+fn installs(plan: &Plan) -> BTreeMap<EtcdVersion, Vec<Architecture>> {
+    let mut found: BTreeMap<EtcdVersion, Vec<Architecture>> = BTreeMap::new();
     for stage in &plan.forecast.stages {
         let Work::Hosts(tasks) = &stage.work else {
             continue;
         };
         for (host, steps) in tasks {
-            let needs = steps
-                .iter()
-                .any(|step| matches!(step, HostStep::Binaries { .. }));
-            if let Some(view) = plan.seen.host(host).filter(|_| needs)
-                && !found.contains(&view.facts.architecture)
-            {
-                found.push(view.facts.architecture.clone());
+            let Some(view) = plan.seen.host(host) else {
+                continue;
+            };
+            for step in steps {
+                if let HostStep::Binaries { version, .. } = step {
+                    let known = found.entry(version.clone()).or_default();
+                    if !known.contains(&view.facts.architecture) {
+                        known.push(view.facts.architecture.clone());
+                    }
+                }
             }
         }
     }

@@ -22,6 +22,7 @@ mod files;
 mod sources;
 
 pub use error::VaultError;
+pub(crate) use sources::inspect_binaries;
 pub use sources::inspect_sources;
 
 /// Files of a client that may ask members, on this machine.

@@ -98,7 +98,7 @@ impl Reader<'_> {
         match *kind {
             "sys" | "hostname" | "image" | "resolver" | "time" | "home" | "missing" | "addr"
             | "user" => self.of_host(kind, fields),
-            "file" | "text" | "cert" | "data" | "mark" | "disk" | "fsync" => {
+            "file" | "text" | "cert" | "data" | "raft-snapshot" | "mark" | "disk" | "fsync" => {
                 self.of_files(kind, fields)
             }
             "unit" | "drop-in" | "proc" | "exe" | "command" | "variables" | "since" | "log" => {
@@ -182,6 +182,10 @@ impl Reader<'_> {
                     _ => DataDir::Foreign,
                 };
                 view.data.insert(path.parse().ok()?, data);
+            }
+            ("raft-snapshot", [path, taken]) => {
+                let taken = taken.parse().ok()?;
+                view.raft_snapshots.insert(path.parse().ok()?, taken);
             }
             ("mark", [path, mark]) => {
                 let mark = text(mark).trim().to_owned();

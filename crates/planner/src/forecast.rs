@@ -44,16 +44,24 @@ impl Forecast {
     }
 }
 
-/// Unfolds `next` over `predict`.
-pub(crate) fn forecast(
-    next: impl Fn(&Observation) -> Next,
-    predict: impl Fn(Observation, &Stage) -> Observation,
+/// Unfolds `next` over `predict`, one leg after the other. `planner` is whatever plans one leg, and
+/// `leg` what plans the next one where it has come to that.
+pub(crate) fn forecast<P>(
+    mut planner: P,
+    leg: impl Fn(&P, &Observation) -> Option<P>,
+    next: impl Fn(&P, &Observation) -> Next,
+    predict: impl Fn(&P, &Observation, &Stage) -> Observation,
     seen: &Observation,
 ) -> Forecast {
     let mut world = seen.clone();
     let mut stages: Vec<Stage> = Vec::new();
     loop {
-        match next(&world) {
+        if !stages.is_empty()
+            && let Some(next) = leg(&planner, &world)
+        {
+            planner = next;
+        }
+        match next(&planner, &world) {
             Next::Done => {
                 return Forecast {
                     stages,
@@ -76,7 +84,7 @@ pub(crate) fn forecast(
                         ending: Ending::Loop(stage.key),
                     };
                 }
-                world = predict(world, &stage);
+                world = predict(&planner, &world, &stage);
                 stages.push(*stage);
             }
         }

@@ -3,15 +3,16 @@
 //! needs no executor of its own.
 //!
 //! Which leg comes next is derived from what was observed and remembered nowhere: a run that was
-//! cut off, an edit in between and a second operator all find the same one. One kind of step exists
-//! so far: the generation of the cluster's token.
+//! cut off, an edit in between and a second operator all find the same one.
 
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::LegTag;
+use etcdup_core::stage::{Goal, LegTag};
 use etcdup_core::topology::Topology;
 
 use crate::generation::generation;
 use crate::roster::with_leaving;
+
+pub(crate) mod version;
 
 /// One leg.
 #[derive(Debug, Clone)]
@@ -24,13 +25,29 @@ pub(crate) struct Leg {
 
 /// The first leg on the way to the file's topology that is not reached yet; the file's own where
 /// nothing lies between.
-pub(crate) fn leg(file: &Topology, seen: &Observation) -> Leg {
+pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
     let (generation, token) = generation(file, seen);
+    let topology = Topology {
+        token,
+        ..with_leaving(file, seen)
+    };
+    // Whoever stops a cluster does not care what it would have become.
+    let between = match goal {
+        Goal::Converge { .. } => version::between(&topology, seen),
+        Goal::Reset { .. } => None,
+    };
+    // A path that is too long with another version in it is refused with the file's own.
+    let at_version =
+        between.and_then(|version| Some((topology.at_version(&version).ok()?, version)));
+    let (topology, version) = match at_version {
+        Some((topology, version)) => (topology, Some(version)),
+        None => (topology, None),
+    };
     Leg {
-        topology: Topology {
-            token,
-            ..with_leaving(file, seen)
+        topology,
+        tag: LegTag {
+            generation,
+            version,
         },
-        tag: LegTag { generation },
     }
 }

@@ -7,11 +7,13 @@ use etcdup_core::membership::{ClusterView, Place};
 use etcdup_core::observation::{Observation, Query};
 use etcdup_core::stage::{Goal, Next, Stage};
 use etcdup_core::topology::{Member, Topology};
+use etcdup_core::version::EtcdVersion;
 use etcdup_render::{RenderError, UnitTemplate};
 
 use crate::assess::{self, assess};
 use crate::forecast::{Forecast, forecast};
 use crate::identity::bootstrap;
+use crate::leg::version::between_all;
 use crate::lists::{converge, reset};
 use crate::places::{leaving_entry, places};
 use crate::predict::predict;
@@ -91,14 +93,37 @@ impl Planner {
     /// # Errors
     /// As [`Planner::new`].
     pub fn next_leg(self, seen: &Observation) -> Result<Self, RenderError> {
-        let target = self.target.next_leg(seen)?;
+        let target = self.target.next_leg(&self.goal, seen)?;
         Ok(Self { target, ..self })
     }
 
     /// Whether what is planned for is still the first leg that is not reached yet.
     #[must_use]
     pub fn is_next_leg(&self, seen: &Observation) -> bool {
-        self.target.is_next_leg(seen)
+        self.target.is_next_leg(&self.goal, seen)
+    }
+
+    /// The release that the file asks for, whatever lies before it.
+    #[must_use]
+    pub fn wanted_version(&self) -> &EtcdVersion {
+        &self.target.file().version
+    }
+
+    /// The releases between what runs and the file's, which are not the file's.
+    #[must_use]
+    pub fn releases_ahead(&self, seen: &Observation) -> Vec<EtcdVersion> {
+        if !matches!(self.goal, Goal::Converge { .. }) {
+            return Vec::new();
+        }
+        between_all(self.target.file(), seen)
+    }
+
+    /// What the file asks for, with another release of etcd.
+    ///
+    /// # Errors
+    /// When the directory of its binaries has no usable path.
+    pub fn at_version(&self, version: &EtcdVersion) -> Result<Topology, RenderError> {
+        Ok(self.target.file().at_version(version)?)
     }
 
     /// The topology that is planned for.
@@ -147,7 +172,7 @@ impl Planner {
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
         };
         if let Next::Stage(stage) = &mut next {
-            stage.key.leg = self.target.leg();
+            stage.key.leg = self.target.leg().clone();
         }
         next
     }
@@ -161,11 +186,12 @@ impl Planner {
     /// Unfolds the plan.
     #[must_use]
     pub fn forecast(&self, seen: &Observation) -> Forecast {
-        forecast(
-            |seen| self.next(seen),
-            |seen, stage| predict(&self.target, seen, stage),
-            seen,
-        )
+        let leg = |planner: &Self, world: &Observation| {
+            // A leg whose files cannot be rendered is met again, and refused, when it begins.
+            let other = !planner.is_next_leg(world);
+            other.then(|| planner.clone().next_leg(world).ok())?
+        };
+        forecast(self.clone(), leg, Self::next, Self::predict, seen)
     }
 
     /// Every member that the file or the cluster's list has, and how it stands.

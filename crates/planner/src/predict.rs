@@ -34,6 +34,7 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
             .iter()
             .for_each(|step| operator_step(&mut world, step)),
         Work::Hosts(tasks) => {
+            let before = world.clone();
             for (host, steps) in tasks {
                 // Every stage that changes a host writes its record.
                 if let Some(Observed::Known(view)) = world.hosts.get_mut(host)
@@ -45,16 +46,62 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
                     host_step(target, &mut world, host, step);
                 }
             }
+            // Only who starts runs the target's release.
+            let ran = versions_before(target, &world, &before);
             serve(target, &mut world, !stage.postconditions.is_empty());
+            set_versions(&mut world, ran);
+            carry_downgrade(&mut world, before.downgrade());
         }
         Work::Cluster(step) => {
+            let before = world.clone();
             cluster_step(target, &mut world, step);
             if let ClusterStep::Promote { .. } = step {
+                let ran = versions_before(target, &world, &before);
                 serve(target, &mut world, true);
+                set_versions(&mut world, ran);
             }
         }
     }
     world
+}
+
+/// What members run that did not start meanwhile.
+fn versions_before(
+    target: &Target,
+    now: &Observation,
+    before: &Observation,
+) -> Vec<(MemberName, String)> {
+    let members = target.topology.everyone();
+    let ran = members.filter_map(|member| {
+        let process = |world: &Observation| {
+            let host = world.host(&member.host)?;
+            Some(host.processes.get(&member.name)?.pid)
+        };
+        let goes_on = process(now).is_some() && process(now) == process(before);
+        let view = before.member(&member.name).filter(|_| goes_on)?;
+        Some((member.name.clone(), view.version.clone()))
+    });
+    ran.collect()
+}
+
+/// A downgrade goes on until all run the older minor.
+fn carry_downgrade(world: &mut Observation, minor: Option<&str>) {
+    let Some(minor) = minor else { return };
+    let older = format!("{minor}.");
+    let ended = world
+        .known_members()
+        .all(|view| view.version.starts_with(&older));
+    for view in world.members.values_mut().filter_map(Observed::known_mut) {
+        view.downgrade = (!ended).then(|| minor.to_owned());
+    }
+}
+
+fn set_versions(world: &mut Observation, versions: Vec<(MemberName, String)>) {
+    for (name, version) in versions {
+        if let Some(Observed::Known(view)) = world.members.get_mut(&name) {
+            view.version = version;
+        }
+    }
 }
 
 fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostStep) {

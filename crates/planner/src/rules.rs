@@ -18,4 +18,5 @@ pub(crate) mod start;
 pub(crate) mod time;
 pub(crate) mod transition;
 pub(crate) mod trust;
+pub(crate) mod version;
 pub(crate) mod wait;

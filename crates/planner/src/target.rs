@@ -9,7 +9,7 @@ use etcdup_core::membership::ClusterView;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{ListedMember, Observation};
 use etcdup_core::path::HostPath;
-use etcdup_core::stage::{Artifact, LegTag};
+use etcdup_core::stage::{Artifact, Goal, LegTag};
 use etcdup_core::topology::{ClusterState, Member, Topology};
 use etcdup_render::{RenderError, Renderer, UnitTemplate};
 
@@ -94,8 +94,8 @@ impl Target {
     ///
     /// # Errors
     /// As [`Target::new`].
-    pub(crate) fn next_leg(self, seen: &Observation) -> Result<Self, RenderError> {
-        let Leg { topology, tag } = leg(&self.file, seen);
+    pub(crate) fn next_leg(self, goal: &Goal, seen: &Observation) -> Result<Self, RenderError> {
+        let Leg { topology, tag } = leg(&self.file, goal, seen);
         let same = topology == self.topology;
         let file = Arc::clone(&self.file);
         let target = if same {
@@ -111,8 +111,8 @@ impl Target {
     }
 
     /// Whether this is the first leg that is not reached yet.
-    pub(crate) fn is_next_leg(&self, seen: &Observation) -> bool {
-        leg(&self.file, seen).tag == self.leg
+    pub(crate) fn is_next_leg(&self, goal: &Goal, seen: &Observation) -> bool {
+        leg(&self.file, goal, seen).tag == self.leg
     }
 
     /// What should be on this member's host.
@@ -174,8 +174,13 @@ impl Target {
 
     /// Which leg this is: host records note its generation when a bootstrap starts.
     #[must_use]
-    pub fn leg(&self) -> LegTag {
-        self.leg
+    pub fn leg(&self) -> &LegTag {
+        &self.leg
+    }
+
+    /// What the file asks for, whatever lies before it.
+    pub(crate) fn file(&self) -> &Topology {
+        &self.file
     }
 
     /// The artifact that is a member's CA certificate.

@@ -76,6 +76,7 @@ fn put(seen: &mut Observation, path: &str, sum: &str, certificate: Option<CertFa
         damage: None,
         public_key: Some(key.into()),
         version: None,
+        wanted: None,
     };
     seen.sources.insert(path.into(), Observed::Known(source));
 }

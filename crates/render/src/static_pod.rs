@@ -1,5 +1,6 @@
 //! The manifest of a member that runs as a static pod, in the shape that kubeadm writes.
 
+use etcdup_core::file::fill_version;
 use etcdup_core::flag::{FlagSet, FlagSource};
 use etcdup_core::path::HostPath;
 use etcdup_core::topology::{Member, Topology};
@@ -56,7 +57,8 @@ pub(crate) fn manifest(
 #[must_use]
 pub fn image(topology: &Topology) -> String {
     let version = &topology.version;
-    let given = topology.pod.image.clone();
+    let given = topology.pod.image.as_deref();
+    let given = given.map(|image| fill_version(image, version));
     given.unwrap_or_else(|| format!("registry.k8s.io/etcd:{version}-0"))
 }
 

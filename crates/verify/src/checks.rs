@@ -20,7 +20,7 @@ struct Row {
     find: fn(&Check, &Evidence<'_>) -> Vec<Finding>,
 }
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
     Row {
         check: membership::MEMBERS,
         asks: true,
@@ -80,6 +80,11 @@ const ROWS: [Row; 16] = [
         check: consistency::SKEW,
         asks: true,
         find: consistency::skew,
+    },
+    Row {
+        check: consistency::CLUSTER_VERSION,
+        asks: true,
+        find: consistency::cluster_version,
     },
     Row {
         check: hosts::CERTS_END,

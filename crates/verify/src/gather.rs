@@ -10,7 +10,7 @@ use etcdup_core::observation::MemberView;
 use etcdup_core::observed::Observed;
 use tokio::task::JoinSet;
 
-use crate::metrics::active_peers;
+use crate::metrics::{Metrics, metrics};
 
 /// What became of a client without a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub struct MemberEvidence {
     pub hash: Observed<(u32, i64)>,
     /// The alarms it knows.
     pub alarms: Observed<Vec<(MemberId, &'static str)>>,
-    /// Active connections by remote member ID.
-    pub peers: Observed<BTreeMap<MemberId, i64>>,
+    /// What its metrics show.
+    pub metrics: Observed<Metrics>,
     /// What became of a client without a certificate.
     pub anonymous: Anonymous,
 }
@@ -102,17 +102,17 @@ async fn first_round(
     requires_client_cert: bool,
 ) -> Result<(MemberClient, MemberEvidence), ClientError> {
     let client = MemberClient::new(endpoint, access, Arc::clone(dial))?;
-    let (view, alarms, peers, anonymous) = tokio::join!(
+    let (view, alarms, metrics, anonymous) = tokio::join!(
         client.view(),
         client.alarms(),
-        active_peers(endpoint, access, dial.as_ref()),
+        metrics(endpoint, access, dial.as_ref()),
         anonymous(endpoint, access, dial, requires_client_cert),
     );
     let evidence = MemberEvidence {
         view: view?,
         hash: Observed::unknown("not asked"),
         alarms: seen(alarms),
-        peers: seen(peers),
+        metrics: seen(metrics),
         anonymous,
     };
     Ok((client, evidence))

@@ -21,3 +21,4 @@ mod metrics;
 
 pub use checks::{Evidence, VERIFY_CHECKS, evaluate};
 pub use gather::{Anonymous, MemberEvidence, MemberTarget, gather};
+pub use metrics::Metrics;

@@ -19,7 +19,7 @@ use etcdup_core::observation::{
 };
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::topology::{MemberPlace, Topology, resolve};
-use etcdup_verify::{Anonymous, Evidence, MemberEvidence, VERIFY_CHECKS, evaluate};
+use etcdup_verify::{Anonymous, Evidence, MemberEvidence, Metrics, VERIFY_CHECKS, evaluate};
 use jiff::{SignedDuration, Timestamp};
 
 const CLUSTER: u64 = 0xc1;
@@ -34,6 +34,17 @@ fn topology() -> Topology {
         |_| None,
     )
     .unwrap()
+}
+
+/// The metrics of a member with so many connections to each peer.
+fn peers(peers: &[(u64, i64)]) -> Observed<Metrics> {
+    let peers = peers
+        .iter()
+        .map(|(id, active)| (MemberId::new(*id), *active));
+    Observed::Known(Metrics {
+        peers: peers.collect(),
+        cluster_version: Some("3.5".to_owned()),
+    })
 }
 
 /// A cluster as its members and hosts show it.
@@ -102,6 +113,8 @@ impl World {
                 revision: 40,
                 db_size: 1 << 20,
                 db_in_use: 1 << 20,
+                storage_version: String::new(),
+                downgrade: None,
                 learner: false,
                 errors: Vec::new(),
                 listed: listed.clone(),
@@ -114,12 +127,13 @@ impl World {
                 view,
                 hash: Observed::Known((7, 1)),
                 alarms: Observed::Known(Vec::new()),
-                peers: Observed::Known(
-                    (1..=3)
+                metrics: Observed::Known(Metrics {
+                    peers: (1..=3)
                         .filter(|peer| *peer != id)
                         .map(|peer| (MemberId::new(peer), 1))
                         .collect(),
-                ),
+                    cluster_version: None,
+                }),
                 anonymous: Anonymous::Refused("certificate required".to_owned()),
             });
         }
@@ -252,10 +266,12 @@ const DISTURBANCES: &[Disturbance] = &[
         world.members[2].hash = Observed::unknown_for(Cause::Denied, "permission denied");
     }),
     ("peers-active", Verdict::Error, |world| {
-        world.members[1].peers = Observed::Known(BTreeMap::from([
-            (MemberId::new(1), 1),
-            (MemberId::new(3), 0),
-        ]));
+        world.members[1].metrics = peers(&[(1, 1), (3, 0)]);
+    }),
+    ("cluster-version", Verdict::Warning, |world| {
+        if let Some(metrics) = world.members[1].metrics.known_mut() {
+            metrics.cluster_version = Some("3.4".to_owned());
+        }
     }),
     ("alarms", Verdict::Error, |world| {
         world.members[0].alarms = Observed::Known(vec![(MemberId::new(2), "NOSPACE")]);
@@ -337,11 +353,7 @@ fn no_check_is_without_a_disturbance() {
 fn a_member_that_does_not_answer_is_unhealthy_and_blames_no_certificate() {
     let mut world = World::healthy();
     for member in &mut world.members[..2] {
-        member.peers = Observed::Known(BTreeMap::from([
-            (MemberId::new(1), 1),
-            (MemberId::new(2), 1),
-            (MemberId::new(3), 0),
-        ]));
+        member.metrics = peers(&[(1, 1), (2, 1), (3, 0)]);
     }
     let findings = world.evaluate(&[2]);
     let found = faults(&findings);

@@ -256,7 +256,7 @@ fn every_error() -> Vec<DeployError> {
         },
         DeployError::Blocked(blocked),
         DeployError::PlanChanged {
-            key: key("roll:m2"),
+            key: Box::new(key("roll:m2")),
             beyond: Beyond::Stage,
             forecast: forecast(),
         },

@@ -12,6 +12,7 @@ use etcdup_core::observation::Observation;
 use etcdup_core::stage::{
     Artifact, BinarySource, Content, Goal, HostStep, Impact, Rule, Stage, Work,
 };
+use etcdup_core::version::EtcdVersion;
 use etcdup_deploy::{Plan, changed_lines, describe_call, describe_step, operator_words};
 use etcdup_planner::Ending;
 
@@ -33,7 +34,23 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
     }
     // A custom unit is shown in full before it is sent.
     let own_unit = plan.planner.topology().unit_template.is_some();
+    let legs = legs(plan);
+    let mut leg = None;
     for (index, stage) in plan.forecast.stages.iter().enumerate() {
+        let version = stage.key.leg.version.as_ref();
+        if legs.len() > 1 && leg != Some(version) {
+            leg = Some(version);
+            let number = legs
+                .iter()
+                .position(|one| *one == version)
+                .unwrap_or_default()
+                + 1;
+            let version = version.unwrap_or_else(|| plan.planner.wanted_version());
+            outln!(
+                "{BOLD}Leg {number} of {}: etcd {version}{BOLD:#}\n",
+                legs.len()
+            );
+        }
         stage_lines(index, stage, &plan.seen, own_unit);
     }
     match &plan.forecast.ending {
@@ -57,6 +74,18 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
             "internal error: stage `{key}` repeats; please report this"
         )),
     }
+}
+
+/// The releases that the plan brings the cluster to, one after the other; `None` is the file's.
+fn legs(plan: &Plan) -> Vec<Option<&EtcdVersion>> {
+    let mut legs: Vec<Option<&EtcdVersion>> = Vec::new();
+    for stage in &plan.forecast.stages {
+        let version = stage.key.leg.version.as_ref();
+        if !legs.contains(&version) {
+            legs.push(version);
+        }
+    }
+    legs
 }
 
 /// The plan in one line: what changes, how many stages, hosts and restarts, and whether service is
@@ -90,7 +119,7 @@ fn headline(plan: &Plan) -> String {
         .iter()
         .any(|stage| matches!(stage.impact, Impact::Outage(_)));
     let mut parts = Vec::new();
-    let wanted = plan.planner.topology().version.to_string();
+    let wanted = plan.planner.wanted_version().to_string();
     let running: BTreeSet<&str> = plan
         .seen
         .members
@@ -100,7 +129,10 @@ fn headline(plan: &Plan) -> String {
         .collect();
     if !running.is_empty() && restarts > 0 {
         let running: Vec<&str> = running.into_iter().collect();
-        parts.push(format!("etcd {} -> {wanted}", running.join(", ")));
+        let mut way = vec![running.join(", ")];
+        way.extend(legs(plan).into_iter().flatten().map(ToString::to_string));
+        way.push(wanted);
+        parts.push(format!("etcd {}", way.join(" -> ")));
     }
     parts.push(format!(
         "{} on {}",

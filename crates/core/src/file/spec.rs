@@ -35,6 +35,10 @@ pub struct Spec {
     pub cluster: ClusterName,
     /// The version of etcd to run.
     pub etcd: EtcdVersion,
+    /// The releases that a change of several minors passes through, where they are not to be the
+    /// newest that this etcdup knows: one of each minor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub through: Vec<EtcdVersion>,
     /// `--initial-cluster-token`; the cluster's name when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<ClusterToken>,
@@ -124,6 +128,48 @@ pub enum Binaries {
     Host(HostBinaries),
 }
 
+impl Binaries {
+    /// The same with `{version}` filled in.
+    #[must_use]
+    pub fn of(&self, version: &EtcdVersion) -> Self {
+        let fill = |path: &Utf8PathBuf| Utf8PathBuf::from(fill_version(path.as_str(), version));
+        let mut filled = self.clone();
+        match &mut filled {
+            Binaries::Archive(archive) => archive.path = fill(&archive.path),
+            Binaries::Directory(directory) => {
+                directory.path = fill(&directory.path);
+                directory.also = directory.also.iter().map(fill).collect();
+            }
+            Binaries::Release(_) | Binaries::Host(_) => {}
+        }
+        filled
+    }
+
+    /// Where another release's come from: the checksums of this one do not count for it.
+    #[must_use]
+    pub fn of_another(&self, version: &EtcdVersion) -> Self {
+        let mut other = self.of(version);
+        match &mut other {
+            Binaries::Release(release) => {
+                let prefix = format!("{version}-");
+                let known = std::mem::take(&mut release.sha256).into_iter();
+                release.sha256 = known
+                    .filter_map(|(key, sum)| Some((key.strip_prefix(&prefix)?.to_owned(), sum)))
+                    .collect();
+            }
+            Binaries::Archive(archive) => archive.sha256 = None,
+            Binaries::Directory(_) | Binaries::Host(_) => {}
+        }
+        other
+    }
+}
+
+/// A path or name with `{version}` filled in.
+#[must_use]
+pub fn fill_version(text: &str, version: &EtcdVersion) -> String {
+    text.replace("{version}", &version.to_string())
+}
+
 impl Default for Binaries {
     fn default() -> Self {
         Binaries::Release(Release::default())
@@ -139,7 +185,8 @@ pub struct Release {
     pub mirror: Option<String>,
     /// Who downloads.
     pub download: Download,
-    /// SHA-256 of the archive by architecture; from the mirror's SHA256SUMS when not given.
+    /// SHA-256 of the archive by architecture, `amd64`; from the mirror's SHA256SUMS when not
+    /// given. Of a release that is passed through by `3.5.33-amd64`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sha256: BTreeMap<String, String>,
 }
@@ -159,7 +206,8 @@ pub enum Download {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Archive {
-    /// The `.tar.gz`, relative to the topology file; `{arch}` stands for amd64 or arm64.
+    /// The `.tar.gz`, relative to the topology file; `{arch}` stands for amd64 or arm64,
+    /// `{version}` for the release, such as 3.5.33.
     #[schemars(with = "String")]
     pub path: Utf8PathBuf,
     /// Its SHA-256.
@@ -171,7 +219,8 @@ pub struct Archive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Directory {
-    /// The directory, relative to the topology file; it holds etcd and etcdctl.
+    /// The directory, relative to the topology file; it holds etcd and etcdctl. `{version}`
+    /// stands for the release, such as 3.5.33.
     #[schemars(with = "String")]
     pub path: Utf8PathBuf,
     /// More directories to look in, where etcdctl lies apart from etcd.

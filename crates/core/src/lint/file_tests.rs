@@ -108,11 +108,11 @@ fn a_flag_that_went_away_says_what_it_became() {
         &three(),
     );
     assert!(
-        gone[0].2.contains("feature gate `InitialCorruptCheck`"),
+        gone[0].2.contains("feature-gates=InitialCorruptCheck=true"),
         "{}",
         gone[0].2
     );
-    let early = findings(&head("3.4.45", "compaction-batch-limit = 5"), &three());
+    let early = findings(&head("3.4.45", "max-learners = 5"), &three());
     assert!(
         early
             .iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rows::{FLAG_IN_VERSION, FLAG_OWNED, FLAG_VALUE, TLS_CONTRADICTION, UNKNOWN_FLAG};
 use crate::file::{KeyPath, Spec, TransportSecurity};
 use crate::finding::Finding;
-use crate::flag::{FlagSpec, FlagValue, SetBy, Successor, Support, lookup, nearest};
+use crate::flag::{FlagSpec, FlagValue, SetBy, Successor, Support, lookup, nearest, translate};
 
 pub(super) fn lint_flags(spec: &Spec, findings: &mut Vec<Finding>) {
     table(spec, &spec.flags, &KeyPath::root("flags"), findings);
@@ -75,7 +75,7 @@ fn one(spec: &Spec, row: &FlagSpec, value: &FlagValue) -> Option<Finding> {
         SetBy::User | SetBy::Append => {}
     }
     if row.presence(&spec.etcd) == Support::Absent {
-        return Some(absent(spec, row));
+        return Some(elsewhere(spec, row, value).unwrap_or_else(|| absent(spec, row)));
     }
     if let Err(error) = row.canonical(&value.to_string()) {
         return Some(FLAG_VALUE.error(name, error.to_string()));
@@ -122,6 +122,25 @@ fn instead_of(name: &str) -> &'static str {
         "unsafe-no-fsync" | "force-new-cluster" => "leave it out: it can lose data",
         _ => "leave it out; the members in the file decide it",
     }
+}
+
+/// A flag that is written as another release has it, and what it is in this one.
+fn elsewhere(spec: &Spec, row: &FlagSpec, value: &FlagValue) -> Option<Finding> {
+    if let Err(error) = row.canonical(&value.to_string()) {
+        return Some(FLAG_VALUE.error(row.name, error.to_string()));
+    }
+    let given = BTreeMap::from([(row.name.to_owned(), value.to_string())]);
+    let translated = translate(&given, &spec.etcd);
+    let (_, here) = translated.renamed.first()?;
+    let evidence = format!(
+        "etcd {} has no `{}`; it is given as `{here}`",
+        spec.etcd, row.name
+    );
+    Some(
+        FLAG_IN_VERSION
+            .warning(row.name, evidence)
+            .advise(format!("write `{here}`")),
+    )
 }
 
 fn absent(spec: &Spec, row: &FlagSpec) -> Finding {

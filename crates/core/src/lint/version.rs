@@ -7,6 +7,7 @@ use crate::known_issue::{Advisory, Severity, advisories};
 use crate::version::{KNOWN_MINORS, NEWEST_PATCHES};
 
 pub(super) fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
+    through(spec, findings);
     let at = || KeyPath::root("etcd");
     let Some(column) = spec.etcd.column() else {
         let known = KNOWN_MINORS.map(|minor| format!("3.{minor}")).join(", ");
@@ -31,6 +32,23 @@ pub(super) fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
     } else if let Some(evidence) = known_issues(spec, &warned) {
         let finding = VERSION_HAZARD.warning(&spec.etcd, evidence);
         findings.push(finding.at(at()).advise(way_out(&warned)));
+    }
+}
+
+/// Releases to pass through: each of a minor of its own, below the file's or above it.
+fn through(spec: &Spec, findings: &mut Vec<Finding>) {
+    for (index, version) in spec.through.iter().enumerate() {
+        let at = KeyPath::root("through").index(index);
+        let mut others = spec.through[..index].iter().chain([&spec.etcd]);
+        if let Some(same) = others.find(|other| other.minor() == version.minor()) {
+            let evidence = format!(
+                "{version} is of the same minor as {same}, and one of each is passed through"
+            );
+            findings.push(VERSION_UNKNOWN.error(version, evidence).at(at));
+        } else if version.column().is_none() {
+            let evidence = format!("{version} is of no known minor");
+            findings.push(VERSION_UNKNOWN.error(version, evidence).at(at));
+        }
     }
 }
 

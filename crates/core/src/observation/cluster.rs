@@ -18,6 +18,10 @@ pub struct MemberView {
     pub leader: Option<MemberId>,
     /// The version it runs.
     pub version: String,
+    /// The minor that its data is written for, such as `3.6`; empty before 3.6, which does not say.
+    pub storage_version: String,
+    /// The minor that the cluster is being downgraded to, where it is.
+    pub downgrade: Option<String>,
     /// The raft term.
     pub term: u64,
     /// The last raft entry it has.
@@ -50,6 +54,8 @@ impl MemberView {
             cluster,
             leader: None,
             version: String::new(),
+            storage_version: String::new(),
+            downgrade: None,
             // The first election of a bootstrap ends in the second term.
             term: 2,
             raft_index: 1,

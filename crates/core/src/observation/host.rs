@@ -48,6 +48,9 @@ pub struct HostView {
     pub record: Observed<Option<HostRecord>>,
     /// The cluster IDs that etcdup recorded here under other names.
     pub others: BTreeMap<String, ClusterId>,
+    /// When the newest raft snapshot in a data directory was taken, in seconds since 1970 by the
+    /// host's clock; without one there is no entry.
+    pub raft_snapshots: BTreeMap<HostPath, i64>,
     /// The marks found in data directories, by directory.
     pub marks: BTreeMap<HostPath, String>,
     /// What the last stage on this host left to be known by, and whether it `runs`, `ended` or `was

@@ -78,6 +78,7 @@ pub(super) fn places(spec: &mut Spec) -> Vec<Place<'_>> {
         format: _,
         cluster: _,
         etcd: _,
+        through: _,
         token: _,
         runtime: _,
         binaries,

@@ -182,7 +182,7 @@ impl Approval {
 mod tests {
     use super::*;
     use crate::file::Document;
-    use crate::stage::{HostStep, LegTag};
+    use crate::stage::HostStep;
     use crate::topology::resolve;
 
     fn topology() -> Topology {
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(approval.covers(&other, &topology), Err(Beyond::Stage));
         // A bootstrap of the next generation is not the one that was approved.
         let mut later = approved.clone();
-        later.key.leg = LegTag { generation: 1 };
+        later.key.leg.generation = 1;
         assert_eq!(approval.covers(&later, &topology), Err(Beyond::Stage));
         let host = stage(Rule::Start, &[("10.0.0.2", HostStep::Reload)]);
         assert!(matches!(
@@ -263,7 +263,7 @@ mod tests {
         let destroys = stage(Rule::Start, &[("10.0.0.1", delete)]);
         assert_eq!(approval.covers(&destroys, &topology), Err(Beyond::Stage));
         let mut later = start;
-        later.key.leg = LegTag { generation: 1 };
+        later.key.leg.generation = 1;
         assert_eq!(approval.covers(&later, &topology), Err(Beyond::Stage));
         // Whoever approves a reset wants nothing started.
         let mut reset = roll;

@@ -70,6 +70,10 @@ pub enum Condition {
     CaughtUp(MemberName),
     /// Another member leads.
     NotLeader(MemberName),
+    /// Every member that says what its data is written for says this minor, `3.6`.
+    StoredFor(String),
+    /// The cluster is not being downgraded any more.
+    DowngradeEnded,
     /// A process of the member runs that is not the one before: the kubelet has seen the new
     /// manifest.
     PodReplaced {
@@ -137,6 +141,17 @@ pub enum Reason {
     /// It still leads.
     #[error("{0} still leads")]
     StillLeads(MemberName),
+    /// Data is written for another minor.
+    #[error("{member} still writes its data for {stored}")]
+    StoredFor {
+        /// The member.
+        member: MemberName,
+        /// The minor.
+        stored: String,
+    },
+    /// The cluster is still being downgraded.
+    #[error("the cluster is still being downgraded to {0}")]
+    Downgrading(String),
     /// Nobody leads, or members disagree.
     #[error("the members do not agree on a leader")]
     NoLeader,
@@ -222,6 +237,24 @@ impl Gate {
                 None => Err(Reason::NoLeader),
                 Some(leader) if leader == member => Err(Reason::StillLeads(member.clone())),
                 Some(_) => Ok(()),
+            },
+            Condition::StoredFor(minor) => {
+                let mut members = seen.members.iter();
+                let other = members.find_map(|(name, view)| {
+                    let stored = &view.known()?.storage_version;
+                    (!stored.is_empty() && stored != minor).then_some((name, stored))
+                });
+                match other {
+                    None => Ok(()),
+                    Some((member, stored)) => Err(Reason::StoredFor {
+                        member: member.clone(),
+                        stored: stored.clone(),
+                    }),
+                }
+            }
+            Condition::DowngradeEnded => match seen.downgrade() {
+                None => Ok(()),
+                Some(minor) => Err(Reason::Downgrading(minor.to_owned())),
             },
             Condition::PodReplaced {
                 member,
@@ -325,6 +358,8 @@ impl fmt::Display for Condition {
             }
             Condition::CaughtUp(member) => write!(f, "{member} has caught up"),
             Condition::NotLeader(member) => write!(f, "leadership moved away from {member}"),
+            Condition::StoredFor(minor) => write!(f, "data is written for {minor}"),
+            Condition::DowngradeEnded => f.write_str("no downgrade is under way"),
             Condition::PodReplaced { member, .. } => write!(f, "new pod of {member} is running"),
         }
     }

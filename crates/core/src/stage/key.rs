@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::name::MemberName;
+use crate::version::EtcdVersion;
 
 /// The kind of a stage, by what it does. Each is made by one rule of the planner; approvals, events
 /// and `etcdup plan` name stages by it.
@@ -38,6 +39,10 @@ pub enum Rule {
     Wait,
     /// Moves leadership to another member.
     MoveLeader,
+    /// Has every member take a raft snapshot.
+    RaftSnapshot,
+    /// Begins a downgrade, gives it up, or waits for its end.
+    Downgrade,
     /// Restarts one member.
     Roll,
     /// Adds one member to the cluster's list, as a learner.
@@ -58,13 +63,15 @@ pub enum Rule {
 
 /// Which intermediate topology a stage leads to. A reset gives a cluster a new generation of its
 /// token: whoever approved a bootstrap of the one has not approved a bootstrap of the next.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegTag {
     /// The generation of the cluster's token; 0 before the first reset.
     pub generation: u64,
+    /// The release of etcd, where it is one on the way to the file's.
+    pub version: Option<EtcdVersion>,
 }
 
-/// What tells one stage from another: `install`, `roll:m2`, `bootstrap@g1`.
+/// What tells one stage from another: `install`, `roll:m2`, `bootstrap@g1`, `roll:m2@v3.5.33`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StageKey {
     /// What it does.
@@ -82,7 +89,7 @@ pub struct StageKeyError(String);
 
 impl Rule {
     /// Every kind of stage.
-    pub const ALL: [Rule; 21] = [
+    pub const ALL: [Rule; 23] = [
         Rule::Time,
         Rule::Ca,
         Rule::Clients,
@@ -96,6 +103,8 @@ impl Rule {
         Rule::Renew,
         Rule::Wait,
         Rule::MoveLeader,
+        Rule::RaftSnapshot,
+        Rule::Downgrade,
         Rule::Roll,
         Rule::Add,
         Rule::Join,
@@ -123,6 +132,8 @@ impl Rule {
             Rule::Renew => "renew",
             Rule::Wait => "wait",
             Rule::MoveLeader => "move-leader",
+            Rule::RaftSnapshot => "raft-snapshot",
+            Rule::Downgrade => "downgrade",
             Rule::Roll => "roll",
             Rule::Add => "add",
             Rule::Join => "join",
@@ -159,8 +170,11 @@ impl fmt::Display for StageKey {
         if let Some(subject) = &self.subject {
             text = format!("{text}:{subject}");
         }
-        if self.leg != LegTag::default() {
+        if self.leg.generation != 0 {
             text = format!("{text}@g{}", self.leg.generation);
+        }
+        if let Some(version) = &self.leg.version {
+            text = format!("{text}@v{version}");
         }
         f.pad(&text)
     }
@@ -171,10 +185,17 @@ impl FromStr for StageKey {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = || StageKeyError(text.to_owned());
-        let (rest, generation) = match text.split_once("@g") {
-            Some((rest, generation)) => (rest, generation.parse().map_err(|_| refuse())?),
-            None => (text, 0),
-        };
+        let mut parts = text.split('@');
+        let rest = parts.next().unwrap_or_default();
+        let mut leg = LegTag::default();
+        for part in parts {
+            if let Some(generation) = part.strip_prefix('g') {
+                leg.generation = generation.parse().map_err(|_| refuse())?;
+            } else {
+                let version = part.strip_prefix('v').ok_or_else(refuse)?;
+                leg.version = Some(version.parse().map_err(|_| refuse())?);
+            }
+        }
         let (rule, subject) = match rest.split_once(':') {
             Some((rule, subject)) => (rule, Some(subject.parse().map_err(|_| refuse())?)),
             None => (rest, None),
@@ -184,7 +205,7 @@ impl FromStr for StageKey {
         Ok(Self {
             rule: rule.ok_or_else(refuse)?,
             subject,
-            leg: LegTag { generation },
+            leg,
         })
     }
 }
@@ -221,17 +242,30 @@ mod tests {
         for rule in Rule::ALL {
             for subject in [None, Some(&member)] {
                 for generation in [0, 1, 12] {
-                    let leg = LegTag { generation };
-                    let key = StageKey {
-                        leg,
-                        ..StageKey::new(rule, subject)
-                    };
-                    assert_eq!(key.to_string().parse(), Ok(key));
+                    for version in [None, Some(EtcdVersion::new(3, 5, 33))] {
+                        let leg = LegTag {
+                            generation,
+                            version,
+                        };
+                        let key = StageKey {
+                            leg,
+                            ..StageKey::new(rule, subject)
+                        };
+                        assert_eq!(key.to_string().parse(), Ok(key));
+                    }
                 }
             }
         }
         for wrong in [
-            "", "rol", "roll:", "roll:m 1", "roll@g", "roll@gx", "roll@2",
+            "",
+            "rol",
+            "roll:",
+            "roll:m 1",
+            "roll@g",
+            "roll@gx",
+            "roll@2",
+            "roll@v3.5",
+            "roll@",
         ] {
             assert!(wrong.parse::<StageKey>().is_err(), "{wrong}");
         }

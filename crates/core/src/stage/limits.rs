@@ -24,6 +24,10 @@ pub const LISTED: Duration = Duration::from_secs(10);
 /// database, 8 GB, comes in this time at 15 MB/s, and shows no progress until it is there.
 pub const CATCH_UP: Duration = Duration::from_secs(600);
 
+/// A cluster that is being downgraded, or no longer is: its leader looks every few seconds
+/// (`downgrade-check-time`, 5 s), and each member lowers its data by itself.
+pub const DOWNGRADED: Duration = Duration::from_secs(60);
+
 /// Leadership has moved: etcd gives a transfer one election timeout, and the new leader is known a
 /// heartbeat later.
 pub const LEADER_MOVED: Duration = Duration::from_secs(10);

@@ -332,6 +332,19 @@ pub enum ClusterStep {
         /// Where the others will find it.
         peer_url: EtcdUrl,
     },
+    /// So much is agreed on that every member takes a raft snapshot, and needs nothing of its log
+    /// from before.
+    RaftSnapshot {
+        /// How many entries, none of which changes anything.
+        entries: u64,
+    },
+    /// Members that run this older minor are let in from now on.
+    EnableDowngrade {
+        /// The minor, `3.6`.
+        minor: String,
+    },
+    /// A downgrade is given up.
+    CancelDowngrade,
     /// A member is removed from the list, after a snapshot was kept where it had a vote.
     Remove {
         /// The member.

@@ -12,10 +12,10 @@ use crate::file::{
     Binaries, Certificates, Discovery, FileSpec, Pod, RuntimeKind, Security, Ssh, Time,
     TransportSecurity,
 };
-use crate::flag::FlagSet;
+use crate::flag::{FlagSet, translate};
 use crate::host::{HostId, HostTarget};
 use crate::membership::MemberId;
-use crate::name::{ClusterName, ClusterToken, MemberName, UserName};
+use crate::name::{ClusterName, ClusterToken, MemberName, NameError, UserName};
 use crate::path::{Mode, Owner};
 use crate::url::{Address, EtcdUrl, Scheme, join_urls};
 use crate::version::EtcdVersion;
@@ -31,6 +31,8 @@ pub struct Topology {
     pub first_token: ClusterToken,
     /// The version that members run.
     pub version: EtcdVersion,
+    /// The releases that a change of several minors passes through.
+    pub through: Vec<EtcdVersion>,
     /// What keeps etcd running.
     pub runtime: RuntimeKind,
     /// Transport security of client and peer connections.
@@ -104,6 +106,60 @@ pub struct Leaving {
 }
 
 impl Topology {
+    /// The same cluster with another release of etcd: where its binaries come from and lie, and
+    /// with them the flags.
+    ///
+    /// # Errors
+    /// When the directory of its binaries has no usable path.
+    pub fn at_version(&self, version: &EtcdVersion) -> Result<Self, NameError> {
+        if *version == self.version {
+            return Ok(self.clone());
+        }
+        let mut other = self.clone();
+        other.version = version.clone();
+        other.binaries = self.binaries.of_another(version);
+        if !matches!(self.binaries, Binaries::Host(_)) {
+            let leaving = other.leaving.iter_mut().map(|leaving| &mut leaving.member);
+            for member in other.members.iter_mut().chain(leaving) {
+                // One that keeps its place lies where it does.
+                let layout = &mut member.layout;
+                let own = format!("v{}", self.version);
+                if layout.binaries.file_name() == own
+                    && let Some(above) = layout.binaries.parent()
+                {
+                    layout.binaries = above.join(&format!("v{version}"))?;
+                }
+            }
+        }
+        Ok(other)
+    }
+
+    /// What names the binaries or the image of one release alone, so that no other can be had;
+    /// `None` where others can.
+    #[must_use]
+    pub fn pinned_to_one(&self) -> Option<&'static str> {
+        let pinned = |text: &str| !text.contains("{version}");
+        if self.runtime == RuntimeKind::StaticPod {
+            let archive = self.pod.archive.as_ref();
+            if self.pod.image.as_deref().is_some_and(pinned) {
+                return Some("[pod] image");
+            }
+            return archive
+                .is_some_and(|path| pinned(path.as_str()))
+                .then_some("[pod] archive");
+        }
+        match &self.binaries {
+            Binaries::Release(_) => None,
+            Binaries::Archive(archive) => {
+                pinned(archive.path.as_str()).then_some("[binaries.archive] path")
+            }
+            Binaries::Directory(directory) => {
+                pinned(directory.path.as_str()).then_some("[binaries.directory] path")
+            }
+            Binaries::Host(_) => Some("[binaries.host] directory"),
+        }
+    }
+
     /// The members, then those that should go.
     pub fn everyone(&self) -> impl Iterator<Item = &Member> {
         let leaving = self.leaving.iter().map(|leaving| &leaving.member);
@@ -281,7 +337,7 @@ impl Topology {
             }
         }
         self.tls_flags(member, &mut flags);
-        for (flag, value) in &member.flags {
+        for (flag, value) in &translate(&member.flags, &self.version).flags {
             match (
                 flags.get(flag),
                 crate::flag::lookup(flag).map(|row| row.owned),

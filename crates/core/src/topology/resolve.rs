@@ -167,6 +167,7 @@ pub fn resolve<'a>(
         first_token: token.clone(),
         token,
         version: spec.etcd.clone(),
+        through: spec.through.clone(),
         runtime: spec.runtime,
         security: spec.security.clone(),
         certificates: spec.certificates.clone(),

@@ -107,6 +107,7 @@ pub(crate) async fn prepare(
     progress: Option<&Progress>,
 ) -> Result<BTreeMap<String, Binary>, ReleaseError> {
     let mut prepared = BTreeMap::new();
+    let binaries = &binaries.of(version);
     for architecture in architectures {
         let binary = match binaries {
             Binaries::Host(_) => continue,

@@ -87,6 +87,12 @@ pub fn describe_call(step: &ClusterStep) -> (&'static str, String) {
         ClusterStep::MovePeer {
             member, peer_url, ..
         } => ("~", format!("list {member} at {peer_url}")),
+        ClusterStep::RaftSnapshot { entries } => (
+            "~",
+            format!("agree on {entries} entries that change nothing"),
+        ),
+        ClusterStep::EnableDowngrade { minor } => ("~", format!("downgrade to {minor}")),
+        ClusterStep::CancelDowngrade => ("~", "downgrade no further".to_owned()),
         ClusterStep::Remove {
             member,
             id,

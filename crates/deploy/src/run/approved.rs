@@ -35,7 +35,7 @@ impl Approved {
         for stage in &plan.forecast.stages {
             if let Err(beyond) = self.approval.covers(stage, topology) {
                 return Err(DeployError::PlanChanged {
-                    key: stage.key.clone(),
+                    key: Box::new(stage.key.clone()),
                     beyond,
                     forecast: Box::new(plan.forecast.clone()),
                 });

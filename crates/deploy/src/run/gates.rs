@@ -115,6 +115,7 @@ impl Session {
                 Some(name) => name,
                 None => return Vec::new(),
             },
+            Condition::StoredFor(_) | Condition::DowngradeEnded => return Vec::new(),
         };
         let Ok((_, fresh)) = self.observe(planner.goal().clone()).await else {
             return Vec::new();
@@ -157,6 +158,8 @@ fn speaks_after(condition: &Condition) -> Duration {
         | Condition::Removable { .. }
         | Condition::Unlisted { .. }
         | Condition::NotLeader(_)
+        | Condition::StoredFor(_)
+        | Condition::DowngradeEnded
         | Condition::PodReplaced { .. } => Duration::from_secs(5),
     }
 }
@@ -187,6 +190,8 @@ fn waits_for(gate: &Gate) -> Option<&MemberName> {
         | Condition::Removable { .. }
         | Condition::Unlisted { .. }
         | Condition::QuorumWithout { .. }
+        | Condition::StoredFor(_)
+        | Condition::DowngradeEnded
         | Condition::NotLeader(_) => None,
     }
 }
@@ -235,6 +240,8 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
             Condition::Serves(member) => vec![member.clone()],
             Condition::QuorumWithout { .. }
             | Condition::NotLeader(_)
+            | Condition::StoredFor(_)
+            | Condition::DowngradeEnded
             | Condition::Listed { .. }
             | Condition::Removable { .. }
             | Condition::Unlisted { .. }
@@ -257,6 +264,8 @@ fn looked_at_by(gates: &[Gate], seen: &Observation) -> Vec<HostId> {
             Condition::Serves(_)
             | Condition::QuorumWithout { .. }
             | Condition::NotLeader(_)
+            | Condition::StoredFor(_)
+            | Condition::DowngradeEnded
             | Condition::Listed { .. }
             | Condition::Removable { .. }
             | Condition::Unlisted { .. }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use etcdup_client::{MemberClient, MembershipError};
+use etcdup_client::{ClientError, MemberClient, MembershipError};
 use etcdup_core::event::Body;
 use etcdup_core::membership::{Electorate, MemberId, NotRemoved};
 use etcdup_core::name::MemberName;
@@ -10,6 +10,8 @@ use etcdup_core::observation::Observation;
 use etcdup_core::plain::chain;
 use etcdup_core::stage::ClusterStep;
 use etcdup_core::topology::Member;
+
+use tokio::task::JoinSet;
 
 use super::context::Run;
 use crate::documents::describe_call;
@@ -19,6 +21,8 @@ use crate::snapshots::keep;
 /// How long etcd may refuse a change for a moment's reason: members must have been connected for
 /// five seconds, and a learner that was near the leader may have fallen behind again.
 const REFUSED: Duration = Duration::from_secs(60);
+/// How many entries are under way at once: etcd writes what has come in meanwhile in one go.
+const AT_ONCE: usize = 64;
 /// How often it is asked again meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -102,10 +106,44 @@ impl Run<'_> {
                     Err(error) => Err(error.into()),
                 }
             }
+            ClusterStep::RaftSnapshot { entries } => {
+                let client = self.voter(seen).await?;
+                self.agree_on_entries(&client, *entries).await
+            }
+            ClusterStep::EnableDowngrade { minor } => {
+                let enabled = self.voter(seen).await?.enable_downgrade(minor).await;
+                enabled.map_err(|error| Refused::Other(chain(&error)))
+            }
+            ClusterStep::CancelDowngrade => {
+                let cancelled = self.voter(seen).await?.cancel_downgrade().await;
+                cancelled.map_err(|error| Refused::Other(chain(&error)))
+            }
             ClusterStep::Promote { id, .. } => match self.voter(seen).await?.promote(*id).await {
                 Ok(_) | Err(MembershipError::NotALearner) => Ok(()),
                 Err(error) => Err(error.into()),
             },
+        }
+    }
+
+    /// Has the cluster agree on so many entries, some at once: one after the other, each would wait
+    /// for the one before to be on disk.
+    async fn agree_on_entries(&self, client: &MemberClient, entries: u64) -> Result<(), Refused> {
+        let mut under_way: JoinSet<Result<(), ClientError>> = JoinSet::new();
+        let mut left = entries;
+        loop {
+            while left > 0 && under_way.len() < AT_ONCE && !self.session.cancel.is_cancelled() {
+                let client = client.clone();
+                under_way.spawn(async move { client.agree_on_nothing().await });
+                left -= 1;
+            }
+            match under_way.join_next().await {
+                None => return Ok(()),
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(error))) => return Err(Refused::Other(chain(&error))),
+                Some(Err(died)) => {
+                    return Err(Refused::Other(format!("an internal error: {died}")));
+                }
+            }
         }
     }
 

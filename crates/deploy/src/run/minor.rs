@@ -1,10 +1,12 @@
 //! Before the first member restarts with another minor: the cluster is checked, and a verified
 //! snapshot is kept, since the minor before no longer reads the data once all have followed.
 
+use std::time::{Duration, Instant};
+
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{Rule, Stage};
+use etcdup_core::stage::{ClusterStep, Rule, Stage, Work};
 use etcdup_core::topology::Topology;
 use etcdup_core::version::EtcdVersion;
 use etcdup_planner::Planner;
@@ -24,8 +26,22 @@ const WELL: [&str; 6] = [
     "raft-lag",
 ];
 
-/// Whether a stage is the first to restart a member with another minor than all run.
+/// The check that is a few seconds behind the last restart with the minor before.
+const FOLLOWS: &str = "cluster-version";
+
+/// How long the cluster's own version may take to follow: its leader looks every four seconds.
+const FOLLOWED: Duration = Duration::from_secs(30);
+
+/// Whether a stage is the first to restart a member with another minor than all run, or lets etcd
+/// know that it will come to that.
 pub(super) fn changes_minor(topology: &Topology, stage: &Stage, seen: &Observation) -> bool {
+    if let Work::Cluster(ClusterStep::EnableDowngrade { .. }) = &stage.work {
+        return true;
+    }
+    // All was well, and kept, when the downgrade began.
+    if seen.downgrade().is_some() {
+        return false;
+    }
     let wanted = topology.version.minor();
     let views = seen.members.values().filter_map(Observed::known);
     let mut minors =
@@ -41,7 +57,18 @@ impl Session {
         run: &Run<'_>,
         seen: &Observation,
     ) -> Result<(), DeployError> {
-        let (findings, _) = self.evaluate(planner, seen.clone()).await;
+        let start = Instant::now();
+        let mut findings = self.evaluate(planner, seen.clone()).await.0;
+        let follows =
+            |finding: &Finding| finding.is_of(&[FOLLOWS]) && finding.verdict != Verdict::Pass;
+        while findings.iter().any(follows) && start.elapsed() < FOLLOWED {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            findings = self.evaluate(planner, seen.clone()).await.0;
+        }
+        let late = findings.iter().find(|finding| follows(finding));
+        if let Some(late) = late {
+            return Err(DeployError::Blocked(vec![late.clone()]));
+        }
         let ill = |finding: &Finding| finding.verdict == Verdict::Error && finding.is_of(&WELL);
         let ill: Vec<Finding> = findings.into_iter().filter(ill).collect();
         if !ill.is_empty() {

@@ -6,6 +6,7 @@ use etcdup_core::certificate::CertRequest;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::stage::{Artifact, Content, HostStep, Part, Stage};
+use etcdup_core::version::EtcdVersion;
 use etcdup_host::{StageInput, Stamp, Supply};
 use etcdup_pki::Issued;
 use jiff::Timestamp;
@@ -60,7 +61,7 @@ async fn supply(
             let ready = blocking(move || release::ready(&path)).await?;
             Ok(Supply::Archive(ready.into_body()))
         }
-        HostStep::Binaries { .. } => Ok(match run.binaries.get(&architecture()) {
+        HostStep::Binaries { version, .. } => Ok(match ready_for(run, version, &architecture()) {
             Some(Binary::Archive(ready)) => Supply::Archive(ready.clone().into_body()),
             Some(Binary::Files(files)) => {
                 let body =
@@ -92,6 +93,14 @@ async fn supply(
         | HostStep::MoveAside { .. }
         | HostStep::Remove(_) => Ok(Supply::Nothing),
     }
+}
+
+fn ready_for<'r>(
+    run: &'r Run<'_>,
+    version: &EtcdVersion,
+    architecture: &str,
+) -> Option<&'r Binary> {
+    run.binaries.get(version)?.get(architecture)
 }
 
 async fn content(run: &Run<'_>, host: &HostId, artifact: &Artifact) -> Result<Supply, DeployError> {

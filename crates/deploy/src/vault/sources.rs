@@ -10,6 +10,7 @@ use etcdup_core::observed::Observed;
 use etcdup_core::plain::chain;
 use etcdup_core::secret::Secret;
 use etcdup_core::topology::Topology;
+use etcdup_core::version::EtcdVersion;
 use etcdup_pki::{damage, inspect, public_key_digest};
 
 use crate::binaries::release::{etcd_version, programs};
@@ -55,7 +56,17 @@ pub fn inspect_sources(
                 .or_insert_with(|| source(base, &path, true));
         }
     }
-    match &spec.binaries {
+    sources.extend(inspect_binaries(&spec.binaries, base, &spec.etcd));
+    sources
+}
+
+/// The file here that holds etcd of a release; nothing where it is downloaded, or on the hosts.
+pub(crate) fn inspect_binaries(
+    binaries: &Binaries,
+    base: &Path,
+    version: &EtcdVersion,
+) -> Option<(String, Observed<SourceFacts>)> {
+    let (path, mut found) = match binaries.of(version) {
         Binaries::Directory(directory) => {
             let places = std::iter::once(&directory.path).chain(&directory.also);
             let etcd = places
@@ -64,19 +75,23 @@ pub fn inspect_sources(
                 .unwrap_or_else(|| format!("{}/etcd", directory.path));
             let mut found = source(base, &etcd, false);
             if let Some(found) = found.known_mut() {
-                let programs = programs(base, directory);
+                let programs = programs(base, &directory);
                 let sizes = programs.iter().map(|(_, path)| std::fs::metadata(path));
                 found.size = sizes.filter_map(|meta| Some(meta.ok()?.len())).sum();
             }
-            sources.insert(etcd, found);
+            (etcd, found)
         }
         Binaries::Archive(archive) if !archive.path.as_str().contains("{arch}") => {
             let path = archive.path.to_string();
-            sources.insert(path.clone(), source(base, &path, false));
+            let found = source(base, &path, false);
+            (path, found)
         }
-        Binaries::Archive(_) | Binaries::Release(_) | Binaries::Host(_) => {}
+        Binaries::Archive(_) | Binaries::Release(_) | Binaries::Host(_) => return None,
+    };
+    if let Some(found) = found.known_mut() {
+        found.wanted = Some(version.to_string());
     }
-    sources
+    Some((path, found))
 }
 
 fn source(base: &Path, path: &str, read: bool) -> Observed<SourceFacts> {
@@ -90,6 +105,7 @@ fn source(base: &Path, path: &str, read: bool) -> Observed<SourceFacts> {
                 damage: None,
                 public_key: None,
                 version: etcd_version(&full),
+                wanted: None,
             }),
             Ok(_) => Observed::unknown("it is not a file"),
             Err(error) => Observed::unknown(chain(&error)),
@@ -104,6 +120,7 @@ fn source(base: &Path, path: &str, read: bool) -> Observed<SourceFacts> {
             damage: damage(&text),
             public_key: public_key_digest(&Secret::new(text)),
             version: None,
+            wanted: None,
         }),
     }
 }

@@ -383,6 +383,8 @@ observe_data() {
                 break
             done
             if [ -n "$head" ]; then field "data|$path|member" "$head"; else rec "data|$path|foreign|"; fi
+            last=$(newest "$path"/member/snap/*.snap)
+            [ -z "$last" ] || rec "raft-snapshot|$path|$(stat -c %Y "$last" 2>/dev/null)"
             # A mark is a short line; anything else in its place is not read as root.
             mark=$path/member/.etcdup-mark
             { [ -f "$mark" ] && [ ! -L "$mark" ]; } || continue

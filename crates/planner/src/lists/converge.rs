@@ -16,7 +16,7 @@ use crate::preflight::{preflight, unseen_hosts};
 use crate::rules::conflict::{DISPUTED, conflicts};
 use crate::rules::{
     clean_up, files, grow, install, moved, operator, provided, record, roll, shrink, start, time,
-    transition, trust, wait,
+    transition, trust, version, wait,
 };
 use crate::target::Target;
 
@@ -171,6 +171,14 @@ pub const CONVERGE: &[RuleRow] = &[
               far behind counts for the quorum and cannot help it.",
         makes: &[Rule::Promote],
         decide: grow::promote,
+    },
+    RuleRow {
+        id: "version-calls",
+        about: "begin a downgrade, wait for it, or give it up; have raft snapshots taken before 3.7",
+        why: "Comes before the first restart with another minor: etcd lets an older release in only where a downgrade \
+              was begun, and 3.7 does not replay what 3.5 has written.",
+        makes: &[Rule::Downgrade, Rule::RaftSnapshot],
+        decide: version::calls,
     },
     RuleRow {
         id: "move-leader",

@@ -44,6 +44,27 @@ pub(super) fn cluster_step(target: &Target, world: &mut Observation, step: &Clus
                 moved.peer_urls = vec![peer_url.to_string()];
             }
         }),
+        ClusterStep::RaftSnapshot { .. } => {
+            let taken = world.at.as_second();
+            for host in world.hosts.values_mut().filter_map(Observed::known_mut) {
+                // Later than the start of whoever runs there, whose clock may be ahead.
+                let since = host.processes.values().filter_map(|process| process.since);
+                let taken = since.chain([taken]).max().unwrap_or(taken);
+                let data = host.data.keys().cloned();
+                host.raft_snapshots = data.map(|path| (path, taken)).collect();
+            }
+        }
+        ClusterStep::EnableDowngrade { minor } => {
+            for view in world.members.values_mut().filter_map(Observed::known_mut) {
+                view.downgrade = Some(minor.clone());
+                view.storage_version.clone_from(minor);
+            }
+        }
+        ClusterStep::CancelDowngrade => {
+            for view in world.members.values_mut().filter_map(Observed::known_mut) {
+                view.downgrade = None;
+            }
+        }
         ClusterStep::Remove { member, id, .. } => {
             relist(world, |listed| listed.retain(|listed| listed.id != *id));
             // Its etcd ends by itself once it hears of it.

@@ -48,11 +48,14 @@ pub(super) fn sources(target: &Target, seen: &Observation, findings: &mut Vec<Fi
             );
         }
     }
-    let wanted = target.topology.version.to_string();
     for (path, source) in &seen.sources {
-        let version = source.known().and_then(|source| source.version.as_ref());
-        if let Some(version) = version.filter(|version| **version != wanted) {
-            let evidence = format!("{path} is etcd {version}, and the file wants {wanted}");
+        let Some(source) = source.known() else {
+            continue;
+        };
+        if let (Some(version), Some(wanted)) = (&source.version, &source.wanted)
+            && version != wanted
+        {
+            let evidence = format!("{path} is etcd {version}, and {wanted} is wanted");
             findings.push(SOURCE_UNREADABLE.error(path, evidence).at(place(path)));
         }
     }

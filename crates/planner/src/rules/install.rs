@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use etcdup_core::file::{Binaries, Download};
+use etcdup_core::file::{Binaries, Download, fill_version};
 use etcdup_core::host::HostId;
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{
@@ -189,7 +189,7 @@ fn binaries(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
         return archive
             .map(|archive| HostStep::LoadImage {
                 image: etcdup_render::image(&target.topology),
-                archive: archive.to_string(),
+                archive: fill_version(archive.as_str(), &target.topology.version),
             })
             .collect();
     }

@@ -1,29 +1,34 @@
 //! Changes that one stage after another cannot make safely: refused until they can be taken in
 //! steps.
 
-use std::path::Path;
-
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::flag::FlagSet;
-use etcdup_core::known_issue::may_follow;
+use etcdup_core::known_issue::route;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::topology::Member;
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::read_flags;
+use crate::leg::version::{ahead, version_of};
 use crate::target::Target;
 
-pub(crate) const CHECKS: &[Check] = &[VERSION_CHANGE, SECURITY_CHANGE];
+pub(crate) const CHECKS: &[Check] = &[VERSION_CHANGE, LEG_BINARIES, SECURITY_CHANGE];
 
 const VERSION_CHANGE: Check = Check {
     id: "version-change",
     title: "the running version cannot be replaced by this one",
-    about: "etcd supports one minor version at a time, upwards: a data directory that a newer minor has written does not start \
-            on an older one (\"cluster cannot be downgraded\"), and a skipped minor panics at replay. Neither is drift, so \
-            nothing is restarted for it.",
-    advice: "set `etcd` back to the running version, or to the newest patch of the next minor; between 3.5 and 3.6 go to \
-             3.5.32 or later first. To go back to an older minor, restore a snapshot that was taken on it",
+    about: "etcd goes up one minor at a time, and etcdup through those in between by itself. Down it goes from 3.7 to 3.6 and \
+            from 3.6 to 3.5; an older release does not start on newer data (\"cluster cannot be downgraded\"). Nothing is \
+            restarted for what cannot work.",
+    advice: "set `etcd` back to the running version; to go back further, restore a snapshot that was taken on the older minor",
+};
+const LEG_BINARIES: Check = Check {
+    id: "leg-binaries",
+    title: "a release on the way cannot be had",
+    about: "A change of several minors passes through one release of each. Their binaries come from where the file's come from, \
+            and what names one release alone has no others.",
+    advice: "write `{version}` where the release's number belongs, or change `etcd` by one minor at a time",
 };
 const SECURITY_CHANGE: Check = Check {
     id: "security-change",
@@ -42,13 +47,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             continue;
         };
         let at = || KeyPath::member(member.index);
-        let wanted = &target.topology.version;
-        if let Some(running) = version_of(seen, member, host)
-            && let Err(why) = may_follow(&running, wanted)
-        {
-            let finding = VERSION_CHANGE.error(&member.name, why.to_string());
-            findings.push(finding.at(KeyPath::root("etcd")));
-        }
+        findings.extend(version_conflict(target, seen, member));
         let Some((now, since)) = running_flags(target, member, host) else {
             continue;
         };
@@ -67,35 +66,58 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// The version that a member runs, or ran last: by its own answer, by the path of its binary, or by
-/// the host record.
-pub(crate) fn version_of(
-    seen: &Observation,
-    member: &Member,
-    host: &HostView,
-) -> Option<EtcdVersion> {
-    let answered = seen.member(&member.name);
-    if let Some(version) = answered.and_then(|view| view.version.parse().ok()) {
-        return Some(version);
-    }
-    let exe = host
-        .processes
-        .get(&member.name)
-        .map(|process| process.exe.as_str());
-    let of_path = |exe: &str| {
-        let exe = exe.trim_end_matches(" (deleted)");
-        let directory = Path::new(exe).parent()?.file_name()?.to_str()?;
-        directory.strip_prefix('v')?.parse::<EtcdVersion>().ok()
+/// Why a member cannot be restarted with the leg's release, or the file's cannot be reached.
+fn version_conflict(target: &Target, seen: &Observation, member: &Member) -> Option<Finding> {
+    let running = version_of(seen, member)?;
+    let (topology, wanted) = (&target.topology, &target.topology.version);
+    let refuse = |why: String| {
+        let finding = VERSION_CHANGE.error(&member.name, why);
+        Some(finding.at(KeyPath::root("etcd")))
     };
-    if let Some(version) = exe.and_then(of_path) {
-        return Some(version);
+    let way = match route(&running, wanted, &topology.through) {
+        Ok(way) => way,
+        // While any member runs the older minor, the cluster still is of it, and what a newer one
+        // wrote meanwhile the older one reads.
+        Err(why) if !is_of_minor(target, seen, wanted) => return refuse(why.to_string()),
+        Err(_) => return None,
+    };
+    let undone = wanted.minor() < running.minor() && is_of_minor(target, seen, wanted);
+    let first = way.first().filter(|_| !undone)?;
+    // A leg never skips one, unless others were brought further by somebody else.
+    if first != wanted {
+        return refuse(format!(
+            "{running} to {wanted} needs {first} first; set `etcd` to that for all members, then go on"
+        ));
     }
-    // Without data there is nothing that an older release could fail to read.
-    if !matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_))) {
+    let ahead = ahead(target.file(), &running);
+    let others = ahead
+        .iter()
+        .filter(|version| **version != target.file().version);
+    let others: Vec<String> = others.map(ToString::to_string).collect();
+    if others.is_empty() {
         return None;
     }
-    let recorded = host.record()?.members.get(&member.name)?;
-    recorded.version.parse().ok()
+    let pinned = target.file().pinned_to_one()?;
+    let finding = LEG_BINARIES.error(
+        &member.name,
+        format!(
+            "{running} to {} passes through {}, and `{pinned}` is of one release alone",
+            target.file().version,
+            others.join(" and ")
+        ),
+    );
+    Some(finding.at(KeyPath::root("etcd")))
+}
+
+/// Whether a member that serves runs the minor of this release: the cluster's own version is never
+/// above that of any member.
+fn is_of_minor(target: &Target, seen: &Observation, wanted: &EtcdVersion) -> bool {
+    let members = target.topology.members.iter();
+    let mut serving = members.filter(|member| seen.serves(&member.name));
+    serving.any(|member| {
+        let running = version_of(seen, member);
+        running.is_some_and(|running| running.minor() == wanted.minor())
+    })
 }
 
 /// The flags that a member runs with, or would start with on data that it has.

@@ -41,7 +41,10 @@ pub(crate) struct Machine {
 pub(super) struct Process {
     pub(super) flags: FlagSet,
     pub(super) exe: String,
+    pub(super) version: String,
     pub(super) pid: u32,
+    /// When it started, in seconds: two pass between a raft snapshot and the next.
+    pub(super) since: i64,
     /// Whether it has ever joined a quorum: until then it answers nobody.
     pub(super) ready: bool,
 }
@@ -54,6 +57,10 @@ pub(crate) struct Data {
     /// How many entries of the one log it has.
     pub(super) log: usize,
     pub(super) mark: Option<String>,
+    /// Whether its log has entries that only 3.6 and before read.
+    pub(super) old_entries: bool,
+    /// When its last raft snapshot was taken.
+    pub(super) snapshot: Option<i64>,
     pub(super) list: Vec<ListedMember>,
 }
 
@@ -110,6 +117,8 @@ pub(super) fn bootstrap(cluster: &str, own: &str, token: &str) -> Data {
         id: id_of(own, token),
         log: 0,
         mark: None,
+        old_entries: false,
+        snapshot: None,
         list,
     }
 }
@@ -212,11 +221,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn link(&mut self, at: i64) {
+    pub(super) fn link(&mut self, binaries: &HostPath, at: i64) {
         let layout = &self.member.layout;
         let Some(links) = &layout.links else { return };
         for name in ["etcd", "etcdctl"] {
-            let target = layout.binaries.join(name).unwrap();
+            let target = binaries.join(name).unwrap();
             let view = FileView {
                 kind: FileKind::Link(target.to_string()),
                 ..file(Mode::PROGRAM, None, at)
@@ -239,7 +248,7 @@ impl Process {
             exe: self.exe.clone(),
             flags: self.flags.clone(),
             outdated: false,
-            since: Some(0),
+            since: Some(self.since),
             unknown_flags: Vec::new(),
         }
     }

@@ -11,14 +11,15 @@
 
 pub(crate) mod machine;
 pub(crate) mod runs;
+mod start;
 mod steps;
+mod versions;
 
 use etcdup_core::membership::{ClusterId, MemberId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::flag::FlagSet;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{
     CaView, DataDir, DataIdentity, Listener, MemberView, Observation, Served,
@@ -29,7 +30,6 @@ use etcdup_planner::Planner;
 use jiff::SignedDuration;
 
 pub(crate) use self::machine::Machine;
-use self::machine::{Data, Process, bootstrap, flags_of};
 use crate::worlds;
 
 /// All machines of a cluster, and what was promised to its clients.
@@ -44,6 +44,12 @@ pub(crate) struct Model {
     pub(super) issued: usize,
     /// How many members were ever added.
     pub(super) added: usize,
+    /// The minor that each cluster is of.
+    pub(super) minors: BTreeMap<ClusterId, u64>,
+    /// The minor that is being downgraded to.
+    pub(super) downgrade: Option<u64>,
+    /// How often raft snapshots were taken.
+    pub(super) snapshots: u32,
     /// What must never happen and did.
     pub(crate) lost: Vec<String>,
 }
@@ -75,6 +81,9 @@ impl Model {
             leader: None,
             issued: 0,
             added: 0,
+            minors: BTreeMap::new(),
+            downgrade: None,
+            snapshots: 0,
             lost: Vec::new(),
         }
     }
@@ -132,6 +141,11 @@ impl Model {
             let mark = machine.data.as_ref().and_then(|data| data.mark.clone());
             view.marks = mark
                 .map(|mark| (member.layout.data.clone(), mark))
+                .into_iter()
+                .collect();
+            let taken = machine.data.as_ref().and_then(|data| data.snapshot);
+            view.raft_snapshots = taken
+                .map(|taken| (member.layout.data.clone(), taken))
                 .into_iter()
                 .collect();
             view.units
@@ -212,7 +226,9 @@ impl Model {
             id: data.id,
             cluster: data.cluster,
             leader: self.leader.filter(|_| serves),
-            version: "3.5.33".into(),
+            version: machine.process.as_ref().unwrap().version.clone(),
+            storage_version: String::new(),
+            downgrade: self.downgrade.map(|minor| format!("3.{minor}")),
             term: 2,
             raft_index: data.log as u64,
             applied_index: data.log as u64,
@@ -292,6 +308,7 @@ impl Model {
             }
             for cluster in serving {
                 self.serve(cluster);
+                self.follow_versions(cluster);
             }
         }
         self.end_removed();
@@ -335,101 +352,6 @@ impl Model {
         datas
             .flat_map(|data| &data.list)
             .any(|listed| listed.id == id && listed.learner)
-    }
-
-    /// As etcd starts: with data it goes on; without, its flags say whether it makes a cluster or
-    /// joins one.
-    fn start(&mut self, index: usize) {
-        let machine = &self.machines[index];
-        let member = &machine.member;
-        let manifest = machine.files.get(&member.layout.manifest);
-        let text = manifest
-            .and_then(|file| file.text.clone())
-            .or(machine.loaded.clone());
-        let (true, true, None, Some(text)) = (machine.up, machine.wanted, &machine.process, text)
-        else {
-            return;
-        };
-        let flags = flags_of(&text);
-        // etcd ends at once where a file that it must read is missing.
-        let needed = [
-            "cert-file",
-            "key-file",
-            "peer-cert-file",
-            "peer-trusted-ca-file",
-        ];
-        let mut needed = needed.into_iter().filter_map(|flag| flags.get(flag));
-        if !needed.all(|path| machine.files.contains_key(&path.parse().unwrap())) {
-            return;
-        }
-        let token = flags.get("initial-cluster-token").unwrap_or("etcd-cluster");
-        let own = flags.get("initial-advertise-peer-urls").unwrap_or_default();
-        // Whoever knows that it was removed ends at once.
-        let removed = |data: &Data| data.list.iter().all(|listed| listed.id != data.id);
-        if machine.data.as_ref().is_some_and(removed) {
-            return;
-        }
-        let data = match (&machine.data, flags.get("initial-cluster-state")) {
-            (Some(data), _) => data.clone(),
-            (None, Some("existing")) => match self.join(own, &flags) {
-                Some(data) => data,
-                None => return,
-            },
-            (None, _) => bootstrap(flags.get("initial-cluster").unwrap_or_default(), own, token),
-        };
-        let exe = if manifest.is_some() {
-            "/usr/local/bin/etcd".to_owned()
-        } else {
-            text.lines()
-                .find_map(|line| line.strip_prefix("ExecStart="))
-                .and_then(|line| line.split_whitespace().next())
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let machine = &mut self.machines[index];
-        machine.data = Some(data);
-        machine.has_directory = true;
-        machine.pids += 1;
-        machine.process = Some(Process {
-            flags,
-            exe,
-            pid: machine.pids,
-            ready: false,
-        });
-    }
-
-    /// Data of a member that joins: it needs a cluster that serves and lists its URL, and must have
-    /// been started with the very list of that cluster (`ValidateClusterAndAssignIDs`).
-    fn join(&self, url: &str, flags: &FlagSet) -> Option<Data> {
-        let initial = flags.get("initial-cluster").unwrap_or_default();
-        let initial: BTreeSet<&str> = initial
-            .split(',')
-            .filter_map(|member| Some(member.split_once('=')?.1))
-            .collect();
-        let serving = self.machines.iter().filter_map(|machine| {
-            let process = machine.process.as_ref().filter(|process| process.ready)?;
-            let data = machine
-                .data
-                .as_ref()
-                .filter(|data| self.quorum(data.cluster))?;
-            Some((process, data))
-        });
-        let lists = serving.filter_map(|(_, data)| {
-            let urls = data.list.iter().flat_map(|listed| &listed.peer_urls);
-            if urls.map(String::as_str).collect::<BTreeSet<_>>() != initial {
-                return None;
-            }
-            let mut list = data.list.iter();
-            let own = list.find(|listed| listed.peer_urls.iter().any(|known| known == url))?;
-            Some(Data {
-                cluster: data.cluster,
-                id: own.id,
-                log: 0,
-                mark: None,
-                list: data.list.clone(),
-            })
-        });
-        lists.into_iter().next()
     }
 
     /// An election that goes as badly as raft allows, then a write.

@@ -68,6 +68,11 @@ impl Model {
                 });
             }
             Work::Cluster(ClusterStep::Remove { id, .. }) => self.remove(*id),
+            Work::Cluster(ClusterStep::RaftSnapshot { .. }) => self.take_raft_snapshots(),
+            Work::Cluster(ClusterStep::EnableDowngrade { minor }) => {
+                self.begin_downgrade(super::versions::minor_of(minor));
+            }
+            Work::Cluster(ClusterStep::CancelDowngrade) => self.downgrade = None,
             Work::Hosts(tasks) => {
                 for index in 0..self.machines.len() {
                     let host = self.machines[index].member.host.clone();
@@ -201,12 +206,16 @@ impl Model {
                 machine.process = None;
                 machine.wanted = true;
             }
-            HostStep::Binaries { .. } => {
-                let etcd = layout.etcd().unwrap();
+            HostStep::Binaries {
+                directory, links, ..
+            } => {
+                let etcd = directory.join("etcd").unwrap();
                 machine.files.insert(etcd, file(Mode::PROGRAM, None, at));
-                machine.link(at);
+                if links.is_some() {
+                    machine.link(directory, at);
+                }
             }
-            HostStep::Links { .. } => machine.link(at),
+            HostStep::Links { directory, .. } => machine.link(directory, at),
             HostStep::Reload => {
                 let unit = machine.unit_file();
                 machine.loaded = unit.and_then(|file| file.text.clone());

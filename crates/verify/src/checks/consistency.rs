@@ -40,6 +40,43 @@ pub(super) const SKEW: Check = Check {
     advice: "run `etcdup apply`",
 };
 
+pub(super) const CLUSTER_VERSION: Check = Check {
+    id: "cluster-version",
+    title: "the cluster is of its members' version",
+    about: "The cluster's own version is the lowest minor of its members. It follows a few seconds after the last of them; until \
+            then nothing of the newer minor is in use, and the minor after it is not let in.",
+    advice: "verify again in a moment; where it stays, a member of the list does not run or runs an older minor",
+};
+
+pub(super) fn cluster_version(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
+    let of_members: BTreeSet<String> = evidence
+        .answered()
+        .map(|(_, member)| minor(&member.view.version))
+        .collect();
+    let mut findings = Vec::new();
+    for (name, member) in evidence.answered() {
+        let of_cluster = member.metrics.known();
+        let of_cluster = of_cluster.and_then(|metrics| metrics.cluster_version.as_deref());
+        // What its metrics say is for another check to complain of.
+        if let Some(of_cluster) = of_cluster
+            && of_members.len() == 1
+            && !of_members.contains(of_cluster)
+        {
+            let of_members: Vec<&str> = of_members.iter().map(String::as_str).collect();
+            let evidence = format!(
+                "holds that the cluster is of {of_cluster}, and all members run {}",
+                of_members.join(", ")
+            );
+            findings.push(check.warning(name, evidence));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(check.pass("cluster", "no member holds otherwise"));
+    }
+    findings
+}
+
 pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut hashes = BTreeSet::new();
     let mut findings = Vec::new();
@@ -87,13 +124,13 @@ pub(super) fn peers(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
             .listed
             .iter()
             .filter(|listed| listed.id != member.view.id);
-        match &member.peers {
+        match &member.metrics {
             Observed::Unknown(unseen) => findings
                 .push(check.warning(name, format!("its metrics could not be read: {unseen}"))),
-            Observed::Known(peers) => {
+            Observed::Known(metrics) => {
                 for other in others {
                     pairs += 1;
-                    if peers.get(&other.id).copied().unwrap_or(0) < 1 {
+                    if metrics.peers.get(&other.id).copied().unwrap_or(0) < 1 {
                         let known = evidence.name_of(other);
                         let why = format!("has no active connection with {known}");
                         // A member that is down refuses nobody: no certificate is to blame.

@@ -11,13 +11,14 @@ use crate::path::HostPath;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Pod {
-    /// The image; `registry.k8s.io/etcd:<version>-0` when not given.
+    /// The image; `registry.k8s.io/etcd:<version>-0` when not given. `{version}` stands for the
+    /// release, such as 3.5.33.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// When the kubelet pulls it.
     pub pull_policy: PullPolicy,
     /// An archive of the image here, loaded on each host that lacks it: for hosts without a
-    /// registry. `{arch}` is filled in.
+    /// registry. `{arch}` and `{version}` are filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub archive: Option<Utf8PathBuf>,

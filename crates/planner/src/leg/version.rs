@@ -1,0 +1,118 @@
+//! The releases of etcd on the way to the file's: one minor at a time.
+
+use std::path::Path;
+
+use etcdup_core::known_issue::route;
+use etcdup_core::observation::{DataDir, HostView, Observation};
+use etcdup_core::topology::{Member, Topology};
+use etcdup_core::version::EtcdVersion;
+
+/// The release to bring all members to before the file's; `None` where the file's comes next, or
+/// where no way leads there.
+pub(super) fn between(topology: &Topology, seen: &Observation) -> Option<EtcdVersion> {
+    let known = known_versions(topology, seen);
+    let (lowest, highest) = (known.iter().min()?, known.iter().max()?);
+    let wanted = &topology.version;
+    let next = if lowest.minor() == highest.minor() {
+        let way = route(lowest, wanted, &topology.through).ok()?;
+        let next = way.into_iter().next()?;
+        // One that is down comes up as it was: etcd's guides want all healthy before another minor,
+        // and a log that only the older one reads may be waiting in its data.
+        if next.minor() != lowest.minor() && !all_serve(topology, seen) {
+            highest.clone()
+        } else {
+            next
+        }
+    } else if wanted.minor() > lowest.minor() {
+        // Somebody is between two minors: that change is finished before the next begins. Where
+        // the lower one may not be left from its patch, all go back to one from which it may:
+        // until the last has followed, the cluster is of the lower minor.
+        let to = if wanted.minor() == highest.minor() {
+            wanted
+        } else {
+            highest
+        };
+        route(lowest, to, &topology.through)
+            .ok()?
+            .into_iter()
+            .next()?
+    } else if wanted.minor() == lowest.minor() {
+        return None;
+    } else {
+        let of_lowest = known.iter().filter(|one| one.minor() == lowest.minor());
+        of_lowest.max()?.clone()
+    };
+    (next != *wanted).then_some(next)
+}
+
+/// Every release between what runs and the file's.
+pub(crate) fn between_all(topology: &Topology, seen: &Observation) -> Vec<EtcdVersion> {
+    let known = known_versions(topology, seen);
+    let Some(lowest) = known.iter().min() else {
+        return Vec::new();
+    };
+    let mut way = ahead(topology, lowest);
+    way.retain(|version| *version != topology.version);
+    way
+}
+
+/// Whether all members serve, those aside that are still to join. Of one that was not seen the
+/// cluster does not know the version either, and lets no further minor in.
+fn all_serve(topology: &Topology, seen: &Observation) -> bool {
+    topology.members.iter().all(|member| {
+        let data = seen
+            .host(&member.host)
+            .map(|host| host.data.get(&member.layout.data));
+        let is_to_join = matches!(data, Some(None | Some(DataDir::Absent | DataDir::Empty)));
+        is_to_join || seen.serves(&member.name)
+    })
+}
+
+/// What comes after the leg that is under way, the file's release last.
+pub(crate) fn ahead(file: &Topology, from: &EtcdVersion) -> Vec<EtcdVersion> {
+    route(from, &file.version, &file.through).unwrap_or_default()
+}
+
+/// The versions that are known of the cluster's members.
+fn known_versions(topology: &Topology, seen: &Observation) -> Vec<EtcdVersion> {
+    let leaving = topology.leaving.iter().filter(|leaving| !leaving.gone);
+    let members = topology
+        .members
+        .iter()
+        .chain(leaving.map(|leaving| &leaving.member));
+    members
+        .filter_map(|member| version_of(seen, member))
+        .collect()
+}
+
+/// The version that a member runs, or ran last: by its own answer, by the path of its binary, or by
+/// the host record.
+pub(crate) fn version_of(seen: &Observation, member: &Member) -> Option<EtcdVersion> {
+    let answered = seen.member(&member.name);
+    if let Some(version) = answered.and_then(|view| view.version.parse().ok()) {
+        return Some(version);
+    }
+    let host = seen.host(&member.host)?;
+    let process = host.processes.get(&member.name);
+    if let Some(version) = process.and_then(|process| of_path(&process.exe)) {
+        return Some(version);
+    }
+    recorded_version(member, host)
+}
+
+/// What the host record says of a member that has data: without any there is nothing that another
+/// release could fail to read.
+fn recorded_version(member: &Member, host: &HostView) -> Option<EtcdVersion> {
+    if !matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_))) {
+        return None;
+    }
+    let recorded = host.record()?.members.get(&member.name)?;
+    recorded.version.parse().ok()
+}
+
+/// The version in the path of a binary, `/opt/etcd/v3.5.33/etcd`.
+fn of_path(exe: &str) -> Option<EtcdVersion> {
+    let exe = exe.trim_end_matches(" (deleted)");
+    let directory = Path::new(exe).parent()?.file_name()?.to_str()?;
+    directory.strip_prefix('v')?.parse().ok()
+}

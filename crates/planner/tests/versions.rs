@@ -1,0 +1,178 @@
+//! Changes of the release: which legs lie on the way, and in which order members take them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what it expects"
+)]
+
+mod scripted;
+mod worlds;
+
+use std::fmt::Write as _;
+
+use etcdup_core::observation::Observation;
+use etcdup_planner::{Ending, Planner};
+use scripted::halt;
+
+/// Three members of this file.
+fn with(head: &str) -> Planner {
+    let members: String = (1..=3)
+        .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
+        .collect();
+    let text = format!("format = 1\ncluster = \"prod\"\n{head}\n{members}");
+    worlds::planner(worlds::topology_of(&text))
+}
+
+/// A cluster of this release, and everything as its file says.
+fn running(version: &str) -> Observation {
+    let planner = with(&format!("etcd = \"{version}\""));
+    scripted::carry_out(&planner, worlds::bare(&planner))
+}
+
+/// The stages to come, by their keys, and how they end.
+fn plan(planner: &Planner, seen: &Observation) -> String {
+    let planner = planner.clone().next_leg(seen).unwrap();
+    let forecast = planner.forecast(seen);
+    let mut text = String::new();
+    for stage in &forecast.stages {
+        writeln!(text, "{}", stage.key).unwrap();
+    }
+    match forecast.ending {
+        Ending::Done => {}
+        Ending::Blocked(findings) => {
+            for finding in findings {
+                writeln!(text, "blocked {}: {}", finding.id, finding.evidence).unwrap();
+            }
+        }
+        Ending::Loop(key) => writeln!(text, "loops at {key}").unwrap(),
+    }
+    text
+}
+
+/// Carries out so many stages of whatever the file says.
+fn after(planner: &Planner, mut seen: Observation, stages: usize) -> Observation {
+    for _ in 0..stages {
+        let leg = planner.clone().next_leg(&seen).unwrap();
+        seen = leg.predict(&seen, &scripted::stage(&leg, &seen));
+    }
+    seen
+}
+
+#[test]
+fn two_minors_are_two_legs_each_rolled_with_the_leader_last() {
+    let seen = running("3.4.23");
+    let found = plan(&with("etcd = \"3.6.14\""), &seen);
+    assert_eq!(
+        found,
+        "install@v3.5.33\nroll:m2@v3.5.33\nroll:m3@v3.5.33\nmove-leader@v3.5.33\nroll:m1@v3.5.33\n\
+         install\nroll:m1\nroll:m3\nmove-leader\nroll:m2\nrefresh-files\n"
+    );
+}
+
+#[test]
+fn from_3_5_to_3_7_members_take_a_raft_snapshot_before_the_last_leg() {
+    let found = plan(&with("etcd = \"3.7.1\""), &running("3.5.30"));
+    assert_eq!(
+        found,
+        "install@v3.5.33\nroll:m2@v3.5.33\nroll:m3@v3.5.33\nmove-leader@v3.5.33\nroll:m1@v3.5.33\n\
+         install@v3.6.16\nroll:m1@v3.6.16\nroll:m3@v3.6.16\nmove-leader@v3.6.16\nroll:m2@v3.6.16\n\
+         install\nraft-snapshot\nroll:m2\nroll:m3\nmove-leader\nroll:m1\nrefresh-files\n"
+    );
+}
+
+#[test]
+fn the_file_says_which_releases_lie_on_the_way() {
+    let planner = with("etcd = \"3.7.1\"\nthrough = [\"3.5.32\", \"3.6.14\"]");
+    let found = plan(&planner, &running("3.5.30"));
+    assert!(found.starts_with("install@v3.5.32\n"), "{found}");
+    assert!(found.contains("roll:m1@v3.6.14"), "{found}");
+    let early = with("etcd = \"3.7.1\"\nthrough = [\"3.5.31\"]");
+    let found = plan(&early, &running("3.5.30"));
+    assert!(found.starts_with("blocked version-change"), "{found}");
+    assert!(
+        found.contains("3.5.31 is no release to pass through"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_downgrade_is_begun_rolled_and_waited_for() {
+    let seen = running("3.7.1");
+    assert_eq!(
+        plan(&with("etcd = \"3.6.14\""), &seen),
+        "install\ndowngrade\nroll:m2\nroll:m3\nmove-leader\nroll:m1\nrefresh-files\n"
+    );
+    let down = after(&with("etcd = \"3.6.14\""), seen, 2);
+    // Given up while nothing was replaced.
+    let found = plan(&with("etcd = \"3.7.1\""), &down);
+    // The links lead to what runs again.
+    assert_eq!(found, "refresh-files\ndowngrade\n");
+}
+
+#[test]
+fn where_etcd_has_no_downgrade_it_is_refused() {
+    let found = plan(&with("etcd = \"3.4.45\""), &running("3.5.33"));
+    assert!(
+        found.starts_with("blocked version-change: 3.5.33 to 3.4.45 is a downgrade"),
+        "{found}"
+    );
+}
+
+/// The first member runs the newer minor: the others go on, or it comes back.
+#[test]
+fn an_edit_in_the_middle_is_answered_by_what_runs() {
+    let up = with("etcd = \"3.6.14\"");
+    let half = after(&up, running("3.5.33"), 2);
+    assert!(plan(&up, &half).starts_with("roll:m3\n"));
+    let back = plan(&with("etcd = \"3.5.33\""), &half);
+    assert!(back.starts_with("refresh-files\nroll:m2\n"), "{back}");
+    assert!(!back.contains("roll:m1"), "{back}");
+}
+
+/// etcd's guides want all healthy before another minor: one that is down comes up as it was.
+#[test]
+fn a_member_that_is_down_starts_with_what_it_ran() {
+    let mut seen = running("3.5.33");
+    let planner = with("etcd = \"3.5.33\"");
+    halt(&planner, &mut seen, 2);
+    let found = plan(&with("etcd = \"3.6.14\""), &seen);
+    assert!(found.starts_with("start@v3.5.33\ninstall\n"), "{found}");
+}
+
+/// 3.6 that somebody else put beside 3.5.30, which may not be left for it: all go to a patch of
+/// 3.5 from which it may, and then on.
+#[test]
+fn a_mixed_cluster_of_somebody_else_is_recognised() {
+    let up = with("etcd = \"3.6.14\"");
+    let mut seen = after(&up, running("3.5.33"), 2);
+    for index in [0, 2] {
+        let member = up.topology().members[index].clone();
+        scripted::view(&mut seen, &member).version = "3.5.30".to_owned();
+        let process = scripted::host(&mut seen, &member)
+            .processes
+            .get_mut(&member.name);
+        process.unwrap().exe = "/opt/etcd/v3.5.30/etcd".to_owned();
+    }
+    let found = plan(&up, &seen);
+    assert!(found.contains("roll:m2@v3.5.33\n"), "{found}");
+    assert!(
+        found.ends_with("move-leader\nroll:m2\nrefresh-files\n"),
+        "{found}"
+    );
+    let back = plan(&with("etcd = \"3.5.33\""), &seen);
+    assert!(back.starts_with("refresh-files\nroll:"), "{back}");
+}
+
+#[test]
+fn what_is_of_one_release_alone_is_named_before_anything_starts() {
+    let found = plan(
+        &with("etcd = \"3.6.14\"\nbinaries = { directory = { path = \"bin\" } }"),
+        &running("3.4.23"),
+    );
+    assert!(found.contains("blocked leg-binaries"), "{found}");
+    let found = plan(
+        &with("etcd = \"3.6.14\"\nbinaries = { directory = { path = \"bin/{version}\" } }"),
+        &running("3.4.23"),
+    );
+    assert!(!found.contains("leg-binaries"), "{found}");
+}
