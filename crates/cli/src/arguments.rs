@@ -270,6 +270,9 @@ pub(crate) struct Plan {
     /// Plan restarts that take the cluster out of service
     #[arg(long)]
     pub(crate) allow_outage: bool,
+    /// Plan a release once more that a member did not come up with
+    #[arg(long)]
+    pub(crate) retry: bool,
     /// Write the plan into a file, for `etcdup apply FILE`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -279,7 +282,7 @@ pub(crate) struct Plan {
 pub(crate) struct Apply {
     /// A plan that `etcdup plan --out` wrote: it is carried out as far as it reaches, without a
     /// question
-    #[arg(value_name = "PLAN", conflicts_with_all = ["yes", "allow_outage"])]
+    #[arg(value_name = "PLAN", conflicts_with_all = ["yes", "allow_outage", "retry"])]
     pub(crate) plan: Option<PathBuf>,
     /// Do not ask
     #[arg(short, long)]
@@ -287,6 +290,9 @@ pub(crate) struct Apply {
     /// Allow restarts that take the cluster out of service
     #[arg(long)]
     pub(crate) allow_outage: bool,
+    /// Try a release once more that a member did not come up with
+    #[arg(long)]
+    pub(crate) retry: bool,
 }
 
 #[derive(Debug, Args)]

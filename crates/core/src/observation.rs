@@ -14,7 +14,8 @@ pub use host::{
 };
 pub use query::Query;
 pub use record::{
-    HostRecord, LeaseView, Operation, Origin, RecordedFile, RecordedMember, RosterMember,
+    FailedRelease, HostRecord, LeaseView, Operation, Origin, RecordedFile, RecordedMember,
+    RosterMember,
 };
 pub use wal::{DataIdentity, wal_identity};
 

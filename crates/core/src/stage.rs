@@ -98,6 +98,9 @@ pub enum Goal {
     Converge {
         /// A restart that takes the cluster out of service is approved.
         allow_outage: bool,
+        /// A release that a member did not come up with is tried once more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        retry: bool,
     },
     /// The cluster is stopped and disabled, its data kept by rename or deleted.
     Reset {

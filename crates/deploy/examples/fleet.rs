@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let plans = clusters.iter().map(|cluster| async move {
             let goal = Goal::Converge {
                 allow_outage: false,
+                retry: false,
             };
             let plan = cluster.plan(goal).await;
             (cluster, plan, start.elapsed())

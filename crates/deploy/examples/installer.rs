@@ -21,6 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // What is to come, and why; nothing has changed yet.
     let goal = Goal::Converge {
         allow_outage: false,
+        retry: false,
     };
     let plan = cluster.plan(goal).await?;
     for stage in &plan.forecast.stages {

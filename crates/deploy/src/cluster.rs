@@ -152,6 +152,7 @@ impl Cluster {
     pub async fn observe(&self) -> Result<(Planner, Observation), DeployError> {
         let goal = Goal::Converge {
             allow_outage: false,
+            retry: false,
         };
         self.session().await.observe(goal).await
     }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use etcdup_core::file::ParseError;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
+use etcdup_core::name::MemberName;
 use etcdup_core::stage::{Beyond, StageKey};
 use etcdup_core::topology::ResolveError;
-use etcdup_planner::Forecast;
+use etcdup_core::version::EtcdVersion;
+use etcdup_planner::{Forecast, VERSION_FAILED};
 use etcdup_render::RenderError;
 
 use crate::binaries::release::ReleaseError;
@@ -108,6 +110,9 @@ pub enum DeployError {
         /// The last lines of the member's log.
         console: Vec<String>,
     },
+    /// A member did not come up with another release, and the one before was put back.
+    #[error(transparent)]
+    PutBack(Box<ReleaseFailed>),
     /// A call to the cluster failed.
     #[error("{what}: {why}")]
     Cluster {
@@ -137,6 +142,33 @@ pub enum DeployError {
     /// The operator stopped it.
     #[error("{}", stopped(.0.as_deref()))]
     Stopped(Option<String>),
+}
+
+/// A member that did not come up with another release, and got the one back that it ran.
+#[derive(Debug, thiserror::Error)]
+#[error("{member} did not come up with etcd {failed}: {why}; {}", put_back(.ran, *.serves))]
+pub struct ReleaseFailed {
+    /// The member.
+    pub member: MemberName,
+    /// The release that failed.
+    pub failed: EtcdVersion,
+    /// The release that was put back.
+    pub ran: EtcdVersion,
+    /// Whether it serves with it.
+    pub serves: bool,
+    /// What was waited for in vain.
+    pub why: String,
+    /// The last lines of its log with the release that failed.
+    pub console: Vec<String>,
+}
+
+/// What runs now, after a release failed.
+fn put_back(ran: &EtcdVersion, serves: bool) -> String {
+    if serves {
+        format!("it runs {ran} again, and serves")
+    } else {
+        format!("{ran} was put back, and it does not serve with that either")
+    }
 }
 
 fn stopped(done: Option<&str>) -> String {
@@ -313,6 +345,7 @@ impl DeployError {
             DeployError::Hosts(_) => HOST_FAILED,
             DeployError::NotPermitted { .. } => NOT_PERMITTED,
             DeployError::Gate { .. } => GATE,
+            DeployError::PutBack(_) => VERSION_FAILED,
             DeployError::Cluster { .. } => CLUSTER_CALL,
             // A fault of this program, whose nearest page is that of the step that lacks something.
             DeployError::Stage(_) | DeployError::Release(_) => BINARIES,

@@ -81,6 +81,7 @@ impl Cluster {
     pub async fn look(&self) -> Result<Look, DeployError> {
         let goal = Goal::Converge {
             allow_outage: false,
+            retry: false,
         };
         let plan = self.plan(goal).await?;
         let members_at = Timestamp::now();

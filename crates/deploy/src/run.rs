@@ -36,6 +36,7 @@ mod membership;
 mod minor;
 mod pack;
 mod permit;
+mod put_back;
 mod record;
 mod send;
 mod stage;
@@ -379,8 +380,11 @@ impl Session {
                 stage: stage.title.clone(),
                 why: reason.to_string(),
             })?;
+        let before = seen.clone();
         run.execute(stage, seen, allowed).await?;
-        self.wait(planner, &stage.postconditions, seen).await?;
+        if let Err(error) = self.wait(planner, &stage.postconditions, seen).await {
+            return Err(self.put_back(run, stage, &before, seen, error).await);
+        }
         if let Work::Cluster(ClusterStep::RaftSnapshot { .. }) = &stage.work {
             self.see_raft_snapshots(planner, stage, seen).await;
         }
@@ -425,6 +429,7 @@ impl Session {
             None => {
                 let goal = Goal::Converge {
                     allow_outage: false,
+                    retry: false,
                 };
                 self.observe(goal).await?
             }

@@ -411,6 +411,7 @@ pub(crate) fn running_record(last: u32) -> OperationRecord {
         verb: etcdup_core::operation::Verb::Apply,
         goal: etcdup_core::stage::Goal::Converge {
             allow_outage: false,
+            retry: false,
         },
         who: etcdup_core::operation::Who::new("ann@laptop"),
         begun: Timestamp::UNIX_EPOCH,

@@ -24,6 +24,7 @@ fn assert_shared<T: Clone + Send + Sync + 'static>() {}
 fn goal() -> Goal {
     Goal::Converge {
         allow_outage: false,
+        retry: false,
     }
 }
 

@@ -119,6 +119,7 @@ fn one_voter_cannot_restart_without_an_outage() {
     insta::assert_snapshot!("outage-allowed", told(planner, seen.clone()));
     let goal = Goal::Converge {
         allow_outage: false,
+        retry: false,
     };
     let planner = Planner::new(topology, goal, None).unwrap();
     insta::assert_snapshot!("outage-not-allowed", told(planner, seen));

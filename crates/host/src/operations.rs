@@ -114,7 +114,10 @@ impl StageInput {
             }
             HostStep::LoadImage { image, .. } => self.image(image, supply)?,
             // It is kept in the host record, which ends every stage.
-            HostStep::Roster(_) | HostStep::ForgetMember(_) | HostStep::Forget => {}
+            HostStep::NoteFailed { .. }
+            | HostStep::Roster(_)
+            | HostStep::ForgetMember(_)
+            | HostStep::Forget => {}
             HostStep::Note(noted) => self.mark(noted, &stamp.operation),
             HostStep::User { name, home } => {
                 self.operation(format!("make user {name}"), &format!("user|{name}|{home}"));

@@ -354,6 +354,7 @@ impl From<DeployError> for Problem {
             | DeployError::Hosts(_)
             | DeployError::NotPermitted { .. }
             | DeployError::Gate { .. }
+            | DeployError::PutBack(_)
             | DeployError::Cluster { .. }
             | DeployError::Stage(_)
             | DeployError::Release(_)

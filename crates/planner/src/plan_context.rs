@@ -51,6 +51,8 @@ pub(crate) struct PlanContext<'a> {
     pub(crate) unseen: Vec<Finding>,
     /// Whether a restart that takes the cluster out of service is approved.
     pub(crate) allow_outage: bool,
+    /// Whether a release that a member did not come up with is tried once more.
+    pub(crate) retry: bool,
 }
 
 /// Whether its data is this cluster's, by the records of those that stay, and what its own host's

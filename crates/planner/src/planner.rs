@@ -19,6 +19,7 @@ use crate::places::{leaving_entry, places};
 use crate::predict::predict;
 use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
+use crate::rules::put_back::{PutBack, put_back};
 use crate::rules::{
     clean_up, conflict, grow, operator, provided, roll, shrink, transition, trust, wait,
 };
@@ -168,13 +169,27 @@ impl Planner {
     #[must_use]
     pub fn next(&self, seen: &Observation) -> Next {
         let mut next = match &self.goal {
-            Goal::Converge { allow_outage } => converge::next(&self.target, seen, *allow_outage),
+            Goal::Converge {
+                allow_outage,
+                retry,
+            } => converge::next(&self.target, seen, *allow_outage, *retry),
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
         };
         if let Next::Stage(stage) = &mut next {
             stage.key.leg = self.target.leg().clone();
         }
         next
+    }
+
+    /// What brings a member back that did not come up with another release, as it was `before`.
+    #[must_use]
+    pub fn put_back(
+        &self,
+        stage: &Stage,
+        before: &Observation,
+        seen: &Observation,
+    ) -> Option<PutBack> {
+        put_back(&self.target, stage, before, seen)
     }
 
     /// What the world looks like if this stage works.

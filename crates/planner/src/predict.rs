@@ -253,11 +253,17 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             if let Some(record) = host.record_mut() {
                 record.cluster = Some(noted.cluster);
                 record.members.insert(noted.member.clone(), known);
+                record.failed.remove(&noted.member);
             }
         }
         HostStep::Roster(roster) => {
             if let Some(record) = host.record_mut() {
                 record.roster.clone_from(roster);
+            }
+        }
+        HostStep::NoteFailed { member, failed } => {
+            if let Some(record) = host.record_mut() {
+                record.failed.insert(member.clone(), failed.clone());
             }
         }
         HostStep::ForgetMember(name) => {

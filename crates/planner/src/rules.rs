@@ -8,6 +8,7 @@ pub(crate) mod install;
 pub(crate) mod moved;
 pub(crate) mod operator;
 pub(crate) mod provided;
+pub(crate) mod put_back;
 pub(crate) mod record;
 pub(crate) mod restart;
 pub(crate) mod roll;

@@ -46,6 +46,7 @@ fn under_another_name(planner: &Planner, mut seen: Observation) -> Observation {
 fn a_copied_file_with_a_new_name_takes_nothing() {
     let converge = Goal::Converge {
         allow_outage: false,
+        retry: false,
     };
     for head in RUNTIMES {
         let (planner, seen) = bootstrapped(head);

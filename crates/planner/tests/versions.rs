@@ -11,6 +11,7 @@ mod worlds;
 use std::fmt::Write as _;
 
 use etcdup_core::observation::Observation;
+use etcdup_core::stage::{Goal, HostStep, Work};
 use etcdup_planner::{Ending, Planner};
 use scripted::halt;
 
@@ -175,4 +176,51 @@ fn what_is_of_one_release_alone_is_named_before_anything_starts() {
         &running("3.4.23"),
     );
     assert!(!found.contains("leg-binaries"), "{found}");
+}
+
+/// The member that does not come up runs what it ran, and the same binary is tried again only where
+/// a person asks for it.
+#[test]
+fn a_release_that_failed_is_put_back_and_not_tried_again_by_itself() {
+    let mut before = after(&with("etcd = \"3.5.33\""), running("3.5.30"), 1);
+    let member = with("etcd = \"3.5.33\"").topology().members[1].clone();
+    let unit = member.layout.unit_file().unwrap();
+    let unit = scripted::host(&mut before, &member).files.get_mut(&unit);
+    unit.unwrap().text = Some("ExecStart=/opt/etcd/v3.5.30/etcd --name=m2\n".to_owned());
+    let planner = with("etcd = \"3.5.33\"").next_leg(&before).unwrap();
+    let roll = scripted::stage(&planner, &before);
+    assert_eq!(roll.key.to_string(), "roll:m2");
+    let mut seen = planner.predict(&before, &roll);
+    halt(&planner, &mut seen, 1);
+    let back = planner.put_back(&roll, &before, &seen).unwrap();
+    assert_eq!(
+        (back.ran.to_string(), back.failed.to_string()),
+        ("3.5.30".into(), "3.5.33".into())
+    );
+    assert_eq!(
+        back.stage.stops(planner.topology()),
+        roll.stops(planner.topology())
+    );
+    // The member runs as before, and its host's record says what failed.
+    let Work::Hosts(tasks) = &back.stage.work else {
+        panic!("{back:?}");
+    };
+    let noted = tasks[&member.host].iter().find_map(|step| match step {
+        HostStep::NoteFailed { failed, .. } => Some(failed.clone()),
+        _ => None,
+    });
+    let mut seen = before;
+    let record = scripted::host(&mut seen, &member).record_mut().unwrap();
+    record.failed.insert(member.name.clone(), noted.unwrap());
+    let found = plan(&with("etcd = \"3.5.33\""), &seen);
+    assert!(found.starts_with("blocked version-failed"), "{found}");
+    // Another release is another matter, and so is a person's word.
+    assert!(plan(&with("etcd = \"3.5.32\""), &seen).contains("roll:m2"));
+    let goal = Goal::Converge {
+        allow_outage: false,
+        retry: true,
+    };
+    let topology = with("etcd = \"3.5.33\"").topology().clone();
+    let again = Planner::new(topology, goal, None).unwrap();
+    assert!(plan(&again, &seen).contains("roll:m2"));
 }

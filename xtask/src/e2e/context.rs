@@ -111,6 +111,40 @@ pub(super) fn never_still(written: &Written) -> Outcome {
     )
 }
 
+/// Makes a member the leader.
+pub(super) fn lead(lab: &Lab, member: u32) -> Outcome {
+    let id = member_id(lab, &format!("m{member}"))?;
+    let all = Lab::endpoints(3);
+    let status = lab
+        .etcdctl(&all, &["endpoint", "status", "--cluster"])?
+        .exits(0)?;
+    let leader = status
+        .out
+        .lines()
+        .find(|line| line.split(", ").nth(4) == Some("true"))
+        .and_then(|line| line.split(", ").next())
+        .ok_or_else(|| status.all())?
+        .to_owned();
+    if leader.contains(&Lab::address(member)) {
+        return Ok(());
+    }
+    let moved = lab.etcdctl(&leader, &["move-leader", &id])?;
+    moved.exits(0).map(|_| ())
+}
+
+/// The ID that the cluster lists a member by.
+pub(super) fn member_id(lab: &Lab, name: &str) -> Result<String, String> {
+    let list = lab
+        .etcdctl(&Lab::endpoints(1), &["member", "list"])?
+        .exits(0)?;
+    let line = list
+        .out
+        .lines()
+        .find(|line| line.contains(&format!(", {name},")));
+    let id = line.and_then(|line| line.split(',').next());
+    id.map(str::to_owned).ok_or_else(|| list.all())
+}
+
 /// How often a run is killed in a long series, and in the sample.
 const MOMENTS: usize = 20;
 const SAMPLE: usize = 3;

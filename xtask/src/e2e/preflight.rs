@@ -269,7 +269,7 @@ fn wrong_checksum(context: &Context) -> Outcome {
         &crate::lab::archive(&other).display().to_string(),
     )?;
     lab.etcdup(&["apply", "--yes"])?.exits(4)?.says(&format!(
-        "is etcd {other}, and the file wants {}",
+        "is etcd {other}, and {} is wanted",
         context.version
     ))?;
     let changed = lab.on(

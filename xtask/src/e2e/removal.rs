@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::context::{Context, Scenario, killed_series, never_still};
+use super::context::{Context, Scenario, killed_series, lead, member_id, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::writer::{Writer, Written};
@@ -106,39 +106,6 @@ fn shrinks_from_five_to_one(context: &Context) -> Outcome {
     lab.topology(&context.version, "", 2)?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(2), 2)
-}
-
-/// Makes a member the leader.
-fn lead(lab: &Lab, member: u32) -> Outcome {
-    let id = member_id(lab, &format!("m{member}"))?;
-    let all = Lab::endpoints(3);
-    let status = lab
-        .etcdctl(&all, &["endpoint", "status", "--cluster"])?
-        .exits(0)?;
-    let leader = status
-        .out
-        .lines()
-        .find(|line| line.split(", ").nth(4) == Some("true"))
-        .and_then(|line| line.split(", ").next())
-        .ok_or_else(|| status.all())?
-        .to_owned();
-    if leader.contains(&Lab::address(member)) {
-        return Ok(());
-    }
-    let moved = lab.etcdctl(&leader, &["move-leader", &id])?;
-    moved.exits(0).map(|_| ())
-}
-
-fn member_id(lab: &Lab, name: &str) -> Result<String, String> {
-    let list = lab
-        .etcdctl(&Lab::endpoints(1), &["member", "list"])?
-        .exits(0)?;
-    let line = list
-        .out
-        .lines()
-        .find(|line| line.contains(&format!(", {name},")));
-    let id = line.and_then(|line| line.split(',').next());
-    id.map(str::to_owned).ok_or_else(|| list.all())
 }
 
 /// One of three loses power for good, and another host takes its name over.

@@ -1,6 +1,6 @@
 //! A cluster that is there: changed in the file, changed by hand, broken, taken down.
 
-use super::context::{Context, Scenario, never_still};
+use super::context::{Context, Scenario, lead, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::writer::Writer;
@@ -10,6 +10,7 @@ pub(super) const ALL: &[Scenario] = &[
     ("drift-by-hand", drift_by_hand),
     ("next-patch-version", next_patch_version),
     ("next-minor-version", next_minor_version),
+    ("release-that-does-not-start", release_that_does_not_start),
     ("stopped-member-is-started", stopped_member_is_started),
     ("one-host-away", one_host_away),
     ("one-voter-needs-a-word", one_voter_needs_a_word),
@@ -132,6 +133,52 @@ fn next_minor_version(context: &Context) -> Outcome {
     ensure(kept.out.lines().count() == 1, kept.all())?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()
+}
+
+/// One member does not come up with the next release: it gets the one back that it ran, and the
+/// same binary is not tried again by itself.
+fn release_that_does_not_start(context: &Context) -> Outcome {
+    let versions = crate::setup::versions()?;
+    let older = versions.iter().find(|one| one.starts_with("3.5."));
+    let older = older.ok_or("there is no 3.5 at hand")?;
+    let (lab, newer) = (context.named("e2ev", 3)?, &context.version);
+    lab.topology(older, "", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 3)?;
+    let broken = format!("/opt/etcd/v{newer}");
+    // Whoever restarts last: the two before have the newer release by then.
+    lead(&lab, 3)?;
+    lab.on(
+        3,
+        &format!(
+            "mkdir -p {broken} && cd {broken} && cp /opt/etcd/v{older}/etcdctl . && \
+             printf '#!/bin/sh\\n[ \"$1\" = --version ] && echo \"etcd Version: {newer}\" && exit\\n\
+             echo \"panic: it is broken\" >&2; exit 1\\n' > etcd && chmod 755 etcd etcdctl"
+        ),
+    )?
+    .exits(0)?;
+    lab.edit(older, newer)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(1)?
+        .says(&format!("m3 did not come up with etcd {newer}"))?
+        .says(&format!("it runs {older} again, and serves"))?
+        .says("panic: it is broken")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["plan"])?
+        .exits(4)?
+        .says("version-failed")?
+        .says("panic: it is broken")?;
+    // The same binary once more, because a person wants it.
+    lab.etcdup(&["plan", "--retry"])?
+        .exits(0)?
+        .says("restart m3")?;
+    // Another binary is another matter.
+    lab.on(3, &format!("rm -r {broken}"))?.exits(0)?;
+    lab.apply()?.says("restart m3")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    writer.checks(&[1, 2, 3]);
+    never_still(&writer.stop()?)
 }
 
 fn next_patch_version(context: &Context) -> Outcome {

@@ -95,7 +95,10 @@ async fn write_and_plan(context: &Context, arguments: &Adopt) -> Result<u8, Depl
         path.display()
     );
     let cluster = engine.cluster(read_topology(path, &[])?, path)?;
-    let goal = Goal::Converge { allow_outage: true };
+    let goal = Goal::Converge {
+        allow_outage: true,
+        retry: false,
+    };
     let plan = cluster.plan(goal).await?;
     if context.json() {
         view::json::document(&PlanDocument::new(&plan));

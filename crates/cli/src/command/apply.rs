@@ -22,6 +22,7 @@ pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
     let Some(file) = &arguments.plan else {
         let goal = Goal::Converge {
             allow_outage: arguments.allow_outage,
+            retry: arguments.retry,
         };
         let approve = Approve::Question {
             yes: arguments.yes,

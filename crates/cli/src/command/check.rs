@@ -96,6 +96,7 @@ fn local_findings(document: &Document, path: &Path) -> Vec<Finding> {
     };
     let goal = Goal::Converge {
         allow_outage: false,
+        retry: false,
     };
     match Planner::new(topology, goal, Some(&template)) {
         Ok(_) => {

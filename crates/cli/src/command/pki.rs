@@ -23,6 +23,7 @@ pub(crate) async fn show(context: &Context) -> u8 {
     let (_, seen) = match session
         .observe(Goal::Converge {
             allow_outage: false,
+            retry: false,
         })
         .await
     {

@@ -15,6 +15,7 @@ use crate::view;
 pub(crate) async fn run(context: &Context, arguments: &Plan) -> u8 {
     let goal = Goal::Converge {
         allow_outage: arguments.allow_outage,
+        retry: arguments.retry,
     };
     let planned = async {
         let cluster = context.cluster(None)?;

@@ -22,6 +22,7 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
         let (planner, seen) = match session
             .observe(Goal::Converge {
                 allow_outage: false,
+                retry: false,
             })
             .await
         {

@@ -56,6 +56,7 @@ fn document_of(error: &DeployError, code: u8, document: Option<&Document>) -> se
             ("hosts", failures.iter().map(one).collect())
         }
         DeployError::Gate { console, .. } => ("lines", serde_json::json!(console)),
+        DeployError::PutBack(failed) => ("lines", serde_json::json!(failed.console)),
         DeployError::PlanChanged { forecast, .. } => {
             let now: Vec<_> = forecast.stages.iter().map(|stage| &stage.title).collect();
             ("stages", serde_json::json!(now))
@@ -100,6 +101,13 @@ fn text(error: &DeployError, document: Option<&Document>) {
             plain(&chain(error));
             errln!("  use --file to name another file, or `etcdup init` to create one");
         }
+        DeployError::PutBack(failed) => {
+            plain(&chain(error));
+            lines(&failed.console);
+            errln!(
+                "  see why; then change `etcd`, replace the binary, or run `etcdup apply --retry`"
+            );
+        }
         DeployError::Gate { console, .. } => {
             plain(&chain(error));
             lines(console);
@@ -134,6 +142,7 @@ fn code(error: &DeployError) -> u8 {
         | DeployError::Hosts(_)
         | DeployError::NotPermitted { .. }
         | DeployError::Gate { .. }
+        | DeployError::PutBack(_)
         | DeployError::Cluster { .. }
         | DeployError::Stage(_)
         | DeployError::Release(_)

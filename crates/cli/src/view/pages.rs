@@ -22,8 +22,10 @@ use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::operation::{OperationId, Verb};
 use etcdup_core::stage::{Beyond, Next, Rule, StageKey};
 use etcdup_core::topology::ResolveError;
+use etcdup_core::version::EtcdVersion;
 use etcdup_deploy::{
-    DeployError, HostFailure, Plan, PlanDocument, Report, StatusDocument, VerifyDocument,
+    DeployError, HostFailure, Plan, PlanDocument, ReleaseFailed, Report, StatusDocument,
+    VerifyDocument,
 };
 use etcdup_planner::Planner;
 use scripted::{bootstrapped, halt};
@@ -277,6 +279,14 @@ fn every_error() -> Vec<DeployError> {
             stage: "restart m2".to_owned(),
             why: "stopping m2 would leave 1 of 3 voters healthy; quorum is 2".to_owned(),
         },
+        DeployError::PutBack(Box::new(ReleaseFailed {
+            member: "m2".parse().unwrap(),
+            failed: EtcdVersion::new(3, 6, 14),
+            ran: EtcdVersion::new(3, 5, 33),
+            serves: true,
+            why: "m2 is unhealthy: crash loop (3 restarts)".to_owned(),
+            console: vec!["panic: no such flag".to_owned()],
+        })),
         DeployError::Gate {
             holds: "m2 serves".to_owned(),
             seconds: 60,

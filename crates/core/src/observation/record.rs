@@ -35,6 +35,9 @@ pub struct HostRecord {
     /// The members on this host that were seen healthy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<MemberName, RecordedMember>,
+    /// The last release that a member did not come up with, where the one before was put back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<MemberName, FailedRelease>,
     /// Every member of the cluster and where it is: how one is reached that the file no longer
     /// names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -84,6 +87,17 @@ pub struct RecordedMember {
     pub mark: String,
     /// The version it ran.
     pub version: String,
+}
+
+/// A release that a member did not come up with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRelease {
+    /// The release.
+    pub version: String,
+    /// SHA-256 of its binary, hex, or the image; empty where it is not known.
+    pub binary: String,
+    /// The last lines of its log.
+    pub log: Vec<String>,
 }
 
 /// A member as every host's record knows it.

@@ -7,7 +7,7 @@ use crate::certificate::CertRequest;
 use crate::digest::sha256;
 use crate::membership::{ClusterId, MemberId};
 use crate::name::{MemberName, UserName};
-use crate::observation::RosterMember;
+use crate::observation::{FailedRelease, RosterMember};
 use crate::path::{HostPath, Mode, Owner};
 use crate::topology::Member;
 use crate::url::EtcdUrl;
@@ -177,6 +177,13 @@ pub enum HostStep {
     /// The host record notes that the cluster was bootstrapped and that this member is healthy, and
     /// its data directory is marked.
     Note(Noted),
+    /// The host record has a release that the member did not come up with.
+    NoteFailed {
+        /// The member.
+        member: MemberName,
+        /// What failed.
+        failed: FailedRelease,
+    },
     /// The host record has the cluster's members and where they are.
     Roster(Vec<RosterMember>),
     /// The host record forgets a member, and the cluster with the last.
@@ -242,6 +249,7 @@ impl HostStep {
             | Self::BouncePod { .. }
             | Self::StopPod { .. }
             | Self::Note(_)
+            | Self::NoteFailed { .. }
             | Self::Roster(_)
             | Self::ForgetMember(_)
             | Self::Forget
@@ -277,6 +285,7 @@ impl HostStep {
             | Self::Spawn { .. }
             | Self::LoadImage { .. }
             | Self::Note(_)
+            | Self::NoteFailed { .. }
             | Self::Roster(_)
             | Self::ForgetMember(_)
             | Self::Forget => false,

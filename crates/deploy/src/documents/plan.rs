@@ -114,6 +114,7 @@ impl Default for PlanDocument {
             cluster: String::new(),
             goal: Goal::Converge {
                 allow_outage: false,
+                retry: false,
             },
             changes: false,
             digest: String::new(),

@@ -68,6 +68,13 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
             let names = names.join(", ");
             ("~", format!("host record: the members are {names}"))
         }
+        HostStep::NoteFailed { member, failed } => (
+            "~",
+            format!(
+                "host record: {member} did not come up with etcd {}",
+                failed.version
+            ),
+        ),
         HostStep::ForgetMember(name) => ("-", format!("host record: forget {name}")),
         HostStep::Forget => ("-", "host record: forget the cluster".to_owned()),
         HostStep::MoveAside { path } => ("~", format!("move {path} to {path}.kept-<time>")),

@@ -49,6 +49,9 @@ pub(super) fn add_record(
         if let HostStep::Roster(roster) = step {
             record.roster.clone_from(roster);
         }
+        if let HostStep::NoteFailed { member, failed } = step {
+            record.failed.insert(member.clone(), failed.clone());
+        }
         if let HostStep::ForgetMember(name) = step {
             record.forget(name);
         }
@@ -66,6 +69,8 @@ pub(super) fn add_record(
                 version: noted.version.clone(),
             };
             record.members.insert(noted.member.clone(), member);
+            // It runs: whatever failed before is over.
+            record.failed.remove(&noted.member);
         }
     }
     for (path, sha256) in input.written() {

@@ -218,7 +218,11 @@ fn needs_a_word(plan: &PlanDocument) -> bool {
     let reaches_far = |scope: &etcdup_core::stage::Scope| scope.outage || scope.destroys;
     matches!(
         plan.goal,
-        Goal::Reset { .. } | Goal::Converge { allow_outage: true }
+        Goal::Reset { .. }
+            | Goal::Converge {
+                allow_outage: true,
+                ..
+            }
     ) || stages.map(|stage| &stage.scope).any(reaches_far)
 }
 

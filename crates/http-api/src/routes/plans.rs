@@ -23,6 +23,9 @@ pub(crate) enum PlanRequest {
         /// Whether members may be restarted though the cluster is out of service meanwhile.
         #[serde(default)]
         allow_outage: bool,
+        /// Whether a release is tried once more that a member did not come up with.
+        #[serde(default)]
+        retry: bool,
     },
     /// What a reset would do.
     Reset {
@@ -35,7 +38,13 @@ pub(crate) enum PlanRequest {
 impl From<PlanRequest> for Goal {
     fn from(request: PlanRequest) -> Self {
         match request {
-            PlanRequest::Apply { allow_outage } => Goal::Converge { allow_outage },
+            PlanRequest::Apply {
+                allow_outage,
+                retry,
+            } => Goal::Converge {
+                allow_outage,
+                retry,
+            },
             PlanRequest::Reset { wipe } => Goal::Reset {
                 wipe,
                 cluster_id: None,

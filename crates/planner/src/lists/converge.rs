@@ -14,6 +14,7 @@ use crate::places::leaving_entry;
 use crate::plan_context::{Decision, LeavingPlace, PlanContext};
 use crate::preflight::{preflight, unseen_hosts};
 use crate::rules::conflict::{DISPUTED, conflicts};
+use crate::rules::transition::VERSION_FAILED;
 use crate::rules::{
     clean_up, files, grow, install, moved, operator, provided, record, roll, shrink, start, time,
     transition, trust, version, wait,
@@ -219,12 +220,17 @@ pub const CONVERGE: &[RuleRow] = &[
     },
 ];
 
-pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> Next {
+pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool, retry: bool) -> Next {
     let bootstrap = bootstrap(target, seen);
     let unseen = unseen_hosts(target, seen);
     if !unseen.is_empty() && (is_minority(target, seen) || bootstrap != Bootstrap::Complete) {
         // Whatever else is known to be wrong is reported with it.
-        return Next::Blocked(unseen.into_iter().chain(wrong(target, seen)).collect());
+        return Next::Blocked(
+            unseen
+                .into_iter()
+                .chain(wrong(target, seen, retry))
+                .collect(),
+        );
     }
     let members = target.topology.members.iter();
     let members = members
@@ -240,6 +246,7 @@ pub(crate) fn next(target: &Target, seen: &Observation, allow_outage: bool) -> N
         view,
         unseen,
         allow_outage,
+        retry,
     };
     for row in CONVERGE {
         match (row.decide)(&context) {
@@ -294,18 +301,19 @@ fn is_minority(target: &Target, seen: &Observation) -> bool {
 }
 
 /// Everything that stands in the way, each with its way out.
-fn wrong(target: &Target, seen: &Observation) -> Vec<Finding> {
+fn wrong(target: &Target, seen: &Observation, retry: bool) -> Vec<Finding> {
     conflicts(target, seen)
         .into_iter()
         .chain(transition::conflicts(target, seen))
         .chain(trust::conflicts(target, seen))
         .chain(provided::conflicts(target, seen))
         .chain(errors(preflight(target, seen)))
+        .filter(|finding| !(retry && finding.is_of(&[VERSION_FAILED.id])))
         .collect()
 }
 
 fn conflict(context: &PlanContext<'_>) -> Decision {
-    let wrong = wrong(context.target, context.seen);
+    let wrong = wrong(context.target, context.seen, context.retry);
     let disputed = wrong.iter().all(|finding| finding.is_of(&DISPUTED));
     if wrong.is_empty() || !disputed {
         return block(wrong);

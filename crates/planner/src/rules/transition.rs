@@ -13,7 +13,12 @@ use crate::identity::read_flags;
 use crate::leg::version::{ahead, version_of};
 use crate::target::Target;
 
-pub(crate) const CHECKS: &[Check] = &[VERSION_CHANGE, LEG_BINARIES, SECURITY_CHANGE];
+pub(crate) const CHECKS: &[Check] = &[
+    VERSION_CHANGE,
+    VERSION_FAILED,
+    LEG_BINARIES,
+    SECURITY_CHANGE,
+];
 
 const VERSION_CHANGE: Check = Check {
     id: "version-change",
@@ -22,6 +27,14 @@ const VERSION_CHANGE: Check = Check {
             from 3.6 to 3.5; an older release does not start on newer data (\"cluster cannot be downgraded\"). Nothing is \
             restarted for what cannot work.",
     advice: "set `etcd` back to the running version; to go back further, restore a snapshot that was taken on the older minor",
+};
+/// A release that a member did not come up with.
+pub const VERSION_FAILED: Check = Check {
+    id: "version-failed",
+    title: "a member did not come up with this release",
+    about: "The release that ran before was put back, so that the member serves again, and its host's record keeps which binary \
+            failed. The same binary is not tried again by itself.",
+    advice: "see why in its log; then change `etcd`, replace the binary, or run `etcdup apply --retry`",
 };
 const LEG_BINARIES: Check = Check {
     id: "leg-binaries",
@@ -48,6 +61,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         };
         let at = || KeyPath::member(member.index);
         findings.extend(version_conflict(target, seen, member));
+        findings.extend(failed_before(target, seen, member, host));
         let Some((now, since)) = running_flags(target, member, host) else {
             continue;
         };
@@ -107,6 +121,45 @@ fn version_conflict(target: &Target, seen: &Observation, member: &Member) -> Opt
         ),
     );
     Some(finding.at(KeyPath::root("etcd")))
+}
+
+/// Whether this very binary failed here before.
+fn failed_before(
+    target: &Target,
+    seen: &Observation,
+    member: &Member,
+    host: &HostView,
+) -> Option<Finding> {
+    let failed = host.record()?.failed.get(&member.etcd_name)?;
+    let wanted = target.topology.version.to_string();
+    let runs = version_of(seen, member).filter(|_| seen.serves(&member.name));
+    if failed.version != wanted || runs.is_some_and(|version| version.to_string() == wanted) {
+        return None;
+    }
+    // One that was taken away is another by the time that it is tried.
+    if !failed.binary.is_empty() && failed.binary != binary_of(target, member, host) {
+        return None;
+    }
+    let log = failed.log.join("\n  ");
+    let evidence = format!(
+        "{} did not come up with etcd {wanted}:\n  {log}",
+        member.name
+    );
+    Some(
+        VERSION_FAILED
+            .error(&member.name, evidence)
+            .at(KeyPath::root("etcd")),
+    )
+}
+
+/// What tells one build of a release from another: the digest of its binary, or the image's name.
+pub(crate) fn binary_of(target: &Target, member: &Member, host: &HostView) -> String {
+    if target.is_pod() {
+        return etcdup_render::image(&target.topology);
+    }
+    let file = host.files.get(&target.desired(member).etcd);
+    file.and_then(|file| file.sha256.clone())
+        .unwrap_or_default()
 }
 
 /// Whether a member that serves runs the minor of this release: the cluster's own version is never

@@ -259,6 +259,10 @@ impl Model {
                 let record = machine.record.get_or_insert_default();
                 record.roster.clone_from(roster);
             }
+            HostStep::NoteFailed { member, failed } => {
+                let record = machine.record.get_or_insert_default();
+                record.failed.insert(member.clone(), failed.clone());
+            }
             HostStep::ForgetMember(name) => {
                 machine.record.get_or_insert_default().forget(name);
             }

@@ -31,7 +31,10 @@ pub(crate) fn topology_of(text: &str) -> Topology {
 
 /// A planner that brings it about.
 pub(crate) fn planner(topology: Topology) -> Planner {
-    let goal = Goal::Converge { allow_outage: true };
+    let goal = Goal::Converge {
+        allow_outage: true,
+        retry: false,
+    };
     Planner::new(topology, goal, None).unwrap_or_else(|error| panic!("{error}"))
 }
 
