@@ -10,7 +10,7 @@ use crate::error::{DeployError, ReleaseFailed};
 use crate::session::Session;
 
 impl Session {
-    /// What a roll that failed ends with: the release before is put back where that is what changed.
+    /// What a roll that failed ends with: the release before is put back, where it changed.
     pub(super) async fn put_back(
         &self,
         run: &Run<'_>,
