@@ -113,10 +113,12 @@ impl Planner {
     /// The releases between what runs and the file's, which are not the file's.
     #[must_use]
     pub fn releases_ahead(&self, seen: &Observation) -> Vec<EtcdVersion> {
-        if !matches!(self.goal, Goal::Converge { .. }) {
+        let file = self.target.file();
+        // What names one release alone is refused for that.
+        if !matches!(self.goal, Goal::Converge { .. }) || file.pinned_to_one().is_some() {
             return Vec::new();
         }
-        between_all(self.target.file(), seen)
+        between_all(file, seen)
     }
 
     /// What the file asks for, with another release of etcd.

@@ -45,7 +45,7 @@ fn nothing_is_taken(context: &Context) -> Outcome {
         &["apply", "--yes", "--set", "etcd=3.4.45"],
         "version-change",
     )?;
-    refused(&["apply", "--yes", "--set", "etcd=3.7.1"], "version-change")?;
+    refused(&["apply", "--yes", "--set", "etcd=3.7.1"], "leg-binaries")?;
     refused(
         &["apply", "--yes", "--set", "security.client=tls"],
         "security-change",
