@@ -189,6 +189,12 @@ fn three_controllers(context: &Context) -> Outcome {
         left.out.trim().starts_with("/var/lib/etcd.kept-"),
         left.all(),
     )?;
+    lab.nothing_to_do()?;
+    // And comes back as a new member.
+    lab.edit("absent = true\n", "")?;
+    lab.apply()?
+        .says("add controller-2 to the cluster as a learner")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()
 }
 

@@ -1,15 +1,42 @@
 //! Members as static pods, run by a stand-in for a kubelet.
 
-use super::context::{Context, Scenario};
+use super::context::{Context, Scenario, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
+use crate::setup::testbed;
+use crate::writer::Writer;
 
 pub(super) const ALL: &[Scenario] = &[
     ("static-pods", static_pods),
     ("static-pod-in-variables", in_variables),
     ("static-pods-join", pods_join),
+    ("static-pods-change-release", pods_change_release),
     ("time-synchronization", time_synchronization),
 ];
+
+/// Pods change to another release, whose image comes from an archive of its own: `{version}`.
+fn pods_change_release(context: &Context) -> Outcome {
+    let older = crate::setup::versions()?.remove(0);
+    let (lab, newer) = context.pods(3)?;
+    let made = testbed("image.sh").arg(&older).output();
+    let made = made.map_err(|error| error.to_string())?;
+    ensure(made.status.success(), String::from_utf8_lossy(&made.stderr))?;
+    let archive = newer.replace(&context.version, "{version}");
+    let head = format!("runtime = \"static-pod\"\npod = {{ archive = \"{archive}\" }}");
+    lab.topology(&older, &head, 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 3)?;
+    lab.edit(
+        &format!("etcd = \"{older}\""),
+        &format!("etcd = \"{}\"", context.version),
+    )?;
+    lab.etcdup(&["plan"])?.exits(0)?.says("no outage")?;
+    lab.apply()?.says("is verified and kept")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()?;
+    writer.checks(&[1, 2, 3]);
+    never_still(&writer.stop()?)
+}
 
 /// Two pods join one, and one goes again; the first is not replaced for it.
 fn pods_join(context: &Context) -> Outcome {

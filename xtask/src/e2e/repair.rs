@@ -1,15 +1,18 @@
 //! A cluster that is there: changed in the file, changed by hand, broken, taken down.
 
-use super::context::{Context, Scenario, lead, never_still};
+use std::time::Duration;
+
+use super::context::{Context, Scenario, killed_series, lead, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
-use crate::writer::Writer;
+use crate::writer::{Writer, Written};
 
 pub(super) const ALL: &[Scenario] = &[
     ("flags-roll-leader-last", flags_roll_leader_last),
     ("drift-by-hand", drift_by_hand),
     ("next-patch-version", next_patch_version),
     ("next-minor-version", next_minor_version),
+    ("upgrade-killed-at-any-moment", upgrade_killed),
     ("release-that-does-not-start", release_that_does_not_start),
     ("stopped-member-is-started", stopped_member_is_started),
     ("one-host-away", one_host_away),
@@ -133,6 +136,35 @@ fn next_minor_version(context: &Context) -> Outcome {
     ensure(kept.out.lines().count() == 1, kept.all())?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()
+}
+
+/// `apply` is killed at seeded moments while members change to the next minor, each time on hosts
+/// of its own; the next run finishes.
+fn upgrade_killed(context: &Context) -> Outcome {
+    killed_series(
+        context,
+        20_261_128,
+        Duration::from_millis(12_000),
+        |at, after| upgrade_killed_after(context, &format!("e2eu{at}"), after),
+    )
+}
+
+fn upgrade_killed_after(context: &Context, name: &str, after: Duration) -> Result<Written, String> {
+    let versions = crate::setup::versions()?;
+    let older = versions.first().ok_or("no etcd at hand")?;
+    let lab = context.named(name, 3)?;
+    lab.topology(older, "", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 3)?;
+    lab.edit(older, &context.version)?;
+    lab.apply_killed(after)?;
+    let second = lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    writer.checks(&[1, 2, 3]);
+    let written = writer.stop()?;
+    lab.nothing_to_do()
+        .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
+    Ok(written)
 }
 
 /// One member does not come up with the next release: it gets the one back that it ran, and the

@@ -5,6 +5,7 @@ use etcdup_core::digest::sha256;
 use etcdup_core::finding::Finding;
 use etcdup_core::plain::chain;
 use etcdup_core::stage::{Approval, Goal, Impact, Scope, Stage, StageKey, Work};
+use etcdup_core::version::EtcdVersion;
 use etcdup_planner::Ending;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,9 @@ pub enum EndingDocument {
 pub struct StageDocument {
     /// What tells it from others.
     pub key: StageKey,
+    /// The release that its leg brings the cluster to, in a plan of several legs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leg: Option<EtcdVersion>,
     /// One line for people.
     pub title: String,
     /// Why, one line a subject.
@@ -193,6 +197,18 @@ impl PlanDocument {
     }
 }
 
+/// The release of a stage's leg, where the plan has several.
+fn leg(stage: &Stage, plan: &Plan) -> Option<EtcdVersion> {
+    let mut stages = plan.forecast.stages.iter();
+    let several = stages.any(|other| other.key.leg.version != stage.key.leg.version);
+    let version = stage.key.leg.version.as_ref();
+    several.then(|| {
+        version
+            .unwrap_or_else(|| plan.planner.wanted_version())
+            .clone()
+    })
+}
+
 impl StageDocument {
     fn new(stage: &Stage, plan: &Plan) -> Self {
         let step = |on: &str, step: String| StepDocument {
@@ -228,6 +244,7 @@ impl StageDocument {
         let gates = stage.postconditions.iter();
         Self {
             key: stage.key.clone(),
+            leg: leg(stage, plan),
             title: stage.title.clone(),
             why: stage.why.clone(),
             impact: stage.impact.clone(),
@@ -251,6 +268,7 @@ mod tests {
 
     fn document() -> PlanDocument {
         let stage = StageDocument {
+            leg: None,
             key: StageKey::new(Rule::Roll, Some(&"m2".parse().unwrap())),
             title: "restart m2".to_owned(),
             why: vec!["m2: --snapshot-count differs".to_owned()],

@@ -12,6 +12,7 @@ use etcdup_core::stage::{
 use etcdup_core::version::EtcdVersion;
 
 use crate::assess::{Assessment, Difference};
+use crate::leg::version::version_of;
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::moved;
@@ -168,7 +169,10 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
     let steps = restart_steps(context.target, member);
     Decision::run(Stage {
         key: StageKey::new(Rule::Roll, Some(name)),
-        title: format!("restart {name}"),
+        title: match changes_release(context, member) {
+            Some(version) => format!("restart {name} with etcd {version}"),
+            None => format!("restart {name}"),
+        },
         why: member
             .restart_reasons()
             .map(|difference| format!("{name}: {difference}"))
@@ -183,6 +187,16 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
         work: Work::Hosts(BTreeMap::from([(member.member.host.clone(), steps)])),
         postconditions: after_restart(context, member),
     })
+}
+
+/// The release that a member restarts with, where it is another.
+fn changes_release<'a>(
+    context: &PlanContext<'a>,
+    member: &Assessment<'_>,
+) -> Option<&'a EtcdVersion> {
+    let wanted = &context.target.topology.version;
+    let running = version_of(context.seen, member.member)?;
+    (running != *wanted).then_some(wanted)
 }
 
 /// What comes before the first restart with another minor.
