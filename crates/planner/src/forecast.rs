@@ -7,6 +7,7 @@ use etcdup_core::stage::{Next, Stage, StageKey};
 use crate::preflight::HOST_UNSEEN;
 use crate::rules::conflict::DISPUTED;
 use crate::rules::roll::RESTART_WAITS;
+use crate::rules::transition::VERSION_FAILED;
 
 /// The stages to come, and how they end.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +39,8 @@ impl Forecast {
         };
         // What comes before them is right to do whether or not they are ever resolved.
         let bearable = findings.iter().all(|finding| {
-            finding.is_of(&[HOST_UNSEEN.id, RESTART_WAITS.id]) || finding.is_of(&DISPUTED)
+            finding.is_of(&[HOST_UNSEEN.id, RESTART_WAITS.id, VERSION_FAILED.id])
+                || finding.is_of(&DISPUTED)
         });
         (self.stages.is_empty() || !bearable).then_some(findings)
     }

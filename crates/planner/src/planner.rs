@@ -21,7 +21,7 @@ use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
 use crate::rules::put_back::{PutBack, put_back};
 use crate::rules::{
-    clean_up, conflict, grow, operator, provided, roll, shrink, transition, trust, wait,
+    clean_up, conflict, grow, operator, provided, roll, shrink, transition, trust, version, wait,
 };
 use crate::target::{DesiredFiles, Target};
 
@@ -40,6 +40,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     trust::CHECKS,
     provided::CHECKS,
     transition::CHECKS,
+    version::CHECKS,
     reset::CHECKS,
     grow::CHECKS,
     shrink::CHECKS,

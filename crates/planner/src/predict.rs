@@ -47,7 +47,9 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
                 }
             }
             // Only who starts runs the target's release.
-            let ran = versions_before(target, &world, &before);
+            let stops = stage.stops(&target.topology);
+            let mut ran = versions_before(target, &world, &before);
+            ran.retain(|(name, _)| !stops.contains(name));
             serve(target, &mut world, !stage.postconditions.is_empty());
             set_versions(&mut world, ran);
             carry_downgrade(&mut world, before.downgrade());

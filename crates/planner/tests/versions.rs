@@ -11,7 +11,7 @@ mod worlds;
 use std::fmt::Write as _;
 
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::{Goal, HostStep, Work};
+use etcdup_core::stage::{Content, Goal, HostStep, Work};
 use etcdup_planner::{Ending, Planner};
 use scripted::halt;
 
@@ -223,4 +223,75 @@ fn a_release_that_failed_is_put_back_and_not_tried_again_by_itself() {
     let topology = with("etcd = \"3.5.33\"").topology().clone();
     let again = Planner::new(topology, goal, None).unwrap();
     assert!(plan(&again, &seen).contains("roll:m2"));
+}
+
+/// A record that is older than the data of a member that is down decides nothing while others run.
+#[test]
+fn a_stale_record_starts_no_older_release() {
+    let six = with("etcd = \"3.6.14\"");
+    let mut seen = running("3.6.14");
+    let member = six.topology().members[2].clone();
+    halt(&six, &mut seen, 2);
+    let record = scripted::host(&mut seen, &member).record_mut().unwrap();
+    record.members.get_mut(&member.name).unwrap().version = "3.5.30".to_owned();
+    // The unit says it before the record does, whether others run or not.
+    let unit = member.layout.unit_file().unwrap();
+    let unit = scripted::host(&mut seen, &member).files.get_mut(&unit);
+    let Content::Text(text) = &six.desired(&member).settled.content else {
+        panic!("a unit is no text");
+    };
+    unit.unwrap().text = Some(text.to_string());
+    let found = plan(&six, &seen);
+    assert!(
+        found.starts_with("start\n") || found.starts_with("refresh-files\nstart\n"),
+        "{found}"
+    );
+    for index in [0, 1] {
+        halt(&six, &mut seen, index);
+    }
+    let found = plan(&six, &seen);
+    assert!(!found.contains("@v"), "{found}");
+}
+
+/// What a restart would not change is not begun: no downgrade, no entries for a raft snapshot.
+#[test]
+fn a_binary_that_nobody_replaces_is_no_change_of_release() {
+    for keeps in [
+        "binaries = { host = { directory = \"/usr/bin\" } }",
+        "layout = { keep-unit = true }",
+        "runtime = \"static-pod\"\npod = { image = \"registry.example/etcd:mine\" }",
+    ] {
+        let of = |version: &str| with(&format!("etcd = \"{version}\"\n{keeps}"));
+        let seen = scripted::carry_out(&of("3.7.1"), worlds::bare(&of("3.7.1")));
+        let found = plan(&of("3.6.14"), &seen);
+        assert!(
+            found.starts_with("blocked version-change"),
+            "{keeps}: {found}"
+        );
+        assert!(
+            found.contains("a restart would not change that"),
+            "{keeps}: {found}"
+        );
+    }
+}
+
+/// Once all others run the newer minor the cluster may be of it, and the older one would not start.
+#[test]
+fn nothing_is_put_back_where_there_is_no_way_back() {
+    let before = after(&with("etcd = \"3.6.14\""), running("3.5.33"), 4);
+    let planner = with("etcd = \"3.6.14\"").next_leg(&before).unwrap();
+    let roll = scripted::stage(&planner, &before);
+    assert_eq!(roll.key.to_string(), "roll:m1");
+    let mut seen = planner.predict(&before, &roll);
+    halt(&planner, &mut seen, 0);
+    assert_eq!(planner.put_back(&roll, &before, &seen), None);
+}
+
+#[test]
+fn entries_are_not_agreed_on_by_the_million() {
+    let flags = "flags = { snapshot-count = 2000000 }";
+    let six = with(&format!("etcd = \"3.6.14\"\n{flags}"));
+    let seen = scripted::carry_out(&six, worlds::bare(&six));
+    let found = plan(&with(&format!("etcd = \"3.7.1\"\n{flags}")), &seen);
+    assert!(found.contains("blocked snapshot-count"), "{found}");
 }

@@ -26,10 +26,7 @@ fn pods_change_release(context: &Context) -> Outcome {
     lab.topology(&older, &head, 3)?;
     lab.apply()?;
     let mut writer = Writer::start(&lab, 3)?;
-    lab.edit(
-        &format!("etcd = \"{older}\""),
-        &format!("etcd = \"{}\"", context.version),
-    )?;
+    lab.edit(&older, &context.version)?;
     lab.etcdup(&["plan"])?.exits(0)?.says("no outage")?;
     lab.apply()?.says("is verified and kept")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;

@@ -57,15 +57,27 @@ fn read_plan(context: &Context, file: &Path) -> Result<PlanDocument, String> {
         );
     }
     // What is wrong with the topology is told by what reads it next.
-    let cluster = context.document().ok();
-    let cluster = cluster.map(|(document, _)| document.spec.cluster.to_string());
-    match cluster.filter(|cluster| *cluster != plan.cluster) {
-        Some(cluster) => Err(format!(
+    let Ok((document, _)) = context.document() else {
+        return Ok(plan);
+    };
+    let (cluster, etcd) = (
+        document.spec.cluster.as_str(),
+        document.spec.etcd.to_string(),
+    );
+    if cluster != plan.cluster {
+        return Err(format!(
             "it is a plan for cluster `{}`, and the topology is of `{cluster}`",
             plan.cluster
-        )),
-        None => Ok(plan),
+        ));
     }
+    // A restart with another release is another matter than the one that was approved.
+    if etcd != plan.etcd {
+        return Err(format!(
+            "it is a plan for etcd {}, and the topology wants {etcd}",
+            plan.etcd
+        ));
+    }
+    Ok(plan)
 }
 
 /// How a plan is approved.

@@ -140,7 +140,15 @@ impl Binaries {
                 directory.path = fill(&directory.path);
                 directory.also = directory.also.iter().map(fill).collect();
             }
-            Binaries::Release(_) | Binaries::Host(_) => {}
+            Binaries::Release(release) => {
+                let prefix = format!("{version}-");
+                let own = release.sha256.iter();
+                let own: Vec<(String, String)> = own
+                    .filter_map(|(key, sum)| Some((key.strip_prefix(&prefix)?.into(), sum.clone())))
+                    .collect();
+                release.sha256.extend(own);
+            }
+            Binaries::Host(_) => {}
         }
         filled
     }

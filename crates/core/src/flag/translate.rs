@@ -27,7 +27,12 @@ pub fn translate(given: &BTreeMap<String, String>, to: &EtcdVersion) -> Translat
     let mut translated = Translated::default();
     let mut gates: Vec<String> = Vec::new();
     for (name, value) in given {
-        if has(name, to) {
+        // Where gates are known the switch counts as its gate: etcd takes one of both, not two.
+        let gate = match lookup(name).and_then(super::FlagSpec::successor) {
+            Some(Successor::Gate(gate)) if has(GATES, to) => Some(gate),
+            _ => None,
+        };
+        if has(name, to) && gate.is_none() {
             if name == GATES {
                 gates.push(value.clone());
             } else {

@@ -4,7 +4,7 @@ use super::rows::{VERSION_HAZARD, VERSION_UNKNOWN};
 use crate::file::{KeyPath, Spec};
 use crate::finding::Finding;
 use crate::known_issue::{Advisory, Severity, advisories};
-use crate::version::{KNOWN_MINORS, NEWEST_PATCHES};
+use crate::version::{EtcdVersion, KNOWN_MINORS, NEWEST_PATCHES};
 
 pub(super) fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
     through(spec, findings);
@@ -26,10 +26,10 @@ pub(super) fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
     let (refused, warned): (Vec<&Advisory>, Vec<&Advisory>) =
         advisories(&spec.etcd).partition(|advisory| advisory.weight == Severity::Refuse);
     // All at once: a box for each would drown what matters.
-    if let Some(evidence) = known_issues(spec, &refused) {
+    if let Some(evidence) = known_issues(&spec.etcd, &refused) {
         let finding = VERSION_HAZARD.error(&spec.etcd, evidence);
         findings.push(finding.at(at()).advise(way_out(&refused)));
-    } else if let Some(evidence) = known_issues(spec, &warned) {
+    } else if let Some(evidence) = known_issues(&spec.etcd, &warned) {
         let finding = VERSION_HAZARD.warning(&spec.etcd, evidence);
         findings.push(finding.at(at()).advise(way_out(&warned)));
     }
@@ -49,16 +49,23 @@ fn through(spec: &Spec, findings: &mut Vec<Finding>) {
             let evidence = format!("{version} is of no known minor");
             findings.push(VERSION_UNKNOWN.error(version, evidence).at(at));
         }
+        let at = KeyPath::root("through").index(index);
+        let refused = |advisory: &&Advisory| advisory.weight == Severity::Refuse;
+        let refused: Vec<&Advisory> = advisories(version).filter(refused).collect();
+        if let Some(evidence) = known_issues(version, &refused) {
+            let finding = VERSION_HAZARD.error(version, evidence);
+            findings.push(finding.at(at).advise(way_out(&refused)));
+        }
     }
 }
 
 /// The known issues of a release in one line.
-fn known_issues(spec: &Spec, advisories: &[&Advisory]) -> Option<String> {
+fn known_issues(version: &EtcdVersion, advisories: &[&Advisory]) -> Option<String> {
     let what: Vec<String> = advisories
         .iter()
         .map(|advisory| format!("{} ({})", advisory.what, advisory.source))
         .collect();
-    (!what.is_empty()).then(|| format!("{} has known issues: {}", spec.etcd, what.join("; ")))
+    (!what.is_empty()).then(|| format!("{version} has known issues: {}", what.join("; ")))
 }
 
 /// The first release without any of them.

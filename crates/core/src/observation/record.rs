@@ -52,6 +52,7 @@ impl HostRecord {
     /// Forgets a member; the cluster too, where it was the last on this host.
     pub fn forget(&mut self, member: &MemberName) {
         self.members.remove(member);
+        self.failed.remove(member);
         if self.members.is_empty() {
             self.forget_cluster();
         }
@@ -61,6 +62,7 @@ impl HostRecord {
     pub fn forget_cluster(&mut self) {
         self.cluster = None;
         self.members.clear();
+        self.failed.clear();
         self.roster.clear();
         self.begun = None;
     }

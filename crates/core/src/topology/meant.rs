@@ -346,6 +346,14 @@ impl Topology {
                     let joined = format!("{own},{value}");
                     flags.set(flag, joined);
                 }
+                // One gate that a user sets turns no other off.
+                (Some(own), _) if flag == "feature-gates" => {
+                    let name = |gate: &str| gate.split('=').next().unwrap_or_default().to_owned();
+                    let given: Vec<String> = value.split(',').map(name).collect();
+                    let kept = own.split(',').filter(|gate| !given.contains(&name(gate)));
+                    let all: Vec<&str> = kept.chain(value.split(',')).collect();
+                    flags.set(flag, all.join(","));
+                }
                 _ => flags.set(flag, value.as_str()),
             }
         }

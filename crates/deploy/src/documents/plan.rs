@@ -25,6 +25,8 @@ pub struct PlanDocument {
     pub format: String,
     /// The cluster's name.
     pub cluster: String,
+    /// The release that the file asks for.
+    pub etcd: String,
     /// What the plan is for.
     #[serde(flatten)]
     pub goal: Goal,
@@ -116,6 +118,7 @@ impl Default for PlanDocument {
         Self {
             format: PLAN_FORMAT.to_owned(),
             cluster: String::new(),
+            etcd: String::new(),
             goal: Goal::Converge {
                 allow_outage: false,
                 retry: false,
@@ -143,6 +146,7 @@ impl PlanDocument {
         let document = Self {
             format: PLAN_FORMAT.to_owned(),
             cluster: plan.planner.topology().cluster.to_string(),
+            etcd: plan.planner.wanted_version().to_string(),
             goal: plan.planner.goal().clone(),
             changes: !plan.is_empty(),
             digest: String::new(),
@@ -192,7 +196,7 @@ impl PlanDocument {
         let stages: Vec<_> = stages
             .map(|stage| (&stage.key, &stage.impact, &stage.scope, &stage.steps))
             .collect();
-        let approved = serde_json::to_vec(&(&self.cluster, &self.goal, stages));
+        let approved = serde_json::to_vec(&(&self.cluster, &self.etcd, &self.goal, stages));
         sha256(&approved.unwrap_or_default())
     }
 }

@@ -37,14 +37,13 @@ impl Session {
             return error;
         };
         tracing::warn!(member = %back.member, "{}", back.stage.title);
-        let executed = run.execute(&back.stage, seen, allowed).await;
-        let waited = match executed {
-            Ok(()) => {
-                self.wait(run.planner, &back.stage.postconditions, seen)
-                    .await
-            }
-            Err(failed) => Err(failed),
-        };
+        if let Err(failed) = run.execute(&back.stage, seen, allowed).await {
+            tracing::warn!(member = %back.member, "not put back: {}", chain(&failed));
+            return error;
+        }
+        let waited = self
+            .wait(run.planner, &back.stage.postconditions, seen)
+            .await;
         if let Err(failed) = &waited {
             tracing::warn!(member = %back.member, "{}", chain(failed));
         }

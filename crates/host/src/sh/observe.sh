@@ -367,6 +367,9 @@ never_joined() {
     [ $? -eq 1 ]
 }
 
+# Without any file of the kind the pattern itself is what is given.
+newest_there() { [ ! -e "$1" ] || newest "$@"; }
+
 observe_data() {
     for path in $datas; do
         if [ -L "$path" ] && [ ! -e "$path" ]; then
@@ -383,7 +386,7 @@ observe_data() {
                 break
             done
             if [ -n "$head" ]; then field "data|$path|member" "$head"; else rec "data|$path|foreign|"; fi
-            last=$(newest "$path"/member/snap/*.snap)
+            last=$(newest_there "$path"/member/snap/*.snap)
             [ -z "$last" ] || rec "raft-snapshot|$path|$(stat -c %Y "$last" 2>/dev/null)"
             # A mark is a short line; anything else in its place is not read as root.
             mark=$path/member/.etcdup-mark

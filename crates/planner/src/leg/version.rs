@@ -73,23 +73,34 @@ pub(crate) fn ahead(file: &Topology, from: &EtcdVersion) -> Vec<EtcdVersion> {
     route(from, &file.version, &file.through).unwrap_or_default()
 }
 
-/// The versions that are known of the cluster's members.
-fn known_versions(topology: &Topology, seen: &Observation) -> Vec<EtcdVersion> {
+/// The versions that count: those of members that run, for the cluster is never of a minor above
+/// theirs, and what a record says of one that is down may be older than its data. Where none runs,
+/// what is known of all.
+pub(crate) fn known_versions(topology: &Topology, seen: &Observation) -> Vec<EtcdVersion> {
     let leaving = topology.leaving.iter().filter(|leaving| !leaving.gone);
-    let members = topology
-        .members
-        .iter()
-        .chain(leaving.map(|leaving| &leaving.member));
-    members
+    let leaving = leaving.map(|leaving| &leaving.member);
+    let members = || topology.members.iter().chain(leaving.clone());
+    let running: Vec<EtcdVersion> = members()
+        .filter(|member| {
+            let host = seen.host(&member.host);
+            let runs = host.is_some_and(|host| host.processes.contains_key(&member.name));
+            runs || seen.member(&member.name).is_some()
+        })
         .filter_map(|member| version_of(seen, member))
-        .collect()
+        .collect();
+    if running.is_empty() {
+        return members()
+            .filter_map(|member| version_of(seen, member))
+            .collect();
+    }
+    running
 }
 
-/// The version that a member runs, or ran last: by its own answer, by the path of its binary, or by
-/// the host record.
+/// The version that a member runs, or ran last: by its own answer, by the path of its binary, by
+/// what starts it, or by the host record.
 pub(crate) fn version_of(seen: &Observation, member: &Member) -> Option<EtcdVersion> {
     let answered = seen.member(&member.name);
-    if let Some(version) = answered.and_then(|view| view.version.parse().ok()) {
+    if let Some(version) = answered.and_then(|view| release_in(&view.version)) {
         return Some(version);
     }
     let host = seen.host(&member.host)?;
@@ -97,7 +108,34 @@ pub(crate) fn version_of(seen: &Observation, member: &Member) -> Option<EtcdVers
     if let Some(version) = process.and_then(|process| of_path(&process.exe)) {
         return Some(version);
     }
-    recorded_version(member, host)
+    if !matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_))) {
+        return None;
+    }
+    of_start_file(member, host).or_else(|| recorded_version(member, host))
+}
+
+/// The release that a text begins with: `3.5.33`, of a private build `3.5.33-corp1` too.
+fn release_in(text: &str) -> Option<EtcdVersion> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    text[..end.unwrap_or(text.len())].parse().ok()
+}
+
+/// The release that the unit, the start file or the manifest names.
+fn of_start_file(member: &Member, host: &HostView) -> Option<EtcdVersion> {
+    let layout = &member.layout;
+    let unit = layout.unit_file().ok();
+    let files = unit.iter().chain([&layout.manifest, &layout.start_file]);
+    let mut texts = files.filter_map(|path| host.files.get(path)?.text.as_deref());
+    let above = layout.binaries.parent()?;
+    texts.find_map(|text| {
+        let of_binary = text.split_once(&format!("{above}/v"));
+        let of_image = || {
+            let (_, rest) = text.split_once("image: ")?;
+            rest.lines().next()?.rsplit_once(':')
+        };
+        let (_, rest) = of_binary.or_else(of_image)?;
+        release_in(rest.trim_matches(['"', '\'']))
+    })
 }
 
 /// What the host record says of a member that has data: without any there is nothing that another

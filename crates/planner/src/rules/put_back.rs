@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{FailedRelease, Observation};
+use etcdup_core::observation::{FailedRelease, HostView, Observation};
 use etcdup_core::stage::{Artifact, Content, Gate, HostStep, Impact, Rule, Stage, Work, limits};
 use etcdup_core::topology::Member;
 use etcdup_core::version::EtcdVersion;
@@ -46,10 +46,39 @@ pub(crate) fn put_back(
         .find(|one| one.name == *name)?;
     let failed = target.topology.version.clone();
     let ran = version_of(before, member).filter(|ran| *ran != failed)?;
-    if seen.serves(name) {
+    let host = before.host(&member.host)?;
+    // What is not seen may be well, and one that is slow to start is not one that fails.
+    let now = seen.host(&member.host)?;
+    let restarts = |host: &HostView| {
+        let unit = host.units.get(&member.layout.unit);
+        unit.map_or(0, |unit| unit.restarts)
+    };
+    let fails = !now.processes.contains_key(name) || restarts(now) > restarts(host);
+    if seen.serves(name) || !fails {
         return None;
     }
-    let host = before.host(&member.host)?;
+    // Once all members run the newer minor the cluster may be of it, and an older release would
+    // not start. Nobody else serving says something else than that the release is bad.
+    let others = target
+        .topology
+        .members
+        .iter()
+        .filter(|one| one.name != *name);
+    let mut others = others.filter(|one| seen.serves(&one.name));
+    let alone = target.topology.members.len() == 1;
+    let of_minor = |version: EtcdVersion| version.minor() == ran.minor();
+    let back_is_open = ran.minor() == failed.minor()
+        || others.any(|one| version_of(seen, one).is_some_and(of_minor));
+    if !back_is_open
+        || !alone
+            && !target
+                .topology
+                .members
+                .iter()
+                .any(|one| seen.serves(&one.name))
+    {
+        return None;
+    }
     let settled = &target.desired(member).settled;
     let text = host.files.get(&settled.path)?.text.as_ref()?;
     // A run that was cut before this one may have written the new file already.

@@ -18,6 +18,7 @@ use crate::preflight::unresolved;
 use crate::rules::moved;
 use crate::rules::restart::{after_restart, restart_steps};
 use crate::rules::spare::{can_be_spared, electorate, names};
+use crate::rules::transition::failed_releases;
 
 pub(crate) const OUTAGE: Check = Check {
     id: "outage-not-approved",
@@ -74,6 +75,9 @@ pub(crate) fn move_leader(context: &PlanContext<'_>) -> Decision {
     let (Some(first), Some(leader)) = (due.first(), context.seen.leader()) else {
         return Decision::Continue;
     };
+    if failed(context, first).is_some() {
+        return Decision::Continue;
+    }
     // With fewer than three voters the other one cannot keep a quorum alone, so leadership has
     // nowhere to stay.
     let few = electorate(context).len() < 3;
@@ -129,6 +133,9 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
     let name = &member.member.name;
     if !may_restart(context, name) {
         return Decision::Continue;
+    }
+    if let Some(failed) = failed(context, member) {
+        return Decision::Block(failed);
     }
     let unresolved = unresolved(context.target, member.member, member.host);
     if !unresolved.is_empty() {
@@ -187,6 +194,15 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
         work: Work::Hosts(BTreeMap::from([(member.member.host.clone(), steps)])),
         postconditions: after_restart(context, member),
     })
+}
+
+/// Who did not come up with the release that a member would restart with.
+fn failed(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option<Vec<Finding>> {
+    if context.retry || changes_release(context, member).is_none() {
+        return None;
+    }
+    let failed = failed_releases(context.target, context.seen);
+    (!failed.is_empty()).then_some(failed)
 }
 
 /// The release that a member restarts with, where it is another.

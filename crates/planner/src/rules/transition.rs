@@ -1,21 +1,22 @@
 //! Changes that one stage after another cannot make safely: refused until they can be taken in
 //! steps.
 
-use etcdup_core::file::KeyPath;
+use etcdup_core::file::{Binaries, KeyPath, RuntimeKind};
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::flag::FlagSet;
+use etcdup_core::flag::{FlagSet, lookup};
 use etcdup_core::known_issue::route;
 use etcdup_core::observation::{DataDir, HostView, Observation};
-use etcdup_core::topology::Member;
+use etcdup_core::topology::{ClusterState, Member, Topology};
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::read_flags;
-use crate::leg::version::{ahead, version_of};
+use crate::leg::version::{ahead, known_versions, version_of};
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
     VERSION_CHANGE,
     VERSION_FAILED,
+    DATA_OF_UNKNOWN_RELEASE,
     LEG_BINARIES,
     SECURITY_CHANGE,
 ];
@@ -35,6 +36,13 @@ pub const VERSION_FAILED: Check = Check {
     about: "The release that ran before was put back, so that the member serves again, and its host's record keeps which binary \
             failed. The same binary is not tried again by itself.",
     advice: "see why in its log; then change `etcd`, replace the binary, or run `etcdup apply --retry`",
+};
+const DATA_OF_UNKNOWN_RELEASE: Check = Check {
+    id: "data-of-unknown-release",
+    title: "which release wrote this data is not known",
+    about: "A release that skips a minor, or is older, does not start on data or loses what it holds. The member is down, and nothing \
+            on its host says what it ran.",
+    advice: "start it as it ran before, then run again",
 };
 const LEG_BINARIES: Check = Check {
     id: "leg-binaries",
@@ -61,7 +69,10 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         };
         let at = || KeyPath::member(member.index);
         findings.extend(version_conflict(target, seen, member));
-        findings.extend(failed_before(target, seen, member, host));
+        // One that is down would be started with it.
+        if !host.processes.contains_key(&member.name) {
+            findings.extend(failed_before(target, seen, member, host));
+        }
         let Some((now, since)) = running_flags(target, member, host) else {
             continue;
         };
@@ -82,12 +93,38 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
 
 /// Why a member cannot be restarted with the leg's release, or the file's cannot be reached.
 fn version_conflict(target: &Target, seen: &Observation, member: &Member) -> Option<Finding> {
-    let running = version_of(seen, member)?;
     let (topology, wanted) = (&target.topology, &target.topology.version);
     let refuse = |why: String| {
         let finding = VERSION_CHANGE.error(&member.name, why);
         Some(finding.at(KeyPath::root("etcd")))
     };
+    let keeps = keeps_its_binary(target.file());
+    let Some(running) = version_of(seen, member) else {
+        let host = seen.host(&member.host)?;
+        let data = host.data.get(&member.layout.data);
+        let starts = !host.processes.contains_key(&member.name) && keeps.is_none();
+        let has_data = matches!(data, Some(DataDir::Member(_)));
+        // Of others it is known; and a start file that could not be read says nothing either way.
+        let start_file = &target.desired(member).settled.path;
+        let unread = host
+            .files
+            .get(start_file)
+            .is_some_and(|file| file.text.is_none());
+        let of_others = !known_versions(target.file(), seen).is_empty();
+        return (starts && has_data && !unread && !of_others).then(|| {
+            let evidence = format!(
+                "{} on {} is of a release that neither its unit nor the host record names",
+                member.layout.data, member.host
+            );
+            DATA_OF_UNKNOWN_RELEASE.error(&member.name, evidence)
+        });
+    };
+    if let Some(keeps) = keeps.filter(|_| running.minor() != target.file().version.minor()) {
+        return refuse(format!(
+            "it runs {running}, the file says {}, and by `{keeps}` a restart would not change that",
+            target.file().version
+        ));
+    }
     let way = match route(&running, wanted, &topology.through) {
         Ok(way) => way,
         // While any member runs the older minor, the cluster still is of it, and what a newer one
@@ -111,6 +148,15 @@ fn version_conflict(target: &Target, seen: &Observation, member: &Member) -> Opt
     if others.is_empty() {
         return None;
     }
+    for version in ahead
+        .iter()
+        .filter(|version| **version != target.file().version)
+    {
+        if let Some(why) = refused_flag(target, member, version) {
+            let finding = VERSION_CHANGE.error(&member.name, why);
+            return Some(finding.at(KeyPath::root("flags")));
+        }
+    }
     let pinned = target.file().pinned_to_one()?;
     let finding = LEG_BINARIES.error(
         &member.name,
@@ -121,6 +167,31 @@ fn version_conflict(target: &Target, seen: &Observation, member: &Member) -> Opt
         ),
     );
     Some(finding.at(KeyPath::root("etcd")))
+}
+
+/// The members that did not come up with the release that is wanted: nobody else is restarted with
+/// it either.
+pub(crate) fn failed_releases(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let members = target.topology.members.iter();
+    let failed = members.filter_map(|member| {
+        let host = seen.host(&member.host)?;
+        failed_before(target, seen, member, host)
+    });
+    failed.collect()
+}
+
+/// Whether a restart runs what is there, whatever the file says: binaries and units that are the
+/// host's own, and an image that is named as it is.
+fn keeps_its_binary(topology: &Topology) -> Option<&'static str> {
+    if topology.keep_unit {
+        return Some("[layout] keep-unit");
+    }
+    if topology.runtime == RuntimeKind::StaticPod {
+        let image = topology.pod.image.as_deref()?;
+        let names = image.contains("{version}") || image.contains(&topology.version.to_string());
+        return (!names).then_some("[pod] image");
+    }
+    matches!(topology.binaries, Binaries::Host(_)).then_some("[binaries.host]")
 }
 
 /// Whether this very binary failed here before.
@@ -160,6 +231,19 @@ pub(crate) fn binary_of(target: &Target, member: &Member, host: &HostView) -> St
     let file = host.files.get(&target.desired(member).etcd);
     file.and_then(|file| file.sha256.clone())
         .unwrap_or_default()
+}
+
+/// A flag with a value that a release on the way refuses.
+fn refused_flag(target: &Target, member: &Member, version: &EtcdVersion) -> Option<String> {
+    let topology = target.file().at_version(version).ok()?;
+    let flags = topology.flags(member, ClusterState::Existing);
+    let mut flags = flags.iter();
+    flags.find_map(|(name, value)| {
+        let why = lookup(name)?.limits().check(value, version).err()?;
+        Some(format!(
+            "etcd {version}, which lies on the way, refuses `{name}` = `{value}`: it is not {why}"
+        ))
+    })
 }
 
 /// Whether a member that serves runs the minor of this release: the cluster's own version is never

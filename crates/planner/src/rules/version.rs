@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use etcdup_core::file::KeyPath;
+use etcdup_core::finding::Check;
 use etcdup_core::known_issue::FIRST_WITHOUT_V2;
 use etcdup_core::stage::{
     ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work, limits,
@@ -13,6 +15,19 @@ use crate::assess::Assessment;
 use crate::leg::version::version_of;
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::restart::all_seen;
+
+pub(crate) const CHECKS: &[Check] = &[SNAPSHOT_COUNT_HIGH];
+
+const SNAPSHOT_COUNT_HIGH: Check = Check {
+    id: "snapshot-count",
+    title: "raft snapshots are taken too seldom to wait for one",
+    about: "Before 3.7 every member takes a raft snapshot, which etcd does after `snapshot-count` entries. That many are agreed on, \
+            each written to every disk: a million takes minutes, and more is not begun.",
+    advice: "set `snapshot-count` to 10000, which etcd has by default from 3.6 on, apply that, then go on",
+};
+
+/// The most entries that are agreed on for nothing.
+const MOST_ENTRIES: u64 = 1_000_000;
 
 /// How many entries a member applies between two raft snapshots, from 3.6 on.
 const SNAPSHOT_COUNT: u64 = 10_000;
@@ -37,8 +52,9 @@ fn minor_text(version: &EtcdVersion) -> String {
 
 fn downgrade(context: &PlanContext<'_>, serving: &[(&Assessment<'_>, EtcdVersion)]) -> Decision {
     let wanted = minor_text(&context.target.topology.version);
+    let all = serving.len() == context.members.len() && context.unseen.is_empty();
     let all_run = |minor: &str| {
-        serving
+        all && serving
             .iter()
             .all(|(_, version)| minor_text(version) == minor)
     };
@@ -136,19 +152,15 @@ fn raft_snapshot(
             .filter(|(_, version)| version.minor() < FIRST_WITHOUT_V2)
             .map(|(member, _)| *member)
     };
-    // Whose start is not known may have started this very moment.
-    let since = |member: &Assessment<'_>| {
-        member
-            .process
-            .map_or(Some(i64::MAX), |process| process.since)
-    };
+    // Hosts' clocks differ, and so do starts and snapshots by them.
+    let here = |member: &Assessment<'_>, at: i64| at - member.host.facts.clock_ahead_ms / 1000;
     let latest = older()
-        .map(|member| since(member).unwrap_or(i64::MAX))
+        .filter_map(|member| Some(here(member, member.process?.since?)))
         .max();
     let stale: Vec<&Assessment<'_>> = older()
         .filter(|member| {
             let taken = member.host.raft_snapshots.get(&member.member.layout.data);
-            taken.copied() < latest
+            taken.is_none_or(|taken| Some(here(member, *taken)) < latest)
         })
         .collect();
     if stale.is_empty() {
@@ -159,6 +171,13 @@ fn raft_snapshot(
         flag.parse::<u64>().ok()
     };
     let most = older().filter_map(count).max().unwrap_or_default();
+    if most > MOST_ENTRIES {
+        let evidence = format!(
+            "members take a raft snapshot after {most} entries, and each must take one before 3.{FIRST_WITHOUT_V2}"
+        );
+        let at = KeyPath::root("flags").key("snapshot-count");
+        return Decision::Block(vec![SNAPSHOT_COUNT_HIGH.error("cluster", evidence).at(at)]);
+    }
     Decision::run(Stage {
         key: StageKey::new(Rule::RaftSnapshot, None),
         title: "have every member take a raft snapshot".to_owned(),
