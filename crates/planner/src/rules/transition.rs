@@ -104,16 +104,14 @@ fn version_conflict(target: &Target, seen: &Observation, member: &Member) -> Opt
         let data = host.data.get(&member.layout.data);
         let starts = !host.processes.contains_key(&member.name) && keeps.is_none();
         let has_data = matches!(data, Some(DataDir::Member(_)));
-        // Of others it is known; and a start file that could not be read says nothing either way.
-        let start_file = &target.desired(member).settled.path;
-        let unread = host
-            .files
-            .get(start_file)
-            .is_some_and(|file| file.text.is_none());
+        // Of others it is known. Without a start file, or where that could not be read, nothing
+        // says either way, and data that was brought here is to be started.
+        let start_file = host.files.get(&target.desired(member).settled.path);
+        let unread = start_file.is_none_or(|file| file.text.is_none());
         let of_others = !known_versions(target.file(), seen).is_empty();
         return (starts && has_data && !unread && !of_others).then(|| {
             let evidence = format!(
-                "{} on {} is of a release that neither its unit nor the host record names",
+                "{} on {} is of a release that neither what starts it nor the host record names",
                 member.layout.data, member.host
             );
             DATA_OF_UNKNOWN_RELEASE.error(&member.name, evidence)
