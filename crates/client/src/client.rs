@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use etcdup_core::observation::{ListedMember, MemberView, Served};
 use etcdup_core::observed::Observed;
 use etcdup_core::plain::harmless;
+use etcdup_core::version::minor_of;
 use http::uri::PathAndQuery;
 use tonic::transport::Channel;
 
@@ -272,11 +273,6 @@ const DEACTIVATE: i32 = 2;
 const VALIDATE: i32 = 0;
 const ENABLE: i32 = 1;
 const CANCEL: i32 = 2;
-
-/// Major and minor of a version that etcd prints as `3.6.0`.
-fn minor_of(version: &str) -> String {
-    version.split('.').take(2).collect::<Vec<_>>().join(".")
-}
 
 /// A member as the list has it.
 pub(crate) fn listed(member: Member) -> ListedMember {

@@ -17,6 +17,12 @@ pub const KNOWN_MINORS: [u64; 4] = [4, 5, 6, 7];
 /// The newest patch of each known minor when the tables were made.
 pub const NEWEST_PATCHES: [u64; 4] = [45, 33, 16, 3];
 
+/// Major and minor of a version as etcd prints it: `3.6` of `3.6.14`.
+#[must_use]
+pub fn minor_of(version: &str) -> String {
+    version.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
 /// What a new topology starts with: the newest patch of the minor that Kubernetes runs most.
 pub const SUGGESTED: &str = "3.5.33";
 

@@ -7,7 +7,6 @@ use etcdup_core::membership::{ClusterView, MemberId, Place, Standing};
 use etcdup_core::observation::{
     DataDir, DataIdentity, HostView, ListedMember, Observation, RecordedMember,
 };
-use etcdup_core::observed::Observed;
 use etcdup_core::topology::{Leaving, Member};
 
 use crate::identity::{Bootstrap, has_data, read_flags};
@@ -120,7 +119,7 @@ fn added_without_quorum(target: &Target, seen: &Observation, member: &Member) ->
         return None;
     }
     let url = target.topology.peer_url(member).to_string();
-    let views = seen.members.values().filter_map(Observed::known);
+    let views = seen.known_members();
     let lists: Vec<_> = views
         .filter(|view| !view.listed.is_empty())
         .map(|view| {

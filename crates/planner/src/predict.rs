@@ -3,7 +3,7 @@
 mod cluster;
 mod operator;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcdup_core::certificate::CertFacts;
@@ -18,6 +18,7 @@ use etcdup_core::observed::Observed;
 use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, Part, Stage, Work};
 use etcdup_core::topology::Member;
+use etcdup_core::version::minor_of;
 
 use crate::assess::LINKED;
 use crate::generation::{cluster_id, member_id, recorded_cluster};
@@ -34,7 +35,6 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
             .iter()
             .for_each(|step| operator_step(&mut world, step)),
         Work::Hosts(tasks) => {
-            let before = world.clone();
             for (host, steps) in tasks {
                 // Every stage that changes a host writes its record.
                 if let Some(Observed::Known(view)) = world.hosts.get_mut(host)
@@ -46,64 +46,22 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
                     host_step(target, &mut world, host, step);
                 }
             }
-            // Only who starts runs the target's release.
-            let stops = stage.stops(&target.topology);
-            let mut ran = versions_before(target, &world, &before);
-            ran.retain(|(name, _)| !stops.contains(name));
-            serve(target, &mut world, !stage.postconditions.is_empty());
-            set_versions(&mut world, ran);
-            carry_downgrade(&mut world, before.downgrade());
+            let started = stage.stops(&target.topology);
+            serve(
+                target,
+                &mut world,
+                &started,
+                !stage.postconditions.is_empty(),
+            );
         }
         Work::Cluster(step) => {
-            let before = world.clone();
             cluster_step(target, &mut world, step);
             if let ClusterStep::Promote { .. } = step {
-                let ran = versions_before(target, &world, &before);
-                serve(target, &mut world, true);
-                set_versions(&mut world, ran);
+                serve(target, &mut world, &BTreeSet::new(), true);
             }
         }
     }
     world
-}
-
-/// What members run that did not start meanwhile.
-fn versions_before(
-    target: &Target,
-    now: &Observation,
-    before: &Observation,
-) -> Vec<(MemberName, String)> {
-    let members = target.topology.everyone();
-    let ran = members.filter_map(|member| {
-        let process = |world: &Observation| {
-            let host = world.host(&member.host)?;
-            Some(host.processes.get(&member.name)?.pid)
-        };
-        let goes_on = process(now).is_some() && process(now) == process(before);
-        let view = before.member(&member.name).filter(|_| goes_on)?;
-        Some((member.name.clone(), view.version.clone()))
-    });
-    ran.collect()
-}
-
-/// A downgrade goes on until all run the older minor.
-fn carry_downgrade(world: &mut Observation, minor: Option<&str>) {
-    let Some(minor) = minor else { return };
-    let older = format!("{minor}.");
-    let ended = world
-        .known_members()
-        .all(|view| view.version.starts_with(&older));
-    for view in world.members.values_mut().filter_map(Observed::known_mut) {
-        view.downgrade = (!ended).then(|| minor.to_owned());
-    }
-}
-
-fn set_versions(world: &mut Observation, versions: Vec<(MemberName, String)>) {
-    for (name, version) in versions {
-        if let Some(Observed::Known(view)) = world.members.get_mut(&name) {
-            view.version = version;
-        }
-    }
 }
 
 fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostStep) {
@@ -428,8 +386,14 @@ fn name_new_data(
 
 /// Members that run serve once a quorum of the cluster's voters runs; after a stage with gates all
 /// of them do.
-fn serve(target: &Target, world: &mut Observation, settled: bool) {
+fn serve(
+    target: &Target,
+    world: &mut Observation,
+    restarted: &BTreeSet<MemberName>,
+    settled: bool,
+) {
     let topology = &target.topology;
+    let downgrade = world.downgrade().map(str::to_owned);
     let running: Vec<&Member> = topology
         .everyone()
         .filter(|member| {
@@ -521,9 +485,13 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
         let Some(own) = own(member) else { continue };
         name_new_data(target, world, member, own.id, cluster);
         let fresh = MemberView::serving(own.id, cluster);
+        // Only a member that starts runs the target's release.
+        let ran = world.member(&member.name);
+        let ran = ran.filter(|_| !restarted.contains(&member.name));
         let serving = MemberView {
             leader,
-            version: topology.version.to_string(),
+            version: ran.map_or_else(|| topology.version.to_string(), |view| view.version.clone()),
+            downgrade: downgrade.clone(),
             raft_index: known
                 .as_ref()
                 .map_or(fresh.raft_index, |view| view.raft_index),
@@ -547,6 +515,15 @@ fn serve(target: &Target, world: &mut Observation, settled: bool) {
         world
             .members
             .insert(member.name.clone(), Observed::Known(view));
+    }
+    // A downgrade goes on until all run the older minor.
+    let ended = downgrade.is_some_and(|minor| {
+        let mut views = world.known_members();
+        views.all(|view| minor_of(&view.version) == minor)
+    });
+    if ended {
+        let views = world.members.values_mut().filter_map(Observed::known_mut);
+        views.for_each(|view| view.downgrade = None);
     }
 }
 

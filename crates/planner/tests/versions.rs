@@ -140,10 +140,10 @@ fn a_member_that_is_down_starts_with_what_it_ran() {
     assert!(found.starts_with("start@v3.5.33\ninstall\n"), "{found}");
 }
 
-/// 3.6 that somebody else put beside 3.5.30, which may not be left for it: all go to a patch of
-/// 3.5 from which it may, and then on.
+/// A member was upgraded to 3.6 outside etcdup while others run 3.5.30, which cannot be upgraded:
+/// all go to a patch of 3.5 that can, and then on.
 #[test]
-fn a_mixed_cluster_of_somebody_else_is_recognised() {
+fn a_cluster_that_was_left_mixed_is_recognised() {
     let up = with("etcd = \"3.6.14\"");
     let mut seen = after(&up, running("3.5.33"), 2);
     for index in [0, 2] {

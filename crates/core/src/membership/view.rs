@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::{ClusterId, MemberId};
 use crate::observation::{ListedMember, MemberView, Observation};
-use crate::observed::Observed;
 
 /// The cluster's own account of itself. There is none while no member answers.
 #[derive(Debug, Clone)]
@@ -32,7 +31,7 @@ impl<'a> ClusterView<'a> {
     /// Of several the longest list decides, since a member that lags behind may not know of the
     /// newest voters; of equals the one of the member that has applied most.
     fn best(seen: &'a Observation, counts: impl Fn(&MemberView) -> bool) -> Option<Self> {
-        let answering = || seen.members.values().filter_map(Observed::known);
+        let answering = || seen.known_members();
         let told_by = answering()
             .filter(|view| counts(view))
             .max_by_key(|view| (view.listed.len(), view.applied_index))?;

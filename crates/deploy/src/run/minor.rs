@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::observation::Observation;
-use etcdup_core::observed::Observed;
 use etcdup_core::stage::{ClusterStep, Rule, Stage, Work};
 use etcdup_core::topology::Topology;
 use etcdup_core::version::EtcdVersion;
@@ -43,14 +42,14 @@ pub(super) fn changes_minor(topology: &Topology, stage: &Stage, seen: &Observati
         return false;
     }
     let wanted = topology.version.minor();
-    let views = seen.members.values().filter_map(Observed::known);
-    let mut minors =
-        views.filter_map(|view| Some(view.version.parse::<EtcdVersion>().ok()?.minor()));
+    let mut minors = seen
+        .known_members()
+        .filter_map(|view| Some(view.version.parse::<EtcdVersion>().ok()?.minor()));
     stage.key.rule == Rule::Roll && minors.all(|minor| minor != wanted)
 }
 
 impl Session {
-    /// Checks that the cluster is well and keeps a verified snapshot.
+    /// Checks that the cluster is healthy and keeps a verified snapshot.
     pub(super) async fn before_another_minor(
         &self,
         planner: &Planner,

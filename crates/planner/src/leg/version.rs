@@ -24,9 +24,9 @@ pub(super) fn between(topology: &Topology, seen: &Observation) -> Option<EtcdVer
             next
         }
     } else if wanted.minor() > lowest.minor() {
-        // Somebody is between two minors: that change is finished before the next begins. Where
-        // the lower one may not be left from its patch, all go back to one from which it may:
-        // until the last has followed, the cluster is of the lower minor.
+        // The cluster is between two minors: that change is finished before the next begins. Where
+        // the lower one cannot be upgraded from its patch, all members go back to a patch that can:
+        // until the last member runs the newer minor, the cluster's own version is the lower one.
         let to = if wanted.minor() == highest.minor() {
             wanted
         } else {
@@ -51,9 +51,7 @@ pub(crate) fn between_all(topology: &Topology, seen: &Observation) -> Vec<EtcdVe
     let Some(lowest) = known.iter().min() else {
         return Vec::new();
     };
-    let mut way = ahead(topology, lowest);
-    way.retain(|version| *version != topology.version);
-    way
+    ahead(topology, lowest)
 }
 
 /// Whether all members serve, those aside that are still to join. Of one that was not seen the
@@ -68,9 +66,12 @@ fn all_serve(topology: &Topology, seen: &Observation) -> bool {
     })
 }
 
-/// What comes after the leg that is under way, the file's release last.
+/// The releases on the way to the file's, without it.
 pub(crate) fn ahead(file: &Topology, from: &EtcdVersion) -> Vec<EtcdVersion> {
-    route(from, &file.version, &file.through).unwrap_or_default()
+    let mut way = route(from, &file.version, &file.through).unwrap_or_default();
+    // The last is the file's own.
+    way.pop();
+    way
 }
 
 /// The versions that count: those of members that run, for the cluster is never of a minor above
@@ -97,7 +98,8 @@ pub(crate) fn known_versions(topology: &Topology, seen: &Observation) -> Vec<Etc
 }
 
 /// The version that a member runs, or ran last: by its own answer, by the path of its binary, by
-/// what starts it, or by the host record.
+/// what starts it, or by the host record. One that is down has none without data: there is nothing
+/// that another release could fail to read.
 pub(crate) fn version_of(seen: &Observation, member: &Member) -> Option<EtcdVersion> {
     let answered = seen.member(&member.name);
     if let Some(version) = answered.and_then(|view| release_in(&view.version)) {
@@ -111,7 +113,11 @@ pub(crate) fn version_of(seen: &Observation, member: &Member) -> Option<EtcdVers
     if !matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_))) {
         return None;
     }
-    of_start_file(member, host).or_else(|| recorded_version(member, host))
+    let recorded = || {
+        let recorded = host.record()?.members.get(&member.name)?;
+        recorded.version.parse().ok()
+    };
+    of_start_file(member, host).or_else(recorded)
 }
 
 /// The release that a text begins with: `3.5.33`, of a private build `3.5.33-corp1` too.
@@ -136,16 +142,6 @@ fn of_start_file(member: &Member, host: &HostView) -> Option<EtcdVersion> {
         let (_, rest) = of_binary.or_else(of_image)?;
         release_in(rest.trim_matches(['"', '\'']))
     })
-}
-
-/// What the host record says of a member that has data: without any there is nothing that another
-/// release could fail to read.
-fn recorded_version(member: &Member, host: &HostView) -> Option<EtcdVersion> {
-    if !matches!(host.data.get(&member.layout.data), Some(DataDir::Member(_))) {
-        return None;
-    }
-    let recorded = host.record()?.members.get(&member.name)?;
-    recorded.version.parse().ok()
 }
 
 /// The version in the path of a binary, `/opt/etcd/v3.5.33/etcd`.

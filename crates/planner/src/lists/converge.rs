@@ -5,7 +5,6 @@ use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::host::HostId;
 use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::Observation;
-use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Next, Rule};
 
 use crate::assess::assess;
@@ -271,7 +270,7 @@ fn leaving<'a>(
         .map(|leaving| {
             let listed = view.and_then(|view| leaving_entry(target, seen, view, leaving));
             let healthy = listed.is_some_and(|listed| {
-                let mut views = seen.members.values().filter_map(Observed::known);
+                let mut views = seen.known_members();
                 views.any(|own| {
                     own.id == listed.id && (own.served.known().is_some() || own.leader.is_some())
                 })

@@ -93,7 +93,7 @@ fn new_id(target: &Target, world: &Observation, member: &Member) -> MemberId {
             DataDir::Member(data) => Some(data.member),
             DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
         });
-    let views = world.members.values().filter_map(Observed::known);
+    let views = world.known_members();
     let listed = views.flat_map(|view| view.listed.iter().map(|listed| listed.id));
     let used: BTreeSet<MemberId> = recorded.chain(on_disk).chain(listed).collect();
     let mut id = member_id(&target.topology, member, &target.topology.token);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::membership::{MemberId, Standing};
-use etcdup_core::observed::Observed;
 use etcdup_core::stage::{
     ClusterStep, Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits,
 };
@@ -186,7 +185,7 @@ pub(crate) fn listed(context: &PlanContext<'_>, member: &Assessment<'_>, voter: 
 fn waits_for(context: &PlanContext<'_>) -> Option<String> {
     let view = context.view.as_ref()?;
     let healthy = |id: MemberId| {
-        let mut views = context.seen.members.values().filter_map(Observed::known);
+        let mut views = context.seen.known_members();
         views.any(|view| view.id == id && view.served.known().is_some())
     };
     view.members().find_map(|listed| {

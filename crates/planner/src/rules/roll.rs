@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::name::MemberName;
-use etcdup_core::observed::Observed;
 use etcdup_core::stage::{
     ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work, limits,
 };
@@ -218,7 +217,7 @@ fn changes_release<'a>(
 /// What comes before the first restart with another minor.
 fn first_of_minor(context: &PlanContext<'_>) -> Option<String> {
     let wanted = &context.target.topology.version;
-    let views = context.seen.members.values().filter_map(Observed::known);
+    let views = context.seen.known_members();
     let running: Vec<EtcdVersion> = views.filter_map(|view| view.version.parse().ok()).collect();
     let first = running.first()?;
     let all = running.iter().all(|one| one.minor() != wanted.minor());

@@ -100,70 +100,83 @@ fn version_conflict(target: &Target, seen: &Observation, member: &Member) -> Opt
     };
     let keeps = keeps_its_binary(target.file());
     let Some(running) = version_of(seen, member) else {
-        let host = seen.host(&member.host)?;
-        let data = host.data.get(&member.layout.data);
-        let starts = !host.processes.contains_key(&member.name) && keeps.is_none();
-        let has_data = matches!(data, Some(DataDir::Member(_)));
-        // Of others it is known. Without a start file, or where that could not be read, nothing
-        // says either way, and data that was brought here is to be started.
-        let start_file = host.files.get(&target.desired(member).settled.path);
-        let unread = start_file.is_none_or(|file| file.text.is_none());
-        let of_others = !known_versions(target.file(), seen).is_empty();
-        return (starts && has_data && !unread && !of_others).then(|| {
-            let evidence = format!(
-                "{} on {} is of a release that neither what starts it nor the host record names",
-                member.layout.data, member.host
-            );
-            DATA_OF_UNKNOWN_RELEASE.error(&member.name, evidence)
-        });
+        return match keeps {
+            Some(_) => None,
+            None => data_of_unknown_release(target, seen, member),
+        };
     };
-    if let Some(keeps) = keeps.filter(|_| running.minor() != target.file().version.minor()) {
+    let of_file = &target.file().version;
+    if let Some(keeps) = keeps.filter(|_| running.minor() != of_file.minor()) {
         return refuse(format!(
-            "it runs {running}, the file says {}, and by `{keeps}` a restart would not change that",
-            target.file().version
+            "it runs {running}, the file says {of_file}, and by `{keeps}` a restart would not change that"
         ));
+    }
+    // While any member runs the older minor, the cluster still is of it, and what a newer one wrote
+    // meanwhile the older one reads.
+    if wanted.minor() < running.minor() && is_of_minor(target, seen, wanted) {
+        return None;
     }
     let way = match route(&running, wanted, &topology.through) {
         Ok(way) => way,
-        // While any member runs the older minor, the cluster still is of it, and what a newer one
-        // wrote meanwhile the older one reads.
-        Err(why) if !is_of_minor(target, seen, wanted) => return refuse(why.to_string()),
-        Err(_) => return None,
+        Err(why) => return refuse(why.to_string()),
     };
-    let undone = wanted.minor() < running.minor() && is_of_minor(target, seen, wanted);
-    let first = way.first().filter(|_| !undone)?;
-    // A leg never skips one, unless others were brought further by somebody else.
-    if first != wanted {
+    // A leg never skips a minor, unless other members were upgraded outside etcdup.
+    let first = way.first().filter(|first| *first != wanted);
+    if let Some(first) = first {
         return refuse(format!(
             "{running} to {wanted} needs {first} first; set `etcd` to that for all members, then go on"
         ));
     }
-    let ahead = ahead(target.file(), &running);
-    let others = ahead
-        .iter()
-        .filter(|version| **version != target.file().version);
-    let others: Vec<String> = others.map(ToString::to_string).collect();
-    if others.is_empty() {
+    unreachable_leg(target, member, &running)
+}
+
+/// Data of a member that is down and of which nothing says what it ran.
+fn data_of_unknown_release(
+    target: &Target,
+    seen: &Observation,
+    member: &Member,
+) -> Option<Finding> {
+    let host = seen.host(&member.host)?;
+    let data = host.data.get(&member.layout.data);
+    let starts = !host.processes.contains_key(&member.name);
+    let has_data = matches!(data, Some(DataDir::Member(_)));
+    // Where others' release is known it is theirs. Without a start file, or where that could not be
+    // read, nothing says either way, and data that was put back by hand is started.
+    let start_file = host.files.get(&target.desired(member).settled.path)?;
+    let is_read = start_file.text.is_some();
+    let of_others = !known_versions(target.file(), seen).is_empty();
+    (starts && has_data && is_read && !of_others).then(|| {
+        let evidence = format!(
+            "{} on {} is of a release that neither what starts it nor the host record names",
+            member.layout.data, member.host
+        );
+        DATA_OF_UNKNOWN_RELEASE.error(&member.name, evidence)
+    })
+}
+
+/// What keeps a release on the way to the file's from being run: a flag's value, or where binaries
+/// come from.
+fn unreachable_leg(target: &Target, member: &Member, running: &EtcdVersion) -> Option<Finding> {
+    let file = target.file();
+    let ahead = ahead(file, running);
+    if ahead.is_empty() {
         return None;
     }
-    for version in ahead
+    let mut refused = ahead
         .iter()
-        .filter(|version| **version != target.file().version)
-    {
-        if let Some(why) = refused_flag(target, member, version) {
-            let finding = VERSION_CHANGE.error(&member.name, why);
-            return Some(finding.at(KeyPath::root("flags")));
-        }
+        .filter_map(|version| refused_flag(target, member, version));
+    if let Some(why) = refused.next() {
+        let finding = VERSION_CHANGE.error(&member.name, why);
+        return Some(finding.at(KeyPath::root("flags")));
     }
-    let pinned = target.file().pinned_to_one()?;
-    let finding = LEG_BINARIES.error(
-        &member.name,
-        format!(
-            "{running} to {} passes through {}, and `{pinned}` is of one release alone",
-            target.file().version,
-            others.join(" and ")
-        ),
+    let pinned = file.pinned_to_one()?;
+    let ahead: Vec<String> = ahead.iter().map(ToString::to_string).collect();
+    let evidence = format!(
+        "{running} to {} passes through {}, and `{pinned}` is of one release alone",
+        file.version,
+        ahead.join(" and ")
     );
+    let finding = LEG_BINARIES.error(&member.name, evidence);
     Some(finding.at(KeyPath::root("etcd")))
 }
 

@@ -1,5 +1,5 @@
-//! What etcd itself must be told before members restart with another minor: that a downgrade is
-//! meant, and that no log from before 3.6 is to be replayed.
+//! Calls to etcd before members restart with another minor: enabling a downgrade, and raft snapshots
+//! so that 3.7 replays no log from before 3.6.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use etcdup_core::known_issue::FIRST_WITHOUT_V2;
 use etcdup_core::stage::{
     ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work, limits,
 };
-use etcdup_core::version::EtcdVersion;
+use etcdup_core::version::{EtcdVersion, minor_of};
 
 use crate::assess::Assessment;
 use crate::leg::version::version_of;
@@ -46,92 +46,75 @@ pub(crate) fn calls(context: &PlanContext<'_>) -> Decision {
     }
 }
 
-fn minor_text(version: &EtcdVersion) -> String {
-    format!("3.{}", version.minor())
-}
-
 fn downgrade(context: &PlanContext<'_>, serving: &[(&Assessment<'_>, EtcdVersion)]) -> Decision {
-    let wanted = minor_text(&context.target.topology.version);
-    let all = serving.len() == context.members.len() && context.unseen.is_empty();
-    let all_run = |minor: &str| {
-        all && serving
-            .iter()
-            .all(|(_, version)| minor_text(version) == minor)
-    };
+    let version = &context.target.topology.version;
+    let wanted = minor_of(&version.to_string());
     let Some(under_way) = context.seen.downgrade() else {
         let lowest = serving.iter().map(|(_, version)| version.minor()).min();
-        let goes_down = lowest > Some(context.target.topology.version.minor());
-        return if goes_down {
-            Decision::run(enable(context, wanted))
+        return if lowest > Some(version.minor()) {
+            Decision::run(Stage {
+                preconditions: all_seen(context),
+                ..stage(
+                    format!("begin the downgrade to {wanted}"),
+                    format!(
+                        "{version} is of an older minor than members run; a snapshot is kept first"
+                    ),
+                    Work::Cluster(ClusterStep::EnableDowngrade {
+                        minor: wanted.clone(),
+                    }),
+                    Condition::StoredFor(wanted),
+                )
+            })
         } else {
             Decision::Continue
         };
     };
-    if all_run(under_way) {
-        let why = format!("all members run {under_way}, and the cluster still waits for it");
-        let gate = Condition::DowngradeEnded;
-        return Decision::run(waits(
+    let waits = || Work::Hosts(BTreeMap::new());
+    let all = serving.len() == context.members.len() && context.unseen.is_empty();
+    let mut running = serving.iter().map(|(_, version)| version.to_string());
+    if all && running.all(|version| minor_of(&version) == under_way) {
+        return Decision::run(stage(
             "wait for the end of the downgrade".to_owned(),
-            why,
-            gate,
+            format!("all members run {under_way}, and the cluster still waits for it"),
+            waits(),
+            Condition::DowngradeEnded,
         ));
     }
     if under_way != wanted {
-        return Decision::run(Stage {
-            key: StageKey::new(Rule::Downgrade, None),
-            title: format!("give up the downgrade to {under_way}"),
-            why: vec![format!(
-                "cluster: it is being downgraded to {under_way}, and the file does not ask for it"
-            )],
-            impact: Impact::None,
-            preconditions: Vec::new(),
-            work: Work::Cluster(ClusterStep::CancelDowngrade),
-            postconditions: vec![Gate {
-                condition: Condition::DowngradeEnded,
-                within: limits::DOWNGRADED,
-            }],
-        });
+        return Decision::run(stage(
+            format!("give up the downgrade to {under_way}"),
+            format!("it is being downgraded to {under_way}, and the file does not ask for it"),
+            Work::Cluster(ClusterStep::CancelDowngrade),
+            Condition::DowngradeEnded,
+        ));
     }
     // Until its data is written for it, no older release starts on it.
-    let mut views = context.seen.known_members();
-    if let Some(late) =
-        views.find(|view| !view.storage_version.is_empty() && view.storage_version != wanted)
-    {
-        let why = format!("data is still written for {}", late.storage_version);
-        let title = format!("wait until data is written for {wanted}");
-        return Decision::run(waits(title, why, Condition::StoredFor(wanted)));
+    let mut stored = context
+        .seen
+        .known_members()
+        .map(|view| &view.storage_version);
+    if let Some(late) = stored.find(|stored| !stored.is_empty() && **stored != wanted) {
+        return Decision::run(stage(
+            format!("wait until data is written for {wanted}"),
+            format!("data is still written for {late}"),
+            waits(),
+            Condition::StoredFor(wanted),
+        ));
     }
     Decision::Continue
 }
 
-fn enable(context: &PlanContext<'_>, minor: String) -> Stage {
-    Stage {
-        key: StageKey::new(Rule::Downgrade, None),
-        title: format!("begin the downgrade to {minor}"),
-        why: vec![format!(
-            "cluster: {} is of an older minor than members run; a snapshot is kept first",
-            context.target.topology.version
-        )],
-        impact: Impact::None,
-        preconditions: all_seen(context),
-        postconditions: vec![Gate {
-            condition: Condition::StoredFor(minor.clone()),
-            within: limits::DOWNGRADED,
-        }],
-        work: Work::Cluster(ClusterStep::EnableDowngrade { minor }),
-    }
-}
-
-fn waits(title: String, why: String, condition: Condition) -> Stage {
+/// A stage of a downgrade, which interrupts nothing.
+fn stage(title: String, why: String, work: Work, holds: Condition) -> Stage {
     Stage {
         key: StageKey::new(Rule::Downgrade, None),
         title,
         why: vec![format!("cluster: {why}")],
         impact: Impact::None,
         preconditions: Vec::new(),
-        work: Work::Hosts(BTreeMap::new()),
+        work,
         postconditions: vec![Gate {
-            condition,
+            condition: holds,
             within: limits::DOWNGRADED,
         }],
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observed::{Cause, Observed};
+use etcdup_core::version::minor_of;
 
 use super::evidence::Evidence;
 
@@ -49,10 +50,9 @@ pub(super) const CLUSTER_VERSION: Check = Check {
 };
 
 pub(super) fn cluster_version(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
     let of_members: BTreeSet<String> = evidence
         .answered()
-        .map(|(_, member)| minor(&member.view.version))
+        .map(|(_, member)| minor_of(&member.view.version))
         .collect();
     let mut findings = Vec::new();
     for (name, member) in evidence.answered() {
