@@ -129,7 +129,7 @@ pub enum Binaries {
 }
 
 impl Binaries {
-    /// The same with `{version}` filled in.
+    /// The same with `{version}` filled in, and the checksums that are given for this release.
     #[must_use]
     pub fn of(&self, version: &EtcdVersion) -> Self {
         let fill = |path: &Utf8PathBuf| Utf8PathBuf::from(fill_version(path.as_str(), version));
@@ -141,11 +141,7 @@ impl Binaries {
                 directory.also = directory.also.iter().map(fill).collect();
             }
             Binaries::Release(release) => {
-                let prefix = format!("{version}-");
-                let own = release.sha256.iter();
-                let own: Vec<(String, String)> = own
-                    .filter_map(|(key, sum)| Some((key.strip_prefix(&prefix)?.into(), sum.clone())))
-                    .collect();
+                let own = release.sums_of(version);
                 release.sha256.extend(own);
             }
             Binaries::Host(_) => {}
@@ -156,15 +152,9 @@ impl Binaries {
     /// Where another release's come from: the checksums of this one do not count for it.
     #[must_use]
     pub fn of_another(&self, version: &EtcdVersion) -> Self {
-        let mut other = self.of(version);
+        let mut other = self.clone();
         match &mut other {
-            Binaries::Release(release) => {
-                let prefix = format!("{version}-");
-                let known = std::mem::take(&mut release.sha256).into_iter();
-                release.sha256 = known
-                    .filter_map(|(key, sum)| Some((key.strip_prefix(&prefix)?.to_owned(), sum)))
-                    .collect();
-            }
+            Binaries::Release(release) => release.sha256 = release.sums_of(version),
             Binaries::Archive(archive) => archive.sha256 = None,
             Binaries::Directory(_) | Binaries::Host(_) => {}
         }
@@ -197,6 +187,16 @@ pub struct Release {
     /// given. Of a release that is passed through by `3.5.33-amd64`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sha256: BTreeMap<String, String>,
+}
+
+impl Release {
+    /// The checksums that are given for a release by name, by architecture.
+    fn sums_of(&self, version: &EtcdVersion) -> BTreeMap<String, String> {
+        let prefix = format!("{version}-");
+        let sums = self.sha256.iter();
+        sums.filter_map(|(key, sum)| Some((key.strip_prefix(&prefix)?.to_owned(), sum.clone())))
+            .collect()
+    }
 }
 
 /// Who downloads a release.

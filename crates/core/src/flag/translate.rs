@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Successor, Support, lookup};
+use super::{FlagSpec, Successor, Support, lookup};
 use crate::flag::table::SUCCESSORS;
 use crate::version::EtcdVersion;
 
@@ -27,34 +27,15 @@ pub fn translate(given: &BTreeMap<String, String>, to: &EtcdVersion) -> Translat
     let mut translated = Translated::default();
     let mut gates: Vec<String> = Vec::new();
     for (name, value) in given {
-        // Where gates are known the switch counts as its gate: etcd takes one of both, not two.
-        let gate = match lookup(name).and_then(super::FlagSpec::successor) {
-            Some(Successor::Gate(gate)) if has(GATES, to) => Some(gate),
-            _ => None,
-        };
-        if has(name, to) && gate.is_none() {
-            if name == GATES {
-                gates.push(value.clone());
-            } else {
-                translated.flags.insert(name.clone(), value.clone());
-            }
-            continue;
-        }
-        if name == GATES {
-            for gate in value.split(',') {
-                match switch_of_gate(gate, to) {
-                    Some((old, on)) => {
-                        translated
-                            .renamed
-                            .push((format!("{GATES}={gate}"), old.to_owned()));
-                        translated.flags.insert(old.to_owned(), on.to_owned());
-                    }
-                    None => translated.dropped.push(format!("{GATES}={gate}")),
-                }
-            }
+        if name == GATES && !has(GATES, to) {
+            value.split(',').for_each(|gate| translated.gate(gate, to));
             continue;
         }
         match place_in(name, value, to) {
+            Place::Same if name == GATES => gates.push(value.clone()),
+            Place::Same => {
+                translated.flags.insert(name.clone(), value.clone());
+            }
             Place::Flag(other, value) => {
                 translated.renamed.push((name.clone(), other.to_owned()));
                 // What is given under its own name there counts.
@@ -63,9 +44,8 @@ pub fn translate(given: &BTreeMap<String, String>, to: &EtcdVersion) -> Translat
                 }
             }
             Place::Gate(gate) => {
-                translated
-                    .renamed
-                    .push((name.clone(), format!("{GATES}={gate}={value}")));
+                let here = format!("{GATES}={gate}={value}");
+                translated.renamed.push((name.clone(), here));
                 gates.push(format!("{gate}={value}"));
             }
             Place::Nothing => translated.dropped.push(name.clone()),
@@ -77,8 +57,23 @@ pub fn translate(given: &BTreeMap<String, String>, to: &EtcdVersion) -> Translat
     translated
 }
 
+impl Translated {
+    /// A gate in a release without gates.
+    fn gate(&mut self, gate: &str, to: &EtcdVersion) {
+        let here = format!("{GATES}={gate}");
+        match switch_of_gate(gate, to) {
+            Some((old, on)) => {
+                self.renamed.push((here, old.to_owned()));
+                self.flags.insert(old.to_owned(), on.to_owned());
+            }
+            None => self.dropped.push(here),
+        }
+    }
+}
+
 /// What a flag is in another release.
 enum Place {
+    Same,
     Flag(&'static str, String),
     Gate(&'static str),
     Nothing,
@@ -89,8 +84,11 @@ fn has(name: &str, version: &EtcdVersion) -> bool {
 }
 
 fn place_in(name: &str, value: &str, to: &EtcdVersion) -> Place {
-    let later = lookup(name).and_then(super::FlagSpec::successor);
+    let later = lookup(name).and_then(FlagSpec::successor);
     match later {
+        // Where gates are known the switch counts as its gate: etcd takes one of both, not two.
+        Some(Successor::Gate(gate)) if has(GATES, to) => return Place::Gate(gate),
+        _ if has(name, to) => return Place::Same,
         // A switch became a level (etcd 3.5's changelog); the levels of packages became nothing.
         Some(Successor::Flag(next @ "log-level")) => {
             return if name == "debug" && value == "true" {
@@ -100,22 +98,17 @@ fn place_in(name: &str, value: &str, to: &EtcdVersion) -> Place {
             };
         }
         Some(Successor::Flag(next)) if has(next, to) => return Place::Flag(next, value.to_owned()),
-        Some(Successor::Gate(gate)) if has(GATES, to) => return Place::Gate(gate),
         Some(_) | None => {}
     }
     let before = SUCCESSORS.iter().find(|(old, next)| {
         // Not every level was the switch.
-        *next == Successor::Flag(name_of(name)) && name != "log-level" && has(old, to)
+        let became_it = matches!(next, Successor::Flag(new) if *new == name);
+        became_it && name != "log-level" && has(old, to)
     });
     match before {
         Some((old, _)) => Place::Flag(old, value.to_owned()),
         None => Place::Nothing,
     }
-}
-
-/// The name as the table has it.
-fn name_of(name: &str) -> &'static str {
-    lookup(name).map_or("", |row| row.name)
 }
 
 /// The switch that a gate was, in a release without gates.

@@ -38,23 +38,22 @@ pub(super) fn versions(spec: &Spec, findings: &mut Vec<Finding>) {
 /// Releases to pass through: each of a minor of its own, below the file's or above it.
 fn through(spec: &Spec, findings: &mut Vec<Finding>) {
     for (index, version) in spec.through.iter().enumerate() {
-        let at = KeyPath::root("through").index(index);
+        let at = || KeyPath::root("through").index(index);
         let mut others = spec.through[..index].iter().chain([&spec.etcd]);
         if let Some(same) = others.find(|other| other.minor() == version.minor()) {
             let evidence = format!(
                 "{version} is of the same minor as {same}, and one of each is passed through"
             );
-            findings.push(VERSION_UNKNOWN.error(version, evidence).at(at));
+            findings.push(VERSION_UNKNOWN.error(version, evidence).at(at()));
         } else if version.column().is_none() {
             let evidence = format!("{version} is of no known minor");
-            findings.push(VERSION_UNKNOWN.error(version, evidence).at(at));
+            findings.push(VERSION_UNKNOWN.error(version, evidence).at(at()));
         }
-        let at = KeyPath::root("through").index(index);
         let refused = |advisory: &&Advisory| advisory.weight == Severity::Refuse;
         let refused: Vec<&Advisory> = advisories(version).filter(refused).collect();
         if let Some(evidence) = known_issues(version, &refused) {
             let finding = VERSION_HAZARD.error(version, evidence);
-            findings.push(finding.at(at).advise(way_out(&refused)));
+            findings.push(finding.at(at()).advise(way_out(&refused)));
         }
     }
 }

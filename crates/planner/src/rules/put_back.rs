@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{FailedRelease, HostView, Observation};
-use etcdup_core::stage::{Artifact, Content, Gate, HostStep, Impact, Rule, Stage, Work, limits};
+use etcdup_core::stage::{Artifact, Content, HostStep, Impact, Rule, Stage, Work};
 use etcdup_core::topology::Member;
 use etcdup_core::version::EtcdVersion;
 
 use crate::leg::version::version_of;
+use crate::rules::restart::{restart, serves};
 use crate::rules::transition::binary_of;
 use crate::target::Target;
 
@@ -34,80 +35,36 @@ pub(crate) fn put_back(
     before: &Observation,
     seen: &Observation,
 ) -> Option<PutBack> {
-    let name = stage
-        .key
-        .subject
-        .as_ref()
-        .filter(|_| stage.key.rule == Rule::Roll)?;
-    let member = target
-        .topology
-        .members
-        .iter()
-        .find(|one| one.name == *name)?;
+    let subject = stage.key.subject.as_ref();
+    let name = subject.filter(|_| stage.key.rule == Rule::Roll)?;
+    let mut members = target.topology.members.iter();
+    let member = members.find(|one| one.name == *name)?;
     let failed = target.topology.version.clone();
     let ran = version_of(before, member).filter(|ran| *ran != failed)?;
-    let host = before.host(&member.host)?;
-    // What is not seen may be well, and one that is slow to start is not one that fails.
-    let now = seen.host(&member.host)?;
-    let restarts = |host: &HostView| {
-        let unit = host.units.get(&member.layout.unit);
-        unit.map_or(0, |unit| unit.restarts)
-    };
-    let fails = !now.processes.contains_key(name) || restarts(now) > restarts(host);
-    if seen.serves(name) || !fails {
-        return None;
-    }
-    // Once all members run the newer minor the cluster may be of it, and an older release would
-    // not start. Nobody else serving says something else than that the release is bad.
-    let others = target
-        .topology
-        .members
-        .iter()
-        .filter(|one| one.name != *name);
-    let mut others = others.filter(|one| seen.serves(&one.name));
-    let alone = target.topology.members.len() == 1;
-    let of_minor = |version: EtcdVersion| version.minor() == ran.minor();
-    let back_is_open = ran.minor() == failed.minor()
-        || others.any(|one| version_of(seen, one).is_some_and(of_minor));
-    if !back_is_open
-        || !alone
-            && !target
-                .topology
-                .members
-                .iter()
-                .any(|one| seen.serves(&one.name))
+    // What is not seen may be healthy.
+    let (host, now) = (before.host(&member.host)?, seen.host(&member.host)?);
+    if seen.serves(name) || !has_failed(member, host, now) || !is_way_back_open(target, seen, &ran)
     {
         return None;
     }
-    let settled = &target.desired(member).settled;
-    let text = host.files.get(&settled.path)?.text.as_ref()?;
-    // A run that was cut before this one may have written the new file already.
-    let is_new = settled.content == Content::Text(text.as_str().into());
-    let process = host.processes.get(name)?;
-    if is_new || !target.is_pod() && !text.contains(&process.exe) {
-        return None;
-    }
-    let artifact = Artifact {
-        content: Content::Text(text.as_str().into()),
-        ..settled.clone()
-    };
-    let log = seen
-        .host(&member.host)
-        .and_then(|host| host.console.get(name));
+    let artifact = start_file_as_it_was(target, member, host)?;
     let noted = FailedRelease {
         version: failed.to_string(),
-        binary: binary_of(target, member, seen.host(&member.host).unwrap_or(host)),
-        log: log.cloned().unwrap_or_default(),
+        binary: binary_of(target, member, now),
+        log: now.console.get(name).cloned().unwrap_or_default(),
     };
-    let mut steps = start_as_it_was(target, member, artifact);
+    let mut steps = if target.is_pod() {
+        vec![HostStep::Pod(artifact)]
+    } else {
+        let mut steps = vec![HostStep::File(artifact)];
+        steps.extend(target.is_systemd().then_some(HostStep::Reload));
+        steps.extend(restart(target, member));
+        steps
+    };
     steps.push(HostStep::NoteFailed {
         member: member.etcd_name.clone(),
         failed: noted,
     });
-    let mut gate = Gate::serves(name);
-    if target.is_pod() {
-        gate.within = limits::POD_SERVES;
-    }
     Some(PutBack {
         member: name.clone(),
         stage: Stage {
@@ -117,37 +74,53 @@ pub(crate) fn put_back(
             impact: Impact::Restart(name.clone()),
             preconditions: Vec::new(),
             work: Work::Hosts(BTreeMap::from([(member.host.clone(), steps)])),
-            postconditions: vec![gate],
+            postconditions: vec![serves(target, name)],
         },
         ran,
         failed,
     })
 }
 
-fn start_as_it_was(target: &Target, member: &Member, artifact: Artifact) -> Vec<HostStep> {
-    let layout = &member.layout;
-    if target.is_pod() {
-        return vec![HostStep::Pod(artifact)];
+/// Whether a member has ended since, or keeps ending: one that is slow to start has not failed.
+fn has_failed(member: &Member, before: &HostView, now: &HostView) -> bool {
+    let restarts = |host: &HostView| {
+        let unit = host.units.get(&member.layout.unit);
+        unit.map_or(0, |unit| unit.restarts)
+    };
+    !now.processes.contains_key(&member.name) || restarts(now) > restarts(before)
+}
+
+/// Whether a member may run this release again. Once all others run a newer minor the cluster may be
+/// of it, and an older release would not start. Where no other member serves, that says something
+/// else than that the release is bad.
+fn is_way_back_open(target: &Target, seen: &Observation, ran: &EtcdVersion) -> bool {
+    let members = &target.topology.members;
+    // The member itself does not serve.
+    let serving: Vec<&Member> = members
+        .iter()
+        .filter(|one| seen.serves(&one.name))
+        .collect();
+    let is_patch = ran.minor() == target.topology.version.minor();
+    let runs_it =
+        |one: &&Member| version_of(seen, one).is_some_and(|version| version.minor() == ran.minor());
+    if is_patch {
+        members.len() == 1 || !serving.is_empty()
+    } else {
+        serving.iter().any(runs_it)
     }
-    if target.is_systemd() {
-        return vec![
-            HostStep::File(artifact),
-            HostStep::Reload,
-            HostStep::Restart(layout.unit.clone()),
-        ];
-    }
-    vec![
-        HostStep::File(artifact),
-        HostStep::StopProcess {
-            pid_file: layout.pid_file.clone(),
-            data: layout.data.clone(),
-        },
-        HostStep::Spawn {
-            member: member.name.clone(),
-            start_file: layout.start_file.clone(),
-            pid_file: layout.pid_file.clone(),
-            log_file: layout.log_file.clone(),
-            data: layout.data.clone(),
-        },
-    ]
+}
+
+/// The start file of a member before its release changed; `None` where it is not known, or was
+/// changed already by a run that was cut before this one.
+fn start_file_as_it_was(target: &Target, member: &Member, host: &HostView) -> Option<Artifact> {
+    let settled = &target.desired(member).settled;
+    let text = host.files.get(&settled.path)?.text.as_deref()?;
+    let content = Content::Text(text.into());
+    let process = host.processes.get(&member.name)?;
+    let is_new = settled.content == content;
+    let names_what_ran = target.is_pod() || text.contains(&process.exe);
+    (!is_new && names_what_ran).then(|| Artifact {
+        content,
+        ..settled.clone()
+    })
 }

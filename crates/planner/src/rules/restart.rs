@@ -2,23 +2,28 @@
 
 use std::time::Duration;
 
+use etcdup_core::name::MemberName;
 use etcdup_core::stage::{Condition, Gate, HostStep, limits};
+use etcdup_core::topology::Member;
 
 use crate::assess::Assessment;
 use crate::identity::Start;
 use crate::plan_context::PlanContext;
 use crate::target::Target;
 
-/// Every member whose host was seen serves: the others cannot be waited for. A pod takes longer
-/// than a unit: the kubelet looks now and then, and may have to pull an image.
+/// A member serves. A pod takes longer than a unit: the kubelet looks now and then, and may have to
+/// pull an image.
+pub(crate) fn serves(target: &Target, name: &MemberName) -> Gate {
+    let mut gate = Gate::serves(name);
+    if target.is_pod() {
+        gate.within = limits::POD_SERVES;
+    }
+    gate
+}
+
+/// Every member whose host was seen serves: the others cannot be waited for.
 pub(crate) fn all_seen(context: &PlanContext<'_>) -> Vec<Gate> {
-    let serves = |member: &Assessment<'_>| {
-        let mut gate = Gate::serves(&member.member.name);
-        if context.target.is_pod() {
-            gate.within = limits::POD_SERVES;
-        }
-        gate
-    };
+    let serves = |member: &Assessment<'_>| serves(context.target, &member.member.name);
     // Those that wait for others to serve first are not waited for in turn.
     let runs = |member: &&Assessment<'_>| {
         (member.process.is_some() || member.starts != Start::Later)
@@ -98,22 +103,27 @@ pub(crate) fn start_steps(target: &Target, member: &Assessment<'_>) -> Vec<HostS
         }
         return steps;
     }
+    steps.extend(restart(target, member.member));
+    steps
+}
+
+/// Stops a member that is no pod and starts it by its start file, or just starts it.
+pub(crate) fn restart(target: &Target, member: &Member) -> Vec<HostStep> {
+    let layout = &member.layout;
     if target.is_systemd() {
-        steps.push(HostStep::Restart(layout.unit.clone()));
-        return steps;
+        return vec![HostStep::Restart(layout.unit.clone())];
     }
-    steps.extend([
+    vec![
         HostStep::StopProcess {
             pid_file: layout.pid_file.clone(),
             data: layout.data.clone(),
         },
         HostStep::Spawn {
-            member: member.member.name.clone(),
+            member: member.name.clone(),
             start_file: layout.start_file.clone(),
             pid_file: layout.pid_file.clone(),
             log_file: layout.log_file.clone(),
             data: layout.data.clone(),
         },
-    ]);
-    steps
+    ]
 }
