@@ -26,6 +26,14 @@ pub(crate) struct Written {
     pub(crate) gap: Duration,
 }
 
+impl Written {
+    /// Says it, for docs/reliability.md.
+    pub(crate) fn tell(&self) {
+        let (count, gap) = (self.count, self.gap.as_millis());
+        eprintln!("     {count} writes, the longest gap {gap} ms");
+    }
+}
+
 impl<'a> Writer<'a> {
     /// Starts to write to members 1 to `members` of a TLS cluster.
     pub(crate) fn start(lab: &'a Lab, members: u32) -> Result<Self, String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::lab::{Kept, Lab};
 use crate::outcome::{Outcome, ensure};
 use crate::setup::testbed;
-use crate::writer::Written;
+use crate::writer::{Writer, Written};
 
 /// What a scenario is given.
 pub(crate) struct Context {
@@ -31,6 +31,14 @@ impl Context {
     /// Boots hosts under another name, for scenarios that need several labs.
     pub(crate) fn named(&self, name: &str, count: u32) -> Result<Lab, String> {
         Ok(self.own(Lab::up(name, count, &self.etcdup)?))
+    }
+
+    /// So many hosts, the first of them with members that `apply` made.
+    pub(crate) fn formed(&self, name: &str, hosts: u32, members: u32) -> Result<Lab, String> {
+        let lab = self.named(name, hosts)?;
+        lab.topology(&self.version, "", members)?;
+        lab.apply()?;
+        Ok(lab)
     }
 
     /// Boots hosts that run static pods, and makes the image they run: its archive.
@@ -100,15 +108,38 @@ pub(super) fn at_once<T: Copy + Send + Sync>(
 /// Ensures that writes went on: an etcd client gives up after five seconds. How short the pause is,
 /// the benchmark measures.
 pub(super) fn never_still(written: &Written) -> Outcome {
-    eprintln!(
-        "     {} writes, the longest gap {} ms",
-        written.count,
-        written.gap.as_millis()
-    );
+    written.tell();
     ensure(
         written.gap < Duration::from_secs(5),
         format!("writes stood still for {:?}", written.gap),
     )
+}
+
+/// etcdctl finds these hosts' members healthy, and no other member.
+pub(super) fn agrees(lab: &Lab, hosts: &[u32]) -> Outcome {
+    let urls: Vec<String> = hosts
+        .iter()
+        .map(|host| format!("https://{}:2379", Lab::address(*host)))
+        .collect();
+    lab.etcdctl_agrees(&urls.join(","), hosts.len())
+}
+
+/// `apply` is killed, and the next run finishes: these hosts have the members, all that was written
+/// is there, and nothing is left to do.
+pub(super) fn finishes_when_killed(
+    lab: &Lab,
+    mut writer: Writer<'_>,
+    after: Duration,
+    hosts: &[u32],
+) -> Result<Written, String> {
+    lab.apply_killed(after)?;
+    let second = lab.apply()?;
+    agrees(lab, hosts)?;
+    writer.checks(hosts);
+    let written = writer.stop()?;
+    lab.nothing_to_do()
+        .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
+    Ok(written)
 }
 
 /// Makes a member the leader.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::{Context, Scenario, killed_series, never_still};
+use super::context::{Context, Scenario, finishes_when_killed, killed_series, never_still};
 use super::examples::example;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
@@ -72,26 +72,15 @@ fn join_killed_at_any_moment(context: &Context) -> Outcome {
 }
 
 fn join_killed(context: &Context, name: &str, after: Duration) -> Result<Written, String> {
-    let lab = context.named(name, 3)?;
-    lab.topology(&context.version, "", 1)?;
-    lab.apply()?;
-    let mut writer = Writer::start(&lab, 1)?;
+    let lab = context.formed(name, 3, 1)?;
+    let writer = Writer::start(&lab, 1)?;
     lab.topology(&context.version, "", 3)?;
-    lab.apply_killed(after)?;
-    let second = lab.apply()?;
-    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    writer.checks(&[1, 2, 3]);
-    let written = writer.stop()?;
-    lab.nothing_to_do()
-        .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
-    Ok(written)
+    finishes_when_killed(&lab, writer, after, &[1, 2, 3])
 }
 
 /// What keeps the others from a new member's peer port is found before the member is added.
 fn behind_a_closed_port(context: &Context) -> Outcome {
-    let lab = context.named("e2em", 2)?;
-    lab.topology(&context.version, "", 1)?;
-    lab.apply()?;
+    let lab = context.formed("e2em", 2, 1)?;
     lab.on(2, "iptables -A INPUT -p tcp --dport 2380 -j DROP")?
         .exits(0)?;
     lab.topology(&context.version, "", 2)?;
@@ -150,9 +139,7 @@ fn cannot_run(context: &Context) -> Outcome {
 
 /// Added as a learner by etcdctl and never started: it is started, and made a voter.
 fn half_done_by_etcdctl(context: &Context) -> Outcome {
-    let lab = context.named("e2em", 2)?;
-    lab.topology(&context.version, "", 1)?;
-    lab.apply()?;
+    let lab = context.formed("e2em", 2, 1)?;
     // What etcdctl shows as a client certificate.
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     let add = [
@@ -181,9 +168,7 @@ fn does_not_start(context: &Context) -> Outcome {
         eprintln!("     skipped: it is waited for for a minute, in long runs");
         return Ok(());
     }
-    let lab = context.named("e2em", 2)?;
-    lab.topology(&context.version, "", 1)?;
-    lab.apply()?;
+    let lab = context.formed("e2em", 2, 1)?;
     lab.topology(&context.version, "", 2)?;
     let drop_in = "/etc/systemd/system/etcd.service.d/broken.conf";
     let broken = "[Service]\\nExecStart=\\nExecStart=/opt/etcd/v3.5.30/etcd --no-such-flag";

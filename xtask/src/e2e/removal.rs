@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::context::{Context, Scenario, killed_series, lead, member_id, never_still};
+use super::context::{
+    Context, Scenario, agrees, finishes_when_killed, killed_series, lead, member_id, never_still,
+};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::writer::{Writer, Written};
@@ -71,9 +73,7 @@ fn snapshots(lab: &Lab, count: usize) -> Outcome {
 
 /// Five members become three and one, the leader among those that go, while a client writes.
 fn shrinks_from_five_to_one(context: &Context) -> Outcome {
-    let lab = context.named("e2er", 5)?;
-    lab.topology(&context.version, "", 5)?;
-    lab.apply()?;
+    let lab = context.formed("e2er", 5, 5)?;
     let mut writer = Writer::start(&lab, 5)?;
     lead(&lab, 5)?;
     lab.topology(&context.version, "", 3)?;
@@ -111,9 +111,7 @@ fn shrinks_from_five_to_one(context: &Context) -> Outcome {
 
 /// One of three loses power for good, and another host takes its name over.
 fn dead_host_replaced(context: &Context) -> Outcome {
-    let lab = context.named("e2er", 4)?;
-    lab.topology(&context.version, "", 3)?;
-    lab.apply()?;
+    let lab = context.formed("e2er", 4, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     // The leader, which is the worst of the three to lose.
     lead(&lab, 3)?;
@@ -151,21 +149,10 @@ fn dead_host_replaced(context: &Context) -> Outcome {
     agrees(&lab, &[1, 2, 4])
 }
 
-/// etcdctl finds these hosts' members healthy, and no other member.
-fn agrees(lab: &Lab, hosts: &[u32]) -> Outcome {
-    let urls: Vec<String> = hosts
-        .iter()
-        .map(|host| format!("https://{}:2379", Lab::address(*host)))
-        .collect();
-    lab.etcdctl_agrees(&urls.join(","), hosts.len())
-}
-
 /// A live member changes hosts: the new one votes before the old one goes. Then a host is rebuilt:
 /// nothing of etcdup or etcd is left on it.
 fn live_member_replaced(context: &Context) -> Outcome {
-    let lab = context.named("e2er", 4)?;
-    lab.topology(&context.version, "", 3)?;
-    lab.apply()?;
+    let lab = context.formed("e2er", 4, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     lead(&lab, 3)?;
     let members = [("m1", 1, ""), ("m2", 2, ""), ("m3", 4, "")];
@@ -195,9 +182,7 @@ fn two_of_five_replaced(context: &Context) -> Outcome {
         eprintln!("     skipped: in long runs");
         return Ok(());
     }
-    let lab = context.named("e2er", 8)?;
-    lab.topology(&context.version, "", 5)?;
-    lab.apply()?;
+    let lab = context.formed("e2er", 8, 5)?;
     let mut writer = Writer::start(&lab, 3)?;
     let gone = "absent = \"gone\"";
     let mut members = vec![("m1", 1, ""), ("m2", 2, ""), ("m3", 3, "")];
@@ -222,20 +207,13 @@ fn two_of_five_replaced(context: &Context) -> Outcome {
     agrees(&lab, &[1, 2, 3, 7, 8])?;
     writer.checks(&[1, 2, 3, 7, 8]);
     // The gap of a member that vanished moments before it is removed is etcd's own.
-    let written = writer.stop()?;
-    eprintln!(
-        "     {} writes, the longest gap {} ms",
-        written.count,
-        written.gap.as_millis()
-    );
+    writer.stop()?.tell();
     lab.nothing_to_do()
 }
 
 /// A member's disk is lost, once while it is stopped and once under it.
 fn lost_disk_replaced(context: &Context) -> Outcome {
-    let lab = context.named("e2er", 3)?;
-    lab.topology(&context.version, "", 3)?;
-    lab.apply()?;
+    let lab = context.formed("e2er", 3, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd")?
         .exits(0)?;
@@ -260,9 +238,7 @@ const RENUMBERED: &str = "address = \"10.77.0.33\"\nnames = [\"10.77.0.13\"]";
 
 /// Peer port, address and client port change, one member at a time.
 fn member_moved(context: &Context) -> Outcome {
-    let lab = context.named("e2er", 3)?;
-    lab.topology(&context.version, "", 3)?;
-    lab.apply()?;
+    let lab = context.formed("e2er", 3, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     lead(&lab, 2)?;
     lab.on(3, "ip address add 10.77.0.33/24 dev host0")?
@@ -300,9 +276,7 @@ fn member_moved(context: &Context) -> Outcome {
 
 /// One member out, one in, and a flag of all changed, in one plan.
 fn two_edits_in_one_plan(context: &Context) -> Outcome {
-    let lab = context.named("e2er", 4)?;
-    lab.topology(&context.version, "", 3)?;
-    lab.apply()?;
+    let lab = context.formed("e2er", 4, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     let members = [("m1", 1, ""), ("m2", 2, ""), ("m4", 4, "")];
     file(&lab, context, "flags = { snapshot-count = 4321 }", &members)?;
@@ -343,27 +317,16 @@ fn replacement_killed_after(
     name: &str,
     after: Duration,
 ) -> Result<Written, String> {
-    let lab = context.named(name, 4)?;
-    lab.topology(&context.version, "", 3)?;
-    lab.apply()?;
-    let mut writer = Writer::start(&lab, 2)?;
+    let lab = context.formed(name, 4, 3)?;
+    let writer = Writer::start(&lab, 2)?;
     lab.power("kill", 3)?;
     file(&lab, context, "", &GONE)?;
-    lab.apply_killed(after)?;
-    let second = lab.apply()?;
-    agrees(&lab, &[1, 2, 4])?;
-    writer.checks(&[1, 2, 4]);
-    let written = writer.stop()?;
-    lab.nothing_to_do()
-        .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
-    Ok(written)
+    finishes_when_killed(&lab, writer, after, &[1, 2, 4])
 }
 
 /// Removed by etcdctl, and its data still there: cleaned up, and added again.
 fn removed_by_etcdctl(context: &Context) -> Outcome {
-    let lab = context.named("e2er", 3)?;
-    lab.topology(&context.version, "", 3)?;
-    lab.apply()?;
+    let lab = context.formed("e2er", 3, 3)?;
     remove_by_etcdctl(&lab)?;
     lab.apply()?
         .says("clean up after m3, moving its data aside")?

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::context::{Context, Scenario, killed_series, lead, never_still};
+use super::context::{Context, Scenario, finishes_when_killed, killed_series, lead, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::writer::{Writer, Written};
@@ -126,12 +126,7 @@ fn next_minor_version(context: &Context) -> Outcome {
         .says("is verified and kept")?
         .says("move leadership")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    let written = writer.stop()?;
-    eprintln!(
-        "     {} writes, the longest gap {} ms",
-        written.count,
-        written.gap.as_millis()
-    );
+    writer.stop()?.tell();
     let kept = lab.inside("ls snapshots/prod/*.db")?.exits(0)?;
     ensure(kept.out.lines().count() == 1, kept.all())?;
     lab.etcdup(&["verify"])?.exits(0)?;
@@ -155,16 +150,9 @@ fn upgrade_killed_after(context: &Context, name: &str, after: Duration) -> Resul
     let lab = context.named(name, 3)?;
     lab.topology(older, "", 3)?;
     lab.apply()?;
-    let mut writer = Writer::start(&lab, 3)?;
+    let writer = Writer::start(&lab, 3)?;
     lab.edit(older, &context.version)?;
-    lab.apply_killed(after)?;
-    let second = lab.apply()?;
-    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    writer.checks(&[1, 2, 3]);
-    let written = writer.stop()?;
-    lab.nothing_to_do()
-        .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
-    Ok(written)
+    finishes_when_killed(&lab, writer, after, &[1, 2, 3])
 }
 
 /// One member does not come up with the next release: it gets the one back that it ran, and the

@@ -12,7 +12,6 @@ use etcdup_core::observation::Observation;
 use etcdup_core::stage::{
     Artifact, BinarySource, Content, Goal, HostStep, Impact, Rule, Stage, Work,
 };
-use etcdup_core::version::EtcdVersion;
 use etcdup_deploy::{Plan, changed_lines, describe_call, describe_step, operator_words};
 use etcdup_planner::Ending;
 
@@ -34,20 +33,16 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
     }
     // A custom unit is shown in full before it is sent.
     let own_unit = plan.planner.topology().unit_template.is_some();
-    let legs = legs(plan);
+    let legs = plan.legs();
     let mut leg = None;
     for (index, stage) in plan.forecast.stages.iter().enumerate() {
-        let version = stage.key.leg.version.as_ref();
-        if legs.len() > 1 && leg != Some(version) {
-            leg = Some(version);
-            let number = legs
-                .iter()
-                .position(|one| *one == version)
-                .unwrap_or_default()
-                + 1;
-            let version = version.unwrap_or_else(|| plan.planner.wanted_version());
+        let release = plan.leg_of(stage);
+        if legs.len() > 1 && leg != Some(release) {
+            leg = Some(release);
+            let place = legs.iter().position(|one| *one == release);
+            let number = place.map_or(1, |place| place + 1);
             outln!(
-                "{BOLD}Leg {number} of {}: etcd {version}{BOLD:#}\n",
+                "{BOLD}Leg {number} of {}: etcd {release}{BOLD:#}\n",
                 legs.len()
             );
         }
@@ -74,18 +69,6 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
             "internal error: stage `{key}` repeats; please report this"
         )),
     }
-}
-
-/// The releases that the plan brings the cluster to, one after the other; `None` is the file's.
-fn legs(plan: &Plan) -> Vec<Option<&EtcdVersion>> {
-    let mut legs: Vec<Option<&EtcdVersion>> = Vec::new();
-    for stage in &plan.forecast.stages {
-        let version = stage.key.leg.version.as_ref();
-        if !legs.contains(&version) {
-            legs.push(version);
-        }
-    }
-    legs
 }
 
 /// The plan in one line: what changes, how many stages, hosts and restarts, and whether service is
@@ -130,7 +113,8 @@ fn headline(plan: &Plan) -> String {
     if !running.is_empty() && restarts > 0 {
         let running: Vec<&str> = running.into_iter().collect();
         let mut way = vec![running.join(", ")];
-        way.extend(legs(plan).into_iter().flatten().map(ToString::to_string));
+        let between = plan.legs().into_iter().map(ToString::to_string);
+        way.extend(between.filter(|release| *release != wanted));
         way.push(wanted);
         parts.push(format!("etcd {}", way.join(" -> ")));
     }

@@ -201,18 +201,6 @@ impl PlanDocument {
     }
 }
 
-/// The release of a stage's leg, where the plan has several.
-fn leg(stage: &Stage, plan: &Plan) -> Option<EtcdVersion> {
-    let mut stages = plan.forecast.stages.iter();
-    let several = stages.any(|other| other.key.leg.version != stage.key.leg.version);
-    let version = stage.key.leg.version.as_ref();
-    several.then(|| {
-        version
-            .unwrap_or_else(|| plan.planner.wanted_version())
-            .clone()
-    })
-}
-
 impl StageDocument {
     fn new(stage: &Stage, plan: &Plan) -> Self {
         let step = |on: &str, step: String| StepDocument {
@@ -248,7 +236,7 @@ impl StageDocument {
         let gates = stage.postconditions.iter();
         Self {
             key: stage.key.clone(),
-            leg: leg(stage, plan),
+            leg: (plan.legs().len() > 1).then(|| plan.leg_of(stage).clone()),
             title: stage.title.clone(),
             why: stage.why.clone(),
             impact: stage.impact.clone(),

@@ -90,9 +90,9 @@ fn has_failed(member: &Member, before: &HostView, now: &HostView) -> bool {
     !now.processes.contains_key(&member.name) || restarts(now) > restarts(before)
 }
 
-/// Whether a member may run this release again. Once all others run a newer minor the cluster may be
-/// of it, and an older release would not start. Where no other member serves, that says something
-/// else than that the release is bad.
+/// Whether a member may run this release again. Once all others run a newer minor the cluster may
+/// be of it, and an older release would not start. Where no other member serves, that says
+/// something else than that the release is bad.
 fn is_way_back_open(target: &Target, seen: &Observation, ran: &EtcdVersion) -> bool {
     let members = &target.topology.members;
     // The member itself does not serve.

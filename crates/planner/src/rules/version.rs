@@ -1,5 +1,5 @@
-//! Calls to etcd before members restart with another minor: enabling a downgrade, and raft snapshots
-//! so that 3.7 replays no log from before 3.6.
+//! Calls to etcd before members restart with another minor: enabling a downgrade, and raft
+//! snapshots so that 3.7 replays no log from before 3.6.
 
 use std::collections::BTreeMap;
 
