@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::name::NameError;
 
 /// A released version of etcd, such as 3.5.30.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct EtcdVersion(semver::Version);
 
 /// The minors this release knows flag by flag.
@@ -95,10 +96,22 @@ impl std::str::FromStr for EtcdVersion {
     }
 }
 
-impl TryFrom<String> for EtcdVersion {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
+impl<'de> Deserialize<'de> for EtcdVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Release;
+        impl Visitor<'_> for Release {
+            type Value = EtcdVersion;
+
+            // `etcd = 3.5` is a number to TOML and YAML, which know nothing of releases.
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a release with its patch, such as \"{SUGGESTED}\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<EtcdVersion, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Release)
     }
 }
 
@@ -139,6 +152,14 @@ mod tests {
         for bad in ["3.5", "3.5.0-rc.1", "latest", ""] {
             assert!(bad.parse::<EtcdVersion>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    /// What a tired operator writes is a number, and the answer names what is meant.
+    #[test]
+    fn a_number_is_answered_with_an_example() {
+        let error = serde_json::from_str::<EtcdVersion>("3.5").unwrap_err();
+        assert!(error.to_string().contains("such as \"3.5."), "{error}");
+        assert!(serde_json::from_str::<EtcdVersion>("\"3.5.33\"").is_ok());
     }
 
     /// The hint is text, the table is numbers: neither is changed without the other.

@@ -44,7 +44,9 @@ fn through(spec: &Spec, findings: &mut Vec<Finding>) {
             let evidence = format!(
                 "{version} is of the same minor as {same}, and one of each is passed through"
             );
-            findings.push(VERSION_UNKNOWN.error(version, evidence).at(at()));
+            let finding = VERSION_UNKNOWN.error(version, evidence).at(at());
+            findings
+                .push(finding.advise("name one release of each minor in between, and no other"));
         } else if version.column().is_none() {
             let evidence = format!("{version} is of no known minor");
             findings.push(VERSION_UNKNOWN.error(version, evidence).at(at()));

@@ -1,5 +1,5 @@
-//! Changes that one stage after another cannot make safely: refused until they can be taken in
-//! steps.
+//! Why what runs cannot become what the file says: releases that do not follow one another or
+//! cannot be had, and changes of transport security, which are refused so far.
 
 use etcdup_core::file::{Binaries, KeyPath, RuntimeKind};
 use etcdup_core::finding::{Check, Finding};
