@@ -1,10 +1,12 @@
 //! Changes of membership, and their refusals, as each etcd at hand answers them.
 #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use etcdup_client::{Access, Endpoint, MemberClient, MembershipError, TcpDial};
@@ -25,10 +27,19 @@ fn binaries() -> Vec<PathBuf> {
     found
 }
 
-/// A port that nobody listens on.
+/// A port that nothing listens on, below those that the kernel gives to connections: one of
+/// these could be taken between now and the start of its member, by the first member's own
+/// attempts to reach it.
 fn port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(32);
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(start);
+        let port = 20_000 + u16::try_from(next % 12_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A member on loopback, killed when dropped.
@@ -36,7 +47,7 @@ struct Running {
     child: Child,
     client: u16,
     peer: u16,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Running {
@@ -54,16 +65,16 @@ impl Running {
             .args(["--listen-peer-urls", &peer_url])
             .args(["--initial-advertise-peer-urls", &peer_url])
             .arg("--data-dir")
-            .arg(data.path())
+            .arg(data.path().join("data"))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(data.path().join("log")).unwrap())
             .spawn()
             .unwrap();
         Self {
             child,
             client,
             peer,
-            _data: data,
+            data,
         }
     }
 
@@ -82,10 +93,16 @@ impl Running {
         while self.client().serve().await.is_err() {
             assert!(
                 start.elapsed() < Duration::from_secs(20),
-                "it does not serve"
+                "it does not serve:\n{}",
+                self.log()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// What it printed: the reason, where a test fails.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("log")).unwrap()
     }
 }
 
@@ -143,7 +160,12 @@ async fn members_come_and_go_as_etcd_lets_them() {
                 Err(MembershipError::LearnerBehind) => {}
                 Err(other) => panic!("{other}"),
             }
-            assert!(start.elapsed() < Duration::from_secs(20), "it stays behind");
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "it stays behind; its own log:\n{}\nthe first member's:\n{}",
+                second.log(),
+                first.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         assert!(listed.iter().all(|member| !member.learner));
@@ -164,7 +186,8 @@ async fn members_come_and_go_as_etcd_lets_them() {
             }
             assert!(
                 start.elapsed() < Duration::from_secs(20),
-                "it is not let go"
+                "it is not let go:\n{}",
+                first.log()
             );
             tokio::time::sleep(Duration::from_millis(200)).await;
         };
