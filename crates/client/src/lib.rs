@@ -31,4 +31,4 @@ pub use get::get;
 pub use membership::MembershipError;
 pub use refusal::ClientError;
 pub use snapshot::{Snapshot, SnapshotPiece};
-pub use tls::{Access, TlsError};
+pub use tls::{Access, Identities, TlsError};

@@ -5,24 +5,33 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use etcdup_core::secret::Secret;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_rustls::TlsConnector;
 
 use crate::dial::{BoxIo, Dial, Endpoint};
-use crate::tls::{Access, TlsError, config, server_name};
+use crate::tls::{Access, Identities, TlsError, config, server_name};
 
-/// What a stream to a member needs besides the connection itself.
-type Tls = (
-    tokio_rustls::TlsConnector,
-    rustls::pki_types::ServerName<'static>,
-);
+/// TLS towards a member, with each certificate that we may show.
+#[derive(Clone)]
+struct Tls {
+    name: ServerName<'static>,
+    /// One for each identity; a single one that shows nothing where there is none.
+    connectors: Vec<TlsConnector>,
+    /// The same for HTTP/1.1, where there is more than one to choose from.
+    probes: Vec<TlsConnector>,
+    clients: Identities,
+}
 
 /// Opens streams for a channel of HTTP/2.
 #[derive(Clone)]
 pub(crate) struct Connector {
     dial: Arc<dyn Dial>,
-    tls: Option<Tls>,
+    tls: Option<Arc<Tls>>,
     first_error: FirstError,
 }
 
@@ -50,17 +59,65 @@ impl Connector {
     }
 }
 
-fn tls(endpoint: &Endpoint, access: &Access, http2: bool) -> Result<Option<Tls>, TlsError> {
-    match access {
-        Access::Plain => Ok(None),
-        Access::Tls { ca, client } => {
+fn tls(endpoint: &Endpoint, access: &Access, http2: bool) -> Result<Option<Arc<Tls>>, TlsError> {
+    let Access::Tls { ca, clients } = access else {
+        return Ok(None);
+    };
+    let connectors = |http2: bool| -> Result<Vec<TlsConnector>, TlsError> {
+        let pairs = clients.pairs().iter().map(Some);
+        let nothing = clients.pairs().is_empty().then_some(None);
+        let connector = |pair: Option<&(String, Secret)>| {
             let also = endpoint.also.iter().map(|name| server_name(name));
-            let also = also.collect::<Result<Vec<_>, _>>()?;
-            let config = config(ca, client.as_ref(), also, http2)?;
-            let name = server_name(&endpoint.server_name)?;
-            Ok(Some((tokio_rustls::TlsConnector::from(config), name)))
+            let config = config(ca, pair, also.collect::<Result<Vec<_>, _>>()?, http2)?;
+            Ok(TlsConnector::from(config))
+        };
+        pairs.chain(nothing).map(connector).collect()
+    };
+    Ok(Some(Arc::new(Tls {
+        name: server_name(&endpoint.server_name)?,
+        connectors: connectors(http2)?,
+        probes: match clients.pairs() {
+            [] | [_] => Vec::new(),
+            [..] => connectors(false)?,
+        },
+        clients: clients.clone(),
+    })))
+}
+
+impl Tls {
+    /// The place of a certificate that the member accepts; the likeliest where it accepts none.
+    async fn accepted(&self, dial: &dyn Dial) -> io::Result<usize> {
+        let mut order = self.clients.order();
+        let first = order.next().unwrap_or_default();
+        for place in std::iter::once(first).chain(order) {
+            let Some(probe) = self.probes.get(place) else {
+                return Ok(first);
+            };
+            let stream = dial.dial().await?;
+            // A member that accepts connections and says nothing has refused nothing.
+            let asked = tokio::time::timeout(PROBE, answers(probe, &self.name, stream));
+            if asked.await.unwrap_or(true) {
+                self.clients.accept(place);
+                return Ok(place);
+            }
         }
+        Ok(first)
     }
+}
+
+/// How long a member has to answer a probe.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Whether a member answers whoever shows this certificate: with TLS 1.3 our side of the handshake
+/// ends before the member has looked at it, so only an answer tells.
+async fn answers(probe: &TlsConnector, name: &ServerName<'static>, stream: BoxIo) -> bool {
+    let asked = async {
+        let mut stream = probe.connect(name.clone(), stream).await?;
+        let request = b"GET /version HTTP/1.1\r\nHost: member\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await?;
+        stream.read(&mut [0; 1]).await
+    };
+    matches!(asked.await, Ok(1..))
 }
 
 /// One stream for HTTP/1.1.
@@ -70,7 +127,7 @@ pub(crate) async fn open(
     dial: &dyn Dial,
 ) -> Result<BoxIo, OpenError> {
     let tls = tls(endpoint, access, false)?;
-    Ok(wrap(dial.dial().await?, tls).await?)
+    Ok(connect(dial, tls.as_deref()).await?)
 }
 
 /// Why a stream could not be opened.
@@ -82,11 +139,18 @@ pub(crate) enum OpenError {
     Connect(#[from] io::Error),
 }
 
-async fn wrap(stream: BoxIo, tls: Option<Tls>) -> io::Result<BoxIo> {
-    Ok(match tls {
-        None => stream,
-        Some((connector, name)) => Box::new(connector.connect(name, stream).await?),
-    })
+async fn connect(dial: &dyn Dial, tls: Option<&Tls>) -> io::Result<BoxIo> {
+    let Some(tls) = tls else {
+        return dial.dial().await;
+    };
+    let place = tls.accepted(dial).await?;
+    // Places are those of this very list.
+    let connector = tls
+        .connectors
+        .get(place)
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let stream = dial.dial().await?;
+    Ok(Box::new(connector.connect(tls.name.clone(), stream).await?))
 }
 
 impl tower_service::Service<http::Uri> for Connector {
@@ -105,7 +169,7 @@ impl tower_service::Service<http::Uri> for Connector {
             first_error,
         } = self.clone();
         Box::pin(async move {
-            let stream = wrap(dial.dial().await?, tls).await?;
+            let stream = connect(dial.as_ref(), tls.as_deref()).await?;
             Ok(TokioIo::new(Box::new(ErrorRecorder {
                 inner: stream,
                 first_error,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use etcdup_core::secret::Secret;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,11 +18,52 @@ pub enum Access {
     Plain,
     /// TLS, with a certificate of our own where clients must show one.
     Tls {
-        /// The CA's certificate, PEM.
+        /// The certificates of all CAs that a member's may be of, PEM.
         ca: String,
-        /// Our certificate and key, PEM.
-        client: Option<(String, Secret)>,
+        /// Our own, where clients must show one.
+        clients: Identities,
     },
+}
+
+/// Certificates of ours, each with its key, PEM. There is more than one while members go from one
+/// CA to another: which of them a member accepts depends on the CA file that it started with, and
+/// the CAs may have the same name, so that its own request for a certificate does not tell.
+#[derive(Debug, Clone, Default)]
+pub struct Identities {
+    pairs: Arc<Vec<(String, Secret)>>,
+    /// The one that was accepted last: most likely the next member accepts it too.
+    accepted: Arc<AtomicUsize>,
+}
+
+impl Identities {
+    /// Certificates with their keys, the likeliest first. None is shown where there is none.
+    #[must_use]
+    pub fn new(pairs: Vec<(String, Secret)>) -> Self {
+        Self {
+            pairs: Arc::new(pairs),
+            accepted: Arc::default(),
+        }
+    }
+
+    /// The certificate and key that was accepted last, else the first.
+    #[must_use]
+    pub fn likeliest(&self) -> Option<&(String, Secret)> {
+        self.pairs.get(self.accepted.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn pairs(&self) -> &[(String, Secret)] {
+        &self.pairs
+    }
+
+    /// Places in the order in which they should be tried.
+    pub(crate) fn order(&self) -> impl Iterator<Item = usize> + use<> {
+        let (first, count) = (self.accepted.load(Ordering::Relaxed), self.pairs.len());
+        (0..count).map(move |step| (first + step) % count)
+    }
+
+    pub(crate) fn accept(&self, place: usize) {
+        self.accepted.store(place, Ordering::Relaxed);
+    }
 }
 
 /// Why TLS cannot be set up.

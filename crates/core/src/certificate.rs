@@ -8,4 +8,4 @@ mod request;
 pub use cfssl::{Cfssl, CfsslConfig, CfsslRequest};
 pub use facts::{CertFacts, CertIdentity, Mismatch, format_sans};
 pub use peer_rule::{Lookups, PeerRefusal, accept_peer};
-pub use request::{Algorithm, CertRequest, Subject, Usage};
+pub use request::{Algorithm, CertRequest, Issuer, Subject, Usage};

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::certificate::CertFacts;
+use crate::certificate::{CertFacts, CertIdentity, Issuer};
 use crate::host::HostId;
 use crate::name::MemberName;
 use crate::observed::Observed;
@@ -36,7 +36,10 @@ pub struct Observation {
     pub at: Timestamp,
     /// The certificate authority, on the operator's machine.
     pub ca: CaView,
-    /// The certificates of named clients, beside the CA on the operator's machine.
+    /// The CAs of `certificates.trust`, in its order.
+    pub trusted: Vec<CaView>,
+    /// The certificates of clients beside the CA on the operator's machine, by name: those that the
+    /// file names, and others that were issued there.
     pub clients: BTreeMap<String, Observed<CertFacts>>,
     /// Files on the operator's machine that the topology names, by path: SHA-256, and what a
     /// certificate says.
@@ -119,6 +122,7 @@ impl Observation {
         Self {
             at,
             ca: CaView::Unneeded,
+            trusted: Vec::new(),
             clients: BTreeMap::new(),
             sources: BTreeMap::new(),
             hosts: BTreeMap::new(),
@@ -126,6 +130,32 @@ impl Observation {
             srv: BTreeMap::new(),
             reach: BTreeMap::new(),
         }
+    }
+
+    /// The CA that signs for this issuer, where it is known.
+    #[must_use]
+    pub fn issuer(&self, issuer: Issuer) -> Option<&CaView> {
+        match issuer {
+            Issuer::Own => Some(&self.ca),
+            Issuer::Trusted(index) => self.trusted.get(index),
+        }
+    }
+
+    /// Every certificate of the CA file that members are to have: the own CA's first, then those
+    /// that the file trusts beside it, each once.
+    #[must_use]
+    pub fn bundle(&self) -> Vec<CertIdentity> {
+        let views = std::iter::once(&self.ca).chain(&self.trusted);
+        let mut bundle: Vec<CertIdentity> = Vec::new();
+        for one in views.filter_map(CaView::facts).flat_map(CertFacts::file) {
+            if bundle
+                .iter()
+                .all(|other| other.fingerprint != one.fingerprint)
+            {
+                bundle.push(one);
+            }
+        }
+        bundle
     }
 
     /// A host, where it was seen.

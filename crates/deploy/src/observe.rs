@@ -52,9 +52,9 @@ impl Session {
         let resolved = planner.topology().clone();
         let here = self.with_vault(move |vault| {
             let sources = vault.inspect_sources(Some(&resolved));
-            (vault.ca_state(), vault.clients(), sources)
+            (vault.ca_state(), vault.trusted(), vault.clients(), sources)
         });
-        (seen.ca, seen.clients, seen.sources) = here.await;
+        (seen.ca, seen.trusted, seen.clients, seen.sources) = here.await;
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
         let planner = planner.next_leg(&seen)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use etcdup_core::finding::{Finding, Verdict, worst};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::{Stage, Work};
+use etcdup_core::stage::{Stage, TrustLeg, Work};
 use etcdup_core::version::EtcdVersion;
 use etcdup_planner::{Ending, Forecast, Planner};
 
@@ -38,23 +38,42 @@ impl Plan {
         self.forecast.stages.is_empty() && self.forecast.ending == Ending::Done
     }
 
-    /// The releases that the plan brings the cluster to, one after the other: of more than one,
-    /// each is a leg.
+    /// What the cluster is brought to on the way, one after the other: of more than one, each is a
+    /// leg.
     #[must_use]
-    pub fn legs(&self) -> Vec<&EtcdVersion> {
-        let mut legs: Vec<&EtcdVersion> = Vec::new();
-        for stage in &self.forecast.stages {
-            let release = self.leg_of(stage);
-            if !legs.contains(&release) {
-                legs.push(release);
-            }
-        }
-        legs
+    pub fn legs(&self) -> Vec<String> {
+        each_once(self.forecast.stages.iter().map(|stage| self.leg_of(stage)))
     }
 
-    /// The release that a stage's leg brings the cluster to.
+    /// What a stage's leg brings the cluster to: `etcd 3.5.33`, `members trust both CAs`.
     #[must_use]
-    pub fn leg_of<'p>(&'p self, stage: &'p Stage) -> &'p EtcdVersion {
+    pub fn leg_of(&self, stage: &Stage) -> String {
+        let mut parts = Vec::new();
+        if self.releases().len() > 1 {
+            parts.push(format!("etcd {}", self.release_of(stage)));
+        }
+        parts.extend(stage.key.leg.trust.map(|trust| match trust {
+            TrustLeg::Spread => "members trust both CAs".to_owned(),
+            TrustLeg::Reissue => "no certificate is of the CA that goes".to_owned(),
+        }));
+        if parts.is_empty() {
+            parts.push("as the file says".to_owned());
+        }
+        parts.join(", ")
+    }
+
+    /// The releases that the plan brings the cluster to, one after the other.
+    #[must_use]
+    pub fn releases(&self) -> Vec<&EtcdVersion> {
+        each_once(
+            self.forecast
+                .stages
+                .iter()
+                .map(|stage| self.release_of(stage)),
+        )
+    }
+
+    fn release_of<'p>(&'p self, stage: &'p Stage) -> &'p EtcdVersion {
         let between = stage.key.leg.version.as_ref();
         between.unwrap_or_else(|| self.planner.wanted_version())
     }
@@ -67,6 +86,17 @@ impl Plan {
         };
         self.forecast.stages.iter().flat_map(tasks).collect()
     }
+}
+
+/// Each of these at its first place.
+fn each_once<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
 }
 
 impl Report {

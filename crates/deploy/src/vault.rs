@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use etcdup_client::Access;
+use etcdup_client::Identities;
 use etcdup_core::certificate::Algorithm;
-use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage};
+use etcdup_core::certificate::{CertFacts, CertRequest, Issuer, Subject};
 use etcdup_core::file::{ProvidedFrom, Spec, TransportSecurity};
 use etcdup_core::observation::{CaView, SourceFacts};
 use etcdup_core::observed::Observed;
@@ -19,6 +19,7 @@ use crate::vault::files::{write, write_new};
 pub(crate) mod cfssl;
 mod error;
 mod files;
+mod identities;
 mod sources;
 
 pub use error::VaultError;
@@ -40,7 +41,9 @@ pub struct Vault {
     base: PathBuf,
     ca: Option<Ca>,
     broken: Option<String>,
-    operator: Option<(String, Secret, Timestamp)>,
+    /// Those of `certificates.trust`, in its order.
+    trusted: Vec<Result<Ca, String>>,
+    operator: Option<(Identities, Timestamp)>,
 }
 
 impl Vault {
@@ -52,6 +55,7 @@ impl Vault {
             base: base.to_owned(),
             ca: None,
             broken: None,
+            trusted: Vec::new(),
             operator: None,
         };
         if vault.needs_ca() {
@@ -59,6 +63,8 @@ impl Vault {
                 Ok(ca) => vault.ca = ca,
                 Err(why) => vault.broken = Some(why),
             }
+            let trusted = spec.certificates.trust.iter();
+            vault.trusted = trusted.map(|path| load_trusted(&base.join(path))).collect();
         }
         vault
     }
@@ -171,7 +177,19 @@ impl Vault {
         }
     }
 
-    /// The certificates of named clients that are here, by name.
+    /// The CAs that are trusted beside the own one, as the planner sees them.
+    #[must_use]
+    pub fn trusted(&self) -> Vec<CaView> {
+        let view = |loaded: &Result<Ca, String>| match loaded {
+            Ok(ca) if ca.key().is_some() => CaView::Usable(ca.facts().clone()),
+            Ok(ca) => CaView::WithoutKey(ca.facts().clone()),
+            Err(why) => CaView::Broken(why.clone()),
+        };
+        self.trusted.iter().map(view).collect()
+    }
+
+    /// The certificates of clients that are here, by name: those that the file names, and others
+    /// that were issued beside the CA.
     #[must_use]
     pub fn clients(&self) -> BTreeMap<String, Observed<CertFacts>> {
         let one = |name: &str| match std::fs::read_to_string(
@@ -183,12 +201,13 @@ impl Vault {
                 Observed::Known,
             ),
         };
-        self.spec
-            .certificates
-            .clients
-            .iter()
-            .map(|client| (client.name.to_string(), one(client.name.as_str())))
-            .collect()
+        let named = self.spec.certificates.clients.iter();
+        let named = named.map(|client| (client.name.to_string(), one(client.name.as_str())));
+        let issued = self.issued().into_iter().map(|(file, facts)| {
+            let name = file.strip_suffix(".crt").unwrap_or(&file);
+            (name.to_owned(), Observed::Known(facts))
+        });
+        issued.chain(named).collect()
     }
 
     /// Certificates of clients that were issued beside the CA, by file name.
@@ -261,7 +280,23 @@ impl Vault {
         }
         write_new(&self.certificate_file(), ca.certificate(), 0o644)?;
         self.ca = Some(ca);
+        // Made before there was this CA.
+        self.operator = None;
         Ok(())
+    }
+
+    /// The file of the CAs that clients should trust: the CA's certificate, or one that is written
+    /// beside it where the topology trusts more.
+    ///
+    /// # Errors
+    /// When there is no CA, or the file cannot be written.
+    pub fn client_ca(&self) -> Result<PathBuf, VaultError> {
+        if self.trusted.is_empty() {
+            return Ok(self.certificate_file());
+        }
+        let path = self.directory().join("trusted.crt");
+        write(&path, &self.ca()?, 0o644)?;
+        Ok(path)
     }
 
     /// Keys must not be committed by a habit of `git add .`: the directory of all clusters' CAs
@@ -278,7 +313,8 @@ impl Vault {
         )
     }
 
-    /// The CA's certificate, of our own CA or the provided one.
+    /// What a CA file is to hold: the own CA's certificate and those that are trusted beside it, or
+    /// the provided file.
     ///
     /// # Errors
     /// When there is none.
@@ -286,18 +322,25 @@ impl Vault {
         if let Some(why) = &self.broken {
             return Err(VaultError::Broken(why.clone()));
         }
-        match (&self.ca, &self.spec.certificates.provided) {
-            (Some(ca), _) => Ok(ca.certificate().to_owned()),
-            (None, Some(provided)) => {
-                let own = provided.operator.as_ref().and_then(|own| own.ca.as_ref());
-                let ca = match provided.from {
-                    ProvidedFrom::Operator => own.unwrap_or(&provided.ca),
-                    ProvidedFrom::Host => own.ok_or(VaultError::NoOperatorCa)?,
-                };
-                self.provided(ca).map(|ca| ca.reveal().to_owned())
-            }
-            (None, None) => Err(VaultError::NoCa(self.certificate_file())),
+        if let Some(provided) = &self.spec.certificates.provided {
+            let own = provided.operator.as_ref().and_then(|own| own.ca.as_ref());
+            let ca = match provided.from {
+                ProvidedFrom::Operator => own.unwrap_or(&provided.ca),
+                ProvidedFrom::Host => own.ok_or(VaultError::NoOperatorCa)?,
+            };
+            return self.provided(ca).map(|ca| ca.reveal().to_owned());
         }
+        match &self.ca {
+            Some(_) => Ok(self.bundle()),
+            None => Err(VaultError::NoCa(self.certificate_file())),
+        }
+    }
+
+    /// The certificates of all CAs that are here, the own one's first.
+    fn bundle(&self) -> String {
+        let all = self.ca.iter().chain(self.trusted.iter().flatten());
+        all.map(|ca| format!("{}\n", ca.certificate().trim_end()))
+            .collect()
     }
 
     /// Issues a certificate with a new key.
@@ -305,7 +348,15 @@ impl Vault {
     /// # Errors
     /// When the CA cannot issue.
     pub fn issue(&self, request: &CertRequest, now: Timestamp) -> Result<Issued, VaultError> {
-        Ok(self.issuer()?.issue(request, now)?)
+        let ca = match request.issuer {
+            Issuer::Own => self.issuer()?,
+            Issuer::Trusted(place) => match self.trusted.get(place) {
+                Some(Ok(ca)) => ca,
+                Some(Err(why)) => return Err(VaultError::Broken(why.clone())),
+                None => return Err(VaultError::NoTrusted(place)),
+            },
+        };
+        Ok(ca.issue(request, now)?)
     }
 
     fn issuer(&self) -> Result<&Ca, VaultError> {
@@ -334,12 +385,12 @@ impl Vault {
         now: Timestamp,
     ) -> Result<(PathBuf, PathBuf), VaultError> {
         let place = |ending: &str| self.directory().join(format!("{}.{ending}", request.name));
-        let issuer = self.ca.as_ref().map(Ca::facts);
+        let issuer = self.ca.as_ref().map(|ca| ca.facts().identity());
         let facts = std::fs::read_to_string(place("crt"))
             .ok()
             .and_then(|text| inspect(&text).ok());
         let does = issuer.zip(facts).is_some_and(|(issuer, facts)| {
-            facts.satisfies(request, &issuer.key_id, now).is_ok() && place("key").exists()
+            facts.satisfies(request, &[issuer], now).is_ok() && place("key").exists()
         });
         if does {
             return Ok((place("crt"), place("key")));
@@ -358,12 +409,14 @@ impl Vault {
         directory: &Path,
         now: Timestamp,
     ) -> Result<(PathBuf, PathBuf), VaultError> {
-        let ca = self.issuer()?;
         let (certificate, key) = (
             directory.join(format!("{}.crt", request.name)),
             directory.join(format!("{}.key", request.name)),
         );
-        let own = [self.certificate_file(), self.key_file()];
+        let trusted = self.spec.certificates.trust.iter();
+        let trusted = trusted.map(|path| self.base.join(path));
+        let mut own = vec![self.certificate_file(), self.key_file()];
+        own.extend(trusted.flat_map(|path| [path.with_extension("key"), path]));
         let same = |path: &Path| {
             own.iter().any(|own| {
                 own == path || (own.exists() && own.canonicalize().ok() == path.canonicalize().ok())
@@ -372,115 +425,24 @@ impl Vault {
         if same(&certificate) || same(&key) || request.name == "ca" {
             return Err(VaultError::ReservedName(request.name.clone()));
         }
-        let issued = ca.issue(request, now)?;
+        let issued = self.issue(request, now)?;
         write(&key, issued.key.reveal(), 0o600)?;
         write(&certificate, &issued.certificate, 0o644)?;
         Ok((certificate, key))
     }
+}
 
-    /// How members are spoken to. The operator's own certificate is issued in memory, for an hour.
-    ///
-    /// # Errors
-    /// When there is no certificate to show and members demand one.
-    pub fn access(&mut self, now: Timestamp) -> Result<Access, VaultError> {
-        if self.spec.security.client == TransportSecurity::Plain {
-            return Ok(Access::Plain);
-        }
-        let ca = self.ca()?;
-        if self.spec.security.client == TransportSecurity::Tls {
-            return Ok(Access::Tls { ca, client: None });
-        }
-        let fresh = self
-            .operator
-            .as_ref()
-            .is_some_and(|(_, _, until)| now < *until);
-        if !fresh {
-            let (certificate, key) = self.operator_pair(now)?;
-            // Valid for an hour; a session that lives longer gets another in time.
-            self.operator = Some((certificate, key, now + jiff::SignedDuration::from_mins(50)));
-        }
-        let client = self
-            .operator
-            .clone()
-            .map(|(certificate, key, _)| (certificate, key));
-        Ok(Access::Tls { ca, client })
-    }
-
-    /// A client certificate of this CA that is still valid, beside the CA: where its key is not
-    /// here none can be issued, and looking at the cluster needs no more than one that exists.
-    fn existing_pair(&self, now: Timestamp) -> Option<(String, Secret)> {
-        let issuer = self.ca.as_ref()?.facts();
-        let entries = std::fs::read_dir(self.directory()).ok()?;
-        let mut names: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|ending| ending == "crt"))
-            .collect();
-        names.sort();
-        names.into_iter().find_map(|path| {
-            let certificate = std::fs::read_to_string(&path).ok()?;
-            let facts = inspect(&certificate).ok()?;
-            let ours = facts.client_auth && !facts.is_ca && facts.issuer_key_id == issuer.key_id;
-            let key = std::fs::read_to_string(path.with_extension("key")).ok()?;
-            (ours && facts.check_validity(now).is_ok()).then(|| (certificate, Secret::new(key)))
-        })
-    }
-
-    /// Writes what a client needs into a directory: the CA's certificate, and the operator's own
-    /// pair where members require one.
-    ///
-    /// # Errors
-    /// As [`Vault::access`], and when files cannot be written.
-    pub fn client_files(&mut self, directory: &Path) -> Result<OperatorPair, VaultError> {
-        let ca = directory.join("ca.crt");
-        write(&ca, &self.ca()?, 0o644)?;
-        let own = match self.access(Timestamp::now())? {
-            Access::Tls {
-                client: Some((certificate, key)),
-                ..
-            } => {
-                let (cert, private) = (directory.join("client.crt"), directory.join("client.key"));
-                write(&private, key.reveal(), 0o600)?;
-                write(&cert, &certificate, 0o644)?;
-                Some((cert, private))
-            }
-            Access::Tls { client: None, .. } | Access::Plain => None,
-        };
-        Ok(OperatorPair { ca, own })
-    }
-
-    fn operator_pair(&self, now: Timestamp) -> Result<(String, Secret), VaultError> {
-        if let Some(provided) = &self.spec.certificates.provided {
-            let (cert, key) = provided.client_pair().ok_or(VaultError::NoOperator)?;
-            let fill = |path: &str| {
-                let first = self
-                    .spec
-                    .member
-                    .first()
-                    .and_then(|member| member.name.as_ref());
-                path.replace("{member}", first.map_or("", |name| name.as_str()))
-            };
-            return Ok((
-                self.provided(&fill(cert))?.reveal().to_owned(),
-                self.provided(&fill(key))?,
-            ));
-        }
-        let ca = self.issuer()?;
-        if ca.key().is_none()
-            && let Some(pair) = self.existing_pair(now)
-        {
-            return Ok(pair);
-        }
-        let request = CertRequest {
-            name: "etcdup-operator".to_owned(),
-            subject: Subject::default(),
-            usage: Usage::Client,
-            sans: std::collections::BTreeSet::new(),
-            algorithm: Algorithm::EcdsaP256,
-            hours: 1,
-        };
-        let issued = ca.issue(&request, now)?;
-        Ok((issued.certificate, issued.key))
-    }
+/// A CA that is trusted beside the own one; its key lies beside it where it is here.
+fn load_trusted(path: &Path) -> Result<Ca, String> {
+    let told = |error: &dyn std::fmt::Display, path: &Path| format!("{}: {error}", path.display());
+    let certificate = std::fs::read_to_string(path).map_err(|error| told(&error, path))?;
+    let beside = path.with_extension("key");
+    let key = match std::fs::read_to_string(&beside) {
+        Ok(text) => Some(Secret::new(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(told(&error, &beside)),
+    };
+    Ca::load(&certificate, key.as_ref()).map_err(|error| told(&error, path))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! No file, clock or network is touched: times come in as arguments, texts as PEM.
 //!
 //! ```
-//! use etcdup_core::certificate::{Algorithm, CertRequest, Usage};
+//! use etcdup_core::certificate::{Algorithm, CertRequest, Issuer, Usage};
 //! use etcdup_pki::Ca;
 //!
 //! let now = jiff::Timestamp::from_second(1_800_000_000)?;
@@ -15,10 +15,11 @@
 //!     sans: ["10.0.1.10".parse()?].into(),
 //!     algorithm: Algorithm::EcdsaP256,
 //!     hours: 24,
+//!     issuer: Issuer::Own,
 //! };
 //! let issued = authority.issue(&request, now)?;
 //! let facts = etcdup_pki::inspect(&issued.certificate)?;
-//! assert!(facts.satisfies(&request, &authority.facts().key_id, now).is_ok());
+//! assert!(facts.satisfies(&request, &[authority.facts().identity()], now).is_ok());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

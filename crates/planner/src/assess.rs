@@ -20,7 +20,6 @@ mod process;
 mod start_file;
 
 pub(crate) use binaries::{LINKED, binaries};
-pub(crate) use certificates::is_applied;
 use certificates::{certificate_file, couple_keys};
 pub use difference::{Cost, Difference};
 use process::running;
@@ -171,7 +170,7 @@ pub(crate) fn assess<'a>(
             files.push((Cow::Borrowed(artifact), difference));
         }
     }
-    couple_keys(&wanted.certificates, &mut files);
+    couple_keys(target, &wanted.certificates, &mut files);
     if let Some(difference) = start_file(target, member, host, &start, formed) {
         files.push((start.clone(), difference));
     }

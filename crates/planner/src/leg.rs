@@ -12,6 +12,7 @@ use etcdup_core::topology::Topology;
 use crate::generation::generation;
 use crate::roster::with_leaving;
 
+pub(crate) mod trust;
 pub(crate) mod version;
 
 /// One leg.
@@ -43,11 +44,21 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
         Some((topology, version)) => (topology, Some(version)),
         None => (topology, None),
     };
+    let between = match goal {
+        Goal::Converge { .. } => trust::between(&topology, seen),
+        Goal::Reset { .. } => None,
+    };
+    let (trust, issuer) = between.unzip();
     Leg {
-        topology,
+        topology: Topology {
+            trust,
+            issuer: issuer.unwrap_or_default(),
+            ..topology
+        },
         tag: LegTag {
             generation,
             version,
+            trust,
         },
     }
 }

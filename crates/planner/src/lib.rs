@@ -34,6 +34,7 @@ mod questions;
 mod roster;
 mod rules;
 mod target;
+mod trusted;
 
 pub use assess::{Assessment, Cost, Difference};
 pub use forecast::{Ending, Forecast};

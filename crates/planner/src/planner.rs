@@ -45,12 +45,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     grow::CHECKS,
     shrink::CHECKS,
     wait::CHECKS,
-    &[
-        operator::CA_BROKEN,
-        operator::CA_WITHOUT_KEY,
-        roll::OUTAGE,
-        roll::RESTART_WAITS,
-    ],
+    &[operator::CA_BROKEN, roll::OUTAGE, roll::RESTART_WAITS],
 ];
 
 /// What is left of members that the cluster removed.

@@ -33,7 +33,7 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
     match &stage.work {
         Work::Operator(steps) => steps
             .iter()
-            .for_each(|step| operator_step(&mut world, step)),
+            .for_each(|step| operator_step(&target.topology.cluster, &mut world, step)),
         Work::Hosts(tasks) => {
             for (host, steps) in tasks {
                 // Every stage that changes a host writes its record.
@@ -65,9 +65,9 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
 }
 
 fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostStep) {
-    let ca = world.ca.facts().cloned();
     let at = world.at;
     let content = step.artifact().map(|artifact| &artifact.content);
+    let ca = content.and_then(|content| authority(world, content));
     let provided = content.and_then(|content| {
         let source = world.sources.get(content.provided()?)?;
         source.known().cloned()
@@ -242,6 +242,19 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 .entry(path.clone())
                 .and_modify(|data| *data = DataDir::Absent);
         }
+    }
+}
+
+/// The CAs that a file says something of: those that a CA file holds, or the one that signs a
+/// certificate.
+fn authority(world: &Observation, content: &Content) -> Option<CertFacts> {
+    match content {
+        Content::Ca => Some(CertFacts {
+            further: world.bundle().into_iter().skip(1).collect(),
+            ..world.ca.facts()?.clone()
+        }),
+        Content::Issued { request, .. } => world.issuer(request.issuer)?.facts().cloned(),
+        Content::Text(_) | Content::Provided(_) | Content::OnHost(_) => None,
     }
 }
 

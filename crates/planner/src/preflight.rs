@@ -63,6 +63,7 @@ pub(crate) fn preflight(target: &Target, seen: &Observation) -> Vec<Finding> {
     hosts::tools(target, seen, &mut findings);
     certs::sources(target, seen, &mut findings);
     certs::ca(target, seen, &mut findings);
+    findings.extend(crate::rules::trust::warnings(target, seen));
     for member in &target.topology.members {
         let Some(host) = seen.host(&member.host) else {
             continue;

@@ -2,6 +2,7 @@
 
 pub(crate) mod clean_up;
 pub(crate) mod conflict;
+pub(crate) mod expired;
 pub(crate) mod files;
 pub(crate) mod grow;
 pub(crate) mod install;

@@ -45,6 +45,7 @@ fn another_ca_is_never_written_over_a_running_cluster() {
     seen.ca = CaView::Usable(CertFacts {
         fingerprint: "other".into(),
         key_id: "other".into(),
+        public_key: "other".into(),
         ..facts.clone()
     });
     assert_eq!(ids(&blocked(&planner, &seen)), ["ca-mismatch"; 3]);

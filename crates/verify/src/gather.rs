@@ -4,7 +4,7 @@ use etcdup_core::membership::MemberId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use etcdup_client::{Access, ClientError, Dial, Endpoint, MemberClient};
+use etcdup_client::{Access, ClientError, Dial, Endpoint, Identities, MemberClient};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::MemberView;
 use etcdup_core::observed::Observed;
@@ -138,7 +138,7 @@ async fn anonymous(
     }
     let nobody = Access::Tls {
         ca: ca.clone(),
-        client: None,
+        clients: Identities::default(),
     };
     let mut unproven = String::new();
     // The member may hang up in the middle of our request, which reads like a call that we gave up:

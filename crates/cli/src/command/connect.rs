@@ -4,7 +4,7 @@ use crate::view::print::errln;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use etcdup_core::certificate::{CertRequest, Subject, Usage};
+use etcdup_core::certificate::{CertRequest, Issuer, Subject, Usage};
 use etcdup_core::file::{ProvidedFrom, Spec, TransportSecurity};
 use etcdup_core::topology::Topology;
 use etcdup_deploy::{DeployError, Vault, VaultError};
@@ -110,6 +110,7 @@ fn files(
                 sans: BTreeSet::new(),
                 algorithm: topology.certificates.algorithm,
                 hours: topology.certificates.days * 24,
+                issuer: Issuer::Own,
             };
             // Without client certificates none is asked for, and the CA's key need not be here.
             let own = if topology.security.client == TransportSecurity::Mutual {
@@ -117,7 +118,7 @@ fn files(
             } else {
                 None
             };
-            (vault.certificate_file(), own)
+            (vault.client_ca()?, own)
         }
     };
     let placed = |path: &Path| match &arguments.directory {

@@ -5,7 +5,7 @@ use crate::view::print::errln;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use etcdup_core::certificate::{CertFacts, CertRequest, Subject, Usage, format_sans};
+use etcdup_core::certificate::{CertFacts, CertRequest, Issuer, Subject, Usage, format_sans};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::Vault;
@@ -82,13 +82,23 @@ pub(crate) async fn show(context: &Context) -> u8 {
         let parts = serde_json::json!({ "certificates": list, "unseen": unseen });
         view::json::print("pki", &parts);
     } else {
+        let own: Vec<_> = seen
+            .ca
+            .facts()
+            .map(CertFacts::identity)
+            .into_iter()
+            .collect();
         let rows = found.iter().map(|(place, facts)| {
             let days = facts.remaining(seen.at).as_hours() / 24;
             let until = facts.not_after.strftime("%Y-%m-%d").to_string();
             vec![
                 place.clone(),
                 facts.name.clone(),
-                facts.issuer.clone(),
+                if facts.is_ca || own.is_empty() || facts.is_issued_by(&own) {
+                    facts.issuer.clone()
+                } else {
+                    format!("{}, another CA", facts.issuer)
+                },
                 // A CA and a client have none, which is as it should be.
                 if facts.sans.is_empty() {
                     "-".to_owned()
@@ -149,6 +159,7 @@ pub(crate) fn issue(
         sans: BTreeSet::new(),
         algorithm: document.spec.certificates.algorithm,
         hours: days * 24,
+        issuer: Issuer::Own,
     };
     let directory = out.unwrap_or_else(|| vault.directory());
     let there = directory.join(format!("{name}.key"));

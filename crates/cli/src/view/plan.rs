@@ -36,15 +36,12 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
     let legs = plan.legs();
     let mut leg = None;
     for (index, stage) in plan.forecast.stages.iter().enumerate() {
-        let release = plan.leg_of(stage);
-        if legs.len() > 1 && leg != Some(release) {
-            leg = Some(release);
-            let place = legs.iter().position(|one| *one == release);
+        let own = plan.leg_of(stage);
+        let place = legs.iter().position(|one| *one == own);
+        if legs.len() > 1 && place != leg {
+            leg = place;
             let number = place.map_or(1, |place| place + 1);
-            outln!(
-                "{BOLD}Leg {number} of {}: etcd {release}{BOLD:#}\n",
-                legs.len()
-            );
+            outln!("{BOLD}Leg {number} of {}: {own}{BOLD:#}\n", legs.len());
         }
         stage_lines(index, stage, &plan.seen, own_unit);
     }
@@ -113,7 +110,7 @@ fn headline(plan: &Plan) -> String {
     if !running.is_empty() && restarts > 0 {
         let running: Vec<&str> = running.into_iter().collect();
         let mut way = vec![running.join(", ")];
-        let between = plan.legs().into_iter().map(ToString::to_string);
+        let between = plan.releases().into_iter().map(ToString::to_string);
         way.extend(between.filter(|release| *release != wanted));
         way.push(wanted);
         parts.push(format!("etcd {}", way.join(" -> ")));

@@ -55,6 +55,8 @@ pub struct CertIdentity {
     pub issuer_key_id: String,
     /// SHA-256 of the public key, hex.
     pub public_key: String,
+    /// SHA-256 of the certificate, hex.
+    pub fingerprint: String,
     /// Until when.
     pub not_after: Timestamp,
 }
@@ -63,7 +65,7 @@ pub struct CertIdentity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// Another CA issued it.
-    #[error("issued by `{found}`, not by this cluster's CA")]
+    #[error("issued by `{found}`, not by the CA that issues now")]
     Issuer {
         /// Who did.
         found: String,
@@ -100,18 +102,18 @@ pub enum Mismatch {
 }
 
 impl CertFacts {
-    /// Whether this certificate does what was asked for, at this time, from the CA with this key
-    /// id.
+    /// Whether this certificate does what was asked for, at this time, from one of these CAs; any
+    /// will do where none is known.
     ///
     /// # Errors
     /// The first reason why not.
     pub fn satisfies(
         &self,
         wanted: &CertRequest,
-        authority_key_id: &str,
+        issuers: &[CertIdentity],
         now: Timestamp,
     ) -> Result<(), Mismatch> {
-        if !authority_key_id.is_empty() && self.issuer_key_id != authority_key_id {
+        if !issuers.is_empty() && !self.is_issued_by(issuers) {
             return Err(Mismatch::Issuer {
                 found: self.issuer.clone(),
             });
@@ -141,6 +143,19 @@ impl CertFacts {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether one of these CAs issued it.
+    ///
+    /// A certificate that does not name its issuer's key may be of another CA of that name: it is
+    /// taken for this one's only where the CA has no key ID either.
+    #[must_use]
+    pub fn is_issued_by(&self, cas: &[CertIdentity]) -> bool {
+        let issued = |ca: &CertIdentity| match ca.key_id.as_str() {
+            "" => ca.name == self.issuer,
+            key => key == self.issuer_key_id,
+        };
+        cas.iter().any(issued)
     }
 
     /// Whether it is good at this time.
@@ -189,6 +204,7 @@ impl CertFacts {
             issuer: self.issuer.clone(),
             issuer_key_id: self.issuer_key_id.clone(),
             public_key: self.public_key.clone(),
+            fingerprint: self.fingerprint.clone(),
             not_after: self.not_after,
         }
     }

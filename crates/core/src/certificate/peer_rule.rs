@@ -110,7 +110,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::certificate::{Algorithm, CertRequest, Mismatch, Subject, Usage};
+    use crate::certificate::{
+        Algorithm, CertIdentity, CertRequest, Issuer, Mismatch, Subject, Usage,
+    };
 
     fn facts(sans: &[&str], odd: &[&str]) -> CertFacts {
         CertFacts {
@@ -173,14 +175,21 @@ mod tests {
             sans: BTreeSet::new(),
             algorithm: Algorithm::EcdsaP256,
             hours: 1,
+            issuer: Issuer::Own,
+        };
+        let ca = |key: &str| CertIdentity {
+            key_id: key.into(),
+            ..facts(&[], &[]).identity()
         };
         let at = |second| {
-            facts(&[], &[]).satisfies(&request, "aa", Timestamp::from_second(second).unwrap())
+            let now = Timestamp::from_second(second).unwrap();
+            facts(&[], &[]).satisfies(&request, &[ca("aa")], now)
         };
         assert_eq!(at(5999), Ok(()));
         assert!(matches!(at(6001), Err(Mismatch::Ending { .. })));
         assert!(matches!(at(9000), Err(Mismatch::Ended { .. })));
-        let other = facts(&[], &[]).satisfies(&request, "bb", Timestamp::from_second(1).unwrap());
+        let now = Timestamp::from_second(1).unwrap();
+        let other = facts(&[], &[]).satisfies(&request, &[ca("bb")], now);
         assert!(matches!(other, Err(Mismatch::Issuer { .. })));
     }
 }

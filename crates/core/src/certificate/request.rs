@@ -78,6 +78,25 @@ impl Subject {
     }
 }
 
+/// Which CA signs a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Issuer {
+    /// The cluster's own.
+    #[default]
+    Own,
+    /// The one at this place of `certificates.trust`, while members do not trust the own one yet.
+    Trusted(usize),
+}
+
+impl Issuer {
+    /// Whether it is the cluster's own CA.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
+}
+
 /// A certificate that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CertRequest {
@@ -94,4 +113,7 @@ pub struct CertRequest {
     pub algorithm: Algorithm,
     /// How long it is valid for, in hours.
     pub hours: u32,
+    /// Which CA signs it.
+    #[serde(skip_serializing_if = "Issuer::is_own")]
+    pub issuer: Issuer,
 }

@@ -166,6 +166,16 @@ pub struct EtcdProcess {
     pub unknown_flags: Vec<String>,
 }
 
+impl EtcdProcess {
+    /// Whether it was started after a file was written, as far as both times are known.
+    #[must_use]
+    pub fn started_after(&self, modified: Option<i64>) -> bool {
+        let times = self.since.zip(modified);
+        // A second is as exact as either time is.
+        times.is_none_or(|(since, modified)| modified <= since + 1)
+    }
+}
+
 /// An etcd that runs on a host, whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EtcdInstance {

@@ -203,6 +203,7 @@ fn of_binaries<'a>(binaries: &'a mut Binaries, found: &mut Found<'a>) {
 fn of_certificates<'a>(certificates: &'a mut Certificates, found: &mut Found<'a>) {
     let Certificates {
         ca,
+        trust,
         algorithm: _,
         days: _,
         shared: _,
@@ -226,6 +227,7 @@ fn of_certificates<'a>(certificates: &'a mut Certificates, found: &mut Found<'a>
     found.path(&at("ca", "cert"), "file", cert);
     found.path(&at("ca", "key"), "key", key);
     found.text(&at("ca", "key-env"), "environment", key_env);
+    found.path(&KeyPath::root("certificates").key("trust"), "file", trust);
     if let Some(CfsslFiles {
         ca,
         member,

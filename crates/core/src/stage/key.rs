@@ -69,9 +69,32 @@ pub struct LegTag {
     pub generation: u64,
     /// The release of etcd, where it is one on the way to the file's.
     pub version: Option<EtcdVersion>,
+    /// Where a change of CAs stands, while it is under way.
+    pub trust: Option<TrustLeg>,
 }
 
-/// What tells one stage from another: `install`, `roll:m2`, `bootstrap@g1`, `roll:m2@v3.5.33`.
+/// Where a change of CAs stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrustLeg {
+    /// Members come to trust the new CA beside the old one, whose certificates they keep.
+    Spread,
+    /// Certificates of a CA that is to go are replaced, while members still trust it.
+    Reissue,
+}
+
+impl TrustLeg {
+    /// As keys spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Spread => "trust",
+            Self::Reissue => "reissue",
+        }
+    }
+}
+
+/// What tells one stage from another: `install`, `roll:m2`, `bootstrap@g1`, `roll:m2@v3.5.33`,
+/// `roll:m2@trust`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StageKey {
     /// What it does.
@@ -176,6 +199,9 @@ impl fmt::Display for StageKey {
         if let Some(version) = &self.leg.version {
             text = format!("{text}@v{version}");
         }
+        if let Some(trust) = &self.leg.trust {
+            text = format!("{text}@{}", trust.as_str());
+        }
         f.pad(&text)
     }
 }
@@ -189,7 +215,10 @@ impl FromStr for StageKey {
         let rest = parts.next().unwrap_or_default();
         let mut leg = LegTag::default();
         for part in parts {
-            if let Some(generation) = part.strip_prefix('g') {
+            let trust = [TrustLeg::Spread, TrustLeg::Reissue];
+            if let Some(trust) = trust.into_iter().find(|leg| leg.as_str() == part) {
+                leg.trust = Some(trust);
+            } else if let Some(generation) = part.strip_prefix('g') {
                 leg.generation = generation.parse().map_err(|_| refuse())?;
             } else {
                 let version = part.strip_prefix('v').ok_or_else(refuse)?;
@@ -239,20 +268,27 @@ mod tests {
     #[test]
     fn every_key_is_read_back_as_it_is_written() {
         let member: MemberName = "m-2".parse().unwrap();
+        let mut legs = Vec::new();
+        for generation in [0, 1, 12] {
+            for version in [None, Some(EtcdVersion::new(3, 5, 33))] {
+                for trust in [None, Some(TrustLeg::Spread), Some(TrustLeg::Reissue)] {
+                    let version = version.clone();
+                    legs.push(LegTag {
+                        generation,
+                        version,
+                        trust,
+                    });
+                }
+            }
+        }
         for rule in Rule::ALL {
             for subject in [None, Some(&member)] {
-                for generation in [0, 1, 12] {
-                    for version in [None, Some(EtcdVersion::new(3, 5, 33))] {
-                        let leg = LegTag {
-                            generation,
-                            version,
-                        };
-                        let key = StageKey {
-                            leg,
-                            ..StageKey::new(rule, subject)
-                        };
-                        assert_eq!(key.to_string().parse(), Ok(key));
-                    }
+                for leg in legs.clone() {
+                    let key = StageKey {
+                        leg,
+                        ..StageKey::new(rule, subject)
+                    };
+                    assert_eq!(key.to_string().parse(), Ok(key));
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use camino::Utf8PathBuf;
 
 use super::layout::{MemberLayout, Ports, loopback};
-use crate::certificate::{CertRequest, CfsslRequest, Usage};
+use crate::certificate::{CertRequest, CfsslRequest, Issuer, Usage};
 use crate::file::{
     Binaries, Certificates, Discovery, FileSpec, Pod, RuntimeKind, Security, Ssh, Time,
     TransportSecurity,
@@ -17,6 +17,7 @@ use crate::host::{HostId, HostTarget};
 use crate::membership::MemberId;
 use crate::name::{ClusterName, ClusterToken, MemberName, NameError, UserName};
 use crate::path::{Mode, Owner};
+use crate::stage::TrustLeg;
 use crate::url::{Address, EtcdUrl, Scheme, join_urls};
 use crate::version::EtcdVersion;
 
@@ -39,6 +40,10 @@ pub struct Topology {
     pub security: Security,
     /// Who issues which certificates, and where they come from.
     pub certificates: Certificates,
+    /// Which CA signs what members need.
+    pub issuer: Issuer,
+    /// Where a change of CAs stands, while it is under way.
+    pub trust: Option<TrustLeg>,
     /// How a cluster that is bootstrapped finds its members by DNS.
     pub discovery: Option<Discovery>,
     /// Where binaries come from.
@@ -455,6 +460,7 @@ impl Topology {
                 .requests
                 .hours
                 .unwrap_or(certificates.days * 24),
+            issuer: self.issuer,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::layout::{MemberLayout, Ports};
 use super::meant::{Leaving, Member, Topology};
+use crate::certificate::Issuer;
 use crate::file::{
     AddressSpec, HostSpec, Interface, KeyPath, ListenSpec, MemberSpec, ProvidedFrom, RuntimeKind,
     Spec,
@@ -171,6 +172,8 @@ pub fn resolve<'a>(
         runtime: spec.runtime,
         security: spec.security.clone(),
         certificates: spec.certificates.clone(),
+        issuer: Issuer::Own,
+        trust: None,
         discovery: spec.discovery.clone(),
         binaries: spec.binaries.clone(),
         pod: spec.pod.clone(),

@@ -1,6 +1,6 @@
 //! Certificates and when they end, as a document. Private keys are in none.
 
-use etcdup_core::certificate::CertFacts;
+use etcdup_core::certificate::{CertFacts, CertIdentity};
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::Observed;
 use etcdup_planner::Planner;
@@ -37,6 +37,9 @@ pub struct CertificateDocument {
     pub issuer: String,
     /// Whether it is a CA.
     pub ca: bool,
+    /// Whether another CA issued it than the one that issues now: whoever shows it is refused once
+    /// members stop trusting that CA.
+    pub of_another_ca: bool,
     /// From when it is valid.
     pub not_before: Timestamp,
     /// Until when it is valid.
@@ -50,6 +53,23 @@ impl CertificatesDocument {
     #[must_use]
     pub fn new(planner: &Planner, seen: &Observation) -> Self {
         let mut certificates = Vec::new();
+        let own: Vec<CertIdentity> = seen
+            .ca
+            .facts()
+            .map(CertFacts::identity)
+            .into_iter()
+            .collect();
+        let one = |on: String, file: String, facts: &CertFacts| CertificateDocument {
+            on,
+            file,
+            name: facts.name.clone(),
+            issuer: facts.issuer.clone(),
+            ca: facts.is_ca,
+            of_another_ca: !facts.is_ca && !own.is_empty() && !facts.is_issued_by(&own),
+            not_before: facts.not_before,
+            not_after: facts.not_after,
+            fingerprint: facts.fingerprint.clone(),
+        };
         for (host, view) in &seen.hosts {
             let Some(view) = view.known() else { continue };
             for (path, facts) in &view.certificates {
@@ -67,24 +87,17 @@ impl CertificatesDocument {
         if let Some(facts) = seen.ca.facts() {
             certificates.push(one(here(), "ca".to_owned(), facts));
         }
+        let trusted = planner.topology().certificates.trust.iter();
+        for (path, view) in trusted.zip(&seen.trusted) {
+            if let Some(facts) = view.facts() {
+                certificates.push(one(here(), path.to_string(), facts));
+            }
+        }
         certificates.sort_by_key(|one| (one.not_after, one.on.clone(), one.file.clone()));
         Self {
             format: CERTIFICATES_FORMAT.to_owned(),
             cluster: planner.topology().cluster.to_string(),
             certificates,
         }
-    }
-}
-
-fn one(on: String, file: String, facts: &CertFacts) -> CertificateDocument {
-    CertificateDocument {
-        on,
-        file,
-        name: facts.name.clone(),
-        issuer: facts.issuer.clone(),
-        ca: facts.is_ca,
-        not_before: facts.not_before,
-        not_after: facts.not_after,
-        fingerprint: facts.fingerprint.clone(),
     }
 }

@@ -5,7 +5,6 @@ use etcdup_core::digest::sha256;
 use etcdup_core::finding::Finding;
 use etcdup_core::plain::chain;
 use etcdup_core::stage::{Approval, Goal, Impact, Scope, Stage, StageKey, Work};
-use etcdup_core::version::EtcdVersion;
 use etcdup_planner::Ending;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,9 +63,9 @@ pub enum EndingDocument {
 pub struct StageDocument {
     /// What tells it from others.
     pub key: StageKey,
-    /// The release that its leg brings the cluster to, in a plan of several legs.
+    /// What its leg brings the cluster to, in a plan of several legs: `etcd 3.5.33`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leg: Option<EtcdVersion>,
+    pub leg: Option<String>,
     /// One line for people.
     pub title: String,
     /// Why, one line a subject.
@@ -236,7 +235,7 @@ impl StageDocument {
         let gates = stage.postconditions.iter();
         Self {
             key: stage.key.clone(),
-            leg: (plan.legs().len() > 1).then(|| plan.leg_of(stage).clone()),
+            leg: (plan.legs().len() > 1).then(|| plan.leg_of(stage)),
             title: stage.title.clone(),
             why: stage.why.clone(),
             impact: stage.impact.clone(),

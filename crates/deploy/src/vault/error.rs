@@ -37,6 +37,9 @@ pub enum VaultError {
     /// There is no CA.
     #[error("no CA at {}; copy it from the machine where the cluster was set up", .0.display())]
     NoCa(PathBuf),
+    /// A certificate is to be of a CA that the file does not trust any more.
+    #[error("there is no CA at place {0} of certificates.trust")]
+    NoTrusted(usize),
     /// The CA's files are there and cannot be used.
     #[error("the certificate authority cannot be used: {0}")]
     Broken(String),

@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 
-use etcdup_core::certificate::CertRequest;
-use etcdup_core::observation::{EtcdProcess, FileKind, FileView, HostView, Observation};
+use etcdup_core::certificate::{CertIdentity, CertRequest};
+use etcdup_core::observation::{FileKind, FileView, HostView, Observation};
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{Artifact, Content, Part};
+use etcdup_core::stage::{Artifact, Content, Part, TrustLeg};
 use etcdup_core::topology::Member;
 
 use super::difference::{Change, Cost, Difference, DifferenceKind};
+use crate::rules::trust::short;
 use crate::target::Target;
+use crate::trusted::unmet;
 
 fn is_key(content: &Content) -> bool {
     matches!(
@@ -61,10 +63,10 @@ pub(super) fn certificate_file(
         return None;
     }
     let Some(found) = host.files.get(path) else {
-        let cost = if matches!(artifact.content, Content::Ca) {
-            Cost::Restart
-        } else {
-            Cost::NoRestart
+        let cost = match artifact.content {
+            Content::Ca => Cost::Restart,
+            Content::Issued { .. } => reissue_costs(target),
+            Content::Text(_) | Content::Provided(_) | Content::OnHost(_) => Cost::NoRestart,
         };
         return Some(DifferenceKind::Missing(path.clone()).costs(cost));
     };
@@ -82,16 +84,18 @@ pub(super) fn certificate_file(
     let content = match &artifact.content {
         Content::Text(_) => (found.sha256.as_deref() != target.desired(member).sum(path))
             .then(|| changed(Change::Rendered)),
-        Content::Ca => other_ca(seen, host, artifact).map(flaw),
+        // Its time does not tell whether it was read where another program put it there.
+        Content::Ca => match other_ca(target, seen, host, artifact) {
+            None => outside(host, artifact, found),
+            other => other.map(flaw),
+        },
         Content::Issued {
             request,
             part: Part::Certificate,
         } => match host.certificates.get(path) {
             Some(Observed::Known(facts)) => {
-                let issuer = seen.ca.facts().map_or("", |facts| facts.key_id.as_str());
                 // One that would do and is not the one that was issued belongs to another key.
-                let unmet = facts.satisfies(request, issuer, seen.at).err();
-                unmet.map_or_else(
+                unmet(&target.topology, seen, facts, request).map_or_else(
                     || outside(host, artifact, found),
                     |unmet| Some(flaw(format!("is {unmet}"))),
                 )
@@ -114,39 +118,69 @@ pub(super) fn certificate_file(
         },
     };
     let process = host.processes.get(&member.name);
-    let missed = process.is_some_and(|process| !is_applied(process, found.modified));
+    let missed = process.is_some_and(|process| !process.started_after(found.modified));
     if is_ca && content.is_none() && missed {
         return Some(DifferenceKind::NotApplied(path.clone()).costs(Cost::Restart));
     }
     match content {
         Some(kind) if is_ca => Some(kind.costs(Cost::Restart)),
+        Some(kind) if request(artifact).is_some() => Some(kind.costs(reissue_costs(target))),
         Some(kind) => Some(kind.costs(Cost::NoRestart)),
+        // Another mode or owner is had by writing it again, so it is reissued.
+        None if request(artifact).is_some() => Some(Difference {
+            cost: reissue_costs(target),
+            ..place(found, artifact)?
+        }),
         None => place(found, artifact),
     }
 }
 
-/// Whether a process was started after a file was written, as far as both times are known.
-pub(crate) fn is_applied(process: &EtcdProcess, modified: Option<i64>) -> bool {
-    let times = process.since.zip(modified);
-    // A second is as exact as either time is.
-    times.is_none_or(|(since, modified)| modified <= since + 1)
+/// A certificate of a CA that members do not trust yet does nothing before they restart with that
+/// CA.
+fn reissue_costs(target: &Target) -> Cost {
+    let topology = &target.topology;
+    match topology.trust == Some(TrustLeg::Spread) && topology.issuer.is_own() {
+        true => Cost::Restart,
+        false => Cost::NoRestart,
+    }
 }
 
 /// etcd reads CA files at its start only.
-fn other_ca(seen: &Observation, host: &HostView, artifact: &Artifact) -> Option<String> {
-    let wanted = seen.ca.facts()?;
-    match host
-        .certificates
-        .get(&artifact.path)
-        .and_then(Observed::known)
-    {
-        Some(found) if found.fingerprint == wanted.fingerprint => None,
-        Some(found) => Some(format!(
-            "is the certificate of `{}`, another CA",
-            found.name
-        )),
-        None => Some("is not a certificate".to_owned()),
+fn other_ca(
+    target: &Target,
+    seen: &Observation,
+    host: &HostView,
+    artifact: &Artifact,
+) -> Option<String> {
+    // Where a CA is still to be made, what is here is not all that members are to trust.
+    seen.ca.facts()?;
+    let wanted = seen.bundle();
+    let found = host.certificates.get(&artifact.path);
+    let Some(found) = found.and_then(Observed::known) else {
+        return Some("is not a certificate".to_owned());
+    };
+    let found = found.file();
+    let in_file = |file: &[CertIdentity], one: &CertIdentity| {
+        file.iter()
+            .any(|other| other.fingerprint == one.fingerprint)
+    };
+    if let Some(lacking) = wanted.iter().find(|one| !in_file(&found, one)) {
+        return Some(format!(
+            "does not hold the CA `{}` (key {})",
+            lacking.name,
+            short(&lacking.key_id)
+        ));
     }
+    // While certificates of a CA that goes are replaced, members go on trusting it.
+    let keeps = target.topology.trust == Some(TrustLeg::Reissue);
+    let further = found.iter().find(|one| !in_file(&wanted, one));
+    further.filter(|_| !keeps).map(|further| {
+        format!(
+            "holds the CA `{}` (key {}), which is to go",
+            further.name,
+            short(&further.key_id)
+        )
+    })
 }
 
 /// A key is compared with the digest in the host record; without a record it is taken as it is.
@@ -162,6 +196,7 @@ fn outside(host: &HostView, artifact: &Artifact, found: &FileView) -> Option<Dif
 /// that only has a wrong mode or owner is written again from scratch as well, for its content never
 /// leaves the host.
 pub(super) fn couple_keys<'a>(
+    target: &Target,
     wanted: &'a [Artifact],
     files: &mut Vec<(Cow<'a, Artifact>, Difference)>,
 ) {
@@ -173,7 +208,10 @@ pub(super) fn couple_keys<'a>(
         let there = files.iter().any(|(other, _)| other.path == artifact.path);
         if !there && request(artifact).is_some_and(|request| touched.contains(request)) {
             let reissued = DifferenceKind::Reissued(artifact.path.clone());
-            files.push((Cow::Borrowed(artifact), reissued.costs(Cost::NoRestart)));
+            files.push((
+                Cow::Borrowed(artifact),
+                reissued.costs(reissue_costs(target)),
+            ));
         }
     }
     files.sort_by(|a, b| a.0.path.cmp(&b.0.path));

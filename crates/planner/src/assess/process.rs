@@ -7,7 +7,6 @@ use etcdup_core::stage::Content;
 use etcdup_core::topology::Member;
 
 use super::binaries::links;
-use super::certificates::is_applied;
 use super::difference::{Cost, Difference, DifferenceKind};
 use crate::target::Target;
 
@@ -51,7 +50,7 @@ pub(super) fn running(
         .filter(|ca| matches!(&ca.content, Content::OnHost(source) if *source == ca.path));
     if let (Some(process), Some(ca)) = (process, in_place) {
         let modified = host.files.get(&ca.path).and_then(|file| file.modified);
-        if !is_applied(process, modified) {
+        if !process.started_after(modified) {
             found.push(DifferenceKind::NotApplied(ca.path.clone()).costs(Cost::Restart));
         }
     }

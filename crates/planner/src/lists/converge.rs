@@ -15,8 +15,8 @@ use crate::preflight::{preflight, unseen_hosts};
 use crate::rules::conflict::{DISPUTED, conflicts};
 use crate::rules::transition::VERSION_FAILED;
 use crate::rules::{
-    clean_up, files, grow, install, moved, operator, provided, record, roll, shrink, start, time,
-    transition, trust, version, wait,
+    clean_up, expired, files, grow, install, moved, operator, provided, record, roll, shrink,
+    start, time, transition, trust, version, wait,
 };
 use crate::target::Target;
 
@@ -113,6 +113,14 @@ pub const CONVERGE: &[RuleRow] = &[
               URLs change.",
         makes: &[Rule::Move],
         decide: moved::move_now,
+    },
+    RuleRow {
+        id: "expired",
+        about: "restart all members with a new CA where nothing that they accept can be issued any more",
+        why: "Comes before single members are started: none would let another in. Only where all certificates have \
+              ended, the old CA's key is not here, every host was seen, and an outage is allowed.",
+        makes: &[Rule::Start],
+        decide: expired::restart_all,
     },
     RuleRow {
         id: "start",

@@ -1,18 +1,19 @@
 //! What is predicted of the operator's own machine: certificates.
 
 use etcdup_core::certificate::CertFacts;
+use etcdup_core::name::ClusterName;
 use etcdup_core::observation::{CaView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::OperatorStep;
 use jiff::SignedDuration;
 
-pub(super) fn operator_step(world: &mut Observation, step: &OperatorStep) {
+pub(super) fn operator_step(cluster: &ClusterName, world: &mut Observation, step: &OperatorStep) {
     match step {
         OperatorStep::CreateCa => {
             let life = SignedDuration::from_hours(24 * 3650);
             world.ca = CaView::Usable(CertFacts {
-                name: "new".to_owned(),
-                issuer: "new".to_owned(),
+                name: format!("{cluster} etcd CA"),
+                issuer: format!("{cluster} etcd CA"),
                 sans: std::collections::BTreeSet::new(),
                 other_sans: Vec::new(),
                 server_auth: true,

@@ -11,6 +11,9 @@ use etcdup_core::stage::{Content, Impact, OperatorStep, Rule, Stage, StageKey, W
 use etcdup_core::topology::Topology;
 
 use crate::plan_context::{Decision, PlanContext};
+use crate::rules::expired;
+use crate::rules::trust::CA_WITHOUT_KEY;
+use crate::trusted::unmet;
 
 pub(crate) const CA_BROKEN: Check = Check {
     id: "ca-unusable",
@@ -18,14 +21,6 @@ pub(crate) const CA_BROKEN: Check = Check {
     about: "The CA's certificate or key cannot be read, they do not belong together, or the certificate is no CA's.",
     advice: "fix the files that [certificates.ca] names, or remove both to create a new CA",
 };
-pub(crate) const CA_WITHOUT_KEY: Check = Check {
-    id: "ca-without-key",
-    title: "certificates are needed and the CA's key is not here",
-    about: "A certificate must be issued or renewed, and the CA's key is neither in a file, nor in the environment, nor \
-            printed by a command. Where a CA must not be reachable, give certificates with [certificates.provided].",
-    advice: "set key, key-env or key-command under [certificates.ca]",
-};
-
 /// Whether anything of this stage of the plan is dated by the operator's clock.
 pub(crate) fn clock(context: &PlanContext<'_>) -> Decision {
     let issues = context.members.iter().flat_map(|member| &member.files);
@@ -44,9 +39,20 @@ pub(crate) fn clock(context: &PlanContext<'_>) -> Decision {
 
 pub(crate) fn ca(context: &PlanContext<'_>) -> Decision {
     let at = || KeyPath::root("certificates").key("ca");
+    for (index, view) in context.seen.trusted.iter().enumerate() {
+        if let CaView::Broken(why) = view {
+            let at = KeyPath::root("certificates").key("trust").index(index);
+            return Decision::Block(vec![CA_BROKEN.error("ca", why.clone()).at(at)]);
+        }
+    }
+    if let Some(finding) = expired::lacks_key(context) {
+        return Decision::Block(vec![finding]);
+    }
+    let issuer = context.target.topology.issuer;
     match &context.seen.ca {
         CaView::Unneeded | CaView::Usable(_) => Decision::Continue,
         CaView::Broken(why) => Decision::Block(vec![CA_BROKEN.error("ca", why.clone()).at(at())]),
+        CaView::WithoutKey(_) if !issuer.is_own() => Decision::Continue,
         CaView::WithoutKey(facts) => {
             let needed = context
                 .members
@@ -64,10 +70,15 @@ pub(crate) fn ca(context: &PlanContext<'_>) -> Decision {
         CaView::Absent => Decision::run(Stage {
             key: StageKey::new(Rule::Ca, None),
             title: "create the certificate authority (CA)".to_owned(),
-            why: vec![format!(
-                "cluster {} has no CA: there is none on this machine and none on its hosts",
-                context.target.topology.cluster
-            )],
+            why: vec![if context.seen.trusted.is_empty() {
+                format!(
+                    "cluster {} has no CA: there is none on this machine and none on its hosts",
+                    context.target.topology.cluster
+                )
+            } else {
+                "certificates.trust names what is trusted, and there is no CA to take its place"
+                    .to_owned()
+            }],
             impact: Impact::None,
             preconditions: Vec::new(),
             work: Work::Operator(vec![OperatorStep::CreateCa]),
@@ -78,23 +89,22 @@ pub(crate) fn ca(context: &PlanContext<'_>) -> Decision {
 
 /// The certificates of named clients that must be issued, each with its reason.
 fn due_clients(context: &PlanContext<'_>) -> Vec<(CertRequest, String)> {
-    let CaView::Usable(ca) = &context.seen.ca else {
+    let topology = &context.target.topology;
+    let issuer = context.seen.issuer(topology.issuer);
+    if !matches!(issuer, Some(CaView::Usable(_))) {
         return Vec::new();
-    };
+    }
     let due = |request: CertRequest| {
         let unmet = match context.seen.clients.get(&request.name) {
-            Some(Observed::Known(facts)) => facts
-                .satisfies(&request, &ca.key_id, context.seen.at)
-                .err()
-                .map(|unmet| format!("is {unmet}")),
+            Some(Observed::Known(facts)) => {
+                unmet(topology, context.seen, facts, &request).map(|unmet| format!("is {unmet}"))
+            }
             Some(Observed::Unknown(unseen)) => Some(unseen.why.clone()),
             None => Some("is missing".to_owned()),
         };
         unmet.map(|unmet| (request, unmet))
     };
-    client_requests(&context.target.topology)
-        .filter_map(due)
-        .collect()
+    client_requests(topology).filter_map(due).collect()
 }
 
 pub(crate) fn clients(context: &PlanContext<'_>) -> Decision {
@@ -130,5 +140,6 @@ pub(crate) fn client_requests(topology: &Topology) -> impl Iterator<Item = CertR
             sans: BTreeSet::new(),
             algorithm: topology.certificates.algorithm,
             hours: topology.certificates.days * 24,
+            issuer: topology.issuer,
         })
 }

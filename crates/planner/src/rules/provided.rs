@@ -3,7 +3,7 @@
 //! nothing that is trusted is taken away.
 
 use etcdup_core::certificate::CertFacts;
-use etcdup_core::file::{KeyPath, TransportSecurity};
+use etcdup_core::file::{KeyPath, ProvidedFrom, TransportSecurity};
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::observed::Observed;
@@ -11,10 +11,10 @@ use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Artifact, Content};
 use etcdup_core::topology::Member;
 
-use crate::assess::is_applied;
 use crate::preflight::CERT_REFUSED;
 use crate::rules::trust::{CA_OTHER, short, with_ca};
 use crate::target::Target;
+use crate::trusted::{Trust, running_trust};
 
 pub(crate) const CHECKS: &[Check] = &[ISSUER_UNTRUSTED, CLIENT_UNTRUSTED];
 
@@ -89,6 +89,10 @@ impl Place<'_> {
             // Its CA file is missing: then what it shows tells who its CA is.
             return self.shown_by_another_ca(advice).into_iter().collect();
         };
+        // Where nothing that members show is of it, it may go.
+        if self.shown_are_trusted(found) {
+            return Vec::new();
+        }
         let wanted = self.wanted.file();
         let lost = found.file().into_iter().filter(|found| {
             let kept = wanted.iter().any(|wanted| wanted.is_same_as(found));
@@ -104,6 +108,25 @@ impl Place<'_> {
             self.refuse(&CA_OTHER, evidence).advise(advice(&lost.name))
         })
         .collect()
+    }
+
+    /// Whether the CA file that is provided holds the issuers of all that members show. What was
+    /// not seen may be of any.
+    fn shown_are_trusted(&self, before: &CertFacts) -> bool {
+        let topology = &self.target.topology;
+        topology.members.iter().all(|member| {
+            let Some(host) = self.seen.host(&member.host) else {
+                return false;
+            };
+            let runs = host.processes.contains_key(&member.name);
+            let mut pairs = self.target.pairs(member).into_iter();
+            !runs
+                || pairs.all(|[certificate, _]| {
+                    let facts = host.certificates.get(&certificate.path);
+                    let facts = facts.and_then(Observed::known);
+                    facts.is_some_and(|facts| facts.is_surely_trusted_by(self.wanted, before))
+                })
+        })
     }
 
     fn shown_by_another_ca(&self, advice: impl Fn(&str) -> String) -> Option<Finding> {
@@ -175,7 +198,7 @@ impl Place<'_> {
         coming: &CertFacts,
     ) -> Option<Finding> {
         let name = certificate.path.file_name();
-        match running_trust(self.target, self.seen, other)? {
+        match trust_of(self.target, self.seen, other)? {
             Trust::Gone => None,
             Trust::Known(trust) => {
                 let sure = coming.is_surely_trusted_by(trust, self.wanted);
@@ -187,7 +210,7 @@ impl Place<'_> {
                 };
                 (!sure).then(|| self.refuse(&ISSUER_UNTRUSTED, evidence()))
             }
-            Trust::Unknown => {
+            Trust::Unknown | Trust::Elsewhere(_) => {
                 // A renewal by the same issuers is accepted by whoever accepts what is there.
                 let current = self.host.certificates.get(&certificate.path);
                 let issuers = |facts: &CertFacts| {
@@ -262,9 +285,24 @@ fn untrusted_client(target: &Target, seen: &Observation) -> Option<Finding> {
     if !shown.client_auth {
         return refuse(format!("{path} is not meant for clients"));
     }
-    let refuses = |member: &&Member| match running_trust(target, seen, member) {
+    let wanted = || {
+        seen.sources
+            .get(&provided.ca)?
+            .known()?
+            .certificate
+            .as_ref()
+    };
+    if provided.from == ProvidedFrom::Operator
+        && wanted().is_some_and(|ca| !shown.is_trusted_by(ca))
+    {
+        return refuse(format!(
+            "{path} was issued by `{}`, and the CA file that is provided does not hold it",
+            shown.issuer
+        ));
+    }
+    let refuses = |member: &&Member| match trust_of(target, seen, member) {
         Some(Trust::Known(trust)) => !shown.is_trusted_by(trust),
-        Some(Trust::Unknown | Trust::Gone) | None => false,
+        Some(Trust::Unknown | Trust::Elsewhere(_) | Trust::Gone) | None => false,
     };
     let member = topology.members.iter().find(refuses)?;
     refuse(format!(
@@ -273,60 +311,32 @@ fn untrusted_client(target: &Target, seen: &Observation) -> Option<Finding> {
     ))
 }
 
-/// What a member trusts that may be running.
-enum Trust<'a> {
-    /// The CA file that its etcd read when it started.
-    Known(&'a CertFacts),
-    /// It could not be seen, or was replaced since.
-    Unknown,
-    /// It cannot be part of any quorum: what it shows, or all that it trusts, has ended.
-    Gone,
-}
-
-/// What a running member trusts; `None` where none runs.
-fn running_trust<'a>(target: &Target, seen: &'a Observation, member: &Member) -> Option<Trust<'a>> {
-    let Some(host) = seen.host(&member.host) else {
-        return Some(Trust::Unknown);
-    };
-    let process = host.processes.get(&member.name)?;
-    let ca = target.ca_artifact(member)?;
-    let ended = |facts: &CertFacts| {
-        let certificates = facts.file();
-        certificates.iter().all(|one| one.not_after <= seen.at)
-    };
-    let shown = target
-        .shown_to_peers(member)
-        .and_then(|shown| host.certificates.get(&shown.path).and_then(Observed::known));
+/// What a running member trusts; where it read another file than the one that it is to have, the
+/// record tells whether that is the one that is provided.
+fn trust_of<'a>(target: &Target, seen: &'a Observation, member: &Member) -> Option<Trust<'a>> {
+    let trust = running_trust(&target.topology, seen, member)?;
+    let host = seen.host(&member.host);
+    let shown = target.shown_to_peers(member).zip(host);
+    let shown = shown.and_then(|(shown, host)| host.certificates.get(&shown.path)?.known());
     if shown.is_some_and(|facts| facts.not_after <= seen.at) {
+        // Nor is what it shows accepted by any other.
         return Some(Trust::Gone);
     }
-    let flags = ["peer-trusted-ca-file", "trusted-ca-file"].into_iter();
-    let mut read_from = flags.filter_map(|flag| process.flags.get(flag));
-    let elsewhere = read_from.next().filter(|path| *path != ca.path.as_str());
-    if let Some(elsewhere) = elsewhere {
-        // Its place changes: the record tells whether the file that it read is the one that is
-        // provided.
-        let read = elsewhere
-            .parse()
-            .ok()
-            .and_then(|path: HostPath| digest_of(host, &path));
-        let source = match &ca.content {
-            Content::Provided(source) => seen.sources.get(source).and_then(Observed::known),
-            Content::Text(_) | Content::Ca | Content::Issued { .. } | Content::OnHost(_) => None,
-        };
-        let same = source.filter(|source| read == Some(source.sha256.as_str()));
-        let facts = same.and_then(|source| source.certificate.as_ref());
-        return Some(facts.map_or(Trust::Unknown, Trust::Known));
-    }
-    let modified = host.files.get(&ca.path).and_then(|file| file.modified);
-    let facts = host.certificates.get(&ca.path).and_then(Observed::known);
-    Some(match (facts, modified) {
-        (Some(facts), _) if ended(facts) => Trust::Gone,
-        (Some(facts), Some(_)) if is_applied(process, modified) => Trust::Known(facts),
-        // The time of a file behind a link is not known, so neither is whether it was read as it is
-        // now.
-        (Some(_) | None, _) => Trust::Unknown,
-    })
+    let Trust::Elsewhere(elsewhere) = trust else {
+        return Some(trust);
+    };
+    let host = host?;
+    let read = elsewhere
+        .parse()
+        .ok()
+        .and_then(|path: HostPath| digest_of(host, &path));
+    let source = match &target.ca_artifact(member)?.content {
+        Content::Provided(source) => seen.sources.get(source).and_then(Observed::known),
+        Content::Text(_) | Content::Ca | Content::Issued { .. } | Content::OnHost(_) => None,
+    };
+    let same = source.filter(|source| read == Some(source.sha256.as_str()));
+    let facts = same.and_then(|source| source.certificate.as_ref());
+    Some(facts.map_or(Trust::Unknown, Trust::Known))
 }
 
 /// What a provided certificate says, wherever it comes from. Rendered and issued files have none.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use etcdup_core::certificate::CertFacts;
+use etcdup_core::certificate::{CertFacts, CertIdentity};
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{CaView, DataDir, HostView, Observation};
@@ -13,9 +13,18 @@ use etcdup_core::plain::harmless;
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::Member;
 
+use crate::leg::trust::{all_reissued, all_trust_own};
 use crate::target::Target;
+use crate::trusted::{holds, shown};
 
-pub(crate) const CHECKS: &[Check] = &[CA_MISSING, CA_OTHER, OPERATOR_CLOCK];
+pub(crate) const CHECKS: &[Check] = &[
+    CA_MISSING,
+    CA_OTHER,
+    CA_WITHOUT_KEY,
+    CLIENT_LOCKED_OUT,
+    CLIENTS_TRUST,
+    OPERATOR_CLOCK,
+];
 
 const CA_MISSING: Check = Check {
     id: "ca-missing",
@@ -30,11 +39,34 @@ pub(crate) const CA_OTHER: Check = Check {
     id: "ca-mismatch",
     title: "the hosts trust another CA than this machine has",
     about: "Members and clients accept only certificates of the CA that they started with. Writing another CA, or certificates \
-            of another CA, cuts off every member and client. Where certificates are provided, a CA file that holds the old CA \
-            and a further one may be rolled out, and certificates of the new CA may follow in an apply of their own. Dropping \
-            the old CA is not supported yet, nor is a second CA where etcdup issues.",
+            of another CA, cuts off every member and client. A new CA takes the place of the old one in steps: members trust \
+            both, certificates are replaced, and the old CA goes last.",
     advice: "use the CA that the cluster was set up with: copy its `pki/<cluster>` directory here, or name its files under \
-             [certificates]",
+             [certificates]; where a new CA is to take its place, name the old one's certificate under certificates.trust",
+};
+pub(crate) const CA_WITHOUT_KEY: Check = Check {
+    id: "ca-without-key",
+    title: "certificates are needed and the CA's key is not here",
+    about: "A certificate must be issued or renewed, and the CA's key is neither in a file, nor in the environment, nor \
+            printed by a command. Where a CA must not be reachable, give certificates with [certificates.provided].",
+    advice: "set key, key-env or key-command under [certificates.ca]",
+};
+const CLIENT_LOCKED_OUT: Check = Check {
+    id: "client-locked-out",
+    title: "a client's certificate is of a CA that goes",
+    about: "Members stop trusting a CA when they restart without it in their CA file. Whoever shows a certificate of that CA is \
+            refused from then on. Certificates that the file names under certificates.clients are reissued; others are not.",
+    advice: "issue another with `etcdup pki client`, or name the client under certificates.clients; keep the CA under \
+             certificates.trust until no client needs it",
+};
+const CLIENTS_TRUST: Check = Check {
+    id: "clients-must-trust",
+    title: "members will show certificates of another CA",
+    about: "Clients check the certificate that a member shows. Once certificates are reissued by the new CA, a client whose own \
+            CA file holds the old CA alone refuses every member. `etcdup connect` writes what clients should trust meanwhile \
+            into pki/<cluster>/trusted.crt.",
+    advice: "give all clients a CA file that holds both CAs first. To have members trust both and change no certificate yet, \
+             name the new CA under certificates.trust and keep the old one as certificates.ca",
 };
 const OPERATOR_CLOCK: Check = Check {
     id: "clock-operator",
@@ -56,8 +88,9 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         return Vec::new();
     }
     match &seen.ca {
-        CaView::Absent => missing(target, seen).into_iter().collect(),
-        CaView::Usable(facts) | CaView::WithoutKey(facts) => mismatches(target, seen, facts),
+        CaView::Absent if seen.trusted.is_empty() => missing(target, seen).into_iter().collect(),
+        // A new one is made, and those that members trust are named.
+        CaView::Absent | CaView::Usable(_) | CaView::WithoutKey(_) => mismatches(target, seen),
         CaView::Unneeded | CaView::Broken(_) => Vec::new(),
     }
 }
@@ -130,34 +163,117 @@ fn origin(target: &Target, seen: &Observation) -> Option<String> {
     ))
 }
 
-/// Members whose CA certificate, or whose own certificate's issuer, is not the CA that this machine
-/// would use.
-fn mismatches(target: &Target, seen: &Observation, wanted: &CertFacts) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (member, host, ca) in with_ca(target, seen) {
-        let found = host.certificates.get(&ca.path).and_then(Observed::known);
-        let other = match found {
-            Some(found) => !same_ca(found, wanted),
-            None => issued_by_another(target, member, host, wanted),
-        };
-        if other {
-            let name = found.map_or("another CA", |found| found.name.as_str());
-            let origin = origin(target, seen).map_or(String::new(), |origin| {
-                format!("; it was set up by {origin}")
-            });
-            let evidence = format!(
-                "{} on {} is of `{name}` (key {}), and the CA here is `{}` (key {}){origin}",
-                ca.path,
-                member.host,
-                short(found.map_or("", |found| &found.key_id)),
-                wanted.name,
-                short(&wanted.key_id),
-            );
-            let at = KeyPath::root("certificates");
-            findings.push(CA_OTHER.error(&member.name, evidence).at(at));
-        }
+/// Why the CAs that are to be trusted cannot take the place of those that are.
+fn mismatches(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let bundle = seen.bundle();
+    if let Some(finding) = alike(target, seen, &bundle) {
+        return vec![finding];
     }
-    findings
+    let members = with_ca(target, seen);
+    members
+        .filter_map(|(member, host, ca)| mismatch(target, seen, &bundle, (member, host, ca)))
+        .collect()
+}
+
+/// A member whose CA file, or whose own certificates where it has none, are of no CA that it is to
+/// trust; or that would be cut off before its certificates are replaced.
+fn mismatch(
+    target: &Target,
+    seen: &Observation,
+    bundle: &[CertIdentity],
+    (member, host, ca): (&Member, &HostView, &Artifact),
+) -> Option<Finding> {
+    let refuse = |evidence: String| {
+        let at = KeyPath::root("certificates");
+        CA_OTHER.error(&member.name, evidence).at(at)
+    };
+    let origin = || {
+        origin(target, seen).map_or(String::new(), |origin| {
+            format!("; it was set up by {origin}")
+        })
+    };
+    let here = bundle.first()?;
+    let found = host.certificates.get(&ca.path).and_then(Observed::known);
+    let other = match found {
+        Some(found) => !found.file().iter().any(|one| holds(bundle, one)),
+        None => shows_another(target, member, host, bundle),
+    };
+    if other {
+        return Some(refuse(format!(
+            "{} on {} is of `{}` (key {}), and the CA here is `{}` (key {}){}",
+            ca.path,
+            member.host,
+            found.map_or("another CA", |found| found.name.as_str()),
+            short(found.map_or("", |found| &found.key_id)),
+            here.name,
+            short(&here.key_id),
+            origin()
+        )));
+    }
+    // From here on two CAs are trusted, and one of them goes.
+    let found = found?.file();
+    let gone = found
+        .iter()
+        .find(|one| one.not_after > seen.at && !holds(bundle, one))?;
+    let topology = &target.topology;
+    if all_reissued(topology, seen) || all_trust_own(topology, seen) {
+        return None;
+    }
+    let evidence = format!(
+        "{} on {} holds `{}`, which is to go, while certificates are of it and not every member trusts `{}` yet",
+        ca.path, member.host, gone.name, here.name
+    );
+    Some(refuse(evidence).advise(format!(
+        "name the certificate of `{}` under certificates.trust until `etcdup plan` has nothing to do, then take it out",
+        gone.name
+    )))
+}
+
+/// CAs that nothing tells apart: one named twice, or two of one name without key IDs, so that no
+/// certificate says which of them issued it.
+fn alike(target: &Target, seen: &Observation, bundle: &[CertIdentity]) -> Option<Finding> {
+    let refuse = |evidence: String, advice: &str| {
+        let at = KeyPath::root("certificates").key("trust");
+        Some(
+            CA_OTHER
+                .error("ca", evidence)
+                .advise(advice.to_owned())
+                .at(at),
+        )
+    };
+    let own = seen.ca.facts().map(CertFacts::identity);
+    let mut trusted = seen.trusted.iter().zip(&target.topology.certificates.trust);
+    let twice = own.as_ref().and_then(|own| {
+        trusted.find(|(view, _)| {
+            view.facts()
+                .is_some_and(|facts| facts.identity().is_same_as(own))
+        })
+    });
+    if let Some((_, path)) = twice {
+        let evidence = format!("{path} is the CA that issues already");
+        let advice = "move the old CA's certificate and key to other names, and name the certificate there: a new CA is made \
+                      where certificates.ca is then not there, or is the one that it names";
+        return refuse(evidence, advice);
+    }
+    let mut pairs = bundle.iter().enumerate();
+    let (one, other) = pairs.find_map(|(index, one)| {
+        let further = &bundle[index + 1..];
+        let alike = |other: &&CertIdentity| {
+            let keyless = one.key_id.is_empty() || other.key_id.is_empty();
+            one.name == other.name && keyless && !one.is_same_as(other)
+        };
+        Some((one, further.iter().find(alike)?))
+    })?;
+    let evidence = format!(
+        "two CAs are called `{}` (keys {} and {}), and a certificate would not tell which of them issued it",
+        one.name,
+        short(&one.key_id),
+        short(&other.key_id)
+    );
+    refuse(
+        evidence,
+        "give the new CA another name, or a subject key ID",
+    )
 }
 
 pub(crate) fn short(key_id: &str) -> &str {
@@ -168,40 +284,85 @@ pub(crate) fn short(key_id: &str) -> &str {
     }
 }
 
-/// Whether two CA certificates are of one key: a renewed certificate of the same CA still verifies
-/// what it issued.
-fn same_ca(found: &CertFacts, wanted: &CertFacts) -> bool {
-    found.fingerprint == wanted.fingerprint
-        || (!wanted.key_id.is_empty() && found.key_id == wanted.key_id && found.name == wanted.name)
-}
-
 /// The CA's certificate is missing on the host: then its members' own certificates tell who the CA
 /// is.
-fn issued_by_another(
+fn shows_another(
     target: &Target,
     member: &Member,
     host: &HostView,
-    wanted: &CertFacts,
+    bundle: &[CertIdentity],
 ) -> bool {
-    let issued = |artifact: &&Artifact| {
+    let pairs = target.pairs(member).into_iter();
+    let issued = pairs.filter(|[certificate, _]| {
         matches!(
-            artifact.content,
+            certificate.content,
             Content::Issued {
                 part: Part::Certificate,
                 ..
             }
         )
-    };
-    let certificates = target.desired(member).certificates.iter().filter(issued);
-    let found = certificates.filter_map(|artifact| host.certificates.get(&artifact.path)?.known());
+    });
+    let mut found =
+        issued.filter_map(|[artifact, _]| host.certificates.get(&artifact.path)?.known());
     // A certificate made by openssl may have no key IDs: then names are all there is to compare.
-    found.into_iter().any(|facts| {
-        if facts.issuer_key_id.is_empty() || wanted.key_id.is_empty() {
-            facts.issuer != wanted.name
-        } else {
-            facts.issuer_key_id != wanted.key_id
-        }
+    found.any(|facts| {
+        let may_have_issued = |ca: &CertIdentity| {
+            if facts.issuer_key_id.is_empty() || ca.key_id.is_empty() {
+                facts.issuer == ca.name
+            } else {
+                facts.issuer_key_id == ca.key_id
+            }
+        };
+        !bundle.iter().any(may_have_issued)
     })
+}
+
+/// What to know of a change of CAs before it begins.
+pub(crate) fn warnings(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let topology = target.file();
+    if !topology.uses_tls() || topology.certificates.provided.is_some() {
+        return Vec::new();
+    }
+    let bundle = seen.bundle();
+    let named = |name: &String| {
+        let mut clients = topology.certificates.clients.iter();
+        clients.any(|client| client.name.as_str() == name)
+    };
+    let locked_out = seen.clients.iter().filter_map(|(name, facts)| {
+        let facts = facts.known().filter(|facts| facts.client_auth)?;
+        let valid = facts.check_validity(seen.at).is_ok();
+        (valid && !named(name) && !facts.is_issued_by(&bundle)).then_some((name, facts))
+    });
+    let mut findings: Vec<Finding> = locked_out
+        .map(|(name, facts)| {
+            let evidence = format!(
+                "{name} is of `{}`, which no member will trust; it is valid until {}",
+                facts.issuer, facts.not_after
+            );
+            CLIENT_LOCKED_OUT.warning(name, evidence)
+        })
+        .collect();
+    let own = seen.ca.facts().map(|facts| (facts.identity(), &facts.name));
+    let new = own.as_ref().map_or("the new CA", |(_, name)| name.as_str());
+    let own: Vec<CertIdentity> = own.iter().map(|(own, _)| own.clone()).collect();
+    let of_another = |member: &Member| {
+        let host = seen.host(&member.host)?;
+        let mut shown = shown(topology, member);
+        let path = shown.find(|path| {
+            let facts = host.certificates.get(path).and_then(Observed::known);
+            facts.is_some_and(|facts| !facts.is_issued_by(&own))
+        })?;
+        Some(format!(
+            "{path} on {} is replaced by one of `{new}`",
+            member.host
+        ))
+    };
+    // What members show changes in this apply, and whoever reads it must trust it by then.
+    let first = topology.members.iter().find_map(of_another);
+    if let Some(evidence) = first.filter(|_| !topology.certificates.trust.is_empty()) {
+        findings.push(CLIENTS_TRUST.warning("clients", evidence));
+    }
+    findings
 }
 
 /// Refuses to issue anything by a clock that the hosts do not share.

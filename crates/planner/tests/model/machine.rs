@@ -43,8 +43,10 @@ pub(super) struct Process {
     pub(super) exe: String,
     pub(super) version: String,
     pub(super) pid: u32,
-    /// When it started, in seconds: two pass between a raft snapshot and the next.
+    /// When it started, in seconds.
     pub(super) since: i64,
+    /// The CAs whose certificates it accepts.
+    pub(super) trusts: Vec<String>,
     /// Whether it has ever joined a quorum: until then it answers nobody.
     pub(super) ready: bool,
 }
@@ -187,7 +189,7 @@ impl Machine {
     ) {
         let content = match &artifact.content {
             Content::Text(text) => text.to_string(),
-            Content::Ca => "the CA".to_owned(),
+            Content::Ca => format!("{:?}", ca.file()),
             Content::Issued {
                 part: Part::Key, ..
             } => format!("key {}", issued.as_ref().unwrap().key_id),

@@ -13,23 +13,22 @@ pub(crate) mod machine;
 pub(crate) mod runs;
 mod start;
 mod steps;
+mod trust;
 mod versions;
 
 use etcdup_core::membership::{ClusterId, MemberId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use etcdup_core::certificate::CertFacts;
 use etcdup_core::host::HostId;
-use etcdup_core::observation::{
-    CaView, DataDir, DataIdentity, Listener, MemberView, Observation, Served,
-};
+use etcdup_core::observation::{DataDir, DataIdentity, Listener, MemberView, Observation, Served};
 use etcdup_core::observed::Observed;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_planner::Planner;
 use jiff::SignedDuration;
 
 pub(crate) use self::machine::Machine;
+pub(crate) use self::trust::Authorities;
 use crate::worlds;
 
 /// All machines of a cluster, and what was promised to its clients.
@@ -37,7 +36,10 @@ use crate::worlds;
 pub(crate) struct Model {
     pub(crate) machines: Vec<Machine>,
     pub(super) base: Observation,
-    pub(super) has_ca: bool,
+    /// The CAs, and what is of which.
+    pub(crate) authorities: Authorities,
+    /// Seconds; two pass between any two things that happen.
+    pub(super) clock: i64,
     /// How many writes were acknowledged, by cluster.
     pub(super) acknowledged: BTreeMap<ClusterId, usize>,
     pub(super) leader: Option<MemberId>,
@@ -48,8 +50,6 @@ pub(crate) struct Model {
     pub(super) minors: BTreeMap<ClusterId, u64>,
     /// The minor that is being downgraded to.
     pub(super) downgrade: Option<u64>,
-    /// How often raft snapshots were taken.
-    pub(super) snapshots: u32,
     /// What must never happen and did.
     pub(crate) lost: Vec<String>,
 }
@@ -76,14 +76,14 @@ impl Model {
         Self {
             machines: planner.topology().members.iter().map(machine).collect(),
             base: worlds::bare(planner),
-            has_ca: false,
+            authorities: Authorities::default(),
+            clock: 0,
             acknowledged: BTreeMap::new(),
             leader: None,
             issued: 0,
             added: 0,
             minors: BTreeMap::new(),
             downgrade: None,
-            snapshots: 0,
             lost: Vec::new(),
         }
     }
@@ -104,9 +104,8 @@ impl Model {
         seen.hosts
             .retain(|host, _| topology.hosts.contains_key(host));
         seen.members.clear();
-        if self.has_ca {
-            seen.ca = CaView::Usable(self.ca());
-        }
+        seen.at += SignedDuration::from_secs(self.clock);
+        self.authorities.tell(&mut seen);
         for member in topology.everyone() {
             if !topology.hosts.contains_key(&member.host) {
                 continue;
@@ -172,33 +171,10 @@ impl Model {
             .unwrap()
     }
 
-    pub(super) fn ca(&self) -> CertFacts {
-        self.certificate("ca", "ca", &BTreeSet::new(), 24 * 3650)
-    }
-
-    pub(super) fn certificate(
-        &self,
-        name: &str,
-        key: &str,
-        sans: &BTreeSet<etcdup_core::url::Address>,
-        hours: u32,
-    ) -> CertFacts {
-        CertFacts {
-            name: name.into(),
-            issuer: "ca".into(),
-            sans: sans.clone(),
-            other_sans: Vec::new(),
-            server_auth: true,
-            client_auth: true,
-            is_ca: name == "ca",
-            not_before: self.base.at,
-            not_after: self.base.at + SignedDuration::from_hours(i64::from(hours)),
-            fingerprint: key.into(),
-            key_id: key.into(),
-            issuer_key_id: "ca".into(),
-            public_key: key.into(),
-            further: Vec::new(),
-        }
+    /// Time passes; what it is then.
+    pub(super) fn tick(&mut self) -> i64 {
+        self.clock += 2;
+        self.base.at.as_second() + self.clock
     }
 
     /// What a member says of itself to who asks it.
@@ -312,6 +288,7 @@ impl Model {
             }
         }
         self.end_removed();
+        self.check_trust();
     }
 
     /// A member that was removed ends as soon as it hears of it, however often it is started.

@@ -62,8 +62,9 @@ impl Model {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let snapshots = self.snapshots;
+        let since = self.tick();
         let machine = &mut self.machines[index];
+        let trusts = machine.held_cas();
         machine.data = Some(data);
         machine.has_directory = true;
         machine.pids += 1;
@@ -72,7 +73,8 @@ impl Model {
             exe,
             version,
             pid: machine.pids,
-            since: 2 * i64::from(snapshots) + 1,
+            since,
+            trusts,
             ready: false,
         });
     }

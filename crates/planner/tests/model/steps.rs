@@ -24,8 +24,13 @@ impl Model {
     ) {
         match &stage.work {
             Work::Operator(steps) => {
-                if steps.contains(&OperatorStep::CreateCa) {
-                    self.has_ca = true;
+                for step in steps {
+                    match step {
+                        OperatorStep::CreateCa => self.authorities.make(),
+                        OperatorStep::IssueClient(request) => {
+                            self.authorities.issue_client(request);
+                        }
+                    }
                 }
             }
             Work::Cluster(ClusterStep::MoveLeader { to, .. }) => {
@@ -167,20 +172,15 @@ impl Model {
     }
 
     fn step(&mut self, index: usize, step: &HostStep) {
-        let at = self.base.at.as_second();
-        let ca = self.ca();
+        let at = self.tick();
+        let ca = self.authorities.file();
         self.issued += 1;
         let issued = self.issued;
         let facts = match step {
             HostStep::File(Artifact {
                 content: Content::Issued { request, .. },
                 ..
-            }) => Some(self.certificate(
-                &request.name,
-                &format!("k{issued}"),
-                &request.sans,
-                request.hours,
-            )),
+            }) => Some(self.authorities.sign(request, &format!("k{issued}"))),
             _ => None,
         };
         let machine = &mut self.machines[index];

@@ -101,14 +101,14 @@ impl Model {
 
     /// Every member that runs takes a raft snapshot.
     pub(super) fn take_raft_snapshots(&mut self) {
-        self.snapshots += 1;
+        let at = self.tick();
         for machine in &mut self.machines {
             let Some(process) = machine.process.as_ref().filter(|_| machine.up) else {
                 continue;
             };
             if let Some(data) = &mut machine.data {
                 data.old_entries &= minor_of(&process.version) < DOWNGRADABLE;
-                data.snapshot = Some(2 * i64::from(self.snapshots));
+                data.snapshot = Some(at);
             }
         }
     }

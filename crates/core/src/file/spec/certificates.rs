@@ -13,6 +13,12 @@ use crate::name::MemberName;
 pub struct Certificates {
     /// The certificate authority.
     pub ca: Ca,
+    /// Certificates of further CAs that members and etcdup trust beside their own, relative to the
+    /// topology file: the old one while a new one takes its place, or the next one before it does.
+    /// The key of each lies beside it, ending in `.key`, where it may still issue.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub trust: Vec<Utf8PathBuf>,
     /// The algorithm of the keys made.
     pub algorithm: Algorithm,
     /// How many days a member's certificate is valid for. It is renewed when a third of that is
@@ -63,6 +69,7 @@ impl Default for Certificates {
     fn default() -> Self {
         Self {
             ca: Ca::default(),
+            trust: Vec::new(),
             algorithm: Algorithm::default(),
             days: 365,
             shared: false,

@@ -245,7 +245,7 @@ function CertificateTable({ name }: { name: string }): JSX.Element {
             <tr key={one.on + one.file}>
               <th scope="row">{one.on}<div class="quiet">{one.file}</div></th>
               <td data-label="Name">{one.name}{one.ca && ' (CA)'}</td>
-              <td data-label="Issued by">{one.issuer}</td>
+              <td data-label="Issued by">{one['of-another-ca'] ? <State kind="attention">{one.issuer}, another CA</State> : one.issuer}</td>
               <td data-label="Ends"><State kind={left < 0 ? 'broken' : left < soon ? 'attention' : 'well'}>{one['not-after'].slice(0, 10)}, {until(one['not-after'], now.value)}</State></td>
             </tr>
           )

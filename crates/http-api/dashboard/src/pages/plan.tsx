@@ -85,7 +85,7 @@ export function Stages({ stages, differs }: { stages: Stage[]; differs?: (stage:
     <ol class="stages">
       {stages.map((stage, at) => (
         <li key={JSON.stringify(stage.key)} class={stage.scope.outage || stage.scope.destroys ? 'far' : undefined}>
-          {stage.leg && stage.leg !== stages[at - 1]?.leg && <p class="leg">Leg: etcd {stage.leg}</p>}
+          {stage.leg && stage.leg !== stages[at - 1]?.leg && <p class="leg">Leg: {stage.leg}</p>}
           <h2>{stage.title}{differs?.(stage) && <State kind="warning">differs</State>}</h2>
           <p class="quiet">{impact(stage)}</p>
           {stage.why.map((why) => <p key={why}>because {why}</p>)}

@@ -1,0 +1,109 @@
+//! What running members trust. etcd reads certificates again at each handshake, and CA files only
+//! when it starts.
+
+use etcdup_core::certificate::{CertFacts, CertIdentity, CertRequest, Mismatch};
+use etcdup_core::observation::{HostView, Observation};
+use etcdup_core::observed::Observed;
+use etcdup_core::path::HostPath;
+use etcdup_core::stage::TrustLeg;
+use etcdup_core::topology::{Member, Topology};
+
+/// What a member trusts that may be running.
+pub(crate) enum Trust<'a> {
+    /// The CA file that its etcd read when it started.
+    Known(&'a CertFacts),
+    /// It read another file than the one that it is to have.
+    Elsewhere(&'a str),
+    /// It could not be seen, or was replaced since.
+    Unknown,
+    /// It cannot be part of any quorum: all that it trusts has ended.
+    Gone,
+}
+
+/// What a running member trusts; `None` where none runs.
+pub(crate) fn running_trust<'a>(
+    topology: &Topology,
+    seen: &'a Observation,
+    member: &Member,
+) -> Option<Trust<'a>> {
+    let Some(host) = seen.host(&member.host) else {
+        return Some(Trust::Unknown);
+    };
+    let process = host.processes.get(&member.name)?;
+    let ca = ca_path(topology, member)?;
+    let ended = |facts: &CertFacts| {
+        let certificates = facts.file();
+        certificates.iter().all(|one| one.not_after <= seen.at)
+    };
+    let flags = ["peer-trusted-ca-file", "trusted-ca-file"].into_iter();
+    let mut read_from = flags.filter_map(|flag| process.flags.get(flag));
+    if let Some(elsewhere) = read_from.next().filter(|path| *path != ca.as_str()) {
+        return Some(Trust::Elsewhere(elsewhere));
+    }
+    let modified = host.files.get(&ca).and_then(|file| file.modified);
+    Some(match (known(host, &ca), modified) {
+        (Some(facts), _) if ended(facts) => Trust::Gone,
+        (Some(facts), Some(_)) if process.started_after(modified) && !is_foreign(host, &ca) => {
+            Trust::Known(facts)
+        }
+        // The time of a file behind a link is not known, and one that another program wrote may
+        // have an older time than it has been here for: so neither is whether it was read as it is
+        // now.
+        (Some(_) | None, _) => Trust::Unknown,
+    })
+}
+
+/// Whether a file is not the one that etcdup wrote to its place.
+pub(crate) fn is_foreign(host: &HostView, path: &HostPath) -> bool {
+    let written = host.record().and_then(|record| record.files.get(path));
+    let found = host.files.get(path).and_then(|file| file.sha256.as_deref());
+    written.is_some_and(|written| found.is_some_and(|found| found != written.sha256))
+}
+
+fn known<'a>(host: &'a HostView, path: &HostPath) -> Option<&'a CertFacts> {
+    host.certificates.get(path).and_then(Observed::known)
+}
+
+/// The CA file of a member; none where nothing uses TLS.
+pub(crate) fn ca_path(topology: &Topology, member: &Member) -> Option<HostPath> {
+    let files = &topology.certificates.files;
+    let path = member.layout.certificates.join(&files.ca).ok()?;
+    topology.uses_tls().then_some(path)
+}
+
+/// The certificates that a member shows, without their keys.
+pub(crate) fn shown<'a>(
+    topology: &'a Topology,
+    member: &'a Member,
+) -> impl Iterator<Item = HostPath> + 'a {
+    let files = &topology.certificates.files;
+    let roles = topology.certificates(member).into_iter();
+    roles.filter_map(move |(role, _)| member.layout.certificates.join(&files.of(role).cert).ok())
+}
+
+/// Whether a file of CAs holds one of these.
+pub(crate) fn holds(file: &[CertIdentity], one: &CertIdentity) -> bool {
+    file.iter().any(|other| other.is_same_as(one))
+}
+
+/// Why a certificate does not do on this leg.
+pub(crate) fn unmet(
+    topology: &Topology,
+    seen: &Observation,
+    facts: &CertFacts,
+    request: &CertRequest,
+) -> Option<Mismatch> {
+    let own = || seen.ca.facts().map(CertFacts::identity);
+    let spreads = topology.trust == Some(TrustLeg::Spread);
+    let issuers = if spreads {
+        // Every CA that members are to trust will do, so that nothing is issued that a member
+        // refuses which does not trust the new one yet.
+        seen.bundle()
+    } else {
+        own().into_iter().collect()
+    };
+    let unmet = facts.satisfies(request, &issuers, seen.at).err()?;
+    // It is reissued by the new CA in a moment.
+    let waits = spreads && matches!(unmet, Mismatch::Ending { .. });
+    (!waits).then_some(unmet)
+}
