@@ -21,6 +21,7 @@ mod repair;
 mod safety;
 mod served;
 mod tools;
+mod trust;
 mod ways;
 
 use std::time::{Duration, Instant};
@@ -59,6 +60,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
         machines::ALL,
         releases::ALL,
         safety::ALL,
+        trust::ALL,
         members::ALL,
         removal::ALL,
         embedded::ALL,

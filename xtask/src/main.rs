@@ -10,6 +10,7 @@ mod hosts;
 mod lab;
 mod outcome;
 mod programs;
+mod reconnects;
 mod serving;
 mod setup;
 mod test;

@@ -37,6 +37,11 @@ impl Written {
 impl<'a> Writer<'a> {
     /// Starts to write to members 1 to `members` of a TLS cluster.
     pub(crate) fn start(lab: &'a Lab, members: u32) -> Result<Self, String> {
+        Self::trusting(lab, members, "pki/prod/ca.crt")
+    }
+
+    /// The same, with this CA file.
+    pub(crate) fn trusting(lab: &'a Lab, members: u32, ca: &str) -> Result<Self, String> {
         // Issues the certificate that it shows.
         let health = ["endpoint", "health"];
         lab.etcdctl(&Lab::endpoints(members), &health)?.exits(0)?;
@@ -45,7 +50,7 @@ impl<'a> Writer<'a> {
         let mut arguments = vec![
             program.to_str().unwrap_or_default(),
             RECORD,
-            "pki/prod/ca.crt",
+            ca,
             "tester.crt",
             "tester.key",
         ];

@@ -107,7 +107,6 @@ fn drift_by_hand(context: &Context) -> Outcome {
     lab.nothing_to_do()
 }
 
-/// From one patch of 3.5 to the next: new binaries beside the old, one member at a time.
 /// From one minor to the next in one edit, under a writer, after a snapshot.
 fn next_minor_version(context: &Context) -> Outcome {
     let versions = crate::setup::versions()?;
@@ -201,6 +200,7 @@ fn release_that_does_not_start(context: &Context) -> Outcome {
     never_still(&writer.stop()?)
 }
 
+/// From one patch of 3.5 to the next: new binaries beside the old, one member at a time.
 fn next_patch_version(context: &Context) -> Outcome {
     let versions = crate::setup::versions()?;
     let older = versions

@@ -1,0 +1,201 @@
+//! From one CA to another, and back from certificates that have ended.
+
+use std::time::Duration;
+
+use crate::e2e::context::{Context, Scenario, finishes_when_killed, killed_series, never_still};
+use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
+use crate::reconnects::Reconnects;
+use crate::writer::{Writer, Written};
+
+pub(crate) const ALL: &[Scenario] = &[
+    ("ca-rotated-under-clients", ca_rotated),
+    ("rotation-killed-at-any-moment", rotation_killed),
+    ("expired-certificates", expired_certificates),
+];
+
+const TRUST: &str = "trust = [\"pki/prod/old-ca.crt\"]\n";
+
+/// A CA made elsewhere, of the very name that the cluster's own has, and a file of both for
+/// clients.
+fn next_ca(lab: &Lab) -> Outcome {
+    lab.inside(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \
+         -keyout next-ca.key -out next-ca.crt -subj '/CN=prod etcd CA' \
+         -addext keyUsage=critical,keyCertSign,cRLSign 2>&1 && \
+         cat pki/prod/ca.crt next-ca.crt > both.crt",
+    )?
+    .exits(0)
+    .map(|_| ())
+}
+
+/// Puts it in the place of the old one, which is kept beside it.
+fn take_its_place(lab: &Lab) -> Outcome {
+    lab.inside(
+        "cd pki/prod && mv ca.crt old-ca.crt && mv ca.key old-ca.key && \
+         cp ../../next-ca.crt ca.crt && cp ../../next-ca.key ca.key",
+    )?
+    .exits(0)
+    .map(|_| ())
+}
+
+/// Two CAs of one name, a writer, and clients that connect all the time: one with a certificate of
+/// the old CA, one whose files are reissued beneath it. Then the old CA goes.
+fn ca_rotated(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    let clients = "[certificates]\nclients = [{ name = \"kube\" }]";
+    lab.topology(&context.version, clients, 3)?;
+    lab.apply()?;
+    lab.etcdup(&["pki", "issue", "alice"])?.exits(0)?;
+    next_ca(&lab)?;
+    let writer = Writer::trusting(&lab, 3, "both.crt")?;
+    let clients = Reconnects::start(&lab, "both.crt", &["tester", "pki/prod/kube"], 3)?;
+    take_its_place(&lab)?;
+    // Nothing is lost where the line was forgotten.
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("ca-mismatch")?
+        .says("certificates.trust")?;
+    lab.edit("clients = ", &format!("{TRUST}clients = "))?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("clients-must-trust")?
+        .says("does not hold the CA `prod etcd CA` (key ")?
+        .says("replace the certificates of m1 without a restart")?
+        .says("no outage")?;
+    lab.apply()?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    never_still(&writer.stop()?)?;
+    clients.stop()?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    // The old CA goes, and whoever still needs it is named before.
+    lab.edit(TRUST, "")?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("client-locked-out")?
+        .says("alice is of `prod etcd CA`")?
+        .says("which is to go")?;
+    lab.inside("rm tester.crt tester.key")?.exits(0)?;
+    let writer = Writer::start(&lab, 3)?;
+    let clients = Reconnects::start(&lab, "pki/prod/ca.crt", &["tester", "pki/prod/kube"], 3)?;
+    lab.apply()?;
+    never_still(&writer.stop()?)?;
+    clients.stop()?;
+    let old = Reconnects::start(&lab, "pki/prod/ca.crt", &["pki/prod/alice"], 3)?;
+    std::thread::sleep(Duration::from_secs(2));
+    ensure(
+        old.stop().is_err(),
+        "a certificate of the old CA is accepted",
+    )?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()
+}
+
+/// `apply` is killed at seeded moments while a new CA takes the old one's place, each time on hosts
+/// of its own; the next run finishes.
+fn rotation_killed(context: &Context) -> Outcome {
+    killed_series(
+        context,
+        20_261_129,
+        Duration::from_millis(15_000),
+        |at, after| rotation_killed_after(context, &format!("e2et{at}"), after),
+    )
+}
+
+fn rotation_killed_after(
+    context: &Context,
+    name: &str,
+    after: Duration,
+) -> Result<Written, String> {
+    let lab = context.named(name, 3)?;
+    lab.topology(&context.version, &format!("[certificates]\n{TRUST}"), 3)?;
+    // Not there yet, so it is left out for now.
+    lab.edit(TRUST, "")?;
+    lab.apply()?;
+    next_ca(&lab)?;
+    let writer = Writer::trusting(&lab, 3, "both.crt")?;
+    take_its_place(&lab)?;
+    lab.edit("[certificates]\n", &format!("[certificates]\n{TRUST}"))?;
+    finishes_when_killed(&lab, writer, after, &[1, 2, 3])
+}
+
+/// All certificates have ended, and every member was restarted since: none accepts another. First
+/// the CA is there; then its key is lost, and another CA takes its place.
+fn expired_certificates(context: &Context) -> Outcome {
+    let lab = context.three("[certificates]\n")?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "kept", "yes"])?
+        .exits(0)?;
+    let kept = |lab: &Lab| -> Outcome {
+        let got = lab.etcdctl(&Lab::endpoints(3), &["get", "kept", "--print-value-only"])?;
+        got.exits(0)?.says("yes").map(|_| ())
+    };
+    expire(&lab)?;
+    lab.etcdup(&["plan"])?.exits(0)?.says("ended at")?;
+    lab.apply()?;
+    kept(&lab)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    expire(&lab)?;
+    lab.inside("cd pki/prod && mv ca.crt old-ca.crt && rm ca.key")?
+        .exits(0)?;
+    lab.etcdup(&["plan"])?.exits(4)?.says("ca-missing")?;
+    lab.edit("[certificates]\n", &format!("[certificates]\n{TRUST}"))?;
+    // Connections that stand from before may still serve somebody.
+    lab.etcdup(&["plan"])?
+        .exits(4)?
+        .says("outage-not-approved")?;
+    lab.etcdup(&["plan", "--allow-outage"])?
+        .exits(0)?
+        .says("create the certificate authority")?
+        .says("restart all members with certificates of the new CA")?;
+    let allowed = ["apply", "--yes", "--allow-outage"];
+    lab.etcdup(&allowed)?.exits(0)?;
+    lab.inside("rm tester.crt tester.key")?.exits(0)?;
+    kept(&lab)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    lab.edit(TRUST, "")?;
+    lab.apply()?;
+    kept(&lab)?;
+    lab.nothing_to_do()
+}
+
+/// Puts certificates that ended yesterday in the place of all, with their keys, and restarts every
+/// member: connections that stand know nothing of it.
+fn expire(lab: &Lab) -> Outcome {
+    lab.write(
+        "expire.sh",
+        "set -e\nrm -rf ca; mkdir -p ca/new; : > ca/index.txt; echo 77 > ca/serial\n\
+         cat > ca/cnf <<C\n[ca]\ndefault_ca=c\n[c]\ndir=ca\ndatabase=ca/index.txt\nnew_certs_dir=ca/new\n\
+         serial=ca/serial\npolicy=p\ndefault_md=sha256\nunique_subject=no\n[p]\ncommonName=supplied\n[e]\n\
+         subjectAltName=IP:$2,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1,DNS:localhost\n\
+         extendedKeyUsage=serverAuth,clientAuth\nkeyUsage=critical,digitalSignature\n\
+         authorityKeyIdentifier=keyid\nC\n\
+         openssl req -new -key old.key -subj /CN=$1 -out old.csr\n\
+         openssl ca -batch -notext -config ca/cnf -extensions e -cert pki/prod/ca.crt \
+         -keyfile pki/prod/ca.key -in old.csr -out old.crt \
+         -startdate $(date -u -d '70 days ago' +%Y%m%d%H%M%SZ) \
+         -enddate $(date -u -d 'yesterday' +%Y%m%d%H%M%SZ) 2>/dev/null\n",
+    )?;
+    for host in 1..=3 {
+        for role in ["server", "peer"] {
+            let key = lab
+                .on(host, &format!("cat /etc/etcd/{role}.key"))?
+                .exits(0)?;
+            lab.write("old.key", &key.out)?;
+            let address = Lab::address(host);
+            lab.inside(&format!("sh expire.sh m{host} {address}"))?
+                .exits(0)?;
+            let old = lab.read("old.crt")?;
+            let put = format!("cat > /etc/etcd/{role}.crt <<'E'\n{old}E\n");
+            lab.on(host, &put)?.exits(0)?;
+        }
+    }
+    for host in 1..=3 {
+        lab.on(host, "systemctl restart --no-block etcd")?
+            .exits(0)?;
+    }
+    Ok(())
+}
