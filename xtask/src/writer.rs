@@ -42,11 +42,20 @@ impl<'a> Writer<'a> {
 
     /// The same, with this CA file.
     pub(crate) fn trusting(lab: &'a Lab, members: u32, ca: &str) -> Result<Self, String> {
+        Self::to(lab, members, &Lab::endpoints(members), ca)
+    }
+
+    /// Starts to write to members 1 to `members` by plain HTTP.
+    pub(crate) fn plain(lab: &'a Lab, members: u32) -> Result<Self, String> {
+        let urls = Lab::endpoints(members).replace("https:", "http:");
+        Self::to(lab, members, &urls, "none")
+    }
+
+    fn to(lab: &'a Lab, members: u32, urls: &str, ca: &str) -> Result<Self, String> {
         // Issues the certificate that it shows.
         let health = ["endpoint", "health"];
-        lab.etcdctl(&Lab::endpoints(members), &health)?.exits(0)?;
+        lab.etcdctl(urls, &health)?.exits(0)?;
         let program = root().join("xtask/testbed/writer.py");
-        let urls = Lab::endpoints(members);
         let mut arguments = vec![
             program.to_str().unwrap_or_default(),
             RECORD,

@@ -27,8 +27,18 @@ record_path, ca, cert, key, *urls = sys.argv[1:]
 stop = threading.Event()
 lock = threading.Lock()
 acknowledged = []
-tls = ssl.create_default_context(cafile=ca)
-tls.load_cert_chain(cert, key)
+tls = None
+if any(url.startswith("https:") for url in urls):
+    tls = ssl.create_default_context(cafile=ca)
+    tls.load_cert_chain(cert, key)
+
+
+def client(place):
+    if place.scheme == "https":
+        return http.client.HTTPSConnection(
+            place.hostname, place.port, timeout=TIMEOUT, context=tls
+        )
+    return http.client.HTTPConnection(place.hostname, place.port, timeout=TIMEOUT)
 
 
 def write(member, url):
@@ -39,9 +49,7 @@ def write(member, url):
         name = f"{member}-{count}"
         body = json.dumps({"key": base64.b64encode(name.encode()).decode(), "value": "eA=="})
         if connection is None:
-            connection = http.client.HTTPSConnection(
-                place.hostname, place.port, timeout=TIMEOUT, context=tls
-            )
+            connection = client(place)
         try:
             connection.request("POST", "/v3/kv/put", body)
             answer = connection.getresponse()

@@ -28,6 +28,20 @@ pub struct Endpoint {
     pub server_name: String,
     /// Others that do as well: a member that is being moved still shows its old certificate.
     pub also: Vec<String>,
+    /// Whether it speaks plain HTTP, whatever others of its cluster do.
+    pub plain: Plain,
+}
+
+/// Whether a member speaks plain HTTP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Plain {
+    /// It speaks TLS.
+    #[default]
+    Never,
+    /// It speaks nothing else.
+    Only,
+    /// It goes from one to the other: TLS is tried first.
+    WithoutTls,
 }
 
 /// Dials by TCP from this machine.

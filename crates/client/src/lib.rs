@@ -4,10 +4,10 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use etcdup_client::{Access, Endpoint, MemberClient, TcpDial};
+//! use etcdup_client::{Access, Endpoint, MemberClient, Plain, TcpDial};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let endpoint = Endpoint { authority: "127.0.0.1:2379".into(), server_name: "127.0.0.1".into(), also: Vec::new() };
+//! let endpoint = Endpoint { authority: "127.0.0.1:2379".into(), server_name: "127.0.0.1".into(), also: Vec::new(), plain: Plain::Only };
 //! let dial = Arc::new(TcpDial::new("127.0.0.1", 2379));
 //! let client = MemberClient::new(&endpoint, &Access::Plain, dial)?;
 //! println!("{:?}", client.view().await?);
@@ -26,7 +26,7 @@ mod stream;
 mod tls;
 
 pub use client::MemberClient;
-pub use dial::{BoxIo, Dial, Endpoint, Io, TcpDial};
+pub use dial::{BoxIo, Dial, Endpoint, Io, Plain, TcpDial};
 pub use get::get;
 pub use membership::MembershipError;
 pub use refusal::ClientError;

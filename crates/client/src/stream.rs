@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsConnector;
 
-use crate::dial::{BoxIo, Dial, Endpoint};
+use crate::dial::{BoxIo, Dial, Endpoint, Plain};
 use crate::tls::{Access, Identities, TlsError, config, server_name};
 
 /// TLS towards a member, with each certificate that we may show.
@@ -25,6 +25,8 @@ struct Tls {
     /// The same for HTTP/1.1, where there is more than one to choose from.
     probes: Vec<TlsConnector>,
     clients: Identities,
+    /// Whether plain HTTP is spoken where TLS is not.
+    or_plain: bool,
 }
 
 /// Opens streams for a channel of HTTP/2.
@@ -63,6 +65,9 @@ fn tls(endpoint: &Endpoint, access: &Access, http2: bool) -> Result<Option<Arc<T
     let Access::Tls { ca, clients } = access else {
         return Ok(None);
     };
+    if endpoint.plain == Plain::Only {
+        return Ok(None);
+    }
     let connectors = |http2: bool| -> Result<Vec<TlsConnector>, TlsError> {
         let pairs = clients.pairs().iter().map(Some);
         let nothing = clients.pairs().is_empty().then_some(None);
@@ -81,6 +86,7 @@ fn tls(endpoint: &Endpoint, access: &Access, http2: bool) -> Result<Option<Arc<T
             [..] => connectors(false)?,
         },
         clients: clients.clone(),
+        or_plain: endpoint.plain == Plain::WithoutTls,
     })))
 }
 
@@ -150,7 +156,10 @@ async fn connect(dial: &dyn Dial, tls: Option<&Tls>) -> io::Result<BoxIo> {
         .get(place)
         .ok_or(io::ErrorKind::InvalidInput)?;
     let stream = dial.dial().await?;
-    Ok(Box::new(connector.connect(tls.name.clone(), stream).await?))
+    match connector.connect(tls.name.clone(), stream).await {
+        Err(_) if tls.or_plain => dial.dial().await,
+        connected => Ok(Box::new(connected?)),
+    }
 }
 
 impl tower_service::Service<http::Uri> for Connector {

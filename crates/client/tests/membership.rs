@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use etcdup_client::{Access, Endpoint, MemberClient, MembershipError, TcpDial};
+use etcdup_client::{Access, Endpoint, MemberClient, MembershipError, Plain, TcpDial};
 use etcdup_core::membership::MemberId;
 use etcdup_core::url::EtcdUrl;
 
@@ -83,6 +83,7 @@ impl Running {
             authority: format!("127.0.0.1:{}", self.client),
             server_name: "127.0.0.1".to_owned(),
             also: Vec::new(),
+            plain: Plain::Only,
         };
         let dial = Arc::new(TcpDial::new("127.0.0.1", self.client));
         MemberClient::new(&endpoint, &Access::Plain, dial).unwrap()

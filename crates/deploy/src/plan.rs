@@ -56,6 +56,9 @@ impl Plan {
             TrustLeg::Spread => "members trust both CAs".to_owned(),
             TrustLeg::Reissue => "no certificate is of the CA that goes".to_owned(),
         }));
+        if stage.key.leg.peers_ready {
+            parts.push("peers can speak TLS, and use plain HTTP".to_owned());
+        }
         if parts.is_empty() {
             parts.push("as the file says".to_owned());
         }

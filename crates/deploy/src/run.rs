@@ -449,7 +449,8 @@ impl Session {
         let (mut asked, mut unseen) = self.running(topology, &seen);
         asked.retain(|(name, ..)| stays(name));
         unseen.retain(|name, _| stays(name));
-        let demands = topology.security.client == etcdup_core::file::TransportSecurity::Mutual;
+        let demands =
+            topology.security.client_tls() == etcdup_core::file::TransportSecurity::Mutual;
         let mut members = match self.access().await {
             Ok(access) => gather(asked, &access, demands).await,
             Err(why) => asked

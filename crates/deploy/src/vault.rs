@@ -58,10 +58,12 @@ impl Vault {
             trusted: Vec::new(),
             operator: None,
         };
-        if vault.needs_ca() {
+        if vault.spec.certificates.provided.is_none() {
             match vault.load() {
                 Ok(ca) => vault.ca = ca,
-                Err(why) => vault.broken = Some(why),
+                Err(why) if vault.needs_ca() => vault.broken = Some(why),
+                // Members that still run with TLS are asked as long as it can be used.
+                Err(why) => tracing::debug!(why, "the CA is not needed any more"),
             }
             let trusted = spec.certificates.trust.iter();
             vault.trusted = trusted.map(|path| load_trusted(&base.join(path))).collect();
@@ -70,7 +72,7 @@ impl Vault {
     }
 
     fn needs_ca(&self) -> bool {
-        let tls = self.spec.security.client != TransportSecurity::Plain
+        let tls = self.spec.security.client_tls() != TransportSecurity::Plain
             || self.spec.security.peer != TransportSecurity::Plain;
         tls && self.spec.certificates.provided.is_none()
     }
@@ -169,11 +171,11 @@ impl Vault {
     #[must_use]
     pub fn ca_state(&self) -> CaView {
         match (&self.ca, &self.broken) {
+            _ if !self.needs_ca() => CaView::Unneeded,
             (Some(ca), _) if ca.key().is_some() => CaView::Usable(ca.facts().clone()),
             (Some(ca), _) => CaView::WithoutKey(ca.facts().clone()),
             (None, Some(why)) => CaView::Broken(why.clone()),
-            (None, None) if self.needs_ca() => CaView::Absent,
-            (None, None) => CaView::Unneeded,
+            (None, None) => CaView::Absent,
         }
     }
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcdup_client::{Access, Endpoint, MemberClient, TcpDial};
+use etcdup_client::{Access, Endpoint, MemberClient, Plain, TcpDial};
 use etcdup_deploy::snapshots::{SaveError, save, verify};
 
 /// The newest etcd that `cargo xtask fixtures` got, with its etcdctl beside it.
@@ -70,6 +70,7 @@ impl Running {
             authority: format!("127.0.0.1:{}", self.1),
             server_name: "127.0.0.1".to_owned(),
             also: Vec::new(),
+            plain: Plain::Only,
         };
         let dial = Arc::new(TcpDial::new("127.0.0.1", self.1));
         MemberClient::new(&endpoint, &Access::Plain, dial).unwrap()

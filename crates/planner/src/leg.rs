@@ -5,6 +5,7 @@
 //! Which leg comes next is derived from what was observed and remembered nowhere: a run that was
 //! cut off, an edit in between and a second operator all find the same one.
 
+use etcdup_core::file::Security;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Goal, LegTag};
 use etcdup_core::topology::Topology;
@@ -12,6 +13,7 @@ use etcdup_core::topology::Topology;
 use crate::generation::generation;
 use crate::roster::with_leaving;
 
+mod peers;
 pub(crate) mod trust;
 pub(crate) mod version;
 
@@ -49,8 +51,19 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
         Goal::Reset { .. } => None,
     };
     let (trust, issuer) = between.unzip();
+    let peers = match goal {
+        Goal::Converge { .. } => peers::between(&topology, seen),
+        Goal::Reset { .. } => None,
+    };
+    let security = Security {
+        peer: peers.unwrap_or(topology.security.peer),
+        ..topology.security.clone()
+    };
+    let peers_ready = peers.is_some();
     Leg {
         topology: Topology {
+            security,
+            peers_ready,
             trust,
             issuer: issuer.unwrap_or_default(),
             ..topology
@@ -59,6 +72,7 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
             generation,
             version,
             trust,
+            peers_ready,
         },
     }
 }

@@ -134,27 +134,3 @@ fn a_ca_file_newer_than_the_process_is_not_applied() {
     file.modified = file.modified.map(|modified| modified + 60);
     assert_eq!(stage(&planner, &seen).key.to_string(), "roll:m2");
 }
-
-/// F8: a file that turns TLS on, off, or mutual over a running cluster is refused before anything
-/// is written.
-#[test]
-fn the_transport_security_of_a_running_cluster_is_not_changed() {
-    let plain = "security = { client = \"plain\", peer = \"plain\", allow-plain = true }";
-    for (from, to) in [
-        (plain, ""),
-        ("", plain),
-        ("security = { client = \"tls\" }", ""),
-    ] {
-        let (_, mut seen) = bootstrapped(from);
-        let other = worlds::planner(worlds::topology(3, to));
-        for member in other.topology().members.clone() {
-            seen.members
-                .insert(member.name, Observed::unknown("access follows the file"));
-        }
-        let found = blocked(&other, &seen);
-        assert!(
-            ids(&found).contains(&"security-change"),
-            "{from} to {to}: {found:?}"
-        );
-    }
-}

@@ -12,6 +12,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("ca-rotated-under-clients", ca_rotated),
     ("rotation-killed-at-any-moment", rotation_killed),
     ("expired-certificates", expired_certificates),
+    ("plain-to-mutual-and-back", plain_to_mutual),
 ];
 
 const TRUST: &str = "trust = [\"pki/prod/old-ca.crt\"]\n";
@@ -119,6 +120,63 @@ fn rotation_killed_after(
     take_its_place(&lab)?;
     lab.edit("[certificates]\n", &format!("[certificates]\n{TRUST}"))?;
     finishes_when_killed(&lab, writer, after, &[1, 2, 3])
+}
+
+/// From plain HTTP to mutual TLS and back, for clients and peers at once, under a writer of either
+/// kind: the port serves both in between.
+fn plain_to_mutual(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    let plain = "[security]\nclient = \"plain\"\npeer = \"plain\"\nallow-plain = true\n";
+    let mutual = "[security]\nclient = \"mutual\"\npeer = \"mutual\"\n";
+    let also = |kind: &str| format!("client-also = \"{kind}\"\n");
+    lab.topology(&context.version, plain, 3)?;
+    lab.apply()?;
+    let (https, http) = (
+        Lab::endpoints(3),
+        Lab::endpoints(3).replace("https:", "http:"),
+    );
+    lab.etcdctl_agrees(&http, 3)?;
+    // One edit would lock all clients out.
+    lab.edit(plain, mutual)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("security-change")?
+        .says("client-also")?;
+    let both = format!("{mutual}{}allow-plain = true\n", also("plain"));
+    lab.edit(mutual, &both)?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("Leg 1 of 2: peers can speak TLS, and use plain HTTP")?
+        .says("list m1 at https://")?
+        .says("no outage")?;
+    let writer = Writer::plain(&lab, 3)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&http, 3)?;
+    lab.etcdctl_agrees(&https, 3)?;
+    never_still(&writer.stop()?)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    let writer = Writer::start(&lab, 3)?;
+    lab.edit(&both, mutual)?;
+    lab.apply()?;
+    never_still(&writer.stop()?)?;
+    lab.etcdctl(&http, &["endpoint", "health"])?.exits(1)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    let writer = Writer::start(&lab, 3)?;
+    let both = format!("{plain}{}", also("mutual"));
+    lab.edit(mutual, &both)?;
+    lab.apply()?.says("list m1 at http://")?;
+    never_still(&writer.stop()?)?;
+    lab.etcdctl_agrees(&http, 3)?;
+    lab.nothing_to_do()?;
+    let writer = Writer::plain(&lab, 3)?;
+    lab.edit(&both, plain)?;
+    lab.apply()?;
+    never_still(&writer.stop()?)?;
+    lab.etcdctl(&https, &["endpoint", "health"])?.exits(1)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
 }
 
 /// All certificates have ended, and every member was restarted since: none accepts another. First

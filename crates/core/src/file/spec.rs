@@ -264,6 +264,10 @@ pub enum TransportSecurity {
 pub struct Security {
     /// The client plane (2379).
     pub client: TransportSecurity,
+    /// What the same port serves besides, while clients go from one to the other: `plain` beside
+    /// TLS, or TLS beside `plain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_also: Option<TransportSecurity>,
     /// The peer plane (2380).
     pub peer: TransportSecurity,
     /// Listen for clients on loopback too; true when not given.
@@ -278,10 +282,22 @@ impl Default for Security {
     fn default() -> Self {
         Self {
             client: TransportSecurity::default(),
+            client_also: None,
             peer: TransportSecurity::default(),
             loopback: true,
             loopback_http: false,
             allow_plain: false,
+        }
+    }
+}
+
+impl Security {
+    /// How clients are spoken to with TLS: `plain` where the port serves no TLS at all.
+    #[must_use]
+    pub fn client_tls(&self) -> TransportSecurity {
+        match (self.client, self.client_also) {
+            (TransportSecurity::Plain, Some(also)) => also,
+            (client, _) => client,
         }
     }
 }

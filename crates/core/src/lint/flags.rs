@@ -96,10 +96,10 @@ fn one(spec: &Spec, row: &FlagSpec, value: &FlagValue) -> Option<Finding> {
     let plain = |plane: TransportSecurity| plane == TransportSecurity::Plain;
     let idle = match name {
         "cipher-suites" | "tls-min-version" | "tls-max-version" => {
-            plain(spec.security.client) && plain(spec.security.peer)
+            plain(spec.security.client_tls()) && plain(spec.security.peer)
         }
         "client-crl-file" | "client-cert-allowed-hostname" => {
-            spec.security.client != TransportSecurity::Mutual
+            spec.security.client_tls() != TransportSecurity::Mutual
         }
         "peer-crl-file" | "peer-cert-allowed-cn" | "peer-cert-allowed-hostname" => {
             plain(spec.security.peer)

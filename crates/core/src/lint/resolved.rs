@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::duplicate::duplicate_name;
-use super::rows::{ADDRESS, DUPLICATE_ADDRESS, PATH_CLASH, PLAIN_EXPOSED, PORT_CLASH, SYSTEM_PATH};
+use super::rows::{
+    ADDRESS, CLIENT_ALSO, DUPLICATE_ADDRESS, PATH_CLASH, PLAIN_EXPOSED, PORT_CLASH, SYSTEM_PATH,
+};
 use crate::file::{KeyPath, ProvidedFrom, Spec, TransportSecurity};
 use crate::finding::Finding;
 use crate::host::HostTarget;
@@ -86,12 +88,22 @@ fn discovery(topology: &Topology, findings: &mut Vec<Finding>) {
 
 fn security(topology: &Topology, findings: &mut Vec<Finding>) {
     let security = &topology.security;
+    let plain = |kind: TransportSecurity| kind == TransportSecurity::Plain;
+    if let Some(also) = security.client_also
+        && plain(also) == plain(security.client)
+    {
+        let evidence = "one of `client` and `client-also` is plain, and the other is not: the port serves both";
+        let at = KeyPath::root("security").key("client-also");
+        findings.push(CLIENT_ALSO.error("client", evidence).at(at));
+    }
     if security.allow_plain {
         return;
     }
     let planes = [("client", security.client), ("peer", security.peer)];
+    let also = security.client_also.map(|also| ("client-also", also));
     for (plane, _) in planes
         .into_iter()
+        .chain(also)
         .filter(|(_, kind)| *kind == TransportSecurity::Plain)
     {
         let exposed: Vec<_> = topology

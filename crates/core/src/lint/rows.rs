@@ -14,6 +14,7 @@ pub const LINTS: &[Check] = &[
     VERSION_HAZARD,
     VERSION_UNKNOWN,
     PLAIN_EXPOSED,
+    CLIENT_ALSO,
     CHECKSUM_FORM,
     MIRROR_URL,
     SYSTEM_PATH,
@@ -135,6 +136,15 @@ pub(super) const PLAIN_EXPOSED: Check = Check {
     title: "plain HTTP that the network can reach",
     about: "Whoever reaches a plain client port reads and changes everything in etcd, Kubernetes' secrets too.",
     advice: "use `mutual`, listen on loopback, or say `allow-plain = true` under [security]",
+};
+
+pub(super) const CLIENT_ALSO: Check = Check {
+    id: "client-also",
+    title: "one port cannot serve both",
+    about: "While clients go from plain HTTP to TLS, or back, a member serves both on one port. Whether clients must show a \
+            certificate it decides once for all that speak TLS.",
+    advice: "write client = \"mutual\" and client-also = \"plain\" for a change to TLS, and take client-also out when it is over; \
+             between `tls` and `mutual` change `client` alone",
 };
 
 pub(super) const SYSTEM_PATH: Check = Check {

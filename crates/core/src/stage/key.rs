@@ -71,6 +71,8 @@ pub struct LegTag {
     pub version: Option<EtcdVersion>,
     /// Where a change of CAs stands, while it is under way.
     pub trust: Option<TrustLeg>,
+    /// Whether peers speak plain HTTP while all have what TLS takes.
+    pub peers_ready: bool,
 }
 
 /// Where a change of CAs stands.
@@ -202,6 +204,9 @@ impl fmt::Display for StageKey {
         if let Some(trust) = &self.leg.trust {
             text = format!("{text}@{}", trust.as_str());
         }
+        if self.leg.peers_ready {
+            text.push_str("@peers");
+        }
         f.pad(&text)
     }
 }
@@ -218,6 +223,8 @@ impl FromStr for StageKey {
             let trust = [TrustLeg::Spread, TrustLeg::Reissue];
             if let Some(trust) = trust.into_iter().find(|leg| leg.as_str() == part) {
                 leg.trust = Some(trust);
+            } else if part == "peers" {
+                leg.peers_ready = true;
             } else if let Some(generation) = part.strip_prefix('g') {
                 leg.generation = generation.parse().map_err(|_| refuse())?;
             } else {
@@ -272,12 +279,15 @@ mod tests {
         for generation in [0, 1, 12] {
             for version in [None, Some(EtcdVersion::new(3, 5, 33))] {
                 for trust in [None, Some(TrustLeg::Spread), Some(TrustLeg::Reissue)] {
-                    let version = version.clone();
-                    legs.push(LegTag {
-                        generation,
-                        version,
-                        trust,
-                    });
+                    for peers_ready in [false, true] {
+                        let version = version.clone();
+                        legs.push(LegTag {
+                            generation,
+                            version,
+                            trust,
+                            peers_ready,
+                        });
+                    }
                 }
             }
         }

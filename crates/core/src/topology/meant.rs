@@ -44,6 +44,9 @@ pub struct Topology {
     pub issuer: Issuer,
     /// Where a change of CAs stands, while it is under way.
     pub trust: Option<TrustLeg>,
+    /// Whether peers speak plain HTTP although `security.peer` says TLS: all must have what TLS
+    /// takes before the first of them listens for it.
+    pub peers_ready: bool,
     /// How a cluster that is bootstrapped finds its members by DNS.
     pub discovery: Option<Discovery>,
     /// Where binaries come from.
@@ -239,6 +242,16 @@ impl Topology {
         scheme(self.security.client)
     }
 
+    /// The scheme of the peer plane.
+    #[must_use]
+    pub fn peer_scheme(&self) -> Scheme {
+        if self.peers_ready {
+            Scheme::Http
+        } else {
+            scheme(self.security.peer)
+        }
+    }
+
     /// `--initial-cluster`: every member's name and peer URL, in the file's order.
     #[must_use]
     pub fn initial_cluster(&self) -> String {
@@ -250,7 +263,7 @@ impl Topology {
     #[must_use]
     pub fn peer_url(&self, member: &Member) -> EtcdUrl {
         EtcdUrl::new(
-            scheme(self.security.peer),
+            self.peer_scheme(),
             member.address.clone(),
             member.ports.peer,
         )
@@ -273,19 +286,21 @@ impl Topology {
         let mut flags = FlagSet::default();
         let security = &self.security;
         let client = self.client_scheme();
-        let mut listen_client = vec![EtcdUrl::new(client, member.listen, member.ports.client)];
+        // etcd serves both schemes on one port where it is told both.
+        let also = security.client_also.map(scheme);
+        let on = |ip: IpAddr| {
+            let schemes = std::iter::once(client).chain(also);
+            schemes.map(move |scheme| EtcdUrl::new(scheme, ip, member.ports.client))
+        };
+        let mut listen_client: Vec<EtcdUrl> = on(member.listen).collect();
         let wide = member.listen.is_unspecified() || member.listen.is_loopback();
         if !wide && security.loopback {
-            let inside = if security.loopback_http {
-                Scheme::Http
+            let inside = loopback(member.listen);
+            if security.loopback_http {
+                listen_client.push(EtcdUrl::new(Scheme::Http, inside, member.ports.client));
             } else {
-                client
-            };
-            listen_client.push(EtcdUrl::new(
-                inside,
-                loopback(member.listen),
-                member.ports.client,
-            ));
+                listen_client.extend(on(inside));
+            }
         }
         flags.put("name", member.etcd_name.as_str());
         flags.put("data-dir", member.layout.data.as_str());
@@ -293,7 +308,7 @@ impl Topology {
         flags.put("advertise-client-urls", self.client_url(member).to_string());
         flags.put(
             "listen-peer-urls",
-            EtcdUrl::new(scheme(security.peer), member.listen, member.ports.peer).to_string(),
+            EtcdUrl::new(self.peer_scheme(), member.listen, member.ports.peer).to_string(),
         );
         flags.put(
             "initial-advertise-peer-urls",
@@ -368,11 +383,12 @@ impl Topology {
     fn tls_flags(&self, member: &Member, flags: &mut FlagSet) {
         let at = |file: &str| format!("{}/{file}", member.layout.certificates);
         let (security, files) = (&self.security, &self.certificates.files);
-        if security.client != TransportSecurity::Plain {
+        let client = security.client_tls();
+        if client != TransportSecurity::Plain {
             flags.put("cert-file", at(&files.server.cert));
             flags.put("key-file", at(&files.server.key));
         }
-        if security.client == TransportSecurity::Mutual {
+        if client == TransportSecurity::Mutual {
             flags.put("trusted-ca-file", at(&files.ca));
             flags.put("client-cert-auth", "true");
         }
@@ -394,7 +410,7 @@ impl Topology {
     /// Whether a member has one certificate for client and peer connections.
     #[must_use]
     pub fn shares_certificate(&self) -> bool {
-        let both = self.security.client != TransportSecurity::Plain
+        let both = self.security.client_tls() != TransportSecurity::Plain
             && self.security.peer != TransportSecurity::Plain;
         let provided = self.certificates.provided.as_ref();
         both && provided.map_or(self.certificates.shared, |provided| provided.peer.is_none())
@@ -403,7 +419,7 @@ impl Topology {
     /// Whether either plane uses TLS.
     #[must_use]
     pub fn uses_tls(&self) -> bool {
-        self.security.client != TransportSecurity::Plain
+        self.security.client_tls() != TransportSecurity::Plain
             || self.security.peer != TransportSecurity::Plain
     }
 
@@ -411,7 +427,7 @@ impl Topology {
     #[must_use]
     pub fn certificates(&self, member: &Member) -> Vec<(&'static str, CertRequest)> {
         let mut wanted = Vec::new();
-        if self.security.client != TransportSecurity::Plain {
+        if self.security.client_tls() != TransportSecurity::Plain {
             let usage = if self.shares_certificate() {
                 Usage::Peer
             } else {

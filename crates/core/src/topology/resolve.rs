@@ -174,6 +174,7 @@ pub fn resolve<'a>(
         certificates: spec.certificates.clone(),
         issuer: Issuer::Own,
         trust: None,
+        peers_ready: false,
         discovery: spec.discovery.clone(),
         binaries: spec.binaries.clone(),
         pod: spec.pod.clone(),

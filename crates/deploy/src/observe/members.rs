@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use etcdup_client::{Access, BoxIo, Dial, Endpoint, MemberClient};
-use etcdup_core::file::AddressSpec;
+use etcdup_client::{Access, BoxIo, Dial, Endpoint, MemberClient, Plain};
+use etcdup_core::file::{AddressSpec, TransportSecurity};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::{Cause, Observed, Unobserved};
 use etcdup_core::plain::chain;
 use etcdup_core::topology::{Member, Topology};
-use etcdup_core::url::{Address, EtcdUrl};
+use etcdup_core::url::{Address, EtcdUrl, Scheme};
 use etcdup_transport::{DialError, Transport};
 use etcdup_verify::MemberTarget;
 use jiff::Timestamp;
@@ -123,20 +123,34 @@ impl Session {
         // A member is where it runs, whatever the file says by now.
         let host = seen.and_then(|seen| seen.host(&member.host));
         let process = host.and_then(|host| host.processes.get(&member.name));
-        let url = |flag: &str| -> Option<EtcdUrl> {
-            let urls = process?.flags.get(flag)?;
-            urls.split(',').next()?.parse().ok()
+        let urls = |flag: &str| -> Vec<EtcdUrl> {
+            let urls = process.and_then(|process| process.flags.get(flag));
+            let urls = urls.unwrap_or_default().split(',');
+            urls.filter_map(|url| url.parse().ok()).collect()
         };
         let mut places: Vec<(String, u16)> = Vec::new();
-        if let Some(listens) = url("listen-client-urls") {
+        let listens = urls("listen-client-urls");
+        if let Some(listens) = listens.first() {
             places.push((reachable(&listens.address), listens.port));
         }
+        // On a port that serves both TLS says who it is.
+        let secure = |url: &EtcdUrl| url.scheme == Scheme::Https;
+        let runs_plain = !listens.is_empty() && !listens.iter().any(secure);
+        let runs_tls = listens.iter().any(secure);
+        let plain = match topology.security.client_tls() {
+            TransportSecurity::Plain if runs_tls => Plain::WithoutTls,
+            TransportSecurity::Plain => Plain::Only,
+            // It may have restarted since it was looked at.
+            TransportSecurity::Tls | TransportSecurity::Mutual if runs_plain => Plain::WithoutTls,
+            TransportSecurity::Tls | TransportSecurity::Mutual => Plain::Never,
+        };
         let by_file = (address, member.ports.client);
         if !places.contains(&by_file) {
             places.push(by_file);
         }
         let server_name = member.address.to_string();
-        let runs_as = url("advertise-client-urls").map(|url| url.address.to_string());
+        let runs_as = urls("advertise-client-urls").into_iter().next();
+        let runs_as = runs_as.map(|url| url.address.to_string());
         let endpoint = Endpoint {
             authority: topology.client_url(member).authority(),
             also: runs_as
@@ -144,6 +158,7 @@ impl Session {
                 .filter(|name| *name != server_name)
                 .collect(),
             server_name,
+            plain,
         };
         let specs = &self.document.spec.member;
         // What only a host record names is reported by a host as well.

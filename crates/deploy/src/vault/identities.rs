@@ -21,7 +21,8 @@ impl Vault {
     /// # Errors
     /// When there is no certificate to show and members demand one.
     pub fn access(&mut self, now: Timestamp) -> Result<Access, VaultError> {
-        if self.spec.security.client == TransportSecurity::Plain {
+        let wanted = self.spec.security.client_tls();
+        if wanted == TransportSecurity::Plain && self.ca.is_none() {
             return Ok(Access::Plain);
         }
         // Before a new CA is made, members are known by those that they trust already.
@@ -29,17 +30,18 @@ impl Vault {
             Err(VaultError::NoCa(_)) if self.trusted.iter().any(Result::is_ok) => self.bundle(),
             ca => ca?,
         };
-        if self.spec.security.client == TransportSecurity::Tls {
-            let clients = Identities::default();
-            return Ok(Access::Tls { ca, clients });
-        }
         if let Some((clients, until)) = &self.operator
             && now < *until
         {
             let clients = clients.clone();
             return Ok(Access::Tls { ca, clients });
         }
-        let clients = Identities::new(self.operator_pairs(now)?);
+        // A member may demand what the file does not, or not any more.
+        let pairs = match self.operator_pairs(now) {
+            Err(_) if wanted != TransportSecurity::Mutual => Vec::new(),
+            pairs => pairs?,
+        };
+        let clients = Identities::new(pairs);
         // Valid for an hour; a session that lives longer gets others in time.
         self.operator = Some((clients.clone(), now + SignedDuration::from_mins(50)));
         Ok(Access::Tls { ca, clients })

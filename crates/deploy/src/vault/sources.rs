@@ -32,7 +32,7 @@ pub fn inspect_sources(
             let pairs = pairs.into_iter().flatten();
             paths.extend(pairs.flat_map(|pair| [pair.cert.as_str(), pair.key.as_str()]));
         }
-        if spec.security.client == TransportSecurity::Mutual {
+        if spec.security.client_tls() == TransportSecurity::Mutual {
             let pair = provided.client_pair().into_iter();
             paths.extend(pair.flat_map(|(cert, key)| [cert, key]));
         }

@@ -126,6 +126,17 @@ fn is_identity(artifact: &Artifact) -> bool {
     }
 }
 
+/// Whether a member runs with this file.
+fn is_used(member: &Assessment<'_>, artifact: &Artifact) -> bool {
+    let flags = member
+        .process
+        .iter()
+        .flat_map(|process| process.flags.iter());
+    flags
+        .into_iter()
+        .any(|(_, value)| value == artifact.path.as_str())
+}
+
 /// Replaces the certificates of one running member, then proves that all members are still healthy
 /// before the next one: etcd reads them again at each handshake, so a wrong one would cut off every
 /// member at once. A member that could not be asked keeps what it has, unless the others are a
@@ -133,8 +144,12 @@ fn is_identity(artifact: &Artifact) -> bool {
 pub(crate) fn renew(context: &PlanContext<'_>) -> Decision {
     let mut due = context.members.iter().filter_map(|member| {
         member.process?;
+        // What it does not use yet comes with the restart after which it does.
+        let restarts = member.restart_reasons().next().is_some();
         let quiet = |(artifact, difference): &&(Cow<'_, Artifact>, Difference)| {
-            is_identity(artifact) && difference.cost == Cost::NoRestart
+            is_identity(artifact)
+                && difference.cost == Cost::NoRestart
+                && (!restarts || is_used(member, artifact))
         };
         let files: Vec<_> = member.files.iter().filter(quiet).collect();
         let cut_off = || {

@@ -266,7 +266,7 @@ fn digest_of<'a>(host: &'a HostView, path: &HostPath) -> Option<&'a str> {
 fn untrusted_client(target: &Target, seen: &Observation) -> Option<Finding> {
     let topology = &target.topology;
     let provided = topology.certificates.provided.as_ref()?;
-    if topology.security.client != TransportSecurity::Mutual {
+    if topology.security.client_tls() != TransportSecurity::Mutual {
         return None;
     }
     let first = topology.members.first()?;

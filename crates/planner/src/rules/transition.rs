@@ -1,5 +1,7 @@
 //! Why what runs cannot become what the file says: releases that do not follow one another or
-//! cannot be had, and changes of transport security, which are refused so far.
+//! cannot be had, and clients that a change of transport security would lock out.
+
+use std::collections::BTreeSet;
 
 use etcdup_core::file::{Binaries, KeyPath, RuntimeKind};
 use etcdup_core::finding::{Check, Finding};
@@ -7,6 +9,7 @@ use etcdup_core::flag::{FlagSet, lookup};
 use etcdup_core::known_issue::route;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::topology::{ClusterState, Member, Topology};
+use etcdup_core::url::{EtcdUrl, Scheme};
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::read_flags;
@@ -53,11 +56,13 @@ const LEG_BINARIES: Check = Check {
 };
 const SECURITY_CHANGE: Check = Check {
     id: "security-change",
-    title: "the transport security of a running cluster cannot be changed yet",
-    about: "Turning TLS or client certificates on or off while a cluster runs takes several steps: members that speak TLS and \
-            members that do not refuse each other, and clients are locked out. It is refused as a whole, since half of it would \
-            make every member unreachable.",
-    advice: "set `security` back to what runs",
+    title: "clients would be locked out by a change of transport security",
+    about: "A member that restarts with TLS alone answers no client that speaks plain HTTP, and the other way round. One port \
+            serves both while clients change over: `client-also` under [security] says so until it is taken out. Between peers \
+            etcdup sees to that by itself. Certificates that etcd made up itself (auto-tls) are checked by nobody, so there is \
+            no way from them.",
+    advice: "write client-also = \"plain\" beside client = \"mutual\" (or client-also = \"mutual\" beside client = \"plain\"), apply, \
+             move all clients over, then take it out and apply again",
 };
 
 /// What stands in the way of going on from what runs.
@@ -76,16 +81,10 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         let Some((now, since)) = running_flags(target, member, host) else {
             continue;
         };
-        for (side, prefix) in [("client", ""), ("peer", "peer-")] {
-            let found = security(&now, prefix);
-            let desired = security(&target.desired(member).flags, prefix);
-            if found != desired {
-                let evidence = format!(
-                    "{side} connections of {} {since} {found}, wanted {desired}",
-                    member.name
-                );
-                findings.push(SECURITY_CHANGE.error(&member.name, evidence).at(at()));
-            }
+        let desired = &target.desired(member).flags;
+        if let Some(why) = security_conflict(&now, desired) {
+            let evidence = format!("{} {since} {why}", member.name);
+            findings.push(SECURITY_CHANGE.error(&member.name, evidence).at(at()));
         }
     }
     findings
@@ -287,15 +286,39 @@ fn running_flags(
     (!flags.is_empty()).then_some((flags, "used"))
 }
 
-/// How connections are secured, by the flags of a member.
-fn security(flags: &FlagSet, prefix: &str) -> &'static str {
-    let set = |name: &str| flags.get(&format!("{prefix}{name}"));
-    let on = |name: &str| set(name) == Some("true");
-    if set("cert-file").is_none() && !on("auto-tls") {
-        "plain HTTP"
-    } else if on("client-cert-auth") || set("trusted-ca-file").is_some() {
-        "mutual TLS"
-    } else {
-        "TLS"
+/// Why a member that runs with these flags cannot restart with others: certificates that etcd made
+/// up itself, which no other member can check, or no URL that a client could use before and after.
+fn security_conflict(now: &FlagSet, desired: &FlagSet) -> Option<String> {
+    for flag in ["auto-tls", "peer-auto-tls"] {
+        if now.get(flag) == Some("true") && desired.get(flag) != Some("true") {
+            return Some(format!("--{flag}, whose certificates no CA has issued"));
+        }
+    }
+    let (before, after) = (client_schemes(now), client_schemes(desired));
+    let kept = before.iter().any(|scheme| after.contains(scheme));
+    let shown = |schemes: &BTreeSet<Scheme>| match schemes.contains(&Scheme::Https) {
+        true => "TLS",
+        false => "plain HTTP",
+    };
+    (!kept).then(|| {
+        format!(
+            "{} for clients, wanted {} alone",
+            shown(&before),
+            shown(&after)
+        )
+    })
+}
+
+/// The schemes that a member serves clients, those on loopback aside where there are others.
+fn client_schemes(flags: &FlagSet) -> BTreeSet<Scheme> {
+    let urls = flags
+        .get("listen-client-urls")
+        .unwrap_or("http://localhost:2379");
+    let urls: Vec<EtcdUrl> = urls.split(',').filter_map(|url| url.parse().ok()).collect();
+    let outside = |url: &&EtcdUrl| !url.address.is_loopback();
+    let outer: BTreeSet<Scheme> = urls.iter().filter(outside).map(|url| url.scheme).collect();
+    match outer.is_empty() {
+        true => urls.iter().map(|url| url.scheme).collect(),
+        false => outer,
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use etcdup_core::certificate::{CertFacts, CertIdentity};
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::flag::FlagSet;
 use etcdup_core::observation::{CaView, DataDir, HostView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
@@ -13,6 +14,7 @@ use etcdup_core::plain::harmless;
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::Member;
 
+use crate::identity::read_flags;
 use crate::leg::trust::{all_reissued, all_trust_own};
 use crate::target::Target;
 use crate::trusted::{holds, shown};
@@ -115,6 +117,8 @@ fn missing(target: &Target, seen: &Observation) -> Option<Finding> {
         let found = match host.certificates.get(&ca.path) {
             Some(Observed::Known(facts)) => Some(format!("the certificate of `{}`", facts.name)),
             _ if host.files.contains_key(&ca.path) => Some(ca.path.to_string()),
+            // A cluster that has never used TLS has no CA.
+            _ if used_tls(target, member, host) == Some(false) => None,
             _ if host.processes.contains_key(&member.name) => {
                 Some(format!("{} running", member.name))
             }
@@ -144,6 +148,27 @@ fn missing(target: &Target, seen: &Observation) -> Option<Finding> {
     let evidence = format!("there is no CA here, but {}{origin}", evidence.join("; "));
     let at = KeyPath::root("certificates").key("ca");
     Some(CA_MISSING.error("ca", evidence).at(at))
+}
+
+/// Whether a member uses TLS, or did when it ran last, by its flags; none where nothing tells.
+fn used_tls(target: &Target, member: &Member, host: &HostView) -> Option<bool> {
+    let uses = |flags: &FlagSet| {
+        let mut files = [
+            "cert-file",
+            "peer-cert-file",
+            "trusted-ca-file",
+            "peer-trusted-ca-file",
+        ]
+        .into_iter()
+        .chain(["auto-tls", "peer-auto-tls"]);
+        files.any(|flag| flags.get(flag).is_some())
+    };
+    if let Some(process) = host.processes.get(&member.name) {
+        return Some(uses(&process.flags));
+    }
+    let file = host.files.get(&target.desired(member).settled.path)?;
+    let flags = read_flags(target, file.text.as_deref()?);
+    (!flags.is_empty()).then(|| uses(&flags))
 }
 
 /// Who set the cluster up, and where: the CA was made there.

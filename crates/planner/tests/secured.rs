@@ -1,0 +1,183 @@
+//! Transport security turned on and off while a cluster runs: clients find a URL that they can use
+//! at every moment, and peers one another.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod scripted;
+mod worlds;
+
+use etcdup_core::observation::{CaView, Observation};
+use etcdup_core::observed::Observed;
+use etcdup_planner::{Ending, Planner};
+use scripted::{bootstrapped, ids, view};
+
+const PLAIN: &str = "[security]\nclient = \"plain\"\npeer = \"plain\"\nallow-plain = true";
+
+fn security(client: &str, also: Option<&str>, peer: &str) -> String {
+    let also = also.map_or(String::new(), |also| format!("client-also = \"{also}\"\n"));
+    format!("[security]\nclient = \"{client}\"\n{also}peer = \"{peer}\"\nallow-plain = true")
+}
+
+fn planner(head: &str) -> Planner {
+    worlds::planner(worlds::topology(3, head))
+}
+
+/// Every stage from here to the end, and the world then.
+fn carried_out(head: &str, seen: &Observation) -> (Vec<String>, Observation) {
+    let start = planner(head).next_leg(seen).unwrap();
+    let forecast = start.forecast(seen);
+    assert!(
+        matches!(forecast.ending, Ending::Done),
+        "{:?}",
+        forecast.ending
+    );
+    let keys = forecast
+        .stages
+        .iter()
+        .map(|stage| stage.key.to_string())
+        .collect();
+    let mut world = seen.clone();
+    for stage in &forecast.stages {
+        world = start
+            .clone()
+            .next_leg(&world)
+            .unwrap()
+            .predict(&world, stage);
+    }
+    (keys, world)
+}
+
+fn flag(world: &Observation, host: &str, name: &str) -> Option<String> {
+    let host = world
+        .hosts
+        .iter()
+        .find(|(id, _)| id.as_str() == host)
+        .unwrap()
+        .1;
+    let process = host.known().unwrap().processes.values().next().unwrap();
+    process.flags.get(name).map(str::to_owned)
+}
+
+#[test]
+fn peers_learn_tls_before_the_first_of_them_demands_it() {
+    let (_, mut seen) = bootstrapped(PLAIN);
+    seen.ca = CaView::Absent;
+    let both = security("mutual", Some("plain"), "mutual");
+    let (keys, world) = carried_out(&both, &seen);
+    assert_eq!(
+        keys,
+        [
+            "ca@peers",
+            "roll:m2@peers",
+            "roll:m3@peers",
+            "move-leader@peers",
+            "roll:m1@peers",
+            "move:m1",
+            "roll:m1",
+            "move:m3",
+            "roll:m3",
+            "move-leader",
+            "move:m2",
+            "roll:m2",
+            "refresh-files"
+        ]
+    );
+    let listens = flag(&world, "10.0.0.1", "listen-client-urls").unwrap();
+    assert_eq!(
+        listens,
+        "https://10.0.0.1:2379,http://10.0.0.1:2379,https://127.0.0.1:2379,http://127.0.0.1:2379"
+    );
+    // Clients have moved over: one roll ends it.
+    let mutual = security("mutual", None, "mutual");
+    let (keys, world) = carried_out(&mutual, &world);
+    assert_eq!(keys, ["roll:m2", "roll:m3", "move-leader", "roll:m1"]);
+    // And back, where the file says so.
+    let both = security("plain", Some("mutual"), "plain");
+    let (keys, world) = carried_out(&both, &world);
+    assert_eq!(
+        keys,
+        [
+            "move:m1@peers",
+            "roll:m1@peers",
+            "move:m3@peers",
+            "roll:m3@peers",
+            "move-leader@peers",
+            "move:m2@peers",
+            "roll:m2@peers",
+            "roll:m2",
+            "roll:m3",
+            "move-leader",
+            "roll:m1",
+            "refresh-files"
+        ]
+    );
+    assert_eq!(flag(&world, "10.0.0.1", "peer-cert-file"), None);
+    let (keys, world) = carried_out(PLAIN, &world);
+    assert_eq!(keys, ["roll:m1", "roll:m3", "move-leader", "roll:m2"]);
+    assert_eq!(flag(&world, "10.0.0.1", "cert-file"), None);
+}
+
+/// Whether clients must show a certificate is a flag like any other.
+#[test]
+fn certificates_are_demanded_and_no_longer_demanded_in_one_roll() {
+    let (_, seen) = bootstrapped(&security("tls", None, "tls"));
+    let (keys, world) = carried_out(&security("mutual", None, "mutual"), &seen);
+    assert_eq!(keys, ["roll:m2", "roll:m3", "move-leader", "roll:m1"]);
+    let (keys, _) = carried_out(&security("tls", None, "tls"), &world);
+    assert_eq!(keys, ["roll:m1", "roll:m3", "move-leader", "roll:m2"]);
+}
+
+#[test]
+fn no_client_is_locked_out_by_one_edit() {
+    let mutual = security("mutual", None, "mutual");
+    for (from, to) in [(PLAIN, mutual.as_str()), (mutual.as_str(), PLAIN)] {
+        let (_, seen) = bootstrapped(from);
+        let forecast = planner(to).next_leg(&seen).unwrap().forecast(&seen);
+        let Ending::Blocked(findings) = forecast.ending else {
+            panic!("{:?}", forecast.ending)
+        };
+        assert_eq!(ids(&findings), ["security-change"; 3]);
+        assert!(forecast.stages.is_empty());
+    }
+    // Peers alone need no word of the file's.
+    let (_, seen) = bootstrapped(PLAIN);
+    carried_out(&security("plain", None, "mutual"), &seen);
+}
+
+/// While a host is away nobody knows whether its member could speak TLS; once one of the others
+/// does, the way leads on.
+#[test]
+fn peers_wait_for_a_host_that_is_away() {
+    let (topology, seen) = bootstrapped(PLAIN);
+    let topology = topology.topology().clone();
+    let away = |world: &Observation| {
+        let (mut away, member) = (world.clone(), &topology.members[2]);
+        away.hosts
+            .insert(member.host.clone(), Observed::unknown("no route"));
+        away.members
+            .insert(member.name.clone(), Observed::unknown("no route"));
+        away
+    };
+    let to = security("plain", None, "mutual");
+    let keys = |world: &Observation| -> Vec<String> {
+        let forecast = planner(&to).next_leg(world).unwrap().forecast(world);
+        forecast
+            .stages
+            .iter()
+            .map(|stage| stage.key.to_string())
+            .collect()
+    };
+    assert!(keys(&away(&seen)).iter().all(|key| key.ends_with("@peers")));
+    let (_, mut world) = carried_out(&to, &seen);
+    assert_eq!(keys(&away(&world)), [""; 0]);
+    // It comes back as it was long ago: it alone changes.
+    let old = seen.hosts[&topology.members[2].host].clone();
+    world.hosts.insert(topology.members[2].host.clone(), old);
+    let alone = view(&mut world, &topology.members[2]);
+    alone.leader = None;
+    alone.served = Observed::unknown("no leader");
+    assert_eq!(keys(&world), ["refresh-files", "start:m3"]);
+}
