@@ -95,19 +95,24 @@ impl Tls {
     async fn accepted(&self, dial: &dyn Dial) -> io::Result<usize> {
         let mut order = self.clients.order();
         let first = order.next().unwrap_or_default();
+        let mut silent = None;
         for place in std::iter::once(first).chain(order) {
             let Some(probe) = self.probes.get(place) else {
                 return Ok(first);
             };
             let stream = dial.dial().await?;
-            // A member that accepts connections and says nothing has refused nothing.
             let asked = tokio::time::timeout(PROBE, answers(probe, &self.name, stream));
-            if asked.await.unwrap_or(true) {
-                self.clients.accept(place);
-                return Ok(place);
+            match asked.await {
+                Ok(true) => {
+                    self.clients.accept(place);
+                    return Ok(place);
+                }
+                Ok(false) => {}
+                // A member that accepts connections and says nothing has refused nothing yet.
+                Err(_) => silent = silent.or(Some(place)),
             }
         }
-        Ok(first)
+        Ok(silent.unwrap_or(first))
     }
 }
 

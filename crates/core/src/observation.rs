@@ -38,6 +38,8 @@ pub struct Observation {
     pub ca: CaView,
     /// The CAs of `certificates.trust`, in its order.
     pub trusted: Vec<CaView>,
+    /// SHA-256 of what members' CA files are to hold, hex, where etcdup writes them.
+    pub ca_file: Option<String>,
     /// The certificates of clients beside the CA on the operator's machine, by name: those that the
     /// file names, and others that were issued there.
     pub clients: BTreeMap<String, Observed<CertFacts>>,
@@ -123,6 +125,7 @@ impl Observation {
             at,
             ca: CaView::Unneeded,
             trusted: Vec::new(),
+            ca_file: None,
             clients: BTreeMap::new(),
             sources: BTreeMap::new(),
             hosts: BTreeMap::new(),

@@ -52,9 +52,21 @@ impl Session {
         let resolved = planner.topology().clone();
         let here = self.with_vault(move |vault| {
             let sources = vault.inspect_sources(Some(&resolved));
-            (vault.ca_state(), vault.trusted(), vault.clients(), sources)
+            (
+                vault.ca_state(),
+                vault.trusted(),
+                vault.ca_file(),
+                vault.clients(),
+                sources,
+            )
         });
-        (seen.ca, seen.trusted, seen.clients, seen.sources) = here.await;
+        (
+            seen.ca,
+            seen.trusted,
+            seen.ca_file,
+            seen.clients,
+            seen.sources,
+        ) = here.await;
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
         let planner = planner.next_leg(&seen)?;

@@ -53,7 +53,7 @@ impl Plan {
             parts.push(format!("etcd {}", self.release_of(stage)));
         }
         parts.extend(stage.key.leg.trust.map(|trust| match trust {
-            TrustLeg::Spread => "members trust both CAs".to_owned(),
+            TrustLeg::Spread | TrustLeg::Keyless => "members trust both CAs".to_owned(),
             TrustLeg::Reissue => "no certificate is of the CA that goes".to_owned(),
         }));
         if stage.key.leg.peers_ready {

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::vault::files::{write, write_new};
 
+mod authorities;
 pub(crate) mod cfssl;
 mod error;
 mod files;
@@ -65,8 +66,10 @@ impl Vault {
                 // Members that still run with TLS are asked as long as it can be used.
                 Err(why) => tracing::debug!(why, "the CA is not needed any more"),
             }
-            let trusted = spec.certificates.trust.iter();
-            vault.trusted = trusted.map(|path| load_trusted(&base.join(path))).collect();
+            vault.trusted = vault.load_all_trusted();
+            if let Some(why) = vault.left_key() {
+                vault.broken = Some(why);
+            }
         }
         vault
     }
@@ -81,90 +84,6 @@ impl Vault {
     #[must_use]
     pub fn directory(&self) -> PathBuf {
         self.base.join("pki").join(self.spec.cluster.as_str())
-    }
-
-    fn place(&self, given: Option<&camino::Utf8PathBuf>, standard: &str) -> PathBuf {
-        given.map_or_else(
-            || self.directory().join(standard),
-            |path| self.base.join(path),
-        )
-    }
-
-    /// The CA's certificate.
-    #[must_use]
-    pub fn certificate_file(&self) -> PathBuf {
-        self.place(self.spec.certificates.ca.cert.as_ref(), "ca.crt")
-    }
-
-    fn key_file(&self) -> PathBuf {
-        self.place(self.spec.certificates.ca.key.as_ref(), "ca.key")
-    }
-
-    /// Whether the file says where a key is to come from: then a missing certificate is a mistake,
-    /// and no CA is made.
-    fn names_a_key(&self) -> bool {
-        let ca = &self.spec.certificates.ca;
-        ca.key.is_some() || ca.key_env.is_some() || ca.key_command.is_some()
-    }
-
-    fn load(&self) -> Result<Option<Ca>, String> {
-        let path = self.certificate_file();
-        let certificate = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return if self.names_a_key() {
-                    Err(format!(
-                        "{} is missing, although the topology names its key",
-                        path.display()
-                    ))
-                } else {
-                    Ok(None)
-                };
-            }
-            Err(error) => return Err(format!("{}: {error}", path.display())),
-        };
-        let key = self.key()?;
-        Ca::load(&certificate, key.as_ref())
-            .map(Some)
-            .map_err(|error| format!("{}: {error}", path.display()))
-    }
-
-    fn key(&self) -> Result<Option<Secret>, String> {
-        let ca = &self.spec.certificates.ca;
-        if let Some(variable) = &ca.key_env {
-            let text = std::env::var(variable)
-                .map_err(|_| format!("the variable {variable} of key-env is not set"))?;
-            return Ok(Some(Secret::new(text)));
-        }
-        if let Some((program, arguments)) = ca
-            .key_command
-            .as_ref()
-            .and_then(|command| command.split_first())
-        {
-            let output = std::process::Command::new("timeout")
-                .arg("60")
-                .arg(program)
-                .args(arguments)
-                .current_dir(&self.base)
-                .output()
-                .map_err(|error| format!("key-command `{program}`: {error}"))?;
-            if !output.status.success() {
-                let said = String::from_utf8_lossy(&output.stderr)
-                    .lines()
-                    .last()
-                    .unwrap_or_default()
-                    .to_owned();
-                return Err(format!("key-command `{program}` failed: {said}"));
-            }
-            return Ok(Some(Secret::new(
-                String::from_utf8_lossy(&output.stdout).into_owned(),
-            )));
-        }
-        match std::fs::read_to_string(self.key_file()) {
-            Ok(text) => Ok(Some(Secret::new(text))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(format!("{}: {error}", self.key_file().display())),
-        }
     }
 
     /// The CA as the planner sees it.
@@ -296,7 +215,7 @@ impl Vault {
         if self.trusted.is_empty() {
             return Ok(self.certificate_file());
         }
-        let path = self.directory().join("trusted.crt");
+        let path = self.trusted_file();
         write(&path, &self.ca()?, 0o644)?;
         Ok(path)
     }
@@ -391,8 +310,12 @@ impl Vault {
         let facts = std::fs::read_to_string(place("crt"))
             .ok()
             .and_then(|text| inspect(&text).ok());
-        let does = issuer.zip(facts).is_some_and(|(issuer, facts)| {
-            facts.satisfies(request, &[issuer], now).is_ok() && place("key").exists()
+        // While one CA takes another's place members accept certificates of either.
+        let trusted = self.trusted.iter().flatten();
+        let trusted = trusted.map(|ca| ca.facts().identity());
+        let issuers: Vec<_> = issuer.into_iter().chain(trusted).collect();
+        let does = facts.filter(|_| !issuers.is_empty()).is_some_and(|facts| {
+            facts.satisfies(request, &issuers, now).is_ok() && place("key").exists()
         });
         if does {
             return Ok((place("crt"), place("key")));
@@ -424,7 +347,7 @@ impl Vault {
                 own == path || (own.exists() && own.canonicalize().ok() == path.canonicalize().ok())
             })
         };
-        if same(&certificate) || same(&key) || request.name == "ca" {
+        if same(&certificate) || same(&key) || ["ca", "trusted"].contains(&request.name.as_str()) {
             return Err(VaultError::ReservedName(request.name.clone()));
         }
         let issued = self.issue(request, now)?;
@@ -434,22 +357,13 @@ impl Vault {
     }
 }
 
-/// A CA that is trusted beside the own one; its key lies beside it where it is here.
-fn load_trusted(path: &Path) -> Result<Ca, String> {
-    let told = |error: &dyn std::fmt::Display, path: &Path| format!("{}: {error}", path.display());
-    let certificate = std::fs::read_to_string(path).map_err(|error| told(&error, path))?;
-    let beside = path.with_extension("key");
-    let key = match std::fs::read_to_string(&beside) {
-        Ok(text) => Some(Secret::new(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(told(&error, &beside)),
-    };
-    Ca::load(&certificate, key.as_ref()).map_err(|error| told(&error, path))
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "tests say what they expect"
+    )]
 
     use etcdup_core::file::Document;
 
@@ -484,6 +398,62 @@ mod tests {
             vault(place.path()).ca_state(),
             CaView::WithoutKey(_)
         ));
+    }
+
+    /// What is named under `trust` goes to every host as it is, so it holds certificates alone; and
+    /// a key that was left where the old CA was makes no other CA of it.
+    #[test]
+    fn files_of_a_trusted_ca_are_looked_at_before_they_go_anywhere() {
+        let place = tempfile::tempdir().unwrap();
+        let mut first = vault(place.path());
+        first.create_ca(Timestamp::now()).unwrap();
+        let directory = first.directory();
+        let at = |name: &str| directory.join(name);
+        let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n[certificates]\ntrust = [\"pki/prod/FILE\"]\n\
+                    [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n";
+        let trusting = |file: &str| {
+            let document = Document::parse("etcdup.toml", &text.replace("FILE", file), &[]);
+            Vault::open(&document.unwrap().spec, place.path())
+        };
+        let broken = |vault: &Vault| match (&vault.ca_state(), &vault.trusted()[..]) {
+            (CaView::Broken(why), _) | (_, [CaView::Broken(why)]) => why.clone(),
+            other => panic!("{other:?}"),
+        };
+        std::fs::rename(at("ca.crt"), at("old.crt")).unwrap();
+        let why = broken(&trusting("old.crt"));
+        assert!(why.contains("move it beside"), "{why}");
+        std::fs::rename(at("ca.key"), at("old.key")).unwrap();
+        let mut vault = trusting("old.crt");
+        assert_eq!(vault.ca_state(), CaView::Absent);
+        assert!(matches!(vault.trusted()[..], [CaView::Usable(_)]));
+        vault.create_ca(Timestamp::now()).unwrap();
+        let bundle = vault.ca().unwrap();
+        assert_eq!(inspect(&bundle).unwrap().file().len(), 2);
+        assert!(vault.ca_file().is_some());
+        assert_eq!(
+            std::fs::read_to_string(vault.client_ca().unwrap()).unwrap(),
+            bundle
+        );
+        let why = broken(&trusting("trusted.crt"));
+        assert!(why.contains("give the CA's certificate another"), "{why}");
+        let both = ["old.crt", "old.key"].map(|name| std::fs::read_to_string(at(name)).unwrap());
+        std::fs::write(at("both.pem"), both.concat()).unwrap();
+        let why = broken(&trusting("both.pem"));
+        assert!(
+            why.contains("PRIVATE KEY") && !why.contains("BEGIN"),
+            "{why}"
+        );
+        let request = CertRequest {
+            name: "trusted".to_owned(),
+            subject: Subject::default(),
+            usage: etcdup_core::certificate::Usage::Client,
+            sans: std::collections::BTreeSet::new(),
+            algorithm: Algorithm::EcdsaP256,
+            hours: 1,
+            issuer: Issuer::Own,
+        };
+        let refused = vault.issue_client(&request, &directory, Timestamp::now());
+        assert!(matches!(refused, Err(VaultError::ReservedName(_))));
     }
 
     /// B1: `git add .` in the directory of the topology takes no key.

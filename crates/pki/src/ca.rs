@@ -11,7 +11,7 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use crate::error::PkiError;
-use crate::inspect::{first_certificate, parse, read};
+use crate::inspect::{first_certificate, inspect, parse};
 use crate::keys;
 
 /// A certificate authority, with or without its key.
@@ -96,7 +96,8 @@ impl Ca {
     pub fn load(certificate: &str, key: Option<&Secret>) -> Result<Self, PkiError> {
         let der = first_certificate(certificate)?;
         let parsed = parse(&der)?;
-        let facts = read(&parsed, &der)?;
+        // A CA file may hold more than its own certificate, such as the root behind it.
+        let facts = inspect(certificate)?;
         if !facts.is_ca {
             return Err(PkiError::NotACa(facts.name));
         }

@@ -43,7 +43,9 @@ pub(crate) fn running_trust<'a>(
     let modified = host.files.get(&ca).and_then(|file| file.modified);
     Some(match (known(host, &ca), modified) {
         (Some(facts), _) if ended(facts) => Trust::Gone,
-        (Some(facts), Some(_)) if process.started_after(modified) && !is_foreign(host, &ca) => {
+        (Some(facts), Some(_))
+            if process.started_after(modified) && !is_unread(topology, host, &ca) =>
+        {
             Trust::Known(facts)
         }
         // The time of a file behind a link is not known, and one that another program wrote may
@@ -53,11 +55,27 @@ pub(crate) fn running_trust<'a>(
     })
 }
 
-/// Whether a file is not the one that etcdup wrote to its place.
-pub(crate) fn is_foreign(host: &HostView, path: &HostPath) -> bool {
+/// The digest of a file on a host: as it was seen, else as etcdup recorded it when it wrote it.
+pub(crate) fn digest_of<'a>(host: &'a HostView, path: &HostPath) -> Option<&'a str> {
+    let seen = host.files.get(path).and_then(|file| file.sha256.as_deref());
+    let recorded = || Some(host.record()?.files.get(path)?.sha256.as_str());
+    seen.or_else(recorded)
+}
+
+/// Whether a CA file may have come after the start of its member, whatever its time says: it is not
+/// the one that etcdup wrote, or nothing is known of that and it holds two CAs, of which one takes
+/// the other's place.
+pub(crate) fn is_unread(topology: &Topology, host: &HostView, path: &HostPath) -> bool {
     let written = host.record().and_then(|record| record.files.get(path));
     let found = host.files.get(path).and_then(|file| file.sha256.as_deref());
-    written.is_some_and(|written| found.is_some_and(|found| found != written.sha256))
+    match written {
+        Some(written) => found.is_some_and(|found| found != written.sha256),
+        None => {
+            let several = known(host, path).is_some_and(|facts| !facts.further.is_empty());
+            // One that is foretold has no digest yet.
+            !topology.certificates.trust.is_empty() && several && found.is_some()
+        }
+    }
 }
 
 fn known<'a>(host: &'a HostView, path: &HostPath) -> Option<&'a CertFacts> {
@@ -94,7 +112,7 @@ pub(crate) fn unmet(
     request: &CertRequest,
 ) -> Option<Mismatch> {
     let own = || seen.ca.facts().map(CertFacts::identity);
-    let spreads = topology.trust == Some(TrustLeg::Spread);
+    let spreads = topology.trust.is_some_and(TrustLeg::spreads);
     let issuers = if spreads {
         // Every CA that members are to trust will do, so that nothing is issued that a member
         // refuses which does not trust the new one yet.
@@ -103,7 +121,19 @@ pub(crate) fn unmet(
         own().into_iter().collect()
     };
     let unmet = facts.satisfies(request, &issuers, seen.at).err()?;
-    // It is reissued by the new CA in a moment.
-    let waits = spreads && matches!(unmet, Mismatch::Ending { .. });
+    // It is reissued by the new CA in a moment; where that takes long, it is renewed in time.
+    let life = facts.not_after.duration_since(facts.not_before);
+    let keyless = topology.trust == Some(TrustLeg::Keyless);
+    let lasts = keyless || facts.remaining(seen.at) > life / 6;
+    let waits = spreads && lasts && matches!(unmet, Mismatch::Ending { .. });
     (!waits).then_some(unmet)
+}
+
+/// Enough of a key ID to tell it from others.
+pub(crate) fn short(key_id: &str) -> &str {
+    if key_id.is_empty() {
+        "unknown"
+    } else {
+        key_id.get(..12).unwrap_or(key_id)
+    }
 }

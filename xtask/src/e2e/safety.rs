@@ -47,7 +47,14 @@ fn nothing_is_taken(context: &Context) -> Outcome {
     )?;
     refused(&["apply", "--yes", "--set", "etcd=3.7.1"], "leg-binaries")?;
     refused(
-        &["apply", "--yes", "--set", "security.client=tls"],
+        &[
+            "apply",
+            "--yes",
+            "--set",
+            "security.client=plain",
+            "--set",
+            "security.allow-plain=true",
+        ],
         "security-change",
     )?;
     let text = lab.read("etcdup.toml")?;

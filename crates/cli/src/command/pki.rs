@@ -171,6 +171,9 @@ pub(crate) fn issue(
         return exit::FAILED;
     }
     let now = Timestamp::now();
+    if vault.is_between_cas() {
+        errln!("it is of the new CA: members accept it once `etcdup plan` issues nothing any more");
+    }
     if let Some(left) = vault.days_left(now).filter(|left| *left < i64::from(days)) {
         errln!("the CA itself ends in {left} days, and the certificate with it");
     }

@@ -147,13 +147,14 @@ impl CertFacts {
 
     /// Whether one of these CAs issued it.
     ///
-    /// A certificate that does not name its issuer's key may be of another CA of that name: it is
+    /// Go looks for an issuer by its name first: the same key under another name is another one. A
+    /// certificate that does not name its issuer's key may be of another CA of that name: it is
     /// taken for this one's only where the CA has no key ID either.
     #[must_use]
     pub fn is_issued_by(&self, cas: &[CertIdentity]) -> bool {
-        let issued = |ca: &CertIdentity| match ca.key_id.as_str() {
-            "" => ca.name == self.issuer,
-            key => key == self.issuer_key_id,
+        let issued = |ca: &CertIdentity| {
+            let by_key = ca.key_id.is_empty() || ca.key_id == self.issuer_key_id;
+            ca.name == self.issuer && by_key
         };
         cas.iter().any(issued)
     }

@@ -178,6 +178,7 @@ mod tests {
             issuer: Issuer::Own,
         };
         let ca = |key: &str| CertIdentity {
+            name: "ca".into(),
             key_id: key.into(),
             ..facts(&[], &[]).identity()
         };

@@ -7,10 +7,10 @@ use super::flags::lint_flags;
 use super::resolved::lint_resolved;
 use super::rows::{
     ADDRESS, CHECKSUM_FORM, CLIENT_NAME, EVEN_MEMBERS, LIFETIME, MANY_VOTERS, MIRROR_URL,
-    NO_MEMBERS,
+    NO_MEMBERS, TRUST,
 };
 use super::version::versions;
-use crate::file::{Binaries, HostSpec, KeyPath, Spec};
+use crate::file::{Binaries, HostSpec, KeyPath, Spec, TransportSecurity};
 use crate::finding::Finding;
 use crate::membership::quorum_of;
 use crate::path::HostPath;
@@ -27,6 +27,7 @@ pub fn lint(spec: &Spec) -> Vec<Finding> {
     lifetimes(spec, &mut findings);
     checksums(spec, &mut findings);
     names(spec, &mut findings);
+    trust(spec, &mut findings);
     lint_flags(spec, &mut findings);
     if let Ok(topology) = resolve(spec, |_| None) {
         findings.extend(lint_resolved(spec, &topology));
@@ -90,6 +91,29 @@ fn counts(spec: &Spec, findings: &mut Vec<Finding>) {
                 )
                 .at(at()),
         );
+    }
+}
+
+/// CAs that are to be trusted where nothing comes of it.
+fn trust(spec: &Spec, findings: &mut Vec<Finding>) {
+    let trusted = &spec.certificates.trust;
+    let mut refuse = |index: usize, evidence: String| {
+        let at = KeyPath::root("certificates").key("trust").index(index);
+        findings.push(TRUST.error("certificates", evidence).at(at));
+    };
+    let plain = |plane: TransportSecurity| plane == TransportSecurity::Plain;
+    for (index, path) in trusted.iter().enumerate() {
+        if spec.certificates.provided.is_some() {
+            let evidence =
+                "certificates are provided, and so is the CA file that says what is trusted";
+            refuse(index, evidence.to_owned());
+        } else if plain(spec.security.client_tls()) && plain(spec.security.peer) {
+            refuse(index, "nothing speaks TLS under this [security]".to_owned());
+        } else if path.as_str().is_empty() {
+            refuse(index, "it names no file".to_owned());
+        } else if trusted[..index].contains(path) {
+            refuse(index, format!("`{path}` stands there twice"));
+        }
     }
 }
 

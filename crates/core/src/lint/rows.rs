@@ -15,6 +15,7 @@ pub const LINTS: &[Check] = &[
     VERSION_UNKNOWN,
     PLAIN_EXPOSED,
     CLIENT_ALSO,
+    TRUST,
     CHECKSUM_FORM,
     MIRROR_URL,
     SYSTEM_PATH,
@@ -145,6 +146,13 @@ pub(super) const CLIENT_ALSO: Check = Check {
             certificate it decides once for all that speak TLS.",
     advice: "write client = \"mutual\" and client-also = \"plain\" for a change to TLS, and take client-also out when it is over; \
              between `tls` and `mutual` change `client` alone",
+};
+
+pub(super) const TRUST: Check = Check {
+    id: "trust-unused",
+    title: "a CA is named that nothing would trust",
+    about: "`certificates.trust` names certificates of CAs that members trust beside the one from which etcdup issues.",
+    advice: "take it out, or put the certificate into the CA file that is provided",
 };
 
 pub(super) const SYSTEM_PATH: Check = Check {

@@ -116,11 +116,16 @@ impl Approval {
     /// that was cut off between the two is gone on with by that.
     fn starts_again(&self, started: &StageKey, wanted: &Scope) -> bool {
         let starts = [Rule::Start, Rule::StartQuorum, Rule::FinishBootstrap];
+        // Which CA is trusted or which scheme is spoken by then changes nothing of who may start.
+        let same_leg = |key: &StageKey| {
+            let (a, b) = (&key.leg, &started.leg);
+            a.generation == b.generation && a.version == b.version
+        };
         let moved = || {
             self.0.iter().filter(|(key, scope)| match key.rule {
                 Rule::Reset => false,
-                Rule::Bootstrap => key.leg == started.leg,
-                _ => key.leg == started.leg && !scope.stops.is_empty(),
+                Rule::Bootstrap => same_leg(key),
+                _ => same_leg(key) && !scope.stops.is_empty(),
             })
         };
         let reached = |host: &HostId| moved().any(|(_, scope)| scope.hosts.contains(host));

@@ -80,16 +80,25 @@ pub struct LegTag {
 pub enum TrustLeg {
     /// Members come to trust the new CA beside the old one, whose certificates they keep.
     Spread,
+    /// The same where nothing that all members accept can be signed, for want of the old CA's key.
+    Keyless,
     /// Certificates of a CA that is to go are replaced, while members still trust it.
     Reissue,
 }
 
 impl TrustLeg {
+    /// Whether members still come to trust the new CA.
+    #[must_use]
+    pub const fn spreads(self) -> bool {
+        matches!(self, Self::Spread | Self::Keyless)
+    }
+
     /// As keys spell it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Spread => "trust",
+            Self::Keyless => "keyless",
             Self::Reissue => "reissue",
         }
     }
@@ -220,7 +229,7 @@ impl FromStr for StageKey {
         let rest = parts.next().unwrap_or_default();
         let mut leg = LegTag::default();
         for part in parts {
-            let trust = [TrustLeg::Spread, TrustLeg::Reissue];
+            let trust = [TrustLeg::Spread, TrustLeg::Keyless, TrustLeg::Reissue];
             if let Some(trust) = trust.into_iter().find(|leg| leg.as_str() == part) {
                 leg.trust = Some(trust);
             } else if part == "peers" {
@@ -278,7 +287,8 @@ mod tests {
         let mut legs = Vec::new();
         for generation in [0, 1, 12] {
             for version in [None, Some(EtcdVersion::new(3, 5, 33))] {
-                for trust in [None, Some(TrustLeg::Spread), Some(TrustLeg::Reissue)] {
+                let trusts = [TrustLeg::Spread, TrustLeg::Keyless, TrustLeg::Reissue];
+                for trust in std::iter::once(None).chain(trusts.map(Some)) {
                     for peers_ready in [false, true] {
                         let version = version.clone();
                         legs.push(LegTag {

@@ -14,6 +14,7 @@ use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::{Cause, Observed, Unobserved};
 use etcdup_core::plain::chain;
+use etcdup_core::stage::Goal;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_core::url::{Address, EtcdUrl, Scheme};
 use etcdup_transport::{DialError, Transport};
@@ -101,6 +102,14 @@ impl Session {
     /// When no certificate can be had.
     pub async fn client_files(&self, directory: &Path) -> Result<OperatorPair, DeployError> {
         let directory = directory.to_owned();
+        // Which of several certificates members accept, only they can say.
+        if self.with_vault(|vault| vault.is_between_cas()).await {
+            let goal = Goal::Converge {
+                allow_outage: false,
+                retry: false,
+            };
+            self.observe(goal).await?;
+        }
         let files = self.with_vault(move |vault| vault.client_files(&directory));
         Ok(files.await?)
     }

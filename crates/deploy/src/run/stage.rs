@@ -52,9 +52,9 @@ impl Run<'_> {
                     }
                 }
             }
-            Ok::<_, VaultError>((vault.ca_state(), vault.clients()))
+            Ok::<_, VaultError>((vault.ca_state(), vault.ca_file(), vault.clients()))
         });
-        (seen.ca, seen.clients) = worked.await?;
+        (seen.ca, seen.ca_file, seen.clients) = worked.await?;
         Ok(())
     }
 

@@ -35,7 +35,7 @@ pub enum VaultError {
     )]
     NoOperatorCa,
     /// There is no CA.
-    #[error("no CA at {}; copy it from the machine where the cluster was set up", .0.display())]
+    #[error("no CA at {}; copy it from the machine where the cluster was set up, or run `etcdup apply` where it makes one", .0.display())]
     NoCa(PathBuf),
     /// A certificate is to be of a CA that the file does not trust any more.
     #[error("there is no CA at place {0} of certificates.trust")]

@@ -9,9 +9,8 @@ use etcdup_core::stage::{Artifact, Content, Part, TrustLeg};
 use etcdup_core::topology::Member;
 
 use super::difference::{Change, Cost, Difference, DifferenceKind};
-use crate::rules::trust::short;
 use crate::target::Target;
-use crate::trusted::unmet;
+use crate::trusted::{is_unread, short, unmet};
 
 fn is_key(content: &Content) -> bool {
     matches!(
@@ -86,7 +85,10 @@ pub(super) fn certificate_file(
             .then(|| changed(Change::Rendered)),
         // Its time does not tell whether it was read where another program put it there.
         Content::Ca => match other_ca(target, seen, host, artifact) {
-            None => outside(host, artifact, found),
+            None => outside(host, artifact, found).or_else(|| {
+                let unread = is_unread(&target.topology, host, path);
+                unread.then(|| changed(Change::OutsideEtcdup))
+            }),
             other => other.map(flaw),
         },
         Content::Issued {
@@ -138,8 +140,7 @@ pub(super) fn certificate_file(
 /// A certificate of a CA that members do not trust yet does nothing before they restart with that
 /// CA.
 fn reissue_costs(target: &Target) -> Cost {
-    let topology = &target.topology;
-    match topology.trust == Some(TrustLeg::Spread) && topology.issuer.is_own() {
+    match target.topology.trust == Some(TrustLeg::Keyless) {
         true => Cost::Restart,
         false => Cost::NoRestart,
     }

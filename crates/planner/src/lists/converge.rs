@@ -340,7 +340,8 @@ fn left(context: &PlanContext<'_>) -> Decision {
     let waiting = roll::waiting(context)
         .into_iter()
         .chain(grow::waiting(context))
-        .chain(shrink::waiting(context));
+        .chain(shrink::waiting(context))
+        .chain(trust::waiting(context));
     block(context.unseen.iter().cloned().chain(waiting).collect())
 }
 

@@ -6,30 +6,26 @@ use std::collections::BTreeMap;
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::Finding;
 use etcdup_core::host::HostId;
-use etcdup_core::stage::{
-    Artifact, Content, HostStep, Impact, Part, Rule, Stage, StageKey, TrustLeg, Work,
-};
+use etcdup_core::stage::{Content, HostStep, Impact, Rule, Stage, StageKey, TrustLeg, Work};
 
-use crate::assess::Assessment;
+use crate::assess::{Assessment, Difference};
 use crate::identity::Bootstrap;
 use crate::plan_context::{Decision, PlanContext};
+use crate::rules::grow::is_joining;
 use crate::rules::restart::{all_seen, restart_steps};
 use crate::rules::roll::OUTAGE;
 use crate::rules::trust::{CA_WITHOUT_KEY, is_cut_off};
 
 /// Whether only the new CA can sign, and not every member is known to trust it.
 fn is_keyless(context: &PlanContext<'_>) -> bool {
-    let topology = &context.target.topology;
-    topology.trust == Some(TrustLeg::Spread) && topology.issuer.is_own()
+    context.target.topology.trust == Some(TrustLeg::Keyless)
 }
 
-/// Whether a member needs a certificate now.
-fn needs<'w, 'a>(member: &'w Assessment<'a>) -> impl Iterator<Item = &'w Artifact> + use<'w, 'a> {
-    let files = member.files.iter().map(|(artifact, _)| artifact.as_ref());
-    files.filter(|artifact| {
-        let certificate = Part::Certificate;
-        matches!(&artifact.content, Content::Issued { part, .. } if *part == certificate)
-    })
+/// What of a member's own certificates and keys must be issued now, and why.
+fn needs<'w, 'a>(member: &'w Assessment<'a>) -> impl Iterator<Item = &'w Difference> + use<'w, 'a> {
+    let files = member.files.iter();
+    let issued = files.filter(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
+    issued.map(|(_, difference)| difference)
 }
 
 /// Whether all that it shows to others has ended, so that none of them lets it in.
@@ -47,24 +43,47 @@ fn all_are_refused(context: &PlanContext<'_>) -> bool {
     context.unseen.is_empty() && running.all(|member| is_refused(context, member))
 }
 
-/// A member that needs a certificate while others, which would refuse one of the new CA, are in
-/// touch with each other.
+/// What cannot be had without the old CA's key: a certificate for a member while others, which
+/// would refuse one of the new CA, are in touch with each other; a member that joins; a look at
+/// members that accept nothing of what is here.
 pub(crate) fn lacks_key(context: &PlanContext<'_>) -> Option<Finding> {
     if !is_keyless(context) || all_are_refused(context) {
         return None;
     }
-    let members = context.members.iter().filter(|member| !member.to_join);
-    let mut needed = members.filter_map(|member| Some((member, needs(member).next()?)));
-    let (member, artifact) = needed.next()?;
-    let evidence = format!(
-        "{} on {} must be replaced, and not every member trusts the new CA yet; the old CA's key is not beside its \
-         certificate",
-        artifact.path, member.member.host
-    );
-    let at = KeyPath::root("certificates").key("trust");
-    let advice = "put the old CA's key beside its certificate, ending in .key; without it, take the member out \
-                  (absent = true), and add it again once the others trust the new CA";
-    Some(CA_WITHOUT_KEY.error("ca", evidence).advise(advice).at(at))
+    let refuse = |evidence: String, advice: &str| {
+        let at = KeyPath::root("certificates").key("trust");
+        let why =
+            "not every member trusts the new CA yet, and no key that signs what all accept is here";
+        let evidence = format!("{evidence}; {why}");
+        Some(CA_WITHOUT_KEY.error("ca", evidence).advise(advice).at(at))
+    };
+    let joins = |member: &&Assessment<'_>| member.to_join || is_joining(member);
+    if let Some(member) = context.members.iter().find(joins) {
+        let advice = "put the old CA's key beside its certificate, ending in .key, or make this edit once the new CA \
+                      has taken over";
+        return refuse(format!("{} is to join", member.member.name), advice);
+    }
+    let mut needed = context.members.iter().filter_map(|member| {
+        let difference = needs(member).next()?;
+        Some(format!(
+            "{}: {difference}, and another is issued for that",
+            member.member.name
+        ))
+    });
+    if let Some(evidence) = needed.next() {
+        let advice = "put the old CA's key beside its certificate, ending in .key; without it, take the member out \
+                      (absent = true), and add it again once the others trust the new CA";
+        return refuse(evidence, advice);
+    }
+    let mut running = context
+        .members
+        .iter()
+        .filter(|member| member.process.is_some());
+    let silent = running.clone().next().is_some() && running.all(|member| !member.answers);
+    let advice = "put the old CA's key beside its certificate, ending in .key, or a client certificate of it with its \
+                  key beside the CA";
+    let silent = silent.then(|| "no member answers what etcdup can show".to_owned());
+    silent.and_then(|evidence| refuse(evidence, advice))
 }
 
 /// Restarts all members at once with the new CA and certificates of it. Connections that stand from

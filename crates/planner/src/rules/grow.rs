@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::membership::{MemberId, Standing};
 use etcdup_core::stage::{
-    ClusterStep, Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, TrustLeg, Work, limits,
+    ClusterStep, Condition, Gate, HostStep, Impact, Rule, Stage, StageKey, Work, limits,
 };
 
 use crate::assess::{Assessment, Difference};
@@ -184,12 +184,6 @@ pub(crate) fn listed(context: &PlanContext<'_>, member: &Assessment<'_>, voter: 
 /// What keeps members from being added, where something does.
 fn waits_for(context: &PlanContext<'_>) -> Option<String> {
     let view = context.view.as_ref()?;
-    let topology = &context.target.topology;
-    if topology.trust == Some(TrustLeg::Spread) && topology.issuer.is_own() {
-        // Only the new CA can sign for it, and the others would refuse it.
-        let why = "not every member trusts the new CA yet, and the old CA's key is not beside its certificate";
-        return Some(why.to_owned());
-    }
     let healthy = |id: MemberId| {
         let mut views = context.seen.known_members();
         views.any(|view| view.id == id && view.served.known().is_some())

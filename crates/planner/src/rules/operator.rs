@@ -7,7 +7,7 @@ use etcdup_core::file::KeyPath;
 use etcdup_core::finding::Check;
 use etcdup_core::observation::CaView;
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{Content, Impact, OperatorStep, Rule, Stage, StageKey, Work};
+use etcdup_core::stage::{Content, Impact, OperatorStep, Rule, Stage, StageKey, TrustLeg, Work};
 use etcdup_core::topology::Topology;
 
 use crate::plan_context::{Decision, PlanContext};
@@ -91,7 +91,9 @@ pub(crate) fn ca(context: &PlanContext<'_>) -> Decision {
 fn due_clients(context: &PlanContext<'_>) -> Vec<(CertRequest, String)> {
     let topology = &context.target.topology;
     let issuer = context.seen.issuer(topology.issuer);
-    if !matches!(issuer, Some(CaView::Usable(_))) {
+    // Members would refuse one of the new CA, and nothing else can be signed.
+    let keyless = topology.trust == Some(TrustLeg::Keyless);
+    if keyless || !matches!(issuer, Some(CaView::Usable(_))) {
         return Vec::new();
     }
     let due = |request: CertRequest| {

@@ -12,9 +12,9 @@ use etcdup_core::stage::{Artifact, Content};
 use etcdup_core::topology::Member;
 
 use crate::preflight::CERT_REFUSED;
-use crate::rules::trust::{CA_OTHER, short, with_ca};
+use crate::rules::trust::{CA_OTHER, with_ca};
 use crate::target::Target;
-use crate::trusted::{Trust, running_trust};
+use crate::trusted::{Trust, digest_of, running_trust, short};
 
 pub(crate) const CHECKS: &[Check] = &[ISSUER_UNTRUSTED, CLIENT_UNTRUSTED];
 
@@ -252,13 +252,6 @@ impl Place<'_> {
         let path: &HostPath = shown.as_ref().unwrap_or(&certificate.path);
         digest.is_some() && digest_of(self.host, path) == digest
     }
-}
-
-/// The digest of a file on a host: as it was seen, else as etcdup recorded it when it wrote it.
-fn digest_of<'a>(host: &'a HostView, path: &HostPath) -> Option<&'a str> {
-    let seen = host.files.get(path).and_then(|file| file.sha256.as_deref());
-    let recorded = || Some(host.record()?.files.get(path)?.sha256.as_str());
-    seen.or_else(recorded)
 }
 
 /// The certificate that etcdup itself shows to members, refused by one that runs: nothing could be

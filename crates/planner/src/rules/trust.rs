@@ -16,13 +16,15 @@ use etcdup_core::topology::Member;
 
 use crate::identity::read_flags;
 use crate::leg::trust::{all_reissued, all_trust_own};
+use crate::plan_context::PlanContext;
 use crate::target::Target;
-use crate::trusted::{holds, shown};
+use crate::trusted::{Trust, digest_of, holds, running_trust, short, shown};
 
 pub(crate) const CHECKS: &[Check] = &[
     CA_MISSING,
     CA_OTHER,
     CA_WITHOUT_KEY,
+    TRUST_WAITS,
     CLIENT_LOCKED_OUT,
     CLIENTS_TRUST,
     OPERATOR_CLOCK,
@@ -52,6 +54,13 @@ pub(crate) const CA_WITHOUT_KEY: Check = Check {
     about: "A certificate must be issued or renewed, and the CA's key is neither in a file, nor in the environment, nor \
             printed by a command. Where a CA must not be reachable, give certificates with [certificates.provided].",
     advice: "set key, key-env or key-command under [certificates.ca]",
+};
+const TRUST_WAITS: Check = Check {
+    id: "trust-waits",
+    title: "a change of the CA waits for members that were not seen",
+    about: "One CA takes another's place only where every member, those that are to leave included, is known to trust the new one \
+            and to show nothing of the old one. A member whose host does not answer may do neither.",
+    advice: "bring the hosts back, or write absent = \"gone\" for members whose host is gone for good",
 };
 const CLIENT_LOCKED_OUT: Check = Check {
     id: "client-locked-out",
@@ -235,6 +244,23 @@ fn mismatch(
             origin()
         )));
     }
+    // What it reads lies elsewhere, and what it shows too.
+    if let Some(Trust::Elsewhere(path)) = running_trust(&target.topology, seen, member) {
+        let read = path.parse().ok();
+        let read = read.and_then(|path: HostPath| digest_of(host, &path));
+        let changes = match read {
+            Some(read) => seen.ca_file.as_deref().is_some_and(|wanted| wanted != read),
+            None => !target.topology.certificates.trust.is_empty(),
+        };
+        let evidence = || {
+            format!(
+                "{} runs with {path} and is to have {}, which holds other CAs",
+                member.name, ca.path
+            )
+        };
+        let advice = "move certificates to another place in an apply of its own, with the CAs that are trusted now";
+        return changes.then(|| refuse(evidence()).advise(advice));
+    }
     // From here on two CAs are trusted, and one of them goes.
     let found = found?.file();
     let gone = found
@@ -301,12 +327,13 @@ fn alike(target: &Target, seen: &Observation, bundle: &[CertIdentity]) -> Option
     )
 }
 
-pub(crate) fn short(key_id: &str) -> &str {
-    if key_id.is_empty() {
-        "unknown"
-    } else {
-        key_id.get(..12).unwrap_or(key_id)
-    }
+/// A new CA that nothing is of yet, since not every member is known to trust it.
+pub(crate) fn waiting(context: &PlanContext<'_>) -> Option<Finding> {
+    let topology = &context.target.topology;
+    let waits = topology.trust.is_some() && context.unseen.is_empty();
+    let evidence = "certificates of the new CA are issued once every member has been seen to trust it, and the old CA goes \
+                    once no member shows a certificate of it";
+    waits.then(|| TRUST_WAITS.error("ca", evidence))
 }
 
 /// The CA's certificate is missing on the host: then its members' own certificates tell who the CA

@@ -6,6 +6,8 @@
     reason = "each test file uses what it needs, and says what it expects"
 )]
 
+pub(crate) mod cas;
+
 use etcdup_core::finding::Finding;
 use etcdup_core::observation::{HostView, MemberView, Observation};
 use etcdup_core::observed::Observed;
