@@ -295,3 +295,34 @@ fn entries_are_not_agreed_on_by_the_million() {
     let found = plan(&with(&format!("etcd = \"3.7.1\"\n{flags}")), &seen);
     assert!(found.contains("blocked snapshot-count"), "{found}");
 }
+
+/// What becomes of the file's flags on the way is said before anything moves.
+#[test]
+fn flags_that_a_release_on_the_way_has_nothing_for_are_told() {
+    let seen = running("3.4.23");
+    let flags = "flags = { max-learners = 2, watch-progress-notify-interval = \"5s\", \
+                 feature-gates = \"PriorityRequest=true\" }";
+    let planner = with(&format!("etcd = \"3.6.16\"\n{flags}"));
+    let planner = planner.next_leg(&seen).unwrap();
+    let found = planner.preflight(&seen);
+    let told: Vec<&str> = found
+        .iter()
+        .filter(|finding| finding.id.as_str() == "flags-on-the-way")
+        .map(|finding| finding.evidence.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "on etcd 3.5.33 `feature-gates=PriorityRequest=true` is left out, `max-learners` is left out, \
+             `watch-progress-notify-interval` is `experimental-watch-progress-notify-interval`"
+        ]
+    );
+    // With nothing on the way there is nothing to say.
+    let direct = with(&format!("etcd = \"3.4.45\"\n{flags}"));
+    assert!(
+        direct
+            .preflight(&seen)
+            .iter()
+            .all(|finding| finding.id.as_str() != "flags-on-the-way")
+    );
+}

@@ -12,7 +12,7 @@ use crate::file::{
     Binaries, Certificates, Discovery, FileSpec, Pod, RuntimeKind, Security, Ssh, Time,
     TransportSecurity,
 };
-use crate::flag::{FlagSet, translate};
+use crate::flag::{FlagSet, Translated, translate};
 use crate::host::{HostId, HostTarget};
 use crate::membership::MemberId;
 use crate::name::{ClusterName, ClusterToken, MemberName, NameError, UserName};
@@ -98,6 +98,14 @@ pub struct Member {
     pub layout: MemberLayout,
     /// The flags the user gave, those of all members and its own.
     pub(super) flags: BTreeMap<String, String>,
+}
+
+impl Member {
+    /// Its own flags in the terms of a release.
+    #[must_use]
+    pub fn flags_on(&self, version: &EtcdVersion) -> Translated {
+        translate(&self.flags, version)
+    }
 }
 
 /// A member that should go.
@@ -357,7 +365,7 @@ impl Topology {
             }
         }
         self.tls_flags(member, &mut flags);
-        for (flag, value) in &translate(&member.flags, &self.version).flags {
+        for (flag, value) in &member.flags_on(&self.version).flags {
             match (
                 flags.get(flag),
                 crate::flag::lookup(flag).map(|row| row.owned),

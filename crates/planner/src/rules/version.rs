@@ -1,22 +1,24 @@
 //! Calls to etcd before members restart with another minor: enabling a downgrade, and raft
 //! snapshots so that 3.7 replays no log from before 3.6.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::file::KeyPath;
-use etcdup_core::finding::Check;
+use etcdup_core::finding::{Check, Finding};
 use etcdup_core::known_issue::FIRST_WITHOUT_V2;
+use etcdup_core::observation::Observation;
 use etcdup_core::stage::{
     ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work, limits,
 };
 use etcdup_core::version::{EtcdVersion, minor_of};
 
 use crate::assess::Assessment;
-use crate::leg::version::version_of;
+use crate::leg::version::{between_all, version_of};
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::restart::all_seen;
+use crate::target::Target;
 
-pub(crate) const CHECKS: &[Check] = &[SNAPSHOT_COUNT_HIGH];
+pub(crate) const CHECKS: &[Check] = &[SNAPSHOT_COUNT_HIGH, FLAGS_ON_THE_WAY];
 
 const SNAPSHOT_COUNT_HIGH: Check = Check {
     id: "snapshot-count",
@@ -28,6 +30,35 @@ const SNAPSHOT_COUNT_HIGH: Check = Check {
 
 /// The most entries that are agreed on for nothing.
 const MOST_ENTRIES: u64 = 1_000_000;
+
+const FLAGS_ON_THE_WAY: Check = Check {
+    id: "flags-on-the-way",
+    title: "a release on the way knows some flags by other names, or not at all",
+    about: "The file's flags are those of its own release. On the way there each release gets what it knows: a flag under the \
+            name that it has there, a feature gate as the switch that it was. What a release has nothing for is left out while \
+            that one runs.",
+    advice: "nothing need be done; set the flag only once the upgrade is over where it must not be missing meanwhile",
+};
+
+/// What becomes of the file's flags on the releases before its own.
+pub(crate) fn flags_on_the_way(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let file = target.file();
+    let told = |version: EtcdVersion| {
+        let (mut said, members) = (BTreeSet::new(), file.members.iter());
+        for translated in members.map(|member| member.flags_on(&version)) {
+            let renamed = translated.renamed.into_iter();
+            said.extend(renamed.map(|(given, here)| format!("`{given}` is `{here}`")));
+            let dropped = translated.dropped.into_iter();
+            said.extend(dropped.map(|given| format!("`{given}` is left out")));
+        }
+        let said: Vec<String> = said.into_iter().collect();
+        let evidence = format!("on etcd {version} {}", said.join(", "));
+        let at = KeyPath::root("flags");
+        (!said.is_empty()).then(|| FLAGS_ON_THE_WAY.warning("cluster", evidence).at(at))
+    };
+    let ahead = between_all(file, seen).into_iter();
+    ahead.filter_map(told).collect()
+}
 
 /// How many entries a member applies between two raft snapshots, from 3.6 on.
 const SNAPSHOT_COUNT: u64 = 10_000;
