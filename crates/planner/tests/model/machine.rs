@@ -47,7 +47,8 @@ pub(super) struct Process {
     pub(super) since: i64,
     /// The CAs whose certificates it accepts.
     pub(super) trusts: Vec<String>,
-    /// Whether it has ever joined a quorum: until then it answers nobody.
+    /// Whether it has ever joined a quorum: until then it answers nobody, and from then on its
+    /// connections stand, whatever the list says of it.
     pub(super) ready: bool,
 }
 

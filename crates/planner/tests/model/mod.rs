@@ -186,7 +186,12 @@ impl Model {
         let Some(data) = machine.data.as_ref().filter(|_| ready) else {
             return Observed::unknown("connection refused");
         };
-        let serves = self.quorum(data.cluster);
+        let place = self
+            .machines
+            .iter()
+            .position(|one| std::ptr::eq(one, machine));
+        let in_touch = place.is_some_and(|place| self.running(data.cluster).contains(&place));
+        let serves = in_touch && self.quorum(data.cluster);
         let learner = data.is_learner();
         let served = if learner {
             Observed::unknown("etcdserver: rpc not supported for learner")
@@ -223,8 +228,15 @@ impl Model {
         })
     }
 
-    /// The machines whose etcd runs on data of this cluster.
+    /// The machines whose etcd runs on data of this cluster, and is in touch with the others.
     fn running(&self, cluster: ClusterId) -> Vec<usize> {
+        let alike = self.running_alone(cluster);
+        let in_touch = |index: &usize| self.is_in_touch(*index, &alike);
+        alike.iter().copied().filter(in_touch).collect()
+    }
+
+    /// The machines whose etcd runs on data of this cluster.
+    pub(super) fn running_alone(&self, cluster: ClusterId) -> Vec<usize> {
         let runs = |index: &usize| {
             let machine = &self.machines[*index];
             let data = machine.data.as_ref();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::certificate::{CertFacts, CertRequest, Issuer};
+use etcdup_core::flag::FlagSet;
 use etcdup_core::observation::{CaView, Observation};
 use etcdup_core::observed::Observed;
 use jiff::{SignedDuration, Timestamp};
@@ -152,5 +153,59 @@ impl Model {
             }
         }
         self.lost.extend(refused);
+    }
+}
+
+/// How a member listens for others.
+fn listens(flags: &FlagSet) -> &str {
+    let urls = flags.get("listen-peer-urls").unwrap_or_default();
+    urls.split(':').next().unwrap_or_default()
+}
+
+impl Model {
+    /// Whether a member and the others reach one another: others dial it by the scheme that the
+    /// list has, and whoever has no CA file is refused nothing and refuses all TLS.
+    pub(super) fn is_in_touch(&self, index: usize, running: &[usize]) -> bool {
+        let datas = running
+            .iter()
+            .filter_map(|index| self.machines[*index].data.as_ref());
+        let Some(newest) = datas.max_by_key(|data| data.log) else {
+            return false;
+        };
+        let is_found = |index: usize| {
+            let machine = &self.machines[index];
+            if machine.process.as_ref().unwrap().ready {
+                return true;
+            }
+            let id = machine.data.as_ref().unwrap().id;
+            let listed = newest.list.iter().find(|listed| listed.id == id);
+            let urls = listed.iter().flat_map(|listed| &listed.peer_urls);
+            let scheme = listens(&machine.process.as_ref().unwrap().flags);
+            urls.into_iter()
+                .any(|url| url.split(':').next() == Some(scheme))
+        };
+        let flags = &self.machines[index].process.as_ref().unwrap().flags;
+        let others = running
+            .iter()
+            .filter(|other| **other != index && is_found(**other));
+        let mut schemes =
+            others.map(|other| listens(&self.machines[*other].process.as_ref().unwrap().flags));
+        let knows_tls = flags.get("peer-trusted-ca-file").is_some();
+        is_found(index) && (knows_tls || schemes.all(|scheme| scheme == "http"))
+    }
+
+    /// The schemes by which clients reach members, each once, and that each of them serves.
+    pub(crate) fn check_clients(&mut self, scheme: &str) {
+        let deaf = self.machines.iter().filter(|machine| {
+            let process = machine.process.as_ref().filter(|_| machine.up);
+            process.is_some_and(|process| {
+                let urls = process.flags.get("listen-client-urls").unwrap_or_default();
+                !urls.split(',').any(|url| url.starts_with(scheme))
+            })
+        });
+        let deaf: Vec<String> = deaf
+            .map(|machine| format!("{} does not serve {scheme}", machine.member.name))
+            .collect();
+        self.lost.extend(deaf);
     }
 }
