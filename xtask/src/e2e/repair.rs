@@ -13,6 +13,7 @@ pub(super) const ALL: &[Scenario] = &[
     ("next-patch-version", next_patch_version),
     ("next-minor-version", next_minor_version),
     ("upgrade-killed-at-any-moment", upgrade_killed),
+    ("release-edited-back", release_edited_back),
     ("release-that-does-not-start", release_that_does_not_start),
     ("stopped-member-is-started", stopped_member_is_started),
     ("one-host-away", one_host_away),
@@ -152,6 +153,42 @@ fn upgrade_killed_after(context: &Context, name: &str, after: Duration) -> Resul
     let writer = Writer::start(&lab, 3)?;
     lab.edit(older, &context.version)?;
     finishes_when_killed(&lab, writer, after, &[1, 2, 3])
+}
+
+/// The file says the old minor again before all run the new one: the cluster's own version is the
+/// old one until then, and all go back.
+fn release_edited_back(context: &Context) -> Outcome {
+    let versions = crate::setup::versions()?;
+    let older = versions.first().ok_or("no etcd at hand")?;
+    let (lab, newer) = (context.named("e2eb", 3)?, &context.version);
+    lab.topology(older, "", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 3)?;
+    lab.edit(older, newer)?;
+    let mut first = lab.start(&["apply", "--yes"])?;
+    // As soon as one runs the new one.
+    let begun = std::time::Instant::now();
+    loop {
+        let runs = lab.on(2, "tr '\\0' ' ' < /proc/$(pidof etcd)/cmdline")?;
+        if runs.out.contains(&format!("v{newer}/")) {
+            break;
+        }
+        ensure(
+            begun.elapsed() < Duration::from_secs(60),
+            "m2 never restarted with the newer release",
+        )?;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    first.kill().map_err(|error| error.to_string())?;
+    first.wait().map_err(|error| error.to_string())?;
+    lab.edit(newer, older)?;
+    lab.apply()?
+        .says(&format!("restart m2 with etcd {older}"))?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    writer.checks(&[1, 2, 3]);
+    never_still(&writer.stop()?)
 }
 
 /// One member does not come up with the next release: it gets the one back that it ran, and the

@@ -13,8 +13,10 @@ pub(crate) const ALL: &[Scenario] = &[
     ("rotation-killed-at-any-moment", rotation_killed),
     ("expired-certificates", expired_certificates),
     ("plain-to-mutual-and-back", plain_to_mutual),
+    ("tls-killed-at-any-moment", tls_killed),
 ];
 
+const PLAIN: &str = "[security]\nclient = \"plain\"\npeer = \"plain\"\nallow-plain = true\n";
 const TRUST: &str = "trust = [\"pki/prod/old-ca.crt\"]\n";
 
 /// A CA made elsewhere, of the very name that the cluster's own has, and a file of both for
@@ -122,12 +124,35 @@ fn rotation_killed_after(
     finishes_when_killed(&lab, writer, after, &[1, 2, 3])
 }
 
+/// `apply` is killed at seeded moments while TLS is turned on for peers and clients, each time on
+/// hosts of its own; the next run finishes.
+fn tls_killed(context: &Context) -> Outcome {
+    killed_series(
+        context,
+        20_261_130,
+        Duration::from_millis(20_000),
+        |at, after| tls_killed_after(context, &format!("e2ep{at}"), after),
+    )
+}
+
+fn tls_killed_after(context: &Context, name: &str, after: Duration) -> Result<Written, String> {
+    let lab = context.named(name, 3)?;
+    lab.topology(&context.version, PLAIN, 3)?;
+    lab.apply()?;
+    let writer = Writer::plain(&lab, 3)?;
+    let both = "[security]\nclient = \"mutual\"\nclient-also = \"plain\"\npeer = \"mutual\"\nallow-plain = true\n";
+    lab.edit(PLAIN, both)?;
+    finishes_when_killed(&lab, writer, after, &[1, 2, 3])
+}
+
 /// From plain HTTP to mutual TLS and back, for clients and peers at once, under a writer of either
 /// kind: the port serves both in between.
 fn plain_to_mutual(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
-    let plain = "[security]\nclient = \"plain\"\npeer = \"plain\"\nallow-plain = true\n";
-    let mutual = "[security]\nclient = \"mutual\"\npeer = \"mutual\"\n";
+    let (plain, mutual) = (
+        PLAIN,
+        "[security]\nclient = \"mutual\"\npeer = \"mutual\"\n",
+    );
     let also = |kind: &str| format!("client-also = \"{kind}\"\n");
     lab.topology(&context.version, plain, 3)?;
     lab.apply()?;
