@@ -449,8 +449,10 @@ impl Session {
         let (mut asked, mut unseen) = self.running(topology, &seen);
         asked.retain(|(name, ..)| stays(name));
         unseen.retain(|name, _| stays(name));
-        let demands =
-            topology.security.client_tls() == etcdup_core::file::TransportSecurity::Mutual;
+        // A port that serves plain HTTP besides answers anybody, as the file says.
+        let security = &topology.security;
+        let mutual = etcdup_core::file::TransportSecurity::Mutual;
+        let demands = security.client == mutual && security.client_also.is_none();
         let mut members = match self.access().await {
             Ok(access) => gather(asked, &access, demands).await,
             Err(why) => asked

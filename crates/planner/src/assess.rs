@@ -22,6 +22,7 @@ mod start_file;
 pub(crate) use binaries::{LINKED, binaries};
 use certificates::{certificate_file, couple_keys};
 pub use difference::{Cost, Difference};
+pub(crate) use process::overriding;
 use process::running;
 use start_file::start_file;
 

@@ -64,6 +64,7 @@ pub(crate) fn preflight(target: &Target, seen: &Observation) -> Vec<Finding> {
     certs::sources(target, seen, &mut findings);
     certs::ca(target, seen, &mut findings);
     findings.extend(crate::rules::trust::warnings(target, seen));
+    findings.extend(crate::rules::transition::warnings(target, seen));
     findings.extend(crate::rules::version::flags_on_the_way(target, seen));
     for member in &target.topology.members {
         let Some(host) = seen.host(&member.host) else {

@@ -9,10 +9,11 @@
 mod scripted;
 mod worlds;
 
-use etcdup_core::observation::{CaView, Observation};
+use etcdup_core::observation::{CaView, DropIn, Observation};
 use etcdup_core::observed::Observed;
+use etcdup_core::stage::Content;
 use etcdup_planner::{Ending, Planner};
-use scripted::{bootstrapped, ids, view};
+use scripted::{bootstrapped, halt, host, ids, view};
 
 const PLAIN: &str = "[security]\nclient = \"plain\"\npeer = \"plain\"\nallow-plain = true";
 
@@ -180,4 +181,76 @@ fn peers_wait_for_a_host_that_is_away() {
     alone.leader = None;
     alone.served = Observed::unknown("no leader");
     assert_eq!(keys(&world), ["refresh-files", "start:m3"]);
+}
+
+/// Only a quorum changes the list by which members find one another.
+#[test]
+fn a_cluster_that_is_down_starts_as_it_ran() {
+    let mutual = security("plain", None, "mutual");
+    for (from, to) in [(PLAIN, mutual.as_str()), (mutual.as_str(), PLAIN)] {
+        let (before, mut seen) = bootstrapped(from);
+        (0..3).for_each(|index| halt(&before, &mut seen, index));
+        for member in &before.topology().members {
+            let start = &before.desired(member).settled;
+            let Content::Text(text) = &start.content else {
+                panic!("{start:?}")
+            };
+            let text = text.to_string();
+            let path = start.path.clone();
+            host(&mut seen, member).files.get_mut(&path).unwrap().text = Some(text);
+        }
+        assert_eq!(blocked(to, &seen), ["peers-need-quorum"; 3], "{from}");
+        // As it was it starts.
+        carried_out(from, &seen);
+    }
+}
+
+/// A drop-in would have a member listen as before, and be listed where it does not.
+#[test]
+fn a_member_whose_command_is_overridden_is_not_listed_elsewhere() {
+    let (before, mut seen) = bootstrapped(&security("plain", None, "mutual"));
+    for member in &before.topology().members {
+        let unit = host(&mut seen, member)
+            .units
+            .get_mut(&member.layout.unit)
+            .unwrap();
+        unit.drop_ins = vec![DropIn {
+            path: "/etc/systemd/system/etcd.service.d/own.conf".into(),
+            directives: vec!["ExecStart=/opt/etcd/etcd --own".into()],
+        }];
+    }
+    assert_eq!(blocked(PLAIN, &seen), ["peers-need-quorum"; 3]);
+}
+
+/// A file that needs no CA any more issues nothing, while members still show certificates.
+#[test]
+fn nothing_is_issued_by_a_ca_that_the_file_does_not_need() {
+    let (before, mut seen) = bootstrapped(&security("plain", None, "mutual"));
+    seen.ca = CaView::Unneeded;
+    carried_out(PLAIN, &seen);
+    let member = &before.topology().members[0];
+    let path = member.layout.certificates.join("peer.crt").unwrap();
+    host(&mut seen, member).files.remove(&path);
+    assert_eq!(blocked(PLAIN, &seen), ["ca-without-key"]);
+}
+
+#[test]
+fn clients_are_told_that_a_certificate_will_be_demanded() {
+    let (_, seen) = bootstrapped(&security("tls", None, "tls"));
+    let planner = planner(&security("mutual", None, "mutual"))
+        .next_leg(&seen)
+        .unwrap();
+    assert!(ids(&planner.preflight(&seen)).contains(&"clients-must-show"));
+}
+
+fn blocked(head: &str, seen: &Observation) -> Vec<String> {
+    let forecast = planner(head).next_leg(seen).unwrap().forecast(seen);
+    let Ending::Blocked(findings) = forecast.ending else {
+        panic!("{:?}", forecast.ending)
+    };
+    assert!(forecast.stages.is_empty(), "{:?}", forecast.stages[0].key);
+    findings
+        .iter()
+        .map(|finding| finding.id.to_string())
+        .collect()
 }

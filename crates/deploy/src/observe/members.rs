@@ -147,7 +147,10 @@ impl Session {
         let runs_plain = !listens.is_empty() && !listens.iter().any(secure);
         let runs_tls = listens.iter().any(secure);
         let plain = match topology.security.client_tls() {
-            TransportSecurity::Plain if runs_tls => Plain::WithoutTls,
+            // Where the file wants plain HTTP and it is served, no certificate is needed.
+            TransportSecurity::Plain if runs_tls && !listens.iter().any(|url| !secure(url)) => {
+                Plain::WithoutTls
+            }
             TransportSecurity::Plain => Plain::Only,
             // It may have restarted since it was looked at.
             TransportSecurity::Tls | TransportSecurity::Mutual if runs_plain => Plain::WithoutTls,

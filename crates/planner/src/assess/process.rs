@@ -78,7 +78,7 @@ pub(super) fn running(
 }
 
 /// The drop-in that replaces the command of the unit, if there is one.
-fn overriding<'a>(member: &Member, host: &'a HostView) -> Option<&'a str> {
+pub(crate) fn overriding<'a>(member: &Member, host: &'a HostView) -> Option<&'a str> {
     let unit = host.units.get(&member.layout.unit)?;
     let mut drop_ins = unit.drop_ins.iter();
     let found = drop_ins.find(|drop_in| {

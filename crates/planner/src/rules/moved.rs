@@ -20,6 +20,15 @@ pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option
     let listed = entry(topology, context.seen, view, member.member)?;
     let peer_url = topology.peer_url(member.member);
     let there = listed.peer_urls.contains(&peer_url.to_string());
+    // One that runs and will not restart goes on listening where it does, whatever the list says.
+    let stays = member.process.is_some_and(|process| {
+        let listens = process.flags.get("listen-peer-urls").unwrap_or_default();
+        let scheme = listens.split(':').next();
+        scheme != peer_url.to_string().split(':').next()
+    });
+    if stays && member.restart_reasons().next().is_none() {
+        return None;
+    }
     (!there).then(|| ClusterStep::MovePeer {
         member: member.member.name.clone(),
         id: listed.id,

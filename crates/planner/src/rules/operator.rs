@@ -48,25 +48,34 @@ pub(crate) fn ca(context: &PlanContext<'_>) -> Decision {
     if let Some(finding) = expired::lacks_key(context) {
         return Decision::Block(vec![finding]);
     }
+    let needed = || {
+        let mut files = context.members.iter().flat_map(|member| &member.files);
+        let issued = files.find(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
+        issued.map(|(_, difference)| difference)
+    };
     let issuer = context.target.topology.issuer;
     match &context.seen.ca {
-        CaView::Unneeded | CaView::Usable(_) => Decision::Continue,
+        CaView::Usable(_) => Decision::Continue,
+        // Members use TLS until they have restarted without it.
+        CaView::Unneeded => match needed() {
+            Some(difference) => {
+                let evidence = format!("{difference}; by the file no CA is needed any more");
+                let advice = "put security back, apply, then change it again";
+                Decision::Block(vec![
+                    CA_WITHOUT_KEY.error("ca", evidence).advise(advice).at(at()),
+                ])
+            }
+            None => Decision::Continue,
+        },
         CaView::Broken(why) => Decision::Block(vec![CA_BROKEN.error("ca", why.clone()).at(at())]),
         CaView::WithoutKey(_) if !issuer.is_own() => Decision::Continue,
-        CaView::WithoutKey(facts) => {
-            let needed = context
-                .members
-                .iter()
-                .flat_map(|member| &member.files)
-                .find(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
-            match needed {
-                None => Decision::Continue,
-                Some((_, difference)) => {
-                    let evidence = format!("{difference}; the key of `{}` is not here", facts.name);
-                    Decision::Block(vec![CA_WITHOUT_KEY.error("ca", evidence).at(at())])
-                }
+        CaView::WithoutKey(facts) => match needed() {
+            None => Decision::Continue,
+            Some(difference) => {
+                let evidence = format!("{difference}; the key of `{}` is not here", facts.name);
+                Decision::Block(vec![CA_WITHOUT_KEY.error("ca", evidence).at(at())])
             }
-        }
+        },
         CaView::Absent => Decision::run(Stage {
             key: StageKey::new(Rule::Ca, None),
             title: "create the certificate authority (CA)".to_owned(),

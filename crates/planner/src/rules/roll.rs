@@ -44,7 +44,11 @@ fn due<'w, 'a>(context: &'w PlanContext<'a>) -> Vec<&'w Assessment<'a>> {
         .filter(|member| member.serves && member.takes_part())
         .filter(|member| member.restart_reasons().next().is_some())
         .collect();
-    due.sort_by_key(|member| Some(&member.member.name) == leader);
+    // One that is listed where it is to be, and does not listen there yet, comes before any other.
+    let moved = |member: &Assessment<'_>| {
+        member.running.iter().any(Difference::is_of_peers) && moved::step(context, member).is_none()
+    };
+    due.sort_by_key(|member| (Some(&member.member.name) == leader, !moved(member)));
     due
 }
 

@@ -7,11 +7,13 @@ use etcdup_core::file::{Binaries, KeyPath, RuntimeKind};
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::flag::{FlagSet, lookup};
 use etcdup_core::known_issue::route;
+use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::topology::{ClusterState, Member, Topology};
 use etcdup_core::url::{EtcdUrl, Scheme};
 use etcdup_core::version::EtcdVersion;
 
+use crate::assess::overriding;
 use crate::identity::read_flags;
 use crate::leg::version::{ahead, known_versions, version_of};
 use crate::target::Target;
@@ -22,6 +24,8 @@ pub(crate) const CHECKS: &[Check] = &[
     DATA_OF_UNKNOWN_RELEASE,
     LEG_BINARIES,
     SECURITY_CHANGE,
+    PEERS_NEED_QUORUM,
+    CLIENTS_MUST_SHOW,
 ];
 
 const VERSION_CHANGE: Check = Check {
@@ -65,6 +69,41 @@ const SECURITY_CHANGE: Check = Check {
              move all clients over, then take it out and apply again",
 };
 
+const PEERS_NEED_QUORUM: Check = Check {
+    id: "peers-need-quorum",
+    title: "peers cannot change their scheme now",
+    about: "Members find one another by the URLs in the cluster's own list, which only a quorum changes: started with the other \
+            scheme before that, they would not find one another again. A drop-in that overrides ExecStart keeps a member \
+            listening as before, whatever its unit says.",
+    advice: "start all members as they ran last (`systemctl start etcd` on each host), or set security.peer back and run `etcdup \
+             apply`; then change it. Take a drop-in that overrides ExecStart away first",
+};
+const CLIENTS_MUST_SHOW: Check = Check {
+    id: "clients-must-show",
+    title: "members will demand a certificate of every client",
+    about: "Until now a client needed none. One that shows none, or one of another CA, is refused by each member from its restart on.",
+    advice: "give all clients a certificate first (certificates.clients, `etcdup pki issue`)",
+};
+
+/// What to know before members demand more of their clients.
+pub(crate) fn warnings(target: &Target, seen: &Observation) -> Option<Finding> {
+    let demands = |flags: &FlagSet| flags.get("client-cert-auth") == Some("true");
+    let mut members = target.topology.members.iter();
+    let (member, _) = members.find_map(|member| {
+        let process = seen.host(&member.host)?.processes.get(&member.name)?;
+        let speaks_tls = client_schemes(&process.flags)
+            .iter()
+            .any(|(scheme, _)| *scheme == Scheme::Https);
+        let new = demands(&target.desired(member).flags) && !demands(&process.flags);
+        (speaks_tls && new).then_some((member, process))
+    })?;
+    let evidence = format!(
+        "{} accepts clients without a certificate now, and will not",
+        member.name
+    );
+    Some(CLIENTS_MUST_SHOW.warning("clients", evidence))
+}
+
 /// What stands in the way of going on from what runs.
 pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -82,12 +121,50 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             continue;
         };
         let desired = &target.desired(member).flags;
+        findings.extend(peers_conflict(target, seen, member, host, &now));
         if let Some(why) = security_conflict(&now, desired) {
             let evidence = format!("{} {since} {why}", member.name);
             findings.push(SECURITY_CHANGE.error(&member.name, evidence).at(at()));
         }
     }
     findings
+}
+
+/// Why a member cannot listen for its peers by another scheme: nobody could be told, or it would go
+/// on as it is.
+fn peers_conflict(
+    target: &Target,
+    seen: &Observation,
+    member: &Member,
+    host: &HostView,
+    now: &FlagSet,
+) -> Option<Finding> {
+    let scheme = |flags: &FlagSet| {
+        let urls = flags
+            .get("listen-peer-urls")
+            .unwrap_or("http://localhost:2380");
+        urls.starts_with("https:")
+    };
+    let wanted = scheme(&target.desired(member).flags);
+    if scheme(now) == wanted || target.topology.members.len() < 2 {
+        return None;
+    }
+    let to = if wanted { "TLS" } else { "plain HTTP" };
+    let at = KeyPath::root("security").key("peer");
+    let refuse = |why: String| Some(PEERS_NEED_QUORUM.error(&member.name, why).at(at));
+    if let Some(drop_in) = overriding(member, host) {
+        let name = &member.name;
+        return refuse(format!(
+            "{drop_in} overrides ExecStart, so that {name} would not listen for {to}"
+        ));
+    }
+    if ClusterView::confirmed(seen).is_some() {
+        return None;
+    }
+    refuse(format!(
+        "{} is to change to {to} between peers, and no quorum serves that could list it so",
+        member.name
+    ))
 }
 
 /// Why a member cannot be restarted with the leg's release, or the file's cannot be reached.
@@ -295,30 +372,43 @@ fn security_conflict(now: &FlagSet, desired: &FlagSet) -> Option<String> {
         }
     }
     let (before, after) = (client_schemes(now), client_schemes(desired));
-    let kept = before.iter().any(|scheme| after.contains(scheme));
-    let shown = |schemes: &BTreeSet<Scheme>| match schemes.contains(&Scheme::Https) {
-        true => "TLS",
-        false => "plain HTTP",
+    // A port that moves is a change of its own, which clients follow by the member list.
+    let ports = |urls: &BTreeSet<(Scheme, u16)>| {
+        urls.iter().map(|(_, port)| *port).collect::<BTreeSet<_>>()
     };
-    (!kept).then(|| {
-        format!(
-            "{} for clients, wanted {} alone",
-            shown(&before),
-            shown(&after)
-        )
-    })
+    let moves = ports(&before).is_disjoint(&ports(&after));
+    let schemes = |urls: &BTreeSet<(Scheme, u16)>| {
+        urls.iter()
+            .map(|(scheme, _)| *scheme)
+            .collect::<BTreeSet<_>>()
+    };
+    let kept = if moves {
+        !schemes(&before).is_disjoint(&schemes(&after))
+    } else {
+        !before.is_disjoint(&after)
+    };
+    let shown = |urls: &BTreeSet<(Scheme, u16)>| {
+        let shown = urls.iter().map(|(scheme, port)| match scheme {
+            Scheme::Https => format!("TLS on {port}"),
+            Scheme::Http => format!("plain HTTP on {port}"),
+        });
+        shown.collect::<Vec<_>>().join(" and ")
+    };
+    (!kept).then(|| format!("{} for clients, wanted {}", shown(&before), shown(&after)))
 }
 
-/// The schemes that a member serves clients, those on loopback aside where there are others.
-fn client_schemes(flags: &FlagSet) -> BTreeSet<Scheme> {
+/// The schemes and ports that a member serves clients, those on loopback aside where there are
+/// others.
+fn client_schemes(flags: &FlagSet) -> BTreeSet<(Scheme, u16)> {
     let urls = flags
         .get("listen-client-urls")
         .unwrap_or("http://localhost:2379");
     let urls: Vec<EtcdUrl> = urls.split(',').filter_map(|url| url.parse().ok()).collect();
     let outside = |url: &&EtcdUrl| !url.address.is_loopback();
-    let outer: BTreeSet<Scheme> = urls.iter().filter(outside).map(|url| url.scheme).collect();
+    let told = |url: &EtcdUrl| (url.scheme, url.port);
+    let outer: BTreeSet<(Scheme, u16)> = urls.iter().filter(outside).map(told).collect();
     match outer.is_empty() {
-        true => urls.iter().map(|url| url.scheme).collect(),
+        true => urls.iter().map(told).collect(),
         false => outer,
     }
 }

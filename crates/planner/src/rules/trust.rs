@@ -330,10 +330,19 @@ fn alike(target: &Target, seen: &Observation, bundle: &[CertIdentity]) -> Option
 /// A new CA that nothing is of yet, since not every member is known to trust it.
 pub(crate) fn waiting(context: &PlanContext<'_>) -> Option<Finding> {
     let topology = &context.target.topology;
-    let waits = topology.trust.is_some() && context.unseen.is_empty();
+    if !context.unseen.is_empty() {
+        return None;
+    }
+    if topology.peers_ready {
+        let evidence = "peers change their scheme once every member has what TLS takes";
+        return Some(TRUST_WAITS.error("peers", evidence));
+    }
     let evidence = "certificates of the new CA are issued once every member has been seen to trust it, and the old CA goes \
                     once no member shows a certificate of it";
-    waits.then(|| TRUST_WAITS.error("ca", evidence))
+    topology
+        .trust
+        .is_some()
+        .then(|| TRUST_WAITS.error("ca", evidence))
 }
 
 /// The CA's certificate is missing on the host: then its members' own certificates tell who the CA
