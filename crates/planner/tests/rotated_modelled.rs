@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use etcdup_core::stage::Next;
 use etcdup_planner::Planner;
 use model::Model;
-use model::runs::{cases, one_round, run, to_the_end};
+use model::runs::{cases, event, happens, run, to_the_end};
 use proptest::prelude::*;
 
 /// What the file and the files beside it may say: which CA issues, which is trusted too, and
@@ -92,28 +92,6 @@ fn said() -> impl Strategy<Value = Said> {
     prop::sample::select(ALL.to_vec())
 }
 
-/// Something on the way.
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    /// So many stages.
-    Rounds(usize),
-    /// The file, or what lies beside it, changes.
-    Edit(Said),
-    /// A machine loses power, and one comes back.
-    Power(usize, usize),
-    /// A stage is cut on a machine after so many steps.
-    Cut(usize, usize),
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        4 => (1_usize..6).prop_map(Event::Rounds),
-        2 => said().prop_map(Event::Edit),
-        2 => (0_usize..6, 0_usize..6).prop_map(|(off, on)| Event::Power(off, on)),
-        2 => (0_usize..6, 0_usize..12).prop_map(|(at, after)| Event::Cut(at, after)),
-    ]
-}
-
 proptest! {
     // Few things can differ here: a quarter of the worlds finds what all of them do.
     #![proptest_config(ProptestConfig { cases: cases() / 4 + 1, ..ProptestConfig::default() })]
@@ -150,7 +128,7 @@ proptest! {
     fn whatever_happens_on_the_way_it_ends(
         members in 3_usize..6,
         pods in any::<bool>(),
-        events in proptest::collection::vec(event(), 1..10),
+        events in proptest::collection::vec(event(said()), 1..10),
         last in said(),
     ) {
         let mut said = Said::Old;
@@ -158,29 +136,9 @@ proptest! {
         let mut model = Model::new(first);
         to_the_end(first, &mut model)?;
         for event in events {
-            let planner = planner(members, pods, said);
-            match event {
-                Event::Rounds(rounds) => {
-                    for _ in 0..rounds {
-                        one_round(planner, &mut model, &BTreeMap::new())?;
-                    }
-                }
-                Event::Edit(other) => {
-                    said = other;
-                    said.say(&mut model);
-                }
-                Event::Power(off, on) => {
-                    (0..members).for_each(|index| model.power_on(index));
-                    model.settle();
-                    if off != on {
-                        model.power_off(off % members);
-                    }
-                }
-                Event::Cut(at, after) => {
-                    let host = model.machines[at % members].member.host.clone();
-                    let cut = BTreeMap::from([(host, after)]);
-                    one_round(planner, &mut model, &cut)?;
-                }
+            if let Some(other) = happens(planner(members, pods, said), &mut model, event)? {
+                said = other;
+                said.say(&mut model);
             }
             prop_assert_eq!(&model.lost, &Vec::<String>::new());
         }

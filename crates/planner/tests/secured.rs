@@ -28,27 +28,7 @@ fn planner(head: &str) -> Planner {
 
 /// Every stage from here to the end, and the world then.
 fn carried_out(head: &str, seen: &Observation) -> (Vec<String>, Observation) {
-    let start = planner(head).next_leg(seen).unwrap();
-    let forecast = start.forecast(seen);
-    assert!(
-        matches!(forecast.ending, Ending::Done),
-        "{:?}",
-        forecast.ending
-    );
-    let keys = forecast
-        .stages
-        .iter()
-        .map(|stage| stage.key.to_string())
-        .collect();
-    let mut world = seen.clone();
-    for stage in &forecast.stages {
-        world = start
-            .clone()
-            .next_leg(&world)
-            .unwrap()
-            .predict(&world, stage);
-    }
-    (keys, world)
+    scripted::carried_out(&planner(head), seen)
 }
 
 fn flag(world: &Observation, host: &str, name: &str) -> Option<String> {
@@ -244,13 +224,5 @@ fn clients_are_told_that_a_certificate_will_be_demanded() {
 }
 
 fn blocked(head: &str, seen: &Observation) -> Vec<String> {
-    let forecast = planner(head).next_leg(seen).unwrap().forecast(seen);
-    let Ending::Blocked(findings) = forecast.ending else {
-        panic!("{:?}", forecast.ending)
-    };
-    assert!(forecast.stages.is_empty(), "{:?}", forecast.stages[0].key);
-    findings
-        .iter()
-        .map(|finding| finding.id.to_string())
-        .collect()
+    scripted::blockers(&planner(head), seen)
 }

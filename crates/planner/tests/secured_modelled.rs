@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use etcdup_core::stage::Next;
 use etcdup_planner::Planner;
 use model::Model;
-use model::runs::{cases, one_round, run, to_the_end};
+use model::runs::{cases, event, happens, run, to_the_end};
 use proptest::prelude::*;
 
 /// What the file says of clients, of what their port serves besides, and of peers.
@@ -71,28 +71,6 @@ fn kept(from: usize, to: usize) -> Option<&'static str> {
     }
 }
 
-/// Something on the way.
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    /// So many stages.
-    Rounds(usize),
-    /// The file says something else: a step for clients, anything for peers.
-    Edit(bool, usize),
-    /// A machine loses power, and one comes back.
-    Power(usize, usize),
-    /// A stage is cut on a machine after so many steps.
-    Cut(usize, usize),
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        4 => (1_usize..6).prop_map(Event::Rounds),
-        2 => (any::<bool>(), 0_usize..3).prop_map(|(up, peers)| Event::Edit(up, peers)),
-        2 => (0_usize..6, 0_usize..6).prop_map(|(off, on)| Event::Power(off, on)),
-        2 => (0_usize..6, 0_usize..12).prop_map(|(at, after)| Event::Cut(at, after)),
-    ]
-}
-
 proptest! {
     // Few things can differ here: a quarter of the worlds finds what all of them do.
     #![proptest_config(ProptestConfig { cases: cases() / 4 + 1, ..ProptestConfig::default() })]
@@ -133,7 +111,7 @@ proptest! {
         members in 3_usize..6,
         pods in any::<bool>(),
         from in (0_usize..4, 0_usize..3),
-        events in proptest::collection::vec(event(), 1..10),
+        events in proptest::collection::vec(event((any::<bool>(), 0_usize..3)), 1..10),
     ) {
         let (mut clients, mut peers) = from;
         let first = planner(members, pods, said(clients, peers));
@@ -141,32 +119,13 @@ proptest! {
         to_the_end(first, &mut model)?;
         for event in events {
             let planner = planner(members, pods, said(clients, peers));
-            match event {
-                Event::Rounds(rounds) => {
-                    for _ in 0..rounds {
-                        one_round(planner, &mut model, &BTreeMap::new())?;
-                    }
+            if let Some((up, other)) = happens(planner, &mut model, event)? {
+                // Clients have a URL in common with the step before once all are there.
+                let (_, seen) = model.observe(planner);
+                if matches!(planner.clone().next_leg(&seen).unwrap().next(&seen), Next::Done) {
+                    clients = if up { (clients + 1).min(3) } else { clients.saturating_sub(1) };
                 }
-                Event::Edit(up, other) => {
-                    // Clients have a URL in common with the step before once all are there.
-                    let (_, seen) = model.observe(planner);
-                    if matches!(planner.clone().next_leg(&seen).unwrap().next(&seen), Next::Done) {
-                        clients = if up { (clients + 1).min(3) } else { clients.saturating_sub(1) };
-                    }
-                    peers = other;
-                }
-                Event::Power(off, on) => {
-                    (0..members).for_each(|index| model.power_on(index));
-                    model.settle();
-                    if off != on {
-                        model.power_off(off % members);
-                    }
-                }
-                Event::Cut(at, after) => {
-                    let host = model.machines[at % members].member.host.clone();
-                    let cut = BTreeMap::from([(host, after)]);
-                    one_round(planner, &mut model, &cut)?;
-                }
+                peers = other;
             }
             prop_assert_eq!(&model.lost, &Vec::<String>::new());
         }

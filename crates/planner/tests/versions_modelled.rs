@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 
 use etcdup_planner::Planner;
 use model::Model;
-use model::runs::{cases, one_round, run, to_the_end};
+use model::runs::{cases, event, happens, run, to_the_end};
 use proptest::prelude::*;
 
 /// What a file may say.
@@ -64,28 +64,6 @@ fn version() -> impl Strategy<Value = &'static str> {
     prop::sample::select(VERSIONS.to_vec())
 }
 
-/// Something on the way.
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    /// So many stages.
-    Rounds(usize),
-    /// The file says another release.
-    Edit(&'static str),
-    /// A machine loses power, and one comes back.
-    Power(usize, usize),
-    /// A stage is cut on a machine after so many steps.
-    Cut(usize, usize),
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        4 => (1_usize..6).prop_map(Event::Rounds),
-        2 => version().prop_map(Event::Edit),
-        2 => (0_usize..6, 0_usize..6).prop_map(|(off, on)| Event::Power(off, on)),
-        2 => (0_usize..6, 0_usize..12).prop_map(|(at, after)| Event::Cut(at, after)),
-    ]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
@@ -116,7 +94,7 @@ proptest! {
         pods in any::<bool>(),
         from in version(),
         to in version(),
-        events in proptest::collection::vec(event(), 1..8),
+        events in proptest::collection::vec(event(version()), 1..8),
         last in version(),
     ) {
         let first = planner(members, pods, from);
@@ -124,27 +102,8 @@ proptest! {
         to_the_end(first, &mut model)?;
         let mut wanted = to;
         for event in events {
-            match event {
-                Event::Rounds(rounds) => {
-                    for _ in 0..rounds {
-                        one_round(planner(members, pods, wanted), &mut model, &BTreeMap::new())?;
-                    }
-                }
-                Event::Edit(version) => wanted = version,
-                Event::Power(off, on) => {
-                    // One at a time: what a lost quorum leads to, other properties ask.
-                    (0..members).for_each(|index| model.power_on(index));
-                    model.settle();
-                    if off != on {
-                        model.power_off(off % members);
-                    }
-                }
-                Event::Cut(at, after) => {
-                    let host = model.machines[at % members].member.host.clone();
-                    let cut = BTreeMap::from([(host, after)]);
-                    one_round(planner(members, pods, wanted), &mut model, &cut)?;
-                }
-            }
+            let planner = planner(members, pods, wanted);
+            wanted = happens(planner, &mut model, event)?.unwrap_or(wanted);
             prop_assert_eq!(&model.lost, &Vec::<String>::new());
         }
         (0..members).for_each(|index| model.power_on(index));

@@ -208,3 +208,57 @@ pub(crate) fn fault() -> impl Strategy<Value = Fault> {
         1 => (0_usize..6).prop_map(Fault::Copied),
     ]
 }
+
+/// Something on the way to what a file says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Event<E> {
+    /// So many stages.
+    Rounds(usize),
+    /// The file says something else.
+    Edit(E),
+    /// A machine loses power, and one comes back.
+    Power(usize, usize),
+    /// A stage is cut on a machine after so many steps.
+    Cut(usize, usize),
+}
+
+pub(crate) fn event<E: std::fmt::Debug>(
+    edit: impl Strategy<Value = E>,
+) -> impl Strategy<Value = Event<E>> {
+    prop_oneof![
+        4 => (1_usize..6).prop_map(Event::Rounds),
+        2 => edit.prop_map(Event::Edit),
+        2 => (0_usize..6, 0_usize..6).prop_map(|(off, on)| Event::Power(off, on)),
+        2 => (0_usize..6, 0_usize..12).prop_map(|(at, after)| Event::Cut(at, after)),
+    ]
+}
+
+/// Has it happen; what the file says by then, where it was an edit.
+pub(crate) fn happens<E>(
+    planner: &Planner,
+    model: &mut Model,
+    event: Event<E>,
+) -> Result<Option<E>, TestCaseError> {
+    let members = model.machines.len();
+    match event {
+        Event::Rounds(rounds) => {
+            for _ in 0..rounds {
+                one_round(planner, model, &BTreeMap::new())?;
+            }
+        }
+        Event::Edit(edit) => return Ok(Some(edit)),
+        Event::Power(off, on) => {
+            // One at a time: what a lost quorum leads to, other properties ask.
+            (0..members).for_each(|index| model.power_on(index));
+            model.settle();
+            if off != on {
+                model.power_off(off % members);
+            }
+        }
+        Event::Cut(at, after) => {
+            let host = model.machines[at % members].member.host.clone();
+            one_round(planner, model, &BTreeMap::from([(host, after)]))?;
+        }
+    }
+    Ok(None)
+}

@@ -4,7 +4,7 @@ use etcdup_core::certificate::CertFacts;
 use etcdup_core::observation::{CaView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::topology::Topology;
-use etcdup_planner::{Ending, Planner};
+use etcdup_planner::Planner;
 
 use super::{bootstrapped, ids, worlds};
 
@@ -61,27 +61,7 @@ pub(crate) fn set_aside(seen: &mut Observation, key: bool) {
 
 /// Every stage from here to the end, and the world then.
 pub(crate) fn carried_out(topology: &Topology, seen: &Observation) -> (Vec<String>, Observation) {
-    let start = planner(topology).next_leg(seen).unwrap();
-    let forecast = start.forecast(seen);
-    assert!(
-        matches!(forecast.ending, Ending::Done),
-        "{:?}",
-        forecast.ending
-    );
-    let keys = forecast
-        .stages
-        .iter()
-        .map(|stage| stage.key.to_string())
-        .collect();
-    let mut world = seen.clone();
-    for stage in &forecast.stages {
-        world = start
-            .clone()
-            .next_leg(&world)
-            .unwrap()
-            .predict(&world, stage);
-    }
-    (keys, world)
+    super::carried_out(&planner(topology), seen)
 }
 
 /// Without the members' names: which of them leads is not the same for all runtimes.
@@ -97,17 +77,7 @@ pub(crate) fn rules(keys: &[String]) -> Vec<String> {
 }
 
 pub(crate) fn blockers(topology: &Topology, seen: &Observation) -> Vec<String> {
-    let forecast = planner(topology).next_leg(seen).unwrap().forecast(seen);
-    match forecast.ending {
-        Ending::Blocked(findings) => {
-            assert!(forecast.stages.is_empty(), "{:?}", forecast.stages);
-            findings
-                .into_iter()
-                .map(|finding| finding.id.to_string())
-                .collect()
-        }
-        other => panic!("{other:?}"),
-    }
+    super::blockers(&planner(topology), seen)
 }
 
 pub(crate) fn warnings(topology: &Topology, seen: &Observation) -> Vec<String> {

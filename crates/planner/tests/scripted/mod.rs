@@ -13,7 +13,7 @@ use etcdup_core::observation::{HostView, MemberView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Next, Rule, Stage};
 use etcdup_core::topology::Member;
-use etcdup_planner::Planner;
+use etcdup_planner::{Ending, Planner};
 
 use super::worlds;
 
@@ -33,6 +33,34 @@ pub(crate) fn carry_out(planner: &Planner, mut seen: Observation) -> Observation
         }
     }
     panic!("it does not end");
+}
+
+/// Every stage of a plan by its key, all legs of it, and the world at the end.
+pub(crate) fn carried_out(planner: &Planner, seen: &Observation) -> (Vec<String>, Observation) {
+    let start = planner.clone().next_leg(seen).unwrap();
+    let forecast = start.forecast(seen);
+    let ending = &forecast.ending;
+    assert!(matches!(ending, Ending::Done), "{ending:?}");
+    let stages = forecast.stages.iter();
+    let keys = stages.clone().map(|stage| stage.key.to_string()).collect();
+    let world = stages.fold(seen.clone(), |world, stage| {
+        let leg = start.clone().next_leg(&world).unwrap();
+        leg.predict(&world, stage)
+    });
+    (keys, world)
+}
+
+/// Why a plan has no stage at all, by the findings' IDs.
+pub(crate) fn blockers(planner: &Planner, seen: &Observation) -> Vec<String> {
+    let forecast = planner.clone().next_leg(seen).unwrap().forecast(seen);
+    let Ending::Blocked(findings) = forecast.ending else {
+        panic!("{:?}", forecast.ending)
+    };
+    assert!(forecast.stages.is_empty(), "{:?}", forecast.stages[0].key);
+    findings
+        .iter()
+        .map(|finding| finding.id.to_string())
+        .collect()
 }
 
 pub(crate) fn host<'a>(seen: &'a mut Observation, member: &Member) -> &'a mut HostView {
