@@ -16,6 +16,7 @@ use crate::membership::quorum_of;
 use crate::path::HostPath;
 use crate::topology::resolve;
 use crate::url::is_loopback_http;
+use crate::version::EtcdVersion;
 
 /// All that is wrong or questionable about a topology, before any host is asked.
 #[must_use]
@@ -26,6 +27,7 @@ pub fn lint(spec: &Spec) -> Vec<Finding> {
     duplicate_names(spec, &mut findings);
     lifetimes(spec, &mut findings);
     checksums(spec, &mut findings);
+    checked_archives(spec, &mut findings);
     names(spec, &mut findings);
     trust(spec, &mut findings);
     lint_flags(spec, &mut findings);
@@ -178,15 +180,39 @@ fn checksums(spec: &Spec, findings: &mut Vec<Finding>) {
         }
     };
     match &spec.binaries {
-        Binaries::Release(release) => release
-            .sha256
-            .iter()
-            .for_each(|(arch, sum)| check(sum, at("release").key(arch))),
+        Binaries::Release(release) => {
+            for (archive, sum) in &release.sha256 {
+                check(sum, at("release").key(archive));
+            }
+        }
         Binaries::Archive(archive) => archive
             .sha256
             .iter()
             .for_each(|sum| check(sum, at("archive"))),
         Binaries::Directory(_) | Binaries::Host(_) => {}
+    }
+}
+
+/// Checksums that would be compared with nothing: what is meant goes unchecked.
+fn checked_archives(spec: &Spec, findings: &mut Vec<Finding>) {
+    let Binaries::Release(release) = &spec.binaries else {
+        return;
+    };
+    for archive in release.sha256.keys() {
+        let (version, architecture) = match archive.rsplit_once('-') {
+            Some((version, architecture)) => (Some(version), architecture),
+            None => (None, archive.as_str()),
+        };
+        let is_release = version.is_none_or(|text| {
+            let parsed = text.parse::<EtcdVersion>();
+            // It is looked up as it is written.
+            parsed.is_ok_and(|version| version.to_string() == text)
+        });
+        if !is_release || !["amd64", "arm64"].contains(&architecture) {
+            let evidence = format!("`{archive}` is no archive: amd64, arm64, or 3.5.33-amd64");
+            let at = KeyPath::root("binaries").key("release").key("sha256");
+            findings.push(CHECKSUM_FORM.error("sha256", evidence).at(at.key(archive)));
+        }
     }
 }
 

@@ -250,3 +250,52 @@ fn a_quota_beyond_what_etcd_advises_is_a_warning() {
     assert_eq!(ids(&found), ["flag-value"]);
     assert_eq!(found[0].1, Verdict::Warning);
 }
+
+#[test]
+fn a_checksum_that_would_be_compared_with_nothing_is_refused() {
+    let sum = "a".repeat(64);
+    for (archive, fits) in [
+        ("amd64", true),
+        ("3.5.33-arm64", true),
+        ("amd46", false),
+        ("x86_64", false),
+        ("3.5-amd64", false),
+        ("v3.5.33-amd64", false),
+    ] {
+        let head = format!("binaries.release.sha256 = {{ \"{archive}\" = \"{sum}\" }}");
+        let found = findings(&head, &three());
+        assert_eq!(
+            ids(&found).contains(&"checksum-form".to_owned()),
+            !fits,
+            "{archive}"
+        );
+    }
+}
+
+#[test]
+fn one_port_serves_plain_http_and_one_kind_of_tls() {
+    let with = |client: &str, also: &str| {
+        let head = format!(
+            "[security]\nclient = \"{client}\"\nclient-also = \"{also}\"\nallow-plain = true\n"
+        );
+        ids(&findings(&head, &three())).contains(&"client-also".to_owned())
+    };
+    assert!(!with("mutual", "plain") && !with("plain", "tls"));
+    assert!(with("mutual", "tls") && with("plain", "plain") && with("tls", "tls"));
+}
+
+#[test]
+fn a_ca_that_nothing_would_trust_is_refused() {
+    let trusting = |head: &str| {
+        let head = format!("{head}\n[certificates]\ntrust = [\"old.crt\", \"old.crt\", \"\"]\n");
+        let found = findings(&head, &three());
+        found
+            .iter()
+            .filter(|finding| finding.0 == "trust-unused")
+            .count()
+    };
+    // One stands there twice, one names nothing.
+    assert_eq!(trusting(""), 2);
+    let plain = "security = { client = \"plain\", peer = \"plain\", allow-plain = true }";
+    assert_eq!(trusting(plain), 3);
+}
