@@ -67,7 +67,7 @@ const CLIENT_LOCKED_OUT: Check = Check {
     title: "a client's certificate is of a CA that goes",
     about: "Members stop trusting a CA when they restart without it in their CA file. Whoever shows a certificate of that CA is \
             refused from then on. Certificates that the file names under certificates.clients are reissued; others are not.",
-    advice: "issue another with `etcdup pki client`, or name the client under certificates.clients; keep the CA under \
+    advice: "issue another with `etcdup pki issue`, or name the client under certificates.clients; keep the CA under \
              certificates.trust until no client needs it",
 };
 const CLIENTS_TRUST: Check = Check {
