@@ -4,10 +4,10 @@ refused.
 
     reconnects.py RECORD CA NAME... -- URL...
 
-NAME stands for NAME.crt and NAME.key, read anew for each connection, as clients do whose files are
+NAME stands for NAME.crt and NAME.key, read again for each connection, as clients do whose files are
 replaced beneath them. Writes to RECORD, on SIGTERM, a line `refused NAME URL WHY` for every
 connection that TLS refused on either side, and last `connected N`. A member that is down or starts
-up refuses nobody.
+up refuses no one.
 """
 
 import collections

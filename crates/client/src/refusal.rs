@@ -12,9 +12,9 @@ use crate::tls::TlsError;
 pub(crate) const CALL: Duration = Duration::from_secs(5);
 
 /// How long a call may take that the cluster must agree on, such as a change of the member list. A
-/// leader sends nothing for up to five seconds
-/// while it closes its streams to a host that vanished moments ago (rafthttp's `streamWriter`,
-/// which waits for its last write), and then the change is still to be agreed on.
+/// leader sends nothing for up to five seconds while it closes its streams to a host that vanished
+/// moments ago (rafthttp's `streamWriter`, which waits for its last write), and then the change is
+/// still to be agreed on.
 pub(crate) const CHANGE: Duration = Duration::from_secs(15);
 
 /// What etcd answers where its own authentication does not let a client in

@@ -17,12 +17,11 @@ use crate::dial::{BoxIo, Dial, Endpoint, Plain};
 use crate::tls::{Access, Identities, TlsError, config, server_name};
 
 /// TLS towards a member, with each certificate that we may show.
-#[derive(Clone)]
 struct Tls {
     name: ServerName<'static>,
     /// One for each identity; a single one that shows nothing where there is none.
     connectors: Vec<TlsConnector>,
-    /// The same for HTTP/1.1, where there is more than one to choose from.
+    /// The same for HTTP/1.1, where there is more than one to choose from; else nothing is probed.
     probes: Vec<TlsConnector>,
     clients: Identities,
     /// Whether plain HTTP is spoken where TLS is not.
@@ -93,13 +92,8 @@ fn tls(endpoint: &Endpoint, access: &Access, http2: bool) -> Result<Option<Arc<T
 impl Tls {
     /// The place of a certificate that the member accepts; the likeliest where it accepts none.
     async fn accepted(&self, dial: &dyn Dial) -> io::Result<usize> {
-        let mut order = self.clients.order();
-        let first = order.next().unwrap_or_default();
         let mut silent = None;
-        for place in std::iter::once(first).chain(order) {
-            let Some(probe) = self.probes.get(place) else {
-                return Ok(first);
-            };
+        for (place, probe) in self.clients.likeliest_first(&self.probes) {
             let stream = dial.dial().await?;
             let asked = tokio::time::timeout(PROBE, answers(probe, &self.name, stream));
             match asked.await {
@@ -112,7 +106,7 @@ impl Tls {
                 Err(_) => silent = silent.or(Some(place)),
             }
         }
-        Ok(silent.unwrap_or(first))
+        Ok(silent.unwrap_or_else(|| self.clients.place()))
     }
 }
 

@@ -48,17 +48,28 @@ impl Identities {
     /// The certificate and key that was accepted last, else the first.
     #[must_use]
     pub fn likeliest(&self) -> Option<&(String, Secret)> {
-        self.pairs.get(self.accepted.load(Ordering::Relaxed))
+        self.pairs.get(self.place())
+    }
+
+    /// The place of that one; 0 where there is none at all.
+    pub(crate) fn place(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn pairs(&self) -> &[(String, Secret)] {
         &self.pairs
     }
 
-    /// Places in the order in which they should be tried.
-    pub(crate) fn order(&self) -> impl Iterator<Item = usize> + use<> {
-        let (first, count) = (self.accepted.load(Ordering::Relaxed), self.pairs.len());
-        (0..count).map(move |step| (first + step) % count)
+    /// What belongs to each, with its place, in the order in which they should be tried.
+    pub(crate) fn likeliest_first<'a, T>(
+        &self,
+        each: &'a [T],
+    ) -> impl Iterator<Item = (usize, &'a T)> + use<'a, T> {
+        let places = each.iter().enumerate();
+        places
+            .clone()
+            .skip(self.place())
+            .chain(places.take(self.place()))
     }
 
     pub(crate) fn accept(&self, place: usize) {

@@ -144,6 +144,13 @@ impl Observation {
         }
     }
 
+    /// Whether another CA issued a certificate than the one that issues now, where that is known.
+    #[must_use]
+    pub fn is_of_another_ca(&self, facts: &CertFacts) -> bool {
+        let own = self.ca.facts().map(CertFacts::identity);
+        !facts.is_ca && own.is_some_and(|own| !facts.is_issued_by(&[own]))
+    }
+
     /// Every certificate of the CA file that members are to have: the own CA's first, then those
     /// that the file trusts beside it, each once.
     #[must_use]

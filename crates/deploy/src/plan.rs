@@ -38,18 +38,20 @@ impl Plan {
         self.forecast.stages.is_empty() && self.forecast.ending == Ending::Done
     }
 
-    /// What the cluster is brought to on the way, one after the other: of more than one, each is a
-    /// leg.
+    /// What each stage's leg brings the cluster to, in the order of stages: `etcd 3.5.33`, `members
+    /// trust both CAs`. Nothing where all are of one leg.
     #[must_use]
-    pub fn legs(&self) -> Vec<String> {
-        each_once(self.forecast.stages.iter().map(|stage| self.leg_of(stage)))
+    pub fn legs(&self) -> Option<Vec<String>> {
+        let several = self.releases().len() > 1;
+        let stages = self.forecast.stages.iter();
+        let legs: Vec<String> = stages.map(|stage| self.leg_of(stage, several)).collect();
+        let first = legs.first()?;
+        legs.iter().any(|leg| leg != first).then_some(legs)
     }
 
-    /// What a stage's leg brings the cluster to: `etcd 3.5.33`, `members trust both CAs`.
-    #[must_use]
-    pub fn leg_of(&self, stage: &Stage) -> String {
+    fn leg_of(&self, stage: &Stage, several_releases: bool) -> String {
         let mut parts = Vec::new();
-        if self.releases().len() > 1 {
+        if several_releases {
             parts.push(format!("etcd {}", self.release_of(stage)));
         }
         parts.extend(stage.key.leg.trust.map(|trust| match trust {
@@ -68,12 +70,14 @@ impl Plan {
     /// The releases that the plan brings the cluster to, one after the other.
     #[must_use]
     pub fn releases(&self) -> Vec<&EtcdVersion> {
-        each_once(
-            self.forecast
-                .stages
-                .iter()
-                .map(|stage| self.release_of(stage)),
-        )
+        let mut releases = Vec::new();
+        for stage in &self.forecast.stages {
+            let release = self.release_of(stage);
+            if !releases.contains(&release) {
+                releases.push(release);
+            }
+        }
+        releases
     }
 
     fn release_of<'p>(&'p self, stage: &'p Stage) -> &'p EtcdVersion {
@@ -89,17 +93,6 @@ impl Plan {
         };
         self.forecast.stages.iter().flat_map(tasks).collect()
     }
-}
-
-/// Each of these at its first place.
-fn each_once<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
-    let mut once = Vec::new();
-    for one in all {
-        if !once.contains(&one) {
-            once.push(one);
-        }
-    }
-    once
 }
 
 impl Report {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use etcdup_core::event::{Body, EVENT_FORMAT};
+use etcdup_core::file::TransportSecurity;
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::host::Architecture;
 use etcdup_core::host::HostId;
@@ -449,10 +450,10 @@ impl Session {
         let (mut asked, mut unseen) = self.running(topology, &seen);
         asked.retain(|(name, ..)| stays(name));
         unseen.retain(|name, _| stays(name));
-        // A port that serves plain HTTP besides answers anybody, as the file says.
+        // A port that serves plain HTTP besides answers every client, as the file says.
         let security = &topology.security;
-        let mutual = etcdup_core::file::TransportSecurity::Mutual;
-        let demands = security.client == mutual && security.client_also.is_none();
+        let demands =
+            security.client == TransportSecurity::Mutual && security.client_also.is_none();
         let mut members = match self.access().await {
             Ok(access) => gather(asked, &access, demands).await,
             Err(why) => asked

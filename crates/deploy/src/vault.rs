@@ -91,8 +91,7 @@ impl Vault {
     pub fn ca_state(&self) -> CaView {
         match (&self.ca, &self.broken) {
             _ if !self.needs_ca() => CaView::Unneeded,
-            (Some(ca), _) if ca.key().is_some() => CaView::Usable(ca.facts().clone()),
-            (Some(ca), _) => CaView::WithoutKey(ca.facts().clone()),
+            (Some(ca), _) => view_of(ca),
             (None, Some(why)) => CaView::Broken(why.clone()),
             (None, None) => CaView::Absent,
         }
@@ -102,8 +101,7 @@ impl Vault {
     #[must_use]
     pub fn trusted(&self) -> Vec<CaView> {
         let view = |loaded: &Result<Ca, String>| match loaded {
-            Ok(ca) if ca.key().is_some() => CaView::Usable(ca.facts().clone()),
-            Ok(ca) => CaView::WithoutKey(ca.facts().clone()),
+            Ok(ca) => view_of(ca),
             Err(why) => CaView::Broken(why.clone()),
         };
         self.trusted.iter().map(view).collect()
@@ -354,6 +352,15 @@ impl Vault {
         write(&key, issued.key.reveal(), 0o600)?;
         write(&certificate, &issued.certificate, 0o644)?;
         Ok((certificate, key))
+    }
+}
+
+/// A CA that is here, as the planner sees it.
+fn view_of(ca: &Ca) -> CaView {
+    let facts = ca.facts().clone();
+    match ca.key() {
+        Some(_) => CaView::Usable(facts),
+        None => CaView::WithoutKey(facts),
     }
 }
 

@@ -120,6 +120,17 @@ pub(crate) fn read_flags(target: &Target, text: &str) -> FlagSet {
     read.flags
 }
 
+/// The flags that a member runs with, or that its start file would give it. A file without any is
+/// not one that starts etcd, and tells nothing of how it ran.
+pub(crate) fn last_flags(target: &Target, member: &Member, host: &HostView) -> Option<FlagSet> {
+    if let Some(process) = host.processes.get(&member.name) {
+        return Some(process.flags.clone());
+    }
+    let file = host.files.get(&target.desired(member).settled.path)?;
+    let flags = read_flags(target, file.text.as_deref()?);
+    (!flags.is_empty()).then_some(flags)
+}
+
 /// How a member without data may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {

@@ -5,7 +5,6 @@
 //! Which leg comes next is derived from what was observed and remembered nowhere: a run that was
 //! cut off, an edit in between and a second operator all find the same one.
 
-use etcdup_core::file::Security;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Goal, LegTag};
 use etcdup_core::topology::Topology;
@@ -13,7 +12,7 @@ use etcdup_core::topology::Topology;
 use crate::generation::generation;
 use crate::roster::with_leaving;
 
-mod peers;
+pub(crate) mod peers;
 pub(crate) mod trust;
 pub(crate) mod version;
 
@@ -30,49 +29,36 @@ pub(crate) struct Leg {
 /// nothing lies between.
 pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
     let (generation, token) = generation(file, seen);
-    let topology = Topology {
-        token,
-        ..with_leaving(file, seen)
-    };
-    // Whoever stops a cluster does not care what it would have become.
-    let between = match goal {
-        Goal::Converge { .. } => version::between(&topology, seen),
-        Goal::Reset { .. } => None,
-    };
-    // A path that is too long with another version in it is refused with the file's own.
-    let at_version =
-        between.and_then(|version| Some((topology.at_version(&version).ok()?, version)));
-    let (topology, version) = match at_version {
-        Some((topology, version)) => (topology, Some(version)),
-        None => (topology, None),
-    };
-    let between = match goal {
-        Goal::Converge { .. } => trust::between(&topology, seen),
-        Goal::Reset { .. } => None,
-    };
-    let (trust, issuer) = between.unzip();
-    let peers = match goal {
-        Goal::Converge { .. } => peers::between(&topology, seen),
-        Goal::Reset { .. } => None,
-    };
-    let security = Security {
-        peer: peers.unwrap_or(topology.security.peer),
-        ..topology.security.clone()
-    };
-    let peers_ready = peers.is_some();
-    Leg {
+    let mut leg = Leg {
         topology: Topology {
-            security,
-            peers_ready,
-            trust,
-            issuer: issuer.unwrap_or_default(),
-            ..topology
+            token,
+            ..with_leaving(file, seen)
         },
         tag: LegTag {
             generation,
-            version,
-            trust,
-            peers_ready,
+            ..LegTag::default()
         },
+    };
+    // A cluster that is to stop need not become anything first.
+    if matches!(goal, Goal::Reset { .. }) {
+        return leg;
     }
+    // A path that is too long with another version in it is refused with the file's own.
+    if let Some(version) = version::between(&leg.topology, seen)
+        && let Ok(topology) = leg.topology.at_version(&version)
+    {
+        leg.topology = topology;
+        leg.tag.version = Some(version);
+    }
+    if let Some((trust, issuer)) = trust::between(&leg.topology, seen) {
+        leg.topology.trust = Some(trust);
+        leg.topology.issuer = issuer;
+        leg.tag.trust = Some(trust);
+    }
+    if let Some(security) = peers::between(&leg.topology, seen) {
+        leg.topology.security.peer = security;
+        leg.topology.peers_ready = true;
+        leg.tag.peers_ready = true;
+    }
+    leg
 }

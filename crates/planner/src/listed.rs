@@ -2,7 +2,7 @@
 
 use etcdup_core::membership::{ClusterView, MemberId};
 use etcdup_core::observation::{DataDir, ListedMember, Observation};
-use etcdup_core::topology::{Member, Topology};
+use etcdup_core::topology::{Leaving, Member, Topology};
 
 /// What the list says of a member: by its peer URL, unless that is another's who has moved; else by
 /// the ID of its data, under whatever URL, unless that is a copy of another's.
@@ -37,6 +37,25 @@ pub(crate) fn entry<'a>(
         leaving.any(|one| one.member.name != member.name && one.id == Some(listed.id))
     };
     found.filter(|listed| !goes(listed))
+}
+
+/// What the list says of a member that should go: as of any other, else by the ID that the roster
+/// has for it.
+pub(crate) fn leaving_entry<'a>(
+    topology: &Topology,
+    seen: &Observation,
+    view: &ClusterView<'a>,
+    leaving: &Leaving,
+) -> Option<&'a ListedMember> {
+    // Its URL may be another's by now, and so may an ID that was recorded long ago.
+    let free = |listed: &&ListedMember| {
+        let taken = |member: &Member| {
+            entry(topology, seen, view, member).is_some_and(|own| own.id == listed.id)
+        };
+        !topology.members.iter().any(taken)
+    };
+    let by_id = leaving.id.and_then(|id| view.member(id)).filter(free);
+    by_id.or_else(|| entry(topology, seen, view, &leaving.member).filter(free))
 }
 
 /// The member that a data directory is of, where it is this cluster's.

@@ -7,10 +7,10 @@ use etcdup_core::membership::{ClusterView, MemberId, Place, Standing};
 use etcdup_core::observation::{
     DataDir, DataIdentity, HostView, ListedMember, Observation, RecordedMember,
 };
-use etcdup_core::topology::{Leaving, Member};
+use etcdup_core::topology::Member;
 
 use crate::identity::{Bootstrap, has_data, read_flags};
-use crate::listed::{data_id, entry};
+use crate::listed::{data_id, entry, leaving_entry};
 use crate::target::Target;
 
 /// The members of the file, those that should go, then those that only the cluster's list has.
@@ -39,7 +39,8 @@ pub(crate) fn unmanaged<'a>(target: &Target, seen: &'a Observation) -> Vec<&'a L
     let members = topology.members.iter();
     let of_file = members.filter_map(|member| entry(topology, seen, &view, member));
     let leaving = topology.leaving.iter();
-    let leaving = leaving.filter_map(|leaving| leaving_entry(target, seen, &view, leaving));
+    let leaving =
+        leaving.filter_map(|leaving| leaving_entry(&target.topology, seen, &view, leaving));
     let known: BTreeSet<MemberId> = of_file.chain(leaving).map(|listed| listed.id).collect();
     let members = view.members();
     members
@@ -89,26 +90,6 @@ pub(crate) fn standing(
 /// Whether its data is of this cluster, and of an ID that the list has no more.
 pub(crate) fn is_former(seen: &Observation, view: &ClusterView<'_>, member: &Member) -> bool {
     data_id(seen, view, member).is_some_and(|id| view.member(id).is_none())
-}
-
-/// What the list says of a member that should go: as of any other, else by the ID that the roster
-/// has for it.
-pub(crate) fn leaving_entry<'a>(
-    target: &Target,
-    seen: &Observation,
-    view: &ClusterView<'a>,
-    leaving: &Leaving,
-) -> Option<&'a ListedMember> {
-    let topology = &target.topology;
-    // Its URL may be another's by now, and so may an ID that was recorded long ago.
-    let free = |listed: &&ListedMember| {
-        let taken = |member: &Member| {
-            entry(topology, seen, view, member).is_some_and(|own| own.id == listed.id)
-        };
-        !topology.members.iter().any(taken)
-    };
-    let by_id = leaving.id.and_then(|id| view.member(id)).filter(free);
-    by_id.or_else(|| entry(topology, seen, view, &leaving.member).filter(free))
 }
 
 /// Added as a voter to a cluster that has no quorum without it: no list is confirmed, and it must

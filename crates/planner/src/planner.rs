@@ -14,8 +14,9 @@ use crate::assess::{self, assess};
 use crate::forecast::{Forecast, forecast};
 use crate::identity::bootstrap;
 use crate::leg::version::between_all;
+use crate::listed::leaving_entry;
 use crate::lists::{converge, reset};
-use crate::places::{leaving_entry, places};
+use crate::places::places;
 use crate::predict::predict;
 use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
@@ -54,7 +55,7 @@ fn left_over(target: &Target, seen: &Observation) -> Vec<Finding> {
     let left = leaving.filter_map(|leaving| {
         let host = seen.host(&leaving.member.host)?;
         let listed = ClusterView::confirmed(seen)
-            .and_then(|view| leaving_entry(target, seen, &view, leaving));
+            .and_then(|view| leaving_entry(&target.topology, seen, &view, leaving));
         let left = clean_up::left_over(target, seen, leaving, host);
         if listed.is_some() || left.is_empty() {
             return None;

@@ -111,14 +111,17 @@ pub(crate) fn unmet(
     facts: &CertFacts,
     request: &CertRequest,
 ) -> Option<Mismatch> {
-    let own = || seen.ca.facts().map(CertFacts::identity);
     let spreads = topology.trust.is_some_and(TrustLeg::spreads);
     let issuers = if spreads {
         // Every CA that members are to trust will do, so that nothing is issued that a member
         // refuses which does not trust the new one yet.
         seen.bundle()
     } else {
-        own().into_iter().collect()
+        seen.ca
+            .facts()
+            .map(CertFacts::identity)
+            .into_iter()
+            .collect()
     };
     let unmet = facts.satisfies(request, &issuers, seen.at).err()?;
     // It is reissued by the new CA in a moment; where that takes long, it is renewed in time.

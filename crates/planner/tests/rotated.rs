@@ -98,7 +98,7 @@ fn the_next_ca_may_be_trusted_long_before_it_issues() {
 }
 
 /// What must be issued before all trust the new CA is of the old one; without its key only what no
-/// member accepts as it is is replaced, and nobody joins.
+/// member accepts as it is is replaced, and no member joins.
 #[test]
 fn the_old_ca_signs_until_all_trust_the_new_one() {
     let (topology, mut seen) = of_old("", TRUST);
@@ -244,7 +244,7 @@ fn set_key(seen: &mut Observation) {
     seen.trusted = vec![CaView::Usable(old)];
 }
 
-/// Expired certificates are accepted by nobody: all members are started with the new CA's.
+/// Expired certificates are accepted by no member: all members are started with the new CA's.
 #[test]
 fn a_cluster_whose_certificates_have_expired_gets_those_of_the_new_ca() {
     for key in [true, false] {
@@ -317,7 +317,7 @@ fn cas_that_cannot_be_told_apart_or_trusted_are_refused() {
     assert_eq!(at.to_string(), "certificates.trust[0]");
 }
 
-/// Whoever would be locked out is named before the last roll.
+/// A client that would be locked out is named before the last roll.
 #[test]
 fn clients_of_the_old_ca_are_named_before_it_goes() {
     let (topology, mut seen) = of_old("", TRUST);

@@ -74,7 +74,7 @@ fn the_same_key_under_another_name_is_another_issuer() {
     assert!(keys.contains(&"renew:m1".to_owned()), "{keys:?}");
 }
 
-/// What is in use goes on while anybody's trust is in doubt.
+/// What is in use goes on while the trust of any member is in doubt.
 #[test]
 fn a_ca_that_somebody_may_not_trust_signs_nothing() {
     let (topology, mut seen) = of_old("", "[certificates]\ntrust = [\"next.crt\"]");

@@ -122,7 +122,7 @@ proptest! {
         prop_assert_eq!(model.issuers(), vec![last.to_owned()]);
     }
 
-    /// Edits in the middle, cuts and power: nobody is refused, and once all is on and the file has
+    /// Edits in the middle, cuts and power: no one is refused, and once all is on and the file has
     /// led through both, it ends where the file says.
     #[test]
     fn whatever_happens_on_the_way_it_ends(

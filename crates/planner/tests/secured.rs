@@ -128,7 +128,7 @@ fn no_client_is_locked_out_by_one_edit() {
     carried_out(&security("plain", None, "mutual"), &seen);
 }
 
-/// While a host is away nobody knows whether its member could speak TLS; once one of the others
+/// While a host is away it is not known whether its member could speak TLS; once one of the others
 /// does, the way leads on.
 #[test]
 fn peers_wait_for_a_host_that_is_away() {

@@ -175,7 +175,7 @@ fn release_edited_back(context: &Context) -> Outcome {
     while !(runs_newer(1)? || runs_newer(2)? || runs_newer(3)?) {
         ensure(
             begun.elapsed() < Duration::from_secs(60),
-            "nobody restarted with the newer release",
+            "no member restarted with the newer release",
         )?;
     }
     first.kill().map_err(|error| error.to_string())?;

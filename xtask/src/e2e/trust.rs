@@ -72,7 +72,7 @@ fn ca_rotated(context: &Context) -> Outcome {
     never_still(&writer.stop()?)?;
     clients.stop()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    // The old CA goes, and whoever still needs it is named before.
+    // The old CA goes, and a client that still needs it is named before.
     lab.edit(TRUST, "")?;
     lab.etcdup(&["plan"])?
         .exits(0)?
@@ -225,7 +225,7 @@ fn expired_certificates(context: &Context) -> Outcome {
         .exits(0)?;
     lab.etcdup(&["plan"])?.exits(4)?.says("ca-missing")?;
     lab.edit("[certificates]\n", &format!("[certificates]\n{TRUST}"))?;
-    // Connections that stand from before may still serve somebody.
+    // Connections that stand from before may still serve clients.
     lab.etcdup(&["plan"])?
         .exits(4)?
         .says("outage-not-approved")?;

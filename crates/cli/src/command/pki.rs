@@ -82,22 +82,16 @@ pub(crate) async fn show(context: &Context) -> u8 {
         let parts = serde_json::json!({ "certificates": list, "unseen": unseen });
         view::json::print("pki", &parts);
     } else {
-        let own: Vec<_> = seen
-            .ca
-            .facts()
-            .map(CertFacts::identity)
-            .into_iter()
-            .collect();
         let rows = found.iter().map(|(place, facts)| {
             let days = facts.remaining(seen.at).as_hours() / 24;
             let until = facts.not_after.strftime("%Y-%m-%d").to_string();
             vec![
                 place.clone(),
                 facts.name.clone(),
-                if facts.is_ca || own.is_empty() || facts.is_issued_by(&own) {
-                    facts.issuer.clone()
-                } else {
+                if seen.is_of_another_ca(facts) {
                     format!("{}, another CA", facts.issuer)
+                } else {
+                    facts.issuer.clone()
                 },
                 // A CA and a client have none, which is as it should be.
                 if facts.sans.is_empty() {

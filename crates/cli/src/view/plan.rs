@@ -33,15 +33,15 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
     }
     // A custom unit is shown in full before it is sent.
     let own_unit = plan.planner.topology().unit_template.is_some();
-    let legs = plan.legs();
-    let mut leg = None;
+    let legs = plan.legs().unwrap_or_default();
+    let mut named: Vec<&String> = legs.iter().collect();
+    named.dedup();
+    let mut begun = 0;
     for (index, stage) in plan.forecast.stages.iter().enumerate() {
-        let own = plan.leg_of(stage);
-        let place = legs.iter().position(|one| *one == own);
-        if legs.len() > 1 && place != leg {
-            leg = place;
-            let number = place.map_or(1, |place| place + 1);
-            outln!("{BOLD}Leg {number} of {}: {own}{BOLD:#}\n", legs.len());
+        let own = legs.get(index);
+        if let Some(leg) = own.filter(|leg| named.get(begun) == Some(leg)) {
+            begun += 1;
+            outln!("{BOLD}Leg {begun} of {}: {leg}{BOLD:#}\n", named.len());
         }
         stage_lines(index, stage, &plan.seen, own_unit);
     }

@@ -294,7 +294,7 @@ impl Topology {
         let mut flags = FlagSet::default();
         let security = &self.security;
         let client = self.client_scheme();
-        // etcd serves both schemes on one port where it is told both.
+        // etcd serves both schemes on one port where a URL of each is listed.
         let also = security.client_also.map(scheme);
         let on = |ip: IpAddr| {
             let schemes = std::iter::once(client).chain(also);

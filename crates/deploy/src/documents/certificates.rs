@@ -1,6 +1,6 @@
 //! Certificates and when they end, as a document. Private keys are in none.
 
-use etcdup_core::certificate::{CertFacts, CertIdentity};
+use etcdup_core::certificate::CertFacts;
 use etcdup_core::observation::Observation;
 use etcdup_core::observed::Observed;
 use etcdup_planner::Planner;
@@ -37,8 +37,8 @@ pub struct CertificateDocument {
     pub issuer: String,
     /// Whether it is a CA.
     pub ca: bool,
-    /// Whether another CA issued it than the one that issues now: whoever shows it is refused once
-    /// members stop trusting that CA.
+    /// Whether another CA issued it than the one that issues now: it is refused once members stop
+    /// trusting that CA.
     pub of_another_ca: bool,
     /// From when it is valid.
     pub not_before: Timestamp,
@@ -53,19 +53,13 @@ impl CertificatesDocument {
     #[must_use]
     pub fn new(planner: &Planner, seen: &Observation) -> Self {
         let mut certificates = Vec::new();
-        let own: Vec<CertIdentity> = seen
-            .ca
-            .facts()
-            .map(CertFacts::identity)
-            .into_iter()
-            .collect();
         let one = |on: String, file: String, facts: &CertFacts| CertificateDocument {
             on,
             file,
             name: facts.name.clone(),
             issuer: facts.issuer.clone(),
             ca: facts.is_ca,
-            of_another_ca: !facts.is_ca && !own.is_empty() && !facts.is_issued_by(&own),
+            of_another_ca: seen.is_of_another_ca(facts),
             not_before: facts.not_before,
             not_after: facts.not_after,
             fingerprint: facts.fingerprint.clone(),

@@ -141,7 +141,9 @@ impl PlanDocument {
             Ending::Blocked(findings) => (EndingDocument::Blocked, findings.clone()),
             Ending::Loop(_) => (EndingDocument::Loop, Vec::new()),
         };
-        let stages = plan.forecast.stages.iter();
+        let legs = plan.legs();
+        let leg = |index: usize| legs.as_ref().and_then(|legs| legs.get(index).cloned());
+        let stages = plan.forecast.stages.iter().enumerate();
         let document = Self {
             format: PLAN_FORMAT.to_owned(),
             cluster: plan.planner.topology().cluster.to_string(),
@@ -150,7 +152,7 @@ impl PlanDocument {
             changes: !plan.is_empty(),
             digest: String::new(),
             stages: stages
-                .map(|stage| StageDocument::new(stage, plan))
+                .map(|(index, stage)| StageDocument::new(stage, leg(index), plan))
                 .collect(),
             ending,
             findings,
@@ -201,7 +203,7 @@ impl PlanDocument {
 }
 
 impl StageDocument {
-    fn new(stage: &Stage, plan: &Plan) -> Self {
+    fn new(stage: &Stage, leg: Option<String>, plan: &Plan) -> Self {
         let step = |on: &str, step: String| StepDocument {
             on: on.to_owned(),
             step,
@@ -235,7 +237,7 @@ impl StageDocument {
         let gates = stage.postconditions.iter();
         Self {
             key: stage.key.clone(),
-            leg: (plan.legs().len() > 1).then(|| plan.leg_of(stage)),
+            leg,
             title: stage.title.clone(),
             why: stage.why.clone(),
             impact: stage.impact.clone(),

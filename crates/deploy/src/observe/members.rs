@@ -143,18 +143,14 @@ impl Session {
             places.push((reachable(&listens.address), listens.port));
         }
         // On a port that serves both TLS says who it is.
-        let secure = |url: &EtcdUrl| url.scheme == Scheme::Https;
-        let runs_plain = !listens.is_empty() && !listens.iter().any(secure);
-        let runs_tls = listens.iter().any(secure);
-        let plain = match topology.security.client_tls() {
-            // Where the file wants plain HTTP and it is served, no certificate is needed.
-            TransportSecurity::Plain if runs_tls && !listens.iter().any(|url| !secure(url)) => {
-                Plain::WithoutTls
-            }
-            TransportSecurity::Plain => Plain::Only,
-            // It may have restarted since it was looked at.
-            TransportSecurity::Tls | TransportSecurity::Mutual if runs_plain => Plain::WithoutTls,
-            TransportSecurity::Tls | TransportSecurity::Mutual => Plain::Never,
+        let serves = |scheme: Scheme| listens.iter().any(|url| url.scheme == scheme);
+        let wants_tls = topology.security.client_tls() != TransportSecurity::Plain;
+        // It may have restarted since it was looked at: then it serves what the file wants.
+        let plain = match (wants_tls, serves(Scheme::Http), serves(Scheme::Https)) {
+            (true, true, false) | (false, false, true) => Plain::WithoutTls,
+            (true, _, _) => Plain::Never,
+            // Where plain HTTP is served too, no certificate is needed.
+            (false, _, _) => Plain::Only,
         };
         let by_file = (address, member.ports.client);
         if !places.contains(&by_file) {

@@ -59,10 +59,11 @@ impl Vault {
     /// Why no new CA is made: the key that is left in its place is that of a CA that is trusted
     /// beside it, whose certificate alone was moved aside.
     pub(super) fn left_key(&self) -> Option<String> {
-        let key = match &self.ca {
-            None => self.key().ok().flatten()?,
-            Some(_) => return None,
-        };
+        // Elsewhere the key is not looked at: it may be a command's to print.
+        if self.ca.is_some() || self.trusted.is_empty() {
+            return None;
+        }
+        let key = self.key().ok().flatten()?;
         let mut trusted = self.trusted.iter().flatten();
         let of = |ca: &Ca| Ca::load(ca.certificate(), Some(&key)).is_ok();
         trusted.any(of).then(|| {
@@ -157,14 +158,15 @@ fn check_whole(path: &Path, certificate: &str) -> Result<(), String> {
 
 /// A CA that is trusted beside the own one; its key lies beside it where it is here.
 fn load_trusted(path: &Path) -> Result<Ca, String> {
-    let told = |error: &dyn std::fmt::Display, path: &Path| format!("{}: {error}", path.display());
-    let certificate = std::fs::read_to_string(path).map_err(|error| told(&error, path))?;
+    let failed =
+        |error: &dyn std::fmt::Display, path: &Path| format!("{}: {error}", path.display());
+    let certificate = std::fs::read_to_string(path).map_err(|error| failed(&error, path))?;
     check_whole(path, &certificate)?;
     let beside = path.with_extension("key");
     let key = match std::fs::read_to_string(&beside) {
         Ok(text) => Some(Secret::new(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(told(&error, &beside)),
+        Err(error) => return Err(failed(&error, &beside)),
     };
-    Ca::load(&certificate, key.as_ref()).map_err(|error| told(&error, path))
+    Ca::load(&certificate, key.as_ref()).map_err(|error| failed(&error, path))
 }

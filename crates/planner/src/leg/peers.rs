@@ -9,52 +9,43 @@ use etcdup_core::file::TransportSecurity;
 use etcdup_core::flag::FlagSet;
 use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::Observation;
-use etcdup_core::topology::{Member, Topology};
+use etcdup_core::topology::Topology;
+use etcdup_core::url::Scheme;
 
 /// The transport security that peers have on the leg on which they speak plain HTTP and have what
 /// TLS takes; none where the file's topology is next.
 pub(super) fn between(topology: &Topology, seen: &Observation) -> Option<TransportSecurity> {
     let running = || {
         let members = topology.everyone();
-        members.filter_map(|member| Some((member, flags(seen, member)?)))
+        members
+            .filter_map(|member| Some(&seen.host(&member.host)?.processes.get(&member.name)?.flags))
     };
-    let mut secured = running().filter(|(_, flags)| listens_for_tls(flags));
     let listed = ClusterView::any(seen).is_some_and(|view| {
         let mut urls = view.members().flat_map(|listed| &listed.peer_urls);
         urls.any(|url| url.starts_with("https:"))
     });
+    // Once one listens for TLS the way leads on: going back would cost two restarts more.
+    let begun = listed || running().any(|flags| peer_scheme(flags) == Scheme::Https);
     if topology.security.peer == TransportSecurity::Plain {
-        let first = secured.next();
-        let demands = running().any(|(_, flags)| demands_certificates(flags));
-        return (first.is_some() || listed).then_some(match demands {
+        return begun.then_some(match running().any(demands_certificates) {
             true => TransportSecurity::Mutual,
             false => TransportSecurity::Tls,
         });
     }
-    // Once one listens for TLS the way leads on: going back would cost two restarts more.
-    let begun = secured.next().is_some() || listed;
-    let unseen = || {
-        let members = topology.members.iter();
-        members
-            .filter(|member| seen.host(&member.host).is_none())
-            .count()
-            > 0
-    };
-    let lacks = running().any(|(_, flags)| !can_dial_tls(flags));
-    let any = running().next().is_some();
-    (any && !begun && (lacks || unseen())).then_some(topology.security.peer)
+    let mut members = topology.members.iter();
+    let may_lack = members.any(|member| seen.host(&member.host).is_none())
+        || running().any(|flags| !can_dial_tls(flags));
+    let runs = running().next().is_some();
+    (runs && !begun && may_lack).then_some(topology.security.peer)
 }
 
-/// The flags that a member runs with.
-fn flags<'a>(seen: &'a Observation, member: &Member) -> Option<&'a FlagSet> {
-    let process = seen.host(&member.host)?.processes.get(&member.name)?;
-    Some(&process.flags)
-}
-
-/// Whether it listens for TLS on its peer port.
-fn listens_for_tls(flags: &FlagSet) -> bool {
+/// What a member listens for on its peer port, by its flags; etcd's default is plain HTTP.
+pub(crate) fn peer_scheme(flags: &FlagSet) -> Scheme {
     let urls = flags.get("listen-peer-urls").unwrap_or_default();
-    urls.starts_with("https:")
+    match urls.starts_with("https:") {
+        true => Scheme::Https,
+        false => Scheme::Http,
+    }
 }
 
 /// Whether it accepts what others show and has something to show itself.

@@ -8,6 +8,7 @@ use etcdup_core::observed::Observed;
 use etcdup_core::stage::TrustLeg;
 use etcdup_core::topology::{Member, Topology};
 
+use crate::listed::leaving_entry;
 use crate::trusted::{Trust, ca_path, holds, running_trust, shown};
 
 /// Where the change of CAs stands, and which CA signs meanwhile; none where the file's topology is
@@ -31,14 +32,10 @@ pub(super) fn between(topology: &Topology, seen: &Observation) -> Option<(TrustL
 fn members<'a>(topology: &'a Topology, seen: &'a Observation) -> impl Iterator<Item = &'a Member> {
     let view = ClusterView::confirmed(seen);
     let leaving = topology.leaving.iter().filter(move |leaving| {
-        let url = topology.peer_url(&leaving.member).to_string();
-        let out = view.as_ref().is_some_and(|view| {
-            let by_id = leaving
-                .id
-                .is_some_and(|id| view.members().any(|listed| listed.id == id));
-            !by_id && view.at(&url).is_none()
-        });
-        !leaving.gone && !out
+        let view = view.as_ref();
+        // Without a confirmed list it may still be a member.
+        let listed = view.is_none_or(|view| leaving_entry(topology, seen, view, leaving).is_some());
+        !leaving.gone && listed
     });
     topology
         .members

@@ -9,7 +9,7 @@ use etcdup_core::stage::{Next, Rule};
 
 use crate::assess::assess;
 use crate::identity::{Bootstrap, bootstrap};
-use crate::places::leaving_entry;
+use crate::listed::leaving_entry;
 use crate::plan_context::{Decision, LeavingPlace, PlanContext};
 use crate::preflight::{preflight, unseen_hosts};
 use crate::rules::conflict::{DISPUTED, conflicts};
@@ -276,7 +276,7 @@ fn leaving<'a>(
     let leaving = target.topology.leaving.iter();
     leaving
         .map(|leaving| {
-            let listed = view.and_then(|view| leaving_entry(target, seen, view, leaving));
+            let listed = view.and_then(|view| leaving_entry(&target.topology, seen, view, leaving));
             let healthy = listed.is_some_and(|listed| {
                 let mut views = seen.known_members();
                 views.any(|own| {

@@ -10,7 +10,7 @@ use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::topology::Leaving;
 
 use super::hosts::HOST_UNSEEN;
-use crate::places::leaving_entry;
+use crate::listed::leaving_entry;
 use crate::rules::roster::is_finished;
 use crate::target::Target;
 
@@ -73,7 +73,7 @@ fn is_of_none(target: &Target, seen: &Observation, host: &HostId) -> bool {
         return false;
     };
     let is_done = |leaving: &Leaving| {
-        let listed = leaving_entry(target, seen, &view, leaving);
+        let listed = leaving_entry(&target.topology, seen, &view, leaving);
         is_finished(target, seen, leaving, listed)
     };
     seen.host(host).is_none()

@@ -35,12 +35,13 @@ fn is_refused(context: &PlanContext<'_>, member: &Assessment<'_>) -> bool {
     ended && !member.answers
 }
 
+fn running<'c, 'a>(context: &'c PlanContext<'a>) -> impl Iterator<Item = &'c Assessment<'a>> {
+    let members = context.members.iter();
+    members.filter(|member| member.process.is_some())
+}
+
 fn all_are_refused(context: &PlanContext<'_>) -> bool {
-    let mut running = context
-        .members
-        .iter()
-        .filter(|member| member.process.is_some());
-    context.unseen.is_empty() && running.all(|member| is_refused(context, member))
+    context.unseen.is_empty() && running(context).all(|member| is_refused(context, member))
 }
 
 /// What cannot be had without the old CA's key: a certificate for a member while others, which
@@ -75,11 +76,8 @@ pub(crate) fn lacks_key(context: &PlanContext<'_>) -> Option<Finding> {
                       (absent = true), and add it again once the others trust the new CA";
         return refuse(evidence, advice);
     }
-    let mut running = context
-        .members
-        .iter()
-        .filter(|member| member.process.is_some());
-    let silent = running.clone().next().is_some() && running.all(|member| !member.answers);
+    let runs = running(context).next().is_some();
+    let silent = runs && running(context).all(|member| !member.answers);
     let advice = "put the old CA's key beside its certificate, ending in .key, or a client certificate of it with its \
                   key beside the CA";
     let silent = silent.then(|| "no member answers what etcdup can show".to_owned());

@@ -5,6 +5,7 @@ use etcdup_core::membership::Standing;
 use etcdup_core::stage::{ClusterStep, Gate, Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::Assessment;
+use crate::leg::peers::peer_scheme;
 use crate::listed::entry;
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::grow::{denied, listed};
@@ -21,11 +22,8 @@ pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option
     let peer_url = topology.peer_url(member.member);
     let there = listed.peer_urls.contains(&peer_url.to_string());
     // One that runs and will not restart goes on listening where it does, whatever the list says.
-    let stays = member.process.is_some_and(|process| {
-        let listens = process.flags.get("listen-peer-urls").unwrap_or_default();
-        let scheme = listens.split(':').next();
-        scheme != peer_url.to_string().split(':').next()
-    });
+    let process = member.process;
+    let stays = process.is_some_and(|process| peer_scheme(&process.flags) != peer_url.scheme);
     if stays && member.restart_reasons().next().is_none() {
         return None;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use etcdup_core::certificate::{CertRequest, Subject, Usage};
 use etcdup_core::file::KeyPath;
-use etcdup_core::finding::Check;
+use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::CaView;
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Content, Impact, OperatorStep, Rule, Stage, StageKey, TrustLeg, Work};
@@ -21,6 +21,7 @@ pub(crate) const CA_BROKEN: Check = Check {
     about: "The CA's certificate or key cannot be read, they do not belong together, or the certificate is no CA's.",
     advice: "fix the files that [certificates.ca] names, or remove both to create a new CA",
 };
+
 /// Whether anything of this stage of the plan is dated by the operator's clock.
 pub(crate) fn clock(context: &PlanContext<'_>) -> Decision {
     let issues = context.members.iter().flat_map(|member| &member.files);
@@ -48,34 +49,24 @@ pub(crate) fn ca(context: &PlanContext<'_>) -> Decision {
     if let Some(finding) = expired::lacks_key(context) {
         return Decision::Block(vec![finding]);
     }
-    let needed = || {
-        let mut files = context.members.iter().flat_map(|member| &member.files);
-        let issued = files.find(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
-        issued.map(|(_, difference)| difference)
+    let block = |finding: Option<Finding>| match finding {
+        Some(finding) => Decision::Block(vec![finding.at(at())]),
+        None => Decision::Continue,
     };
-    let issuer = context.target.topology.issuer;
     match &context.seen.ca {
         CaView::Usable(_) => Decision::Continue,
         // Members use TLS until they have restarted without it.
-        CaView::Unneeded => match needed() {
-            Some(difference) => {
-                let evidence = format!("{difference}; by the file no CA is needed any more");
-                let advice = "put security back, apply, then change it again";
-                Decision::Block(vec![
-                    CA_WITHOUT_KEY.error("ca", evidence).advise(advice).at(at()),
-                ])
-            }
-            None => Decision::Continue,
-        },
-        CaView::Broken(why) => Decision::Block(vec![CA_BROKEN.error("ca", why.clone()).at(at())]),
-        CaView::WithoutKey(_) if !issuer.is_own() => Decision::Continue,
-        CaView::WithoutKey(facts) => match needed() {
-            None => Decision::Continue,
-            Some(difference) => {
-                let evidence = format!("{difference}; the key of `{}` is not here", facts.name);
-                Decision::Block(vec![CA_WITHOUT_KEY.error("ca", evidence).at(at())])
-            }
-        },
+        CaView::Unneeded => {
+            let finding = needs_key(context, "by the file no CA is needed any more");
+            let advice = "put security back, apply, then change it again";
+            block(finding.map(|finding| finding.advise(advice)))
+        }
+        CaView::Broken(why) => block(Some(CA_BROKEN.error("ca", why.clone()))),
+        CaView::WithoutKey(_) if !context.target.topology.issuer.is_own() => Decision::Continue,
+        CaView::WithoutKey(facts) => {
+            let why = format!("the key of `{}` is not here", facts.name);
+            block(needs_key(context, &why))
+        }
         CaView::Absent => Decision::run(Stage {
             key: StageKey::new(Rule::Ca, None),
             title: "create the certificate authority (CA)".to_owned(),
@@ -94,6 +85,14 @@ pub(crate) fn ca(context: &PlanContext<'_>) -> Decision {
             postconditions: Vec::new(),
         }),
     }
+}
+
+/// What must be issued, where anything must, although nothing can be.
+fn needs_key(context: &PlanContext<'_>, why: &str) -> Option<Finding> {
+    let mut files = context.members.iter().flat_map(|member| &member.files);
+    let issued = files.find(|(artifact, _)| matches!(artifact.content, Content::Issued { .. }));
+    let (_, difference) = issued?;
+    Some(CA_WITHOUT_KEY.error("ca", format!("{difference}; {why}")))
 }
 
 /// The certificates of named clients that must be issued, each with its reason.

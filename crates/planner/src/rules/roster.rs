@@ -5,7 +5,7 @@ use etcdup_core::observation::{HostView, ListedMember, Observation, RosterMember
 use etcdup_core::topology::{Leaving, Member, MemberPlace};
 
 use crate::listed::entry;
-use crate::places::leaving_entry;
+use crate::listed::leaving_entry;
 use crate::plan_context::{LeavingPlace, PlanContext};
 use crate::roster::is_place_of;
 use crate::rules::clean_up::left_over;
@@ -30,7 +30,7 @@ pub(crate) fn wanted(target: &Target, seen: &Observation) -> Option<Vec<RosterMe
         .map(|member| known(member, entry(topology, seen, &view, member)))
         .collect();
     for leaving in &topology.leaving {
-        let listed = leaving_entry(target, seen, &view, leaving);
+        let listed = leaving_entry(&target.topology, seen, &view, leaving);
         if !is_finished(target, seen, leaving, listed) {
             roster.push(known(&leaving.member, listed));
         }

@@ -14,7 +14,8 @@ use etcdup_core::url::{EtcdUrl, Scheme};
 use etcdup_core::version::EtcdVersion;
 
 use crate::assess::overriding;
-use crate::identity::read_flags;
+use crate::identity::last_flags;
+use crate::leg::peers::peer_scheme;
 use crate::leg::version::{ahead, known_versions, version_of};
 use crate::target::Target;
 
@@ -63,8 +64,8 @@ const SECURITY_CHANGE: Check = Check {
     title: "clients would be locked out by a change of transport security",
     about: "A member that restarts with TLS alone answers no client that speaks plain HTTP, and the other way round. One port \
             serves both while clients change over: `client-also` under [security] says so until it is taken out. Between peers \
-            etcdup sees to that by itself. Certificates that etcd made up itself (auto-tls) are checked by nobody, so there is \
-            no way from them.",
+            etcdup sees to that by itself. Certificates that etcd made up itself (auto-tls) are of no CA, so there is no way \
+            from them.",
     advice: "write client-also = \"plain\" beside client = \"mutual\" (or client-also = \"mutual\" beside client = \"plain\"), apply, \
              move all clients over, then take it out and apply again",
 };
@@ -89,14 +90,17 @@ const CLIENTS_MUST_SHOW: Check = Check {
 pub(crate) fn warnings(target: &Target, seen: &Observation) -> Option<Finding> {
     let demands = |flags: &FlagSet| flags.get("client-cert-auth") == Some("true");
     let mut members = target.topology.members.iter();
-    let (member, _) = members.find_map(|member| {
-        let process = seen.host(&member.host)?.processes.get(&member.name)?;
-        let speaks_tls = client_schemes(&process.flags)
-            .iter()
-            .any(|(scheme, _)| *scheme == Scheme::Https);
-        let new = demands(&target.desired(member).flags) && !demands(&process.flags);
-        (speaks_tls && new).then_some((member, process))
-    })?;
+    let changes = |member: &&Member| {
+        let process = seen
+            .host(&member.host)
+            .and_then(|host| host.processes.get(&member.name));
+        process.is_some_and(|process| {
+            let mut served = client_schemes(&process.flags).into_iter();
+            let speaks_tls = served.any(|(scheme, _)| scheme == Scheme::Https);
+            speaks_tls && !demands(&process.flags) && demands(&target.desired(member).flags)
+        })
+    };
+    let member = members.find(changes)?;
     let evidence = format!(
         "{} accepts clients without a certificate now, and will not",
         member.name
@@ -130,8 +134,8 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// Why a member cannot listen for its peers by another scheme: nobody could be told, or it would go
-/// on as it is.
+/// Why a member cannot listen for its peers by another scheme: the list cannot say so, or the
+/// member would go on as it is.
 fn peers_conflict(
     target: &Target,
     seen: &Observation,
@@ -139,17 +143,14 @@ fn peers_conflict(
     host: &HostView,
     now: &FlagSet,
 ) -> Option<Finding> {
-    let scheme = |flags: &FlagSet| {
-        let urls = flags
-            .get("listen-peer-urls")
-            .unwrap_or("http://localhost:2380");
-        urls.starts_with("https:")
-    };
-    let wanted = scheme(&target.desired(member).flags);
-    if scheme(now) == wanted || target.topology.members.len() < 2 {
+    let wanted = peer_scheme(&target.desired(member).flags);
+    if peer_scheme(now) == wanted || target.topology.members.len() < 2 {
         return None;
     }
-    let to = if wanted { "TLS" } else { "plain HTTP" };
+    let to = match wanted {
+        Scheme::Https => "TLS",
+        Scheme::Http => "plain HTTP",
+    };
     let at = KeyPath::root("security").key("peer");
     let refuse = |why: String| Some(PEERS_NEED_QUORUM.error(&member.name, why).at(at));
     if let Some(drop_in) = overriding(member, host) {
@@ -350,17 +351,12 @@ fn running_flags(
     member: &Member,
     host: &HostView,
 ) -> Option<(FlagSet, &'static str)> {
-    if let Some(process) = host.processes.get(&member.name) {
-        return Some((process.flags.clone(), "use"));
+    let flags = last_flags(target, member, host)?;
+    if host.processes.contains_key(&member.name) {
+        return Some((flags, "use"));
     }
     let data = host.data.get(&member.layout.data);
-    if !matches!(data, Some(DataDir::Member(_))) {
-        return None;
-    }
-    let file = host.files.get(&target.desired(member).settled.path)?;
-    let flags = read_flags(target, file.text.as_deref()?);
-    // A file without any flag is not one that starts etcd, and tells nothing of how it ran.
-    (!flags.is_empty()).then_some((flags, "used"))
+    matches!(data, Some(DataDir::Member(_))).then_some((flags, "used"))
 }
 
 /// Why a member that runs with these flags cannot restart with others: certificates that etcd made
@@ -372,21 +368,12 @@ fn security_conflict(now: &FlagSet, desired: &FlagSet) -> Option<String> {
         }
     }
     let (before, after) = (client_schemes(now), client_schemes(desired));
+    let mut pairs = before
+        .iter()
+        .flat_map(|one| after.iter().map(move |other| (one, other)));
     // A port that moves is a change of its own, which clients follow by the member list.
-    let ports = |urls: &BTreeSet<(Scheme, u16)>| {
-        urls.iter().map(|(_, port)| *port).collect::<BTreeSet<_>>()
-    };
-    let moves = ports(&before).is_disjoint(&ports(&after));
-    let schemes = |urls: &BTreeSet<(Scheme, u16)>| {
-        urls.iter()
-            .map(|(scheme, _)| *scheme)
-            .collect::<BTreeSet<_>>()
-    };
-    let kept = if moves {
-        !schemes(&before).is_disjoint(&schemes(&after))
-    } else {
-        !before.is_disjoint(&after)
-    };
+    let moves = pairs.clone().all(|(one, other)| one.1 != other.1);
+    let kept = pairs.any(|(one, other)| one.0 == other.0 && (moves || one.1 == other.1));
     let shown = |urls: &BTreeSet<(Scheme, u16)>| {
         let shown = urls.iter().map(|(scheme, port)| match scheme {
             Scheme::Https => format!("TLS on {port}"),
@@ -405,10 +392,10 @@ fn client_schemes(flags: &FlagSet) -> BTreeSet<(Scheme, u16)> {
         .unwrap_or("http://localhost:2379");
     let urls: Vec<EtcdUrl> = urls.split(',').filter_map(|url| url.parse().ok()).collect();
     let outside = |url: &&EtcdUrl| !url.address.is_loopback();
-    let told = |url: &EtcdUrl| (url.scheme, url.port);
-    let outer: BTreeSet<(Scheme, u16)> = urls.iter().filter(outside).map(told).collect();
+    let shown = |url: &EtcdUrl| (url.scheme, url.port);
+    let outer: BTreeSet<(Scheme, u16)> = urls.iter().filter(outside).map(shown).collect();
     match outer.is_empty() {
-        true => urls.iter().map(told).collect(),
+        true => urls.iter().map(shown).collect(),
         false => outer,
     }
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use etcdup_core::certificate::{CertFacts, CertIdentity};
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::flag::FlagSet;
 use etcdup_core::observation::{CaView, DataDir, HostView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
@@ -14,7 +13,7 @@ use etcdup_core::plain::harmless;
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::Member;
 
-use crate::identity::read_flags;
+use crate::identity::last_flags;
 use crate::leg::trust::{all_reissued, all_trust_own};
 use crate::plan_context::PlanContext;
 use crate::target::Target;
@@ -57,16 +56,17 @@ pub(crate) const CA_WITHOUT_KEY: Check = Check {
 };
 const TRUST_WAITS: Check = Check {
     id: "trust-waits",
-    title: "a change of the CA waits for members that were not seen",
+    title: "a change of the CA, or of peers' scheme, waits for members",
     about: "One CA takes another's place only where every member, those that are to leave included, is known to trust the new one \
-            and to show nothing of the old one. A member whose host does not answer may do neither.",
+            and to show nothing of the old one. A member whose host does not answer may do neither. Peers change their scheme only where \
+            every member has what TLS takes.",
     advice: "bring the hosts back, or write absent = \"gone\" for members whose host is gone for good",
 };
 const CLIENT_LOCKED_OUT: Check = Check {
     id: "client-locked-out",
     title: "a client's certificate is of a CA that goes",
-    about: "Members stop trusting a CA when they restart without it in their CA file. Whoever shows a certificate of that CA is \
-            refused from then on. Certificates that the file names under certificates.clients are reissued; others are not.",
+    about: "Members stop trusting a CA when they restart without it in their CA file. A client that shows a certificate of that \
+            CA is refused from then on. Certificates that the file names under certificates.clients are reissued; others are not.",
     advice: "issue another with `etcdup pki issue`, or name the client under certificates.clients; keep the CA under \
              certificates.trust until no client needs it",
 };
@@ -161,23 +161,15 @@ fn missing(target: &Target, seen: &Observation) -> Option<Finding> {
 
 /// Whether a member uses TLS, or did when it ran last, by its flags; none where nothing tells.
 fn used_tls(target: &Target, member: &Member, host: &HostView) -> Option<bool> {
-    let uses = |flags: &FlagSet| {
-        let mut files = [
-            "cert-file",
-            "peer-cert-file",
-            "trusted-ca-file",
-            "peer-trusted-ca-file",
-        ]
-        .into_iter()
-        .chain(["auto-tls", "peer-auto-tls"]);
-        files.any(|flag| flags.get(flag).is_some())
-    };
-    if let Some(process) = host.processes.get(&member.name) {
-        return Some(uses(&process.flags));
-    }
-    let file = host.files.get(&target.desired(member).settled.path)?;
-    let flags = read_flags(target, file.text.as_deref()?);
-    (!flags.is_empty()).then(|| uses(&flags))
+    let files = [
+        "cert-file",
+        "peer-cert-file",
+        "trusted-ca-file",
+        "peer-trusted-ca-file",
+    ];
+    let flags = last_flags(target, member, host)?;
+    let mut signs = files.into_iter().chain(["auto-tls", "peer-auto-tls"]);
+    Some(signs.any(|flag| flags.get(flag).is_some()))
 }
 
 /// Who set the cluster up, and where: the CA was made there.
@@ -339,10 +331,7 @@ pub(crate) fn waiting(context: &PlanContext<'_>) -> Option<Finding> {
     }
     let evidence = "certificates of the new CA are issued once every member has been seen to trust it, and the old CA goes \
                     once no member shows a certificate of it";
-    topology
-        .trust
-        .is_some()
-        .then(|| TRUST_WAITS.error("ca", evidence))
+    topology.trust.map(|_| TRUST_WAITS.error("ca", evidence))
 }
 
 /// The CA's certificate is missing on the host: then its members' own certificates tell who the CA
@@ -418,7 +407,7 @@ pub(crate) fn warnings(target: &Target, seen: &Observation) -> Vec<Finding> {
             member.host
         ))
     };
-    // What members show changes in this apply, and whoever reads it must trust it by then.
+    // What members show changes in this apply, and clients must trust it by then.
     let first = topology.members.iter().find_map(of_another);
     if let Some(evidence) = first.filter(|_| !topology.certificates.trust.is_empty()) {
         findings.push(CLIENTS_TRUST.warning("clients", evidence));

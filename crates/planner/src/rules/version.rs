@@ -43,7 +43,7 @@ const FLAGS_ON_THE_WAY: Check = Check {
 /// What becomes of the file's flags on the releases before its own.
 pub(crate) fn flags_on_the_way(target: &Target, seen: &Observation) -> Vec<Finding> {
     let file = target.file();
-    let told = |version: EtcdVersion| {
+    let changes = |version: EtcdVersion| {
         let (mut said, members) = (BTreeSet::new(), file.members.iter());
         for translated in members.map(|member| member.flags_on(&version)) {
             let renamed = translated.renamed.into_iter();
@@ -57,7 +57,7 @@ pub(crate) fn flags_on_the_way(target: &Target, seen: &Observation) -> Vec<Findi
         (!said.is_empty()).then(|| FLAGS_ON_THE_WAY.warning("cluster", evidence).at(at))
     };
     let ahead = between_all(file, seen).into_iter();
-    ahead.filter_map(told).collect()
+    ahead.filter_map(changes).collect()
 }
 
 /// How many entries a member applies between two raft snapshots, from 3.6 on.
