@@ -11,7 +11,7 @@ mod worlds;
 
 use etcdup_core::observation::{CaView, DropIn, Observation};
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::Content;
+use etcdup_core::stage::{Content, Next, Rule};
 use etcdup_planner::{Ending, Planner};
 use scripted::{bootstrapped, halt, host, ids, view};
 
@@ -225,4 +225,35 @@ fn clients_are_told_that_a_certificate_will_be_demanded() {
 
 fn blocked(head: &str, seen: &Observation) -> Vec<String> {
     scripted::blockers(&planner(head), seen)
+}
+
+/// Between its place in the list and its restart it lost power: it came back where the others do
+/// not look for it, and answers no client.
+#[test]
+fn a_member_that_listens_where_the_list_has_it_no_more_restarts() {
+    let (before, seen) = bootstrapped(&security("plain", None, "mutual"));
+    let leg = planner(PLAIN).next_leg(&seen).unwrap();
+    let first = scripted::stage(&leg, &seen);
+    assert_eq!(first.key.to_string(), "move:m2@peers");
+    let mut world = leg.predict(&seen, &first);
+    let member = &before.topology().members[1];
+    world.members.insert(
+        member.name.clone(),
+        Observed::unknown("no answer within 5 s"),
+    );
+    let leg = planner(PLAIN).next_leg(&world).unwrap();
+    assert_eq!(
+        scripted::stage(&leg, &world).key.to_string(),
+        "start:m2@peers"
+    );
+    // Where the others are no quorum without it, it is left alone.
+    let other = &before.topology().members[2];
+    world.members.insert(
+        other.name.clone(),
+        Observed::unknown("no answer within 5 s"),
+    );
+    let leg = planner(PLAIN).next_leg(&world).unwrap();
+    let next = leg.next(&world);
+    let starts = matches!(&next, Next::Stage(stage) if stage.key.rule == Rule::Start);
+    assert!(!starts, "{next:?}");
 }

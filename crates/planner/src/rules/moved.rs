@@ -4,7 +4,7 @@
 use etcdup_core::membership::Standing;
 use etcdup_core::stage::{ClusterStep, Gate, Impact, Rule, Stage, StageKey, Work};
 
-use crate::assess::Assessment;
+use crate::assess::{Assessment, Difference};
 use crate::leg::peers::peer_scheme;
 use crate::listed::entry;
 use crate::plan_context::{Decision, PlanContext};
@@ -32,6 +32,17 @@ pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option
         id: listed.id,
         peer_url,
     })
+}
+
+/// Whether the list has a member where it is to be, while it still listens elsewhere: its restart
+/// was to follow at once.
+pub(crate) fn is_halfway(context: &PlanContext<'_>, member: &Assessment<'_>) -> bool {
+    let topology = &context.target.topology;
+    let url = topology.peer_url(member.member).to_string();
+    let listed = context.view.as_ref();
+    let listed = listed.and_then(|view| entry(topology, context.seen, view, member.member));
+    listed.is_some_and(|listed| listed.peer_urls.contains(&url))
+        && member.running.iter().any(Difference::is_of_peers)
 }
 
 /// Moves members that do not serve, or that run where the file wants them already: nothing is lost

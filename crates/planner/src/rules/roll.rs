@@ -45,10 +45,10 @@ fn due<'w, 'a>(context: &'w PlanContext<'a>) -> Vec<&'w Assessment<'a>> {
         .filter(|member| member.restart_reasons().next().is_some())
         .collect();
     // One that is listed where it is to be, and does not listen there yet, comes before any other.
-    let moved = |member: &Assessment<'_>| {
-        member.running.iter().any(Difference::is_of_peers) && moved::step(context, member).is_none()
-    };
-    due.sort_by_key(|member| (Some(&member.member.name) == leader, !moved(member)));
+    due.sort_by_key(|member| {
+        let leads = Some(&member.member.name) == leader;
+        (leads, !moved::is_halfway(context, member))
+    });
     due
 }
 

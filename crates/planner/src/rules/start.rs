@@ -11,8 +11,9 @@ use crate::identity::{Bootstrap, Start, has_data};
 use crate::places::known_members;
 use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
-use crate::rules::grow;
 use crate::rules::restart::{all_seen, listens, restart_steps, start_steps};
+use crate::rules::spare::can_be_spared;
+use crate::rules::{grow, moved};
 
 /// Starts every member that does not run, all at once and without waiting on one another: etcd is
 /// ready only after it has joined a quorum, so starting one after the other dead-locks (etcd issue
@@ -58,7 +59,12 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
             .or_default()
             .extend(start_steps(context.target, member));
     }
-    let stuck: Vec<(&Assessment<'_>, String)> = context.members.iter().filter_map(stuck).collect();
+    let stuck: Vec<(&Assessment<'_>, String)> = {
+        let members = context.members.iter();
+        members
+            .filter_map(|member| stuck(context, member))
+            .collect()
+    };
     let lone = stuck.is_empty() || has_quorum_somewhere(context);
     for (member, reason) in stuck.iter().take(if lone { 1 } else { stuck.len() }) {
         if lone && !tasks.is_empty() {
@@ -118,11 +124,16 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
 }
 
 /// A member that runs, answers, follows no leader, and has something that a restart would fix. One
-/// that was merely not observed may well serve others; one that follows a leader votes, whatever
-/// keeps its reads from being answered.
-fn stuck<'w, 'a>(member: &'w Assessment<'a>) -> Option<(&'w Assessment<'a>, String)> {
+/// that was merely not observed may serve others, unless they cannot find it where it listens and
+/// do without it; one that follows a leader votes, whatever keeps its reads from being answered.
+fn stuck<'w, 'a>(
+    context: &PlanContext<'_>,
+    member: &'w Assessment<'a>,
+) -> Option<(&'w Assessment<'a>, String)> {
     member.process?;
-    if !member.answers || member.votes || !member.takes_part() {
+    let is_lost =
+        || moved::is_halfway(context, member) && can_be_spared(context, &member.member.name);
+    if member.votes || !member.takes_part() || !(member.answers || is_lost()) {
         return None;
     }
     let wrong = member.restart_reasons().next()?;
