@@ -33,6 +33,9 @@ use crate::setup::{binary, fixtures, newest_of, testbed};
 
 use context::{Context, Scenario};
 
+/// How many lines of a failure are printed again at the end.
+const LAST_LINES: usize = 14;
+
 pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
     fixtures()?;
     dashboard::up_to_date()?;
@@ -122,6 +125,16 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
             took.as_secs_f64(),
             if failed.is_some() { "  FAILED" } else { "" }
         );
+    }
+    for (name, _, why) in &table {
+        let Some(why) = why else { continue };
+        // Once more, and short: of a long log only its end may be kept.
+        let lines: Vec<&str> = why.lines().collect();
+        let last = lines.len().saturating_sub(LAST_LINES);
+        eprintln!("\n{name} ends with:");
+        for line in &lines[last..] {
+            eprintln!("     {line}");
+        }
     }
     println!(
         "{} passed, {} failed",

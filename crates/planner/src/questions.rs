@@ -144,14 +144,14 @@ fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
     asked
 }
 
-/// Hosts to observe again before anything is decided: their members started after the hosts were
-/// observed, and before the members were asked. The list says that they have started while the
-/// directory still looks empty, which together would read as lost data.
+/// Hosts to observe again before anything is decided: their members started while they were
+/// observed, or after that and before the members were asked.
 pub(crate) fn hosts_to_observe_again(target: &Target, seen: &Observation) -> Vec<HostId> {
-    let Some(view) = ClusterView::confirmed(seen) else {
-        return Vec::new();
-    };
-    let late = |member: &&Member| {
+    let view = ClusterView::confirmed(seen);
+    // The list says that it has started while its directory still looks empty, which together would
+    // read as lost data.
+    let late = |member: &Member| {
+        let Some(view) = &view else { return false };
         let url = target.topology.peer_url(member).to_string();
         let has_started = view.at(&url).is_some_and(|listed| view.has_started(listed));
         // A process may be there already: etcd makes its data a moment after it has started.
@@ -161,7 +161,17 @@ pub(crate) fn hosts_to_observe_again(target: &Target, seen: &Observation) -> Vec
         });
         has_started && looks_new
     };
-    let members = target.topology.members.iter().filter(late);
+    // Between two lives of its unit it has no process, and a moment later the next one listens.
+    let between = |member: &Member| {
+        let ports = [member.ports.client, member.ports.peer];
+        seen.host(&member.host).is_some_and(|host| {
+            let mut listeners = ports.iter().filter_map(|port| host.listeners.get(port));
+            !host.processes.contains_key(&member.name)
+                && listeners.any(|listener| listener.program == "etcd")
+        })
+    };
+    let members = target.topology.members.iter();
+    let members = members.filter(|member| late(member) || between(member));
     let hosts: BTreeSet<HostId> = members.map(|member| member.host.clone()).collect();
     hosts.into_iter().collect()
 }

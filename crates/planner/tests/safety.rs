@@ -320,6 +320,18 @@ fn a_member_that_started_between_two_looks_is_looked_at_again() {
     }
 }
 
+/// One that had no process when its unit was looked at, and an etcd on its port a moment later, was
+/// between two lives of its unit: that is not another's port.
+#[test]
+fn a_member_between_two_lives_of_its_unit_is_looked_at_again() {
+    let (planner, mut seen) = scripted::bootstrapped("");
+    assert!(planner.hosts_to_observe_again(&seen).is_empty());
+    let member = planner.topology().members[2].clone();
+    let host = seen.hosts.get_mut(&member.host).unwrap().known_mut();
+    host.unwrap().processes.remove(&member.name);
+    assert_eq!(planner.hosts_to_observe_again(&seen), vec![member.host]);
+}
+
 /// The first stage that is more than writing down what is.
 fn next_that_is_not_record(planner: &Planner, seen: &Observation) -> String {
     let mut seen = seen.clone();
