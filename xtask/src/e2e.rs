@@ -16,6 +16,7 @@ mod page;
 mod pods;
 mod preflight;
 mod releases;
+mod relocated;
 mod removal;
 mod repair;
 mod safety;
@@ -64,6 +65,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
         releases::ALL,
         safety::ALL,
         trust::ALL,
+        relocated::ALL,
         members::ALL,
         removal::ALL,
         embedded::ALL,

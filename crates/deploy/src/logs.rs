@@ -40,7 +40,7 @@ impl Session {
             etcdup_core::observed::Observed::Unknown(unseen) => return Err(failed(unseen.why)),
         };
         let layout = &member.layout;
-        let source = match topology.runtime {
+        let source = match layout.runtime {
             RuntimeKind::Systemd => format!("unit|{}", layout.unit),
             RuntimeKind::Process => format!("file|{}", layout.log_file),
             RuntimeKind::StaticPod => {

@@ -111,9 +111,10 @@ impl Session {
             match seen.hosts.get(host) {
                 None => false,
                 Some(Observed::Unknown(_)) => true,
-                Some(Observed::Known(view)) => {
-                    members.all(|member| view.data.contains_key(&member.layout.data))
-                }
+                Some(Observed::Known(view)) => members.all(|member| {
+                    let start = &planner.desired(member).settled.path;
+                    view.data.contains_key(&member.layout.data) && view.asked.contains(start)
+                }),
             }
         };
         let hosts = planner.topology().hosts.keys();
@@ -439,6 +440,7 @@ async fn observe_host(
             {
                 Some((_, answer)) => match read_answer(answer, &inspect) {
                     Ok(mut view) => {
+                        view.asked = Query::texts(&queries);
                         let half =
                             i64::try_from(start.elapsed().as_millis() / 2).unwrap_or(i64::MAX);
                         view.facts.clock_ahead_ms -= half;

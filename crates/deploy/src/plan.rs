@@ -61,6 +61,9 @@ impl Plan {
         if stage.key.leg.peers_ready {
             parts.push("peers can speak TLS, and use plain HTTP".to_owned());
         }
+        if stage.key.leg.place {
+            parts.push("each member where the file has it on its host".to_owned());
+        }
         if parts.is_empty() {
             parts.push("as the file says".to_owned());
         }

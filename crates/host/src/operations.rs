@@ -160,6 +160,25 @@ impl StageInput {
                 self.operation("stop etcd", &format!("kill|{pid_file}|{data}"));
             }
             HostStep::Links { directory, links } => self.links(directory, links),
+            HostStep::CheckRoom { from, to } => {
+                self.operation(
+                    format!("look for room in {to}"),
+                    &format!("room|{from}|{to}"),
+                );
+            }
+            HostStep::MoveData {
+                from,
+                to,
+                owner: of,
+            } => {
+                let owner = owner(of.as_ref());
+                let title = match from == to {
+                    true => format!("give {to} to {owner}"),
+                    false => format!("move the data in {from} to {to}"),
+                };
+                let fields = format!("move|{from}|{to}|{owner}|{}", stamp.time);
+                self.operation(title, &fields);
+            }
             HostStep::MoveAside { path } => {
                 self.operation(
                     format!("move {path} to {path}.kept-{}", stamp.time),

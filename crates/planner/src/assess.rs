@@ -16,6 +16,7 @@ use crate::target::Target;
 mod binaries;
 mod certificates;
 mod difference;
+mod elsewhere;
 mod process;
 mod start_file;
 
@@ -125,7 +126,7 @@ fn known_list(
     let wanted = target.desired(member);
     let list = match host.files.get(&wanted.settled.path) {
         Some(file) => {
-            let flags = read_flags(target, file.text.as_deref()?);
+            let flags = read_flags(member, file.text.as_deref()?);
             flags.get("initial-cluster")?.to_owned()
         }
         None => {
@@ -165,16 +166,15 @@ pub(crate) fn assess<'a>(
         None if formed => Cow::Borrowed(&wanted.settled),
         None => Cow::Borrowed(&wanted.fresh),
     };
-    let mut files = Vec::new();
-    for artifact in &wanted.certificates {
-        if let Some(difference) = certificate_file(target, seen, member, host, artifact) {
-            files.push((Cow::Borrowed(artifact), difference));
-        }
-    }
-    couple_keys(target, &wanted.certificates, &mut files);
-    if let Some(difference) = start_file(target, member, host, &start, formed) {
+    let mut files = certificates(target, seen, member, host);
+    // One that is taken elsewhere is started by another file then, and with other flags.
+    let moves = process.is_some() && target.there(&member.name).is_some();
+    let started = start_file(target, member, host, &start, formed);
+    if let Some(difference) = started.filter(|_| !moves) {
         files.push((start.clone(), difference));
     }
+    let mut running = running(target, member, host, process);
+    running.retain(|difference| !moves || difference.is_of_peers() || !difference.is_flag());
     Some(Assessment {
         member,
         host,
@@ -188,6 +188,34 @@ pub(crate) fn assess<'a>(
         votes: seen.is_healthy_voter(&member.name),
         binaries: binaries(target, member, host),
         files,
-        running: running(target, member, host, process),
+        running,
     })
+}
+
+/// The certificates and other files that a member's host lacks at this place.
+pub(crate) fn certificates_to_write(
+    target: &Target,
+    seen: &Observation,
+    member: &Member,
+    host: &HostView,
+) -> Vec<Artifact> {
+    let files = certificates(target, seen, member, host).into_iter();
+    files.map(|(artifact, _)| artifact.into_owned()).collect()
+}
+
+fn certificates<'a>(
+    target: &'a Target,
+    seen: &Observation,
+    member: &Member,
+    host: &HostView,
+) -> Vec<(Cow<'a, Artifact>, Difference)> {
+    let certificates = &target.desired(member).certificates;
+    let mut files = Vec::new();
+    for artifact in certificates {
+        if let Some(difference) = certificate_file(target, seen, member, host, artifact) {
+            files.push((Cow::Borrowed(artifact), difference));
+        }
+    }
+    couple_keys(target, certificates, &mut files);
+    files
 }

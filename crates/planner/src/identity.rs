@@ -106,14 +106,14 @@ fn says_existing(target: &Target, seen: &Observation, member: &Member) -> bool {
     if wanted.is_fresh(sum) {
         return false;
     }
-    let flags = file.text.as_deref().map(|text| read_flags(target, text));
+    let flags = file.text.as_deref().map(|text| read_flags(member, text));
     wanted.sum(path) == Some(sum)
         || flags.is_some_and(|flags| flags.get("initial-cluster-state") == Some("existing"))
 }
 
 /// The flags in the text of a unit, a start file or a manifest.
-pub(crate) fn read_flags(target: &Target, text: &str) -> FlagSet {
-    let read = match target.topology.runtime {
+pub(crate) fn read_flags(member: &Member, text: &str) -> FlagSet {
+    let read = match member.layout.runtime {
         RuntimeKind::StaticPod => FlagSource::manifest(text).unwrap_or_default(),
         RuntimeKind::Systemd | RuntimeKind::Process => FlagSource::unit(text),
     };
@@ -127,7 +127,7 @@ pub(crate) fn last_flags(target: &Target, member: &Member, host: &HostView) -> O
         return Some(process.flags.clone());
     }
     let file = host.files.get(&target.desired(member).settled.path)?;
-    let flags = read_flags(target, file.text.as_deref()?);
+    let flags = read_flags(member, file.text.as_deref()?);
     (!flags.is_empty()).then_some(flags)
 }
 

@@ -5,6 +5,9 @@
 //! Which leg comes next is derived from what was observed and remembered nowhere: a run that was
 //! cut off, an edit in between and a second operator all find the same one.
 
+use std::collections::BTreeSet;
+
+use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Goal, LegTag};
 use etcdup_core::topology::Topology;
@@ -13,6 +16,7 @@ use crate::generation::generation;
 use crate::roster::with_leaving;
 
 pub(crate) mod peers;
+pub(crate) mod place;
 pub(crate) mod trust;
 pub(crate) mod version;
 
@@ -23,6 +27,10 @@ pub(crate) struct Leg {
     pub(crate) topology: Topology,
     /// What tells its stages from those of another leg.
     pub(crate) tag: LegTag,
+    /// Members that the file has elsewhere on their hosts than they are.
+    pub(crate) staying: BTreeSet<MemberName>,
+    /// Where they go on this leg, if they do: the same with every member where the file has it.
+    pub(crate) beyond: Option<Topology>,
 }
 
 /// The first leg on the way to the file's topology that is not reached yet; the file's own where
@@ -38,7 +46,11 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
             generation,
             ..LegTag::default()
         },
+        staying: BTreeSet::new(),
+        beyond: None,
     };
+    let meant = leg.topology.clone();
+    leg.staying = place::stay(&mut leg.topology, seen);
     // A cluster that is to stop need not become anything first.
     if matches!(goal, Goal::Reset { .. }) {
         return leg;
@@ -59,6 +71,13 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
         leg.topology.security.peer = security;
         leg.topology.peers_ready = true;
         leg.tag.peers_ready = true;
+    }
+    // Last of all: what can go wrong with a release, a CA or a scheme is over by then.
+    let is_last =
+        leg.topology.version == meant.version && leg.tag.trust.is_none() && !leg.tag.peers_ready;
+    if is_last && !leg.staying.is_empty() {
+        leg.beyond = Some(meant);
+        leg.tag.place = true;
     }
     leg
 }

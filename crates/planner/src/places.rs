@@ -293,7 +293,7 @@ fn was_member(target: &Target, seen: &Observation, member: &Member) -> bool {
         let text = file.and_then(|file| file.text.as_deref());
         let flags = match (host.processes.get(&other.name), text) {
             (Some(process), _) => process.flags.clone(),
-            (None, Some(text)) => read_flags(target, text),
+            (None, Some(text)) => read_flags(member, text),
             // The file that this target writes.
             (None, None) => {
                 let (sum, wanted) = (

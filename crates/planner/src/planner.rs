@@ -22,7 +22,8 @@ use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
 use crate::rules::put_back::{PutBack, put_back};
 use crate::rules::{
-    clean_up, conflict, grow, operator, provided, roll, shrink, transition, trust, version, wait,
+    clean_up, conflict, grow, operator, provided, relocate, roll, shrink, transition, trust,
+    version, wait,
 };
 use crate::target::{DesiredFiles, Target};
 
@@ -40,6 +41,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     assess::CHECKS,
     trust::CHECKS,
     provided::CHECKS,
+    relocate::CHECKS,
     transition::CHECKS,
     version::CHECKS,
     reset::CHECKS,

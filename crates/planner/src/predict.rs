@@ -1,6 +1,7 @@
 //! What the world looks like if a stage works.
 
 mod cluster;
+mod machine;
 mod operator;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,22 +12,21 @@ use etcdup_core::host::HostId;
 use etcdup_core::membership::{ClusterId, ClusterView, MemberId, quorum_of};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
-    DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostRecord, HostView, ListedMember,
-    Listener, MemberView, Observation, RecordedMember, Served, UnitView,
+    DataDir, DataIdentity, FileKind, FileView, HostRecord, ListedMember, MemberView, Observation,
+    RecordedMember, Served,
 };
 use etcdup_core::observed::Observed;
-use etcdup_core::path::{HostPath, Mode};
-use etcdup_core::stage::{Artifact, ClusterStep, Content, HostStep, Part, Stage, Work};
+use etcdup_core::stage::{ClusterStep, Content, Goal, HostStep, Stage, Work};
 use etcdup_core::topology::Member;
 use etcdup_core::version::minor_of;
 
-use crate::assess::LINKED;
 use crate::generation::{cluster_id, member_id, recorded_cluster};
-use crate::identity::{data_of, read_flags};
+use crate::identity::data_of;
 use crate::places::known_members;
 use crate::target::Target;
 use cluster::cluster_step;
-use operator::{issued, operator_step};
+use machine::{file, link, move_data, start, stop, unit_view};
+use operator::operator_step;
 
 /// What the world looks like if this stage works.
 pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) -> Observation {
@@ -47,8 +47,17 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
                 }
             }
             let started = stage.stops(&target.topology);
+            // Whoever was taken elsewhere is found there from now on.
+            let moved = stage.key.leg.place.then(|| {
+                let goal = Goal::Converge {
+                    allow_outage: false,
+                    retry: false,
+                };
+                target.clone().next_leg(&goal, &world).ok()
+            });
+            let moved = moved.flatten();
             serve(
-                target,
+                moved.as_ref().unwrap_or(target),
                 &mut world,
                 &started,
                 !stage.postconditions.is_empty(),
@@ -139,13 +148,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             .for_each(|unit| unit.needs_reload = false),
         HostStep::Enable(unit) => unit_view(host, unit).enabled = true,
         HostStep::Restart(unit) => {
-            if let Some(member) = target
-                .topology
-                .on_host(id)
-                .find(|member| member.layout.unit == *unit)
-            {
-                run(target, host, member, at);
-            }
+            start(target, host, id, at, |layout| layout.unit == *unit);
         }
         HostStep::Disable(unit) => {
             unit_view(host, unit).enabled = false;
@@ -157,10 +160,10 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 stop(host, &mut world.members, member);
             }
         }
-        HostStep::Spawn { member, .. } => {
-            if let Some(member) = target.topology.member(member) {
-                run(target, host, member, at);
-            }
+        HostStep::Spawn { start_file, .. } => {
+            start(target, host, id, at, |layout| {
+                layout.start_file == *start_file
+            });
         }
         HostStep::StopProcess { pid_file, .. } => {
             for member in target
@@ -176,22 +179,12 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
         }
         HostStep::Pod(artifact) => {
             file(target, host, artifact, ca.as_ref(), at);
-            if let Some(member) = target
-                .topology
-                .on_host(id)
-                .find(|member| member.layout.manifest == artifact.path)
-            {
-                run(target, host, member, at);
-            }
+            start(target, host, id, at, |layout| {
+                layout.manifest == artifact.path
+            });
         }
         HostStep::BouncePod { manifest, .. } => {
-            if let Some(member) = target
-                .topology
-                .on_host(id)
-                .find(|member| member.layout.manifest == *manifest)
-            {
-                run(target, host, member, at);
-            }
+            start(target, host, id, at, |layout| layout.manifest == *manifest);
         }
         HostStep::StopPod { manifest, .. } => {
             host.files.remove(manifest);
@@ -236,6 +229,8 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 record.forget_cluster();
             }
         }
+        HostStep::CheckRoom { .. } => {}
+        HostStep::MoveData { from, to, owner } => move_data(host, from, to, owner.as_ref()),
         HostStep::MoveAside { path } | HostStep::Remove(path) => {
             host.files.remove(path);
             host.data
@@ -255,122 +250,6 @@ fn authority(world: &Observation, content: &Content) -> Option<CertFacts> {
         }),
         Content::Issued { request, .. } => world.issuer(request.issuer)?.facts().cloned(),
         Content::Text(_) | Content::Provided(_) | Content::OnHost(_) => None,
-    }
-}
-
-fn file(
-    target: &Target,
-    host: &mut HostView,
-    artifact: &Artifact,
-    ca: Option<&CertFacts>,
-    at: jiff::Timestamp,
-) {
-    let sha256 = target
-        .topology
-        .members
-        .iter()
-        .map(|member| target.desired(member))
-        .find_map(|wanted| {
-            if wanted.fresh == *artifact {
-                return Some(wanted.fresh_digest().to_owned());
-            }
-            (wanted.settled == *artifact)
-                .then(|| wanted.sum(&artifact.path).map(str::to_owned))
-                .flatten()
-        });
-    let sha256 = match &artifact.content {
-        Content::OnHost(source) => host.files.get(source).and_then(|file| file.sha256.clone()),
-        Content::Text(_) | Content::Ca | Content::Issued { .. } | Content::Provided(_) => sha256,
-    };
-    // The start file of a member that joins is of neither kind, and read again afterwards.
-    let joining = match &artifact.content {
-        Content::Text(text) => Some(text).filter(|_| sha256.is_none()),
-        Content::Ca | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => None,
-    };
-    let sha256 = sha256.or_else(|| artifact.content.sha256());
-    let view = FileView {
-        kind: FileKind::File,
-        mode: artifact.mode,
-        owner: artifact.owner.clone(),
-        size: 0,
-        sha256,
-        text: joining.map(ToString::to_string),
-        modified: Some(at.as_second()),
-    };
-    host.files.insert(artifact.path.clone(), view);
-    if let Some(record) = host.record_mut() {
-        record.files.remove(&artifact.path);
-    }
-    match &artifact.content {
-        Content::Ca => {
-            if let Some(ca) = ca {
-                host.certificates
-                    .insert(artifact.path.clone(), Observed::Known(ca.clone()));
-            }
-        }
-        Content::Issued {
-            request,
-            part: Part::Certificate,
-        } => {
-            let facts = issued(request, ca, at);
-            host.certificates
-                .insert(artifact.path.clone(), Observed::Known(facts));
-        }
-        Content::Issued {
-            part: Part::Key, ..
-        }
-        | Content::Text(_)
-        | Content::Provided(_) => {}
-        Content::OnHost(source) => {
-            let facts = host.certificates.get(source).cloned();
-            let written = facts.map(|facts| (artifact.path.clone(), facts));
-            host.certificates.extend(written);
-        }
-    }
-}
-
-fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestamp) {
-    let wanted = target.desired(member);
-    let before = host.processes.get(&member.name);
-    // Hosts' clocks may be ahead of this one: what a process read at its start is never newer than
-    // it.
-    let ca = target.ca_artifact(member);
-    let ca = ca.and_then(|ca| host.files.get(&ca.path)?.modified);
-    let since = at.as_second().max(ca.unwrap_or_default());
-    let mut flags = wanted.flags.clone();
-    // What it is started with may have another list than the settled file.
-    let text = host
-        .files
-        .get(&wanted.settled.path)
-        .and_then(|file| file.text.as_deref());
-    let listed = text.map(|text| read_flags(target, text));
-    if let Some(list) = listed.as_ref().and_then(|own| own.get("initial-cluster")) {
-        flags.set("initial-cluster", list);
-    }
-    let process = EtcdProcess {
-        pid: before.map_or(1, |process| process.pid + 1),
-        exe: wanted.etcd.to_string(),
-        flags,
-        outdated: false,
-        since: Some(since),
-        unknown_flags: Vec::new(),
-    };
-    let port = member.ports.peer;
-    let listener = Listener {
-        pid: Some(process.pid),
-        program: "etcd".to_owned(),
-    };
-    host.listeners.insert(port, listener);
-    host.processes.insert(member.name.clone(), process);
-    let data = host
-        .data
-        .entry(member.layout.data.clone())
-        .or_insert(DataDir::Absent);
-    if matches!(data, DataDir::Absent | DataDir::Empty) {
-        *data = DataDir::Member(DataIdentity {
-            member: member_id(&target.topology, member, &target.topology.token),
-            cluster: cluster_id(&target.topology),
-        });
     }
 }
 
@@ -538,51 +417,4 @@ fn serve(
         let views = world.members.values_mut().filter_map(Observed::known_mut);
         views.for_each(|view| view.downgrade = None);
     }
-}
-
-fn stop(
-    host: &mut HostView,
-    members: &mut BTreeMap<MemberName, Observed<MemberView>>,
-    member: &Member,
-) {
-    host.processes.remove(&member.name);
-    host.listeners.remove(&member.ports.peer);
-    members.insert(member.name.clone(), Observed::unknown("stopped"));
-}
-
-/// Links to binaries; what is no link stays.
-fn link(host: &mut HostView, directory: &HostPath, links: &HostPath) {
-    for name in LINKED {
-        let (Ok(link), Ok(target)) = (links.join(name), directory.join(name)) else {
-            continue;
-        };
-        let kept = host
-            .files
-            .get(&link)
-            .is_some_and(|found| !matches!(found.kind, FileKind::Link(_)));
-        if !kept {
-            let view = FileView {
-                kind: FileKind::Link(target.to_string()),
-                mode: Mode::PROGRAM,
-                owner: None,
-                size: 0,
-                sha256: None,
-                text: None,
-                modified: None,
-            };
-            host.files.insert(link, view);
-        }
-    }
-}
-
-fn unit_view<'a>(host: &'a mut HostView, unit: &str) -> &'a mut UnitView {
-    host.units
-        .entry(unit.to_owned())
-        .or_insert_with(|| UnitView {
-            sub: "dead".to_owned(),
-            enabled: false,
-            restarts: 0,
-            needs_reload: false,
-            drop_ins: Vec::new(),
-        })
 }

@@ -71,6 +71,9 @@ pub(crate) fn queries(
     }
     for member in topology.on_host(host) {
         asked.extend(of_member(target, member, measure));
+        if let Some((beyond, there)) = target.there(&member.name) {
+            asked.extend(of_place(beyond, there, measure));
+        }
     }
     let (names, addresses) = lookups(topology, provided);
     asked.extend(names.into_iter().map(Query::Name));
@@ -78,14 +81,14 @@ pub(crate) fn queries(
     asked
 }
 
-fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
-    let runtime = target.topology.runtime;
+/// What is asked of the place of a member on its host, whether it runs there or not.
+fn of_place(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
     let (layout, wanted) = (&member.layout, target.desired(member));
     let mut asked = vec![
         Query::Directory(layout.data.clone()),
         Query::Directory(layout.certificates.clone()),
     ];
-    if runtime != RuntimeKind::StaticPod {
+    if !layout.is_pod() {
         asked.push(Query::Binary(wanted.etcd.clone()));
     }
     if let Some(links) = &layout.links {
@@ -108,8 +111,24 @@ fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
             asked.push(kind(source));
         }
     }
+    asked.push(Query::Data(layout.data.clone()));
+    let disk = |path: &HostPath, measure| Query::Disk {
+        path: path.clone(),
+        measure,
+    };
+    asked.extend([
+        disk(&layout.data, measure),
+        disk(&layout.binaries, false),
+        disk(&layout.state, false),
+    ]);
+    asked
+}
+
+fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
+    let layout = &member.layout;
+    let mut asked = of_place(target, member, measure);
     let data = layout.data.clone();
-    let runner = match runtime {
+    let runner = match layout.runtime {
         RuntimeKind::Systemd => Runner::Unit(layout.unit.clone()),
         RuntimeKind::StaticPod => Runner::Pod {
             manifest: layout.manifest.clone(),
@@ -122,16 +141,6 @@ fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
     };
     let name = member.name.clone();
     asked.push(Query::Member { name, runner });
-    asked.push(Query::Data(layout.data.clone()));
-    let disk = |path: &HostPath, measure| Query::Disk {
-        path: path.clone(),
-        measure,
-    };
-    asked.extend([
-        disk(&layout.data, measure),
-        disk(&layout.binaries, false),
-        disk(&layout.state, false),
-    ]);
     let ports = [
         Some(member.ports.client),
         Some(member.ports.peer),

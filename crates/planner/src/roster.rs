@@ -2,8 +2,8 @@
 
 use etcdup_core::host::HostId;
 use etcdup_core::membership::{ClusterView, MemberId};
-use etcdup_core::observation::{ListedMember, Observation, RosterMember};
-use etcdup_core::topology::{Member, Topology};
+use etcdup_core::observation::{HostView, ListedMember, Observation, RosterMember};
+use etcdup_core::topology::{Member, MemberPlace, Topology};
 
 use crate::listed::{data_id, entry};
 
@@ -17,7 +17,7 @@ pub(crate) fn with_leaving(file: &Topology, seen: &Observation) -> Topology {
         if let Some(known) = known.find(|known| is_place_of(known, &leaving.member)) {
             leaving.id = known.id;
             // Where it is, whatever its `[[member]]` says by now.
-            leaving.member.stay_at(known.place.clone());
+            leaving.member.stay_at(newest(file, seen, known));
         }
     }
     for member in &mut topology.members {
@@ -33,7 +33,7 @@ pub(crate) fn with_leaving(file: &Topology, seen: &Observation) -> Topology {
         let listed = listed.filter(|one| known.id == Some(one.id) || !ids.contains(&one.id));
         if left_out(file, seen, view.as_ref(), &known, listed) {
             let id = known.id.or(listed.map(|listed| listed.id));
-            topology.let_go(known.place, id);
+            topology.let_go(newest(file, seen, &known), id);
         }
     }
     topology
@@ -81,6 +81,17 @@ fn is_one_machine(seen: &Observation, one: &HostId, other: &HostId) -> bool {
         (!ids.0.is_empty() && !ids.1.is_empty()).then_some(ids)
     };
     one == other || ids(one).is_some_and(|found| ids(other) == Some(found))
+}
+
+/// Where a member is by the record of its own host, which is the first to know: others keep what
+/// was before until all members are where the file has them.
+fn newest(file: &Topology, seen: &Observation, known: &RosterMember) -> MemberPlace {
+    let record = seen.host(&known.place.host).and_then(HostView::record);
+    let mut roster = record.into_iter().flat_map(|record| &record.roster);
+    let own =
+        roster.find(|own| own.place.name == known.place.name && own.place.host == known.place.host);
+    let own = own.filter(|own| file.may_lead_to(&own.place));
+    own.unwrap_or(known).place.clone()
 }
 
 pub(crate) fn is_place_of(known: &RosterMember, member: &Member) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use etcdup_core::file::{RuntimeKind, TransportSecurity};
+use etcdup_core::file::TransportSecurity;
 use etcdup_core::flag::FlagSet;
 use etcdup_core::membership::ClusterView;
 use etcdup_core::name::MemberName;
@@ -23,6 +23,8 @@ pub struct Target {
     /// What the file asks for: every leg is derived from it, and from no leg before.
     file: Arc<Topology>,
     leg: LegTag,
+    staying: BTreeSet<MemberName>,
+    beyond: Option<Arc<Target>>,
     wanted: BTreeMap<MemberName, DesiredFiles>,
     unit_template: Option<UnitTemplate>,
 }
@@ -85,6 +87,8 @@ impl Target {
             file: Arc::new(topology.clone()),
             topology,
             leg: LegTag::default(),
+            staying: BTreeSet::new(),
+            beyond: None,
             wanted,
             unit_template: unit_template.cloned(),
         })
@@ -95,7 +99,15 @@ impl Target {
     /// # Errors
     /// As [`Target::new`].
     pub(crate) fn next_leg(self, goal: &Goal, seen: &Observation) -> Result<Self, RenderError> {
-        let Leg { topology, tag } = leg(&self.file, goal, seen);
+        let Leg {
+            topology,
+            tag,
+            staying,
+            beyond,
+        } = leg(&self.file, goal, seen);
+        let template = self.unit_template.clone();
+        let beyond = beyond.map(|beyond| Self::new(beyond, template.as_ref()));
+        let beyond = beyond.transpose()?.map(Arc::new);
         let same = topology == self.topology;
         let file = Arc::clone(&self.file);
         let target = if same {
@@ -105,6 +117,8 @@ impl Target {
         };
         Ok(Self {
             leg: tag,
+            staying,
+            beyond,
             file,
             ..target
         })
@@ -112,7 +126,33 @@ impl Target {
 
     /// Whether this is the first leg that is not reached yet.
     pub(crate) fn is_next_leg(&self, goal: &Goal, seen: &Observation) -> bool {
-        leg(&self.file, goal, seen).tag == self.leg
+        let leg = leg(&self.file, goal, seen);
+        leg.tag == self.leg && leg.staying == self.staying
+    }
+
+    /// A member as the file has it on its host, with the target of that, where this leg takes it
+    /// there.
+    pub(crate) fn there(&self, name: &MemberName) -> Option<(&Target, &Member)> {
+        let beyond = self
+            .beyond
+            .as_deref()
+            .filter(|_| self.staying.contains(name))?;
+        let mut members = beyond.topology.members.iter();
+        Some((beyond, members.find(|member| member.name == *name)?))
+    }
+
+    /// Whether this leg takes members elsewhere on their hosts.
+    pub(crate) fn takes_members_elsewhere(&self) -> bool {
+        self.beyond.is_some()
+    }
+
+    /// Whether the kubelet runs a member, or will once it is where the file has it.
+    pub(crate) fn is_or_becomes_pod(&self, name: &MemberName) -> bool {
+        let there = self.there(name).map(|(_, member)| member);
+        let here = self.topology.member(name);
+        here.into_iter()
+            .chain(there)
+            .any(|member| member.layout.is_pod())
     }
 
     /// What should be on this member's host.
@@ -221,14 +261,6 @@ impl Target {
         // Without files of its own for peers a member shows them what it shows to clients; those
         // for peers come last.
         self.pairs(member).pop().map(|[certificate, _]| certificate)
-    }
-
-    pub(crate) fn is_pod(&self) -> bool {
-        self.topology.runtime == RuntimeKind::StaticPod
-    }
-
-    pub(crate) fn is_systemd(&self) -> bool {
-        self.topology.runtime == RuntimeKind::Systemd
     }
 }
 

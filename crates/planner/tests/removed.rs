@@ -407,7 +407,7 @@ fn certificates_shared_with_one_that_stays_are_kept() {
             HostStep::Remove(path) => Some(path.as_str()),
             _ => None,
         });
-        let start_file = "/var/lib/etcdup/process/prod/etcdup/run/m3.sh";
+        let start_file = "/var/lib/etcdup/process/prod/run/m3.sh";
         let expected = Vec::from_iter(recorded.then_some(start_file));
         assert_eq!(removed.collect::<Vec<_>>(), expected, "{recorded}");
     }

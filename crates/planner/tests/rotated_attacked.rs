@@ -162,21 +162,25 @@ fn certificates_do_not_move_while_a_ca_goes() {
         let view = host(&mut world, member);
         view.files.get_mut(&path).unwrap().sha256 = Some("both".into());
     }
-    for head in [
-        "[layout]\ncertificates = \"/etc/other\"",
-        "[certificates.files]\nca = \"etcd-ca.crt\"",
-    ] {
-        assert_eq!(
-            blockers(&worlds::topology(3, head), &world),
-            ["ca-mismatch"; 3],
-            "{head}"
-        );
-        // With the CAs that they trust now they may.
-        let mut same = world.clone();
-        same.trusted = seen.trusted.clone();
-        same.ca_file = Some("both".into());
-        carried_out(&worlds::topology(3, head), &same);
-    }
+    let head = "[certificates.files]\nca = \"etcd-ca.crt\"";
+    assert_eq!(
+        blockers(&worlds::topology(3, head), &world),
+        ["ca-mismatch"; 3]
+    );
+    // With the CAs that they trust now they may.
+    let mut same = world.clone();
+    same.trusted = seen.trusted.clone();
+    same.ca_file = Some("both".into());
+    carried_out(&worlds::topology(3, head), &same);
+    // Another directory is for a leg of its own, once no certificate is of the old CA.
+    let moves = worlds::topology(3, "[layout]\ncertificates = \"/etc/other\"");
+    let (keys, _) = carried_out(&moves, &world);
+    let (reissued, rest) = keys.split_at(3);
+    assert!(
+        reissued.iter().all(|key| key.ends_with("@reissue")),
+        "{keys:?}"
+    );
+    assert!(rest[0].ends_with("@place"), "{keys:?}");
 }
 
 /// Another program put both CAs in their place, with the time that the file had elsewhere: whether

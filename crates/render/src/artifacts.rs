@@ -52,7 +52,7 @@ impl Renderer {
         member: &Member,
         flags: &FlagSet,
     ) -> Result<Artifact, RenderError> {
-        let (path, mode, text, owner) = match topology.runtime {
+        let (path, mode, text, owner) = match member.layout.runtime {
             RuntimeKind::Systemd => {
                 let text = systemd::unit(self, topology, member, flags)?;
                 (
@@ -87,8 +87,8 @@ fn certificates(topology: &Topology, member: &Member) -> Result<Vec<Artifact>, R
     }
     let place = Place {
         directory: &member.layout.certificates,
-        owner: topology.certificate_owner(),
-        key_mode: topology.key_mode(),
+        owner: member.layout.certificate_owner(),
+        key_mode: member.layout.key_mode(),
     };
     if let Some(provided) = &topology.certificates.provided {
         return place.provided(topology, member, provided);
@@ -109,7 +109,7 @@ fn extra(topology: &Topology, member: &Member) -> impl Iterator<Item = Artifact>
     topology.files.iter().map(|file| Artifact {
         path: file.to.clone(),
         mode: file.mode,
-        owner: file.owner.clone().or_else(|| topology.owner()),
+        owner: file.owner.clone().or_else(|| member.layout.owner()),
         content: Content::Provided(file.from.replace("{member}", member.name.as_str())),
     })
 }

@@ -47,7 +47,7 @@ pub(crate) fn unit(
     let view = UnitView {
         name: member.name.as_str(),
         cluster: topology.cluster.as_str(),
-        user: topology.user.as_str(),
+        user: member.layout.user.as_str(),
         data,
         exec: format!("{etcd} \\\n    {}", arguments.join(" \\\n    ")),
         flags: arguments,

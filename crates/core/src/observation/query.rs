@@ -1,6 +1,7 @@
 //! The questions that are asked of a host. What was not asked is not known, whatever the answer
 //! lacks.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::name::{MemberName, UserName};
@@ -59,4 +60,17 @@ pub enum Query {
     Reverse(IpAddr),
     /// Every etcd that runs, with its flags and what started it.
     EveryEtcd,
+}
+
+impl Query {
+    /// The files whose text these questions ask for: what is not among them may be there all the
+    /// same.
+    #[must_use]
+    pub fn texts(queries: &[Self]) -> BTreeSet<HostPath> {
+        let texts = queries.iter().filter_map(|query| match query {
+            Self::Text(path) => Some(path.clone()),
+            _ => None,
+        });
+        texts.collect()
+    }
 }

@@ -73,6 +73,8 @@ pub struct LegTag {
     pub trust: Option<TrustLeg>,
     /// Whether peers speak plain HTTP while all have what TLS takes.
     pub peers_ready: bool,
+    /// Whether members come to lie or to run elsewhere on their hosts.
+    pub place: bool,
 }
 
 /// Where a change of CAs stands.
@@ -216,6 +218,9 @@ impl fmt::Display for StageKey {
         if self.leg.peers_ready {
             text.push_str("@peers");
         }
+        if self.leg.place {
+            text.push_str("@place");
+        }
         f.pad(&text)
     }
 }
@@ -234,6 +239,8 @@ impl FromStr for StageKey {
                 leg.trust = Some(trust);
             } else if part == "peers" {
                 leg.peers_ready = true;
+            } else if part == "place" {
+                leg.place = true;
             } else if let Some(generation) = part.strip_prefix('g') {
                 leg.generation = generation.parse().map_err(|_| refuse())?;
             } else {
@@ -289,13 +296,14 @@ mod tests {
             for version in [None, Some(EtcdVersion::new(3, 5, 33))] {
                 let trusts = [TrustLeg::Spread, TrustLeg::Keyless, TrustLeg::Reissue];
                 for trust in std::iter::once(None).chain(trusts.map(Some)) {
-                    for peers_ready in [false, true] {
+                    for (peers_ready, place) in [(false, false), (true, false), (false, true)] {
                         let version = version.clone();
                         legs.push(LegTag {
                             generation,
                             version,
                             trust,
                             peers_ready,
+                            place,
                         });
                     }
                 }

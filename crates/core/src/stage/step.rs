@@ -190,6 +190,23 @@ pub enum HostStep {
     ForgetMember(MemberName),
     /// The host record forgets the cluster; nothing else is left of it on the host.
     Forget,
+    /// There is room elsewhere for a member's data, and nothing in its way; nothing is changed.
+    CheckRoom {
+        /// Where the data is.
+        from: HostPath,
+        /// Where it is to go.
+        to: HostPath,
+    },
+    /// The data of a member that does not run lies elsewhere, or belongs to another user. Between
+    /// two file systems it is copied, and what it was copied from is kept.
+    MoveData {
+        /// Where it is.
+        from: HostPath,
+        /// Where it goes; the same where only its owner changes.
+        to: HostPath,
+        /// Whose it becomes; `None` leaves that.
+        owner: Option<Owner>,
+    },
     /// Data is kept under another name.
     MoveAside {
         /// The directory.
@@ -253,6 +270,8 @@ impl HostStep {
             | Self::Roster(_)
             | Self::ForgetMember(_)
             | Self::Forget
+            | Self::CheckRoom { .. }
+            | Self::MoveData { .. }
             | Self::MoveAside { .. }
             | Self::Remove(_) => None,
         }
@@ -273,7 +292,9 @@ impl HostStep {
             }
             Self::Pod(artifact) => artifact.path == layout.manifest,
             // A data directory that goes away under a running member stops it too.
-            Self::MoveAside { path } | Self::Remove(path) => layout.data.is_within(path),
+            Self::MoveAside { path } | Self::Remove(path) | Self::MoveData { from: path, .. } => {
+                layout.data.is_within(path)
+            }
             Self::User { .. }
             | Self::Directory { .. }
             | Self::File(_)
@@ -288,7 +309,8 @@ impl HostStep {
             | Self::NoteFailed { .. }
             | Self::Roster(_)
             | Self::ForgetMember(_)
-            | Self::Forget => false,
+            | Self::Forget
+            | Self::CheckRoom { .. } => false,
         }
     }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{Binaries, Layout, MemberSpec, RuntimeKind, Spec};
-use crate::name::{MemberName, NameError};
-use crate::path::HostPath;
+use crate::name::{MemberName, NameError, UserName};
+use crate::path::{HostPath, Mode, Owner};
 
 /// The ports of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,10 @@ pub struct MemberLayout {
     /// Its log, where it is no unit.
     pub log_file: HostPath,
 
+    /// What keeps its etcd running.
+    pub runtime: RuntimeKind,
+    /// The user that runs its etcd, where that is a unit's to say.
+    pub user: UserName,
     /// The directory that holds its version's binaries.
     pub binaries: HostPath,
     /// The directory that holds links to them; `None` where binaries are the host's own.
@@ -108,9 +112,17 @@ impl MemberLayout {
             Some(directory) => directory.clone(),
             None => "/etc/kubernetes/manifests".parse()?,
         };
-        let state = place(&None, "etcdup", "/var/lib/etcdup")?;
+        // Where no root is asked for it is the same for every runtime, so that a host's record is
+        // found whatever runs etcd there now.
+        let state = match &layout.root {
+            Some(root) => root.join("etcdup")?,
+            None => "/var/lib/etcdup".parse()?,
+        };
         let binaries = place(&layout.binaries, "opt", "/opt/etcd")?;
-        let run = state.join("run")?;
+        let run = match &root {
+            Some(root) => root.join("run")?,
+            None => state.join("run")?,
+        };
         Ok(Self {
             certificates: own(place(&layout.certificates, "certificates", "/etc/etcd")?)?,
             data: match &member.data {
@@ -122,6 +134,8 @@ impl MemberLayout {
             start_file: run.join(&format!("{name}.sh"))?,
             pid_file: run.join(&format!("{name}.pid"))?,
             log_file: run.join(&format!("{name}.log"))?,
+            runtime: spec.runtime,
+            user: layout.user.clone(),
             binaries: match &spec.binaries {
                 Binaries::Host(host) => host.directory.clone(),
                 _ => binaries.join(&format!("v{}", spec.etcd))?,
@@ -132,6 +146,69 @@ impl MemberLayout {
             },
             state,
         })
+    }
+
+    /// Whether the kubelet runs it.
+    #[must_use]
+    pub fn is_pod(&self) -> bool {
+        self.runtime == RuntimeKind::StaticPod
+    }
+
+    /// Whether systemd runs it.
+    #[must_use]
+    pub fn is_systemd(&self) -> bool {
+        self.runtime == RuntimeKind::Systemd
+    }
+
+    /// What starts it: its unit, its manifest or its start file.
+    ///
+    /// # Errors
+    /// As [`MemberLayout::unit_file`].
+    pub fn start(&self) -> Result<HostPath, NameError> {
+        match self.runtime {
+            RuntimeKind::Systemd => self.unit_file(),
+            RuntimeKind::StaticPod => Ok(self.manifest.clone()),
+            RuntimeKind::Process => Ok(self.start_file.clone()),
+        }
+    }
+
+    /// Who owns its files; `None` where they belong to whoever runs etcdup on the host.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        match self.runtime {
+            RuntimeKind::Systemd => Some(Owner::of(&self.user)),
+            // Images run as root.
+            RuntimeKind::StaticPod => Some(Owner::root()),
+            RuntimeKind::Process => None,
+        }
+    }
+
+    /// Who owns its certificates and keys: root, so that the user that runs etcd cannot put another
+    /// file, or a link, where root writes; its group reads them.
+    #[must_use]
+    pub fn certificate_owner(&self) -> Option<Owner> {
+        match self.runtime {
+            RuntimeKind::Systemd => Some(Owner::root_for(&self.user)),
+            RuntimeKind::StaticPod | RuntimeKind::Process => self.owner(),
+        }
+    }
+
+    /// The mode of its private keys.
+    #[must_use]
+    pub fn key_mode(&self) -> Mode {
+        match self.runtime {
+            RuntimeKind::Systemd => Mode::GROUP,
+            RuntimeKind::StaticPod | RuntimeKind::Process => Mode::PRIVATE,
+        }
+    }
+
+    /// The mode of the directory of its certificates.
+    #[must_use]
+    pub fn certificate_directory_mode(&self) -> Mode {
+        match self.runtime {
+            RuntimeKind::Systemd => Mode::GROUP_DIRECTORY,
+            RuntimeKind::StaticPod | RuntimeKind::Process => Mode::PROGRAM,
+        }
     }
 
     /// Where systemd looks for the unit.

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{MemberLayout, Ports};
 use super::meant::{Leaving, Member, Topology};
+use crate::file::RuntimeKind;
 use crate::host::HostId;
 use crate::membership::MemberId;
-use crate::name::MemberName;
+use crate::name::{MemberName, UserName};
 use crate::path::HostPath;
 use crate::url::Address;
 
@@ -43,6 +44,10 @@ pub struct MemberPlace {
     pub log_file: HostPath,
     /// etcdup's own directory on the host.
     pub state: HostPath,
+    /// What keeps its etcd running.
+    pub runtime: RuntimeKind,
+    /// The user that runs its etcd, where that is a unit's to say.
+    pub user: UserName,
 }
 
 impl MemberPlace {
@@ -64,7 +69,27 @@ impl MemberPlace {
             pid_file: layout.pid_file,
             log_file: layout.log_file,
             state: layout.state,
+            runtime: layout.runtime,
+            user: layout.user,
         }
+    }
+
+    /// Whether a member lies and runs on its host as recorded here. What counts for another runtime
+    /// alone, or only where TLS is used, does not.
+    #[must_use]
+    pub fn is_kept_by(&self, member: &Member, tls: bool) -> bool {
+        let layout = &member.layout;
+        let start = match self.runtime {
+            RuntimeKind::Systemd => self.unit == layout.unit && self.user == layout.user,
+            RuntimeKind::StaticPod => self.manifest == layout.manifest,
+            RuntimeKind::Process => {
+                self.start_file == layout.start_file && self.pid_file == layout.pid_file
+            }
+        };
+        self.runtime == layout.runtime
+            && self.data == layout.data
+            && start
+            && (!tls || self.certificates == layout.certificates)
     }
 
     /// Whether a record may say so of a unit: it becomes part of a path and of a command.
@@ -107,6 +132,8 @@ impl MemberPlace {
                 binaries: like.layout.binaries.clone(),
                 links: like.layout.links.clone(),
                 state: self.state,
+                runtime: self.runtime,
+                user: self.user,
             },
             flags: like.flags.clone(),
         }
@@ -121,6 +148,20 @@ impl Member {
             index,
             ..place.member(name, self)
         };
+    }
+
+    /// It lies and runs where it was put on its host, while the file has another place for it.
+    pub fn stay_in(&mut self, place: &MemberPlace) {
+        let layout = &mut self.layout;
+        layout.certificates = place.certificates.clone();
+        layout.data = place.data.clone();
+        layout.unit.clone_from(&place.unit);
+        layout.manifest = place.manifest.clone();
+        layout.start_file = place.start_file.clone();
+        layout.pid_file = place.pid_file.clone();
+        layout.log_file = place.log_file.clone();
+        layout.runtime = place.runtime;
+        layout.user = place.user.clone();
     }
 
     /// A member keeps its directories and its unit when it no longer shares its host, or begins to:

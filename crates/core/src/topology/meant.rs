@@ -16,7 +16,6 @@ use crate::flag::{FlagSet, Translated, translate};
 use crate::host::{HostId, HostTarget};
 use crate::membership::MemberId;
 use crate::name::{ClusterName, ClusterToken, MemberName, NameError, UserName};
-use crate::path::{Mode, Owner};
 use crate::stage::TrustLeg;
 use crate::url::{Address, EtcdUrl, Scheme, join_urls};
 use crate::version::EtcdVersion;
@@ -205,45 +204,6 @@ impl Topology {
         self.members.iter().any(|member| member.host == *host)
     }
 
-    /// Who owns a member's files; `None` where they belong to whoever runs etcdup on the host.
-    #[must_use]
-    pub fn owner(&self) -> Option<Owner> {
-        match self.runtime {
-            RuntimeKind::Systemd => Some(Owner::of(&self.user)),
-            // Images run as root.
-            RuntimeKind::StaticPod => Some(Owner::root()),
-            RuntimeKind::Process => None,
-        }
-    }
-
-    /// Who owns a member's certificates and keys: root, so that the user that runs etcd cannot put
-    /// another file, or a link, where root writes; its group reads them.
-    #[must_use]
-    pub fn certificate_owner(&self) -> Option<Owner> {
-        match self.runtime {
-            RuntimeKind::Systemd => Some(Owner::root_for(&self.user)),
-            RuntimeKind::StaticPod | RuntimeKind::Process => self.owner(),
-        }
-    }
-
-    /// The mode of a member's private keys.
-    #[must_use]
-    pub fn key_mode(&self) -> Mode {
-        match self.runtime {
-            RuntimeKind::Systemd => Mode::GROUP,
-            RuntimeKind::StaticPod | RuntimeKind::Process => Mode::PRIVATE,
-        }
-    }
-
-    /// The mode of the directory of a member's certificates.
-    #[must_use]
-    pub fn certificate_directory_mode(&self) -> Mode {
-        match self.runtime {
-            RuntimeKind::Systemd => Mode::GROUP_DIRECTORY,
-            RuntimeKind::StaticPod | RuntimeKind::Process => Mode::PROGRAM,
-        }
-    }
-
     /// The scheme of the client plane.
     #[must_use]
     pub fn client_scheme(&self) -> Scheme {
@@ -341,7 +301,7 @@ impl Topology {
             );
         }
         let pod = &self.pod;
-        if let (RuntimeKind::StaticPod, Some(log)) = (self.runtime, &pod.log) {
+        if let (RuntimeKind::StaticPod, Some(log)) = (member.layout.runtime, &pod.log) {
             flags.put("log-outputs", format!("stderr,{log}"));
             if self.version.minor() == 4 {
                 flags.put("logger", "zap");
@@ -349,7 +309,7 @@ impl Topology {
         }
         // What kubeadm writes for etcd beside the above; a manifest that is kept as it is keeps its
         // own.
-        if self.runtime == RuntimeKind::StaticPod && !self.keep_unit {
+        if member.layout.is_pod() && !self.keep_unit {
             let minor = self.version.minor();
             flags.put("snapshot-count", "10000");
             match minor {

@@ -77,6 +77,18 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
         ),
         HostStep::ForgetMember(name) => ("-", format!("host record: forget {name}")),
         HostStep::Forget => ("-", "host record: forget the cluster".to_owned()),
+        HostStep::CheckRoom { from, to } => (
+            ">",
+            format!("make sure that {to} has room for the data in {from}"),
+        ),
+        HostStep::MoveData { from, to, owner } => {
+            let owner = owner.as_ref().map(|owner| format!(", owned by {owner}"));
+            let owner = owner.unwrap_or_default();
+            match from == to {
+                true => ("~", format!("data in {to}{owner}")),
+                false => ("~", format!("move the data in {from} to {to}{owner}")),
+            }
+        }
         HostStep::MoveAside { path } => ("~", format!("move {path} to {path}.kept-<time>")),
         HostStep::Remove(path) => ("-", format!("delete {path}")),
     }

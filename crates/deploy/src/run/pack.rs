@@ -91,6 +91,8 @@ async fn supply(
         | HostStep::NoteFailed { .. }
         | HostStep::ForgetMember(_)
         | HostStep::Forget
+        | HostStep::CheckRoom { .. }
+        | HostStep::MoveData { .. }
         | HostStep::MoveAside { .. }
         | HostStep::Remove(_) => Ok(Supply::Nothing),
     }

@@ -1,12 +1,13 @@
 //! Carrying out one stage: steps on hosts side by side, one call to the cluster, or steps here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use etcdup_core::event::HostState;
 use etcdup_core::host::HostId;
-use etcdup_core::observation::{HostView, Observation};
+use etcdup_core::observation::{HostView, Observation, Query};
 use etcdup_core::observed::Observed;
+use etcdup_core::path::HostPath;
 use etcdup_core::stage::{HostStep, OperatorStep, Stage, Work};
 use etcdup_host::{Header, Look, query_text};
 use jiff::Timestamp;
@@ -108,11 +109,13 @@ impl Run<'_> {
                 }
                 .line();
                 let provided = provided(self.planner, seen);
-                let queries = query_text(&self.planner.queries(host, &provided, false));
+                let queries = self.planner.queries(host, &provided, false);
+                let asked = Query::texts(&queries);
+                let queries = query_text(&queries);
                 let (host, events) = (host.clone(), self.session.events.clone());
                 let also = self.session.settings.progress.as_ref();
                 let progress = events.progress(also);
-                let key = host.clone();
+                let key = (host.clone(), asked);
                 let ran = async move {
                     events.host(&host, "sending", HostState::Working);
                     let listeners = (progress, &events);
@@ -131,15 +134,15 @@ impl Run<'_> {
                 (key, ran)
             })
             .collect();
-        for (host, ran) in run_all(work).await {
+        for ((host, asked), ran) in run_all(work).await {
             match ran {
-                Ok(Ok(Some(view))) => merge(seen, host, view),
+                Ok(Ok(Some(view))) => merge(seen, host, view, asked),
                 Ok(Ok(None)) => {}
                 Ok(Err(failed)) => {
                     let (failure, view) = *failed;
                     failures.push(failure);
                     if let Some(view) = view {
-                        merge(seen, host, *view);
+                        merge(seen, host, *view, asked);
                     }
                 }
                 Err(why) => failures.push(HostFailure {
@@ -168,7 +171,8 @@ impl Run<'_> {
 }
 
 /// What was measured once stays known: the clock's difference.
-fn merge(seen: &mut Observation, host: HostId, mut view: HostView) {
+fn merge(seen: &mut Observation, host: HostId, mut view: HostView, asked: BTreeSet<HostPath>) {
+    view.asked = asked;
     if let Some(before) = seen.host(&host) {
         view.facts.clock_ahead_ms = before.facts.clock_ahead_ms;
         view.facts.clock_error_ms = before.facts.clock_error_ms;

@@ -367,6 +367,13 @@ never_joined() {
     [ $? -eq 1 ]
 }
 
+# What a run that was cut had copied of data that still lies where it was.
+is_unfinished() {
+    [ -f "$1/.etcdup-copy" ] && [ ! -L "$1/.etcdup-copy" ] || return 1
+    copied=$(head_of "$1/.etcdup-copy" 4096)
+    [ -n "$copied" ] && [ -d "$copied/member" ]
+}
+
 # Without any file of the kind the pattern itself is what is given.
 newest_there() { [ ! -e "$1" ] || newest "$@"; }
 
@@ -377,7 +384,7 @@ observe_data() {
             rec "data|$path|foreign|"
         elif [ ! -e "$path" ]; then
             rec "data|$path|absent|"
-        elif is_empty "$path" || never_joined "$path"; then
+        elif is_empty "$path" || never_joined "$path" || is_unfinished "$path"; then
             rec "data|$path|empty|"
         else
             head=''
@@ -398,10 +405,10 @@ observe_data() {
     done
 }
 
-# The first 64 bytes of a file that another user may replace by a link or a pipe at any moment. busybox' dd knows neither flag:
+# The first 64 bytes of a file, or as many as are asked for, that another user may replace by a link or a pipe at any moment. busybox' dd knows neither flag:
 # there a time limit has to do.
 head_of() {
-    dd if="$1" iflag=nofollow,nonblock bs=64 count=1 2>/dev/null || timeout 5 head -c 64 "$1" 2>/dev/null
+    dd if="$1" iflag=nofollow,nonblock bs="${2:-64}" count=1 2>/dev/null || timeout 5 head -c "${2:-64}" "$1" 2>/dev/null
 }
 
 nearest_directory() {

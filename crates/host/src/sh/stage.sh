@@ -446,6 +446,48 @@ op_keep() {
 
 keep_member() { mv -t . ../member && sync . && chown "$1" .; }
 
+# Nothing is changed: what is in the way, or has no room, is known while the member still runs.
+op_room() {
+    is_empty "$2" || [ ! -e "$2" ] || is_unfinished "$2" || { echo "$2 is not empty"; return 1; }
+    near=$(nearest_directory "$2")
+    [ "$(stat -L -c %d "$1/member")" != "$(stat -c %d "$near")" ] || return 0
+    used=$(bounded 60 du -sk "$1/member/" | cut -f1)
+    free=$(df -Pk "$near" | awk 'NR == 2 { print $4 }')
+    # And a few segments of the log, for it grows.
+    [ "${free:-0}" -gt "$((${used:-0} + 262144))" ] || {
+        echo "the data takes $((${used:-0} / 1024)) MiB, and $((${free:-0} / 1024)) MiB are free for $2"
+        return 1
+    }
+}
+
+# `move|FROM|TO|OWNER|TIME`. Within a file system a rename; else a copy, and what it was copied from is kept there. Until
+# that is renamed the copy counts for nothing, whenever this is cut.
+op_move() {
+    if [ "$1" != "$2" ] && [ -e "$1/member" ]; then
+        [ -d "$1/member" ] && [ ! -L "$1/member" ] || { echo "$1/member is no directory"; return 1; }
+        is_idle "$1" && op_room "$1" "$2" && op_dir 700 - "$2" || return 1
+        # Nobody else puts anything in its way.
+        [ "$(own_uid)" != 0 ] || chown 0:0 "$2" || return 1
+        rm -rf "$2/member"
+        if [ "$(stat -c %d "$1/member")" = "$(stat -c %d "$2")" ]; then
+            rm -f "$2/.etcdup-copy"
+            mv -T "$1/member" "$2/member" || return 1
+        else
+            say "$1" >"$2/.etcdup-copy"
+            bounded 1200 cp -a "$1/member" "$2/" && bounded 300 sync || return 1
+            mv -T "$1/member" "$1/member.kept-$4" || return 1
+            rm -f "$2/.etcdup-copy"
+        fi
+        sync "$1" "$2"
+    fi
+    [ -d "$2/member" ] || { echo "there is no data in $2"; return 1; }
+    is_idle "$2" || return 1
+    [ "$3" = - ] || chown -hR "$3" "$2/member" || return 1
+    [ "$selinux" = no ] || restorecon -R "$2" || return 1
+    op_dir 700 "$3" "$2" || return 1
+    [ "$1" = "$2" ] || [ ! -d "$1" ] || rmdir "$1" 2>/dev/null || :
+}
+
 op_remove() {
     is_idle "$1" || return 1
     if [ -d "$1/member" ] && { stays "$1" || holds_more "$1"; }; then
@@ -485,7 +527,7 @@ run_operations() {
         # In this shell, not a subshell: `pending` must live on. The output goes to a file.
         case $verb in
         user | dir | commit | binaries | links | fetch | image | time_sync | reload | enable | restart | disable | spawn | kill | \
-            stop_pod | bounce_pod | mark | keep | remove | binary_file | binaries_done)
+            stop_pod | bounce_pod | mark | room | move | keep | remove | binary_file | binaries_done)
             "op_$verb" "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1
             ;;
         file) op_file "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1 ;;

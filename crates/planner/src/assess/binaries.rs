@@ -10,7 +10,7 @@ use crate::target::Target;
 /// Whether a member's binaries must be installed.
 pub(crate) fn binaries(target: &Target, member: &Member, host: &HostView) -> Option<Difference> {
     let etcd = &target.desired(member).etcd;
-    if target.is_pod() {
+    if member.layout.is_pod() {
         let image = etcdup_render::image(&target.topology);
         let loads = target.topology.pod.archive.is_some() && !host.images.contains(&image);
         return loads.then(|| DifferenceKind::ImageNotLoaded(image).costs(Cost::NoRestart));

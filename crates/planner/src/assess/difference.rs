@@ -76,6 +76,15 @@ pub enum DifferenceKind {
     NotApplied(HostPath),
     /// The pod's image is not loaded.
     ImageNotLoaded(String),
+    /// It lies or runs elsewhere on its host.
+    Elsewhere {
+        /// What of it.
+        what: &'static str,
+        /// Where that is.
+        is: String,
+        /// Where it should be.
+        wanted: String,
+    },
     /// The process runs another file.
     Binary {
         /// The file that runs.
@@ -158,6 +167,7 @@ impl Difference {
             | DifferenceKind::Reissued(_)
             | DifferenceKind::NotApplied(_)
             | DifferenceKind::ImageNotLoaded(_)
+            | DifferenceKind::Elsewhere { .. }
             | DifferenceKind::Binary { .. }
             | DifferenceKind::Flag { .. }
             | DifferenceKind::UnknownFlag(_)
@@ -171,6 +181,11 @@ impl Difference {
     pub(crate) fn is_of_first_start(&self) -> bool {
         let change = Change::BootstrapFlags;
         matches!(&self.kind, DifferenceKind::Content { change: found, .. } if *found == change)
+    }
+
+    /// Whether it is a flag of the running process.
+    pub(crate) fn is_flag(&self) -> bool {
+        matches!(self.kind, DifferenceKind::Flag { .. })
     }
 
     /// Whether it is a flag that says how other members reach it.
@@ -225,6 +240,7 @@ impl fmt::Display for DifferenceKind {
                 "{path} is newer than the running etcd, which reads it only when it starts"
             ),
             Self::ImageNotLoaded(image) => write!(out, "{image} is not loaded"),
+            Self::Elsewhere { what, is, wanted } => write!(out, "{what} is {is}, wanted {wanted}"),
             Self::Binary { running, wanted } => {
                 write!(out, "binary {running} runs, wanted {wanted}")
             }

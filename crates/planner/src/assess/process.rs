@@ -8,6 +8,7 @@ use etcdup_core::topology::Member;
 
 use super::binaries::links;
 use super::difference::{Cost, Difference, DifferenceKind};
+use super::elsewhere::elsewhere;
 use crate::target::Target;
 
 pub(super) fn running(
@@ -18,9 +19,10 @@ pub(super) fn running(
 ) -> Vec<Difference> {
     let mut found = Vec::new();
     let wanted = target.desired(member);
+    found.extend(elsewhere(target, member));
     if let Some(process) = process {
         let of_host = matches!(target.topology.binaries, Binaries::Host(_));
-        if process.exe != wanted.etcd.as_str() && !of_host && !target.is_pod() {
+        if process.exe != wanted.etcd.as_str() && !of_host && !member.layout.is_pod() {
             let kind = DifferenceKind::Binary {
                 running: process.exe.clone(),
                 wanted: wanted.etcd.clone(),
@@ -58,7 +60,7 @@ pub(super) fn running(
         let manifest = member.layout.manifest.clone();
         found.push(DifferenceKind::PodOutdated(manifest).costs(Cost::Restart));
     }
-    if !target.is_pod() {
+    if !member.layout.is_pod() {
         found.extend(links(member, host));
     }
     found.extend(drop_ins(member, host));
@@ -70,7 +72,7 @@ pub(super) fn running(
         .units
         .get(&member.layout.unit)
         .is_some_and(|unit| unit.enabled);
-    if target.is_systemd() && !enabled {
+    if member.layout.is_systemd() && !enabled {
         let unit = member.layout.unit.clone();
         found.push(DifferenceKind::NotEnabled(unit).costs(Cost::NoRestart));
     }

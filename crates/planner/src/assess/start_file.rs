@@ -32,7 +32,7 @@ pub(super) fn start_file(
             // `new`, makes a cluster of its own.
             None if formed && !has_data => found
                 .and_then(|found| found.text.as_deref())
-                .is_some_and(|text| joins_by(&read_flags(target, text), wanted, target)),
+                .is_some_and(|text| joins_by(&read_flags(member, text), wanted, member)),
             None => found.is_some(),
         };
         // A unit of a package's lies below /usr/lib: what runs as it should is kept, wherever its
@@ -69,7 +69,7 @@ pub(super) fn start_file(
     if formed && target.desired(member).is_fresh(sum) {
         // The kubelet restarts a pod whose manifest changes. It is worth that: until then an
         // emptied directory would come up as a new cluster (kubespray issue 13261).
-        let cost = if target.is_pod() {
+        let cost = if member.layout.is_pod() {
             Cost::EndsBootstrap
         } else {
             Cost::NoRestart
@@ -80,7 +80,7 @@ pub(super) fn start_file(
         && lasting(text) == lasting(wanted_text)
     {
         // Without data it starts with this very list.
-        if target.is_pod() && has_data {
+        if member.layout.is_pod() && has_data {
             // Writing it would restart the pod: it is brought up to date with its next real change.
             return None;
         }
@@ -108,11 +108,11 @@ pub(super) fn start_file(
 }
 
 /// Whether these flags let a member in that the wanted start file lets in.
-fn joins_by(flags: &FlagSet, wanted: &Artifact, target: &Target) -> bool {
+fn joins_by(flags: &FlagSet, wanted: &Artifact, member: &Member) -> bool {
     let Content::Text(text) = &wanted.content else {
         return false;
     };
-    let wanted = read_flags(target, text);
+    let wanted = read_flags(member, text);
     let list = |flags: &FlagSet| {
         let list = flags.get("initial-cluster").unwrap_or_default();
         list.split(',').map(str::to_owned).collect::<BTreeSet<_>>()

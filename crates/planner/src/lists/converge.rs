@@ -15,8 +15,8 @@ use crate::preflight::{preflight, unseen_hosts};
 use crate::rules::conflict::{DISPUTED, conflicts};
 use crate::rules::transition::VERSION_FAILED;
 use crate::rules::{
-    clean_up, expired, files, grow, install, moved, operator, provided, record, roll, shrink,
-    start, time, transition, trust, version, wait,
+    clean_up, expired, files, grow, install, moved, operator, provided, record, relocate, roll,
+    shrink, start, time, transition, trust, version, wait,
 };
 use crate::target::Target;
 
@@ -311,6 +311,7 @@ fn is_minority(target: &Target, seen: &Observation) -> bool {
 fn wrong(target: &Target, seen: &Observation, retry: bool) -> Vec<Finding> {
     conflicts(target, seen)
         .into_iter()
+        .chain(relocate::conflicts(target, seen))
         .chain(transition::conflicts(target, seen))
         .chain(trust::conflicts(target, seen))
         .chain(provided::conflicts(target, seen))

@@ -183,7 +183,7 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
         }),
     }
     steps.extend(written(target, member, host));
-    if target.is_systemd() && !steps.is_empty() {
+    if layout.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);
     }
     // A reset that was cut off may have left nothing but what the record remembers, which would

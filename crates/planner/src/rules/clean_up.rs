@@ -133,7 +133,7 @@ fn runs_elsewhere(target: &Target, member: &Member, host: &HostView) -> bool {
     let runs = process.and_then(|process| process.flags.get("data-dir"));
     let file = host.files.get(&target.desired(member).settled.path);
     let text = file.and_then(|file| file.text.as_deref());
-    let flags = text.map(|text| read_flags(target, text));
+    let flags = text.map(|text| read_flags(member, text));
     let starts = flags.as_ref().and_then(|flags| flags.get("data-dir"));
     [runs, starts].into_iter().flatten().any(|data| data != own)
 }
@@ -145,7 +145,7 @@ fn shares_start(target: &Target, member: &Member) -> bool {
     let mut members = target.topology.members.iter();
     members.any(|other| {
         let same = &target.desired(other).settled.path == start
-            || other.layout.unit == member.layout.unit && target.is_systemd();
+            || other.layout.unit == member.layout.unit && member.layout.is_systemd();
         other.host == member.host && same
     })
 }
@@ -164,7 +164,7 @@ fn remnants(target: &Target, member: &Member, host: &HostView, data: bool) -> Ve
         steps.push(HostStep::MoveAside { path });
     }
     steps.extend(written(target, member, host));
-    if target.is_systemd() && !steps.is_empty() {
+    if member.layout.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);
     }
     steps
@@ -176,9 +176,9 @@ pub(crate) fn stop(target: &Target, member: &Member, host: &HostView) -> Vec<Hos
     let runs = host.processes.contains_key(&member.name);
     let start = &target.desired(member).settled.path;
     let there = host.files.contains_key(start) || runs;
-    let step = if target.is_systemd() {
+    let step = if member.layout.is_systemd() {
         there.then(|| HostStep::Disable(layout.unit.clone()))
-    } else if target.is_pod() {
+    } else if member.layout.is_pod() {
         there.then(|| HostStep::StopPod {
             manifest: layout.manifest.clone(),
             data: layout.data.clone(),
@@ -209,7 +209,7 @@ pub(crate) fn written(target: &Target, member: &Member, host: &HostView) -> Vec<
         .certificates
         .iter()
         .chain([&wanted.settled])
-        .filter(|artifact| !target.is_pod() || artifact.path != member.layout.manifest)
+        .filter(|artifact| !member.layout.is_pod() || artifact.path != member.layout.manifest)
         // What was there before may be the only one there is.
         .filter(|artifact| !matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path))
         .filter(|artifact| !of_others(&artifact.path))
@@ -241,7 +241,7 @@ pub(crate) fn is_written_by_us(
     // would start at boot.
     let starts_ours = wanted.settled.path == *path
         && found.text.as_deref().is_some_and(|text| {
-            read_flags(target, text).get("data-dir") == Some(member.layout.data.as_str())
+            read_flags(member, text).get("data-dir") == Some(member.layout.data.as_str())
         });
     rendered || starts_ours
 }

@@ -20,11 +20,10 @@ use crate::target::Target;
 
 mod checks;
 
-pub(crate) use checks::{AUTH_DENIED, CHECKS};
+pub(crate) use checks::{AUTH_DENIED, CHECKS, FOREIGN_UNIT};
 use checks::{
-    DATA_ELSEWHERE, FOREIGN_DATA, FOREIGN_UNIT, LOST_DATA, NOT_LISTED, NOT_MOUNTED, OTHER_CLUSTER,
-    OTHER_MEMBER, OTHER_NAME, OTHER_RUNTIME, RECORD_UNREADABLE, RESTORED, SPLIT, UNKNOWN_CLUSTER,
-    UNWANTED,
+    DATA_ELSEWHERE, FOREIGN_DATA, LOST_DATA, NOT_LISTED, NOT_MOUNTED, OTHER_CLUSTER, OTHER_MEMBER,
+    OTHER_NAME, OTHER_RUNTIME, RECORD_UNREADABLE, RESTORED, SPLIT, UNKNOWN_CLUSTER, UNWANTED,
 };
 
 /// Findings about single members, which leave it open whether the others may run.
@@ -84,7 +83,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             continue;
         }
         if bootstrap == Bootstrap::Pending
-            && let Some(evidence) = not_mounted(target, member, host)
+            && let Some(evidence) = not_mounted(member, host)
         {
             findings.push(NOT_MOUNTED.error(&member.name, evidence).at(at()));
             continue;
@@ -385,11 +384,11 @@ fn restored(target: &Target, seen: &Observation) -> Option<Finding> {
 }
 
 /// A bootstrap was started on this host, and its data directory is not as it was prepared then.
-fn not_mounted(target: &Target, member: &Member, host: &HostView) -> Option<String> {
+fn not_mounted(member: &Member, host: &HostView) -> Option<String> {
     host.record()?.begun?;
     let path = &member.layout.data;
     let found = host.files.get(path);
-    let owner = target.topology.owner();
+    let owner = member.layout.owner();
     let same = found.is_some_and(|found| {
         found.mode == Mode::CLOSED && (owner.is_none() || found.owner == owner)
     });
@@ -554,7 +553,7 @@ pub(crate) fn started_by_others(
     let at = || KeyPath::member(member.index);
     let file = host.files.get(start);
     let text = file.and_then(|file| file.text.as_deref());
-    let read = text.map(|text| read_flags(target, text));
+    let read = text.map(|text| read_flags(member, text));
     let data = read.as_ref().and_then(|flags| flags.get("data-dir"));
     if let Some(data) = data.filter(|data| *data != member.layout.data.as_str()) {
         let evidence = format!("{start} on {} starts an etcd on {data}", member.host);
@@ -576,7 +575,7 @@ pub(crate) fn started_by_others(
         .record()
         .is_some_and(|record| record.files.contains_key(start));
     let runs = host.processes.get(&member.name).filter(|_| !ours);
-    if let (None, Some(process)) = (file, runs.filter(|_| target.is_pod())) {
+    if let (None, Some(process)) = (file, runs.filter(|_| member.layout.is_pod())) {
         let evidence = format!(
             "process {} of {} is an etcd on {}, and {start} is missing",
             process.pid, member.host, member.layout.data

@@ -109,7 +109,7 @@ pub(crate) fn restart_all(context: &PlanContext<'_>) -> Decision {
         let differs = member.restart_reasons();
         why.extend(differs.map(|difference| format!("{}: {difference}", member.member.name)));
         let task = tasks.entry(member.member.host.clone()).or_default();
-        task.extend(restart_steps(context.target, member));
+        task.extend(restart_steps(context, member));
     }
     Decision::run(Stage {
         key: StageKey::new(Rule::Start, None),

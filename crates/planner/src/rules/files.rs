@@ -232,7 +232,7 @@ fn quiet_steps(
             links: links.clone(),
         });
     }
-    if target.is_systemd() {
+    if layout.is_systemd() {
         if unit_changed {
             steps.push(HostStep::Reload);
         }

@@ -45,7 +45,7 @@ pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
     // One that runs is left to its snapshot, unless what differs keeps it from joining.
     let starts = member.process.is_none() || member.restart_reasons().next().is_some();
     let mut steps = if starts {
-        restart_steps(context.target, member)
+        restart_steps(context, member)
     } else {
         Vec::new()
     };
@@ -55,7 +55,7 @@ pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
         let at = steps.iter().position(restart).unwrap_or(steps.len());
         steps.insert(at, enable);
     }
-    let within = if context.target.is_pod() {
+    let within = if member.member.layout.is_pod() {
         limits::POD_SERVES
     } else {
         limits::PEER_LISTENS

@@ -3,18 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use etcdup_core::file::{Binaries, Download, fill_version};
 use etcdup_core::host::HostId;
-use etcdup_core::path::Mode;
-use etcdup_core::stage::{
-    Artifact, BinarySource, Content, HostStep, Impact, Rule, Stage, StageKey, Work,
-};
-use etcdup_core::topology::Member;
+use etcdup_core::stage::{HostStep, Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::{Assessment, Difference};
 use crate::identity::{Bootstrap, Start};
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::grow;
+use crate::rules::needs::{directories, install_binaries, user};
 use crate::rules::restart::{all_seen, start_steps};
 use crate::target::Target;
 
@@ -27,7 +23,7 @@ pub(crate) fn install(context: &PlanContext<'_>) -> Decision {
     for member in context.members.iter().filter(|one| one.takes_part()) {
         let steps = match member.process {
             None => whole(context.target, member),
-            Some(_) => binaries(context.target, member),
+            Some(_) => missing_binaries(context.target, member),
         };
         if steps.is_empty() {
             continue;
@@ -74,7 +70,7 @@ fn install_and_bootstrap(
     for member in &context.members {
         let host = member.member.host.clone();
         let task = tasks.entry(host).or_default();
-        task.extend(start_steps(context.target, member));
+        task.extend(start_steps(member));
         // Plans are kept: as many as a server has clusters.
         task.shrink_to_fit();
     }
@@ -102,7 +98,7 @@ fn reason(member: &Assessment<'_>) -> String {
 
 /// Everything that differs for a member that does not run.
 fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
-    let mut steps = binaries(target, member);
+    let mut steps = missing_binaries(target, member);
     let manifest = &member.member.layout.manifest;
     // A host that starts again before its member is added must not start it.
     let may_start = !member.to_join && !grow::is_joining(member);
@@ -116,7 +112,8 @@ fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
         .map(|(artifact, _)| HostStep::File(artifact.clone().into_owned()))
         .collect();
     let enable = may_start && member.running.iter().any(Difference::is_not_enabled);
-    let mut frame = frame(target, member);
+    let mut frame: Vec<HostStep> = user(member.member, member.host).into_iter().collect();
+    frame.extend(directories(target, member.member, member.host, true));
     if steps.is_empty() && files.is_empty() && frame.is_empty() && !enable {
         return Vec::new();
     }
@@ -126,87 +123,15 @@ fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     steps.append(&mut frame);
     steps.extend(files);
     // systemd reads all units again when one is enabled.
-    if target.is_systemd() && (enable || has_files && may_start) {
+    if member.member.layout.is_systemd() && (enable || has_files && may_start) {
         steps.push(HostStep::Enable(unit.clone()));
     }
     steps
 }
 
-/// The user and the directories, where they are missing or owned by another user.
-fn frame(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
-    let layout = &member.member.layout;
-    let owner = target.topology.owner();
-    let mut steps = Vec::new();
-    let user = &target.topology.user;
-    if target.is_systemd()
-        && !member
-            .host
-            .facts
-            .users
-            .iter()
-            .any(|found| found == user.as_str())
-    {
-        steps.push(HostStep::User {
-            name: user.clone(),
-            home: layout.data.clone(),
-        });
+fn missing_binaries(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
+    match member.binaries {
+        Some(_) => install_binaries(target, member.member),
+        None => Vec::new(),
     }
-    let mut wanted = vec![(&layout.data, Mode::CLOSED, owner)];
-    // Files that are on the host already, at their own place, are in a directory that etcdup did
-    // not make and does not own.
-    let in_place = |artifact: &Artifact| matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path);
-    let certificates = &target.desired(member.member).certificates;
-    if target.topology.uses_tls() && !certificates.iter().all(in_place) {
-        let mode = target.topology.certificate_directory_mode();
-        wanted.push((
-            &layout.certificates,
-            mode,
-            target.topology.certificate_owner(),
-        ));
-    }
-    for (path, mode, owner) in wanted {
-        let right =
-            member.host.files.get(path).is_some_and(|found| {
-                found.mode == mode && (owner.is_none() || found.owner == owner)
-            });
-        if !right {
-            steps.push(HostStep::Directory {
-                path: path.clone(),
-                mode,
-                owner: owner.clone(),
-            });
-        }
-    }
-    steps
-}
-
-fn binaries(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
-    if member.binaries.is_none() {
-        return Vec::new();
-    }
-    if target.is_pod() {
-        let archive = target.topology.pod.archive.iter();
-        return archive
-            .map(|archive| HostStep::LoadImage {
-                image: etcdup_render::image(&target.topology),
-                archive: fill_version(archive.as_str(), &target.topology.version),
-            })
-            .collect();
-    }
-    let source = match &target.topology.binaries {
-        Binaries::Host(_) => return Vec::new(),
-        Binaries::Directory(_) => BinarySource::Directory,
-        Binaries::Archive(_) => BinarySource::Push,
-        Binaries::Release(release) => match release.download {
-            Download::Operator => BinarySource::Push,
-            Download::Host => BinarySource::Fetch,
-        },
-    };
-    let Member { layout, .. } = member.member;
-    vec![HostStep::Binaries {
-        directory: layout.binaries.clone(),
-        version: target.topology.version.clone(),
-        links: layout.links.clone(),
-        source,
-    }]
 }

@@ -53,12 +53,12 @@ pub(crate) fn put_back(
         binary: binary_of(target, member, now),
         log: now.console.get(name).cloned().unwrap_or_default(),
     };
-    let mut steps = if target.is_pod() {
+    let mut steps = if member.layout.is_pod() {
         vec![HostStep::Pod(artifact)]
     } else {
         let mut steps = vec![HostStep::File(artifact)];
-        steps.extend(target.is_systemd().then_some(HostStep::Reload));
-        steps.extend(restart(target, member));
+        steps.extend(member.layout.is_systemd().then_some(HostStep::Reload));
+        steps.extend(restart(member));
         steps
     };
     steps.push(HostStep::NoteFailed {
@@ -118,7 +118,7 @@ fn start_file_as_it_was(target: &Target, member: &Member, host: &HostView) -> Op
     let content = Content::Text(text.into());
     let process = host.processes.get(&member.name)?;
     let is_new = settled.content == content;
-    let names_what_ran = target.is_pod() || text.contains(&process.exe);
+    let names_what_ran = member.layout.is_pod() || text.contains(&process.exe);
     (!is_new && names_what_ran).then(|| Artifact {
         content,
         ..settled.clone()

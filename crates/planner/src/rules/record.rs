@@ -48,6 +48,10 @@ pub(crate) fn is_outdated(
     roster: &[RosterMember],
     in_flux: bool,
 ) -> bool {
+    // Its own host's record knows where a member went; all others are told once all are there.
+    if context.target.takes_members_elsewhere() {
+        return false;
+    }
     let noted = step(context, member).is_some();
     let record = member.host.record();
     record.is_some_and(|record| {

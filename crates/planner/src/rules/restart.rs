@@ -9,13 +9,14 @@ use etcdup_core::topology::Member;
 use crate::assess::Assessment;
 use crate::identity::Start;
 use crate::plan_context::PlanContext;
+use crate::rules::relocate;
 use crate::target::Target;
 
 /// A member serves. A pod takes longer than a unit: the kubelet looks now and then, and may have to
 /// pull an image.
 pub(crate) fn serves(target: &Target, name: &MemberName) -> Gate {
     let mut gate = Gate::serves(name);
-    if target.is_pod() {
+    if target.is_or_becomes_pod(name) {
         gate.within = limits::POD_SERVES;
     }
     gate
@@ -50,7 +51,9 @@ pub(crate) fn listens(member: &Assessment<'_>, within: Duration) -> Gate {
 pub(crate) fn after_restart(context: &PlanContext<'_>, member: &Assessment<'_>) -> Vec<Gate> {
     let renewed = member
         .process
-        .filter(|_| context.target.is_pod())
+        .filter(|_| member.member.layout.is_pod())
+        // Its process is a unit's from then on.
+        .filter(|_| context.target.there(&member.member.name).is_none())
         .map(|process| Gate {
             condition: Condition::PodReplaced {
                 member: member.member.name.clone(),
@@ -62,30 +65,34 @@ pub(crate) fn after_restart(context: &PlanContext<'_>, member: &Assessment<'_>) 
     renewed.into_iter().chain(all_seen(context)).collect()
 }
 
-/// Writes what differs, then stops a member and starts it, or just starts it.
-pub(crate) fn restart_steps(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
+/// Writes what differs, then stops a member and starts it, or just starts it; where the file has it
+/// elsewhere, there.
+pub(crate) fn restart_steps(context: &PlanContext<'_>, member: &Assessment<'_>) -> Vec<HostStep> {
+    if let Some(steps) = relocate::steps(context.target, context.seen, member) {
+        return steps;
+    }
     let layout = &member.member.layout;
     let mut steps: Vec<HostStep> = member
         .files
         .iter()
-        .filter(|(artifact, _)| !target.is_pod() || artifact.path != layout.manifest)
+        .filter(|(artifact, _)| !layout.is_pod() || artifact.path != layout.manifest)
         .map(|(artifact, _)| HostStep::File(artifact.clone().into_owned()))
         .collect();
     // A run that was cut between the two has written the unit, and systemd starts the old one.
     let unit = member.host.units.get(&layout.unit);
     let unread = unit.is_some_and(|unit| unit.needs_reload);
-    if target.is_systemd() && (unread || !steps.is_empty()) {
+    if layout.is_systemd() && (unread || !steps.is_empty()) {
         steps.push(HostStep::Reload);
     }
-    steps.extend(start_steps(target, member));
+    steps.extend(start_steps(member));
     steps
 }
 
 /// Stops a member and starts it, or just starts it, its files being right.
-pub(crate) fn start_steps(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
+pub(crate) fn start_steps(member: &Assessment<'_>) -> Vec<HostStep> {
     let layout = &member.member.layout;
     let mut steps = Vec::new();
-    if target.is_pod() {
+    if layout.is_pod() {
         let changes = member
             .files
             .iter()
@@ -103,14 +110,14 @@ pub(crate) fn start_steps(target: &Target, member: &Assessment<'_>) -> Vec<HostS
         }
         return steps;
     }
-    steps.extend(restart(target, member.member));
+    steps.extend(restart(member.member));
     steps
 }
 
 /// Stops a member that is no pod and starts it by its start file, or just starts it.
-pub(crate) fn restart(target: &Target, member: &Member) -> Vec<HostStep> {
+pub(crate) fn restart(member: &Member) -> Vec<HostStep> {
     let layout = &member.layout;
-    if target.is_systemd() {
+    if layout.is_systemd() {
         return vec![HostStep::Restart(layout.unit.clone())];
     }
     vec![

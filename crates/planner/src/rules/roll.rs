@@ -176,12 +176,13 @@ pub(crate) fn restart_one(context: &PlanContext<'_>) -> Decision {
     if let Some(step) = moved::step(context, member) {
         return Decision::run(moved::stage(context, member, step, preconditions));
     }
-    let steps = restart_steps(context.target, member);
+    let steps = restart_steps(context, member);
     Decision::run(Stage {
         key: StageKey::new(Rule::Roll, Some(name)),
-        title: match changes_release(context, member) {
-            Some(version) => format!("restart {name} with etcd {version}"),
-            None => format!("restart {name}"),
+        title: match (context.target.there(name), changes_release(context, member)) {
+            (Some(_), _) => format!("stop {name}, and start it where the file has it"),
+            (None, Some(version)) => format!("restart {name} with etcd {version}"),
+            (None, None) => format!("restart {name}"),
         },
         why: member
             .restart_reasons()

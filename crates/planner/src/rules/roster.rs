@@ -39,6 +39,11 @@ pub(crate) fn wanted(target: &Target, seen: &Observation) -> Option<Vec<RosterMe
     Some(roster)
 }
 
+/// Whether two entries are about one member of one host.
+pub(crate) fn is_same_member(one: &RosterMember, other: &RosterMember) -> bool {
+    (&one.place.name, &one.place.host) == (&other.place.name, &other.place.host)
+}
+
 /// Whether nothing is left to do about a member that goes.
 pub(crate) fn is_finished(
     target: &Target,

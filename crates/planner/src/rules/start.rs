@@ -44,7 +44,7 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         tasks
             .entry(member.member.host.clone())
             .or_default()
-            .extend(restart_steps(context.target, member));
+            .extend(restart_steps(context, member));
     }
     // Those that go vote until they are removed: without them there may be no quorum to do that.
     let unserved = context.view.is_none() && context.bootstrap == Bootstrap::Complete;
@@ -57,7 +57,7 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         tasks
             .entry(member.member.host.clone())
             .or_default()
-            .extend(start_steps(context.target, member));
+            .extend(start_steps(member));
     }
     let stuck: Vec<(&Assessment<'_>, String)> = {
         let members = context.members.iter();
@@ -79,7 +79,7 @@ pub(crate) fn start(context: &PlanContext<'_>) -> Decision {
         tasks
             .entry(member.member.host.clone())
             .or_default()
-            .extend(restart_steps(context.target, member));
+            .extend(restart_steps(context, member));
     }
     if tasks.is_empty() {
         return Decision::Continue;
@@ -185,7 +185,7 @@ pub(crate) fn start_undisputed(context: &PlanContext<'_>, disputed: &BTreeSet<St
         tasks
             .entry(member.member.host.clone())
             .or_default()
-            .extend(restart_steps(context.target, member));
+            .extend(restart_steps(context, member));
     }
     let names: Vec<&str> = disputed.iter().map(String::as_str).collect();
     let why = stopped().map(|member| {

@@ -313,7 +313,7 @@ fn failed_before(
 
 /// What tells one build of a release from another: the digest of its binary, or the image's name.
 pub(crate) fn binary_of(target: &Target, member: &Member, host: &HostView) -> String {
-    if target.is_pod() {
+    if member.layout.is_pod() {
         return etcdup_render::image(&target.topology);
     }
     let file = host.files.get(&target.desired(member).etcd);

@@ -281,6 +281,7 @@ impl Model {
             }
             HostStep::LoadImage { .. } | HostStep::TimeSync => {}
             HostStep::Forget => machine.record.get_or_insert_default().forget_cluster(),
+            HostStep::CheckRoom { .. } | HostStep::MoveData { .. } => panic!("later"),
             HostStep::Spawn { .. } | HostStep::StopProcess { .. } => {
                 panic!("{step:?} is not modelled")
             }

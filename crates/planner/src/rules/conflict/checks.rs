@@ -136,7 +136,7 @@ pub(super) const NOT_LISTED: Check = Check {
     advice: "stop it by hand, then run `etcdup apply`, which adds the member",
 };
 
-pub(super) const FOREIGN_UNIT: Check = Check {
+pub(crate) const FOREIGN_UNIT: Check = Check {
     id: "unit-of-another",
     title: "the unit or manifest there is another's",
     about: "A unit or manifest of the name that this member would have starts an etcd on another data directory: a second cluster on the \

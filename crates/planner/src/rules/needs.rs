@@ -1,0 +1,94 @@
+//! What a member needs on its host before it can run there: user, directories, binaries.
+
+use etcdup_core::file::{Binaries, Download, fill_version};
+use etcdup_core::observation::HostView;
+use etcdup_core::path::{HostPath, Mode, Owner};
+use etcdup_core::stage::{Artifact, BinarySource, Content, HostStep};
+use etcdup_core::topology::Member;
+
+use crate::target::Target;
+
+/// The user that runs a member, where it is missing.
+pub(crate) fn user(member: &Member, host: &HostView) -> Option<HostStep> {
+    let layout = &member.layout;
+    let mut users = host.facts.users.iter();
+    let missing = layout.is_systemd() && !users.any(|found| found == layout.user.as_str());
+    missing.then(|| HostStep::User {
+        name: layout.user.clone(),
+        home: layout.data.clone(),
+    })
+}
+
+/// The directories of a member, where they are missing or owned by another user.
+pub(crate) fn directories(
+    target: &Target,
+    member: &Member,
+    host: &HostView,
+    with_data: bool,
+) -> Vec<HostStep> {
+    let layout = &member.layout;
+    let mut wanted = Vec::new();
+    if with_data {
+        wanted.push((&layout.data, Mode::CLOSED, layout.owner()));
+    }
+    // Files that are on the host already, at their own place, are in a directory that etcdup did
+    // not make and does not own.
+    let in_place = |artifact: &Artifact| matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path);
+    let certificates = &target.desired(member).certificates;
+    if target.topology.uses_tls() && !certificates.iter().all(in_place) {
+        wanted.push((
+            &layout.certificates,
+            layout.certificate_directory_mode(),
+            layout.certificate_owner(),
+        ));
+    }
+    let differs = |(path, mode, owner): &(&HostPath, Mode, Option<Owner>)| {
+        let found = host.files.get(*path);
+        !found
+            .is_some_and(|found| found.mode == *mode && (owner.is_none() || found.owner == *owner))
+    };
+    let wanted = wanted.into_iter().filter(differs);
+    wanted
+        .map(|(path, mode, owner)| HostStep::Directory {
+            path: path.clone(),
+            mode,
+            owner,
+        })
+        .collect()
+}
+
+/// The binaries or the image of a member, where its host lacks them.
+pub(crate) fn binaries(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
+    match crate::assess::binaries(target, member, host) {
+        Some(_) => install_binaries(target, member),
+        None => Vec::new(),
+    }
+}
+
+pub(crate) fn install_binaries(target: &Target, member: &Member) -> Vec<HostStep> {
+    if member.layout.is_pod() {
+        let archive = target.topology.pod.archive.iter();
+        return archive
+            .map(|archive| HostStep::LoadImage {
+                image: etcdup_render::image(&target.topology),
+                archive: fill_version(archive.as_str(), &target.topology.version),
+            })
+            .collect();
+    }
+    let source = match &target.topology.binaries {
+        Binaries::Host(_) => return Vec::new(),
+        Binaries::Directory(_) => BinarySource::Directory,
+        Binaries::Archive(_) => BinarySource::Push,
+        Binaries::Release(release) => match release.download {
+            Download::Operator => BinarySource::Push,
+            Download::Host => BinarySource::Fetch,
+        },
+    };
+    let Member { layout, .. } = member;
+    vec![HostStep::Binaries {
+        directory: layout.binaries.clone(),
+        version: target.topology.version.clone(),
+        links: layout.links.clone(),
+        source,
+    }]
+}

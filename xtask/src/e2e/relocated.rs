@@ -1,0 +1,191 @@
+//! Members that go elsewhere on their hosts: another runtime, another directory, another user.
+
+use std::time::Duration;
+
+use crate::e2e::context::{Context, Scenario, finishes_when_killed, killed_series, never_still};
+use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
+use crate::writer::{Writer, Written};
+
+pub(crate) const ALL: &[Scenario] = &[
+    ("systemd-to-pods-and-back", systemd_to_pods),
+    ("process-to-systemd", process_to_systemd),
+    ("another-layout", another_layout),
+    ("data-on-another-disk", data_on_another_disk),
+    ("relocation-killed-at-any-moment", relocation_killed),
+];
+
+/// Units become static pods and static pods units, one at a time, under a writer.
+fn systemd_to_pods(context: &Context) -> Outcome {
+    let (lab, image) = context.pods(3)?;
+    let pods = format!("runtime = \"static-pod\"\npod = {{ archive = \"{image}\" }}");
+    let units = "runtime = \"systemd\"";
+    lab.topology(&context.version, units, 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 3)?;
+    lab.edit(units, &pods)?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("what runs it is etcd.service, wanted the static pod")?
+        .says("each member where the file has it on its host")?
+        .says("no outage")?;
+    lab.apply()?;
+    for host in 1..=3 {
+        let left = lab.on(
+            host,
+            "ls /etc/systemd/system/etcd.service; pidof etcd | wc -w; \
+             stat -c %U /var/lib/etcd /var/lib/etcd/member",
+        )?;
+        ensure(left.out == "1\nroot\nroot\n", left.all())?;
+    }
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    lab.edit(&pods, units)?;
+    lab.apply()?;
+    for host in 1..=3 {
+        let left = lab.on(
+            host,
+            "ls -A /etc/kubernetes/manifests; pidof etcd | wc -w; systemctl is-enabled etcd; \
+             find /var/lib/etcd ! -user etcd",
+        )?;
+        ensure(left.out == "1\nenabled\n", left.all())?;
+    }
+    writer.checks(&[1, 2, 3]);
+    never_still(&writer.stop()?)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
+}
+
+/// A demonstration that people came to rely on becomes a service.
+fn process_to_systemd(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "runtime = \"process\"", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 3)?;
+    lab.edit("runtime = \"process\"", "runtime = \"systemd\"")?;
+    lab.apply()?;
+    let left = lab.on(
+        2,
+        "find /var/lib/etcdup/process -type f ! -name '*.log' ! -path '*/opt/*'; \
+         pidof etcd | wc -w; systemctl is-enabled etcd; find /var/lib/etcd ! -user etcd",
+    )?;
+    ensure(left.out == "1\nenabled\n", left.all())?;
+    writer.checks(&[1, 2, 3]);
+    never_still(&writer.stop()?)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
+}
+
+/// Another directory, unit, user, place of certificates and of binaries, all in one edit; what
+/// stands in the way is said before anything changes.
+fn another_layout(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.apply()?;
+    let head = lab.head(&context.version);
+    let layout = "[layout]\ndata = \"/srv/kv\"\nunit = \"kv\"\nuser = \"kv\"\n\
+                  certificates = \"/etc/kv\"\nbinaries = \"/opt/kv\"\n\n[[member]]\nname = \"m1\"";
+    ensure(!head.contains("[layout]"), "the head has a layout already")?;
+    lab.edit("[[member]]\nname = \"m1\"", layout)?;
+    // Nothing is ever put over what is there.
+    lab.on(2, "mkdir -p /srv/kv && echo mine > /srv/kv/notes")?
+        .exits(0)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("place-taken")?
+        .says("should go to /srv/kv, which is not empty")?;
+    lab.on(2, "rm -r /srv/kv")?.exits(0)?;
+    let mut writer = Writer::start(&lab, 3)?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("its data is /var/lib/etcd, wanted /srv/kv")?
+        .says("move the data in /var/lib/etcd to /srv/kv, owned by kv:kv")?;
+    lab.apply()?;
+    for host in 1..=3 {
+        let left = lab.on(
+            host,
+            "ls -d /var/lib/etcd /etc/etcd/*.key /etc/systemd/system/etcd.service 2>/dev/null; \
+             systemctl is-active etcd; systemctl is-enabled kv; find /srv/kv ! -user kv; \
+             readlink /proc/$(pidof etcd)/exe",
+        )?;
+        let wanted = format!("inactive\nenabled\n/opt/kv/v{}/etcd\n", context.version);
+        ensure(left.out == wanted, left.all())?;
+    }
+    writer.checks(&[1, 2, 3]);
+    never_still(&writer.stop()?)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    // A member that is down goes too: it starts where the file has it.
+    lab.on(3, "systemctl stop kv")?.exits(0)?;
+    lab.edit("/srv/kv", "/srv/kv2")?;
+    lab.apply()?;
+    let left = lab.on(3, "ls /srv")?;
+    ensure(left.out == "kv2\n", left.all())?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()
+}
+
+/// Data goes to another file system: it is copied, and what it was copied from is kept. Without
+/// room there the member never stops.
+fn data_on_another_disk(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.apply()?;
+    let mount = |size: &str| format!("mkdir -p /data && mount -t tmpfs -o size={size} none /data");
+    for host in 1..=3 {
+        let size = if host == 2 { "80m" } else { "900m" };
+        lab.on(host, &mount(size))?.exits(0)?;
+    }
+    lab.edit(
+        "[[member]]\nname = \"m1\"",
+        "[layout]\ndata = \"/data/etcd\"\n\n[[member]]\nname = \"m1\"",
+    )?;
+    let before = lab.on(2, "pidof etcd")?.exits(0)?.out;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(1)?
+        .says("MiB are free for /data/etcd")?;
+    let after = lab.on(2, "pidof etcd")?.exits(0)?.out;
+    ensure(before == after, "the member stopped for want of room")?;
+    lab.on(2, "mount -o remount,size=900m /data")?.exits(0)?;
+    let mut writer = Writer::start(&lab, 3)?;
+    lab.apply()?;
+    let kept = lab.on(
+        2,
+        "ls -d /var/lib/etcd/member.kept-* | wc -l; ls -A /data/etcd",
+    )?;
+    ensure(kept.out == "1\nmember\n", kept.all())?;
+    writer.checks(&[1, 2, 3]);
+    never_still(&writer.stop()?)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
+}
+
+/// `apply` is killed at seeded moments of a change of unit, user and data directory, or of runtime;
+/// the next run finishes.
+fn relocation_killed(context: &Context) -> Outcome {
+    killed_series(
+        context,
+        20_261_201,
+        Duration::from_millis(14_000),
+        |at, after| relocation_killed_after(context, &format!("e2er{at}"), after),
+    )
+}
+
+fn relocation_killed_after(
+    context: &Context,
+    name: &str,
+    after: Duration,
+) -> Result<Written, String> {
+    let lab = context.named(name, 3)?;
+    let process = "runtime = \"process\"";
+    lab.topology(&context.version, process, 3)?;
+    lab.apply()?;
+    let writer = Writer::start(&lab, 3)?;
+    lab.edit(process, "runtime = \"systemd\"")?;
+    finishes_when_killed(&lab, writer, after, &[1, 2, 3])
+}
