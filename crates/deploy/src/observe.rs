@@ -106,15 +106,11 @@ impl Session {
     ) -> Result<Planner, DeployError> {
         self.link_others(planner.topology()).await;
         // A host that was looked at before was not asked of a member that nobody knew to be there.
-        let asked = |host: &HostId| {
-            let mut members = planner.topology().on_host(host);
-            match seen.hosts.get(host) {
-                None => false,
-                Some(Observed::Unknown(_)) => true,
-                Some(Observed::Known(view)) => members.all(|member| {
-                    let start = &planner.desired(member).settled.path;
-                    view.data.contains_key(&member.layout.data) && view.asked.contains(start)
-                }),
+        let asked = |host: &HostId| match seen.hosts.get(host) {
+            None => false,
+            Some(Observed::Unknown(_)) => true,
+            Some(Observed::Known(view)) => {
+                Query::paths(&planner.queries(host, &[], false)).is_subset(&view.asked)
             }
         };
         let hosts = planner.topology().hosts.keys();
@@ -440,7 +436,7 @@ async fn observe_host(
             {
                 Some((_, answer)) => match read_answer(answer, &inspect) {
                     Ok(mut view) => {
-                        view.asked = Query::texts(&queries);
+                        view.asked = Query::paths(&queries);
                         let half =
                             i64::try_from(start.elapsed().as_millis() / 2).unwrap_or(i64::MAX);
                         view.facts.clock_ahead_ms -= half;

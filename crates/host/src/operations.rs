@@ -116,6 +116,7 @@ impl StageInput {
             // It is kept in the host record, which ends every stage.
             HostStep::NoteFailed { .. }
             | HostStep::Roster(_)
+            | HostStep::Place(_)
             | HostStep::ForgetMember(_)
             | HostStep::Forget => {}
             HostStep::Note(noted) => self.mark(noted, &stamp.operation),

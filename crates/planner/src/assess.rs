@@ -168,7 +168,7 @@ pub(crate) fn assess<'a>(
     };
     let mut files = certificates(target, seen, member, host);
     // One that is taken elsewhere is started by another file then, and with other flags.
-    let moves = process.is_some() && target.there(&member.name).is_some();
+    let moves = process.is_some() && target.goes(&member.name).is_some();
     let started = start_file(target, member, host, &start, formed);
     if let Some(difference) = started.filter(|_| !moves) {
         files.push((start.clone(), difference));

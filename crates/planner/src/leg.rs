@@ -5,15 +5,16 @@
 //! Which leg comes next is derived from what was observed and remembered nowhere: a run that was
 //! cut off, an edit in between and a second operator all find the same one.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{Goal, LegTag};
 use etcdup_core::topology::Topology;
 
+use self::place::Staying;
 use crate::generation::generation;
-use crate::roster::with_leaving;
+use crate::roster::{add_leaving, with_recorded};
 
 pub(crate) mod peers;
 pub(crate) mod place;
@@ -27,8 +28,8 @@ pub(crate) struct Leg {
     pub(crate) topology: Topology,
     /// What tells its stages from those of another leg.
     pub(crate) tag: LegTag,
-    /// Members that the file has elsewhere on their hosts than they are.
-    pub(crate) staying: BTreeSet<MemberName>,
+    /// Members that the file has elsewhere on their hosts than they are, or that may be elsewhere.
+    pub(crate) staying: BTreeMap<MemberName, Staying>,
     /// Where they go on this leg, if they do: the same with every member where the file has it.
     pub(crate) beyond: Option<Topology>,
 }
@@ -40,17 +41,21 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
     let mut leg = Leg {
         topology: Topology {
             token,
-            ..with_leaving(file, seen)
+            ..with_recorded(file, seen)
         },
         tag: LegTag {
             generation,
             ..LegTag::default()
         },
-        staying: BTreeSet::new(),
+        staying: BTreeMap::new(),
         beyond: None,
     };
-    let meant = leg.topology.clone();
+    let mut meant = leg.topology.clone();
     leg.staying = place::stay(&mut leg.topology, seen);
+    // By where members are: what is at the file's place may be another's.
+    add_leaving(&mut leg.topology, seen);
+    meant.leaving.clone_from(&leg.topology.leaving);
+    meant.hosts.clone_from(&leg.topology.hosts);
     // A cluster that is to stop need not become anything first.
     if matches!(goal, Goal::Reset { .. }) {
         return leg;
@@ -73,9 +78,11 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
         leg.tag.peers_ready = true;
     }
     // Last of all: what can go wrong with a release, a CA or a scheme is over by then.
-    let is_last =
-        leg.topology.version == meant.version && leg.tag.trust.is_none() && !leg.tag.peers_ready;
-    if is_last && !leg.staying.is_empty() {
+    let is_last = leg.topology.version == meant.version
+        && version::is_reached(&meant, seen)
+        && leg.tag.trust.is_none()
+        && !leg.tag.peers_ready;
+    if is_last && leg.staying.values().any(|staying| staying.goes) {
         leg.beyond = Some(meant);
         leg.tag.place = true;
     }

@@ -214,6 +214,11 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 record.roster.clone_from(roster);
             }
         }
+        HostStep::Place(known) => {
+            if let Some(record) = host.record_mut() {
+                record.place((**known).clone());
+            }
+        }
         HostStep::NoteFailed { member, failed } => {
             if let Some(record) = host.record_mut() {
                 record.failed.insert(member.clone(), failed.clone());
@@ -233,6 +238,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
         HostStep::MoveData { from, to, owner } => move_data(host, from, to, owner.as_ref()),
         HostStep::MoveAside { path } | HostStep::Remove(path) => {
             host.files.remove(path);
+            host.certificates.remove(path);
             host.data
                 .entry(path.clone())
                 .and_modify(|data| *data = DataDir::Absent);

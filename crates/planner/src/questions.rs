@@ -71,8 +71,14 @@ pub(crate) fn queries(
     }
     for member in topology.on_host(host) {
         asked.extend(of_member(target, member, measure));
-        if let Some((beyond, there)) = target.there(&member.name) {
+        if let Some((beyond, there)) = target.goes(&member.name) {
             asked.extend(of_place(beyond, there, measure));
+        }
+        if let Some(place) = target.may_be_in(&member.name) {
+            let mut there = member.clone();
+            there.stay_in(place);
+            asked.extend(there.layout.start().map(Query::Text));
+            asked.push(Query::Data(place.data.clone()));
         }
     }
     let (names, addresses) = lookups(topology, provided);
@@ -88,6 +94,7 @@ fn of_place(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
         Query::Directory(layout.data.clone()),
         Query::Directory(layout.certificates.clone()),
     ];
+    asked.extend(layout.data.join("member").map(Query::Directory));
     if !layout.is_pod() {
         asked.push(Query::Binary(wanted.etcd.clone()));
     }

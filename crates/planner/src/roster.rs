@@ -7,11 +7,10 @@ use etcdup_core::topology::{Member, MemberPlace, Topology};
 
 use crate::listed::{data_id, entry};
 
-/// The file's topology with the members that it left out and that host records still know.
-pub(crate) fn with_leaving(file: &Topology, seen: &Observation) -> Topology {
+/// The file's topology, with what host records know of the members in it.
+pub(crate) fn with_recorded(file: &Topology, seen: &Observation) -> Topology {
     let mut topology = file.clone();
     let agreed = agreed(file, seen);
-    let view = ClusterView::confirmed(seen);
     for leaving in &mut topology.leaving {
         let mut known = agreed.iter();
         if let Some(known) = known.find(|known| is_place_of(known, &leaving.member)) {
@@ -23,9 +22,17 @@ pub(crate) fn with_leaving(file: &Topology, seen: &Observation) -> Topology {
     for member in &mut topology.members {
         let mut known = agreed.iter();
         if let Some(known) = known.find(|known| is_place_of(known, member)) {
-            member.keep_shared(&known.place);
+            member.keep_shared(&newest(file, seen, known));
         }
     }
+    topology
+}
+
+/// Adds the members that the file left out and that host records still know.
+pub(crate) fn add_leaving(topology: &mut Topology, seen: &Observation) {
+    let file = &topology.clone();
+    let agreed = agreed(file, seen);
+    let view = ClusterView::confirmed(seen);
     let ids: Vec<MemberId> = agreed.iter().filter_map(|known| known.id).collect();
     for known in agreed {
         let listed = view.as_ref().and_then(|view| listed(view, &known));
@@ -36,7 +43,6 @@ pub(crate) fn with_leaving(file: &Topology, seen: &Observation) -> Topology {
             topology.let_go(newest(file, seen, &known), id);
         }
     }
-    topology
 }
 
 /// What the list says of a member of the roster.
@@ -91,7 +97,12 @@ fn newest(file: &Topology, seen: &Observation, known: &RosterMember) -> MemberPl
     let own =
         roster.find(|own| own.place.name == known.place.name && own.place.host == known.place.host);
     let own = own.filter(|own| file.may_lead_to(&own.place));
-    own.unwrap_or(known).place.clone()
+    let mut place = known.place.clone();
+    if let Some(own) = own {
+        // Where on the host, and not which address is asked.
+        place.lie_as(&own.place);
+    }
+    place
 }
 
 pub(crate) fn is_place_of(known: &RosterMember, member: &Member) -> bool {
@@ -116,7 +127,10 @@ fn agreed(file: &Topology, seen: &Observation) -> Vec<RosterMember> {
             }
         }
     }
-    let alike = |a: &RosterMember, b: &RosterMember| a.place == b.place && a.peer_url == b.peer_url;
+    // Where on its host a member lies is for that host to say.
+    let alike = |a: &RosterMember, b: &RosterMember| {
+        a.place.is_reached_as(&b.place) && a.peer_url == b.peer_url
+    };
     let mut found: Vec<RosterMember> = Vec::new();
     for known in rosters.iter().copied().flatten() {
         if !file.may_lead_to(&known.place) || found.iter().any(|other| alike(other, known)) {

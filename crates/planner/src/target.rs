@@ -10,9 +10,10 @@ use etcdup_core::name::MemberName;
 use etcdup_core::observation::{ListedMember, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Artifact, Goal, LegTag};
-use etcdup_core::topology::{ClusterState, Member, Topology};
+use etcdup_core::topology::{ClusterState, Member, MemberLayout, MemberPlace, Topology};
 use etcdup_render::{RenderError, Renderer, UnitTemplate};
 
+use crate::leg::place::Staying;
 use crate::leg::{Leg, leg};
 
 /// A topology with the files that follow from it for every member.
@@ -23,7 +24,7 @@ pub struct Target {
     /// What the file asks for: every leg is derived from it, and from no leg before.
     file: Arc<Topology>,
     leg: LegTag,
-    staying: BTreeSet<MemberName>,
+    staying: BTreeMap<MemberName, Staying>,
     beyond: Option<Arc<Target>>,
     wanted: BTreeMap<MemberName, DesiredFiles>,
     unit_template: Option<UnitTemplate>,
@@ -87,7 +88,7 @@ impl Target {
             file: Arc::new(topology.clone()),
             topology,
             leg: LegTag::default(),
-            staying: BTreeSet::new(),
+            staying: BTreeMap::new(),
             beyond: None,
             wanted,
             unit_template: unit_template.cloned(),
@@ -127,18 +128,32 @@ impl Target {
     /// Whether this is the first leg that is not reached yet.
     pub(crate) fn is_next_leg(&self, goal: &Goal, seen: &Observation) -> bool {
         let leg = leg(&self.file, goal, seen);
-        leg.tag == self.leg && leg.staying == self.staying
+        let layouts = |topology: &Topology| -> Vec<MemberLayout> {
+            let members = topology.members.iter();
+            members.map(|member| member.layout.clone()).collect()
+        };
+        leg.tag == self.leg
+            && leg.staying == self.staying
+            && layouts(&leg.topology) == layouts(&self.topology)
     }
 
     /// A member as the file has it on its host, with the target of that, where this leg takes it
     /// there.
-    pub(crate) fn there(&self, name: &MemberName) -> Option<(&Target, &Member)> {
-        let beyond = self
-            .beyond
-            .as_deref()
-            .filter(|_| self.staying.contains(name))?;
+    pub(crate) fn goes(&self, name: &MemberName) -> Option<(&Target, &Member)> {
+        let staying = self.staying.get(name).filter(|staying| staying.goes);
+        let beyond = staying.and(self.beyond.as_deref())?;
         let mut members = beyond.topology.members.iter();
         Some((beyond, members.find(|member| member.name == *name)?))
+    }
+
+    /// The same, where nothing but its next start keeps it from going.
+    pub(crate) fn there(&self, name: &MemberName) -> Option<(&Target, &Member)> {
+        self.goes(name).filter(|_| self.staying[name].may_go)
+    }
+
+    /// Another place where a member may be: a run that was cut had begun to take it there.
+    pub(crate) fn may_be_in(&self, name: &MemberName) -> Option<&MemberPlace> {
+        self.staying.get(name)?.to.as_ref()
     }
 
     /// Whether this leg takes members elsewhere on their hosts.

@@ -8,6 +8,8 @@
 mod scripted;
 mod worlds;
 
+use etcdup_core::observation::{DataDir, FileKind, FileView, HostView};
+use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::stage::{HostStep, Stage, Work};
 use etcdup_planner::Planner;
 use scripted::{bootstrapped, carried_out};
@@ -42,17 +44,31 @@ fn words(stage: &Stage) -> Vec<String> {
                 "move {from} {to} {}",
                 owner.as_ref().map(ToString::to_string).unwrap_or_default()
             ),
-            HostStep::Roster(_) => "roster".to_owned(),
+            HostStep::Place(known) => format!("place {}", known.place.name),
             other => format!("{other:?}"),
         })
         .collect()
 }
 
-/// The first stage from a cluster of the one file to the other.
+/// The first stage that takes a member elsewhere, from a cluster of the one file to the other:
+/// every host's record has where its member goes before.
 fn first(from: &str, to: &str) -> Stage {
-    let (_, seen) = bootstrapped(from);
-    let leg = planner(to).next_leg(&seen).unwrap();
-    scripted::stage(&leg, &seen)
+    let (_, mut seen) = bootstrapped(from);
+    let mut before = Vec::new();
+    loop {
+        let leg = planner(to).next_leg(&seen).unwrap();
+        let stage = scripted::stage(&leg, &seen);
+        let key = stage.key.to_string();
+        if key.starts_with("roll:") {
+            assert!(
+                before.contains(&"refresh-files@place".to_owned()),
+                "{before:?}"
+            );
+            return stage;
+        }
+        seen = leg.predict(&seen, &stage);
+        before.push(key);
+    }
 }
 
 /// The members that these stages take elsewhere, where the leader is the last of them and nothing
@@ -122,4 +138,119 @@ fn another_unit_user_and_directory_of_certificates() {
     let stage = first("", layout);
     insta::assert_debug_snapshot!(words(&stage));
     insta::assert_debug_snapshot!(stage.why);
+}
+
+/// A release that does not start is put back where it ran: members change it first, and their place
+/// after that.
+#[test]
+fn another_release_comes_first() {
+    let (_, seen) = bootstrapped("");
+    let head = "[layout]\ndata = \"/srv/etcd\"";
+    let file = worlds::topology(3, head).at_version(&"3.5.34".parse().unwrap());
+    let (keys, _) = carried_out(&worlds::planner(file.unwrap()), &seen);
+    let first = |wanted: &str| keys.iter().position(|key| key.ends_with(wanted)).unwrap();
+    assert_eq!(keys[first("roll:m2")], "roll:m2", "{keys:?}");
+    assert!(first("@place") > first("roll:m1"), "{keys:?}");
+}
+
+/// The record has where m2 goes, and a run was cut once its data was there. Whatever the file says
+/// by then, it is not lost: it starts where its data is.
+#[test]
+fn a_member_is_where_its_data_is() {
+    let elsewhere = "[layout]\ndata = \"/srv/etcd\"";
+    let (_, seen) = bootstrapped("");
+    let leg = planner(elsewhere).next_leg(&seen).unwrap();
+    let noted = scripted::stage(&leg, &seen);
+    assert_eq!(noted.key.to_string(), "refresh-files@place");
+    let mut cut = leg.predict(&seen, &noted);
+    scripted::halt(&leg, &mut cut, 1);
+    let member = leg.topology().members[1].clone();
+    let there: HostPath = "/srv/etcd".parse().unwrap();
+    let view = scripted::host(&mut cut, &member);
+    let data = view
+        .data
+        .insert(member.layout.data.clone(), DataDir::Absent);
+    view.data.insert(there.clone(), data.unwrap());
+    let mark = view.marks.remove(&member.layout.data).unwrap();
+    view.marks.insert(there.clone(), mark);
+    view.asked = [
+        member.layout.data.clone(),
+        there,
+        "/srv/third".parse().unwrap(),
+    ]
+    .into_iter()
+    .chain([member.layout.start().unwrap()])
+    .collect();
+    for head in ["", elsewhere, "[layout]\ndata = \"/srv/third\""] {
+        let leg = planner(head).next_leg(&cut).unwrap();
+        assert_eq!(leg.topology().members[1].layout.data.as_str(), "/srv/etcd");
+        let (keys, _) = carried_out(&planner(head), &cut);
+        assert!(
+            keys.iter().all(|key| !key.contains("remove")),
+            "{head}: {keys:?}"
+        );
+    }
+}
+
+/// Nothing is put over what is another's.
+#[test]
+fn what_is_in_the_way_is_said() {
+    let head = "[layout]\ndata = \"/srv/etcd\"\ncertificates = \"/etc/kv\"\nunit = \"nginx\"";
+    let (_, seen) = bootstrapped("");
+    let file = planner(head);
+    let member = file.topology().members[1].clone();
+    let blocked = |change: &dyn Fn(&mut HostView)| {
+        let mut seen = seen.clone();
+        change(scripted::host(&mut seen, &member));
+        scripted::blockers(&file, &seen)
+    };
+    for there in [
+        DataDir::Foreign,
+        seen.hosts
+            .values()
+            .next()
+            .unwrap()
+            .known()
+            .unwrap()
+            .data
+            .values()
+            .next()
+            .unwrap()
+            .clone(),
+    ] {
+        let taken = blocked(&|host| {
+            host.data.insert(member.layout.data.clone(), there.clone());
+        });
+        assert_eq!(taken, ["place-taken"]);
+    }
+    let view = FileView {
+        kind: FileKind::File,
+        mode: Mode::PUBLIC,
+        owner: None,
+        size: 1,
+        sha256: Some("another's".to_owned()),
+        text: Some("[Service]\nExecStart=/usr/sbin/nginx\n".to_owned()),
+        modified: None,
+    };
+    let key = member.layout.certificates.join("server.key").unwrap();
+    let taken = blocked(&|host| {
+        host.files.insert(key.clone(), view.clone());
+    });
+    assert_eq!(taken, ["place-taken"]);
+    let unit = member.layout.unit_file().unwrap();
+    let taken = blocked(&|host| {
+        host.files.insert(unit.clone(), view.clone());
+    });
+    assert_eq!(taken, ["unit-of-another"]);
+}
+
+/// All are down: they start as they ran, and go elsewhere one by one once they serve.
+#[test]
+fn without_a_quorum_nobody_goes_elsewhere() {
+    let (leg, mut seen) = bootstrapped("");
+    (0..3).for_each(|index| scripted::halt(&leg, &mut seen, index));
+    let (keys, _) = carried_out(&planner("runtime = \"static-pod\""), &seen);
+    let before = ["install@place", "start@place", "refresh-files@place"];
+    assert_eq!(keys[..3], before, "{keys:?}");
+    assert_eq!(rolled(&keys), ["m1", "m2", "m3"]);
 }

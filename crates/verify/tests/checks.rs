@@ -75,6 +75,7 @@ impl World {
             .iter()
             .zip(&listed)
             .map(|(member, listed)| RosterMember {
+                to: None,
                 id: Some(listed.id),
                 peer_url: topology.peer_url(member).to_string(),
                 place: MemberPlace::of(member),

@@ -20,7 +20,7 @@ use crate::path::{HostPath, Mode, Owner};
 pub struct HostView {
     /// What it is.
     pub facts: HostFacts,
-    /// The files whose text was asked for, whether they are there or not.
+    /// The files whose text was asked for, and the data directories, whether they are there or not.
     pub asked: BTreeSet<HostPath>,
     /// The files that were looked for.
     pub files: BTreeMap<HostPath, FileView>,

@@ -63,14 +63,14 @@ pub enum Query {
 }
 
 impl Query {
-    /// The files whose text these questions ask for: what is not among them may be there all the
-    /// same.
+    /// The files whose text these questions ask for, and the data directories: what is not among
+    /// them may be there all the same.
     #[must_use]
-    pub fn texts(queries: &[Self]) -> BTreeSet<HostPath> {
-        let texts = queries.iter().filter_map(|query| match query {
-            Self::Text(path) => Some(path.clone()),
+    pub fn paths(queries: &[Self]) -> BTreeSet<HostPath> {
+        let paths = queries.iter().filter_map(|query| match query {
+            Self::Text(path) | Self::Data(path) => Some(path.clone()),
             _ => None,
         });
-        texts.collect()
+        paths.collect()
     }
 }

@@ -58,6 +58,17 @@ impl HostRecord {
         }
     }
 
+    /// Has where a member is now; the others stay as they are.
+    pub fn place(&mut self, known: RosterMember) {
+        let same = |one: &&mut RosterMember| {
+            one.place.name == known.place.name && one.place.host == known.place.host
+        };
+        match self.roster.iter_mut().find(same) {
+            Some(one) => *one = known,
+            None => self.roster.push(known),
+        }
+    }
+
     /// Forgets that the cluster was bootstrapped, and all its members.
     pub fn forget_cluster(&mut self) {
         self.cluster = None;
@@ -114,6 +125,9 @@ pub struct RosterMember {
     /// Where it is.
     #[serde(flatten)]
     pub place: MemberPlace,
+    /// Where it goes on its host: written before anything of it moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<MemberPlace>,
 }
 
 /// A file that etcdup wrote.

@@ -186,6 +186,8 @@ pub enum HostStep {
     },
     /// The host record has the cluster's members and where they are.
     Roster(Vec<RosterMember>),
+    /// The host record has where one member is now.
+    Place(Box<RosterMember>),
     /// The host record forgets a member, and the cluster with the last.
     ForgetMember(MemberName),
     /// The host record forgets the cluster; nothing else is left of it on the host.
@@ -268,6 +270,7 @@ impl HostStep {
             | Self::Note(_)
             | Self::NoteFailed { .. }
             | Self::Roster(_)
+            | Self::Place(_)
             | Self::ForgetMember(_)
             | Self::Forget
             | Self::CheckRoom { .. }
@@ -308,6 +311,7 @@ impl HostStep {
             | Self::Note(_)
             | Self::NoteFailed { .. }
             | Self::Roster(_)
+            | Self::Place(_)
             | Self::ForgetMember(_)
             | Self::Forget
             | Self::CheckRoom { .. } => false,

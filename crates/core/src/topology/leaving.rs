@@ -92,6 +92,27 @@ impl MemberPlace {
             && (!tls || self.certificates == layout.certificates)
     }
 
+    /// Lies and runs on its host as another says.
+    pub fn lie_as(&mut self, other: &Self) {
+        *self = Self {
+            name: self.name.clone(),
+            host: self.host.clone(),
+            address: self.address.clone(),
+            listen: self.listen,
+            ports: self.ports,
+            state: self.state.clone(),
+            ..other.clone()
+        };
+    }
+
+    /// Whether both are one member that is reached in one way, wherever it lies on its host.
+    #[must_use]
+    pub fn is_reached_as(&self, other: &Self) -> bool {
+        let mut same = self.clone();
+        same.lie_as(other);
+        same == *other
+    }
+
     /// Whether a record may say so of a unit: it becomes part of a path and of a command.
     fn has_plain_unit(&self) -> bool {
         let stem = self.unit.strip_suffix(".service").unwrap_or_default();

@@ -68,6 +68,10 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
             let names = names.join(", ");
             ("~", format!("host record: the members are {names}"))
         }
+        HostStep::Place(known) => (
+            "~",
+            format!("host record: {} is where the file has it", known.place.name),
+        ),
         HostStep::NoteFailed { member, failed } => (
             "~",
             format!(

@@ -88,6 +88,7 @@ async fn supply(
         | HostStep::StopPod { .. }
         | HostStep::Note(_)
         | HostStep::Roster(_)
+        | HostStep::Place(_)
         | HostStep::NoteFailed { .. }
         | HostStep::ForgetMember(_)
         | HostStep::Forget

@@ -49,6 +49,9 @@ pub(super) fn add_record(
         if let HostStep::Roster(roster) = step {
             record.roster.clone_from(roster);
         }
+        if let HostStep::Place(known) = step {
+            record.place((**known).clone());
+        }
         if let HostStep::NoteFailed { member, failed } = step {
             record.failed.insert(member.clone(), failed.clone());
         }

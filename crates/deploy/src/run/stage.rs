@@ -110,7 +110,7 @@ impl Run<'_> {
                 .line();
                 let provided = provided(self.planner, seen);
                 let queries = self.planner.queries(host, &provided, false);
-                let asked = Query::texts(&queries);
+                let asked = Query::paths(&queries);
                 let queries = query_text(&queries);
                 let (host, events) = (host.clone(), self.session.events.clone());
                 let also = self.session.settings.progress.as_ref();

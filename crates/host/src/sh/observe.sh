@@ -367,11 +367,11 @@ never_joined() {
     [ $? -eq 1 ]
 }
 
-# What a run that was cut had copied of data that still lies where it was.
+# What was copied of data that was not renamed yet: it counts for nothing.
 is_unfinished() {
     [ -f "$1/.etcdup-copy" ] && [ ! -L "$1/.etcdup-copy" ] || return 1
     copied=$(head_of "$1/.etcdup-copy" 4096)
-    [ -n "$copied" ] && [ -d "$copied/member" ]
+    [ ! -d "${copied%|*}/member.kept-${copied##*|}" ]
 }
 
 # Without any file of the kind the pattern itself is what is given.
@@ -384,7 +384,10 @@ observe_data() {
             rec "data|$path|foreign|"
         elif [ ! -e "$path" ]; then
             rec "data|$path|absent|"
-        elif is_empty "$path" || never_joined "$path" || is_unfinished "$path"; then
+        elif is_unfinished "$path"; then
+            # The disk that it was copied from may only be missing.
+            if [ -d "${copied%|*}/member" ]; then rec "data|$path|empty|"; else rec "data|$path|foreign|"; fi
+        elif is_empty "$path" || never_joined "$path"; then
             rec "data|$path|empty|"
         else
             head=''

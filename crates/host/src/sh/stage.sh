@@ -446,13 +446,24 @@ op_keep() {
 
 keep_member() { mv -t . ../member && sync . && chown "$1" .; }
 
+# The mount that a directory is on: within one a rename works, between two of one file system it does not.
+mount_of() {
+    real=$(cd -P "$1" && pwd -P) || return 1
+    awk -v p="$real" '{
+        m = $5
+        if ((p == m || m == "/" || index(p, m "/") == 1) && length(m) >= most) { most = length(m); id = $1 }
+    } END { print id }' /proc/self/mountinfo
+}
+
 # Nothing is changed: what is in the way, or has no room, is known while the member still runs.
 op_room() {
     is_empty "$2" || [ ! -e "$2" ] || is_unfinished "$2" || { echo "$2 is not empty"; return 1; }
     near=$(nearest_directory "$2")
-    [ "$(stat -L -c %d "$1/member")" != "$(stat -c %d "$near")" ] || return 0
-    used=$(bounded 60 du -sk "$1/member/" | cut -f1)
+    [ "$(mount_of "$1/member")" != "$(mount_of "$near")" ] || return 0
+    used=$(bounded 300 du -sk "$1/member/" | cut -f1)
     free=$(df -Pk "$near" | awk 'NR == 2 { print $4 }')
+    # What a run that was cut has copied is deleted first.
+    [ ! -d "$2/member" ] || free=$((free + $(bounded 300 du -sk "$2/member/" | cut -f1)))
     # And a few segments of the log, for it grows.
     [ "${free:-0}" -gt "$((${used:-0} + 262144))" ] || {
         echo "the data takes $((${used:-0} / 1024)) MiB, and $((${free:-0} / 1024)) MiB are free for $2"
@@ -460,33 +471,37 @@ op_room() {
     }
 }
 
-# `move|FROM|TO|OWNER|TIME`. Within a file system a rename; else a copy, and what it was copied from is kept there. Until
-# that is renamed the copy counts for nothing, whenever this is cut.
+# `move|FROM|TO|OWNER|TIME`. Within a mount a rename; else a copy, and what it was copied from is kept there. Until that is
+# renamed the copy counts for nothing, whenever this is cut. Whose it becomes is settled before: from then on it may start.
 op_move() {
     if [ "$1" != "$2" ] && [ -e "$1/member" ]; then
         [ -d "$1/member" ] && [ ! -L "$1/member" ] || { echo "$1/member is no directory"; return 1; }
-        is_idle "$1" && op_room "$1" "$2" && op_dir 700 - "$2" || return 1
-        # Nobody else puts anything in its way.
+        is_idle "$1" && op_dir 700 - "$2" || return 1
+        # From here on nobody else puts anything in its way.
         [ "$(own_uid)" != 0 ] || chown 0:0 "$2" || return 1
+        op_room "$1" "$2" || return 1
         rm -rf "$2/member"
-        if [ "$(stat -c %d "$1/member")" = "$(stat -c %d "$2")" ]; then
+        if [ "$(mount_of "$1/member")" = "$(mount_of "$2")" ]; then
             rm -f "$2/.etcdup-copy"
-            mv -T "$1/member" "$2/member" || return 1
+            give_to "$3" "$1/member" && mv -T "$1/member" "$2/member" || return 1
         else
-            say "$1" >"$2/.etcdup-copy"
-            bounded 1200 cp -a "$1/member" "$2/" && bounded 300 sync || return 1
-            mv -T "$1/member" "$1/member.kept-$4" || return 1
+            say "$1|$4" >"$2/.etcdup-copy" && sync "$2/.etcdup-copy" "$2" || return 1
+            # As slow as 2 MiB a second.
+            bounded "$((600 + ${used:-0} / 2048))" cp -a "$1/member" "$2/" && give_to "$3" "$2/member" || return 1
+            bounded 600 sync && mv -T "$1/member" "$1/member.kept-$4" && sync "$1" || return 1
             rm -f "$2/.etcdup-copy"
         fi
         sync "$1" "$2"
     fi
     [ -d "$2/member" ] || { echo "there is no data in $2"; return 1; }
-    is_idle "$2" || return 1
-    [ "$3" = - ] || chown -hR "$3" "$2/member" || return 1
+    is_idle "$2" && give_to "$3" "$2/member" || return 1
     [ "$selinux" = no ] || restorecon -R "$2" || return 1
     op_dir 700 "$3" "$2" || return 1
     [ "$1" = "$2" ] || [ ! -d "$1" ] || rmdir "$1" 2>/dev/null || :
 }
+
+# Links are given away themselves, and lead nowhere else.
+give_to() { [ "$1" = - ] || chown -hR "$1" "$2"; }
 
 op_remove() {
     is_idle "$1" || return 1

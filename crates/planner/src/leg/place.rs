@@ -1,7 +1,10 @@
 //! Where members lie and what runs them on their hosts: while it is elsewhere than the file says,
 //! every other leg is about them as they are, and the last one takes them there one by one.
+//!
+//! A host's record has where its member is, and before anything moves where it goes: of the two it
+//! is where its data is, or what starts it, whenever a run was cut.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{DataDir, HostView, Observation};
@@ -9,64 +12,91 @@ use etcdup_core::topology::{Member, MemberPlace, Topology};
 
 use crate::roster::is_place_of;
 
+/// A member that the file has elsewhere on its host than it is, or that may be elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Staying {
+    /// Where its host's record has it go.
+    pub(crate) to: Option<MemberPlace>,
+    /// Whether the file has it elsewhere.
+    pub(crate) goes: bool,
+    /// Whether it may go there: its host's record says so.
+    pub(crate) may_go: bool,
+}
+
 /// Leaves members where their hosts have them, and returns those that the file has elsewhere.
-pub(super) fn stay(topology: &mut Topology, seen: &Observation) -> BTreeSet<MemberName> {
-    let tls = topology.uses_tls();
-    let places: Vec<_> = topology
-        .members
-        .iter()
-        .map(|member| elsewhere(topology, seen, member, tls).cloned())
-        .collect();
-    let mut staying = BTreeSet::new();
-    for (member, place) in topology.members.iter_mut().zip(places) {
-        if let Some(place) = place {
+pub(super) fn stay(topology: &mut Topology, seen: &Observation) -> BTreeMap<MemberName, Staying> {
+    let mut staying = BTreeMap::new();
+    let file = topology.clone();
+    for member in &mut topology.members {
+        let Some((place, to)) = place_of(&file, seen, member) else {
+            continue;
+        };
+        let own = MemberPlace::of(member);
+        let goes = !place.is_kept_by(member, file.uses_tls());
+        if goes {
             member.stay_in(&place);
-            staying.insert(member.name.clone());
         }
+        let may_go = goes && to.as_ref() == Some(&own);
+        staying.insert(member.name.clone(), Staying { to, goes, may_go });
     }
     staying
 }
 
-/// Where the record of a member's own host has it, unless that is where the file does, or nothing
-/// of it is left there.
-fn elsewhere<'a>(
-    topology: &Topology,
-    seen: &'a Observation,
+/// Where a member is, and where its host's record has it go; `None` where that is where the file
+/// has it.
+fn place_of(
+    file: &Topology,
+    seen: &Observation,
     member: &Member,
-    tls: bool,
-) -> Option<&'a MemberPlace> {
+) -> Option<(MemberPlace, Option<MemberPlace>)> {
     let host = seen.host(&member.host)?;
     let record = host.record().filter(|record| record.cluster.is_some())?;
-    let known = record
-        .roster
-        .iter()
-        .find(|known| is_place_of(known, member))?;
-    let place = &known.place;
-    let differs = !place.is_kept_by(member, tls) && topology.may_lead_to(place);
-    (differs && is_there(host, member, place)).then_some(place)
+    let mut roster = record.roster.iter();
+    let known = roster.find(|known| is_place_of(known, member))?;
+    let plain = |place: &&MemberPlace| file.may_lead_to(place) && is_place(place, member);
+    let recorded = Some(&known.place).filter(plain)?;
+    let to = known.to.as_ref().filter(plain);
+    let own = MemberPlace::of(member);
+    // Nothing was taken anywhere, nor is to be.
+    if to.is_none() && recorded.is_kept_by(member, file.uses_tls()) {
+        return None;
+    }
+    let place = to
+        .into_iter()
+        .chain([&own])
+        .find(|other| is_at(host, member, recorded, other));
+    Some((place.unwrap_or(recorded).clone(), to.cloned()))
 }
 
-/// Whether a member still is at its recorded place. A run that was cut off has renamed its data, or
-/// taken away what started it, and not come to write that down.
-fn is_there(host: &HostView, member: &Member, place: &MemberPlace) -> bool {
-    let mut there = member.clone();
-    there.stay_in(place);
-    // Its host was not asked about that place yet.
-    let start = there.layout.start();
-    let asked = start.is_ok_and(|start| host.asked.contains(&start));
-    let Some(data) = host.data.get(&place.data).filter(|_| asked) else {
-        return true;
+/// Whether a place is on the member's own host, and of the member.
+fn is_place(place: &MemberPlace, member: &Member) -> bool {
+    place.host == member.host && place.name == member.etcd_name
+}
+
+/// Whether a member is at another place than it was recorded at, with all that was asked of both.
+fn is_at(host: &HostView, member: &Member, recorded: &MemberPlace, other: &MemberPlace) -> bool {
+    let placed = |place: &MemberPlace| {
+        let mut member = member.clone();
+        member.stay_in(place);
+        member
     };
-    let process = host.processes.get(&member.name);
-    let runs_on = process.and_then(|process| process.flags.get("data-dir"));
-    if place.data != member.layout.data {
-        return matches!(data, DataDir::Member(_)) || runs_on == Some(place.data.as_str());
+    let (before, after) = (placed(recorded), placed(other));
+    let (Ok(old), Ok(new)) = (before.layout.start(), after.layout.start()) else {
+        return false;
+    };
+    // What was not asked of its host is not known.
+    let asked = [&old, &new, &recorded.data, &other.data];
+    if !asked.iter().all(|path| host.asked.contains(*path)) {
+        return false;
     }
-    let starts = |member: &Member| {
-        let start = member.layout.start();
-        start.is_ok_and(|start| host.files.contains_key(&start))
-    };
-    let unit = host.units.get(&there.layout.unit);
-    let unit_runs = there.layout.is_systemd() && unit.is_some_and(|unit| unit.sub == "running");
-    starts(&there) || unit_runs || !starts(member)
+    let has_data =
+        |place: &MemberPlace| matches!(host.data.get(&place.data), Some(DataDir::Member(_)));
+    if recorded.data != other.data {
+        let process = host.processes.get(&member.name);
+        let runs_on = process.and_then(|process| process.flags.get("data-dir"));
+        return has_data(other) && !has_data(recorded) && runs_on != Some(recorded.data.as_str());
+    }
+    let unit = host.units.get(&before.layout.unit);
+    let runs = before.layout.is_systemd() && unit.is_some_and(|unit| unit.sub == "running");
+    old != new && !host.files.contains_key(&old) && !runs && host.files.contains_key(&new)
 }

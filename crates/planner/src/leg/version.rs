@@ -150,3 +150,12 @@ fn of_path(exe: &str) -> Option<EtcdVersion> {
     let directory = Path::new(exe).parent()?.file_name()?.to_str()?;
     directory.strip_prefix('v')?.parse().ok()
 }
+
+/// Whether every member that runs has this very release.
+pub(super) fn is_reached(topology: &Topology, seen: &Observation) -> bool {
+    let mut members = topology.everyone();
+    members.all(|member| {
+        let runs = seen.member(&member.name).map(|view| view.version.as_str());
+        runs.is_none_or(|version| version == topology.version.to_string())
+    })
+}

@@ -34,9 +34,10 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
         .members
         .iter()
         .filter(|member| member.process.is_some());
-    // Who is added must be known before, however many restarts still wait.
+    // Who is added, and where members go, must be known before, however many restarts still wait.
     let in_flux = roster::is_in_flux(context);
-    let roster = roster::wanted(context.target, context.seen).filter(|_| !later || in_flux);
+    let now = !later || in_flux || context.target.takes_members_elsewhere();
+    let roster = roster::wanted(context.target, context.seen).filter(|_| now);
     let mut enrolled: BTreeSet<&HostId> = BTreeSet::new();
     for member in running {
         // The list of the first start changes with every member that joins: it is written once.

@@ -10,7 +10,7 @@ use crate::assess::{Assessment, Difference};
 use crate::identity::{Bootstrap, Start};
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::grow;
-use crate::rules::needs::{directories, install_binaries, user};
+use crate::rules::needs::{directories, install_binaries, taken_over, user};
 use crate::rules::restart::{all_seen, start_steps};
 use crate::target::Target;
 
@@ -114,6 +114,7 @@ fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     let enable = may_start && member.running.iter().any(Difference::is_not_enabled);
     let mut frame: Vec<HostStep> = user(member.member, member.host).into_iter().collect();
     frame.extend(directories(target, member.member, member.host, true));
+    frame.extend(taken_over(member.member, member.host));
     if steps.is_empty() && files.is_empty() && frame.is_empty() && !enable {
         return Vec::new();
     }

@@ -57,6 +57,19 @@ pub(crate) fn directories(
         .collect()
 }
 
+/// Its data is given to the user that runs it, where it is another's: a run was cut in the middle,
+/// or a copy was made by hand.
+pub(crate) fn taken_over(member: &Member, host: &HostView) -> Option<HostStep> {
+    let data = &member.layout.data;
+    let found = host.files.get(&data.join("member").ok()?)?;
+    let owner = member.layout.owner()?;
+    (found.owner.as_ref() != Some(&owner)).then(|| HostStep::MoveData {
+        from: data.clone(),
+        to: data.clone(),
+        owner: Some(owner),
+    })
+}
+
 /// The binaries or the image of a member, where its host lacks them.
 pub(crate) fn binaries(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
     match crate::assess::binaries(target, member, host) {

@@ -40,6 +40,10 @@ pub(crate) fn put_back(
     let mut members = target.topology.members.iter();
     let member = members.find(|one| one.name == *name)?;
     let failed = target.topology.version.clone();
+    // What it ran with before is not where it is now.
+    if target.there(name).is_some() {
+        return None;
+    }
     let ran = version_of(before, member).filter(|ran| *ran != failed)?;
     // What is not seen may be healthy.
     let (host, now) = (before.host(&member.host)?, seen.host(&member.host)?);

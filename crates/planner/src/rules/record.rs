@@ -48,15 +48,23 @@ pub(crate) fn is_outdated(
     roster: &[RosterMember],
     in_flux: bool,
 ) -> bool {
-    // Its own host's record knows where a member went; all others are told once all are there.
-    if context.target.takes_members_elsewhere() {
-        return false;
-    }
     let noted = step(context, member).is_some();
-    let record = member.host.record();
-    record.is_some_and(|record| {
-        (noted || record.cluster.is_some()) && !roster::is_current(&record.roster, roster, in_flux)
-    })
+    let Some(record) = member.host.record() else {
+        return false;
+    };
+    // A host's own record has where its members are and go; all others are told once all are there.
+    let own = |roster: &[RosterMember]| -> Vec<RosterMember> {
+        let own = roster
+            .iter()
+            .filter(|known| known.place.host == member.member.host);
+        own.cloned().collect()
+    };
+    let is_current = if context.target.takes_members_elsewhere() {
+        own(&record.roster) == own(roster)
+    } else {
+        roster::is_current(&record.roster, roster, in_flux)
+    };
+    (noted || record.cluster.is_some()) && !is_current
 }
 
 /// A quorum is healthy and a member missed the bootstrap: what is known is noted before anything

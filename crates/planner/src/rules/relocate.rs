@@ -3,26 +3,25 @@
 
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::{DataDir, HostView, Observation};
-use etcdup_core::stage::HostStep;
-use etcdup_core::topology::Member;
+use etcdup_core::observation::{DataDir, HostView, Observation, RosterMember};
+use etcdup_core::stage::{Artifact, Content, HostStep};
+use etcdup_core::topology::{Member, MemberPlace};
 
 use crate::assess::{Assessment, certificates_to_write};
 use crate::identity::read_flags;
 use crate::roster::is_place_of;
-use crate::rules::clean_up::{stop, written};
+use crate::rules::clean_up::{is_written_by_us, stop, written};
 use crate::rules::conflict::FOREIGN_UNIT;
 use crate::rules::needs::{binaries, directories, user};
-use crate::rules::roster;
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[PLACE_TAKEN];
 
 const PLACE_TAKEN: Check = Check {
     id: "place-taken",
-    title: "there is something where a member's data should go",
-    about: "The file has another data directory for a member that is in use, and there is data or something else in it. \
-            etcdup moves a member's data only into a directory that is missing or empty.",
+    title: "there is something where a member should go",
+    about: "The file has another directory for a member that is in use, and there is something in it. etcdup moves a \
+            member's data only into a directory that is missing or empty, and writes over no other's certificates.",
     advice: "name another directory, or move away what is in it, then run again",
 };
 
@@ -65,25 +64,20 @@ pub(crate) fn steps(
     for artifact in certificates_to_write(beyond, seen, there, host) {
         steps.push(HostStep::File(artifact));
     }
-    // The record of its host has its new place with the file that starts it there.
-    if let Some(mut known) = roster::wanted(target, seen) {
-        let own = roster::wanted(beyond, seen).unwrap_or_default();
-        for entry in &mut known {
-            let same = |other: &&_| roster::is_same_member(entry, other);
-            if is_place_of(entry, here)
-                && let Some(own) = own.iter().find(same)
-            {
-                *entry = own.clone();
-            }
-        }
-        steps.push(HostStep::Roster(known));
-    }
+    // With the file that starts it there.
+    let mut roster = host.record()?.roster.iter();
+    let known = roster.find(|known| is_place_of(known, here))?;
+    steps.push(HostStep::Place(Box::new(RosterMember {
+        place: MemberPlace::of(there),
+        to: None,
+        ..known.clone()
+    })));
     steps.extend(start(there, wanted.settled.clone()));
     Some(steps)
 }
 
 /// Starts a member that does not run, once what starts it is written.
-fn start(there: &Member, settled: etcdup_core::stage::Artifact) -> Vec<HostStep> {
+fn start(there: &Member, settled: Artifact) -> Vec<HostStep> {
     let layout = &there.layout;
     if layout.is_pod() {
         return vec![HostStep::Pod(settled)];
@@ -111,12 +105,12 @@ fn start(there: &Member, settled: etcdup_core::stage::Artifact) -> Vec<HostStep>
 pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     for here in &target.topology.members {
-        let (Some((beyond, there)), Some(host)) = (target.there(&here.name), seen.host(&here.host))
+        let (Some((beyond, there)), Some(host)) = (target.goes(&here.name), seen.host(&here.host))
         else {
             continue;
         };
         findings.extend(taken(here, there, host));
-        findings.extend(started_by_others(beyond, here, there, host));
+        findings.extend(others_files(beyond, here, there, host));
     }
     findings
 }
@@ -143,22 +137,42 @@ fn taken(here: &Member, there: &Member, host: &HostView) -> Option<Finding> {
     Some(PLACE_TAKEN.error(&here.name, evidence).at(at))
 }
 
-/// A unit or manifest where the member's is to be, that starts another etcd.
-fn started_by_others(
-    beyond: &Target,
-    here: &Member,
-    there: &Member,
-    host: &HostView,
-) -> Option<Finding> {
-    let start = &beyond.desired(there).settled.path;
-    let text = host.files.get(start)?.text.as_deref()?;
-    let flags = read_flags(there, text);
-    let data = flags.get("data-dir")?;
-    let own = [&here.layout.data, &there.layout.data];
-    if own.iter().any(|own| own.as_str() == data) {
-        return None;
-    }
-    let evidence = format!("{start} on {} starts an etcd on {data}", there.host);
-    let at = KeyPath::member(here.index);
-    Some(FOREIGN_UNIT.error(&here.name, evidence).at(at))
+/// Files of others where the member's are to be: certificates, or a unit or manifest that starts
+/// something else.
+fn others_files(beyond: &Target, here: &Member, there: &Member, host: &HostView) -> Vec<Finding> {
+    let wanted = beyond.desired(there);
+    let at = || KeyPath::member(here.index);
+    let in_place = |artifact: &Artifact| matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path);
+    let certificates = wanted.certificates.iter();
+    let mut certificates = certificates.filter(|artifact| {
+        here.layout.certificates != there.layout.certificates
+            && !in_place(artifact)
+            // Without a sum it is one that this very plan writes.
+            && host.files.get(&artifact.path).is_some_and(|found| found.sha256.is_some())
+            && !is_written_by_us(beyond, there, host, &artifact.path)
+    });
+    let taken = certificates.next().map(|artifact| {
+        let evidence = format!(
+            "{} on {} is not etcdup's, and would be written over",
+            artifact.path, here.host
+        );
+        PLACE_TAKEN.error(&here.name, evidence).at(at())
+    });
+    let start = &wanted.settled.path;
+    let is_own = here.layout.start().is_ok_and(|own| own == *start);
+    let text = host.files.get(start).and_then(|file| file.text.as_deref());
+    let unit = text
+        .filter(|_| !is_own && !is_written_by_us(beyond, there, host, start))
+        .and_then(|text| {
+            let flags = read_flags(there, text);
+            let own = [&here.layout.data, &there.layout.data];
+            let starts = match flags.get("data-dir") {
+                Some(data) if own.iter().any(|own| own.as_str() == data) => return None,
+                Some(data) => format!("an etcd on {data}"),
+                None => "something else".to_owned(),
+            };
+            let evidence = format!("{start} on {} starts {starts}", there.host);
+            Some(FOREIGN_UNIT.error(&here.name, evidence).at(at()))
+        });
+    taken.into_iter().chain(unit).collect()
 }

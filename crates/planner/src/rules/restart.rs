@@ -68,7 +68,9 @@ pub(crate) fn after_restart(context: &PlanContext<'_>, member: &Assessment<'_>) 
 /// Writes what differs, then stops a member and starts it, or just starts it; where the file has it
 /// elsewhere, there.
 pub(crate) fn restart_steps(context: &PlanContext<'_>, member: &Assessment<'_>) -> Vec<HostStep> {
-    if let Some(steps) = relocate::steps(context.target, context.seen, member) {
+    // Without a quorum members start as they ran: it is no time to try what may not start.
+    let elsewhere = relocate::steps(context.target, context.seen, member);
+    if let Some(steps) = elsewhere.filter(|_| context.view.is_some()) {
         return steps;
     }
     let layout = &member.member.layout;

@@ -24,6 +24,9 @@ pub(crate) fn wanted(target: &Target, seen: &Observation) -> Option<Vec<RosterMe
             None => topology.peer_url(member).to_string(),
         },
         place: MemberPlace::of(member),
+        to: target
+            .goes(&member.name)
+            .map(|(_, there)| MemberPlace::of(there)),
     };
     let members = topology.members.iter();
     let mut roster: Vec<RosterMember> = members
@@ -37,11 +40,6 @@ pub(crate) fn wanted(target: &Target, seen: &Observation) -> Option<Vec<RosterMe
     }
     roster.sort_by(|a, b| (&a.place.name, &a.place.host).cmp(&(&b.place.name, &b.place.host)));
     Some(roster)
-}
-
-/// Whether two entries are about one member of one host.
-pub(crate) fn is_same_member(one: &RosterMember, other: &RosterMember) -> bool {
-    (&one.place.name, &one.place.host) == (&other.place.name, &other.place.host)
 }
 
 /// Whether nothing is left to do about a member that goes.

@@ -12,7 +12,7 @@ use etcdup_core::observation::{
 };
 use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::stage::{Artifact, Content, Part};
-use etcdup_core::topology::Member;
+use etcdup_core::topology::{Member, MemberLayout, Topology};
 use sha1::{Digest, Sha1};
 
 /// A machine with its disk and at most one member.
@@ -25,6 +25,8 @@ pub(crate) struct Machine {
     pub(super) users: Vec<String>,
     pub(super) record: Option<HostRecord>,
     pub(super) has_directory: bool,
+    /// Where its data directory is.
+    pub(super) data_at: HostPath,
     pub(crate) data: Option<Data>,
     /// Data that was moved aside.
     pub(crate) aside: Vec<Data>,
@@ -43,6 +45,8 @@ pub(super) struct Process {
     pub(super) exe: String,
     pub(super) version: String,
     pub(super) pid: u32,
+    /// Whether the kubelet runs it.
+    pub(super) pod: bool,
     /// When it started, in seconds.
     pub(super) since: i64,
     /// The CAs whose certificates it accepts.
@@ -141,8 +145,8 @@ pub(super) fn file(mode: Mode, content: Option<&str>, at: i64) -> FileView {
 impl Machine {
     /// Whether whatever starts its member by itself starts it as one of a cluster that exists.
     pub(crate) fn is_settled(&self) -> bool {
-        let manifest = self.files.get(&self.member.layout.manifest);
-        let text = manifest
+        let text = self
+            .manifest()
             .or(self.unit_file())
             .and_then(|file| file.text.as_ref());
         let recorded = self
@@ -163,18 +167,55 @@ impl Machine {
         roster.map(|known| known.place.host.clone()).collect()
     }
 
+    /// The one unit on it, whatever its name.
     pub(super) fn unit_file(&self) -> Option<&FileView> {
-        let unit = format!("/{}", self.member.layout.unit);
+        self.unit_of_any_name().map(|(_, file)| file)
+    }
+
+    /// The one manifest on it, whatever its name.
+    pub(super) fn manifest(&self) -> Option<&FileView> {
         let mut files = self.files.iter();
         files
-            .find(|(path, _)| path.as_str().ends_with(&unit))
+            .find(|(path, _)| path.as_str().ends_with(".yaml"))
             .map(|(_, file)| file)
+    }
+
+    fn unit_of_any_name(&self) -> Option<(&HostPath, &FileView)> {
+        let mut files = self.files.iter();
+        files.find(|(path, _)| path.as_str().ends_with(".service"))
+    }
+
+    /// Whether it runs where this file has it, and nothing that starts it is left elsewhere.
+    pub(crate) fn is_at(&self, file: &Topology) -> bool {
+        let mut members = file.members.iter();
+        let member = members
+            .find(|member| member.host == self.member.host)
+            .unwrap();
+        let starts = |path: &&HostPath| {
+            let path = path.as_str();
+            path.ends_with(".service") || path.ends_with(".yaml")
+        };
+        let found: Vec<&HostPath> = self.files.keys().filter(starts).collect();
+        self.is_run_by(&member.layout)
+            && self.data_at == member.layout.data
+            && found == [&member.layout.start().unwrap()]
+    }
+
+    /// Whether this is what runs its etcd, or would.
+    pub(super) fn is_run_by(&self, layout: &MemberLayout) -> bool {
+        let Some(process) = &self.process else {
+            return false;
+        };
+        let unit = self.unit_of_any_name();
+        let named = unit.is_some_and(|(path, _)| path.file_name() == layout.unit);
+        process.pod == layout.is_pod() && (process.pod || named)
     }
 
     pub(super) fn unit(&self) -> UnitView {
         let text = self.unit_file().and_then(|file| file.text.clone());
+        let runs = self.process.as_ref().is_some_and(|process| !process.pod);
         UnitView {
-            sub: String::new(),
+            sub: if runs { "running" } else { "dead" }.to_owned(),
             enabled: self.enabled,
             restarts: 0,
             needs_reload: self.loaded.is_some() && self.loaded != text,

@@ -21,8 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcdup_core::host::HostId;
-use etcdup_core::observation::{DataDir, DataIdentity, Listener, MemberView, Observation, Served};
+use etcdup_core::observation::{
+    DataDir, DataIdentity, Listener, MemberView, Observation, Query, Served,
+};
 use etcdup_core::observed::Observed;
+use etcdup_core::path::HostPath;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_planner::Planner;
 use jiff::SignedDuration;
@@ -65,6 +68,7 @@ impl Model {
             users: Vec::new(),
             record: None,
             has_directory: false,
+            data_at: member.layout.data.clone(),
             data: None,
             aside: Vec::new(),
             loaded: None,
@@ -91,11 +95,32 @@ impl Model {
     /// What an observer finds who knows the file: its hosts, then those that their records lead
     /// to. The planner is for the leg that follows from it.
     pub(crate) fn observe(&self, planner: &Planner) -> (Planner, Observation) {
-        let first = self.observe_hosts(planner.topology());
-        let planner = planner.clone().next_leg(&first).unwrap();
-        let seen = self.observe_hosts(planner.topology());
+        let mut planner = planner.clone();
+        let mut seen = self.answer_all(&planner);
+        for _ in 0..2 {
+            planner = planner.next_leg(&seen).unwrap();
+            seen = self.answer_all(&planner);
+        }
         let planner = planner.next_leg(&seen).unwrap();
         (planner, seen)
+    }
+
+    /// What a planner's questions are answered with.
+    fn answer_all(&self, planner: &Planner) -> Observation {
+        let mut seen = self.observe_hosts(planner.topology());
+        for (host, view) in &mut seen.hosts {
+            let Some(view) = view.known_mut() else {
+                continue;
+            };
+            let queries = planner.queries(host, &[], false);
+            for query in &queries {
+                if let Query::Data(path) = query {
+                    view.data.entry(path.clone()).or_insert(DataDir::Absent);
+                }
+            }
+            view.asked = Query::paths(&queries);
+        }
+        seen
     }
 
     /// What is seen of these hosts and the members on them.
@@ -136,20 +161,23 @@ impl Model {
                 None if machine.has_directory => DataDir::Empty,
                 None => DataDir::Absent,
             };
-            view.data.insert(member.layout.data.clone(), data);
+            view.data
+                .insert(member.layout.data.clone(), DataDir::Absent);
+            view.data.insert(machine.data_at.clone(), data);
             let mark = machine.data.as_ref().and_then(|data| data.mark.clone());
             view.marks = mark
-                .map(|mark| (member.layout.data.clone(), mark))
+                .map(|mark| (machine.data_at.clone(), mark))
                 .into_iter()
                 .collect();
             let taken = machine.data.as_ref().and_then(|data| data.snapshot);
             view.raft_snapshots = taken
-                .map(|taken| (member.layout.data.clone(), taken))
+                .map(|taken| (machine.data_at.clone(), taken))
                 .into_iter()
                 .collect();
             view.units
                 .insert(member.layout.unit.clone(), machine.unit());
-            if let Some(process) = &machine.process {
+            let found = |_: &&_| machine.is_run_by(&member.layout);
+            if let Some(process) = machine.process.as_ref().filter(found) {
                 view.processes.insert(member.name.clone(), process.view());
                 let listener = Listener {
                     pid: Some(process.pid),
@@ -469,8 +497,7 @@ impl Model {
     pub(crate) fn power_on(&mut self, index: usize) {
         let machine = &mut self.machines[index];
         machine.up = true;
-        let has_manifest = machine.files.contains_key(&machine.member.layout.manifest);
-        machine.wanted = machine.enabled || has_manifest;
+        machine.wanted = machine.enabled || machine.manifest().is_some();
         machine.loaded = machine.unit_file().and_then(|file| file.text.clone());
         self.settle();
     }
@@ -481,7 +508,8 @@ impl Model {
         machine.process = None;
         machine.wanted = false;
         machine.enabled = false;
-        machine.files.remove(&machine.member.layout.manifest);
+        let is_manifest = |path: &HostPath| path.as_str().ends_with(".yaml");
+        machine.files.retain(|path, _| !is_manifest(path));
     }
 
     /// A member is stopped and disabled by hand, and its disk replaced: by an empty one, or a copy

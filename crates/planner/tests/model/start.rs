@@ -12,8 +12,7 @@ impl Model {
     /// joins one.
     pub(super) fn start(&mut self, index: usize) {
         let machine = &self.machines[index];
-        let member = &machine.member;
-        let manifest = machine.files.get(&member.layout.manifest);
+        let manifest = machine.manifest();
         let text = manifest
             .and_then(|file| file.text.clone())
             .or(machine.loaded.clone());
@@ -22,6 +21,12 @@ impl Model {
             return;
         };
         let flags = flags_of(&text);
+        if machine.data.is_some() && flags.get("data-dir") != Some(machine.data_at.as_str()) {
+            let place = &machine.data_at;
+            let lost = format!("etcd starts beside its data, which is in {place}");
+            self.lost.push(lost);
+            return;
+        }
         // etcd ends at once where a file that it must read is missing.
         let needed = [
             "cert-file",
@@ -65,6 +70,9 @@ impl Model {
         let since = self.tick();
         let machine = &mut self.machines[index];
         let trusts = machine.held_cas();
+        if let Some(place) = flags.get("data-dir").filter(|_| machine.data.is_none()) {
+            machine.data_at = place.parse().unwrap();
+        }
         machine.data = Some(data);
         machine.has_directory = true;
         machine.pids += 1;
@@ -73,6 +81,7 @@ impl Model {
             exe,
             version,
             pid: machine.pids,
+            pod: pods,
             since,
             trusts,
             ready: false,

@@ -184,11 +184,11 @@ impl Model {
             _ => None,
         };
         let machine = &mut self.machines[index];
-        let layout = machine.member.layout.clone();
+
         match step {
             HostStep::User { name, .. } => machine.users.push(name.to_string()),
             HostStep::Directory { path, mode, owner } => {
-                machine.has_directory |= *path == layout.data;
+                machine.has_directory |= *path == machine.data_at;
                 let view = FileView {
                     kind: FileKind::Directory,
                     owner: owner.clone(),
@@ -198,6 +198,9 @@ impl Model {
             }
             HostStep::File(artifact) => machine.write(artifact, (&ca, facts), at),
             HostStep::Pod(artifact) => {
+                if machine.process.as_ref().is_some_and(|process| !process.pod) {
+                    self.lost.push("a pod beside a unit's etcd".to_owned());
+                }
                 machine.write(artifact, (&ca, facts), at);
                 machine.process = None;
                 machine.wanted = true;
@@ -222,6 +225,11 @@ impl Model {
             }
             HostStep::Enable(_) => machine.enabled = true,
             HostStep::Restart(_) => {
+                if machine.manifest().is_some()
+                    || machine.process.as_ref().is_some_and(|process| process.pod)
+                {
+                    self.lost.push("a unit beside a pod".to_owned());
+                }
                 machine.process = None;
                 machine.wanted = true;
                 if machine.loaded.is_none() {
@@ -259,6 +267,10 @@ impl Model {
                 let record = machine.record.get_or_insert_default();
                 record.roster.clone_from(roster);
             }
+            HostStep::Place(known) => {
+                let record = machine.record.get_or_insert_default();
+                record.place((**known).clone());
+            }
             HostStep::NoteFailed { member, failed } => {
                 let record = machine.record.get_or_insert_default();
                 record.failed.insert(member.clone(), failed.clone());
@@ -267,7 +279,7 @@ impl Model {
                 machine.record.get_or_insert_default().forget(name);
             }
             HostStep::MoveAside { path } => {
-                assert_eq!(*path, layout.data);
+                assert_eq!(*path, machine.data_at);
                 if machine.process.is_some() {
                     self.lost.push(format!("{path} moved away under its etcd"));
                 }
@@ -281,7 +293,17 @@ impl Model {
             }
             HostStep::LoadImage { .. } | HostStep::TimeSync => {}
             HostStep::Forget => machine.record.get_or_insert_default().forget_cluster(),
-            HostStep::CheckRoom { .. } | HostStep::MoveData { .. } => panic!("later"),
+            HostStep::CheckRoom { .. } => {}
+            HostStep::MoveData { from, to, .. } => {
+                if machine.process.is_some() {
+                    self.lost.push(format!("{from} moved under its etcd"));
+                }
+                if machine.data.is_some() && machine.data_at == *from {
+                    machine.data_at = to.clone();
+                    let moved = machine.files.remove(from);
+                    machine.files.extend(moved.map(|view| (to.clone(), view)));
+                }
+            }
             HostStep::Spawn { .. } | HostStep::StopProcess { .. } => {
                 panic!("{step:?} is not modelled")
             }
