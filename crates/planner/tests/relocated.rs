@@ -254,3 +254,24 @@ fn without_a_quorum_nobody_goes_elsewhere() {
     assert_eq!(keys[..3], before, "{keys:?}");
     assert_eq!(rolled(&keys), ["m1", "m2", "m3"]);
 }
+
+/// A copy that was made by hand, or a run that was cut, left the data with another user: it is given
+/// to the one that is to run on it before it starts.
+#[test]
+fn data_of_another_user_is_given_to_the_one_that_starts_on_it() {
+    let (leg, mut seen) = bootstrapped("");
+    scripted::halt(&leg, &mut seen, 1);
+    let member = leg.topology().members[1].clone();
+    let view = scripted::host(&mut seen, &member);
+    let mut inside = view.files[&member.layout.data].clone();
+    inside.owner = Some("root:root".parse().unwrap());
+    let path = member.layout.data.join("member").unwrap();
+    view.files.insert(path, inside);
+    let stage = scripted::stage(&leg, &seen);
+    assert_eq!(
+        words(&stage),
+        ["move /var/lib/etcd /var/lib/etcd etcd:etcd"]
+    );
+    let after = leg.predict(&seen, &stage);
+    assert_eq!(scripted::stage(&leg, &after).key.to_string(), "start");
+}

@@ -175,6 +175,21 @@ impl Topology {
         }
     }
 
+    /// What keeps a restart from running another release, whatever the file says: binaries and
+    /// units that are the host's own, and an image that is named as it is.
+    #[must_use]
+    pub fn keeps_its_binary(&self) -> Option<&'static str> {
+        if self.keep_unit {
+            return Some("[layout] keep-unit");
+        }
+        if self.runtime == RuntimeKind::StaticPod {
+            let image = self.pod.image.as_deref()?;
+            let names = image.contains("{version}") || image.contains(&self.version.to_string());
+            return (!names).then_some("[pod] image");
+        }
+        matches!(self.binaries, Binaries::Host(_)).then_some("[binaries.host]")
+    }
+
     /// The members, then those that should go.
     pub fn everyone(&self) -> impl Iterator<Item = &Member> {
         let leaving = self.leaving.iter().map(|leaving| &leaving.member);

@@ -151,8 +151,11 @@ fn of_path(exe: &str) -> Option<EtcdVersion> {
     directory.strip_prefix('v')?.parse().ok()
 }
 
-/// Whether every member that runs has this very release.
+/// Whether every member that runs has this very release, or keeps what it has.
 pub(super) fn is_reached(topology: &Topology, seen: &Observation) -> bool {
+    if topology.keeps_its_binary().is_some() {
+        return true;
+    }
     let mut members = topology.everyone();
     members.all(|member| {
         let runs = seen.member(&member.name).map(|view| view.version.as_str());

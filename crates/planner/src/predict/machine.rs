@@ -67,6 +67,12 @@ pub(super) fn move_data(
             host.files.insert(to.clone(), view);
         }
     }
+    if let (Ok(old), Ok(new)) = (from.join("member"), to.join("member"))
+        && let Some(mut view) = host.files.remove(&old)
+    {
+        view.owner = owner.cloned().or(view.owner);
+        host.files.insert(new, view);
+    }
     if let Some(view) = host.files.get_mut(to) {
         view.mode = Mode::CLOSED;
         view.owner = owner.cloned().or(view.owner.take());

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use etcdup_core::file::{Binaries, KeyPath, RuntimeKind};
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::flag::{FlagSet, lookup};
 use etcdup_core::known_issue::route;
 use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::{DataDir, HostView, Observation};
-use etcdup_core::topology::{ClusterState, Member, Topology};
+use etcdup_core::topology::{ClusterState, Member};
 use etcdup_core::url::{EtcdUrl, Scheme};
 use etcdup_core::version::EtcdVersion;
 
@@ -175,7 +175,7 @@ fn version_conflict(target: &Target, seen: &Observation, member: &Member) -> Opt
         let finding = VERSION_CHANGE.error(&member.name, why);
         Some(finding.at(KeyPath::root("etcd")))
     };
-    let keeps = keeps_its_binary(target.file());
+    let keeps = target.file().keeps_its_binary();
     let Some(running) = version_of(seen, member) else {
         return match keeps {
             Some(_) => None,
@@ -266,20 +266,6 @@ pub(crate) fn failed_releases(target: &Target, seen: &Observation) -> Vec<Findin
         failed_before(target, seen, member, host)
     });
     failed.collect()
-}
-
-/// Whether a restart runs what is there, whatever the file says: binaries and units that are the
-/// host's own, and an image that is named as it is.
-fn keeps_its_binary(topology: &Topology) -> Option<&'static str> {
-    if topology.keep_unit {
-        return Some("[layout] keep-unit");
-    }
-    if topology.runtime == RuntimeKind::StaticPod {
-        let image = topology.pod.image.as_deref()?;
-        let names = image.contains("{version}") || image.contains(&topology.version.to_string());
-        return (!names).then_some("[pod] image");
-    }
-    matches!(topology.binaries, Binaries::Host(_)).then_some("[binaries.host]")
 }
 
 /// Whether this very binary failed here before.
