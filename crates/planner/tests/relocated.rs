@@ -255,8 +255,8 @@ fn without_a_quorum_nobody_goes_elsewhere() {
     assert_eq!(rolled(&keys), ["m1", "m2", "m3"]);
 }
 
-/// A copy that was made by hand, or a run that was cut, left the data with another user: it is given
-/// to the one that is to run on it before it starts.
+/// A copy that was made by hand, or a run that was cut, left the data with another user: it is
+/// given to the one that is to run on it before it starts.
 #[test]
 fn data_of_another_user_is_given_to_the_one_that_starts_on_it() {
     let (leg, mut seen) = bootstrapped("");
