@@ -9,9 +9,9 @@ use etcdup_transport::Script;
 pub(crate) static OBSERVE: Script = Script::new("observe", scripts::OBSERVE);
 
 /// Carries out a stage. Each of its operations is silent until it is done, and each has limits of
-/// its own in the script: the longest are downloading and unpacking a release (15 minutes) and
-/// setting up time synchronization (20 minutes). A host that is gone is noticed sooner: its SSH
-/// connection ends after 45 s without an answer.
+/// its own in the script: the longest are downloading and unpacking a release (15 minutes), copying
+/// a member's data to another disk (21) and setting up time synchronization (20). A host that is
+/// gone is noticed sooner: its SSH connection ends after 45 s without an answer.
 pub(crate) static STAGE: Script =
     Script::new("stage", scripts::STAGE).with_idle_timeout(Duration::from_secs(22 * 60));
 
@@ -58,8 +58,11 @@ mod tests {
         let package = longest("op_time_sync");
         let time = services * (20 + 60) + package + 2 * 60;
         assert_eq!((services, package, time), (6, 600, 1200));
+        // Room is looked for twice: where no rename works that is known late.
+        let copy = sum("op_move") + 2 * sum("has_room");
+        assert_eq!(copy, 900 + 120 + 2 * (60 + 60));
         let margin = Duration::from_secs(60);
-        for silence in [fetch, time] {
+        for silence in [fetch, copy, time] {
             assert!(Duration::from_secs(silence) + margin <= STAGE.idle);
         }
     }

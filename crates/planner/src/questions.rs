@@ -39,6 +39,9 @@ const TOOLS: [&str; 19] = [
     "df",
 ];
 
+/// What a move between file systems leaves beside the data until it has ended.
+pub(crate) const COPY: &str = ".etcdup-copy";
+
 /// The questions for a host. `provided` are certificates whose names peers would look up.
 pub(crate) fn queries(
     target: &Target,
@@ -74,7 +77,7 @@ pub(crate) fn queries(
         if let Some((beyond, there)) = target.goes(&member.name) {
             asked.extend(of_place(beyond, there, measure));
         }
-        if let Some(place) = target.may_be_in(&member.name) {
+        for place in target.may_be_in(&member.name) {
             let mut there = member.clone();
             there.stay_in(place);
             asked.extend(there.layout.start().map(Query::Text));
@@ -95,6 +98,7 @@ fn of_place(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
         Query::Directory(layout.certificates.clone()),
     ];
     asked.extend(layout.data.join("member").map(Query::Directory));
+    asked.extend(layout.data.join(COPY).map(Query::File));
     if !layout.is_pod() {
         asked.push(Query::Binary(wanted.etcd.clone()));
     }

@@ -151,9 +151,11 @@ impl Target {
         self.goes(name).filter(|_| self.staying[name].may_go)
     }
 
-    /// Another place where a member may be: a run that was cut had begun to take it there.
-    pub(crate) fn may_be_in(&self, name: &MemberName) -> Option<&MemberPlace> {
-        self.staying.get(name)?.to.as_ref()
+    /// The places where a member may be: a run that was cut had begun to take it from one to the
+    /// other.
+    pub(crate) fn may_be_in(&self, name: &MemberName) -> &[MemberPlace] {
+        let staying = self.staying.get(name);
+        staying.map_or(&[], |staying| &staying.recorded)
     }
 
     /// Whether this leg takes members elsewhere on their hosts.

@@ -459,19 +459,29 @@ mount_of() {
 op_room() {
     is_empty "$2" || [ ! -e "$2" ] || is_unfinished "$2" || { echo "$2 is not empty"; return 1; }
     near=$(nearest_directory "$2")
-    [ "$(mount_of "$1/member")" != "$(mount_of "$near")" ] || return 0
-    used=$(bounded 300 du -sk "$1/member/" | cut -f1)
-    free=$(df -Pk "$near" | awk 'NR == 2 { print $4 }')
-    # What a run that was cut has copied is deleted first.
-    [ ! -d "$2/member" ] || free=$((free + $(bounded 300 du -sk "$2/member/" | cut -f1)))
-    # And a few segments of the log, for it grows.
-    [ "${free:-0}" -gt "$((${used:-0} + 262144))" ] || {
-        echo "the data takes $((${used:-0} / 1024)) MiB, and $((${free:-0} / 1024)) MiB are free for $2"
+    [ "$(mount_of "$1/member")" = "$(mount_of "$near")" ] || has_room "$1/member" "$2" "$near"
+}
+
+# Whether a copy fits, and a few segments of the log, for it grows. What a run that was cut has copied is deleted first.
+has_room() {
+    used=$(bounded 60 du -sk "$1/" | cut -f1) && [ -n "$used" ] || { echo "the size of $1 cannot be told"; return 1; }
+    free=$(df -Pk "$3" | awk 'NR == 2 { print $4 }')
+    [ ! -d "$2/member" ] || free=$((free + $(bounded 60 du -sk "$2/member/" | cut -f1)))
+    [ "${free:-0}" -gt "$((used + 262144))" ] || {
+        echo "the data takes $((used / 1024)) MiB, and $((${free:-0} / 1024)) MiB are free for $2"
         return 1
     }
 }
 
-# `move|FROM|TO|OWNER|TIME`. Within a mount a rename; else a copy, and what it was copied from is kept there. Until that is
+# Whether a rename works from a directory into another, which is root's: where it does a link does too. A mount does not say
+# it: there are volumes and quotas below one.
+can_rename() {
+    : >"$2/.etcdup-probe" && ln "$2/.etcdup-probe" "$1/.etcdup-probe" 2>/dev/null && linked=yes || linked=no
+    rm -f "$2/.etcdup-probe"
+    [ "$linked" = yes ] && rm -f "$1/.etcdup-probe"
+}
+
+# `move|FROM|TO|OWNER|TIME`. A rename where that works; else a copy, and what it was copied from is kept there. Until that is
 # renamed the copy counts for nothing, whenever this is cut. Whose it becomes is settled before: from then on it may start.
 op_move() {
     if [ "$1" != "$2" ] && [ -e "$1/member" ]; then
@@ -481,22 +491,22 @@ op_move() {
         [ "$(own_uid)" != 0 ] || chown 0:0 "$2" || return 1
         op_room "$1" "$2" || return 1
         rm -rf "$2/member"
-        if [ "$(mount_of "$1/member")" = "$(mount_of "$2")" ]; then
+        if can_rename "$1" "$2"; then
             rm -f "$2/.etcdup-copy"
             give_to "$3" "$1/member" && mv -T "$1/member" "$2/member" || return 1
         else
+            has_room "$1/member" "$2" "$2" || return 1
             say "$1|$4" >"$2/.etcdup-copy" && sync "$2/.etcdup-copy" "$2" || return 1
-            # As slow as 2 MiB a second.
-            bounded "$((600 + ${used:-0} / 2048))" cp -a "$1/member" "$2/" && give_to "$3" "$2/member" || return 1
-            bounded 600 sync && mv -T "$1/member" "$1/member.kept-$4" && sync "$1" || return 1
-            rm -f "$2/.etcdup-copy"
+            bounded 900 cp -a "$1/member" "$2/" || { echo "copying $1/member to $2 did not end well within 15 min"; return 1; }
+            give_to "$3" "$2/member" && bounded 120 sync || return 1
+            mv -T "$1/member" "$1/member.kept-$4" && sync "$1" || return 1
         fi
         sync "$1" "$2"
     fi
     [ -d "$2/member" ] || { echo "there is no data in $2"; return 1; }
     is_idle "$2" && give_to "$3" "$2/member" || return 1
-    [ "$selinux" = no ] || restorecon -R "$2" || return 1
-    op_dir 700 "$3" "$2" || return 1
+    is_unfinished "$2" || rm -f "$2/.etcdup-copy" || return 1
+    { [ "$selinux" = no ] || restorecon -R "$2"; } && op_dir 700 "$3" "$2" || return 1
     [ "$1" = "$2" ] || [ ! -d "$1" ] || rmdir "$1" 2>/dev/null || :
 }
 

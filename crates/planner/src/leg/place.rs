@@ -15,8 +15,8 @@ use crate::roster::is_place_of;
 /// A member that the file has elsewhere on its host than it is, or that may be elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Staying {
-    /// Where its host's record has it go.
-    pub(crate) to: Option<MemberPlace>,
+    /// Where its host's record has it, and has it go: it may be in either.
+    pub(crate) recorded: Vec<MemberPlace>,
     /// Whether the file has it elsewhere.
     pub(crate) goes: bool,
     /// Whether it may go there: its host's record says so.
@@ -28,7 +28,7 @@ pub(super) fn stay(topology: &mut Topology, seen: &Observation) -> BTreeMap<Memb
     let mut staying = BTreeMap::new();
     let file = topology.clone();
     for member in &mut topology.members {
-        let Some((place, to)) = place_of(&file, seen, member) else {
+        let Some((place, recorded)) = place_of(&file, seen, member) else {
             continue;
         };
         let own = MemberPlace::of(member);
@@ -36,19 +36,24 @@ pub(super) fn stay(topology: &mut Topology, seen: &Observation) -> BTreeMap<Memb
         if goes {
             member.stay_in(&place);
         }
-        let may_go = goes && to.as_ref() == Some(&own);
-        staying.insert(member.name.clone(), Staying { to, goes, may_go });
+        let may_go = goes && recorded.get(1) == Some(&own);
+        let one = Staying {
+            recorded,
+            goes,
+            may_go,
+        };
+        staying.insert(member.name.clone(), one);
     }
     staying
 }
 
-/// Where a member is, and where its host's record has it go; `None` where that is where the file
-/// has it.
+/// Where a member is, and where its host's record has it and has it go; `None` where that is where
+/// the file has it.
 fn place_of(
     file: &Topology,
     seen: &Observation,
     member: &Member,
-) -> Option<(MemberPlace, Option<MemberPlace>)> {
+) -> Option<(MemberPlace, Vec<MemberPlace>)> {
     let host = seen.host(&member.host)?;
     let record = host.record().filter(|record| record.cluster.is_some())?;
     let mut roster = record.roster.iter();
@@ -65,7 +70,8 @@ fn place_of(
         .into_iter()
         .chain([&own])
         .find(|other| is_at(host, member, recorded, other));
-    Some((place.unwrap_or(recorded).clone(), to.cloned()))
+    let both = std::iter::once(recorded).chain(to).cloned().collect();
+    Some((place.unwrap_or(recorded).clone(), both))
 }
 
 /// Whether a place is on the member's own host, and of the member.

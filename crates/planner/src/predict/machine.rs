@@ -18,6 +18,7 @@ use super::operator::issued;
 use crate::assess::LINKED;
 use crate::generation::{cluster_id, member_id};
 use crate::identity::read_flags;
+use crate::questions::COPY;
 use crate::roster::is_place_of;
 use crate::target::Target;
 
@@ -66,6 +67,9 @@ pub(super) fn move_data(
         if let Some(view) = host.files.remove(from) {
             host.files.insert(to.clone(), view);
         }
+    }
+    if let Ok(copy) = to.join(COPY) {
+        host.files.remove(&copy);
     }
     if let (Ok(old), Ok(new)) = (from.join("member"), to.join("member"))
         && let Some(mut view) = host.files.remove(&old)

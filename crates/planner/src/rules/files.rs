@@ -30,13 +30,15 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
     // What a member that does not run needs is installed; a static pod's manifest among it would
     // start the pod.
+    // Where it goes is written for one that does not run too: it goes when it starts.
+    let elsewhere = context.target.takes_members_elsewhere();
     let running = context
         .members
         .iter()
-        .filter(|member| member.process.is_some());
+        .filter(|member| member.process.is_some() || elsewhere);
     // Who is added, and where members go, must be known before, however many restarts still wait.
     let in_flux = roster::is_in_flux(context);
-    let now = !later || in_flux || context.target.takes_members_elsewhere();
+    let now = !later || in_flux || elsewhere;
     let roster = roster::wanted(context.target, context.seen).filter(|_| now);
     let mut enrolled: BTreeSet<&HostId> = BTreeSet::new();
     for member in running {
@@ -46,9 +48,12 @@ pub(crate) fn refresh_files(context: &PlanContext<'_>) -> Decision {
             is_identity(artifact) || grows && difference.is_of_first_start()
         };
         let note = record::step(context, member).filter(|_| !later);
-        let steps = quiet_steps(context.target, member, |artifact, difference| {
-            !leave_out(artifact, difference)
-        });
+        let steps = match member.process {
+            Some(_) => quiet_steps(context.target, member, |artifact, difference| {
+                !leave_out(artifact, difference)
+            }),
+            None => Vec::new(),
+        };
         let roster = roster
             .as_ref()
             .filter(|roster| record::is_outdated(context, member, roster, in_flux))

@@ -6,6 +6,7 @@ use etcdup_core::path::{HostPath, Mode, Owner};
 use etcdup_core::stage::{Artifact, BinarySource, Content, HostStep};
 use etcdup_core::topology::Member;
 
+use crate::questions::COPY;
 use crate::target::Target;
 
 /// The user that runs a member, where it is missing.
@@ -57,16 +58,18 @@ pub(crate) fn directories(
         .collect()
 }
 
-/// Its data is given to the user that runs it, where it is another's: a run was cut in the middle,
-/// or a copy was made by hand.
+/// Its data is given to the user that runs it, where it is another's or a copy that has not ended:
+/// a run was cut in the middle, or a copy was made by hand.
 pub(crate) fn taken_over(member: &Member, host: &HostView) -> Option<HostStep> {
     let data = &member.layout.data;
     let found = host.files.get(&data.join("member").ok()?)?;
-    let owner = member.layout.owner()?;
-    (found.owner.as_ref() != Some(&owner)).then(|| HostStep::MoveData {
+    let owner = member.layout.owner();
+    let is_copy = host.files.contains_key(&data.join(COPY).ok()?);
+    let is_anothers = owner.is_some() && found.owner != owner;
+    (is_copy || is_anothers).then(|| HostStep::MoveData {
         from: data.clone(),
         to: data.clone(),
-        owner: Some(owner),
+        owner,
     })
 }
 

@@ -53,13 +53,12 @@ pub(crate) fn steps(
     };
     let old = written(target, here, host);
     steps.extend(old.into_iter().filter(|step| !stays(step)));
-    if from != to || here.layout.owner() != there.layout.owner() {
-        steps.push(HostStep::MoveData {
-            from: from.clone(),
-            to: to.clone(),
-            owner: there.layout.owner(),
-        });
-    }
+    // Where nothing of it moves, this still proves that no etcd runs on it.
+    steps.push(HostStep::MoveData {
+        from: from.clone(),
+        to: to.clone(),
+        owner: there.layout.owner(),
+    });
     steps.extend(directories(beyond, there, host, false));
     for artifact in certificates_to_write(beyond, seen, there, host) {
         steps.push(HostStep::File(artifact));
