@@ -94,8 +94,7 @@ fn is_one_machine(seen: &Observation, one: &HostId, other: &HostId) -> bool {
 fn newest(file: &Topology, seen: &Observation, known: &RosterMember) -> MemberPlace {
     let record = seen.host(&known.place.host).and_then(HostView::record);
     let mut roster = record.into_iter().flat_map(|record| &record.roster);
-    let own =
-        roster.find(|own| own.place.name == known.place.name && own.place.host == known.place.host);
+    let own = roster.find(|own| own.place.is_of_same(&known.place));
     let own = own.filter(|own| file.may_lead_to(&own.place));
     let mut place = known.place.clone();
     if let Some(own) = own {
@@ -106,7 +105,7 @@ fn newest(file: &Topology, seen: &Observation, known: &RosterMember) -> MemberPl
 }
 
 pub(crate) fn is_place_of(known: &RosterMember, member: &Member) -> bool {
-    known.place.name == member.etcd_name && known.place.host == member.host
+    known.place.is_of(member)
 }
 
 /// The members that more than half of the hosts' records name alike: no single host says which

@@ -153,9 +153,9 @@ impl Target {
 
     /// The places where a member may be: a run that was cut had begun to take it from one to the
     /// other.
-    pub(crate) fn may_be_in(&self, name: &MemberName) -> &[MemberPlace] {
-        let staying = self.staying.get(name);
-        staying.map_or(&[], |staying| &staying.recorded)
+    pub(crate) fn may_be_in(&self, name: &MemberName) -> impl Iterator<Item = &MemberPlace> {
+        let staying = self.staying.get(name).into_iter();
+        staying.flat_map(|staying| std::iter::once(&staying.recorded).chain(&staying.to))
     }
 
     /// Whether this leg takes members elsewhere on their hosts.

@@ -15,6 +15,16 @@ pub(crate) const ALL: &[Scenario] = &[
     ("relocation-killed-at-any-moment", relocation_killed),
 ];
 
+/// Every write is on every member, clients were never kept waiting, and the cluster is as the file
+/// says.
+fn served_throughout(lab: &Lab, mut writer: Writer<'_>) -> Outcome {
+    writer.checks(&[1, 2, 3]);
+    never_still(&writer.stop()?)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
+}
+
 /// Units become static pods and static pods units, one at a time, under a writer.
 fn systemd_to_pods(context: &Context) -> Outcome {
     let (lab, image) = context.pods(3)?;
@@ -22,7 +32,7 @@ fn systemd_to_pods(context: &Context) -> Outcome {
     let units = "runtime = \"systemd\"";
     lab.topology(&context.version, units, 3)?;
     lab.apply()?;
-    let mut writer = Writer::start(&lab, 3)?;
+    let writer = Writer::start(&lab, 3)?;
     lab.edit(units, &pods)?;
     lab.etcdup(&["plan"])?
         .exits(0)?
@@ -51,11 +61,7 @@ fn systemd_to_pods(context: &Context) -> Outcome {
         )?;
         ensure(left.out == "1\nenabled\n", left.all())?;
     }
-    writer.checks(&[1, 2, 3]);
-    never_still(&writer.stop()?)?;
-    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.etcdup(&["verify"])?.exits(0)?;
-    lab.nothing_to_do()
+    served_throughout(&lab, writer)
 }
 
 /// A demonstration that people came to rely on becomes a service.
@@ -63,7 +69,7 @@ fn process_to_systemd(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.topology(&context.version, "runtime = \"process\"", 3)?;
     lab.apply()?;
-    let mut writer = Writer::start(&lab, 3)?;
+    let writer = Writer::start(&lab, 3)?;
     lab.edit("runtime = \"process\"", "runtime = \"systemd\"")?;
     lab.apply()?;
     let left = lab.on(
@@ -72,11 +78,7 @@ fn process_to_systemd(context: &Context) -> Outcome {
          pidof etcd | wc -w; systemctl is-enabled etcd; find /var/lib/etcd ! -user etcd",
     )?;
     ensure(left.out == "1\nenabled\n", left.all())?;
-    writer.checks(&[1, 2, 3]);
-    never_still(&writer.stop()?)?;
-    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.etcdup(&["verify"])?.exits(0)?;
-    lab.nothing_to_do()
+    served_throughout(&lab, writer)
 }
 
 /// Another directory, unit, user, place of certificates and of binaries, all in one edit; what
@@ -98,7 +100,7 @@ fn another_layout(context: &Context) -> Outcome {
         .says("place-taken")?
         .says("should go to /srv/kv, which is not empty")?;
     lab.on(2, "rm -r /srv/kv")?.exits(0)?;
-    let mut writer = Writer::start(&lab, 3)?;
+    let writer = Writer::start(&lab, 3)?;
     lab.etcdup(&["plan"])?
         .exits(0)?
         .says("its data is /var/lib/etcd, wanted /srv/kv")?
@@ -114,11 +116,7 @@ fn another_layout(context: &Context) -> Outcome {
         let wanted = format!("inactive\nenabled\n/opt/kv/v{}/etcd\n", context.version);
         ensure(left.out == wanted, left.all())?;
     }
-    writer.checks(&[1, 2, 3]);
-    never_still(&writer.stop()?)?;
-    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.etcdup(&["verify"])?.exits(0)?;
-    lab.nothing_to_do()?;
+    served_throughout(&lab, writer)?;
     // A member that is down goes too: it starts where the file has it.
     lab.on(3, "systemctl stop kv")?.exits(0)?;
     lab.edit("/srv/kv", "/srv/kv2")?;
@@ -151,18 +149,14 @@ fn data_on_another_disk(context: &Context) -> Outcome {
     let after = lab.on(2, "pidof etcd")?.exits(0)?.out;
     ensure(before == after, "the member stopped for want of room")?;
     lab.on(2, "mount -o remount,size=900m /data")?.exits(0)?;
-    let mut writer = Writer::start(&lab, 3)?;
+    let writer = Writer::start(&lab, 3)?;
     lab.apply()?;
     let kept = lab.on(
         2,
         "ls -d /var/lib/etcd/member.kept-* | wc -l; ls -A /data/etcd",
     )?;
     ensure(kept.out == "1\nmember\n", kept.all())?;
-    writer.checks(&[1, 2, 3]);
-    never_still(&writer.stop()?)?;
-    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    lab.etcdup(&["verify"])?.exits(0)?;
-    lab.nothing_to_do()
+    served_throughout(&lab, writer)
 }
 
 /// `apply` is killed at seeded moments of a change of unit, user and data directory, or of runtime;

@@ -60,10 +60,8 @@ impl HostRecord {
 
     /// Has where a member is now; the others stay as they are.
     pub fn place(&mut self, known: RosterMember) {
-        let same = |one: &&mut RosterMember| {
-            one.place.name == known.place.name && one.place.host == known.place.host
-        };
-        match self.roster.iter_mut().find(same) {
+        let mut roster = self.roster.iter_mut();
+        match roster.find(|one| one.place.is_of_same(&known.place)) {
             Some(one) => *one = known,
             None => self.roster.push(known),
         }

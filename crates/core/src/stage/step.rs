@@ -47,6 +47,14 @@ pub enum Content {
     OnHost(HostPath),
 }
 
+impl Artifact {
+    /// Whether it lies on the host at its very place already, so that it is not etcdup's to write.
+    #[must_use]
+    pub fn lies_in_place(&self) -> bool {
+        matches!(&self.content, Content::OnHost(source) if *source == self.path)
+    }
+}
+
 impl Content {
     /// Its SHA-256 in hex, where it is known before execution.
     #[must_use]
@@ -248,6 +256,19 @@ impl Content {
 }
 
 impl HostStep {
+    /// Starts a member that is a detached process.
+    #[must_use]
+    pub fn spawn(member: &Member) -> Self {
+        let layout = &member.layout;
+        Self::Spawn {
+            member: member.name.clone(),
+            start_file: layout.start_file.clone(),
+            pid_file: layout.pid_file.clone(),
+            log_file: layout.log_file.clone(),
+            data: layout.data.clone(),
+        }
+    }
+
     /// The file that it writes, where it writes one.
     #[must_use]
     pub fn artifact(&self) -> Option<&Artifact> {

@@ -92,6 +92,18 @@ impl MemberPlace {
             && (!tls || self.certificates == layout.certificates)
     }
 
+    /// Whether it is of this member of the file, by its name and host.
+    #[must_use]
+    pub fn is_of(&self, member: &Member) -> bool {
+        self.name == member.etcd_name && self.host == member.host
+    }
+
+    /// Whether both are of one member, by its name and host.
+    #[must_use]
+    pub fn is_of_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.host == other.host
+    }
+
     /// Lies and runs on its host as another says.
     pub fn lie_as(&mut self, other: &Self) {
         *self = Self {

@@ -464,7 +464,7 @@ op_room() {
 
 # Whether a copy fits, and a few segments of the log, for it grows. What a run that was cut has copied is deleted first.
 has_room() {
-    used=$(bounded 60 du -sk "$1/" | cut -f1) && [ -n "$used" ] || { echo "the size of $1 cannot be told"; return 1; }
+    used=$(bounded 60 du -sk "$1/" | cut -f1) && [ -n "$used" ] || { echo "cannot find out how large $1 is"; return 1; }
     free=$(df -Pk "$3" | awk 'NR == 2 { print $4 }')
     [ ! -d "$2/member" ] || free=$((free + $(bounded 60 du -sk "$2/member/" | cut -f1)))
     [ "${free:-0}" -gt "$((used + 262144))" ] || {

@@ -3,7 +3,6 @@
 
 use etcdup_core::file::Binaries;
 use etcdup_core::observation::{EtcdProcess, HostView};
-use etcdup_core::stage::Content;
 use etcdup_core::topology::Member;
 
 use super::binaries::links;
@@ -47,9 +46,7 @@ pub(super) fn running(
     }
     // A CA file that lies at its place already is not etcdup's to write, and still read only at a
     // start.
-    let in_place = target
-        .ca_artifact(member)
-        .filter(|ca| matches!(&ca.content, Content::OnHost(source) if *source == ca.path));
+    let in_place = target.ca_artifact(member).filter(|ca| ca.lies_in_place());
     if let (Some(process), Some(ca)) = (process, in_place) {
         let modified = host.files.get(&ca.path).and_then(|file| file.modified);
         if !process.started_after(modified) {

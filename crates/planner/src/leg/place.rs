@@ -15,8 +15,10 @@ use crate::roster::is_place_of;
 /// A member that the file has elsewhere on its host than it is, or that may be elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Staying {
-    /// Where its host's record has it, and has it go: it may be in either.
-    pub(crate) recorded: Vec<MemberPlace>,
+    /// Where its host's record has it.
+    pub(crate) recorded: MemberPlace,
+    /// Where that has it go: it may be in either place.
+    pub(crate) to: Option<MemberPlace>,
     /// Whether the file has it elsewhere.
     pub(crate) goes: bool,
     /// Whether it may go there: its host's record says so.
@@ -28,55 +30,55 @@ pub(super) fn stay(topology: &mut Topology, seen: &Observation) -> BTreeMap<Memb
     let mut staying = BTreeMap::new();
     let file = topology.clone();
     for member in &mut topology.members {
-        let Some((place, recorded)) = place_of(&file, seen, member) else {
+        let Some((recorded, to)) = recorded(&file, seen, member) else {
             continue;
         };
+        let place = place_of(seen, member, recorded, to);
         let own = MemberPlace::of(member);
         let goes = !place.is_kept_by(member, file.uses_tls());
         if goes {
             member.stay_in(&place);
         }
-        let may_go = goes && recorded.get(1) == Some(&own);
         let one = Staying {
-            recorded,
+            recorded: recorded.clone(),
+            to: to.cloned(),
             goes,
-            may_go,
+            may_go: goes && to == Some(&own),
         };
         staying.insert(member.name.clone(), one);
     }
     staying
 }
 
-/// Where a member is, and where its host's record has it and has it go; `None` where that is where
-/// the file has it.
-fn place_of(
+/// Where its own host's record has a member, and has it go; `None` where that is where the file has
+/// it, and nothing was taken anywhere.
+fn recorded<'a>(
     file: &Topology,
-    seen: &Observation,
+    seen: &'a Observation,
     member: &Member,
-) -> Option<(MemberPlace, Vec<MemberPlace>)> {
-    let host = seen.host(&member.host)?;
-    let record = host.record().filter(|record| record.cluster.is_some())?;
-    let mut roster = record.roster.iter();
+) -> Option<(&'a MemberPlace, Option<&'a MemberPlace>)> {
+    let record = seen.host(&member.host)?.record()?;
+    let mut roster = record.roster.iter().filter(|_| record.cluster.is_some());
     let known = roster.find(|known| is_place_of(known, member))?;
-    let plain = |place: &&MemberPlace| file.may_lead_to(place) && is_place(place, member);
+    let plain = |place: &&MemberPlace| file.may_lead_to(place) && place.is_of(member);
     let recorded = Some(&known.place).filter(plain)?;
     let to = known.to.as_ref().filter(plain);
-    let own = MemberPlace::of(member);
-    // Nothing was taken anywhere, nor is to be.
-    if to.is_none() && recorded.is_kept_by(member, file.uses_tls()) {
-        return None;
-    }
-    let place = to
-        .into_iter()
-        .chain([&own])
-        .find(|other| is_at(host, member, recorded, other));
-    let both = std::iter::once(recorded).chain(to).cloned().collect();
-    Some((place.unwrap_or(recorded).clone(), both))
+    let stays = to.is_none() && recorded.is_kept_by(member, file.uses_tls());
+    (!stays).then_some((recorded, to))
 }
 
-/// Whether a place is on the member's own host, and of the member.
-fn is_place(place: &MemberPlace, member: &Member) -> bool {
-    place.host == member.host && place.name == member.etcd_name
+/// Where a member is: at one of the places that its host's record has, or where the file has it.
+fn place_of(
+    seen: &Observation,
+    member: &Member,
+    recorded: &MemberPlace,
+    to: Option<&MemberPlace>,
+) -> MemberPlace {
+    let own = MemberPlace::of(member);
+    let host = seen.host(&member.host);
+    let mut others = to.into_iter().chain([&own]);
+    let found = others.find(|other| host.is_some_and(|host| is_at(host, member, recorded, other)));
+    found.unwrap_or(recorded).clone()
 }
 
 /// Whether a member is at another place than it was recorded at, with all that was asked of both.

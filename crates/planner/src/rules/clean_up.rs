@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use etcdup_core::membership::{ClusterView, Standing};
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::path::HostPath;
-use etcdup_core::stage::{Content, HostStep, Impact, Rule, Stage, StageKey, Work};
+use etcdup_core::stage::{HostStep, Impact, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::{Leaving, Member};
 
 use crate::identity::read_flags;
@@ -211,7 +211,7 @@ pub(crate) fn written(target: &Target, member: &Member, host: &HostView) -> Vec<
         .chain([&wanted.settled])
         .filter(|artifact| !member.layout.is_pod() || artifact.path != member.layout.manifest)
         // What was there before may be the only one there is.
-        .filter(|artifact| !matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path))
+        .filter(|artifact| !artifact.lies_in_place())
         .filter(|artifact| !of_others(&artifact.path))
         .filter(|artifact| is_written_by_us(target, member, host, &artifact.path));
     files

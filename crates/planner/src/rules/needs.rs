@@ -3,7 +3,7 @@
 use etcdup_core::file::{Binaries, Download, fill_version};
 use etcdup_core::observation::HostView;
 use etcdup_core::path::{HostPath, Mode, Owner};
-use etcdup_core::stage::{Artifact, BinarySource, Content, HostStep};
+use etcdup_core::stage::{Artifact, BinarySource, HostStep};
 use etcdup_core::topology::Member;
 
 use crate::questions::COPY;
@@ -34,9 +34,8 @@ pub(crate) fn directories(
     }
     // Files that are on the host already, at their own place, are in a directory that etcdup did
     // not make and does not own.
-    let in_place = |artifact: &Artifact| matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path);
     let certificates = &target.desired(member).certificates;
-    if target.topology.uses_tls() && !certificates.iter().all(in_place) {
+    if target.topology.uses_tls() && !certificates.iter().all(Artifact::lies_in_place) {
         wanted.push((
             &layout.certificates,
             layout.certificate_directory_mode(),

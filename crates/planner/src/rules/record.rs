@@ -52,7 +52,7 @@ pub(crate) fn is_outdated(
     let Some(record) = member.host.record() else {
         return false;
     };
-    // A host's own record has where its members are and go; all others are told once all are there.
+    // A host's own record has where its members are and go; the others follow once all are there.
     let own = |roster: &[RosterMember]| -> Vec<RosterMember> {
         let own = roster
             .iter()

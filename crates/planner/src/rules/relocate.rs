@@ -4,7 +4,7 @@
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{DataDir, HostView, Observation, RosterMember};
-use etcdup_core::stage::{Artifact, Content, HostStep};
+use etcdup_core::stage::{Artifact, HostStep};
 use etcdup_core::topology::{Member, MemberPlace};
 
 use crate::assess::{Assessment, certificates_to_write};
@@ -90,13 +90,7 @@ fn start(there: &Member, settled: Artifact) -> Vec<HostStep> {
         ]);
         return steps;
     }
-    steps.push(HostStep::Spawn {
-        member: there.name.clone(),
-        start_file: layout.start_file.clone(),
-        pid_file: layout.pid_file.clone(),
-        log_file: layout.log_file.clone(),
-        data: layout.data.clone(),
-    });
+    steps.push(HostStep::spawn(there));
     steps
 }
 
@@ -141,11 +135,10 @@ fn taken(here: &Member, there: &Member, host: &HostView) -> Option<Finding> {
 fn others_files(beyond: &Target, here: &Member, there: &Member, host: &HostView) -> Vec<Finding> {
     let wanted = beyond.desired(there);
     let at = || KeyPath::member(here.index);
-    let in_place = |artifact: &Artifact| matches!(&artifact.content, Content::OnHost(source) if *source == artifact.path);
     let certificates = wanted.certificates.iter();
     let mut certificates = certificates.filter(|artifact| {
         here.layout.certificates != there.layout.certificates
-            && !in_place(artifact)
+            && !artifact.lies_in_place()
             // Without a sum it is one that this very plan writes.
             && host.files.get(&artifact.path).is_some_and(|found| found.sha256.is_some())
             && !is_written_by_us(beyond, there, host, &artifact.path)

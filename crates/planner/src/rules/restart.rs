@@ -127,12 +127,6 @@ pub(crate) fn restart(member: &Member) -> Vec<HostStep> {
             pid_file: layout.pid_file.clone(),
             data: layout.data.clone(),
         },
-        HostStep::Spawn {
-            member: member.name.clone(),
-            start_file: layout.start_file.clone(),
-            pid_file: layout.pid_file.clone(),
-            log_file: layout.log_file.clone(),
-            data: layout.data.clone(),
-        },
+        HostStep::spawn(member),
     ]
 }
