@@ -13,6 +13,7 @@ pub const STAGE: &str = concat!(
     include_str!("sh/functions.sh"),
     include_str!("sh/report.sh"),
     include_str!("sh/observe.sh"),
+    include_str!("sh/data.sh"),
     include_str!("sh/stage.sh")
 );
 
