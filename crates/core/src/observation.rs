@@ -10,7 +10,7 @@ mod wal;
 pub use cluster::{ListedMember, MemberView, Served};
 pub use host::{
     Console, DataDir, Disk, DropIn, EtcdInstance, EtcdProcess, FileKind, FileView, HostView,
-    Listener, UnitView,
+    Listener, LogDir, UnitView,
 };
 pub use query::Query;
 pub use record::{

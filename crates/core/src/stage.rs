@@ -10,7 +10,9 @@ mod step;
 pub use approval::{Approval, Beyond, Scope};
 pub use gate::{Condition, Gate, Reason};
 pub use key::{LegTag, Rule, StageKey, StageKeyError, TrustLeg};
-pub use step::{Artifact, BinarySource, ClusterStep, Content, HostStep, Noted, OperatorStep, Part};
+pub use step::{
+    Artifact, BinarySource, ClusterStep, Content, Held, HostStep, Noted, OperatorStep, Part,
+};
 
 use crate::membership::ClusterId;
 use std::collections::{BTreeMap, BTreeSet};

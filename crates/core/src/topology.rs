@@ -7,7 +7,7 @@ mod print;
 mod resolve;
 mod srv;
 
-pub use layout::{MemberLayout, Ports};
+pub use layout::{LOG, MemberLayout, Ports};
 pub use leaving::MemberPlace;
 pub use meant::{ClusterState, Leaving, Member, Topology};
 pub use print::{EffectiveValue, derived_values, show};

@@ -79,6 +79,31 @@ fn members_keep_the_flags_that_they_run_with() {
     }
 }
 
+/// The file names the directory that holds it: etcd makes a log beside its place and renames it.
+#[test]
+fn a_log_of_its_own_is_kept() {
+    let found = three(&["--wal-dir=/fast/etcd/wal"]);
+    let topology = adopted(&found, &AdoptFilter::default()).unwrap();
+    for member in &topology.members {
+        let flags = topology.flags(member, ClusterState::Existing);
+        assert_eq!(flags.get("wal-dir"), Some("/fast/etcd/wal"));
+    }
+    let inside = three(&["--wal-dir=/var/lib/etcd/m1/member/wal"]);
+    let topology = adopted(&inside[..1], &AdoptFilter::default()).unwrap();
+    assert_eq!(topology.members[0].layout.wal, None);
+    for odd in [
+        "/fast/log",
+        "/var/lib/etcd/m1/wal",
+        "/var/lib/etcd/wal",
+        "wal",
+    ] {
+        let flag = format!("--wal-dir={odd}");
+        let refused = adopted(&three(&[&flag]), &AdoptFilter::default());
+        let refused = refused.map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("--wal-dir"), "{odd}: {refused}");
+    }
+}
+
 #[test]
 fn what_all_members_share_is_written_once_and_the_rest_at_its_member() {
     let mut found = three(&["--snapshot-count=5000"]);

@@ -59,7 +59,7 @@ mod tests {
         let time = services * (20 + 60) + package + 2 * 60;
         assert_eq!((services, package, time), (6, 600, 1200));
         // Room is looked for twice: where no rename works that is known late.
-        let copy = sum("op_move") + 2 * sum("has_room");
+        let copy = sum("move_held") + 2 * sum("has_room");
         assert_eq!(copy, 900 + 120 + 2 * (60 + 60));
         let margin = Duration::from_secs(60);
         for silence in [fetch, copy, time] {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use etcdup_core::digest::sha256;
 use etcdup_core::path::{HostPath, Owner};
-use etcdup_core::stage::{Artifact, Content, HostStep, Noted};
+use etcdup_core::stage::{Artifact, Content, Held, HostStep, Noted};
 use zeroize::Zeroizing;
 
 /// Where the bytes of a file come from.
@@ -161,23 +161,32 @@ impl StageInput {
                 self.operation("stop etcd", &format!("kill|{pid_file}|{data}"));
             }
             HostStep::Links { directory, links } => self.links(directory, links),
-            HostStep::CheckRoom { from, to } => {
+            HostStep::CheckRoom { held, from, to } => {
+                let verb = match held {
+                    Held::Data => "room",
+                    Held::Log => "room_log",
+                };
                 self.operation(
                     format!("look for room in {to}"),
-                    &format!("room|{from}|{to}"),
+                    &format!("{verb}|{from}|{to}"),
                 );
             }
             HostStep::MoveData {
+                held,
                 from,
                 to,
                 owner: of,
             } => {
                 let owner = owner(of.as_ref());
+                let (what, verb) = match held {
+                    Held::Data => ("data", "move"),
+                    Held::Log => ("log", "move_log"),
+                };
                 let title = match from == to {
                     true => format!("give {to} to {owner}"),
-                    false => format!("move the data in {from} to {to}"),
+                    false => format!("move the {what} in {from} to {to}"),
                 };
-                let fields = format!("move|{from}|{to}|{owner}|{}", stamp.time);
+                let fields = format!("{verb}|{from}|{to}|{owner}|{}", stamp.time);
                 self.operation(title, &fields);
             }
             HostStep::MoveAside { path } => {

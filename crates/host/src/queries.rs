@@ -28,7 +28,10 @@ fn line(query: &Query) -> String {
             Runner::Pod { manifest, data } => format!("member|{name}|pod|{data}|{manifest}"),
             Runner::Process { pid_file, data } => format!("member|{name}|file|{pid_file}|{data}"),
         },
-        Query::Data(path) => format!("data|{path}"),
+        Query::Data { path, logs } => {
+            let logs: String = logs.iter().map(|log| format!("|{log}")).collect();
+            format!("data|{path}{logs}")
+        }
         Query::Disk { path, measure } => {
             format!("disk|{path}|{}", if *measure { "measure" } else { "-" })
         }

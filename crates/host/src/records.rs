@@ -9,7 +9,7 @@ use etcdup_core::host::{Architecture, Init};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     DataDir, DropIn, EtcdInstance, EtcdProcess, FileKind, FileView, HostView, LeaseView, Listener,
-    UnitView, wal_identity,
+    LogDir, UnitView, wal_identity,
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
@@ -98,9 +98,8 @@ impl Reader<'_> {
         match *kind {
             "sys" | "hostname" | "image" | "resolver" | "time" | "home" | "missing" | "addr"
             | "user" => self.of_host(kind, fields),
-            "file" | "text" | "cert" | "data" | "raft-snapshot" | "mark" | "disk" | "fsync" => {
-                self.of_files(kind, fields)
-            }
+            "file" | "text" | "cert" | "data" | "log-in" | "raft-snapshot" | "mark" | "disk"
+            | "fsync" => self.of_files(kind, fields),
             "unit" | "drop-in" | "proc" | "exe" | "command" | "variables" | "since" | "log" => {
                 self.of_member(kind, fields)
             }
@@ -182,6 +181,15 @@ impl Reader<'_> {
                     _ => DataDir::Foreign,
                 };
                 view.data.insert(path.parse().ok()?, data);
+            }
+            ("log-in", [path, state]) => {
+                let log = match *state {
+                    "absent" => LogDir::Absent,
+                    "empty" => LogDir::Empty,
+                    "log" => LogDir::Log,
+                    _ => LogDir::Foreign,
+                };
+                view.logs.insert(path.parse().ok()?, log);
             }
             ("raft-snapshot", [path, taken]) => {
                 let taken = taken.parse().ok()?;

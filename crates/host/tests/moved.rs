@@ -11,6 +11,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::{OBSERVE, STAGE, header, leased, run, shells, stage_of};
 
@@ -23,8 +24,19 @@ fn data(place: &Path) -> PathBuf {
     data
 }
 
-/// Carries out a move; `programs` are found before the host's own.
+/// Carries out a move of data; `programs` are found before the host's own.
 fn moved(shell: &str, place: &Path, from: &Path, to: &Path, programs: &[(&str, &str)]) -> String {
+    moves(shell, place, "", (from, to), programs)
+}
+
+/// The same of data or, with `_log`, of a log.
+fn moves(
+    shell: &str,
+    place: &Path,
+    held: &str,
+    (from, to): (&Path, &Path),
+    programs: &[(&str, &str)],
+) -> String {
     let directory = place.join("programs");
     fs::create_dir_all(&directory).unwrap();
     for (name, text) in programs {
@@ -39,21 +51,36 @@ fn moved(shell: &str, place: &Path, from: &Path, to: &Path, programs: &[(&str, &
     let state = state.path().join("state");
     leased(shell, &state);
     let (from, to) = (from.display(), to.display());
-    let operations = format!("0|room|{from}|{to}\n1|move|{from}|{to}|-|20260101T000000Z\nend\n");
+    let operations =
+        format!("0|room{held}|{from}|{to}\n1|move{held}|{from}|{to}|-|20260101T000000Z\nend\n");
     let said = run(&with_programs, &STAGE, &stage_of(&state, &operations, &[])).text();
     fs::remove_dir_all(directory).unwrap();
     said
 }
 
-/// What an observer makes of a directory.
+/// What an observer makes of a data directory whose log is in it.
 fn observed(shell: &str, place: &Path, path: &Path) -> String {
+    let (data, _) = observed_with(shell, place, path, &[&path.join("member")]);
+    data
+}
+
+/// The same with a log that may be in one of several directories, and what each of them is.
+fn observed_with(shell: &str, place: &Path, path: &Path, logs: &[&Path]) -> (String, Vec<String>) {
     let state = place.join("state");
-    let query = format!("data|{}\nend\n", path.display());
+    let logs: String = logs
+        .iter()
+        .map(|log| format!("|{}", log.display()))
+        .collect();
+    let query = format!("data|{}{logs}\nend\n", path.display());
     let input = header(&state, "-", 0) + &query;
     let text = run(shell, &OBSERVE, input.as_bytes()).text();
-    let line = text.lines().find(|line| line.starts_with("data|"));
-    let mut fields = line.unwrap().split('|');
-    fields.nth(2).unwrap().to_owned()
+    let of = |kind: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with(kind));
+        lines
+            .map(|line| line.split('|').nth(2).unwrap().to_owned())
+            .collect()
+    };
+    (of("data|").pop().unwrap(), of("log-in|"))
 }
 
 fn whole(path: &Path) -> bool {
@@ -143,4 +170,124 @@ fn without_room_nothing_is_copied() {
         assert!(said.contains("@fail|0"), "{shell}: {said}");
         assert!(whole(&old) && !new.exists(), "{shell}");
     }
+}
+
+fn has_log(path: &Path) -> bool {
+    let log = fs::read(path.join("wal/0.wal"));
+    log.is_ok_and(|log| log.len() == 4096)
+}
+
+/// Between two disks and within one, out of the data and back: at every moment the one log there is
+/// is found, and an empty one never takes its place.
+#[test]
+fn a_log_goes_to_a_disk_of_its_own_and_back() {
+    for shell in shells() {
+        let place = tempfile::tempdir().unwrap();
+        let Ok(disk) = tempfile::tempdir_in("/dev/shm") else {
+            return;
+        };
+        let data = data(place.path());
+        let inside = data.join("member");
+        for own in [place.path().join("near"), disk.path().join("log")] {
+            for (from, to) in [(&inside, &own), (&own, &inside)] {
+                let seen = || observed_with(shell, place.path(), &data, &[from, to]);
+                let partly = format!(
+                    "mkdir -p {0}/wal; echo x >{0}/wal/0.wal; exit 1",
+                    to.display()
+                );
+                for program in [("cp", partly.as_str()), ("mv", "exit 1")] {
+                    let said = moves(shell, place.path(), "_log", (from, to), &[program]);
+                    if said.contains("@ok|1") {
+                        // Within one disk nothing is copied: it went, and goes back.
+                        let said = moves(shell, place.path(), "_log", (to, from), &[]);
+                        assert!(said.contains("@ok|1"), "{shell}: {said}");
+                        continue;
+                    }
+                    let (found, logs) = seen();
+                    assert_eq!(found, "member", "{shell}: {said}");
+                    assert_eq!(logs[0], "log", "{shell}: {said}");
+                    assert_ne!(logs[1], "log", "{shell}: {said}");
+                    assert!(has_log(from), "{shell}: {said}");
+                    // Without the one there is no log: not the part of one.
+                    let away = from.parent().unwrap().join("away");
+                    fs::rename(from.join("wal"), &away).unwrap();
+                    assert_eq!(seen().0, "foreign", "{shell}");
+                    fs::rename(&away, from.join("wal")).unwrap();
+                }
+                let said = moves(shell, place.path(), "_log", (from, to), &[]);
+                assert!(said.contains("@ok|1"), "{shell}: {said}");
+                assert!(has_log(to), "{shell}: {said}");
+                let (found, logs) = seen();
+                assert_eq!(found, "member", "{shell}: {said}");
+                assert_ne!(logs[0], "log", "{shell}: {said}");
+                assert_eq!(logs[1], "log", "{shell}: {said}");
+                assert!(data.join("member/.etcdup-mark").exists(), "{shell}");
+                // Once more there is nothing to do.
+                let again = moves(shell, place.path(), "_log", (to, to), &[]);
+                assert!(has_log(to), "{shell}: {again}");
+            }
+        }
+    }
+}
+
+/// Not over another's log, nor into a directory with anything in it, nor under an etcd.
+#[test]
+fn a_log_is_put_over_nothing_and_moved_under_nobody() {
+    for shell in shells() {
+        let place = tempfile::tempdir().unwrap();
+        let data = data(place.path());
+        let (inside, own) = (data.join("member"), place.path().join("own"));
+        for what in ["wal/1.wal", "notes"] {
+            let path = own.join(what);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "another's").unwrap();
+            let said = moves(shell, place.path(), "_log", (&inside, &own), &[]);
+            assert!(said.contains("@fail|0"), "{shell}: {said}");
+            assert!(has_log(&inside) && path.exists(), "{shell}");
+            fs::remove_dir_all(&own).unwrap();
+        }
+        // What a first start leaves that was cut before it wrote a log is in nobody's way.
+        fs::create_dir_all(own.join("wal.tmp")).unwrap();
+        let said = moves(shell, place.path(), "_log", (&inside, &own), &[]);
+        assert!(said.contains("@ok|1"), "{shell}: {said}");
+        let program = place.path().join("etcd");
+        fs::copy("/bin/sleep", &program).unwrap();
+        let running = |name: &str, path: &Path| {
+            let mut program = Command::new(&program);
+            let running = program.arg("60").env(name, path).spawn().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            running
+        };
+        let mut etcd = running("ETCD_WAL_DIR", &own.join("wal"));
+        let said = moves(shell, place.path(), "_log", (&own, &inside), &[]);
+        assert!(said.contains("@fail|1") && has_log(&own), "{shell}: {said}");
+        let said = kept(shell, place.path(), &own);
+        assert!(said.contains("@fail|0"), "{shell}: {said}");
+        etcd.kill().unwrap();
+        etcd.wait().unwrap();
+        let said = moves(shell, place.path(), "_log", (&own, &inside), &[]);
+        assert!(said.contains("@ok|1"), "{shell}: {said}");
+        let mut etcd = running("ETCD_DATA_DIR", &data);
+        let said = moves(shell, place.path(), "_log", (&inside, &own), &[]);
+        assert!(
+            said.contains("@fail|1") && has_log(&inside),
+            "{shell}: {said}"
+        );
+        etcd.kill().unwrap();
+        etcd.wait().unwrap();
+        let said = moves(shell, place.path(), "_log", (&inside, &own), &[]);
+        assert!(said.contains("@ok|1"), "{shell}: {said}");
+        let said = kept(shell, place.path(), &own);
+        assert!(said.contains("@ok|0") && !own.exists(), "{shell}: {said}");
+        assert!(has_log(&place.path().join("own.kept-1")), "{shell}");
+    }
+}
+
+/// Keeps a directory under another name.
+fn kept(shell: &str, place: &Path, path: &Path) -> String {
+    let state = tempfile::tempdir_in(place).unwrap();
+    let state = state.path().join("state");
+    leased(shell, &state);
+    let operations = format!("0|keep|{0}|{0}.kept-1\nend\n", path.display());
+    run(shell, &STAGE, &stage_of(&state, &operations, &[])).text()
 }

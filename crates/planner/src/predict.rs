@@ -12,11 +12,11 @@ use etcdup_core::host::HostId;
 use etcdup_core::membership::{ClusterId, ClusterView, MemberId, quorum_of};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
-    DataDir, DataIdentity, FileKind, FileView, HostRecord, ListedMember, MemberView, Observation,
-    RecordedMember, Served,
+    DataDir, DataIdentity, FileKind, FileView, HostRecord, ListedMember, LogDir, MemberView,
+    Observation, RecordedMember, Served,
 };
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{ClusterStep, Content, Goal, HostStep, Stage, Work};
+use etcdup_core::stage::{ClusterStep, Content, Goal, Held, HostStep, Stage, Work};
 use etcdup_core::topology::Member;
 use etcdup_core::version::minor_of;
 
@@ -25,7 +25,7 @@ use crate::identity::data_of;
 use crate::places::known_members;
 use crate::target::Target;
 use cluster::cluster_step;
-use machine::{file, link, move_data, start, stop, unit_view};
+use machine::{file, link, move_data, move_log, start, stop, unit_view};
 use operator::operator_step;
 
 /// What the world looks like if this stage works.
@@ -100,6 +100,11 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             host.data.entry(path.clone()).and_modify(|data| {
                 if *data == DataDir::Absent {
                     *data = DataDir::Empty;
+                }
+            });
+            host.logs.entry(path.clone()).and_modify(|log| {
+                if *log == LogDir::Absent {
+                    *log = LogDir::Empty;
                 }
             });
         }
@@ -235,13 +240,26 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             }
         }
         HostStep::CheckRoom { .. } => {}
-        HostStep::MoveData { from, to, owner } => move_data(host, from, to, owner.as_ref()),
+        HostStep::MoveData {
+            held: Held::Data,
+            from,
+            to,
+            owner,
+        } => move_data(host, from, to, owner.as_ref()),
+        HostStep::MoveData {
+            held: Held::Log,
+            from,
+            to,
+            owner,
+        } => move_log(host, from, to, owner.as_ref()),
         HostStep::MoveAside { path } | HostStep::Remove(path) => {
             host.files.remove(path);
             host.certificates.remove(path);
             host.data
                 .entry(path.clone())
                 .and_modify(|data| *data = DataDir::Absent);
+            let inside = host.logs.iter_mut().filter(|(log, _)| log.is_within(path));
+            inside.for_each(|(_, log)| *log = LogDir::Absent);
         }
     }
 }

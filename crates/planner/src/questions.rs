@@ -11,7 +11,7 @@ use etcdup_core::observation::{DataDir, Observation, Query};
 use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::runner::Runner;
 use etcdup_core::stage::Content;
-use etcdup_core::topology::{Member, Topology};
+use etcdup_core::topology::{LOG, Member, MemberLayout, Topology};
 use etcdup_core::url::Address;
 
 use crate::target::Target;
@@ -73,15 +73,16 @@ pub(crate) fn queries(
         asked.extend([Query::Tool("curl"), Query::Tool("wget")]);
     }
     for member in topology.on_host(host) {
-        asked.extend(of_member(target, member, measure));
+        let logs = logs(target, member);
+        asked.extend(of_member(target, member, &logs, measure));
         if let Some((beyond, there)) = target.goes(&member.name) {
-            asked.extend(of_place(beyond, there, measure));
+            asked.extend(of_place(beyond, there, &logs, measure));
         }
         for place in target.may_be_in(&member.name) {
             let mut there = member.clone();
             there.stay_in(place);
             asked.extend(there.layout.start().map(Query::Text));
-            asked.push(Query::Data(place.data.clone()));
+            asked.push(data(&there.layout, &logs));
         }
     }
     let (names, addresses) = lookups(topology, provided);
@@ -90,8 +91,39 @@ pub(crate) fn queries(
     asked
 }
 
+/// Where a member's log may be, where it is by its host's record first: in a directory of its own,
+/// or in the data.
+fn logs(target: &Target, member: &Member) -> Vec<Option<HostPath>> {
+    let places = target.may_be_in(&member.name);
+    let places = places.map(|place| &place.wal).chain([&member.layout.wal]);
+    let there = target.goes(&member.name);
+    let there = there.map(|(_, there)| &there.layout.wal);
+    let mut logs: Vec<Option<HostPath>> = Vec::new();
+    for wal in places.chain(there) {
+        if !logs.contains(wal) {
+            logs.push(wal.clone());
+        }
+    }
+    logs
+}
+
+/// What a data directory contains, with a log in one of these places.
+fn data(layout: &MemberLayout, logs: &[Option<HostPath>]) -> Query {
+    let logs = logs.iter();
+    let logs = logs.flat_map(|wal| layout.log_with(wal.as_ref()));
+    Query::Data {
+        path: layout.data.clone(),
+        logs: logs.collect(),
+    }
+}
+
 /// What is asked of the place of a member on its host, whether it runs there or not.
-fn of_place(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
+fn of_place(
+    target: &Target,
+    member: &Member,
+    logs: &[Option<HostPath>],
+    measure: bool,
+) -> Vec<Query> {
     let (layout, wanted) = (&member.layout, target.desired(member));
     let mut asked = vec![
         Query::Directory(layout.data.clone()),
@@ -99,6 +131,13 @@ fn of_place(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
     ];
     asked.extend(layout.data.join("member").map(Query::Directory));
     asked.extend(layout.data.join(COPY).map(Query::File));
+    if let Some(wal) = &layout.wal {
+        asked.push(Query::Directory(wal.clone()));
+        asked.extend(wal.join(LOG).map(Query::Directory));
+    }
+    if let Ok(holds) = layout.holds_log() {
+        asked.extend(holds.join(COPY).map(Query::File));
+    }
     if !layout.is_pod() {
         asked.push(Query::Binary(wanted.etcd.clone()));
     }
@@ -122,22 +161,29 @@ fn of_place(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
             asked.push(kind(source));
         }
     }
-    asked.push(Query::Data(layout.data.clone()));
+    asked.push(data(layout, logs));
     let disk = |path: &HostPath, measure| Query::Disk {
         path: path.clone(),
         measure,
     };
+    // etcd waits for the disk of its log.
+    asked.extend(layout.wal.iter().map(|wal| disk(wal, measure)));
     asked.extend([
-        disk(&layout.data, measure),
+        disk(&layout.data, measure && layout.wal.is_none()),
         disk(&layout.binaries, false),
         disk(&layout.state, false),
     ]);
     asked
 }
 
-fn of_member(target: &Target, member: &Member, measure: bool) -> Vec<Query> {
+fn of_member(
+    target: &Target,
+    member: &Member,
+    logs: &[Option<HostPath>],
+    measure: bool,
+) -> Vec<Query> {
     let layout = &member.layout;
-    let mut asked = of_place(target, member, measure);
+    let mut asked = of_place(target, member, logs, measure);
     let data = layout.data.clone();
     let runner = match layout.runtime {
         RuntimeKind::Systemd => Runner::Unit(layout.unit.clone()),

@@ -8,9 +8,9 @@
 mod scripted;
 mod worlds;
 
-use etcdup_core::observation::{DataDir, FileKind, FileView, HostView, Query};
+use etcdup_core::observation::{DataDir, FileKind, FileView, HostView, LogDir, Query};
 use etcdup_core::path::{HostPath, Mode};
-use etcdup_core::stage::{HostStep, Stage, Work};
+use etcdup_core::stage::{HostStep, Next, Stage, Work};
 use etcdup_planner::Planner;
 use scripted::{bootstrapped, carried_out};
 
@@ -39,9 +39,14 @@ fn words(stage: &Stage) -> Vec<String> {
             HostStep::StopPod { manifest, .. } => format!("stop pod {manifest}"),
             HostStep::StopProcess { .. } => "stop process".to_owned(),
             HostStep::Spawn { .. } => "spawn".to_owned(),
-            HostStep::CheckRoom { from, to } => format!("room {from} {to}"),
-            HostStep::MoveData { from, to, owner } => format!(
-                "move {from} {to} {}",
+            HostStep::CheckRoom { held, from, to } => format!("room {held:?} {from} {to}"),
+            HostStep::MoveData {
+                held,
+                from,
+                to,
+                owner,
+            } => format!(
+                "move {held:?} {from} {to} {}",
                 owner.as_ref().map(ToString::to_string).unwrap_or_default()
             ),
             HostStep::Place(known) => format!("place {}", known.place.name),
@@ -133,6 +138,24 @@ fn data_goes_to_another_directory() {
 }
 
 #[test]
+fn the_log_gets_a_disk_of_its_own_and_goes_back() {
+    let layout = "[layout]\nwal = \"/fast/etcd\"";
+    let stage = first("", layout);
+    insta::assert_debug_snapshot!(words(&stage));
+    insta::assert_debug_snapshot!(stage.why);
+    let stage = first(layout, "");
+    insta::assert_debug_snapshot!(words(&stage));
+}
+
+/// The log goes first, while the data is where it was, and the data may go on its own.
+#[test]
+fn data_and_log_go_together() {
+    let both = "[layout]\ndata = \"/srv/etcd\"\nwal = \"/fast/etcd\"";
+    insta::assert_debug_snapshot!(words(&first("", both)));
+    insta::assert_debug_snapshot!(words(&first(both, "")));
+}
+
+#[test]
 fn another_unit_user_and_directory_of_certificates() {
     let layout = "[layout]\nunit = \"kv\"\nuser = \"kv\"\ncertificates = \"/etc/kv\"";
     let stage = first("", layout);
@@ -194,6 +217,94 @@ fn a_member_is_where_its_data_is() {
             "{head}: {keys:?}"
         );
     }
+}
+
+/// The same of a log: it moved, and a run was cut before anything else did. It never begins empty
+/// where it was, and goes back from where it is.
+#[test]
+fn a_member_is_where_its_log_is() {
+    let elsewhere = "[layout]\nwal = \"/fast/etcd\"";
+    let (_, seen) = bootstrapped("");
+    let leg = planner(elsewhere).next_leg(&seen).unwrap();
+    let noted = scripted::stage(&leg, &seen);
+    let mut cut = leg.predict(&seen, &noted);
+    scripted::halt(&leg, &mut cut, 1);
+    let member = leg.topology().members[1].clone();
+    let view = scripted::host(&mut cut, &member);
+    let there: HostPath = "/fast/etcd".parse().unwrap();
+    view.logs.insert(there.clone(), LogDir::Log);
+    view.logs
+        .insert(member.layout.holds_log().unwrap(), LogDir::Absent);
+    for (head, last) in [
+        ("", "/var/lib/etcd/member"),
+        (elsewhere, "/fast/etcd"),
+        ("[layout]\nwal = \"/fast/third\"", "/fast/third"),
+        ("[layout]\ndata = \"/srv/etcd\"", "/srv/etcd/member"),
+    ] {
+        let (mut leg, mut seen) = (planner(head), cut.clone());
+        let mut moves = Vec::new();
+        for _ in 0..30 {
+            for (host, view) in &mut seen.hosts {
+                let queries = leg.queries(host, &[], false);
+                view.known_mut().unwrap().asked = Query::paths(&queries);
+            }
+            leg = leg.next_leg(&seen).unwrap();
+            let found = leg.topology().members[1].layout.wal.clone();
+            let is_there = seen.host(&member.host).unwrap().logs.get(&there) == Some(&LogDir::Log);
+            assert_eq!(
+                found.is_some_and(|found| found == there),
+                is_there,
+                "{head}"
+            );
+            let Next::Stage(stage) = leg.next(&seen) else {
+                break;
+            };
+            moves.push(stage.key.to_string());
+            seen = leg.predict(&seen, &stage);
+        }
+        let view = seen.host(&member.host).unwrap();
+        let holds: HostPath = last.parse().unwrap();
+        assert_eq!(
+            view.logs.get(&holds),
+            Some(&LogDir::Log),
+            "{head}: {moves:?}"
+        );
+    }
+}
+
+/// Data or a log without the other is a disk that is missing.
+#[test]
+fn a_member_without_its_log_is_not_started() {
+    let head = "[layout]\nwal = \"/fast/etcd\"";
+    let (leg, seen) = bootstrapped(head);
+    let member = leg.topology().members[1].clone();
+    let wal = member.layout.wal.clone().unwrap();
+    let inside = member.layout.data.join("member").unwrap();
+    let blocked = |data: Option<DataDir>, log: LogDir| {
+        let mut seen = seen.clone();
+        scripted::halt(&leg, &mut seen, 1);
+        let view = scripted::host(&mut seen, &member);
+        view.logs.insert(wal.clone(), log);
+        if let Some(data) = data {
+            let is_there = data == DataDir::Foreign;
+            view.data.insert(member.layout.data.clone(), data);
+            let found = view.files[&member.layout.data].clone();
+            view.files.extend(is_there.then(|| (inside.clone(), found)));
+        }
+        scripted::blockers(&leg, &seen)
+    };
+    assert_eq!(
+        blocked(Some(DataDir::Foreign), LogDir::Absent),
+        ["data-without-log"]
+    );
+    assert_eq!(
+        blocked(Some(DataDir::Foreign), LogDir::Empty),
+        ["data-without-log"]
+    );
+    assert_eq!(
+        blocked(Some(DataDir::Empty), LogDir::Log),
+        ["data-without-log"]
+    );
 }
 
 /// It does not come up at its new place, and the file is edited back: it goes back, though it does
@@ -305,7 +416,7 @@ fn data_of_another_user_is_given_to_the_one_that_starts_on_it() {
     let stage = scripted::stage(&leg, &seen);
     assert_eq!(
         words(&stage),
-        ["move /var/lib/etcd /var/lib/etcd etcd:etcd"]
+        ["move Data /var/lib/etcd /var/lib/etcd etcd:etcd"]
     );
     let after = leg.predict(&seen, &stage);
     assert_eq!(scripted::stage(&leg, &after).key.to_string(), "start");

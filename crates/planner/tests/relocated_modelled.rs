@@ -23,8 +23,10 @@ use proptest::prelude::*;
 type Said = (usize, usize, usize);
 
 const RUNTIMES: [&str; 2] = ["systemd", "static-pod"];
-const LAYOUTS: [&str; 4] = [
+const LAYOUTS: [&str; 6] = [
     "",
+    "wal = \"/fast/kv\"",
+    "data = \"/srv/other\"\nwal = \"/fast/other\"",
     "data = \"/srv/kv\"",
     "unit = \"kv\"\nuser = \"kv\"\ncertificates = \"/etc/kv\"",
     "data = \"/srv/other\"\nunit = \"kv\"",

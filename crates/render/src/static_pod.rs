@@ -123,6 +123,9 @@ fn volumes(topology: &Topology, member: &Member) -> Vec<Volume> {
     // Not `DirectoryOrCreate`, as kubeadm has it: a data directory that is missing must keep the
     // pod from starting, or etcd would come up empty under the old member's ID.
     let mut volumes = vec![volume("etcd-data", &member.layout.data, "Directory")];
+    if let Some(wal) = &member.layout.wal {
+        volumes.push(volume("etcd-wal", wal, "Directory"));
+    }
     if topology.uses_tls() {
         let certificates = &member.layout.certificates;
         volumes.push(volume("etcd-certs", certificates, "DirectoryOrCreate"));

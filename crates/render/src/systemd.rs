@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use etcdup_core::flag::{FLAGS, FlagSet, env_name, flag_of_env};
+use etcdup_core::path::HostPath;
 use etcdup_core::topology::{Member, Topology};
 use serde::Serialize;
 
@@ -14,6 +15,7 @@ struct UnitView<'a> {
     cluster: &'a str,
     user: &'a str,
     data: &'a str,
+    wal: Option<&'a str>,
     exec: String,
     flags: Vec<String>,
     unset: &'static [String],
@@ -44,17 +46,20 @@ pub(crate) fn unit(
         .collect();
     let etcd = member.layout.etcd()?;
     let data = member.layout.data.as_str();
+    let wal = member.layout.wal.as_ref().map(HostPath::as_str);
+    let own = [Some(data), wal];
     let view = UnitView {
         name: member.name.as_str(),
         cluster: topology.cluster.as_str(),
         user: member.layout.user.as_str(),
         data,
+        wal,
         exec: format!("{etcd} \\\n    {}", arguments.join(" \\\n    ")),
         flags: arguments,
         unset: unset(),
         protect_home: !["/home/", "/root/"]
             .iter()
-            .any(|home| data.starts_with(home)),
+            .any(|home| own.into_iter().flatten().any(|path| path.starts_with(home))),
     };
     let variable = |name: &str| match name {
         "INTERNAL_IP" => Some(member.listen.to_string()),

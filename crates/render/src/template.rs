@@ -124,9 +124,9 @@ pub struct Renderer {
 
 impl Renderer {
     /// With the built-in templates, or this one in place of the unit's. One for tera may use
-    /// `name`, `cluster`, `user`, `data`, `exec` (the whole command), `flags` (a list of
-    /// `--flag=value`) and `unset`; one for envsubst every flag by its variable (`ETCD_NAME`),
-    /// `INTERNAL_IP`, `ETCD_USER`, `ETCD_EXEC` and `ETCD_BIN`.
+    /// `name`, `cluster`, `user`, `data`, `wal` (where it has one), `exec` (the whole command),
+    /// `flags` (a list of `--flag=value`) and `unset`; one for envsubst every flag by its variable
+    /// (`ETCD_NAME`), `INTERNAL_IP`, `ETCD_USER`, `ETCD_EXEC` and `ETCD_BIN`.
     ///
     /// # Errors
     /// When the text is no template.

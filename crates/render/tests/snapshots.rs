@@ -44,6 +44,20 @@ fn the_unit_of_each_minor() {
     }
 }
 
+/// It is written to, and mounted into a pod, where it has a directory of its own.
+#[test]
+fn a_log_of_its_own() {
+    let head = "etcd = \"3.5.33\"\nlayout = { wal = \"/fast/etcd\" }";
+    let unit = rendered(head, None).unwrap();
+    assert!(
+        unit.contains("ReadWritePaths=/var/lib/etcd /fast/etcd\n"),
+        "{unit}"
+    );
+    assert!(unit.contains("--wal-dir=/fast/etcd/wal"), "{unit}");
+    let pod = rendered(&format!("runtime = \"static-pod\"\n{head}"), None).unwrap();
+    assert!(pod.contains("mountPath: /fast/etcd"), "{pod}");
+}
+
 /// K1, K8: the directory must be there, since one that the kubelet makes would be filled as a new
 /// member's; beside it what kubeadm writes for etcd of each minor.
 #[test]

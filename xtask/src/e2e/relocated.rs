@@ -12,6 +12,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("process-to-systemd", process_to_systemd),
     ("another-layout", another_layout),
     ("data-on-another-disk", data_on_another_disk),
+    ("log-on-another-disk", log_on_another_disk),
     ("relocation-killed-at-any-moment", relocation_killed),
 ];
 
@@ -159,6 +160,84 @@ fn data_on_another_disk(context: &Context) -> Outcome {
     served_throughout(&lab, writer)
 }
 
+/// A disk for logs on every host.
+fn mount_fast(lab: &Lab) -> Outcome {
+    for host in 1..=3 {
+        lab.on(
+            host,
+            "mkdir -p /fast && mount -t tmpfs -o size=900m none /fast",
+        )?
+        .exits(0)?;
+    }
+    Ok(())
+}
+
+/// The log has a disk of its own from the start, goes into the data and out again; without it a
+/// member is never started.
+fn log_on_another_disk(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    mount_fast(&lab)?;
+    let fast = "[layout]\nwal = \"/fast/etcd\"";
+    lab.topology(&context.version, fast, 3)?;
+    lab.apply()?;
+    let runs = |places: &str, wanted: &str| -> Outcome {
+        for host in 1..=3 {
+            let found = lab.on(
+                host,
+                &format!(
+                    "{places}; tr '\\0' '\\n' </proc/$(pidof etcd)/cmdline | grep -e --wal-dir -e --data-dir"
+                ),
+            )?;
+            ensure(found.out == wanted, found.all())?;
+        }
+        Ok(())
+    };
+    runs(
+        "ls /fast/etcd /var/lib/etcd/member",
+        "/fast/etcd:\nwal\n\n/var/lib/etcd/member:\nsnap\n--data-dir=/var/lib/etcd\n--wal-dir=/fast/etcd/wal\n",
+    )?;
+    let writer = Writer::start(&lab, 3)?;
+    lab.edit(fast, "")?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("its log is /fast/etcd/wal, wanted /var/lib/etcd/member/wal")?
+        .says("move the log in /fast/etcd to /var/lib/etcd/member")?;
+    lab.apply()?;
+    // Copied from one disk to the other, what was copied stays.
+    runs(
+        "ls /fast/etcd | sed 's/-.*//'; ls /var/lib/etcd/member; find /var/lib/etcd ! -user etcd",
+        "wal.kept\nsnap\nwal\n--data-dir=/var/lib/etcd\n",
+    )?;
+    lab.edit(
+        "[[member]]\nname = \"m1\"",
+        "[layout]\ndata = \"/srv/etcd\"\nwal = \"/fast/log\"\n\n[[member]]\nname = \"m1\"",
+    )?;
+    lab.apply()?;
+    runs(
+        "ls /fast/log; ls /srv/etcd/member | sed 's/-.*//'; ls -d /var/lib/etcd 2>/dev/null",
+        "wal\nsnap\nwal.kept\n--data-dir=/srv/etcd\n--wal-dir=/fast/log/wal\n",
+    )?;
+    served_throughout(&lab, writer)?;
+    // The disk of its log is away, and comes back.
+    lab.on(3, "systemctl stop etcd && mount -t tmpfs none /fast")?
+        .exits(0)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("data-without-log")?
+        .says("there is data in /srv/etcd on 10.77.0.13, and no log in /fast/log")?;
+    let stopped = lab.on(3, "pidof etcd || echo stopped")?;
+    ensure(stopped.out == "stopped\n", stopped.all())?;
+    lab.on(3, "umount /fast")?.exits(0)?;
+    lab.apply()?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    // Both are kept, and the next cluster begins with neither.
+    lab.etcdup(&["reset", "--yes"])?;
+    let kept = lab.on(1, "ls -d /srv/etcd* /fast/log* | sed 's/-.*//'")?;
+    ensure(kept.out == "/fast/log.kept\n/srv/etcd.kept\n", kept.all())?;
+    lab.apply()?;
+    lab.nothing_to_do()
+}
+
 /// `apply` is killed at seeded moments of a change of unit, user and data directory, or of runtime;
 /// the next run finishes.
 fn relocation_killed(context: &Context) -> Outcome {
@@ -179,7 +258,9 @@ fn relocation_killed_after(
     let process = "runtime = \"process\"";
     lab.topology(&context.version, process, 3)?;
     lab.apply()?;
+    mount_fast(&lab)?;
     let writer = Writer::start(&lab, 3)?;
-    lab.edit(process, "runtime = \"systemd\"")?;
+    let systemd = "runtime = \"systemd\"\nlayout = { wal = \"/fast/etcd\" }";
+    lab.edit(process, systemd)?;
     finishes_when_killed(&lab, writer, after, &[1, 2, 3])
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::flag::{FlagSet, SetBy, lookup};
 use crate::observation::EtcdInstance;
+use crate::topology::LOG;
 use crate::url::{Address, EtcdUrl, Scheme};
 use crate::version::EtcdVersion;
 
@@ -130,6 +131,9 @@ pub(super) fn read(found: &AdoptTarget) -> Result<Read, AdoptError> {
     own.insert("client-port".into(), json!(advertised.port));
     own.insert("peer-port".into(), json!(peer.port));
     own.insert("data".into(), json!(flags.need("data-dir")?));
+    if let Some(wal) = own_log(&flags)? {
+        own.insert("wal".into(), json!(wal));
+    }
     if let Some(metrics) = flags.urls("listen-metrics-urls")?.first() {
         own.insert("metrics-port".into(), json!(metrics.port));
     }
@@ -155,6 +159,28 @@ pub(super) fn read(found: &AdoptTarget) -> Result<Read, AdoptError> {
         own,
         flags: remaining(&etcd.flags, runtime == "static-pod"),
     })
+}
+
+/// The directory that holds the log, where that is not in the data. etcd makes a log beside its
+/// place and renames it, so a directory of its own is what a topology names.
+fn own_log(flags: &Flags<'_>) -> Result<Option<String>, AdoptError> {
+    let data = flags.need("data-dir")?.trim_end_matches('/');
+    let Some(wal) = flags.flags.get("wal-dir").filter(|wal| !wal.is_empty()) else {
+        return Ok(None);
+    };
+    let wal = wal.trim_end_matches('/');
+    let (holds, name) = wal.rsplit_once('/').unwrap_or_default();
+    if wal == format!("{data}/member/{LOG}") {
+        return Ok(None);
+    }
+    let within = |one: &str, other: &str| format!("{one}/").starts_with(&format!("{other}/"));
+    if name != LOG || within(holds, data) || within(data, holds) {
+        let why = format!(
+            "{wal}: a log of its own is called `{LOG}`, in a directory that neither holds the data nor lies in it"
+        );
+        return Err(flags.odd("wal-dir", why));
+    }
+    Ok(Some(holds.to_owned()))
 }
 
 /// The release: as the binary says, or as the image's tag has it.
@@ -221,6 +247,7 @@ fn pod(flags: &Flags<'_>, etcd: &EtcdInstance) -> Result<Value, AdoptError> {
     });
     let own = [
         etcd.flags.get("data-dir").map(str::to_owned),
+        own_log(flags)?,
         etcd.flags
             .get("cert-file")
             .or(etcd.flags.get("peer-cert-file"))

@@ -337,6 +337,10 @@ pub struct Layout {
     /// Data; `/var/lib/etcd`, with the member's name below it where members share a host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<HostPath>,
+    /// The write-ahead log, on a disk of its own: etcd keeps it in `wal` below this directory, with
+    /// the member's name in between where members share a host. Within the data when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal: Option<HostPath>,
     /// Binaries, a directory per version below it; `/opt/etcd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub binaries: Option<HostPath>,
@@ -373,6 +377,7 @@ impl Default for Layout {
             root: None,
             certificates: None,
             data: None,
+            wal: None,
             binaries: None,
             links: None,
             unit: None,
@@ -417,6 +422,9 @@ pub struct MemberSpec {
     /// The data directory, instead of the layout's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<HostPath>,
+    /// The directory of the write-ahead log, instead of the layout's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal: Option<HostPath>,
     /// etcd flags of this member alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags: BTreeMap<String, FlagValue>,

@@ -182,6 +182,25 @@ fn what_would_break_a_host_or_leak_a_password_is_refused() {
     assert_eq!(layout("/srv"), ["system-path"; 3]);
     assert_eq!(layout("/etc/etcd/data"), ["system-path"; 3]);
     assert_eq!(layout("/data"), Vec::<&str>::new());
+    // What holds the log is etcd's alone, as the data is.
+    let log = |path: &str| {
+        ids(&findings(
+            &format!("layout = {{ wal = \"{path}\" }}"),
+            &three(),
+        ))
+    };
+    for path in ["/srv", "/var/lib/etcd/log", "/etc/etcd", "/fast/member"] {
+        assert_eq!(log(path), ["system-path"; 3], "{path}");
+    }
+    assert_eq!(log("/fast/etcd"), Vec::<&str>::new());
+    let shared = "[[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\nwal = \"/fast\"\n\
+                  [[member]]\nname = \"m2\"\nhost = \"10.0.0.1\"\nwal = \"/fast/m2\"\n\
+                  client-port = 2479\npeer-port = 2480\n";
+    assert!(
+        ids(&findings("", shared))
+            .iter()
+            .any(|id| id == "path-clash")
+    );
     // Other programs keep their keys there, and rely on its owner.
     let certificates = |head: &str| ids(&findings(head, &three()));
     assert_eq!(

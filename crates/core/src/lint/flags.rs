@@ -118,6 +118,7 @@ fn instead_of(name: &str) -> &'static str {
     match name {
         "name" => "write `name` in the [[member]]",
         "data-dir" => "write `data` in the [[member]] or under [layout]",
+        "wal-dir" => "write `wal` in the [[member]] or under [layout]: the directory that holds it",
         "initial-cluster-token" => "write `token` at the top of the file",
         "unsafe-no-fsync" | "force-new-cluster" => "leave it out: it can lose data",
         _ => "leave it out; the members in the file decide it",

@@ -11,7 +11,7 @@ use crate::finding::Finding;
 use crate::host::HostTarget;
 use crate::name::MemberName;
 use crate::path::HostPath;
-use crate::topology::{Member, Topology};
+use crate::topology::{Member, MemberLayout, Topology};
 
 /// All that is wrong or questionable once every name and address is known.
 #[must_use]
@@ -175,11 +175,14 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
     for member in &topology.members {
         let at = || KeyPath::member(member.index);
         let own = [
-            ("certificates", &member.layout.certificates),
-            ("data", &member.layout.data),
+            ("certificates", Some(&member.layout.certificates)),
+            ("data", Some(&member.layout.data)),
+            ("wal", member.layout.wal.as_ref()),
         ];
-        for (what, path) in own {
-            let is_shared = SHARED.contains(&path.as_str()) && (what == "data" || !in_place);
+        let own = own.map(|(what, path)| path.map(|path| (what, path)));
+        for (what, path) in own.iter().flatten().copied() {
+            let is_shared =
+                SHARED.contains(&path.as_str()) && (what != "certificates" || !in_place);
             if SYSTEM.contains(&path.as_str()) || is_shared {
                 let evidence =
                     format!("{what} of {} in {path}, which is the system's", member.name);
@@ -189,6 +192,17 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
                         .at(KeyPath::root("layout").key(what)),
                 );
             }
+        }
+        // What holds a log is told from a member's data by its name.
+        if let Some(wal) = &member.layout.wal
+            && wal.file_name() == "member"
+        {
+            let evidence = format!("wal in {wal}: `member` is what etcd calls its data");
+            findings.push(
+                SYSTEM_PATH
+                    .error(&member.name, evidence)
+                    .at(KeyPath::root("layout").key("wal")),
+            );
         }
         // Binaries lie in a directory per version: `/opt` itself may hold those.
         let binaries = spec.layout.binaries.as_ref();
@@ -203,15 +217,20 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
                     .at(KeyPath::root("layout").key("binaries")),
             );
         }
-        let (certificates, data) = (&member.layout.certificates, &member.layout.data);
-        if certificates.is_within(data) || data.is_within(certificates) {
-            let evidence =
-                format!("certificates in {certificates} and data in {data} lie in each other");
-            findings.push(
-                SYSTEM_PATH
-                    .error(&member.name, evidence)
-                    .at(KeyPath::root("layout").key("data")),
-            );
+        let mut seen: Vec<(&str, &HostPath)> = Vec::new();
+        for (what, path) in own.into_iter().flatten() {
+            let mut others = seen.iter();
+            let within =
+                |(_, other): &&(&str, &HostPath)| path.is_within(other) || other.is_within(path);
+            if let Some((which, other)) = others.find(within) {
+                let evidence = format!("{which} in {other} and {what} in {path} lie in each other");
+                findings.push(
+                    SYSTEM_PATH
+                        .error(&member.name, evidence)
+                        .at(KeyPath::root("layout").key(what)),
+                );
+            }
+            seen.push((what, path));
         }
         let nowhere = member.address.ip().is_some_and(|ip| ip.is_unspecified());
         if nowhere || (apart && member.address.is_loopback()) {
@@ -293,18 +312,19 @@ fn clashes(topology: &Topology, findings: &mut Vec<Finding>) {
                 );
                 findings.push(PORT_CLASH.error(&member.name, evidence).at(at().key(key)));
             }
-            if member.layout.data.is_within(&other.layout.data)
-                || other.layout.data.is_within(&member.layout.data)
-            {
-                let evidence = format!(
-                    "{} and {} of {} would share {}",
-                    other.name, member.name, member.host, member.layout.data
-                );
-                findings.push(
-                    PATH_CLASH
-                        .error(&member.name, evidence)
-                        .at(at().key("data")),
-                );
+            let own = |member: &'_ Member| {
+                let MemberLayout { data, wal, .. } = member.layout.clone();
+                std::iter::once(("data", data)).chain(wal.map(|wal| ("wal", wal)))
+            };
+            for (what, path) in own(member) {
+                let mut taken = own(other);
+                if taken.any(|(_, other)| path.is_within(&other) || other.is_within(&path)) {
+                    let evidence = format!(
+                        "{} and {} of {} would share {path}",
+                        other.name, member.name, member.host
+                    );
+                    findings.push(PATH_CLASH.error(&member.name, evidence).at(at().key(what)));
+                }
             }
         }
     }

@@ -34,6 +34,8 @@ pub struct HostView {
     pub instances: Vec<EtcdInstance>,
     /// The data directories that were looked for.
     pub data: BTreeMap<HostPath, DataDir>,
+    /// The directories that were looked at for a log.
+    pub logs: BTreeMap<HostPath, LogDir>,
     /// The file systems that were looked at, by the path asked for.
     pub disks: BTreeMap<HostPath, Disk>,
     /// Who listens on the ports that were asked for.
@@ -211,6 +213,20 @@ pub enum DataDir {
     Empty,
     /// It holds an etcd member's data.
     Member(DataIdentity),
+    /// It holds something else.
+    Foreign,
+}
+
+/// A directory that may hold a write-ahead log, as `wal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDir {
+    /// It is not there, or, in a data directory, has no log.
+    Absent,
+    /// It holds nothing.
+    Empty,
+    /// It holds a log.
+    Log,
     /// It holds something else.
     Foreign,
 }

@@ -39,7 +39,12 @@ pub enum Query {
         runner: Runner,
     },
     /// What a data directory contains.
-    Data(HostPath),
+    Data {
+        /// The directory.
+        path: HostPath,
+        /// The directories that may hold its log, as `wal`: the first of them that does has it.
+        logs: Vec<HostPath>,
+    },
     /// Free space of the file system that a path is on, or will be on.
     Disk {
         /// The path.
@@ -68,7 +73,7 @@ impl Query {
     #[must_use]
     pub fn paths(queries: &[Self]) -> BTreeSet<HostPath> {
         let paths = queries.iter().filter_map(|query| match query {
-            Self::Text(path) | Self::Data(path) => Some(path.clone()),
+            Self::Text(path) | Self::Data { path, .. } => Some(path.clone()),
             _ => None,
         });
         paths.collect()

@@ -140,6 +140,7 @@ pub(super) fn places(spec: &mut Spec) -> Vec<Place<'_>> {
             peer_port: _,
             metrics_port: _,
             data: _,
+            wal: _,
             flags: _,
             absent: _,
         } = member;
@@ -272,6 +273,7 @@ fn of_layout<'a>(layout: &'a mut Layout, found: &mut Found<'a>) {
         root: _,
         certificates: _,
         data: _,
+        wal: _,
         binaries: _,
         links: _,
         unit: _,

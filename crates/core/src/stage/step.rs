@@ -200,16 +200,23 @@ pub enum HostStep {
     ForgetMember(MemberName),
     /// The host record forgets the cluster; nothing else is left of it on the host.
     Forget,
-    /// There is room elsewhere for a member's data, and nothing in its way; nothing is changed.
+    /// There is room elsewhere for a member's data or log, and nothing in its way; nothing is
+    /// changed.
     CheckRoom {
-        /// Where the data is.
+        /// Which of them.
+        held: Held,
+        /// Where it is.
         from: HostPath,
         /// Where it is to go.
         to: HostPath,
     },
     /// The data of a member that does not run lies elsewhere, or belongs to another user. Between
     /// two file systems it is copied, and what it was copied from is kept.
+    ///
+    /// A log moves before the data that it belongs to, which it may be inside of.
     MoveData {
+        /// Whether it is all of the data, or its log.
+        held: Held,
         /// Where it is.
         from: HostPath,
         /// Where it goes; the same where only its owner changes.
@@ -224,6 +231,15 @@ pub enum HostStep {
     },
     /// A file or directory is deleted.
     Remove(HostPath),
+}
+
+/// What a directory of a member's holds for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Its data, as `member`.
+    Data,
+    /// Its write-ahead log, as `wal`.
+    Log,
 }
 
 /// What the host record keeps of a member that was seen healthy.
@@ -315,9 +331,10 @@ impl HostStep {
                 *manifest == layout.manifest
             }
             Self::Pod(artifact) => artifact.path == layout.manifest,
-            // A data directory that goes away under a running member stops it too.
+            // A directory that goes away under a running member stops it too.
             Self::MoveAside { path } | Self::Remove(path) | Self::MoveData { from: path, .. } => {
-                layout.data.is_within(path)
+                let member = layout.holds_log();
+                layout.data.is_within(path) || member.is_ok_and(|log| log.is_within(path))
             }
             Self::User { .. }
             | Self::Directory { .. }

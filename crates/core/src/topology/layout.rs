@@ -41,6 +41,9 @@ impl Ports {
     }
 }
 
+/// What etcd's write-ahead log is called in the directory that holds it.
+pub const LOG: &str = "wal";
+
 /// Where a member's things lie on its host. No two members of a host share any of the first group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberLayout {
@@ -48,6 +51,8 @@ pub struct MemberLayout {
     pub certificates: HostPath,
     /// Its data directory.
     pub data: HostPath,
+    /// The directory that holds its write-ahead log, where that is not in the data.
+    pub wal: Option<HostPath>,
     /// Its systemd unit's name.
     pub unit: String,
     /// Its static pod's manifest.
@@ -129,6 +134,10 @@ impl MemberLayout {
                 Some(data) => data.clone(),
                 None => own(place(&layout.data, "data", "/var/lib/etcd")?)?,
             },
+            wal: match (&member.wal, &layout.wal) {
+                (Some(wal), _) => Some(wal.clone()),
+                (None, wal) => wal.clone().map(own).transpose()?,
+            },
             unit: format!("{service}.service"),
             manifest: pods.join(&format!("{service}.yaml"))?,
             start_file: run.join(&format!("{name}.sh"))?,
@@ -146,6 +155,25 @@ impl MemberLayout {
             },
             state,
         })
+    }
+
+    /// The directory that holds its write-ahead log under the name [`LOG`].
+    ///
+    /// # Errors
+    /// When the path of the data is too long.
+    pub fn holds_log(&self) -> Result<HostPath, NameError> {
+        self.log_with(self.wal.as_ref())
+    }
+
+    /// The same, were its log kept there and its data where it is.
+    ///
+    /// # Errors
+    /// As [`MemberLayout::holds_log`].
+    pub fn log_with(&self, wal: Option<&HostPath>) -> Result<HostPath, NameError> {
+        match wal {
+            Some(wal) => Ok(wal.clone()),
+            None => self.data.join("member"),
+        }
     }
 
     /// Whether the kubelet runs it.

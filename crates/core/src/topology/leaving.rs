@@ -32,6 +32,9 @@ pub struct MemberPlace {
     pub certificates: HostPath,
     /// Its data directory.
     pub data: HostPath,
+    /// The directory that holds its write-ahead log, where that is not in the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal: Option<HostPath>,
     /// Its systemd unit's name.
     pub unit: String,
     /// Its static pod's manifest.
@@ -63,6 +66,7 @@ impl MemberPlace {
             ports: member.ports,
             certificates: layout.certificates,
             data: layout.data,
+            wal: layout.wal,
             unit: layout.unit,
             manifest: layout.manifest,
             start_file: layout.start_file,
@@ -88,6 +92,7 @@ impl MemberPlace {
         };
         self.runtime == layout.runtime
             && self.data == layout.data
+            && self.wal == layout.wal
             && start
             && (!tls || self.certificates == layout.certificates)
     }
@@ -157,6 +162,7 @@ impl MemberPlace {
             layout: MemberLayout {
                 certificates: self.certificates,
                 data: self.data,
+                wal: self.wal,
                 unit: self.unit,
                 manifest: self.manifest,
                 start_file: self.start_file,
@@ -188,6 +194,7 @@ impl Member {
         let layout = &mut self.layout;
         layout.certificates = place.certificates.clone();
         layout.data = place.data.clone();
+        layout.wal.clone_from(&place.wal);
         layout.unit.clone_from(&place.unit);
         layout.manifest = place.manifest.clone();
         layout.start_file = place.start_file.clone();
@@ -211,6 +218,11 @@ impl Member {
             below(&place.data, &layout.data) && below(&place.certificates, &layout.certificates);
         if shared || alone {
             let place = place.clone();
+            if let (Some(own), Some(was)) = (&layout.wal, &place.wal)
+                && (below(own, was) || below(was, own))
+            {
+                self.layout.wal.clone_from(&place.wal);
+            }
             self.layout.data = place.data;
             self.layout.certificates = place.certificates;
             self.layout.unit = place.unit;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use camino::Utf8PathBuf;
 
-use super::layout::{MemberLayout, Ports, loopback};
+use super::layout::{LOG, MemberLayout, Ports, loopback};
 use crate::certificate::{CertRequest, CfsslRequest, Issuer, Usage};
 use crate::file::{
     Binaries, Certificates, Discovery, FileSpec, Pod, RuntimeKind, Security, Ssh, Time,
@@ -287,6 +287,9 @@ impl Topology {
         }
         flags.put("name", member.etcd_name.as_str());
         flags.put("data-dir", member.layout.data.as_str());
+        if let Some(wal) = &member.layout.wal {
+            flags.put("wal-dir", format!("{wal}/{LOG}"));
+        }
         flags.put("listen-client-urls", join_urls(&listen_client));
         flags.put("advertise-client-urls", self.client_url(member).to_string());
         flags.put(

@@ -63,6 +63,9 @@ pub fn derived_values(topology: &Topology) -> Vec<EffectiveValue> {
             "address, security",
         );
         add(at("data"), layout.data.to_string(), "layout");
+        if let Some(wal) = &layout.wal {
+            add(at("wal"), wal.to_string(), "layout");
+        }
         add(
             at("certificates"),
             layout.certificates.to_string(),

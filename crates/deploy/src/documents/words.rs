@@ -4,7 +4,7 @@ use etcdup_core::certificate::format_sans;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{
-    Artifact, BinarySource, ClusterStep, Content, HostStep, OperatorStep, Part,
+    Artifact, BinarySource, ClusterStep, Content, Held, HostStep, OperatorStep, Part,
 };
 use similar::{ChangeTag, TextDiff};
 
@@ -81,20 +81,36 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
         ),
         HostStep::ForgetMember(name) => ("-", format!("host record: forget {name}")),
         HostStep::Forget => ("-", "host record: forget the cluster".to_owned()),
-        HostStep::CheckRoom { from, to } => (
+        HostStep::CheckRoom { held, from, to } => (
             ">",
-            format!("make sure that {to} has room for the data in {from}"),
+            format!(
+                "make sure that {to} has room for the {} in {from}",
+                name_of(*held)
+            ),
         ),
-        HostStep::MoveData { from, to, owner } => {
+        HostStep::MoveData {
+            held,
+            from,
+            to,
+            owner,
+        } => {
+            let what = name_of(*held);
             let owner = owner.as_ref().map(|owner| format!(", owned by {owner}"));
             let owner = owner.unwrap_or_default();
             match from == to {
-                true => ("~", format!("data in {to}{owner}")),
-                false => ("~", format!("move the data in {from} to {to}{owner}")),
+                true => ("~", format!("{what} in {to}{owner}")),
+                false => ("~", format!("move the {what} in {from} to {to}{owner}")),
             }
         }
         HostStep::MoveAside { path } => ("~", format!("move {path} to {path}.kept-<time>")),
         HostStep::Remove(path) => ("-", format!("delete {path}")),
+    }
+}
+
+fn name_of(held: Held) -> &'static str {
+    match held {
+        Held::Data => "data",
+        Held::Log => "log",
     }
 }
 

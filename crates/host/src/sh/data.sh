@@ -21,28 +21,35 @@ stays() {
 
 # Whether there is more in a data directory than etcd's own, such as a backup, or the data of another cluster below it.
 holds_more() {
-    [ -n "$(find "$1/" -mindepth 1 -maxdepth 1 ! -name member ! -name '.etcdup-*' | head -n 1)" ]
+    [ -n "$(find "$1/" -mindepth 1 -maxdepth 1 ! -name "$(held_in "$1")" ! -name wal.tmp ! -name '.etcdup-*' | head -n 1)" ]
 }
 
-# Whether no etcd runs on this data, whoever started it: one whose unit or pid file is gone is found by its data directory only.
+# Whether no etcd runs on this data, or keeps its log here, whoever started it: one whose unit or pid file is gone is found by
+# its directories only.
 is_idle() {
-    [ -d "$1/member" ] || return 0
-    running=$(etcd_of_data "$1")
+    running=''
+    [ ! -d "$1/member" ] || running=$(etcd_of_data "$1")
+    [ -n "$running" ] || [ ! -d "$1/wal" ] || running=$(etcd_of_log "$1/wal")
+    # The log of a member is inside its data where it has no place of its own.
+    [ -n "$running" ] || [ "${1##*/}" != member ] || running=$(etcd_of_data "${1%/*}")
     [ -z "$running" ] || { echo "etcd (process $running) still runs on $1"; return 1; }
 }
+
+# What of a member this directory holds: its data, or nothing but its log.
+held_in() { if [ -d "$1/wal" ] && [ ! -e "$1/member" ]; then say wal; else say member; fi; }
 
 op_keep() {
     [ -e "$1" ] || return 0
     is_idle "$1" || return 1
     if stays "$1" || holds_more "$1"; then
         # Into a directory of root's: its owner could put a link in the place of any other.
-        in_fresh "$1" "${2##*/}" keep_member "$(stat -L -c %u:%g "$1")" && sync "$1"
+        in_fresh "$1" "${2##*/}" keep_held "$(held_in "$1")" "$(stat -L -c %u:%g "$1")" && sync "$1"
     else
         mv "$1" "$2" && sync "$(parent_of "$1")"
     fi
 }
 
-keep_member() { mv -t . ../member && sync . && chown "$1" .; }
+keep_held() { mv -t . "../$1" && sync . && chown "$2" .; }
 
 # The mount that a directory is on: within one a rename works, between two of one file system it does not.
 mount_of() {
@@ -54,19 +61,32 @@ mount_of() {
 }
 
 # Nothing is changed: what is in the way, or has no room, is known while the member still runs.
-op_room() {
-    is_empty "$2" || [ ! -e "$2" ] || is_unfinished "$2" || { echo "$2 is not empty"; return 1; }
-    near=$(nearest_directory "$2")
-    [ "$(mount_of "$1/member")" = "$(mount_of "$near")" ] || has_room "$1/member" "$2" "$near"
+op_room() { room_for member "$@"; }
+op_room_log() { room_for wal "$@"; }
+
+room_for() {
+    is_free_for "$1" "$3" || is_unfinished "$3" "$1" || { echo "there is something in the way in $3"; return 1; }
+    near=$(nearest_directory "$3")
+    [ "$(mount_of "$2/$1")" = "$(mount_of "$near")" ] || has_room "$1" "$2" "$3" "$near"
 }
 
-# Whether a copy fits, and a few segments of the log, for it grows. What a run that was cut has copied is deleted first.
+# Whether nothing is in the way of what goes into a directory. A log may go into the data that it belongs to.
+is_free_for() {
+    case $1/${2##*/} in
+    wal/member) [ ! -e "$2/wal" ] && [ ! -L "$2/wal" ] || rmdir "$2/wal" 2>/dev/null ;;
+    wal/*) [ ! -e "$2" ] || { ! has_segments "$2/wal" && holds_no_log "$2"; } ;;
+    *) [ ! -e "$2" ] || is_empty "$2" ;;
+    esac
+}
+
+# Whether a copy fits, and a few segments of the log, for it grows: `has_room NAME FROM TO NEAR`. What a run that was cut has
+# copied is deleted first.
 has_room() {
-    used=$(bounded 60 du -sk "$1/" | cut -f1) && [ -n "$used" ] || { echo "cannot find out how large $1 is"; return 1; }
-    free=$(df -Pk "$3" | awk 'NR == 2 { print $4 }')
-    [ ! -d "$2/member" ] || free=$((free + $(bounded 60 du -sk "$2/member/" | cut -f1)))
+    used=$(bounded 60 du -sk "$2/$1/" | cut -f1) && [ -n "$used" ] || { echo "cannot find out how large $2/$1 is"; return 1; }
+    free=$(df -Pk "$4" | awk 'NR == 2 { print $4 }')
+    [ ! -d "$3/$1" ] || free=$((free + $(bounded 60 du -sk "$3/$1/" | cut -f1)))
     [ "${free:-0}" -gt "$((used + 262144))" ] || {
-        echo "the data takes $((used / 1024)) MiB, and $((${free:-0} / 1024)) MiB are free for $2"
+        echo "$2/$1 takes $((used / 1024)) MiB, and $((${free:-0} / 1024)) MiB are free for $3"
         return 1
     }
 }
@@ -81,31 +101,39 @@ can_rename() {
 
 # `move|FROM|TO|OWNER|TIME`. A rename where that works; else a copy, and what it was copied from is kept there. Until that is
 # renamed the copy counts for nothing, whenever this is cut. Whose it becomes is settled before: from then on it may start.
-op_move() {
-    if [ "$1" != "$2" ] && [ -e "$1/member" ]; then
-        [ -d "$1/member" ] && [ ! -L "$1/member" ] || { echo "$1/member is no directory"; return 1; }
-        is_idle "$1" && op_dir 700 - "$2" || return 1
+op_move() { move_held member "$@"; }
+op_move_log() { move_held wal "$@"; }
+
+move_held() {
+    held=$1 from=$2 to=$3 whose=$4 time_of=$5
+    if [ "$from" != "$to" ] && [ -e "$from/$held" ]; then
+        [ -d "$from/$held" ] && [ ! -L "$from/$held" ] || { echo "$from/$held is no directory"; return 1; }
+        is_idle "$from" && op_dir 700 - "$to" || return 1
         # From here on nobody else puts anything in its way.
-        [ "$(own_uid)" != 0 ] || chown 0:0 "$2" || return 1
-        op_room "$1" "$2" || return 1
-        rm -rf "$2/member"
-        if can_rename "$1" "$2"; then
-            rm -f "$2/.etcdup-copy"
-            give_to "$3" "$1/member" && mv -T "$1/member" "$2/member" || return 1
+        [ "$(own_uid)" != 0 ] || chown 0:0 "$to" || return 1
+        room_for "$held" "$from" "$to" || return 1
+        rm -rf "${to:?}/$held"
+        if can_rename "$from" "$to"; then
+            rm -f "$to/.etcdup-copy"
+            give_to "$whose" "$from/$held" && mv -T "$from/$held" "$to/$held" || return 1
         else
-            has_room "$1/member" "$2" "$2" || return 1
-            say "$1|$4" >"$2/.etcdup-copy" && sync "$2/.etcdup-copy" "$2" || return 1
-            bounded 900 cp -a "$1/member" "$2/" || { echo "copying $1/member to $2 did not end well within 15 min"; return 1; }
-            give_to "$3" "$2/member" && bounded 120 sync || return 1
-            mv -T "$1/member" "$1/member.kept-$4" && sync "$1" || return 1
+            has_room "$held" "$from" "$to" "$to" || return 1
+            say "$from|$time_of" >"$to/.etcdup-copy" && sync "$to/.etcdup-copy" "$to" || return 1
+            bounded 900 cp -a "$from/$held" "$to/" || {
+                echo "copying $from/$held to $to did not end well within 15 min"
+                return 1
+            }
+            give_to "$whose" "$to/$held" && bounded 120 sync || return 1
+            mv -T "$from/$held" "$from/$held.kept-$time_of" && sync "$from" || return 1
         fi
-        sync "$1" "$2"
+        sync "$from" "$to"
     fi
-    [ -d "$2/member" ] || { echo "there is no data in $2"; return 1; }
-    is_idle "$2" && give_to "$3" "$2/member" || return 1
-    is_unfinished "$2" || rm -f "$2/.etcdup-copy" || return 1
-    { [ "$selinux" = no ] || restorecon -R "$2"; } && op_dir 700 "$3" "$2" || return 1
-    [ "$1" = "$2" ] || [ ! -d "$1" ] || rmdir "$1" 2>/dev/null || :
+    [ -d "$to/$held" ] || { echo "there is no $held in $to"; return 1; }
+    is_idle "$to" && give_to "$whose" "$to/$held" || return 1
+    is_unfinished "$to" "$held" || rm -f "$to/.etcdup-copy" || return 1
+    { [ "$selinux" = no ] || restorecon -R "$to"; } && op_dir 700 "$whose" "$to" || return 1
+    # The directory that held it, where nothing else is in it.
+    [ "$from" = "$to" ] || [ ! -d "$from" ] || rmdir "$from" 2>/dev/null || :
 }
 
 # Links are given away themselves, and lead nowhere else.
@@ -113,8 +141,9 @@ give_to() { [ "$1" = - ] || chown -hR "$1" "$2"; }
 
 op_remove() {
     is_idle "$1" || return 1
-    if [ -d "$1/member" ] && { stays "$1" || holds_more "$1"; }; then
-        rm -rf "$1/member"
+    held=$(held_in "$1")
+    if [ -d "$1/$held" ] && { stays "$1" || holds_more "$1"; }; then
+        rm -rf "${1:?}/$held"
     else
         rm -rf "$1"
     fi

@@ -70,14 +70,19 @@ is_etcd() {
 }
 
 # Whether this process is the etcd of this data directory: a process ID alone may have been given to another one since.
-runs_on() {
+runs_on() { is_run_with "$1" "$2" data-dir DATA_DIR; }
+# Whether it is the etcd that keeps its log here.
+logs_to() { is_run_with "$1" "$2" wal-dir WAL_DIR; }
+
+# Whether this process is an etcd with this directory: `is_run_with PID DIRECTORY FLAG VARIABLE`.
+is_run_with() {
     is_etcd "$1" || return 1
     # Anyone can run a program of that name with that variable: it must be root's, or of the user whose data it is.
     whose=$(stat -c %u "/proc/$1" 2>/dev/null) || return 1
     [ "$whose" = 0 ] || [ "$whose" = "$(stat -L -c %u "$2" 2>/dev/null)" ] || return 1
     runs_in=$({
-        tr '\n\0' '\v\n' <"/proc/$1/environ" | sed -n 's/^ETCD_DATA_DIR=//p'
-        tr '\n\0' '\v\n' <"/proc/$1/cmdline" | sed -n 's/^--*data-dir=//p; /^--*data-dir$/ { n; p; }'
+        tr '\n\0' '\v\n' <"/proc/$1/environ" | sed -n "s/^ETCD_$4=//p"
+        tr '\n\0' '\v\n' <"/proc/$1/cmdline" | sed -n "s/^--*$3=//p; /^--*$3\$/ { n; p; }"
     } 2>/dev/null)
     # shellcheck disable=SC3013
     while IFS= read -r one; do
@@ -106,9 +111,11 @@ leads_safely() {
 }
 
 # The etcd that runs on this data directory, no matter what started it: a pod's is in /proc as any other.
-etcd_of_data() {
+etcd_of_data() { etcd_that runs_on "$1"; }
+etcd_of_log() { etcd_that logs_to "$1"; }
+etcd_that() {
     for process in /proc/[0-9]*; do
-        ! runs_on "${process#/proc/}" "$1" || { say "${process#/proc/}"; return; }
+        ! "$1" "${process#/proc/}" "$2" || { say "${process#/proc/}"; return; }
     done
 }
 

@@ -19,7 +19,7 @@ observe_queries() {
         text) texts="$texts $one" files="$files $one" ;;
         cert) certs="$certs $one" files="$files $one" ;;
         member) members="$members $one|$two|$three" ;;
-        data) datas="$datas $one" ;;
+        data) datas="$datas $one${two:+|$two}${three:+|$three}" ;;
         disk) disks="$disks $one|$two" ;;
         every) every=$one ;;
         time) time=$one ;;
@@ -367,32 +367,74 @@ never_joined() {
     [ $? -eq 1 ]
 }
 
-# What was copied of data that was not renamed yet: it counts for nothing.
+# Whether what is here is a copy of something that was not renamed yet, such as `member`: then it counts for nothing.
 is_unfinished() {
     [ -f "$1/.etcdup-copy" ] && [ ! -L "$1/.etcdup-copy" ] || return 1
     copied=$(head_of "$1/.etcdup-copy" 4096)
-    [ ! -d "${copied%|*}/member.kept-${copied##*|}" ]
+    [ ! -d "${copied%|*}/$2.kept-${copied##*|}" ]
+}
+
+# What a directory holds of a log, which is called `wal`: in a data directory's `member` other things are as they should be.
+log_state() {
+    if [ -L "$1" ] && [ ! -e "$1" ]; then
+        # Its disk may only be missing.
+        say foreign
+    elif [ ! -e "$1" ]; then
+        say absent
+    elif is_unfinished "$1" wal; then
+        # The disk that it was copied from may only be missing.
+        if [ -d "${copied%|*}/wal" ]; then nothing_of_log "$1"; else say foreign; fi
+    elif has_segments "$1/wal"; then
+        say log
+    elif [ "${1##*/}" = member ] || holds_no_log "$1"; then
+        nothing_of_log "$1"
+    else
+        say foreign
+    fi
+}
+
+nothing_of_log() { if [ "${1##*/}" = member ]; then say absent; else say empty; fi; }
+
+has_segments() {
+    for segment in "$1"/*.wal; do [ ! -f "$segment" ] || return 0; done
+    return 1
+}
+
+# Nothing but what a first start leaves that was cut before it wrote a log.
+holds_no_log() {
+    [ -d "$1" ] || return 1
+    for inside in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        { [ -e "$inside" ] || [ -L "$inside" ]; } || continue
+        case ${inside##*/} in wal | wal.tmp | .etcdup-copy) ;; *) is_leftover "$inside" || return 1 ;; esac
+    done
 }
 
 # Without any file of the kind the pattern itself is what is given.
 newest_there() { [ ! -e "$1" ] || newest "$@"; }
 
 observe_data() {
-    for path in $datas; do
+    for entry in $datas; do
+        path=${entry%%|*} log='' logs=$entry
+        while [ "$logs" != "${logs#*|}" ]; do
+            logs=${logs#*|} place=${logs%%|*}
+            state_of=$(log_state "$place")
+            rec "log-in|$place|$state_of"
+            [ "$state_of" != log ] || [ -n "$log" ] || log=$place/wal
+        done
         if [ -L "$path" ] && [ ! -e "$path" ]; then
             # Its disk may only be missing.
             rec "data|$path|foreign|"
         elif [ ! -e "$path" ]; then
             rec "data|$path|absent|"
-        elif is_unfinished "$path"; then
+        elif is_unfinished "$path" member; then
             # The disk that it was copied from may only be missing.
             if [ -d "${copied%|*}/member" ]; then rec "data|$path|empty|"; else rec "data|$path|foreign|"; fi
-        elif is_empty "$path" || never_joined "$path"; then
+        elif is_empty "$path" || { [ -z "$log" ] && never_joined "$path"; }; then
             rec "data|$path|empty|"
         else
             head=''
-            for segment in "$path"/member/wal/*.wal; do
-                [ ! -f "$segment" ] || head=$(head_of "$segment" | od -An -v -tx1)
+            for segment in "$log"/*.wal; do
+                [ -z "$log" ] || [ ! -f "$segment" ] || head=$(head_of "$segment" | od -An -v -tx1)
                 break
             done
             if [ -n "$head" ]; then field "data|$path|member" "$head"; else rec "data|$path|foreign|"; fi

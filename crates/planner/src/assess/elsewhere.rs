@@ -1,7 +1,7 @@
 //! What of a member lies or runs elsewhere on its host than the file says.
 
 use etcdup_core::file::RuntimeKind;
-use etcdup_core::topology::{Member, MemberLayout};
+use etcdup_core::topology::{LOG, Member, MemberLayout};
 
 use super::difference::{Cost, Difference, DifferenceKind};
 use crate::target::Target;
@@ -21,6 +21,10 @@ pub(super) fn elsewhere(target: &Target, member: &Member) -> Vec<Difference> {
     };
     add("what runs it", runner(here), runner(there));
     add("its data", here.data.to_string(), there.data.to_string());
+    let log = |layout: &MemberLayout| Some(layout.holds_log().ok()?.join(LOG).ok()?.to_string());
+    if let (true, Some(is), Some(wanted)) = (here.wal != there.wal, log(here), log(there)) {
+        add("its log", is, wanted);
+    }
     if here.is_systemd() && there.is_systemd() {
         add("its user", here.user.to_string(), there.user.to_string());
     }

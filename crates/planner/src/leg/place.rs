@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{DataDir, HostView, Observation};
+use etcdup_core::observation::{DataDir, HostView, LogDir, Observation};
+use etcdup_core::path::HostPath;
 use etcdup_core::topology::{Member, MemberPlace, Topology};
 
 use crate::roster::is_place_of;
@@ -78,7 +79,24 @@ fn place_of(
     let host = seen.host(&member.host);
     let mut others = to.into_iter().chain([&own]);
     let found = others.find(|other| host.is_some_and(|host| is_at(host, member, recorded, other)));
-    found.unwrap_or(recorded).clone()
+    let mut place = found.unwrap_or(recorded).clone();
+    let logs = [Some(recorded), to, Some(&own)];
+    let mut logs = logs.into_iter().flatten().map(|place| &place.wal);
+    // A log that has moved while the data has not, or that goes on from where another file had it.
+    let wal = host.and_then(|host| logs.find(|wal| is_log_in(host, &place, wal.as_ref())));
+    if let Some(wal) = wal {
+        place.wal.clone_from(wal);
+    }
+    place
+}
+
+/// Whether there is a log in a directory of its own, or in the data of a place.
+fn is_log_in(host: &HostView, place: &MemberPlace, wal: Option<&HostPath>) -> bool {
+    let holds = match wal {
+        Some(wal) => Some(wal.clone()),
+        None => place.data.join("member").ok(),
+    };
+    holds.is_some_and(|holds| host.logs.get(&holds) == Some(&LogDir::Log))
 }
 
 /// Whether a member is at another place than it was recorded at, with all that was asked of both.

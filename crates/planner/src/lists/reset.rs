@@ -15,7 +15,7 @@ use etcdup_core::topology::Member;
 use crate::generation::recorded_cluster;
 use crate::identity::is_ours;
 use crate::preflight::unseen_hosts;
-use crate::rules::clean_up::{is_written_by_us, stop, written};
+use crate::rules::clean_up::{held, is_written_by_us, stop, written};
 use crate::rules::conflict::{other_name, started_by_others, unwanted};
 use crate::target::Target;
 
@@ -177,10 +177,13 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
     let mut steps = stop(target, member, host);
     match host.data.get(&layout.data) {
         None | Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) => {}
-        Some(DataDir::Member(_)) if wipe => steps.push(HostStep::Remove(layout.data.clone())),
-        Some(DataDir::Member(_)) => steps.push(HostStep::MoveAside {
-            path: layout.data.clone(),
-        }),
+        Some(DataDir::Member(_)) => {
+            let held = held(member, host).into_iter();
+            steps.extend(held.map(|path| match wipe {
+                true => HostStep::Remove(path),
+                false => HostStep::MoveAside { path },
+            }));
+        }
     }
     steps.extend(written(target, member, host));
     if layout.is_systemd() && !steps.is_empty() {

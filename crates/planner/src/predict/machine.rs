@@ -6,13 +6,13 @@ use etcdup_core::certificate::CertFacts;
 use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
-    DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostView, Listener, MemberView,
+    DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostView, Listener, LogDir, MemberView,
     UnitView,
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::path::{HostPath, Mode, Owner};
 use etcdup_core::stage::{Artifact, Content, Part};
-use etcdup_core::topology::{Member, MemberLayout};
+use etcdup_core::topology::{LOG, Member, MemberLayout};
 
 use super::operator::issued;
 use crate::assess::LINKED;
@@ -71,6 +71,11 @@ pub(super) fn move_data(
     if let Ok(copy) = to.join(COPY) {
         host.files.remove(&copy);
     }
+    if let (true, Ok(old), Ok(new)) = (from != to, from.join("member"), to.join("member"))
+        && let Some(log) = host.logs.insert(old, LogDir::Absent)
+    {
+        host.logs.insert(new, log);
+    }
     if let (Ok(old), Ok(new)) = (from.join("member"), to.join("member"))
         && let Some(mut view) = host.files.remove(&old)
     {
@@ -79,6 +84,40 @@ pub(super) fn move_data(
     }
     if let Some(view) = host.files.get_mut(to) {
         view.mode = Mode::CLOSED;
+        view.owner = owner.cloned().or(view.owner.take());
+    }
+}
+
+pub(super) fn move_log(host: &mut HostView, from: &HostPath, to: &HostPath, owner: Option<&Owner>) {
+    if from != to {
+        let log = host.logs.insert(from.clone(), LogDir::Absent);
+        host.logs.insert(to.clone(), log.unwrap_or(LogDir::Log));
+        if from.file_name() != "member" {
+            host.files.remove(from);
+        }
+        if let Ok(log) = from.join(LOG) {
+            host.files.remove(&log);
+        }
+    }
+    if let Ok(copy) = to.join(COPY) {
+        host.files.remove(&copy);
+    }
+    // In the data it is what the data's own directory says.
+    if to.file_name() != "member" {
+        let view = FileView {
+            kind: FileKind::Directory,
+            mode: Mode::CLOSED,
+            owner: owner.cloned(),
+            size: 0,
+            sha256: None,
+            text: None,
+            modified: None,
+        };
+        host.files.insert(to.clone(), view);
+    }
+    if let Ok(log) = to.join(LOG)
+        && let Some(view) = host.files.get_mut(&log)
+    {
         view.owner = owner.cloned().or(view.owner.take());
     }
 }
@@ -191,6 +230,9 @@ fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestam
     };
     host.listeners.insert(port, listener);
     host.processes.insert(member.name.clone(), process);
+    if let Ok(log) = member.layout.holds_log() {
+        host.logs.insert(log, LogDir::Log);
+    }
     let data = host
         .data
         .entry(member.layout.data.clone())

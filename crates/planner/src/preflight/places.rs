@@ -3,6 +3,7 @@
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{DataDir, HostView};
+use etcdup_core::path::HostPath;
 use etcdup_core::topology::Member;
 
 use super::stopped::StoppedMember;
@@ -103,8 +104,15 @@ pub(super) fn room(member: &Member, host: &HostView, findings: &mut Vec<Finding>
 }
 
 pub(super) fn disk(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
+    let layout = &fresh.member.layout;
+    for path in std::iter::once(&layout.data).chain(&layout.wal) {
+        disk_of(fresh, path, findings);
+    }
+}
+
+fn disk_of(fresh: &StoppedMember<'_>, path: &HostPath, findings: &mut Vec<Finding>) {
     let at = || KeyPath::member(fresh.member.index);
-    let Some(disk) = fresh.host.disks.get(&fresh.member.layout.data) else {
+    let Some(disk) = fresh.host.disks.get(path) else {
         return;
     };
     // A member that has its data needs no more than the next segment of its log to start.
@@ -116,9 +124,8 @@ pub(super) fn disk(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     };
     if disk.free < needed {
         let evidence = format!(
-            "{} MiB are free for {} on {} ({}), {} MiB are needed",
+            "{} MiB are free for {path} on {} ({}), {} MiB are needed",
             disk.free >> 20,
-            fresh.member.layout.data,
             fresh.member.host,
             disk.device,
             needed >> 20

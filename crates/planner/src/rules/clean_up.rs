@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use etcdup_core::membership::{ClusterView, Standing};
-use etcdup_core::observation::{DataDir, HostView, Observation};
+use etcdup_core::observation::{DataDir, HostView, LogDir, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::stage::{HostStep, Impact, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::{Leaving, Member};
@@ -39,8 +39,7 @@ pub(crate) fn clean_up(context: &PlanContext<'_>) -> Decision {
         }
         let mut steps = stop(target, member.member, member.host);
         if data {
-            let path = member.member.layout.data.clone();
-            steps.push(HostStep::MoveAside { path });
+            steps.extend(aside(member.member, member.host));
         }
         steps.push(HostStep::ForgetMember(member.member.etcd_name.clone()));
         return Decision::run(stage(member.member, steps, "is to be added again"));
@@ -160,14 +159,27 @@ fn remnants(target: &Target, member: &Member, host: &HostView, data: bool) -> Ve
         Vec::new()
     };
     if data {
-        let path = member.layout.data.clone();
-        steps.push(HostStep::MoveAside { path });
+        steps.extend(aside(member, host));
     }
     steps.extend(written(target, member, host));
     if member.layout.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);
     }
     steps
+}
+
+/// A member's data, with its log, under another name.
+fn aside(member: &Member, host: &HostView) -> Vec<HostStep> {
+    let held = held(member, host).into_iter();
+    held.map(|path| HostStep::MoveAside { path }).collect()
+}
+
+/// The directories that hold a member's data, and its log where that has its own.
+pub(crate) fn held(member: &Member, host: &HostView) -> Vec<HostPath> {
+    let log = member.layout.wal.as_ref();
+    let log = log.filter(|wal| host.logs.get(*wal) == Some(&LogDir::Log));
+    let data = std::iter::once(&member.layout.data);
+    data.chain(log).cloned().collect()
 }
 
 /// Stops a member, and keeps it from starting at boot.

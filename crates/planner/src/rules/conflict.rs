@@ -8,23 +8,25 @@ use etcdup_core::finding::Finding;
 use etcdup_core::membership::{ClusterId, ClusterView, Electorate, MemberId, Standing, quorum_of};
 use etcdup_core::observation::{DataDir, DataIdentity, HostView, MemberView, Observation};
 use etcdup_core::observed::{Cause, Observed};
-use etcdup_core::path::Mode;
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
-use crate::identity::{Bootstrap, bootstrap, data_of, expected_cluster_id, read_flags};
+use crate::identity::{Bootstrap, bootstrap, data_of, expected_cluster_id};
 use crate::listed::entry;
 use crate::places::{is_former, standing, unmanaged};
 use crate::roster::is_place_of;
 use crate::target::Target;
 
 mod checks;
+mod place;
 
 pub(crate) use checks::{AUTH_DENIED, CHECKS, FOREIGN_UNIT};
 use checks::{
-    DATA_ELSEWHERE, FOREIGN_DATA, LOST_DATA, NOT_LISTED, NOT_MOUNTED, OTHER_CLUSTER, OTHER_MEMBER,
-    OTHER_NAME, OTHER_RUNTIME, RECORD_UNREADABLE, RESTORED, SPLIT, UNKNOWN_CLUSTER, UNWANTED,
+    FOREIGN_DATA, LOST_DATA, NO_LOG, NOT_LISTED, NOT_MOUNTED, OTHER_CLUSTER, OTHER_MEMBER,
+    OTHER_NAME, RECORD_UNREADABLE, RESTORED, SPLIT, UNKNOWN_CLUSTER, UNWANTED,
 };
+pub(crate) use place::started_by_others;
+use place::{not_mounted, torn};
 
 /// Findings about single members, which leave it open whether the others may run.
 pub(crate) const DISPUTED: [&str; 2] = ["member-lost-data", "data-other-member"];
@@ -98,6 +100,10 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             continue;
         }
         let data = host.data.get(&member.layout.data);
+        if let Some(evidence) = torn(member, host) {
+            findings.push(NO_LOG.error(&member.name, evidence).at(at()));
+            continue;
+        }
         if matches!(data, Some(DataDir::Foreign)) {
             let evidence = format!(
                 "{} on {} contains files that are not etcd data",
@@ -383,27 +389,6 @@ fn restored(target: &Target, seen: &Observation) -> Option<Finding> {
     Some(RESTORED.error("cluster", evidence))
 }
 
-/// A bootstrap was started on this host, and its data directory is not as it was prepared then.
-fn not_mounted(member: &Member, host: &HostView) -> Option<String> {
-    host.record()?.begun?;
-    let path = &member.layout.data;
-    let found = host.files.get(path);
-    let owner = member.layout.owner();
-    let same = found.is_some_and(|found| {
-        found.mode == Mode::CLOSED && (owner.is_none() || found.owner == owner)
-    });
-    (!same).then(|| {
-        let is = found.map_or("is missing".to_owned(), |found| {
-            format!("has mode {}", found.mode)
-        });
-        format!(
-            "{path} on {} {is}, and was prepared with mode {}",
-            member.host,
-            Mode::CLOSED
-        )
-    })
-}
-
 /// Data of another cluster, or of another member of this one.
 fn foreign(
     target: &Target,
@@ -540,46 +525,4 @@ fn expected_id(
         .map(|recorded| recorded.id);
     let computed = found.cluster == cluster_id(topology);
     recorded.or_else(|| computed.then(|| member_id(topology, member, &topology.token)))
-}
-
-/// A unit or manifest in our place that is for other data, and a process that none of ours started.
-pub(crate) fn started_by_others(
-    target: &Target,
-    member: &Member,
-    host: &HostView,
-    findings: &mut Vec<Finding>,
-) {
-    let start = &target.desired(member).settled.path;
-    let at = || KeyPath::member(member.index);
-    let file = host.files.get(start);
-    let text = file.and_then(|file| file.text.as_deref());
-    let read = text.map(|text| read_flags(member, text));
-    let data = read.as_ref().and_then(|flags| flags.get("data-dir"));
-    if let Some(data) = data.filter(|data| *data != member.layout.data.as_str()) {
-        let evidence = format!("{start} on {} starts an etcd on {data}", member.host);
-        findings.push(FOREIGN_UNIT.error(&member.name, evidence).at(at()));
-    }
-    // Flags may come from anywhere (an EnvironmentFile, a drop-in): what runs is certain. A restart
-    // would put the member on whatever lies at the file's place, such as an old copy.
-    let running = host.processes.get(&member.name);
-    let elsewhere = running.and_then(|process| process.flags.get("data-dir"));
-    if let Some(data) = elsewhere.filter(|data| *data != member.layout.data.as_str()) {
-        let evidence = format!(
-            "{} runs on {data}, and the topology names {}",
-            member.name, member.layout.data
-        );
-        findings.push(DATA_ELSEWHERE.error(&member.name, evidence).at(at()));
-    }
-    // One that we wrote and that was taken away a moment ago comes back as any other file.
-    let ours = host
-        .record()
-        .is_some_and(|record| record.files.contains_key(start));
-    let runs = host.processes.get(&member.name).filter(|_| !ours);
-    if let (None, Some(process)) = (file, runs.filter(|_| member.layout.is_pod())) {
-        let evidence = format!(
-            "process {} of {} is an etcd on {}, and {start} is missing",
-            process.pid, member.host, member.layout.data
-        );
-        findings.push(OTHER_RUNTIME.error(&member.name, evidence).at(at()));
-    }
 }

@@ -3,8 +3,8 @@
 use etcdup_core::file::{Binaries, Download, fill_version};
 use etcdup_core::observation::HostView;
 use etcdup_core::path::{HostPath, Mode, Owner};
-use etcdup_core::stage::{Artifact, BinarySource, HostStep};
-use etcdup_core::topology::Member;
+use etcdup_core::stage::{Artifact, BinarySource, Held, HostStep};
+use etcdup_core::topology::{LOG, Member};
 
 use crate::questions::COPY;
 use crate::target::Target;
@@ -30,7 +30,8 @@ pub(crate) fn directories(
     let layout = &member.layout;
     let mut wanted = Vec::new();
     if with_data {
-        wanted.push((&layout.data, Mode::CLOSED, layout.owner()));
+        let own = std::iter::once(&layout.data).chain(&layout.wal);
+        wanted.extend(own.map(|path| (path, Mode::CLOSED, layout.owner())));
     }
     // Files that are on the host already, at their own place, are in a directory that etcdup did
     // not make and does not own.
@@ -57,19 +58,30 @@ pub(crate) fn directories(
         .collect()
 }
 
-/// Its data is given to the user that runs it, where it is another's or a copy that has not ended:
-/// a run was cut in the middle, or a copy was made by hand.
-pub(crate) fn taken_over(member: &Member, host: &HostView) -> Option<HostStep> {
-    let data = &member.layout.data;
-    let found = host.files.get(&data.join("member").ok()?)?;
-    let owner = member.layout.owner();
-    let is_copy = host.files.contains_key(&data.join(COPY).ok()?);
-    let is_anothers = owner.is_some() && found.owner != owner;
-    (is_copy || is_anothers).then(|| HostStep::MoveData {
-        from: data.clone(),
-        to: data.clone(),
-        owner,
-    })
+/// Its log and its data are given to the user that runs it, where they are another's or a copy that
+/// has not ended: a run was cut in the middle, or a copy was made by hand.
+pub(crate) fn taken_over(member: &Member, host: &HostView) -> Vec<HostStep> {
+    let layout = &member.layout;
+    let log = layout.holds_log().ok();
+    let log = log.map(|directory| (Held::Log, directory, LOG));
+    let held = [Some((Held::Data, layout.data.clone(), "member")), log];
+    let taken = held
+        .into_iter()
+        .flatten()
+        .filter_map(|(held, directory, name)| {
+            let owner = layout.owner();
+            let found = host.files.get(&directory.join(name).ok()?);
+            let is_copy = host.files.contains_key(&directory.join(COPY).ok()?);
+            // Of a log within the data nothing is asked: it is given away with the data.
+            let is_anothers = owner.is_some() && found.is_some_and(|found| found.owner != owner);
+            (is_copy || is_anothers).then(|| HostStep::MoveData {
+                held,
+                from: directory.clone(),
+                to: directory,
+                owner,
+            })
+        });
+    taken.collect()
 }
 
 /// The binaries or the image of a member, where its host lacks them.

@@ -3,8 +3,8 @@
 
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::{DataDir, HostView, Observation, RosterMember};
-use etcdup_core::stage::{Artifact, HostStep};
+use etcdup_core::observation::{DataDir, HostView, LogDir, Observation, RosterMember};
+use etcdup_core::stage::{Artifact, Held, HostStep};
 use etcdup_core::topology::{Member, MemberPlace};
 
 use crate::assess::{Assessment, certificates_to_write};
@@ -35,13 +35,17 @@ pub(crate) fn steps(
     let (beyond, there) = target.there(&member.member.name)?;
     let (here, host) = (member.member, member.host);
     let (from, to) = (&here.layout.data, &there.layout.data);
+    // Where its log goes first: into the data as it lies now, where it gets no place of its own.
+    let log_from = here.layout.holds_log().ok()?;
+    let log_to = here.layout.log_with(there.layout.wal.as_ref()).ok()?;
     let mut steps = Vec::new();
-    if from != to {
-        steps.push(HostStep::CheckRoom {
-            from: from.clone(),
-            to: to.clone(),
-        });
-    }
+    let held = [(Held::Log, &log_from, &log_to), (Held::Data, from, to)];
+    let moves = held.into_iter().filter(|(_, from, to)| from != to);
+    steps.extend(moves.map(|(held, from, to)| HostStep::CheckRoom {
+        held,
+        from: from.clone(),
+        to: to.clone(),
+    }));
     // What is in nobody's way comes before the member stops.
     steps.extend(binaries(beyond, there, host));
     steps.extend(user(there, host));
@@ -53,11 +57,21 @@ pub(crate) fn steps(
     };
     let old = written(target, here, host);
     steps.extend(old.into_iter().filter(|step| !stays(step)));
+    let owner = there.layout.owner();
+    if log_from != log_to || there.layout.wal.is_some() {
+        steps.push(HostStep::MoveData {
+            held: Held::Log,
+            from: log_from,
+            to: log_to,
+            owner: owner.clone(),
+        });
+    }
     // Where nothing of it moves, this still proves that no etcd runs on it.
     steps.push(HostStep::MoveData {
+        held: Held::Data,
         from: from.clone(),
         to: to.clone(),
-        owner: there.layout.owner(),
+        owner,
     });
     steps.extend(directories(beyond, there, host, false));
     for artifact in certificates_to_write(beyond, seen, there, host) {
@@ -103,6 +117,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             continue;
         };
         findings.extend(taken(here, there, host));
+        findings.extend(log_taken(here, there, host));
         findings.extend(others_files(beyond, here, there, host));
     }
     findings
@@ -127,6 +142,34 @@ fn taken(here: &Member, there: &Member, host: &HostView) -> Option<Finding> {
         here.name, here.host
     );
     let at = KeyPath::member(here.index).key("data");
+    Some(PLACE_TAKEN.error(&here.name, evidence).at(at))
+}
+
+/// What is in the way of a member's log.
+fn log_taken(here: &Member, there: &Member, host: &HostView) -> Option<Finding> {
+    let from = here.layout.holds_log().ok()?;
+    let to = here.layout.log_with(there.layout.wal.as_ref()).ok()?;
+    if from == to {
+        return None;
+    }
+    let holds = match host.logs.get(&to) {
+        None | Some(LogDir::Absent | LogDir::Empty) => {
+            let wals = [&here.layout.wal, &there.layout.wal];
+            let [Some(was), Some(wal)] = wals else {
+                return None;
+            };
+            // One inside the other would be moved into itself, or not be empty.
+            let inside = was.is_within(wal) || wal.is_within(was);
+            inside.then_some("and the one is inside the other")?
+        }
+        Some(LogDir::Log) => "which has a log of an etcd member",
+        Some(LogDir::Foreign) => "which is not empty",
+    };
+    let evidence = format!(
+        "the log of {} on {} is in {from} and should go to {to}, {holds}",
+        here.name, here.host
+    );
+    let at = KeyPath::member(here.index).key("wal");
     Some(PLACE_TAKEN.error(&here.name, evidence).at(at))
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Machine {
     pub(super) has_directory: bool,
     /// Where its data directory is.
     pub(super) data_at: HostPath,
+    /// The directory that holds its log, where that is not in the data.
+    pub(super) log_at: Option<HostPath>,
     pub(crate) data: Option<Data>,
     /// Data that was moved aside.
     pub(crate) aside: Vec<Data>,
@@ -198,7 +200,14 @@ impl Machine {
         let found: Vec<&HostPath> = self.files.keys().filter(starts).collect();
         self.is_run_by(&member.layout)
             && self.data_at == member.layout.data
+            && self.log_at == member.layout.wal
             && found == [&member.layout.start().unwrap()]
+    }
+
+    /// The directory that holds its log.
+    pub(super) fn holds_log(&self) -> HostPath {
+        let inside = || self.data_at.join("member").unwrap();
+        self.log_at.clone().unwrap_or_else(inside)
     }
 
     /// Whether this is what runs its etcd, or would.

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{
-    DataDir, DataIdentity, Listener, MemberView, Observation, Query, Served,
+    DataDir, DataIdentity, Listener, LogDir, MemberView, Observation, Query, Served,
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
@@ -69,6 +69,7 @@ impl Model {
             record: None,
             has_directory: false,
             data_at: member.layout.data.clone(),
+            log_at: None,
             data: None,
             aside: Vec::new(),
             loaded: None,
@@ -114,8 +115,22 @@ impl Model {
             };
             let queries = planner.queries(host, &[], false);
             for query in &queries {
-                if let Query::Data(path) = query {
-                    view.data.entry(path.clone()).or_insert(DataDir::Absent);
+                let Query::Data { path, logs } = query else {
+                    continue;
+                };
+                let machine = self.machine(host);
+                let is_here =
+                    |log: &HostPath| machine.data.is_some() && *log == machine.holds_log();
+                for log in logs {
+                    let state = match is_here(log) {
+                        true => LogDir::Log,
+                        false => LogDir::Absent,
+                    };
+                    view.logs.insert(log.clone(), state);
+                }
+                let data = view.data.entry(path.clone()).or_insert(DataDir::Absent);
+                if matches!(data, DataDir::Member(_)) && !logs.iter().any(is_here) {
+                    *data = DataDir::Foreign;
                 }
             }
             view.asked = Query::paths(&queries);

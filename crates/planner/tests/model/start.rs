@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::flag::FlagSet;
+use etcdup_core::path::HostPath;
 
 use super::machine::{Data, Process, bootstrap, flags_of};
 use super::{Model, versions};
@@ -24,6 +25,14 @@ impl Model {
         if machine.data.is_some() && flags.get("data-dir") != Some(machine.data_at.as_str()) {
             let place = &machine.data_at;
             let lost = format!("etcd starts beside its data, which is in {place}");
+            self.lost.push(lost);
+            return;
+        }
+        let log = flags.get("wal-dir").map(|log| log.trim_end_matches("/wal"));
+        let is_at = machine.log_at.as_ref().map(HostPath::as_str);
+        if machine.data.is_some() && log != is_at {
+            let lost =
+                format!("etcd begins a log in {log:?} beside its data, whose is in {is_at:?}");
             self.lost.push(lost);
             return;
         }
@@ -72,6 +81,8 @@ impl Model {
         let trusts = machine.held_cas();
         if let Some(place) = flags.get("data-dir").filter(|_| machine.data.is_none()) {
             machine.data_at = place.parse().unwrap();
+            let log = flags.get("wal-dir").map(|log| log.trim_end_matches("/wal"));
+            machine.log_at = log.map(|log| log.parse().unwrap());
         }
         machine.data = Some(data);
         machine.has_directory = true;

@@ -7,7 +7,7 @@ use etcdup_core::membership::MemberId;
 use etcdup_core::observation::{FileKind, FileView, ListedMember, RecordedMember};
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{
-    Artifact, ClusterStep, Content, HostStep, OperatorStep, Rule, Stage, Work,
+    Artifact, ClusterStep, Content, Held, HostStep, OperatorStep, Rule, Stage, Work,
 };
 use etcdup_planner::Planner;
 
@@ -279,6 +279,10 @@ impl Model {
                 machine.record.get_or_insert_default().forget(name);
             }
             HostStep::MoveAside { path } => {
+                if machine.log_at.as_ref() == Some(path) {
+                    machine.log_at = None;
+                    return;
+                }
                 assert_eq!(*path, machine.data_at);
                 if machine.process.is_some() {
                     self.lost.push(format!("{path} moved away under its etcd"));
@@ -294,6 +298,32 @@ impl Model {
             HostStep::LoadImage { .. } | HostStep::TimeSync => {}
             HostStep::Forget => machine.record.get_or_insert_default().forget_cluster(),
             HostStep::CheckRoom { .. } => {}
+            HostStep::MoveData {
+                held: Held::Log,
+                from,
+                to,
+                owner,
+            } => {
+                if machine.process.is_some() {
+                    self.lost
+                        .push(format!("the log in {from} moved under its etcd"));
+                }
+                if machine.data.is_some() && machine.holds_log() == *from {
+                    let inside = machine.data_at.join("member").unwrap();
+                    machine.log_at = Some(to.clone()).filter(|to| *to != inside);
+                    if from.file_name() != "member" {
+                        machine.files.remove(from);
+                    }
+                    if *to != inside {
+                        let view = FileView {
+                            kind: FileKind::Directory,
+                            owner: owner.clone(),
+                            ..file(Mode::CLOSED, None, at)
+                        };
+                        machine.files.insert(to.clone(), view);
+                    }
+                }
+            }
             HostStep::MoveData { from, to, .. } => {
                 if machine.process.is_some() {
                     self.lost.push(format!("{from} moved under its etcd"));

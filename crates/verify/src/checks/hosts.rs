@@ -35,20 +35,21 @@ pub(super) fn disk(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         let Some(host) = evidence.seen.host(&member.host) else {
             continue;
         };
-        let Some(disk) = host.disks.get(&member.layout.data) else {
-            continue;
-        };
-        let words = format!(
-            "{} MiB are free for {} on {} ({})",
-            disk.free >> 20,
-            member.layout.data,
-            member.host,
-            disk.device
-        );
-        if disk.free < SEGMENT {
-            findings.push(check.error(&member.name, words));
-        } else if disk.free < 1 << 30 {
-            findings.push(check.warning(&member.name, words));
+        for path in std::iter::once(&member.layout.data).chain(&member.layout.wal) {
+            let Some(disk) = host.disks.get(path) else {
+                continue;
+            };
+            let words = format!(
+                "{} MiB are free for {path} on {} ({})",
+                disk.free >> 20,
+                member.host,
+                disk.device
+            );
+            if disk.free < SEGMENT {
+                findings.push(check.error(&member.name, words));
+            } else if disk.free < 1 << 30 {
+                findings.push(check.warning(&member.name, words));
+            }
         }
     }
     if findings.is_empty() {

@@ -99,6 +99,15 @@ pub(super) const FOREIGN_DATA: Check = Check {
     advice: "move the directory away, or name another with `data`",
 };
 
+pub(super) const NO_LOG: Check = Check {
+    id: "data-without-log",
+    title: "a member's data and its log are not together",
+    about: "etcd needs its data and its write-ahead log, which may have a directory of its own (`wal-dir`). Where only one of them is \
+            there, a disk is not mounted or has been replaced. etcd would begin a new log beside the old data, and forget what it \
+            voted for and acknowledged.",
+    advice: "mount the disk that is missing; if it is gone for good, move what is left of the member aside: etcdup then replaces it",
+};
+
 pub(super) const OTHER_CLUSTER: Check = Check {
     id: "data-other-cluster",
     title: "the data directory belongs to another cluster",
