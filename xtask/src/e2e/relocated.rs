@@ -165,7 +165,7 @@ fn mount_fast(lab: &Lab) -> Outcome {
     for host in 1..=3 {
         lab.on(
             host,
-            "mkdir -p /fast && mount -t tmpfs -o size=900m none /fast",
+            "mkdir -p /fast && mount -t tmpfs -o size=1200m none /fast",
         )?
         .exits(0)?;
     }
