@@ -25,14 +25,23 @@ mod tools;
 mod trust;
 mod ways;
 
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::dashboard;
 use crate::lab::Kept;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, SCENARIO};
 use crate::setup::{binary, fixtures, newest_of, testbed};
 
-use context::{Context, Scenario};
+use context::{Context, LABS, Scenario};
+
+/// What is carried out on its own at the end: it counts or times what a machine does.
+const ALONE: [&str; 3] = [
+    "page-in-chromium",
+    "api-under-a-fuzzer",
+    "programs-on-a-host",
+];
 
 /// How many lines of a failure are printed again at the end.
 const LAST_LINES: usize = 14;
@@ -41,11 +50,12 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
     fixtures()?;
     dashboard::up_to_date()?;
     // What a killed run left behind goes first.
-    let _ = testbed("hosts.sh").args(["sweep", "e2e"]).output();
+    let _ = testbed("hosts.sh").args(["sweep", "e2"]).output();
     let kept = keep.then(Kept::default);
     let context = Context {
         etcdup: binary(false)?,
         version: newest_of("3.5")?,
+        labs: LABS[0],
         kept: kept.clone(),
         long,
     };
@@ -76,8 +86,9 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
     .into_iter()
     .flatten()
     .collect();
-    let wanted: Vec<&&Scenario> = all
+    let wanted: Vec<&Scenario> = all
         .iter()
+        .copied()
         .filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter)))
         .collect();
     if wanted.is_empty() {
@@ -87,31 +98,39 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
             names.join(", ")
         ));
     }
-    let mut table: Vec<(&str, Duration, Option<String>)> = Vec::new();
-    for (name, scenario) in wanted {
-        let start = Instant::now();
-        let failed = scenario(&context).err();
-        let word = match &failed {
-            None => "ok  ",
-            // The hosts themselves are to blame, not what was tried on them.
-            Some(why) if why.contains(crate::lab::BED) => "FAIL (testbed)",
-            Some(_) => "FAIL",
-        };
-        eprintln!("{word} {name} ({:.1} s)", start.elapsed().as_secs_f64());
-        if let Some(why) = &failed {
-            eprintln!(
-                "{}",
-                why.lines()
-                    .map(|line| format!("     {line}\n"))
-                    .collect::<String>()
-            );
+    let (alone, others): (Vec<&Scenario>, Vec<&Scenario>) = wanted
+        .into_iter()
+        .partition(|(name, _)| ALONE.contains(name));
+    // What is left up to be looked at must be the last that ran.
+    let at_once = if kept.is_some() { 1 } else { LABS.len() };
+    let queue = Mutex::new(others.into_iter());
+    let table: Mutex<Vec<Carried>> = Mutex::default();
+    thread::scope(|scope| {
+        for labs in LABS.into_iter().take(at_once) {
+            let context = Context {
+                labs,
+                ..context.clone()
+            };
+            let (queue, table) = (&queue, &table);
+            scope.spawn(move || {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(scenario) = next else { break };
+                    let (carried, stop) = carry_out(scenario, &context);
+                    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+                    table.push(carried);
+                    if stop {
+                        break;
+                    }
+                }
+            });
         }
-        let stop = kept
-            .as_ref()
-            .is_some_and(|kept| kept.after(failed.is_some()));
-        table.push((name, start.elapsed(), failed));
+    });
+    let mut table = table.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for scenario in alone {
+        let (carried, stop) = carry_out(scenario, &context);
+        table.push(carried);
         if stop {
-            // The next scenario would need the same names and addresses.
             break;
         }
     }
@@ -148,4 +167,33 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
     } else {
         Err(format!("failed: {}", failed.join(", ")))
     }
+}
+
+/// A scenario's name, how long it took, and why it failed.
+type Carried = (&'static str, Duration, Option<String>);
+
+/// Carries out one scenario and says how it ended; whether nothing may follow it.
+fn carry_out((name, scenario): &Scenario, context: &Context) -> (Carried, bool) {
+    SCENARIO.set(name);
+    let start = Instant::now();
+    let failed = scenario(context).err();
+    let word = match &failed {
+        None => "ok  ",
+        // The hosts themselves are to blame, not what was tried on them.
+        Some(why) if why.contains(crate::lab::BED) => "FAIL (testbed)",
+        Some(_) => "FAIL",
+    };
+    eprintln!("{word} {name} ({:.1} s)", start.elapsed().as_secs_f64());
+    if let Some(why) = &failed {
+        eprintln!(
+            "{}",
+            why.lines()
+                .map(|line| format!("     {line}\n"))
+                .collect::<String>()
+        );
+    }
+    let kept = context.kept.as_ref();
+    // The next scenario would need the same names and addresses.
+    let stop = kept.is_some_and(|kept| kept.after(failed.is_some()));
+    ((name, start.elapsed(), failed), stop)
 }

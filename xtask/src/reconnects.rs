@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 
 use crate::lab::Lab;
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, ensure, note};
 use crate::setup::root;
 
 /// Where the record of a run lies, in the lab's directory.
@@ -49,7 +49,7 @@ impl<'a> Reconnects<'a> {
         ensure(!record.contains("refused") && !silent, &record)?;
         let connected = record.lines().filter(|line| line.starts_with("connected"));
         for line in connected {
-            eprintln!("     {line}, none refused");
+            note!("{line}, none refused");
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::lab::Lab;
+use crate::outcome::note;
 use crate::setup::root;
 
 /// Where the record of a run lies, in the lab's directory.
@@ -30,7 +31,7 @@ impl Written {
     /// Says it, for docs/reliability.md.
     pub(crate) fn tell(&self) {
         let (count, gap) = (self.count, self.gap.as_millis());
-        eprintln!("     {count} writes, the longest gap {gap} ms");
+        note!("{count} writes, the longest gap {gap} ms");
     }
 }
 

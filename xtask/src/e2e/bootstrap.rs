@@ -311,7 +311,7 @@ fn interface_and_host_name(context: &Context) -> Outcome {
     lab.apply()?;
     lab.etcdctl(&Lab::endpoints(1), &["member", "list"])?
         .exits(0)?
-        .says("e2e-1")?;
+        .says(&format!("{}-1", lab.name()))?;
     lab.edit("host0", "eth9")?;
     lab.etcdup(&["plan"])?.exits(4)?.says("eth9").map(|_| ())
 }

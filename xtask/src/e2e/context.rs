@@ -6,11 +6,15 @@ use std::thread;
 use std::time::Duration;
 
 use crate::lab::{Kept, Lab};
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, ensure, note};
 use crate::setup::testbed;
 use crate::writer::{Writer, Written};
 
+/// How the names of labs begin, for each scenario that is carried out at once.
+pub(super) const LABS: [&str; 2] = ["e2e", "e2f"];
+
 /// What a scenario is given.
+#[derive(Clone)]
 pub(crate) struct Context {
     /// etcdup's binary.
     pub(crate) etcdup: PathBuf,
@@ -18,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) version: String,
     /// Whether proofs that take long are carried out in full.
     pub(crate) long: bool,
+    /// How the names of its labs begin: scenarios that are carried out at once have their own.
+    pub(super) labs: &'static str,
     /// Labs that are left to be looked at, where that was asked for.
     pub(super) kept: Option<Kept>,
 }
@@ -30,7 +36,7 @@ impl Context {
 
     /// Boots hosts under another name, for scenarios that need several labs.
     pub(crate) fn named(&self, name: &str, count: u32) -> Result<Lab, String> {
-        Ok(self.own(Lab::up(name, count, &self.etcdup)?))
+        Ok(self.own(Lab::up(&self.lab_name(name), count, &self.etcdup)?))
     }
 
     /// So many hosts, the first of them with members that `apply` made.
@@ -51,7 +57,13 @@ impl Context {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok((self.own(Lab::with_pods("e2e", count, &self.etcdup)?), image))
+        let lab = Lab::with_pods(self.labs, count, &self.etcdup)?;
+        Ok((self.own(lab), image))
+    }
+
+    /// A lab's name, whichever of those that are carried out at once it is for.
+    pub(super) fn lab_name(&self, name: &str) -> String {
+        name.replacen(LABS[0], self.labs, 1)
     }
 
     /// Three members, applied and verified, agreed by etcdctl.
@@ -225,8 +237,8 @@ impl Tally {
     /// Says it, for docs/reliability.md.
     fn report(tally: Mutex<Self>, what: &str, rounds: usize, failures: &[String]) {
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-        eprintln!(
-            "     {what}: {rounds} rounds, {} failed, {} writes, the longest gap {} ms",
+        note!(
+            "{what}: {rounds} rounds, {} failed, {} writes, the longest gap {} ms",
             failures.len(),
             tally.writes,
             tally.gap.as_millis()

@@ -1,7 +1,7 @@
 //! What etcdup costs a host, in programs: counts do not depend on the machine.
 
 use crate::lab::Lab;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, note};
 use crate::programs::Watch;
 
 use super::context::{Context, Scenario};
@@ -51,8 +51,8 @@ fn within(lab: &Lab, most: usize, arguments: &[&str], says: &str) -> Outcome {
     let most = most + 4 * asked;
     for (host, watch) in (1..).zip(watches) {
         let programs = watch.end()?;
-        println!(
-            "     etcdup {}: {} programs on host {host}",
+        note!(
+            "etcdup {}: {} programs on host {host}",
             arguments.join(" "),
             programs.len()
         );

@@ -55,8 +55,11 @@ fn killed_at(context: &Context, point: u32, after: Duration) -> Outcome {
 fn upload_cut(context: &Context) -> Outcome {
     let lab = context.lab(1)?;
     lab.topology(&context.version, "", 1)?;
-    lab.inside("tc qdisc add dev vb-e2e-1 root tbf rate 50mbit burst 64kb latency 400ms")?
-        .exits(0)?;
+    lab.inside(&format!(
+        "tc qdisc add dev vb-{}-1 root tbf rate 50mbit burst 64kb latency 400ms",
+        lab.name()
+    ))?
+    .exits(0)?;
     let mut running = lab
         .command(&context.etcdup.to_string_lossy(), &["apply", "--yes"])
         .stderr(std::process::Stdio::piped())
@@ -81,7 +84,7 @@ fn upload_cut(context: &Context) -> Outcome {
         "test ! -e /opt/etcd && test ! -e /etc/etcd && ! id -u etcd",
     )?;
     ensure(changed.code == 0, "the cut stage changed the host")?;
-    lab.inside("tc qdisc del dev vb-e2e-1 root")?;
+    lab.inside(&format!("tc qdisc del dev vb-{}-1 root", lab.name()))?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     ensure(
@@ -139,8 +142,11 @@ fn one_host_fails(context: &Context) -> Outcome {
 fn stopped_by_ctrl_c(context: &Context) -> Outcome {
     let lab = context.lab(1)?;
     lab.topology(&context.version, "", 1)?;
-    lab.inside("tc qdisc add dev vb-e2e-1 root tbf rate 100mbit burst 64kb latency 400ms")?
-        .exits(0)?;
+    lab.inside(&format!(
+        "tc qdisc add dev vb-{}-1 root tbf rate 100mbit burst 64kb latency 400ms",
+        lab.name()
+    ))?
+    .exits(0)?;
     let running = lab
         .command(&context.etcdup.to_string_lossy(), &["apply", "--yes"])
         .stdout(std::process::Stdio::piped())
@@ -165,7 +171,7 @@ fn stopped_by_ctrl_c(context: &Context) -> Outcome {
             == 0,
         "the lease was kept, or the stage was not finished",
     )?;
-    lab.inside("tc qdisc del dev vb-e2e-1 root")?;
+    lab.inside(&format!("tc qdisc del dev vb-{}-1 root", lab.name()))?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)
 }

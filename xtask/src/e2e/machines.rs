@@ -11,21 +11,21 @@ pub(super) const ALL: &[Scenario] = &[("example-vagrant-static-pods", static_pod
 
 /// A place in which `vagrant up` works, taken down when dropped.
 struct Bed {
-    name: &'static str,
+    name: String,
     project: std::path::PathBuf,
     pods: String,
 }
 
 impl Bed {
-    fn make(name: &'static str, masters: u32) -> Result<Self, String> {
+    fn make(name: String, masters: u32) -> Result<Self, String> {
         let output = testbed("root.sh")
             .arg("pod")
             .output()
             .map_err(|error| error.to_string())?;
         let pods = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let _ = bed(&pods).args(["down", name]).output();
+        let _ = bed(&pods).args(["down", &name]).output();
         let output = bed(&pods)
-            .args(["make", name, &masters.to_string()])
+            .args(["make", &name, &masters.to_string()])
             .output()
             .map_err(|error| error.to_string())?;
         if !output.status.success() {
@@ -45,7 +45,7 @@ impl Bed {
 
     fn run(&self, arguments: &[&str]) -> Result<CommandOutput, String> {
         let mut command = bed(&self.pods);
-        command.args(["run", self.name]).args(arguments);
+        command.args(["run", &self.name]).args(arguments);
         let output = command.output().map_err(|error| error.to_string())?;
         Ok(CommandOutput::of(&output))
     }
@@ -59,7 +59,7 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let _ = bed(&self.pods).args(["down", self.name]).output();
+        let _ = bed(&self.pods).args(["down", &self.name]).output();
     }
 }
 
@@ -77,7 +77,7 @@ fn static_pods(context: &Context) -> Outcome {
         .output()
         .map_err(|error| error.to_string())?;
     let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let bed = Bed::make("e2evag", 3)?;
+    let bed = Bed::make(context.lab_name("e2evag"), 3)?;
     let file = bed.project.join("etcdup.toml");
     let write = |text: &str| std::fs::write(&file, text).map_err(|error| error.to_string());
     let example = std::fs::read_to_string(root().join("examples/vagrant-static-pods/etcdup.toml"))

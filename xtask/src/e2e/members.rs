@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::context::{Context, Scenario, finishes_when_killed, killed_series, never_still};
 use super::examples::example;
 use crate::lab::Lab;
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, ensure, note};
 use crate::writer::{Writer, Written};
 
 pub(super) const ALL: &[Scenario] = &[
@@ -165,7 +165,7 @@ fn half_done_by_etcdctl(context: &Context) -> Outcome {
 /// A learner that does not start is shown with its log; once it can, the next run goes on.
 fn does_not_start(context: &Context) -> Outcome {
     if !context.long {
-        eprintln!("     skipped: it is waited for for a minute, in long runs");
+        note!("skipped: it is waited for for a minute, in long runs");
         return Ok(());
     }
     let lab = context.formed("e2em", 2, 1)?;
@@ -181,7 +181,7 @@ fn does_not_start(context: &Context) -> Outcome {
     lab.etcdup(&["apply", "--yes"])?
         .exits(1)?
         .says("no-such-flag")?;
-    eprintln!("     said after {} s", start.elapsed().as_secs());
+    note!("said after {} s", start.elapsed().as_secs());
     lab.on(2, &format!("rm {drop_in}; systemctl daemon-reload"))?
         .exits(0)?;
     lab.apply()?;

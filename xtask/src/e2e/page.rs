@@ -9,7 +9,7 @@ use serde_json::json;
 use super::context::{Context, Scenario};
 use crate::dashboard::Node;
 use crate::lab::Lab;
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, ensure, note};
 use crate::serving::{AT, Client, Server, text, with_sources};
 use crate::setup::{page, python, root};
 
@@ -132,10 +132,7 @@ fn api_under_a_fuzzer(context: &Context) -> Outcome {
         ],
     ))?;
     let cases = said.out.lines().filter(|line| line.contains("generated"));
-    eprintln!(
-        "     {}",
-        cases.map(str::trim).collect::<Vec<_>>().join(" ")
-    );
+    note!("{}", cases.map(str::trim).collect::<Vec<_>>().join(" "));
     said.exits(0)?;
     // What was sent by the thousand neither stopped the server nor changed the cluster.
     let (status, plan) = client.call(

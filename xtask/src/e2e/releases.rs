@@ -3,7 +3,7 @@
 
 use crate::e2e::context::{Context, Scenario, never_still};
 use crate::lab::Lab;
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, ensure, note};
 use crate::setup::{Release, cache, releases};
 use crate::writer::Writer;
 
@@ -23,7 +23,7 @@ fn further_releases(context: &Context) -> Outcome {
         match newest {
             Some(release) => one_release(context, release)
                 .map_err(|why| format!("etcd {}: {why}", release.version))?,
-            None => eprintln!("     skipped: no etcd {minor}x in ETCDUP_RELEASES"),
+            None => note!("skipped: no etcd {minor}x in ETCDUP_RELEASES"),
         }
     }
     Ok(())
@@ -82,7 +82,7 @@ fn from_minor_to_minor(context: &Context) -> Outcome {
     };
     let (Some(five), Some(six), Some(seven)) = (newest("3.5."), newest("3.6."), newest("3.7."))
     else {
-        eprintln!("     skipped: it needs etcd 3.5, 3.6 and 3.7 in ETCDUP_RELEASES");
+        note!("skipped: it needs etcd 3.5, 3.6 and 3.7 in ETCDUP_RELEASES");
         return Ok(());
     };
     let lab = context.lab(3)?;
@@ -144,7 +144,7 @@ fn from_minor_to_minor(context: &Context) -> Outcome {
         lab.etcdup(&["verify"])?.exits(0)?;
         lab.nothing_to_do()
             .map_err(|why| format!("{before} to {to}: {why}\n{}", ran.all()))?;
-        eprintln!("     {before} to {to}");
+        note!("{before} to {to}");
         before.clone_from(to);
     }
     writer.checks(&[1, 2, 3]);

@@ -6,7 +6,7 @@ use super::context::{
     Context, Scenario, agrees, finishes_when_killed, killed_series, lead, member_id, never_still,
 };
 use crate::lab::Lab;
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, ensure, note};
 use crate::writer::{Writer, Written};
 
 pub(super) const ALL: &[Scenario] = &[
@@ -179,7 +179,7 @@ fn live_member_replaced(context: &Context) -> Outcome {
 /// One of five is gone, then two of five; others take their places.
 fn two_of_five_replaced(context: &Context) -> Outcome {
     if !context.long {
-        eprintln!("     skipped: in long runs");
+        note!("skipped: in long runs");
         return Ok(());
     }
     let lab = context.formed("e2er", 8, 5)?;

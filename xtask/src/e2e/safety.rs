@@ -320,7 +320,7 @@ fn operators_tools(context: &Context) -> Outcome {
         .says("ready to serve client requests")?;
     lab.etcdup(&["ssh", "m2", "--", "hostname"])?
         .exits(0)?
-        .says("e2e-2")?;
+        .says(&format!("{}-2", lab.name()))?;
     lab.etcdup(&["logs", "m9"])?
         .exits(64)?
         .says("the topology has m1, m2, m3")?;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::context::{Context, Scenario, numbers_of};
 use crate::lab::Lab;
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, ensure, note};
 use crate::serving::{AT, Client, Server, streamed, streamed_behind, text, with_sources};
 
 pub(super) const ALL: &[Scenario] = &[
@@ -223,8 +223,8 @@ fn killed_at_any_moment(context: &Context) -> Outcome {
         ensure(whole, format!("{at}: a client that came again has {all:?}"))?;
     }
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    eprintln!(
-        "     seed {seed}: killed at {moments} moments of {events} events each, gone on with after \
+    note!(
+        "seed {seed}: killed at {moments} moments of {events} events each, gone on with after \
          {} ms at most",
         slowest.as_millis()
     );
