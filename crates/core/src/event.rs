@@ -59,6 +59,9 @@ pub enum Body {
         key: StageKey,
         /// One line for people.
         title: String,
+        /// What its leg brings the cluster to, where it is the first of a leg of several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        leg: Option<String>,
     },
     /// A host does something within a stage.
     Host {
@@ -111,6 +114,10 @@ pub struct PlannedStage {
     pub key: StageKey,
     /// One line for people.
     pub title: String,
+    /// What its leg brings the cluster to, in a plan of several legs: `etcd 3.5.33`. Once the last
+    /// stage of a leg is done, that is where the cluster stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leg: Option<String>,
 }
 
 impl Body {

@@ -325,6 +325,12 @@ impl Session {
                 continue;
             }
             let index = approved.position(&stage.key);
+            self.events.send(Body::StageStarted {
+                index,
+                key: stage.key.clone(),
+                title: stage.title.clone(),
+                leg: approved.begins(index),
+            });
             self.one_stage(&run, &stage, index, &mut seen).await?;
             done.push(stage);
         }
@@ -358,12 +364,6 @@ impl Session {
         seen: &mut Observation,
     ) -> Result<(), DeployError> {
         let start = Instant::now();
-        let title = stage.title.clone();
-        self.events.send(Body::StageStarted {
-            index,
-            key: stage.key.clone(),
-            title,
-        });
         let planner = run.planner;
         let topology = planner.topology();
         if minor::changes_minor(topology, stage, seen) {

@@ -62,6 +62,7 @@ fn an_apply() -> Vec<Body> {
             stages: vec![PlannedStage {
                 key: key("roll:m2"),
                 title: "restart m2".to_owned(),
+                leg: Some("etcd 3.5.33".to_owned()),
             }],
         },
         Body::Waiting {
@@ -71,6 +72,7 @@ fn an_apply() -> Vec<Body> {
             index: 0,
             key: key("roll:m2"),
             title: "restart m2".to_owned(),
+            leg: Some("etcd 3.5.33".to_owned()),
         },
         host("10.0.0.1", "sending", HostState::Working),
         host("10.0.0.1", "done", HostState::Done),

@@ -55,7 +55,9 @@ pub(super) fn plain(body: &Body) {
         | Body::Failed { .. }
         | Body::Stopped { .. } => {}
         Body::Waiting { holder } => errln!("{holder}"),
-        Body::StageStarted { index, title, .. } => errln!("{}. {title}", index + 1),
+        Body::StageStarted {
+            index, title, leg, ..
+        } => errln!("{}", stage_line(*index, title, leg.as_deref())),
         Body::Host { host, what, state } => {
             if *state != HostState::Working {
                 errln!("   {host}: {what}");
@@ -68,6 +70,12 @@ pub(super) fn plain(body: &Body) {
         }
         Body::Done { elapsed_ms } => errln!("completed in {}", seconds(*elapsed_ms)),
     }
+}
+
+/// A stage that begins, below its leg where it is the first of one.
+fn stage_line(index: usize, title: &str, leg: Option<&str>) -> String {
+    let leg = leg.map(|leg| format!("Leg: {leg}\n")).unwrap_or_default();
+    format!("{leg}{}. {title}", index + 1)
 }
 
 fn seconds(millis: u64) -> String {
@@ -135,7 +143,9 @@ impl Screen {
         match body {
             Body::Started { .. } | Body::Resumed { .. } => {}
             Body::Waiting { holder } => self.say(holder),
-            Body::StageStarted { index, title, .. } => self.say(&format!("{}. {title}", index + 1)),
+            Body::StageStarted {
+                index, title, leg, ..
+            } => self.say(&stage_line(*index, title, leg.as_deref())),
             Body::Host { host, what, state } => {
                 if let Some(bar) = self.line(host.as_str()) {
                     match state {

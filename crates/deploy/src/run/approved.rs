@@ -21,6 +21,7 @@ impl Approved {
         let stages = document.stages.iter().map(|stage| PlannedStage {
             key: stage.key.clone(),
             title: stage.title.clone(),
+            leg: stage.leg.clone(),
         });
         Self {
             approval: document.approval(),
@@ -42,6 +43,16 @@ impl Approved {
             }
         }
         Ok(())
+    }
+
+    /// What the leg of a stage brings the cluster to, where the stage is the first of it.
+    pub(crate) fn begins(&self, index: usize) -> Option<String> {
+        let leg = self.stages.get(index)?.leg.as_ref()?;
+        let before = index
+            .checked_sub(1)
+            .and_then(|index| self.stages.get(index));
+        let goes_on = before.is_some_and(|before| before.leg.as_ref() == Some(leg));
+        (!goes_on).then(|| leg.clone())
     }
 
     /// The place of a stage in what was approved; behind all for one that only waits and was not

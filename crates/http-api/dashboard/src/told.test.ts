@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { told, unfold } from './told.ts'
+import { legs, standing, told, unfold } from './told.ts'
 import type { Event } from './api.ts'
 
 const at = '2026-11-25T12:00:00Z'
@@ -36,6 +36,26 @@ test('the view says how each stage stands, whatever came last', () => {
 
 test('events that come out of order tell the same', () => {
   assert.deepEqual(unfold([...all].reverse()), unfold(all))
+})
+
+test('between legs it is said where the cluster stands', () => {
+  const planned = [
+    { key: 'roll:m1', title: 'Restart m1', leg: 'etcd 3.5.33' },
+    { key: 'roll:m2', title: 'Restart m2', leg: 'etcd 3.5.33' },
+    { key: 'roll:m1', title: 'Restart m1', leg: 'etcd 3.6.14' },
+  ]
+  const done = (index: number): Event[] => [
+    event(2 * index + 1, { event: 'stage-started', index, key: planned[index]?.key, title: planned[index]?.title }),
+    event(2 * index + 2, { event: 'stage-done', index, key: planned[index]?.key, elapsed_ms: 1 }),
+  ]
+  const begun = [event(0, { event: 'started', format: 'etcdup/events/1', verb: 'apply', stages: planned })]
+  const first = unfold([...begun, ...done(0)])
+  assert.deepEqual(legs(first).map((leg) => [leg.first, leg.state]), [[0, 'running'], [2, 'next']])
+  assert.equal(standing(first), 'leg 1 of 2, to etcd 3.5.33')
+  const between = unfold([...begun, ...done(0), ...done(1)])
+  assert.equal(standing(between), 'leg 2 of 2, to etcd 3.6.14; reached: etcd 3.5.33')
+  assert.equal(standing(unfold([...begun, ...done(0), ...done(1), ...done(2)])), 'reached: etcd 3.6.14')
+  assert.equal(standing(unfold(all)), '')
 })
 
 test('every event has a line', () => {

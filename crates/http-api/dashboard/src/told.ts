@@ -4,6 +4,8 @@ import type { Event } from './api.ts'
 
 export interface StageView {
   title: string
+  /** What its leg brings the cluster to; empty in a plan of one leg. */
+  leg: string
   state: 'next' | 'running' | 'done' | 'failed' | 'stopped'
   since: number | null
   took: number | null
@@ -31,7 +33,7 @@ export function unfold(events: Event[]): View {
     const stage = view.stages[at]
     switch (event.event) {
       case 'started':
-        view.stages = event.stages.map((planned) => fresh(planned.title))
+        view.stages = event.stages.map((planned) => fresh(planned.title, planned.leg))
         break
       case 'waiting':
         view.waiting = event.holder
@@ -44,8 +46,8 @@ export function unfold(events: Event[]): View {
         at = event.index
         view.waiting = ''
         // A plan that was taken over names only what is left of it.
-        while (view.stages.length <= at) view.stages.push(fresh(event.title))
-        view.stages[at] = { ...fresh(event.title), state: 'running', since: Date.parse(event.at) }
+        while (view.stages.length <= at) view.stages.push(fresh(event.title, view.stages.at(-1)?.leg))
+        view.stages[at] = { ...fresh(event.title, view.stages[at]?.leg), state: 'running', since: Date.parse(event.at) }
         view.said = `stage ${at + 1} of ${view.stages.length}, ${event.title}, begun`
         break
       case 'host':
@@ -82,8 +84,40 @@ export function unfold(events: Event[]): View {
   return view
 }
 
-function fresh(title: string): StageView {
-  return { title, state: 'next', since: null, took: null, waits: '', hosts: new Map() }
+function fresh(title: string, leg: string | null | undefined): StageView {
+  return { title, leg: leg ?? '', state: 'next', since: null, took: null, waits: '', hosts: new Map() }
+}
+
+export interface LegView {
+  name: string
+  /** The index of its first stage. */
+  first: number
+  /** Whether the cluster is there. */
+  state: 'done' | 'running' | 'next'
+}
+
+/** The legs of a plan, and which of them the cluster has reached; nothing where there is one. */
+export function legs(view: View): LegView[] {
+  const found: LegView[] = []
+  view.stages.forEach((stage, at) => {
+    if (stage.leg !== '' && stage.leg !== view.stages[at - 1]?.leg) found.push({ name: stage.leg, first: at, state: 'next' })
+  })
+  found.forEach((leg, at) => {
+    const own = view.stages.slice(leg.first, found[at + 1]?.first)
+    if (own.every((stage) => stage.state === 'done')) leg.state = 'done'
+    else if (own.some((stage) => stage.state !== 'next')) leg.state = 'running'
+  })
+  return found
+}
+
+/** Where the cluster stands between the legs; empty in a plan of one. */
+export function standing(view: View): string {
+  const all = legs(view)
+  const reached = all.filter((leg) => leg.state === 'done').at(-1)
+  const ahead = all.find((leg) => leg.state !== 'done')
+  if (!ahead) return reached ? `reached: ${reached.name}` : ''
+  const way = `leg ${all.indexOf(ahead) + 1} of ${all.length}, to ${ahead.name}`
+  return reached ? `${way}; reached: ${reached.name}` : way
 }
 
 /** An event in a line. */

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { accessible, api, at, launch, open } from './browser.mjs'
 
 const code = process.env.ETCDUP_CODE
-const topology = readFileSync(process.env.ETCDUP_TOPOLOGY, 'utf8')
+let topology = readFileSync(process.env.ETCDUP_TOPOLOGY, 'utf8')
 const name = /cluster = "([^"]+)"/.exec(topology)[1]
 const started = Date.now()
 
@@ -126,7 +126,7 @@ async function walk() {
   await page.locator('.standing .state.well').waitFor({ timeout: 30_000 })
 
   step('takes a member out by an edit of the topology, and in again')
-  const edit = async (changed, planned, voters) => {
+  const edit = async (changed, { planned, far, ended, voters }) => {
     await page.goto(`${at}/#/clusters/${name}/topology`)
     await page.getByLabel(`Topology of ${name}`).fill(changed)
     await press('Save')
@@ -136,20 +136,25 @@ async function walk() {
     await said(planned)
     await press('Apply: ')
     // Data is moved aside: that wants the cluster's name.
-    if (changed !== topology) {
+    if (far) {
       const asked = page.getByRole('dialog')
       await asked.getByRole('textbox').fill(name)
       await asked.getByRole('button', { name: /^Apply/ }).click()
     }
     await page.waitForURL(/operations/)
     await page.locator('.state.done').filter({ hasText: /^✓ done/ }).waitFor({ timeout: 90_000 })
+    if (ended) await said(ended)
     await page.goto(`${at}/#/clusters/${name}`)
     await said(voters)
   }
   const without = topology.replace(/\[\[member\]\]\nname = "m3"\n[^[]*/, '')
   assert.notEqual(without, topology)
-  await edit(without, 'remove m3 from the cluster', '2 of 2 voters are healthy')
-  await edit(topology, 'add m3 to the cluster as a learner', '3 of 3 voters are healthy')
+  await edit(without, { planned: 'remove m3 from the cluster', far: true, voters: '2 of 2 voters are healthy' })
+  await edit(topology, { planned: 'add m3 to the cluster as a learner', voters: '3 of 3 voters are healthy' })
+
+  step('gives logs a directory of their own, and sees where the cluster stands between the legs')
+  topology = topology.replace('[[member]]', '[layout]\nwal = "/srv/log"\n\n[[member]]')
+  await edit(topology, { planned: 'Leg 1 of 2: each member where the file has it', ended: 'reached: as the file says', voters: '3 of 3 voters are healthy' })
   await page.locator('.standing .state.well').waitFor({ timeout: 30_000 })
 
   step('is told when somebody else changed the topology')

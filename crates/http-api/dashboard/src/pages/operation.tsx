@@ -6,7 +6,7 @@ import { Action, Findings, Loading, Page, State, Trouble, useLoaded } from '../p
 import { go, to } from '../route.ts'
 import { follow, type State as Stream } from '../stream.ts'
 import { bytes, moment, span } from '../words.ts'
-import { told, unfold } from '../told.ts'
+import { legs, standing, told, unfold } from '../told.ts'
 
 /** Bytes on their way by host: how many came, of how many. */
 type Moved = Record<string, [number, number]>
@@ -60,6 +60,8 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
       setTrouble(failed)
     }
   }
+  const ways = legs(view)
+  const stands = standing(view)
   const last = events.at(-1)
   const took = (last && !running ? Date.parse(last.at) : now.value) - Date.parse(operation.begun)
   const bar = running
@@ -72,6 +74,7 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
         {span(took)} · by {operation.who} · started {moment(operation.begun)}{operation.epoch > 1 && ` · resumed ${operation.epoch === 2 ? 'once' : `${operation.epoch - 1} times`}`} ·{' '}
         <a href={to('clusters', addressOf(operation.cluster))}>{operation.cluster}</a>
       </p>
+      {stands && <p>{stands}</p>}
       {trouble !== null && <Trouble error={trouble} />}
       {running && view.waiting && <p><State kind="running">waiting: {view.waiting}</State></p>}
       {!running && operation.message && !view.failure && <p>{operation.message}</p>}
@@ -88,7 +91,10 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
           <caption>Stages</caption>
           <thead><tr><th scope="col">Stage</th><th scope="col">Took</th><th scope="col">Hosts</th></tr></thead>
           <tbody>
-            {view.stages.map((stage, index) => (
+            {view.stages.map((stage, index) => [
+              ...ways.filter((leg) => leg.first === index).map((leg) => (
+                <tr key={`leg ${index}`} class="leg"><th scope="colgroup" colSpan={3}><State kind={leg.state}>Leg {ways.indexOf(leg) + 1} of {ways.length}: {leg.name}</State></th></tr>
+              )),
               <tr key={index}>
                 <th scope="row"><State kind={stage.state}>{index + 1}. {stage.title}</State></th>
                 <td data-label="Took">{stage.took !== null ? span(stage.took) : stage.since !== null ? span(now.value - stage.since) : ''}</td>
@@ -96,8 +102,8 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
                   {stage.waits && <div class="quiet">waits: {stage.waits}</div>}
                   {[...stage.hosts].map(([host, how]) => <div key={host}><State kind={how.state === 'working' ? 'running' : how.state}>{host}</State> <span class="quiet">{how.what}{running && how.state === 'working' && left(moved[host])}</span></div>)}
                 </td>
-              </tr>
-            ))}
+              </tr>,
+            ])}
           </tbody>
         </table>
       ) : running && !view.waiting ? <Loading what="the stages" /> : null}

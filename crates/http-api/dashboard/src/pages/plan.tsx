@@ -81,11 +81,13 @@ export function PlanPage({ digest }: { digest: string }): JSX.Element {
 }
 
 export function Stages({ stages, differs }: { stages: Stage[]; differs?: (stage: Stage) => boolean }): JSX.Element {
+  const begins = (stage: Stage, at: number): boolean => Boolean(stage.leg) && stage.leg !== stages[at - 1]?.leg
+  const firsts = stages.filter(begins)
   return (
     <ol class="stages">
       {stages.map((stage, at) => (
         <li key={JSON.stringify(stage.key)} class={stage.scope.outage || stage.scope.destroys ? 'far' : undefined}>
-          {stage.leg && stage.leg !== stages[at - 1]?.leg && <p class="leg">Leg: {stage.leg}</p>}
+          {begins(stage, at) && <p class="leg">Leg {firsts.indexOf(stage) + 1} of {firsts.length}: {stage.leg}</p>}
           <h2>{stage.title}{differs?.(stage) && <State kind="warning">differs</State>}</h2>
           <p class="quiet">{impact(stage)}</p>
           {stage.why.map((why) => <p key={why}>because {why}</p>)}
