@@ -54,6 +54,8 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
     leg.staying = place::stay(&mut leg.topology, seen);
     // By where members are: what is at the file's place may be another's.
     add_leaving(&mut leg.topology, seen);
+    let leaving = place::stay_until_gone(&mut leg.topology, seen);
+    leg.staying.extend(leaving);
     meant.leaving.clone_from(&leg.topology.leaving);
     meant.hosts.clone_from(&leg.topology.hosts);
     // A cluster that is to stop need not become anything first.

@@ -219,6 +219,63 @@ fn a_member_is_where_its_data_is() {
     }
 }
 
+/// It left the file in the same state: it is where its data is, and is stopped and cleaned up there.
+#[test]
+fn a_member_that_leaves_is_where_its_data_is() {
+    let elsewhere = "[layout]\ndata = \"/srv/etcd\"\nunit = \"kv\"";
+    let (_, mut seen) = bootstrapped("");
+    loop {
+        let leg = planner(elsewhere).next_leg(&seen).unwrap();
+        let stage = scripted::stage(&leg, &seen);
+        let before = seen.clone();
+        seen = leg.predict(&seen, &stage);
+        if stage.key.to_string() == "roll:m2@place" {
+            // The record is the last that is written: it still has both.
+            let Work::Hosts(tasks) = &stage.work else {
+                panic!("{:?}", stage.work)
+            };
+            let host = tasks.keys().next().unwrap().clone();
+            let earlier = before.host(&host).unwrap().record.clone();
+            seen.hosts
+                .get_mut(&host)
+                .unwrap()
+                .known_mut()
+                .unwrap()
+                .record = earlier;
+            break;
+        }
+    }
+    let mut file = worlds::topology(3, "");
+    let gone = file.members.remove(1);
+    let (mut leg, mut keys, mut steps) = (worlds::planner(file), Vec::new(), Vec::new());
+    for _ in 0..30 {
+        for (host, view) in &mut seen.hosts {
+            let queries = leg.queries(host, &[], false);
+            view.known_mut().unwrap().asked = Query::paths(&queries);
+        }
+        leg = leg.next_leg(&seen).unwrap();
+        let Next::Stage(stage) = leg.next(&seen) else {
+            break;
+        };
+        keys.push(stage.key.to_string());
+        if matches!(stage.work, Work::Hosts(_)) {
+            steps.extend(words(&stage));
+        }
+        seen = leg.predict(&seen, &stage);
+    }
+    assert!(
+        keys.iter().any(|key| key.starts_with("remove:m2")),
+        "{keys:?}"
+    );
+    assert!(
+        steps.contains(&"disable kv.service".to_owned()),
+        "{steps:?}"
+    );
+    let host = seen.host(&gone.host).unwrap();
+    let left = host.data.get(&"/srv/etcd".parse::<HostPath>().unwrap());
+    assert_eq!(left, Some(&DataDir::Absent), "{keys:?}");
+}
+
 /// The same of a log: it moved, and a run was cut before anything else did. It never begins empty
 /// where it was, and goes back from where it is.
 #[test]

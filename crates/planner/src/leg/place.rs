@@ -51,6 +51,31 @@ pub(super) fn stay(topology: &mut Topology, seen: &Observation) -> BTreeMap<Memb
     staying
 }
 
+/// Leaves members that should go where a run that was cut has taken them.
+pub(super) fn stay_until_gone(
+    topology: &mut Topology,
+    seen: &Observation,
+) -> BTreeMap<MemberName, Staying> {
+    let mut staying = BTreeMap::new();
+    let file = topology.clone();
+    for leaving in &mut topology.leaving {
+        let member = &mut leaving.member;
+        let Some((recorded, Some(to))) = recorded(&file, seen, member) else {
+            continue;
+        };
+        let place = place_of(seen, member, recorded, Some(to));
+        member.stay_in(&place);
+        let one = Staying {
+            recorded: recorded.clone(),
+            to: Some(to.clone()),
+            goes: false,
+            may_go: false,
+        };
+        staying.insert(member.name.clone(), one);
+    }
+    staying
+}
+
 /// Where its own host's record has a member, and has it go; `None` where that is where the file has
 /// it, and nothing was taken anywhere.
 fn recorded<'a>(
