@@ -22,8 +22,8 @@ use crate::rules::transition::failed_releases;
 pub(crate) const OUTAGE: Check = Check {
     id: "outage-not-approved",
     title: "a restart takes the cluster out of service",
-    about: "With one or two voters no quorum is left while one restarts, so clients are not served for about a second. \
-            This needs explicit approval.",
+    about: "With one or two voters no quorum is left while one restarts, so clients are not served for about a second, \
+            or for as long as data is copied where it goes to another disk. This needs explicit approval.",
     advice: "run again with --allow-outage when clients can tolerate it",
 };
 
