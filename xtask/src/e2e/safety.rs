@@ -245,8 +245,12 @@ fn missed_bootstrap(context: &Context) -> Outcome {
         .exits(1)?
         .says("broken.conf")?
         .says("ExecStart=/bin/false")?;
-    lab.on(3, &format!("rm {drop_in}; systemctl daemon-reload"))?
-        .exits(0)?;
+    // Stopped, or systemd would start it in its own time.
+    lab.on(
+        3,
+        &format!("systemctl stop etcd; rm {drop_in}; systemctl daemon-reload"),
+    )?
+    .exits(0)?;
     lab.apply()?.says("finish the bootstrap")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     lab.etcdctl(&Lab::endpoints(3), &["get", "early"])?
