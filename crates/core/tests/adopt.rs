@@ -96,6 +96,8 @@ fn a_log_of_its_own_is_kept() {
         "/var/lib/etcd/m1/wal",
         "/var/lib/etcd/wal",
         "wal",
+        "/wal",
+        "/fast/member/wal",
     ] {
         let flag = format!("--wal-dir={odd}");
         let refused = adopted(&three(&[&flag]), &AdoptFilter::default());

@@ -423,9 +423,11 @@ impl StageInput {
         if noted.mark.is_some() {
             return;
         }
+        let log = noted.log.as_ref();
+        let log = log.map(|log| format!("|{log}")).unwrap_or_default();
         self.operation(
             format!("record {}", noted.member),
-            &format!("mark|{}|{mark}", noted.data),
+            &format!("mark|{}|{mark}{log}", noted.data),
         );
     }
 }

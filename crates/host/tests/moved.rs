@@ -118,7 +118,7 @@ fn what_is_there_is_never_written_over() {
         fs::rename(old.join("member"), &elsewhere).unwrap();
         symlink(&elsewhere, old.join("member")).unwrap();
         let said = moved(shell, place.path(), &old, &linked, &[]);
-        assert!(said.contains("@fail|1"), "{shell}: {said}");
+        assert!(said.contains("@fail|0"), "{shell}: {said}");
         assert!(elsewhere.join("wal/0.wal").exists(), "{shell}");
     }
 }
@@ -237,7 +237,13 @@ fn a_log_is_put_over_nothing_and_moved_under_nobody() {
         let place = tempfile::tempdir().unwrap();
         let data = data(place.path());
         let (inside, own) = (data.join("member"), place.path().join("own"));
-        for what in ["wal/1.wal", "notes"] {
+        // A directory of that name may be the archive of some other database.
+        for what in [
+            "wal/1.wal",
+            "wal/000000010000000000000001",
+            "wal.tmp/notes",
+            "notes",
+        ] {
             let path = own.join(what);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, "another's").unwrap();
@@ -290,4 +296,76 @@ fn kept(shell: &str, place: &Path, path: &Path) -> String {
     leased(shell, &state);
     let operations = format!("0|keep|{0}|{0}.kept-1\nend\n", path.display());
     run(shell, &STAGE, &stage_of(&state, &operations, &[])).text()
+}
+
+/// What a run that was killed left of its own is in nobody's way, and a log that lies elsewhere
+/// already is not moved from there: its member goes on running.
+#[test]
+fn what_a_killed_run_left_is_in_nobodys_way() {
+    for shell in shells() {
+        let place = tempfile::tempdir().unwrap();
+        let data = data(place.path());
+        let (inside, own) = (data.join("member"), place.path().join("own"));
+        fs::create_dir_all(&own).unwrap();
+        for left in [".etcdup-probe", ".etcdup-copy.new"] {
+            fs::write(own.join(left), "").unwrap();
+            fs::write(inside.join(left), "").unwrap();
+        }
+        let (_, logs) = observed_with(shell, place.path(), &data, &[&inside, &own]);
+        assert_eq!(logs, ["log", "empty"], "{shell}");
+        // A rename, and no copy.
+        let said = moves(
+            shell,
+            place.path(),
+            "_log",
+            (&inside, &own),
+            &[("cp", "exit 1")],
+        );
+        assert!(said.contains("@ok|1") && has_log(&own), "{shell}: {said}");
+        let elsewhere = place.path().join("elsewhere");
+        fs::rename(own.join("wal"), &elsewhere).unwrap();
+        symlink(&elsewhere, own.join("wal")).unwrap();
+        let said = moves(shell, place.path(), "_log", (&own, &inside), &[]);
+        assert!(said.contains("@fail|0"), "{shell}: {said}");
+    }
+}
+
+/// etcd would begin an empty log beside old data, on a disk that was replaced, and an old copy of a
+/// log looks like a log: the mark is in both.
+#[test]
+fn a_log_elsewhere_has_the_mark_of_its_data() {
+    for shell in shells() {
+        let place = tempfile::tempdir().unwrap();
+        let data = data(place.path());
+        let (inside, own) = (data.join("member"), place.path().join("own"));
+        let marked = |logs: &[&Path]| {
+            let state = place.path().join("state");
+            let logs: String = logs
+                .iter()
+                .map(|log| format!("|{}", log.display()))
+                .collect();
+            let query = format!("data|{}{logs}\nend\n", data.display());
+            let input = header(&state, "-", 0) + &query;
+            let text = run(shell, &OBSERVE, input.as_bytes()).text();
+            text.lines().any(|line| line.starts_with("mark|"))
+        };
+        assert!(marked(&[&inside]), "{shell}");
+        // It goes along.
+        let said = moves(shell, place.path(), "_log", (&inside, &own), &[]);
+        assert!(said.contains("@ok|1"), "{shell}: {said}");
+        assert!(marked(&[&own]), "{shell}");
+        fs::write(own.join("wal/.etcdup-mark"), "another\n").unwrap();
+        assert!(!marked(&[&own]), "{shell}");
+        fs::remove_file(own.join("wal/.etcdup-mark")).unwrap();
+        assert!(!marked(&[&own]), "{shell}");
+        // And a member that is noted has both.
+        let state = tempfile::tempdir_in(place.path()).unwrap();
+        let state = state.path().join("state");
+        leased(shell, &state);
+        let (data, own) = (data.display(), own.display());
+        let operations = format!("0|mark|{data}|0198-mark|{own}\nend\n");
+        let said = run(shell, &STAGE, &stage_of(&state, &operations, &[])).text();
+        assert!(said.contains("@ok|0"), "{shell}: {said}");
+        assert!(marked(&[&place.path().join("own")]), "{shell}");
+    }
 }

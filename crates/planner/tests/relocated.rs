@@ -219,7 +219,7 @@ fn a_member_is_where_its_data_is() {
     }
 }
 
-/// It left the file in the same state: it is where its data is, and is stopped and cleaned up there.
+/// It left the file in the same state: it is where its data is, and is stopped there.
 #[test]
 fn a_member_that_leaves_is_where_its_data_is() {
     let elsewhere = "[layout]\ndata = \"/srv/etcd\"\nunit = \"kv\"";
@@ -327,41 +327,6 @@ fn a_member_is_where_its_log_is() {
             "{head}: {moves:?}"
         );
     }
-}
-
-/// Data or a log without the other is a disk that is missing.
-#[test]
-fn a_member_without_its_log_is_not_started() {
-    let head = "[layout]\nwal = \"/fast/etcd\"";
-    let (leg, seen) = bootstrapped(head);
-    let member = leg.topology().members[1].clone();
-    let wal = member.layout.wal.clone().unwrap();
-    let inside = member.layout.data.join("member").unwrap();
-    let blocked = |data: Option<DataDir>, log: LogDir| {
-        let mut seen = seen.clone();
-        scripted::halt(&leg, &mut seen, 1);
-        let view = scripted::host(&mut seen, &member);
-        view.logs.insert(wal.clone(), log);
-        if let Some(data) = data {
-            let is_there = data == DataDir::Foreign;
-            view.data.insert(member.layout.data.clone(), data);
-            let found = view.files[&member.layout.data].clone();
-            view.files.extend(is_there.then(|| (inside.clone(), found)));
-        }
-        scripted::blockers(&leg, &seen)
-    };
-    assert_eq!(
-        blocked(Some(DataDir::Foreign), LogDir::Absent),
-        ["data-without-log"]
-    );
-    assert_eq!(
-        blocked(Some(DataDir::Foreign), LogDir::Empty),
-        ["data-without-log"]
-    );
-    assert_eq!(
-        blocked(Some(DataDir::Empty), LogDir::Log),
-        ["data-without-log"]
-    );
 }
 
 /// It does not come up at its new place, and the file is edited back: it goes back, though it does

@@ -174,9 +174,11 @@ fn own_log(flags: &Flags<'_>) -> Result<Option<String>, AdoptError> {
         return Ok(None);
     }
     let within = |one: &str, other: &str| format!("{one}/").starts_with(&format!("{other}/"));
-    if name != LOG || within(holds, data) || within(data, holds) {
+    let alone = holds.len() > 1 && !holds.ends_with("/member");
+    if name != LOG || !alone || within(holds, data) || within(data, holds) {
         let why = format!(
-            "{wal}: a log of its own is called `{LOG}`, in a directory that neither holds the data nor lies in it"
+            "{wal}: a log of its own is called `{LOG}`, in a directory with nothing else in it, which is not called \
+             `member` and neither holds the data nor lies in it"
         );
         return Err(flags.odd("wal-dir", why));
     }

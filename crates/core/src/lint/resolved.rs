@@ -193,6 +193,32 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
                 );
             }
         }
+        // etcd alone writes in both, and other users do not get in.
+        let layout = &member.layout;
+        let manifests = layout.manifest.parent();
+        let reserved = [
+            ("binaries", layout.binaries.parent()),
+            ("host records", Some(layout.state.clone())),
+            ("manifests", manifests),
+        ];
+        for (what, path) in own
+            .iter()
+            .flatten()
+            .filter(|(what, _)| *what != "certificates")
+        {
+            let taken = |(_, other): &&(&str, Option<HostPath>)| {
+                other.as_ref().is_some_and(|other| other.is_within(path))
+            };
+            if let Some((which, other)) = reserved.iter().find(taken) {
+                let other = other.as_ref().map(ToString::to_string).unwrap_or_default();
+                let evidence = format!("{what} in {path}, where {which} are in {other}");
+                findings.push(
+                    SYSTEM_PATH
+                        .error(&member.name, evidence)
+                        .at(KeyPath::root("layout").key(what)),
+                );
+            }
+        }
         // What holds a log is told from a member's data by its name.
         if let Some(wal) = &member.layout.wal
             && wal.file_name() == "member"

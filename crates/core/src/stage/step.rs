@@ -255,6 +255,8 @@ pub struct Noted {
     pub version: String,
     /// Its data directory, which is marked.
     pub data: HostPath,
+    /// The directory that holds its log, where that is marked too: it is not in the data.
+    pub log: Option<HostPath>,
     /// The mark that is there already: it stays, since a mark and a record that are not written
     /// together must not make a healthy member look like a lost one.
     pub mark: Option<String>,

@@ -2,11 +2,15 @@
 # What a stage does to the data of members: marks it, moves it, keeps it under another name, deletes it.
 
 # Marks a data directory, where a directory that is emptied and filled again by etcd has no mark: inside `member`, which is
-# what people delete. Written as any file in a directory that another user owns.
+# what people delete, and before that in a log that is elsewhere. Written as any file in a directory that another user owns.
 op_mark() {
-    [ -d "$1/member" ] && [ ! -L "$1/member" ] || { echo "$1/member is missing"; return 1; }
-    in_fresh "$1/member" "$waiting" new_mark "$2" && rm -rf "$1/member/${waiting:?}"
+    for place in ${3:+"$3/wal"} "$1/member"; do
+        [ -d "$place" ] && [ ! -L "$place" ] || { echo "$place is missing"; return 1; }
+        put_mark "$place" "$2" || return 1
+    done
 }
+
+put_mark() { in_fresh "$1" "$waiting" new_mark "$2" && rm -rf "$1/${waiting:?}"; }
 
 new_mark() {
     (umask 022 && say "$1" >mark) && sync mark && mv -fT mark ../.etcdup-mark && sync ..
@@ -36,7 +40,7 @@ is_idle() {
 }
 
 # What of a member this directory holds: its data, or nothing but its log.
-held_in() { if [ -d "$1/wal" ] && [ ! -e "$1/member" ]; then say wal; else say member; fi; }
+held_in() { if has_segments "$1/wal"; then say wal; else say member; fi; }
 
 op_keep() {
     [ -e "$1" ] || return 0
@@ -65,6 +69,10 @@ op_room() { room_for member "$@"; }
 op_room_log() { room_for wal "$@"; }
 
 room_for() {
+    if [ -L "$2/$1" ] || { [ -d "$2/$1" ] && stays "$2/$1"; }; then
+        echo "$2/$1 is a link or a mount point of its own: put what is in it there yourself, while the member is stopped"
+        return 1
+    fi
     is_free_for "$1" "$3" || is_unfinished "$3" "$1" || { echo "there is something in the way in $3"; return 1; }
     near=$(nearest_directory "$3")
     [ "$(mount_of "$2/$1")" = "$(mount_of "$near")" ] || has_room "$1" "$2" "$3" "$near"
@@ -94,6 +102,7 @@ has_room() {
 # Whether a rename works from a directory into another, which is root's: where it does a link does too. A mount does not say
 # it: there are volumes and quotas below one.
 can_rename() {
+    rm -f "$1/.etcdup-probe" "$2/.etcdup-probe"
     : >"$2/.etcdup-probe" && ln "$2/.etcdup-probe" "$1/.etcdup-probe" 2>/dev/null && linked=yes || linked=no
     rm -f "$2/.etcdup-probe"
     [ "$linked" = yes ] && rm -f "$1/.etcdup-probe"
@@ -108,17 +117,25 @@ move_held() {
     held=$1 from=$2 to=$3 whose=$4 time_of=$5
     if [ "$from" != "$to" ] && [ -e "$from/$held" ]; then
         [ -d "$from/$held" ] && [ ! -L "$from/$held" ] || { echo "$from/$held is no directory"; return 1; }
-        is_idle "$from" && op_dir 700 - "$to" || return 1
+        is_idle "$from" || return 1
         # From here on nobody else puts anything in its way.
-        [ "$(own_uid)" != 0 ] || chown 0:0 "$to" || return 1
+        within=$to
+        [ "${to##*/}" != member ] || within=${to%/*}
+        op_dir 700 - "$within" && keep_others_out "$within" || return 1
+        [ "$within" = "$to" ] || keep_others_out "$to" || return 1
         room_for "$held" "$from" "$to" || return 1
+        # A log that leaves the data takes its mark along: from then on both have it.
+        mark=''
+        [ "$held" = member ] || mark=$(mark_of "$from")
+        [ -z "$mark" ] || put_mark "$from/wal" "$mark" || return 1
         rm -rf "${to:?}/$held"
         if can_rename "$from" "$to"; then
             rm -f "$to/.etcdup-copy"
             give_to "$whose" "$from/$held" && mv -T "$from/$held" "$to/$held" || return 1
         else
             has_room "$held" "$from" "$to" "$to" || return 1
-            say "$from|$time_of" >"$to/.etcdup-copy" && sync "$to/.etcdup-copy" "$to" || return 1
+            say "$from|$time_of" >"$to/.etcdup-copy.new" && sync "$to/.etcdup-copy.new" || return 1
+            mv -fT "$to/.etcdup-copy.new" "$to/.etcdup-copy" && sync "$to" || return 1
             bounded 900 cp -a "$from/$held" "$to/" || {
                 echo "copying $from/$held to $to did not end well within 15 min"
                 return 1
@@ -135,6 +152,9 @@ move_held() {
     # The directory that held it, where nothing else is in it.
     [ "$from" = "$to" ] || [ ! -d "$from" ] || rmdir "$from" 2>/dev/null || :
 }
+
+# A directory is root's until all is in it.
+keep_others_out() { [ "$(own_uid)" != 0 ] || { [ ! -L "$1" ] && chown 0:0 "$1"; }; }
 
 # Links are given away themselves, and lead nowhere else.
 give_to() { [ "$1" = - ] || chown -hR "$1" "$2"; }

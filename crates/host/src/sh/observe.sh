@@ -281,7 +281,7 @@ pod_log() {
 
 # What is nothing of etcd's and nothing of anyone's.
 is_leftover() {
-    case ${1##*/} in lost+found | *.kept-* | .etcdup-fsync.*) return 0 ;; *) return 1 ;; esac
+    case ${1##*/} in lost+found | *.kept-* | .etcdup-fsync.* | .etcdup-probe | .etcdup-copy.new) return 0 ;; *) return 1 ;; esac
 }
 
 # Every name counts, a link that leads nowhere too: its disk may only be missing.
@@ -371,7 +371,7 @@ never_joined() {
 is_unfinished() {
     [ -f "$1/.etcdup-copy" ] && [ ! -L "$1/.etcdup-copy" ] || return 1
     copied=$(head_of "$1/.etcdup-copy" 4096)
-    [ ! -d "${copied%|*}/$2.kept-${copied##*|}" ]
+    [ -n "$copied" ] && [ ! -d "${copied%|*}/$2.kept-${copied##*|}" ]
 }
 
 # What a directory holds of a log, which is called `wal`: in a data directory's `member` other things are as they should be.
@@ -405,7 +405,19 @@ holds_no_log() {
     [ -d "$1" ] || return 1
     for inside in "$1"/* "$1"/.[!.]* "$1"/..?*; do
         { [ -e "$inside" ] || [ -L "$inside" ]; } || continue
-        case ${inside##*/} in wal | wal.tmp | .etcdup-copy) ;; *) is_leftover "$inside" || return 1 ;; esac
+        case ${inside##*/} in
+        wal | wal.tmp) holds_pieces "$inside" || return 1 ;;
+        *) is_leftover "$inside" || return 1 ;;
+        esac
+    done
+}
+
+# Whether all in a directory is what etcd calls its segments, or prepares them by: it deletes the whole directory itself.
+holds_pieces() {
+    [ -d "$1" ] && [ ! -L "$1" ] || return 1
+    for piece in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        { [ -e "$piece" ] || [ -L "$piece" ]; } || continue
+        case ${piece##*/} in *.wal | *.tmp) ;; *) return 1 ;; esac
     done
 }
 
@@ -443,12 +455,17 @@ observe_data() {
             # A mark is a short line; anything else in its place is not read as root.
             mark=$path/member/.etcdup-mark
             { [ -f "$mark" ] && [ ! -L "$mark" ]; } || continue
+            # A log elsewhere has the same, or it is an old one, or one that etcd has begun on an empty disk.
+            case $log in '' | "$path"/*) ;; *) [ "$(mark_of "$log")" = "$(mark_of "$path/member")" ] || continue ;; esac
             open_field "mark|$path"
             head_of "$mark"
             close_field
         fi
     done
 }
+
+# The mark in a directory of a member's; nothing where there is none.
+mark_of() { { [ -f "$1/.etcdup-mark" ] && [ ! -L "$1/.etcdup-mark" ] && head_of "$1/.etcdup-mark"; } || :; }
 
 # The first 64 bytes of a file, or as many as are asked for, that another user may replace by a link or a pipe at any moment. busybox' dd knows neither flag:
 # there a time limit has to do.

@@ -130,7 +130,12 @@ fn disk_of(fresh: &StoppedMember<'_>, path: &HostPath, findings: &mut Vec<Findin
             disk.device,
             needed >> 20
         );
-        findings.push(DISK_SPACE.error(&fresh.member.name, evidence).at(at()));
+        let finding = DISK_SPACE.error(&fresh.member.name, evidence).at(at());
+        let is_log = fresh.member.layout.wal.as_ref() == Some(path);
+        findings.push(match is_log {
+            true => finding.advise("make space, or name another directory with `wal`"),
+            false => finding,
+        });
     }
     if let Some(micros) = disk.fsync_us.filter(|micros| *micros > 10_000) {
         let evidence = format!(

@@ -11,6 +11,7 @@ use etcdup_core::topology::{Leaving, Member};
 use crate::identity::read_flags;
 use crate::places::is_former;
 use crate::plan_context::{Decision, PlanContext};
+use crate::roster::is_place_of;
 use crate::target::Target;
 
 /// Stops what is left of a removed member and moves its data aside: of one that goes, and of one
@@ -34,12 +35,15 @@ pub(crate) fn clean_up(context: &PlanContext<'_>) -> Decision {
             continue;
         };
         // Only data of this very cluster, of an ID that its list has no more.
-        if !runs && !data || data && !is_former(seen, view, member.member) {
+        let left = log_left(member.member, member.host);
+        if !runs && !data && left.is_none() || data && !is_former(seen, view, member.member) {
             continue;
         }
         let mut steps = stop(target, member.member, member.host);
         if data {
             steps.extend(aside(member.member, member.host));
+        } else if let Some(path) = left.cloned() {
+            steps.push(HostStep::MoveAside { path });
         }
         steps.push(HostStep::ForgetMember(member.member.etcd_name.clone()));
         return Decision::run(stage(member.member, steps, "is to be added again"));
@@ -160,6 +164,8 @@ fn remnants(target: &Target, member: &Member, host: &HostView, data: bool) -> Ve
     };
     if data {
         steps.extend(aside(member, host));
+    } else if let Some(path) = log_left(member, host).cloned() {
+        steps.push(HostStep::MoveAside { path });
     }
     steps.extend(written(target, member, host));
     if member.layout.is_systemd() && !steps.is_empty() {
@@ -172,6 +178,18 @@ fn remnants(target: &Target, member: &Member, host: &HostView, data: bool) -> Ve
 fn aside(member: &Member, host: &HostView) -> Vec<HostStep> {
     let held = held(member, host).into_iter();
     held.map(|path| HostStep::MoveAside { path }).collect()
+}
+
+/// The log of a member whose data is gone already: a run was cut between the two, or its disk was
+/// lost. It is ours by the host's record.
+pub(crate) fn log_left<'m>(member: &'m Member, host: &HostView) -> Option<&'m HostPath> {
+    let wal = member.layout.wal.as_ref()?;
+    let data = host.data.get(&member.layout.data)?;
+    let mut roster = host.record()?.roster.iter();
+    let recorded =
+        roster.any(|known| is_place_of(known, member) && known.place.wal.as_ref() == Some(wal));
+    let alone = matches!(data, DataDir::Absent | DataDir::Empty);
+    (recorded && alone && host.logs.get(wal) == Some(&LogDir::Log)).then_some(wal)
 }
 
 /// The directories that hold a member's data, and its log where that has its own.

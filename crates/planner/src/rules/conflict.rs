@@ -8,6 +8,7 @@ use etcdup_core::finding::Finding;
 use etcdup_core::membership::{ClusterId, ClusterView, Electorate, MemberId, Standing, quorum_of};
 use etcdup_core::observation::{DataDir, DataIdentity, HostView, MemberView, Observation};
 use etcdup_core::observed::{Cause, Observed};
+use etcdup_core::path::HostPath;
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
@@ -15,6 +16,7 @@ use crate::identity::{Bootstrap, bootstrap, data_of, expected_cluster_id};
 use crate::listed::entry;
 use crate::places::{is_former, standing, unmanaged};
 use crate::roster::is_place_of;
+use crate::rules::clean_up::log_left;
 use crate::target::Target;
 
 mod checks;
@@ -29,7 +31,8 @@ pub(crate) use place::started_by_others;
 use place::{not_mounted, torn};
 
 /// Findings about single members, which leave it open whether the others may run.
-pub(crate) const DISPUTED: [&str; 2] = ["member-lost-data", "data-other-member"];
+pub(crate) const DISPUTED: [&str; 3] =
+    ["member-lost-data", "data-other-member", "data-without-log"];
 
 /// A member whose cluster etcdup knows under another name on its host.
 pub(crate) fn other_name(seen: &Observation, member: &Member, host: &HostView) -> Option<Finding> {
@@ -100,7 +103,9 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
             continue;
         }
         let data = host.data.get(&member.layout.data);
-        if let Some(evidence) = torn(member, host) {
+        if let Some(evidence) = torn(member, host)
+            && !is_left_over(target, seen, bootstrap, member, host)
+        {
             findings.push(NO_LOG.error(&member.name, evidence).at(at()));
             continue;
         }
@@ -173,21 +178,57 @@ fn inside_another(target: &Target) -> Vec<Finding> {
     let topology = &target.topology;
     let gone = |member: &Member| topology.leaving(&member.name).is_some_and(|one| one.gone);
     let clash = |member: &Member| {
-        let (own, host) = (&member.layout.data, &member.host);
-        let mut others = topology.everyone().filter(|other| !gone(other));
-        let other = others.find(|other| {
-            let data = &other.layout.data;
-            other.host == *host && own != data && own.is_within(data)
-        })?;
+        let host = &member.host;
+        let others = topology.everyone().filter(|other| !gone(other));
+        let others = others.filter(|other| other.host == *host && other.name != member.name);
+        let pairs = others.flat_map(|other| {
+            let theirs = own(other);
+            let pairs = own(member).flat_map(move |one| theirs.clone().map(move |two| (one, two)));
+            pairs.map(move |pair| (other, pair))
+        });
+        let is_inside = |(_, ((_, own), (_, theirs))): &(_, ((_, &HostPath), (_, &HostPath)))| {
+            own != theirs && own.is_within(theirs)
+        };
+        let (other, ((key, own), (_, theirs))) = pairs.into_iter().find(is_inside)?;
         let evidence = format!(
-            "{own} of {} on {host} is inside {} of {}",
-            member.name, other.layout.data, other.name
+            "{own} of {} on {host} is inside {theirs} of {}",
+            member.name, other.name
         );
         let finding = FOREIGN_DATA.error(&member.name, evidence);
-        let finding = finding.advise("give the member a `data` of its own, outside the other's");
-        Some(finding.at(KeyPath::member(member.index).key("data")))
+        let advice = format!("give the member a `{key}` of its own, outside the other's");
+        let finding = finding.advise(advice);
+        Some(finding.at(KeyPath::member(member.index).key(key)))
     };
     topology.members.iter().filter_map(clash).collect()
+}
+
+/// The directories that a member alone writes in, by their keys.
+fn own(member: &Member) -> impl Iterator<Item = (&'static str, &HostPath)> + Clone {
+    let wal = member.layout.wal.iter().map(|wal| ("wal", wal));
+    std::iter::once(("data", &member.layout.data)).chain(wal)
+}
+
+/// Whether a log without its data is what is left of a member that was removed, or is to be: then
+/// it is moved aside before the member is added again.
+fn is_left_over(
+    target: &Target,
+    seen: &Observation,
+    bootstrap: Bootstrap,
+    member: &Member,
+    host: &HostView,
+) -> bool {
+    log_left(member, host).is_some()
+        && match standing(target, seen, bootstrap, member) {
+            Standing::Removed { .. } => true,
+            Standing::Lost { id, .. } => id.is_some_and(|id| is_removable(target, seen, id)),
+            Standing::New
+            | Standing::Bootstrapped(_)
+            | Standing::Added { .. }
+            | Standing::Learner { .. }
+            | Standing::Voter { .. }
+            | Standing::Unmanaged(_)
+            | Standing::Unknown(_) => false,
+        }
 }
 
 /// Members that lost their data and are removed and added again.

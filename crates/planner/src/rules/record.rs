@@ -36,6 +36,7 @@ pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option
         cluster: view.cluster,
         version: view.version.clone(),
         data: member.member.layout.data.clone(),
+        log: member.member.layout.wal.clone(),
         mark: mark.cloned(),
     }))
 }

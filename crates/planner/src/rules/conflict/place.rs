@@ -91,17 +91,22 @@ pub(crate) fn started_by_others(
     let runs = running.map(|process| &process.flags);
     let inside = format!("{}/member/{LOG}", member.layout.data);
     let is_elsewhere = |flags: &&FlagSet| {
-        let wal = flags.get("wal-dir").filter(|wal| *wal != inside);
-        is_ours(flags) && wal != log.as_deref()
+        let wal = flags.get("wal-dir").map(|wal| wal.trim_end_matches('/'));
+        is_ours(flags) && wal.filter(|wal| *wal != inside) != log.as_deref()
     };
-    if let Some(flags) = runs.filter(is_elsewhere) {
+    // What starts it may be of the place that a run was cut on the way to.
+    let is_between = target.may_be_in(&member.name).next().is_some();
+    let starts = read.as_ref().filter(|_| !is_between);
+    if let Some(flags) = runs.into_iter().chain(starts).find(is_elsewhere) {
         let evidence = format!(
             "{} keeps its log in {}, and the topology has it in {}",
             member.name,
             flags.get("wal-dir").unwrap_or("its data"),
             log.as_deref().unwrap_or("its data")
         );
-        findings.push(DATA_ELSEWHERE.error(&member.name, evidence).at(at()));
+        let finding = DATA_ELSEWHERE.error(&member.name, evidence).at(at());
+        let advice = "set `wal` to the directory that holds the log which the member runs on";
+        findings.push(finding.advise(advice));
     }
     // One that we wrote and that was taken away a moment ago comes back as any other file.
     let ours = host
