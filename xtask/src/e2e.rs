@@ -21,6 +21,7 @@ mod removal;
 mod repair;
 mod safety;
 mod served;
+mod snapshots;
 mod tools;
 mod trust;
 mod ways;
@@ -78,6 +79,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
         relocated::ALL,
         members::ALL,
         removal::ALL,
+        snapshots::ALL,
         embedded::ALL,
         served::ALL,
         page::ALL,

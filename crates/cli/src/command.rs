@@ -17,6 +17,7 @@ mod render;
 mod reset;
 mod serve;
 mod show;
+mod snapshot;
 mod ssh;
 pub(crate) mod status;
 mod token;
@@ -105,6 +106,9 @@ fn dispatch(context: &Context, verb: Verb) -> u8 {
         Verb::Token(token) => token::run(context, &token),
         Verb::Pki(Pki::Show) => on_runtime(context, StopAtOnce, pki::show(context)),
         Verb::Render(render) => on_runtime(context, StopAtOnce, render::run(context, &render)),
+        Verb::Snapshot(snapshot) => {
+            on_runtime(context, FinishStage, snapshot::run(context, &snapshot))
+        }
         Verb::Plan(plan) => on_runtime(context, StopAtOnce, plan::run(context, &plan)),
         Verb::Verify => on_runtime(context, StopAtOnce, verify::run(context)),
         Verb::Status(status) => on_runtime(context, StopAtOnce, status::run(context, &status)),

@@ -14,7 +14,7 @@ pub use places::Span;
 pub use spec::{
     Absent, AddressSpec, Archive, Binaries, Ca, CertificateFiles, CertificateSource, Certificates,
     CfsslFiles, ClientCertificate, Directory, Discovery, Download, FileSpec, HostBinaries,
-    HostFate, HostKeyPolicy, HostSpec, Interface, Layout, ListenSpec, MemberSpec, OperatorSource,
-    Pod, Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind, Security, Spec, Ssh, SshHost,
-    Sudo, Time, TransportSecurity, VagrantHost, fill_version,
+    HostFate, HostKeyPolicy, HostSpec, Interface, Keep, Layout, ListenSpec, MemberSpec,
+    OperatorSource, Pod, Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind, Security,
+    Snapshots, Spec, Ssh, SshHost, Sudo, Time, TransportSecurity, VagrantHost, fill_version,
 };

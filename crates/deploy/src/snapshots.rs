@@ -1,7 +1,14 @@
 //! Snapshots of a cluster's store, as files.
 
+mod kept;
+mod prune;
 mod save;
+mod take;
 mod verify;
 
-pub use save::{SaveError, SavedSnapshot, keep, save};
+pub use kept::{KeptSnapshot, SNAPSHOT_FORMAT, SnapshotDirectory, SnapshotDocument};
+pub use prune::kept;
+pub use save::{SaveError, SavedSnapshot, save};
+pub use take::TakeError;
+pub(crate) use take::least_busy;
 pub use verify::{SnapshotFault, verify};

@@ -124,7 +124,7 @@ impl Context {
 }
 
 /// The directory that relative paths in a topology file start from.
-fn directory_of(path: &Path) -> &Path {
+pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))

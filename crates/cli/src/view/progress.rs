@@ -34,6 +34,13 @@ impl Display {
         }))
     }
 
+    /// Takes away what was shown of bytes on their way.
+    pub(crate) fn clear(&self) {
+        if let Some(screen) = &self.screen {
+            screen.clear();
+        }
+    }
+
     /// Shows events until the last.
     pub(crate) async fn follow(&self, mut events: EventStream) {
         while let Some(event) = events.next().await {

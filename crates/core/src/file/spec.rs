@@ -2,6 +2,7 @@
 
 mod certificates;
 mod pod;
+mod snapshots;
 mod ssh;
 
 pub use certificates::{
@@ -9,6 +10,7 @@ pub use certificates::{
     OperatorSource, Provided, ProvidedFrom,
 };
 pub use pod::{Pod, PullPolicy};
+pub use snapshots::{Keep, Snapshots};
 pub use ssh::{HostKeyPolicy, HostSpec, Ssh, SshHost, Sudo, VagrantHost};
 
 use std::collections::BTreeMap;
@@ -72,6 +74,9 @@ pub struct Spec {
     /// Time synchronization, set up before anything else where none runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
+    /// Snapshots of the cluster.
+    #[serde(default)]
+    pub snapshots: Snapshots,
     /// More files for every member's host, such as a CA that other programs there use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub file: Vec<FileSpec>,

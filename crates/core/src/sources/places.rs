@@ -76,6 +76,7 @@ impl<'a> Found<'a> {
 pub(super) fn places(spec: &mut Spec) -> Vec<Place<'_>> {
     let Spec {
         format: _,
+        snapshots: _,
         cluster: _,
         etcd: _,
         through: _,

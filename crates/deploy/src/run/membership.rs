@@ -9,14 +9,13 @@ use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::plain::chain;
 use etcdup_core::stage::ClusterStep;
-use etcdup_core::topology::Member;
 
 use tokio::task::JoinSet;
 
 use super::context::Run;
 use crate::documents::describe_call;
 use crate::error::DeployError;
-use crate::snapshots::keep;
+use crate::snapshots::least_busy;
 
 /// How long etcd may refuse a change for a moment's reason: members must have been connected for
 /// five seconds, and a learner that was near the leader may have fallen behind again.
@@ -164,25 +163,21 @@ impl Run<'_> {
         seen: &Observation,
     ) -> Result<(), String> {
         let topology = self.planner.topology();
-        let stays = |member: &&Member| seen.serves(&member.name) && Some(&member.name) != leaving;
-        let mut serving: Vec<&Member> = topology.members.iter().filter(stays).collect();
-        serving.sort_by_key(|member| Some(&member.name) == seen.leader());
-        let member = serving.first();
+        let member = least_busy(topology, seen, leaving);
         let member = member.ok_or("no member serves to take a snapshot of")?;
-        let client = self.session.client(topology, member, seen).await?;
-        let saving = keep(&client, &self.session.base, &topology.cluster, |_, _| {});
+        let saving = self.session.snapshot_of(topology, seen, member, |_, _| {});
         // It may take minutes, and nothing is begun that would have to be finished.
         let kept = tokio::select! {
             kept = saving => kept,
             () = self.session.cancel.cancelled() => return Err("stopped while a snapshot was taken".to_owned()),
             () = self.leases.lost.cancelled() => return Err("the lease was lost while a snapshot was taken".to_owned()),
         };
-        let kept = kept.map_err(|error| format!("no snapshot: {}", chain(&error)))?;
+        let (directory, kept) = kept.map_err(|error| chain(&error))?;
         self.session.events.send(Body::Gate {
             holds: format!(
                 "a snapshot of {} is verified and kept: {}, {} bytes",
                 member.name,
-                kept.path.display(),
+                directory.path().join(format!("{}.db", kept.name)).display(),
                 kept.size
             ),
             why: String::new(),

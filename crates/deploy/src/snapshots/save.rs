@@ -1,19 +1,16 @@
 //! Saving a snapshot: from a member's stream into a file that is whole or not there.
 
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use etcdup_client::{ClientError, MemberClient};
-use etcdup_core::name::ClusterName;
-use jiff::Timestamp;
 
 use super::verify::{SnapshotFault, verify};
 use crate::tasks::blocking;
 
 /// What the name of a file begins with that is not whole yet.
-const PIECE: &str = ".piece-";
+pub(super) const PIECE: &str = ".piece-";
 
 /// Why a snapshot was not saved. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]
@@ -43,55 +40,6 @@ pub struct SavedSnapshot {
     pub size: u64,
     /// SHA-256 of the database in it, hex.
     pub sha256: String,
-}
-
-/// Saves what a member sends below the directory of the topology file:
-/// `snapshots/<cluster>/<cluster>-<time>.db`, readable by its owner alone.
-///
-/// # Errors
-/// When the member, the directory or what is in the file is at fault.
-pub async fn keep(
-    client: &MemberClient,
-    base: &Path,
-    cluster: &ClusterName,
-    progress: impl FnMut(u64, u64),
-) -> Result<SavedSnapshot, SaveError> {
-    let directory = base.join("snapshots").join(cluster.as_str());
-    let made = directory.clone();
-    let made = blocking(move || {
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(&made)?;
-        // They hold every secret of the cluster, and topology files lie in repositories.
-        let ignore = made.join(".gitignore");
-        if !ignore.exists() {
-            std::fs::write(ignore, "*\n")?;
-        }
-        sweep(&made)
-    });
-    made.await.map_err(|source| SaveError::File {
-        path: directory.clone(),
-        source,
-    })?;
-    let time = Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ");
-    let path = directory.join(format!("{cluster}-{time}.db"));
-    save(client, &path, progress).await
-}
-
-/// How old a piece of a snapshot must be that nobody writes any more.
-const LEFT: Duration = Duration::from_secs(24 * 3600);
-
-/// Deletes what a process left that was killed while it wrote.
-fn sweep(directory: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let is_piece = entry.file_name().to_string_lossy().starts_with(PIECE);
-        let modified = entry.metadata().and_then(|about| about.modified());
-        let old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT));
-        if is_piece && old {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Saves what a member sends: beside its name, readable by its owner alone, then synced, read

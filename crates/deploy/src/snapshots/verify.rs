@@ -41,6 +41,18 @@ pub enum SnapshotFault {
         /// The digest that the member sent, hex.
         sent: String,
     },
+    /// It is whole, and not the one that its document means.
+    #[error(
+        "{path} is another snapshot than its document says: its SHA-256 is {found}, and the document has {meant}"
+    )]
+    Another {
+        /// The file.
+        path: PathBuf,
+        /// The digest of what is in it, hex.
+        found: String,
+        /// The digest in the document, hex.
+        meant: String,
+    },
 }
 
 /// Reads a snapshot to its end; the SHA-256 of its database, hex.

@@ -1,0 +1,334 @@
+//! `etcdup snapshot`: the cluster's store as a file, what is kept of it, and what of that is whole.
+
+use std::path::{Path, PathBuf};
+
+use etcdup_core::plain::chain;
+use etcdup_core::stage::Goal;
+use etcdup_deploy::DeployError;
+use etcdup_deploy::snapshots::{
+    KeptSnapshot, SnapshotDirectory, SnapshotFault, TakeError, kept, verify,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::arguments::Snapshot;
+use crate::command::context::Context;
+use crate::exit;
+use crate::view::print::errln;
+use crate::view::progress::Display;
+use crate::view::{self, count, outln};
+
+/// Why the command failed.
+enum Failed {
+    /// A cluster or its file is at fault.
+    Deploy(Box<DeployError>),
+    /// No snapshot was taken.
+    Take(TakeError),
+    /// A file here is at fault, or what was typed.
+    Here(String),
+}
+
+impl From<DeployError> for Failed {
+    fn from(error: DeployError) -> Self {
+        Self::Deploy(Box::new(error))
+    }
+}
+
+pub(crate) async fn run(context: &Context, arguments: &Snapshot) -> u8 {
+    let done = match arguments {
+        Snapshot::Save { member } => save(context, member.as_deref()).await,
+        Snapshot::List => list(context),
+        Snapshot::Verify { snapshots } => check(context, snapshots),
+        Snapshot::Get { snapshot, to } => get(context, snapshot, to),
+        Snapshot::Prune { yes, dry_run } => prune(context, *yes, *dry_run),
+    };
+    match done {
+        Ok(code) => code,
+        Err(Failed::Deploy(error)) => context.fail(&error),
+        Err(Failed::Take(error)) => {
+            view::error::plain(&chain(&error));
+            exit::FAILED
+        }
+        Err(Failed::Here(message)) => {
+            view::error::plain(&message);
+            exit::FAILED
+        }
+    }
+}
+
+async fn save(context: &Context, member: Option<&str>) -> Result<u8, Failed> {
+    let session = context.session().await?;
+    let goal = Goal::Converge {
+        allow_outage: false,
+        retry: false,
+    };
+    let (planner, seen) = session.observe(goal).await?;
+    let topology = planner.topology();
+    let of = match member {
+        None => None,
+        Some(name) => match crate::command::context::member_of(topology, name) {
+            Some(member) => Some(member.name.clone()),
+            None => return Ok(exit::USAGE),
+        },
+    };
+    let display = Display::new(context.json());
+    let progress = display.progress();
+    let told = |done: u64, total: u64| {
+        if let Some(progress) = &progress {
+            progress("snapshot", done, total);
+        }
+    };
+    let taking = session.take_snapshot(topology, &seen, of.as_ref(), told);
+    let taken = tokio::select! {
+        taken = taking => taken,
+        () = context.cancel.cancelled() => return Ok(exit::STOPPED),
+    };
+    display.clear();
+    let (directory, document) = taken.map_err(Failed::Take)?;
+    if context.json() {
+        view::json::document(&document);
+    } else {
+        // Alone on standard output, so that a script can take it from there.
+        outln!("{}", file_of(&directory, &document.name).display());
+        errln!(
+            "saved and verified: {} of {}, at revision {} or later, by etcd {}",
+            size(document.size),
+            document.member,
+            document.revision,
+            document.etcd
+        );
+    }
+    Ok(exit::DONE)
+}
+
+fn list(context: &Context) -> Result<u8, Failed> {
+    let (directory, found) = listed(context)?;
+    if context.json() {
+        let snapshots: Vec<Value> = found.iter().map(one).collect();
+        let document = json!({ "directory": directory.path(), "snapshots": snapshots });
+        view::json::print("snapshots", &document);
+        return Ok(exit::DONE);
+    }
+    if found.is_empty() {
+        outln!(
+            "There is no snapshot in {}: take one with `etcdup snapshot save`.",
+            directory.path().display()
+        );
+        return Ok(exit::DONE);
+    }
+    let rows: Vec<Vec<String>> = found.iter().rev().map(row).collect();
+    let head = ["snapshot", "age", "size", "revision", "etcd", "member"];
+    view::table::print_fitting(&head, &rows, &["member", "etcd", "revision"]);
+    Ok(exit::DONE)
+}
+
+/// Reads snapshots to their end: those that are named, or all that are kept.
+fn check(context: &Context, names: &[String]) -> Result<u8, Failed> {
+    let mut checked: Vec<(PathBuf, Result<String, SnapshotFault>)> = Vec::new();
+    if names.is_empty() {
+        let (directory, found) = listed(context)?;
+        if found.is_empty() {
+            let place = directory.path().display();
+            return Err(Failed::Here(format!("there is no snapshot in {place}")));
+        }
+        checked.extend(found.iter().map(|kept| (kept.path.clone(), kept.verify())));
+    }
+    for name in names {
+        let path = Path::new(name);
+        if path.is_file() {
+            checked.push((path.to_owned(), verify(path)));
+        } else {
+            let kept = named(context, name)?;
+            checked.push((kept.path.clone(), kept.verify()));
+        }
+    }
+    let damaged = checked.iter().filter(|(_, found)| found.is_err()).count();
+    if context.json() {
+        let one = |(path, found): &(PathBuf, Result<String, SnapshotFault>)| match found {
+            Ok(sha256) => json!({ "file": path, "whole": true, "sha256": sha256 }),
+            Err(fault) => json!({ "file": path, "whole": false, "why": chain(fault) }),
+        };
+        let snapshots: Vec<Value> = checked.iter().map(one).collect();
+        view::json::print("snapshots-verified", &json!({ "snapshots": snapshots }));
+    } else {
+        for (path, found) in &checked {
+            match found {
+                Ok(_) => outln!("whole    {}", path.display()),
+                Err(fault) => outln!("damaged  {}", view::harmless(&chain(fault))),
+            }
+        }
+    }
+    if damaged == 0 {
+        return Ok(exit::DONE);
+    }
+    errln!(
+        "{} of {} damaged",
+        damaged,
+        count(checked.len(), "snapshot")
+    );
+    Ok(exit::FAILED)
+}
+
+/// Copies one that is whole into a file of its own.
+fn get(context: &Context, name: &str, to: &Path) -> Result<u8, Failed> {
+    let kept = named(context, name)?;
+    kept.verify().map_err(|fault| Failed::Here(chain(&fault)))?;
+    let to = if to.is_dir() {
+        to.join(kept.path.file_name().unwrap_or_default())
+    } else {
+        to.to_owned()
+    };
+    let failed = |error: std::io::Error| Failed::Here(format!("{}: {error}", to.display()));
+    copy(&kept.path, &to).map_err(failed)?;
+    verify(&to).map_err(|fault| Failed::Here(chain(&fault)))?;
+    outln!("{}", to.display());
+    Ok(exit::DONE)
+}
+
+/// Into a file that nobody else may read and that is not there yet; nothing is left of one that
+/// does not get whole.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().tempfile_in(directory)?;
+    let own = std::fs::Permissions::from_mode(0o600);
+    file.as_file().set_permissions(own)?;
+    std::io::copy(&mut std::fs::File::open(from)?, &mut file)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(to).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Deletes those that `[snapshots] keep` does not keep. The newest that is whole is always kept.
+fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed> {
+    let (document, _) = context.document()?;
+    let (directory, found) = listed(context)?;
+    let taken: Vec<Timestamp> = found.iter().map(|kept| kept.taken).collect();
+    let mut stay = kept(&taken, &document.spec.snapshots.keep);
+    // What is kept is worth something only where one of it can be restored: it is read.
+    let newest_first = || (0..found.len()).rev();
+    let whole = newest_first().find(|at| found[*at].verify().is_ok());
+    stay.extend(whole);
+    let gone: Vec<&KeptSnapshot> = (0..found.len())
+        .filter(|at| !stay.contains(at))
+        .map(|at| &found[at])
+        .collect();
+    if whole.is_none() && !found.is_empty() {
+        let place = directory.path().display();
+        return Err(Failed::Here(format!(
+            "none of the {} in {place} is whole: nothing is deleted; see `etcdup snapshot verify`",
+            count(found.len(), "snapshot")
+        )));
+    }
+    let names: Vec<String> = gone.iter().map(|kept| kept.name()).collect();
+    if !context.json() {
+        for name in &names {
+            outln!("- {name}");
+        }
+    }
+    let stays = count(found.len() - gone.len(), "snapshot");
+    if !gone.is_empty() && !dry_run && !yes {
+        let question = format!("Delete {} and keep {stays}?", count(gone.len(), "snapshot"));
+        match view::ask::yes(&question) {
+            view::ask::Answer::Yes => {}
+            view::ask::Answer::No => return Ok(exit::UNAPPROVED),
+            view::ask::Answer::Stop => return Ok(exit::STOPPED),
+        }
+    }
+    if !dry_run {
+        for kept in &gone {
+            let failed = |error| Failed::Here(format!("{}: {error}", kept.path.display()));
+            kept.delete().map_err(failed)?;
+        }
+    }
+    let (deleted, word) = if dry_run {
+        (count(gone.len(), "snapshot"), "would be deleted")
+    } else {
+        (count(gone.len(), "snapshot"), "deleted")
+    };
+    if context.json() {
+        let document =
+            json!({ "deleted": names, "kept": found.len() - gone.len(), "dry-run": dry_run });
+        view::json::print("snapshots-pruned", &document);
+    } else {
+        outln!("{deleted} {word}, {stays} kept");
+    }
+    Ok(exit::DONE)
+}
+
+/// What is kept of the cluster's snapshots, the oldest first.
+fn listed(context: &Context) -> Result<(SnapshotDirectory, Vec<KeptSnapshot>), Failed> {
+    let (document, path) = context.document()?;
+    let base = crate::command::context::directory_of(&path);
+    let directory = SnapshotDirectory::beside(base, &document.spec.cluster);
+    let failed = |error| Failed::Here(format!("{}: {error}", directory.path().display()));
+    let found = directory.list().map_err(failed)?;
+    Ok((directory, found))
+}
+
+/// The one of this name, or the newest for `latest`.
+fn named(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
+    let (directory, mut found) = listed(context)?;
+    let wanted = name.trim_end_matches(".db");
+    let at = match wanted {
+        "latest" => found.len().checked_sub(1),
+        _ => found.iter().position(|kept| kept.name() == wanted),
+    };
+    let at = at.ok_or_else(|| {
+        let place = directory.path().display();
+        Failed::Here(format!(
+            "no snapshot `{name}` in {place}; `etcdup snapshot list` shows what is there"
+        ))
+    })?;
+    Ok(found.swap_remove(at))
+}
+
+fn file_of(directory: &SnapshotDirectory, name: &str) -> PathBuf {
+    directory.path().join(format!("{name}.db"))
+}
+
+fn one(kept: &KeptSnapshot) -> Value {
+    json!({
+        "file": kept.path,
+        "name": kept.name(),
+        "taken": kept.taken.to_string(),
+        "size": kept.size,
+        "document": kept.document,
+    })
+}
+
+fn row(kept: &KeptSnapshot) -> Vec<String> {
+    let document = kept.document.as_ref();
+    let of = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
+    vec![
+        kept.name(),
+        age(Timestamp::now().duration_since(kept.taken).as_secs()),
+        size(kept.size),
+        of(document.map(|document| document.revision.to_string())),
+        of(document.map(|document| document.etcd.clone())),
+        of(document.map(|document| document.member.to_string())),
+    ]
+}
+
+/// How long ago, in the largest unit that says something.
+fn age(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    if seconds < 120 {
+        format!("{seconds} s")
+    } else if seconds < 7200 {
+        format!("{} min", seconds / 60)
+    } else if seconds < 172_800 {
+        format!("{} h", seconds / 3600)
+    } else {
+        format!("{} d", seconds / 86_400)
+    }
+}
+
+fn size(bytes: u64) -> String {
+    if bytes < 1 << 20 {
+        format!("{} KiB", bytes >> 10)
+    } else {
+        format!("{} MiB", bytes >> 20)
+    }
+}

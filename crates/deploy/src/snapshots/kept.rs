@@ -1,0 +1,233 @@
+//! Snapshots that are kept in a directory, each with a document beside it.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use etcdup_core::membership::ClusterId;
+use etcdup_core::name::{ClusterName, MemberName};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::save::PIECE;
+use super::verify::{SnapshotFault, verify};
+
+/// The format that the document beside a snapshot names.
+pub const SNAPSHOT_FORMAT: &str = "etcdup/snapshot/1";
+
+/// What is known of a snapshot beside what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct SnapshotDocument {
+    /// The format, [`SNAPSHOT_FORMAT`].
+    pub format: String,
+    /// Its name, which the file has too: `<cluster>-<time>-r<revision>`.
+    pub name: String,
+    /// The cluster's name.
+    pub cluster: ClusterName,
+    /// The cluster's ID.
+    pub cluster_id: ClusterId,
+    /// The release of etcd that sent it.
+    pub etcd: String,
+    /// The member that sent it.
+    pub member: MemberName,
+    /// The revision that the member was at when it began to send: the snapshot is of this one or a
+    /// later one.
+    pub revision: i64,
+    /// When it was begun.
+    pub taken: Timestamp,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// SHA-256 of the database in it, hex: what etcd appended to it.
+    pub sha256: String,
+    /// Who took it, `user@machine`.
+    pub who: String,
+}
+
+/// A snapshot that was found in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSnapshot {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// When it was taken: as its document says, or else when the file was written.
+    pub taken: Timestamp,
+    /// What is known of it; `None` where there is no document that can be read.
+    pub document: Option<SnapshotDocument>,
+}
+
+impl KeptSnapshot {
+    /// Its name: the file's, without `.db`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let stem = self.path.file_stem().unwrap_or_default();
+        stem.to_string_lossy().into_owned()
+    }
+
+    /// Reads it to its end: whether it is whole, and the one that its document means.
+    ///
+    /// # Errors
+    /// When it is not whole, or another one.
+    pub fn verify(&self) -> Result<String, SnapshotFault> {
+        let sha256 = verify(&self.path)?;
+        let document = self.document.as_ref();
+        match document.filter(|document| document.sha256 != sha256) {
+            None => Ok(sha256),
+            Some(document) => Err(SnapshotFault::Another {
+                path: self.path.clone(),
+                found: sha256,
+                meant: document.sha256.clone(),
+            }),
+        }
+    }
+
+    /// Deletes it and its document, the document last: a file without one is still found.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted.
+    pub fn delete(&self) -> std::io::Result<()> {
+        std::fs::remove_file(&self.path)?;
+        match std::fs::remove_file(self.path.with_extension("json")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// The directory that a cluster's snapshots are kept in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotDirectory(PathBuf);
+
+/// How old a piece of a snapshot must be that nobody writes any more.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
+
+impl SnapshotDirectory {
+    /// That of a cluster whose topology file is in this directory.
+    #[must_use]
+    pub fn beside(base: &Path, cluster: &ClusterName) -> Self {
+        Self(base.join("snapshots").join(cluster.as_str()))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes it where it is missing, and deletes what a process left that was killed while it
+    /// wrote.
+    ///
+    /// # Errors
+    /// When it cannot be made, or other users may look into it.
+    pub fn prepare(&self) -> std::io::Result<()> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(&self.0)?;
+        let mode = std::fs::metadata(&self.0)?.permissions().mode();
+        if mode & 0o007 != 0 {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::PermissionDenied,
+                "every user may look into it, and a snapshot holds all secrets of the cluster: `chmod 700` it",
+            ));
+        }
+        // Topology files lie in repositories.
+        let ignore = self.0.join(".gitignore");
+        if !ignore.exists() {
+            std::fs::write(ignore, "*\n")?;
+        }
+        for entry in std::fs::read_dir(&self.0)? {
+            let entry = entry?;
+            let is_piece = entry.file_name().to_string_lossy().starts_with(PIECE);
+            let modified = entry.metadata().and_then(|about| about.modified());
+            let old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT));
+            if is_piece && old {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in it, the oldest first; nothing where there is no directory.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn list(&self) -> std::io::Result<Vec<KeptSnapshot>> {
+        let entries = match std::fs::read_dir(&self.0) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "db") {
+                continue;
+            }
+            let about = std::fs::metadata(&path)?;
+            let document = std::fs::read(path.with_extension("json")).ok();
+            let document =
+                document.and_then(|text| serde_json::from_slice::<SnapshotDocument>(&text).ok());
+            let written = || Timestamp::try_from(about.modified().ok()?).ok();
+            let taken = document.as_ref().map(|document| document.taken);
+            found.push(KeptSnapshot {
+                taken: taken.or_else(written).unwrap_or_default(),
+                size: about.len(),
+                path,
+                document,
+            });
+        }
+        found.sort_by(|a, b| (a.taken, &a.path).cmp(&(b.taken, &b.path)));
+        Ok(found)
+    }
+
+    /// Writes the document beside a snapshot.
+    pub(super) fn describe(&self, document: &SnapshotDocument) -> std::io::Result<()> {
+        let text = serde_json::to_string_pretty(document)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(PIECE)
+            .tempfile_in(&self.0)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        let path = self.0.join(format!("{}.json", document.name));
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(&self.0)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_others_may_look_into_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = SnapshotDirectory::beside(base.path(), &"prod".parse().unwrap());
+        assert!(directory.list().unwrap().is_empty());
+        directory.prepare().unwrap();
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), open).unwrap();
+        let refused = directory.prepare().unwrap_err().to_string();
+        assert!(refused.contains("chmod 700"), "{refused}");
+    }
+
+    /// A document that cannot be read, or is of another snapshot, does not hide what is there.
+    #[test]
+    fn what_is_there_is_listed_whatever_its_document_says() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = SnapshotDirectory::beside(base.path(), &"prod".parse().unwrap());
+        directory.prepare().unwrap();
+        for (name, text) in [("a.db", "x"), ("b.db", "y"), ("b.json", "{"), ("notes", "")] {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let listed = directory.list().unwrap();
+        assert_eq!(listed.len(), 2);
+        assert!(listed.iter().all(|kept| kept.document.is_none()));
+        assert!(listed[0].verify().is_err());
+        listed[0].delete().unwrap();
+        assert_eq!(directory.list().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,105 @@
+//! Which snapshots are kept when older ones are deleted.
+
+use std::collections::BTreeSet;
+
+use etcdup_core::file::Keep;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+/// The places, in a list with the oldest first, of those that a rule keeps.
+#[must_use]
+pub fn kept(taken: &[Timestamp], keep: &Keep) -> BTreeSet<usize> {
+    let newest_first = || (0..taken.len()).rev();
+    let last = newest_first().take(count(keep.last));
+    let mut kept: BTreeSet<usize> = last.collect();
+    let time = |at: usize| taken[at].to_zoned(TimeZone::UTC).datetime();
+    let hour = |at| (time(at).date(), time(at).hour());
+    let day = |at| (time(at).date(), 0);
+    let week = |at| (monday(time(at).date()), 0);
+    for (rule, of) in [
+        (keep.hourly, &hour as &dyn Fn(usize) -> (Date, i8)),
+        (keep.daily, &day),
+        (keep.weekly, &week),
+    ] {
+        let mut spans = BTreeSet::new();
+        for at in newest_first() {
+            if spans.len() == count(rule) {
+                break;
+            }
+            if spans.insert(of(at)) {
+                kept.insert(at);
+            }
+        }
+    }
+    kept
+}
+
+fn monday(date: Date) -> Date {
+    let since = date.weekday().to_monday_zero_offset();
+    date.checked_sub(jiff::Span::new().days(since))
+        .unwrap_or(date)
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use super::*;
+
+    fn times(times: &[&str]) -> Vec<Timestamp> {
+        times.iter().map(|time| time.parse().unwrap()).collect()
+    }
+
+    fn only(keep: Keep, of: &[&str]) -> Vec<usize> {
+        kept(&times(of), &keep).into_iter().collect()
+    }
+
+    const NONE: Keep = Keep {
+        last: 0,
+        hourly: 0,
+        daily: 0,
+        weekly: 0,
+    };
+
+    #[test]
+    fn the_newest_of_each_span_is_kept() {
+        let of = [
+            "2026-11-15T23:00:00Z",
+            "2026-11-16T00:30:00Z",
+            "2026-11-22T10:00:00Z",
+            "2026-11-23T10:00:00Z",
+            "2026-11-23T10:59:59Z",
+            "2026-11-23T11:00:00Z",
+        ];
+        assert_eq!(only(Keep { last: 2, ..NONE }, &of), [4, 5]);
+        assert_eq!(only(Keep { hourly: 2, ..NONE }, &of), [4, 5]);
+        assert_eq!(only(Keep { daily: 2, ..NONE }, &of), [2, 5]);
+        // Of the week from Monday the 16th it is that of Sunday the 22nd.
+        assert_eq!(only(Keep { weekly: 3, ..NONE }, &of), [0, 2, 5]);
+        // Spans without any do not count.
+        assert_eq!(only(Keep { daily: 9, ..NONE }, &of), [0, 1, 2, 5]);
+        assert_eq!(only(Keep::default(), &of), [0, 1, 2, 3, 4, 5]);
+        assert!(only(NONE, &of).is_empty());
+        assert!(only(Keep::default(), &[]).is_empty());
+    }
+
+    /// A year of one every ten minutes: the number is bounded, and the newest is always there.
+    #[test]
+    fn the_number_is_bounded() {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let every = |at: i64| start + jiff::SignedDuration::from_mins(10 * at);
+        let taken: Vec<Timestamp> = (0..6 * 24 * 365).map(every).collect();
+        let kept = kept(&taken, &Keep::default());
+        assert!(
+            (24..=10 + 24 + 7 + 4).contains(&kept.len()),
+            "{}",
+            kept.len()
+        );
+        assert!(kept.contains(&(taken.len() - 1)));
+    }
+}

@@ -1,0 +1,131 @@
+//! Taking a snapshot of a cluster: of which member, and what is noted of it.
+
+use etcdup_core::name::MemberName;
+use etcdup_core::observation::Observation;
+use etcdup_core::topology::{Member, Topology};
+use jiff::Timestamp;
+
+use super::kept::{SNAPSHOT_FORMAT, SnapshotDirectory, SnapshotDocument};
+use super::save::{SaveError, save};
+use crate::session::Session;
+use crate::tasks::blocking;
+
+/// Why no snapshot was taken. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// There is none to take it of.
+    #[error("no member serves to take a snapshot of")]
+    Nobody,
+    /// The member that was asked for does not serve.
+    #[error("{0} does not serve, so no snapshot is taken of it")]
+    Unhealthy(MemberName),
+    /// The member cannot be reached.
+    #[error("{member} cannot be asked: {why}")]
+    Unreachable {
+        /// The member.
+        member: MemberName,
+        /// Why not.
+        why: String,
+    },
+    /// It was not saved.
+    #[error("no snapshot of {member}")]
+    Save {
+        /// The member.
+        member: MemberName,
+        /// Why not.
+        source: SaveError,
+    },
+}
+
+impl Session {
+    /// Takes a snapshot of this member, or of the one that serves clients least, and keeps it in
+    /// the cluster's directory. `progress` receives how many bytes came, and of how many.
+    ///
+    /// # Errors
+    /// When no member can be asked, or what it sends cannot be kept.
+    pub async fn take_snapshot(
+        &self,
+        topology: &Topology,
+        seen: &Observation,
+        of: Option<&MemberName>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<(SnapshotDirectory, SnapshotDocument), TakeError> {
+        let member = match of {
+            Some(name) => topology.member(name).filter(|_| seen.serves(name)),
+            None => least_busy(topology, seen, None),
+        };
+        let member = member.ok_or_else(|| {
+            of.map_or(TakeError::Nobody, |name| TakeError::Unhealthy(name.clone()))
+        })?;
+        self.snapshot_of(topology, seen, member, progress).await
+    }
+
+    /// The same of a member that is known to serve.
+    pub(crate) async fn snapshot_of(
+        &self,
+        topology: &Topology,
+        seen: &Observation,
+        member: &Member,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<(SnapshotDirectory, SnapshotDocument), TakeError> {
+        let name = || member.name.clone();
+        let unreachable = |why| TakeError::Unreachable {
+            member: name(),
+            why,
+        };
+        let client = self.client(topology, member, seen).await;
+        let client = client.map_err(unreachable)?;
+        // Just before it sends: what is saved is of this revision or a later one.
+        let view = client.view().await;
+        let view = view.map_err(|error| unreachable(etcdup_core::plain::chain(&error)))?;
+        let directory = SnapshotDirectory::beside(&self.base, &topology.cluster);
+        let failed = |source| TakeError::Save {
+            member: name(),
+            source,
+        };
+        let place = directory.clone();
+        let unwritable = |source| {
+            failed(SaveError::File {
+                path: directory.path().to_owned(),
+                source,
+            })
+        };
+        let prepared = blocking(move || place.prepare()).await;
+        prepared.map_err(unwritable)?;
+        let taken = Timestamp::now();
+        let time = taken.strftime("%Y%m%dT%H%M%S.%3fZ");
+        let stem = format!("{}-{time}-r{}", topology.cluster, view.revision);
+        let path = directory.path().join(format!("{stem}.db"));
+        let saved = save(&client, &path, progress).await.map_err(failed)?;
+        let document = SnapshotDocument {
+            format: SNAPSHOT_FORMAT.to_owned(),
+            name: stem,
+            cluster: topology.cluster.clone(),
+            cluster_id: view.cluster,
+            etcd: view.version,
+            member: name(),
+            revision: view.revision,
+            taken,
+            size: saved.size,
+            sha256: saved.sha256,
+            who: self.who.to_string(),
+        };
+        let (place, noted) = (directory.clone(), document.clone());
+        let noted = blocking(move || place.describe(&noted)).await;
+        noted.map_err(unwritable)?;
+        Ok((directory, document))
+    }
+}
+
+/// A member that serves and stays, a follower where there is one: a snapshot is read from its disk,
+/// which the leader needs for everybody's writes.
+pub(crate) fn least_busy<'t>(
+    topology: &'t Topology,
+    seen: &Observation,
+    leaving: Option<&MemberName>,
+) -> Option<&'t Member> {
+    let stays = |member: &&Member| seen.serves(&member.name) && Some(&member.name) != leaving;
+    let mut serving: Vec<&Member> = topology.members.iter().filter(stays).collect();
+    serving.sort_by_key(|member| Some(&member.name) == seen.leader());
+    serving.first().copied()
+}

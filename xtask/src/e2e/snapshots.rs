@@ -1,0 +1,117 @@
+//! The cluster's store as files: saved, verified, copied, pruned.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use super::context::{Context, Scenario};
+use crate::outcome::{Outcome, ensure};
+
+pub(crate) const ALL: &[Scenario] = &[("snapshots-are-kept", snapshots_are_kept)];
+
+/// What is saved is whole, for etcd's own tool too; what is damaged is told from it, and never the
+/// only one that is left.
+fn snapshots_are_kept(context: &Context) -> Outcome {
+    let lab =
+        context.three("snapshots = { keep = { last = 1, hourly = 0, daily = 0, weekly = 0 } }")?;
+    lab.etcdup(&["snapshot", "list"])?
+        .exits(0)?
+        .says("There is no snapshot in")?;
+    lab.etcdctl("https://10.77.0.11:2379", &["put", "before", "saved"])?
+        .exits(0)?;
+    let saved = lab.etcdup(&["snapshot", "save"])?.exits(0)?;
+    let file = saved.out.trim().to_owned();
+    saved.says("saved and verified")?;
+    let path = lab.work.path().join(&file);
+    let mode = std::fs::metadata(&path).map_err(|error| error.to_string())?;
+    ensure(
+        mode.permissions().mode() & 0o777 == 0o600,
+        format!("{file} has mode {:o}", mode.permissions().mode()),
+    )?;
+    let listed = lab
+        .etcdup(&["snapshot", "list", "--output", "json"])?
+        .exits(0)?;
+    let listed: Value = serde_json::from_str(&listed.out).map_err(|error| error.to_string())?;
+    let document = &listed["snapshots"][0]["document"];
+    // etcd's own tool finds the same in it: at least the revision that it was begun at.
+    let tool = lab.etcdctl(
+        "https://10.77.0.11:2379",
+        &["snapshot", "status", &file, "--write-out", "json"],
+    )?;
+    let status: Value =
+        serde_json::from_str(&tool.exits(0)?.out).map_err(|error| error.to_string())?;
+    ensure(
+        status["revision"].as_i64() >= document["revision"].as_i64()
+            && document["revision"].as_i64() > Some(1),
+        format!("{status} and {document}"),
+    )?;
+    ensure(
+        document["etcd"] == context.version.as_str(),
+        document.to_string(),
+    )?;
+    // The leader is asked only where it is named.
+    let led = lab.etcdup(&["snapshot", "save", "--member", "m9"])?;
+    led.exits(64)?.says("no member `m9`")?;
+    let second = lab
+        .etcdup(&["snapshot", "save", "--member", "m1"])?
+        .exits(0)?;
+    let second = second.out.trim().to_owned();
+    lab.etcdup(&["snapshot", "verify"])?
+        .exits(0)?
+        .says("whole")?;
+    // One byte.
+    let newest = lab.work.path().join(&second);
+    let mut bytes = std::fs::read(&newest).map_err(|error| error.to_string())?;
+    bytes[5000] ^= 1;
+    std::fs::write(&newest, &bytes).map_err(|error| error.to_string())?;
+    lab.etcdup(&["snapshot", "verify"])?
+        .exits(1)?
+        .says("is damaged: its SHA-256 is")?
+        .says("1 of 2 snapshots damaged")?;
+    lab.etcdup(&["snapshot", "get", "latest", "copy.db"])?
+        .exits(1)?
+        .says("is damaged")?;
+    // The newest is kept by the rule, and the only one that is whole whatever the rule says.
+    lab.etcdup(&["snapshot", "prune", "--yes"])?
+        .exits(0)?
+        .says("0 snapshots deleted, 2 snapshots kept")?;
+    let name = file
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.strip_suffix(".db"))
+        .unwrap_or_default();
+    lab.etcdup(&["snapshot", "get", name, "copy.db"])?
+        .exits(0)?;
+    lab.etcdup(&["snapshot", "get", name, "copy.db"])?
+        .exits(1)?
+        .says("exists")?;
+    lab.etcdup(&["snapshot", "verify", "copy.db"])?.exits(0)?;
+    let third = lab.etcdup(&["snapshot", "save"])?.exits(0)?;
+    lab.etcdup(&["snapshot", "prune", "--dry-run"])?
+        .exits(0)?
+        .says("2 snapshots would be deleted, 1 snapshot kept")?;
+    lab.etcdup(&["snapshot", "prune", "--yes"])?.exits(0)?;
+    let left = lab.etcdup(&["snapshot", "list"])?.exits(0)?;
+    let third = third
+        .out
+        .trim()
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    left.says(third.trim_end_matches(".db"))?.never_says(name)?;
+    // Where others may look, nothing is put; where nobody serves, nothing is made.
+    lab.inside("chmod 755 snapshots/prod")?.exits(0)?;
+    lab.etcdup(&["snapshot", "save"])?
+        .exits(1)?
+        .says("every user may look into it")?;
+    lab.inside("chmod 700 snapshots/prod")?.exits(0)?;
+    for host in 1..=3 {
+        lab.on(host, "systemctl stop etcd")?.exits(0)?;
+    }
+    lab.etcdup(&["snapshot", "save"])?
+        .exits(1)?
+        .says("no member serves")?;
+    let pieces = lab.inside("ls -A snapshots/prod | sed 's/prod-.*[.]/*./' | sort")?;
+    ensure(pieces.out == "*.db\n*.json\n.gitignore\n", pieces.all())
+}
