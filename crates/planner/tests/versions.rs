@@ -10,7 +10,7 @@ mod worlds;
 
 use std::fmt::Write as _;
 
-use etcdup_core::observation::Observation;
+use etcdup_core::observation::{DataDir, Observation};
 use etcdup_core::stage::{Content, Goal, HostStep, Work};
 use etcdup_planner::{Ending, Planner};
 use scripted::halt;
@@ -108,6 +108,70 @@ fn a_downgrade_is_begun_rolled_and_waited_for() {
     let found = plan(&with("etcd = \"3.7.1\""), &down);
     // The links lead to what runs again.
     assert_eq!(found, "refresh-files\ndowngrade\n");
+}
+
+/// A downgrade ends once all that are listed run the older minor: one that is to go never would,
+/// and one that comes could not join before.
+#[test]
+fn members_neither_come_nor_go_during_a_downgrade() {
+    let seen = running("3.7.1");
+    let of = |numbers: &[u32], version: &str| {
+        let members: String = numbers
+            .iter()
+            .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
+            .collect();
+        let text = format!("format = 1\ncluster = \"prod\"\netcd = \"{version}\"\n{members}");
+        worlds::planner(worlds::topology_of(&text))
+    };
+    let with_all = |planner: &Planner, seen: &Observation| {
+        let mut all = worlds::bare(planner);
+        all.hosts.extend(seen.hosts.clone());
+        all.members.extend(seen.members.clone());
+        all.ca = seen.ca.clone();
+        all.clients = seen.clients.clone();
+        all
+    };
+    let fewer = of(&[1, 2], "3.6.14");
+    let found = plan(&fewer, &seen);
+    assert!(
+        found.starts_with("blocked downgrade-alone: m3 is to be removed"),
+        "{found}"
+    );
+    let more = of(&[1, 2, 3, 4], "3.6.14");
+    let found = plan(&more, &with_all(&more, &seen));
+    assert!(
+        found.starts_with("blocked downgrade-alone: m4 is to be added"),
+        "{found}"
+    );
+    // The same once it has begun.
+    let begun = after(&with("etcd = \"3.6.14\""), seen.clone(), 3);
+    let found = plan(&fewer, &begun);
+    assert!(
+        found.starts_with("blocked downgrade-alone: m3 is to be removed"),
+        "{found}"
+    );
+    let found = plan(&more, &with_all(&more, &begun));
+    let at = |wanted: &str| found.find(wanted).unwrap();
+    assert!(at("roll:m1") < at("add:m4"), "{found}");
+    assert!(found.ends_with("refresh-files\n"), "{found}");
+}
+
+/// A disk is lost in the middle: two voters cannot spare one for a restart, so the member is
+/// replaced first.
+#[test]
+fn a_member_lost_during_a_downgrade_is_replaced() {
+    let down = with("etcd = \"3.6.14\"");
+    let mut seen = after(&down, running("3.7.1"), 3);
+    let member = down.topology().members[2].clone();
+    halt(&down, &mut seen, 2);
+    let view = scripted::host(&mut seen, &member);
+    view.data.insert(member.layout.data.clone(), DataDir::Empty);
+    view.marks.clear();
+    let found = plan(&down, &seen);
+    let at = |wanted: &str| found.find(wanted).unwrap_or(usize::MAX);
+    assert!(at("remove:m3") < at("add:m3"), "{found}");
+    assert!(at("promote:m3") < at("roll:m1"), "{found}");
+    assert!(found.ends_with("refresh-files\n"), "{found}");
 }
 
 #[test]

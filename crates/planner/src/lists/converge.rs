@@ -313,6 +313,7 @@ fn wrong(target: &Target, seen: &Observation, retry: bool) -> Vec<Finding> {
         .into_iter()
         .chain(relocate::conflicts(target, seen))
         .chain(transition::conflicts(target, seen))
+        .chain(version::members_during_downgrade(target, seen))
         .chain(trust::conflicts(target, seen))
         .chain(provided::conflicts(target, seen))
         .chain(errors(preflight(target, seen)))

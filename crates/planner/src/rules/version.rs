@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::known_issue::FIRST_WITHOUT_V2;
+use etcdup_core::membership::{ClusterView, Standing};
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{
     ClusterStep, Condition, Gate, Impact, Rule, Stage, StageKey, Work, limits,
@@ -13,12 +14,78 @@ use etcdup_core::stage::{
 use etcdup_core::version::{EtcdVersion, minor_of};
 
 use crate::assess::Assessment;
+use crate::identity::Bootstrap;
 use crate::leg::version::{between_all, version_of};
+use crate::listed::leaving_entry;
+use crate::places::standing;
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::restart::all_seen;
 use crate::target::Target;
 
-pub(crate) const CHECKS: &[Check] = &[SNAPSHOT_COUNT_HIGH, FLAGS_ON_THE_WAY];
+pub(crate) const CHECKS: &[Check] = &[SNAPSHOT_COUNT_HIGH, FLAGS_ON_THE_WAY, DOWNGRADE_ALONE];
+
+const DOWNGRADE_ALONE: Check = Check {
+    id: "downgrade-alone",
+    title: "members would come or go during a downgrade",
+    about: "A downgrade ends once every member that the cluster lists runs the older minor, and until it has begun no older release \
+            joins. A member that is to go would keep the newer one, and one that is to come cannot start with the older one.",
+    advice: "one after the other: finish adding or removing members with `etcd` as it runs now, then set the older release; or let the \
+             downgrade end with the members that there were when it began",
+};
+
+/// Members that come or go while the cluster goes back to an older minor.
+pub(crate) fn members_during_downgrade(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let topology = &target.topology;
+    let Some(view) = ClusterView::confirmed(seen) else {
+        return Vec::new();
+    };
+    let serving = topology.members.iter();
+    let serving = serving.filter(|member| seen.serves(&member.name));
+    let lowest = serving
+        .filter_map(|member| version_of(seen, member))
+        .map(|version| version.minor())
+        .min();
+    let has_begun = seen.downgrade().is_some();
+    if !has_begun && lowest <= Some(topology.version.minor()) {
+        return Vec::new();
+    }
+    let leaving = topology.leaving.iter().filter(|leaving| {
+        let name = &leaving.member.name;
+        let host = seen.host(&leaving.member.host);
+        let runs = host.is_some_and(|host| host.processes.contains_key(name));
+        // One that is dead is removed: with it on the list no downgrade ends.
+        runs && leaving_entry(topology, seen, &view, leaving).is_some()
+    });
+    let going = leaving.map(|leaving| (leaving.member.name.clone(), "is to be removed"));
+    // Once it has begun the older release may join, and what was lost meanwhile is replaced.
+    let members = topology.members.iter().filter(|_| !has_begun);
+    let coming =
+        members.filter_map(
+            |member| match standing(target, seen, Bootstrap::Complete, member) {
+                Standing::New | Standing::Removed { .. } => {
+                    Some((member.name.clone(), "is to be added"))
+                }
+                Standing::Added { .. } | Standing::Learner { .. } => {
+                    Some((member.name.clone(), "has not finished joining"))
+                }
+                Standing::Bootstrapped(_)
+                | Standing::Voter { .. }
+                | Standing::Lost { .. }
+                | Standing::Unmanaged(_)
+                | Standing::Unknown(_) => None,
+            },
+        );
+    let found = going.chain(coming).map(|(name, what)| {
+        let evidence = format!(
+            "{name} {what}, and the cluster goes back to {}",
+            topology.version
+        );
+        DOWNGRADE_ALONE
+            .error(&name, evidence)
+            .at(KeyPath::root("etcd"))
+    });
+    found.collect()
+}
 
 const SNAPSHOT_COUNT_HIGH: Check = Check {
     id: "snapshot-count",
@@ -101,7 +168,9 @@ fn downgrade(context: &PlanContext<'_>, serving: &[(&Assessment<'_>, EtcdVersion
         };
     };
     let waits = || Work::Hosts(BTreeMap::new());
-    let all = serving.len() == context.members.len() && context.unseen.is_empty();
+    // One that is still to be added keeps nobody waiting.
+    let members = context.members.iter().filter(|member| !member.to_join);
+    let all = serving.len() == members.count() && context.unseen.is_empty();
     let mut running = serving.iter().map(|(_, version)| version.to_string());
     if all && running.all(|version| minor_of(&version) == under_way) {
         return Decision::run(stage(
