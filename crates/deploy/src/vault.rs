@@ -463,6 +463,46 @@ mod tests {
         assert!(matches!(refused, Err(VaultError::ReservedName(_))));
     }
 
+    /// A CA's key that a command prints or the environment holds is never on this disk.
+    #[test]
+    fn a_key_comes_from_a_command_or_the_environment() {
+        let place = tempfile::tempdir().unwrap();
+        let mut own = vault(place.path());
+        own.create_ca(Timestamp::now()).unwrap();
+        std::fs::rename(own.directory().join("ca.key"), place.path().join("secret")).unwrap();
+        let with = |source: &str| {
+            let text = format!(
+                "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n[certificates.ca]\n{source}\n\
+                 [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n"
+            );
+            let document = Document::parse("etcdup.toml", &text, &[]).unwrap();
+            Vault::open(&document.spec, place.path())
+        };
+        let found = with("key-command = [\"cat\", \"secret\"]");
+        assert!(matches!(found.ca_state(), CaView::Usable(_)));
+        for (source, wanted) in [
+            (
+                "key-command = [\"cat\", \"nowhere\"]",
+                "key-command `cat` failed",
+            ),
+            ("key-command = [\"/nowhere\"]", "key-command `/nowhere`"),
+            (
+                "key-env = \"ETCDUP_NO_SUCH_KEY\"",
+                "ETCDUP_NO_SUCH_KEY of key-env is not set",
+            ),
+        ] {
+            let CaView::Broken(why) = with(source).ca_state() else {
+                panic!("{source}")
+            };
+            assert!(why.contains(wanted), "{source}: {why}");
+        }
+        // A variable that holds something else is read, and is no key.
+        let CaView::Broken(why) = with("key-env = \"PATH\"").ca_state() else {
+            panic!("PATH is no key")
+        };
+        assert!(!why.contains("not set"), "{why}");
+    }
+
     /// B1: `git add .` in the directory of the topology takes no key.
     #[test]
     fn the_directory_of_keys_ignores_itself() {

@@ -339,6 +339,60 @@ fn a_binary_that_nobody_replaces_is_no_change_of_release() {
     }
 }
 
+/// The first member of another minor, up or down, of units and of pods: two others serve with the
+/// minor before.
+#[test]
+fn the_first_member_of_another_minor_gets_the_old_one_back() {
+    let pods = "runtime = \"static-pod\"\npod = { image = \"registry.example/etcd:{version}\" }";
+    for (kind, from, to) in [
+        ("", "3.5.33", "3.6.14"),
+        ("", "3.7.1", "3.6.14"),
+        (pods, "3.5.33", "3.6.14"),
+    ] {
+        let of = |version: &str| with(&format!("etcd = \"{version}\"\n{kind}"));
+        let mut before = scripted::carry_out(&of(from), worlds::bare(&of(from)));
+        let planner = loop {
+            let leg = of(to).next_leg(&before).unwrap();
+            let stage = scripted::stage(&leg, &before);
+            if stage.key.to_string().starts_with("roll:") {
+                break leg;
+            }
+            before = leg.predict(&before, &stage);
+        };
+        // The start file is read as it is on the host.
+        for member in planner.topology().members.clone() {
+            let start = member.layout.start().unwrap();
+            let running = of(from).next_leg(&before).unwrap();
+            let Content::Text(text) = running.desired(&member).settled.content.clone() else {
+                panic!("a start file is text")
+            };
+            let file = scripted::host(&mut before, &member).files.get_mut(&start);
+            file.unwrap().text = Some(text.to_string());
+        }
+        let roll = scripted::stage(&planner, &before);
+        let name = roll.key.subject.clone().unwrap();
+        let members = &planner.topology().members;
+        let index = members.iter().position(|one| one.name == name).unwrap();
+        let mut seen = planner.predict(&before, &roll);
+        halt(&planner, &mut seen, index);
+        let back = planner.put_back(&roll, &before, &seen);
+        let back = back.unwrap_or_else(|| panic!("{kind} {from} to {to}"));
+        assert_eq!(back.ran.to_string(), from, "{kind}");
+        let Work::Hosts(tasks) = &back.stage.work else {
+            panic!("{back:?}")
+        };
+        let steps = &tasks[&members[index].host];
+        let text = steps
+            .iter()
+            .find_map(|step| match &step.artifact()?.content {
+                Content::Text(text) => Some(text.to_string()),
+                _ => None,
+            });
+        let names = |text: &str| text.contains(from) && !text.contains(to);
+        assert!(text.as_deref().is_some_and(names), "{kind}: {text:?}");
+    }
+}
+
 /// Once all others run the newer minor the cluster may be of it, and the older one would not start.
 #[test]
 fn nothing_is_put_back_where_there_is_no_way_back() {

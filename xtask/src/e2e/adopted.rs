@@ -177,6 +177,18 @@ fn three_controllers(context: &Context) -> Outcome {
     adopt(&lab, 3, &FILES)?.exits(0)?.says("No changes")?;
     // What differs is told: a member whose flag is another's.
     lives_on(&lab, false)?;
+    // From a unit of whoever made it to one of etcdup's.
+    lab.edit("unit = \"etcd\"", "unit = \"kv\"")?;
+    lab.apply()?
+        .says("what runs it is etcd.service, wanted kv.service")?;
+    for host in 1..=3 {
+        let left = lab.on(
+            host,
+            "systemctl is-active etcd; systemctl is-enabled kv; pidof etcd | wc -w",
+        )?;
+        ensure(left.out == "inactive\nenabled\n1\n", left.all())?;
+    }
+    lab.nothing_to_do()?;
     // One goes: it is etcdup's by its data, and its package's files stay.
     lab.edit(
         "name = \"controller-2\"\n",

@@ -126,7 +126,7 @@ fn next_minor_version(context: &Context) -> Outcome {
         .says("is verified and kept")?
         .says("move leadership")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    writer.stop()?.tell();
+    never_still(&writer.stop()?)?;
     let kept = lab.inside("ls snapshots/prod/*.db")?.exits(0)?;
     ensure(kept.out.lines().count() == 1, kept.all())?;
     lab.etcdup(&["verify"])?.exits(0)?;
@@ -229,6 +229,7 @@ fn release_that_does_not_start(context: &Context) -> Outcome {
     // Another binary is another matter.
     lab.on(3, &format!("rm -r {broken}"))?.exits(0)?;
     lab.apply()?.says("restart m3")?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()?;
     writer.checks(&[1, 2, 3]);

@@ -72,6 +72,9 @@ fn ca_rotated(context: &Context) -> Outcome {
     never_still(&writer.stop()?)?;
     clients.stop()?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["pki", "show"])?
+        .exits(0)?
+        .says("prod etcd CA, another CA")?;
     // The old CA goes, and a client that still needs it is named before.
     lab.edit(TRUST, "")?;
     lab.etcdup(&["plan"])?
@@ -185,6 +188,7 @@ fn plain_to_mutual(context: &Context) -> Outcome {
     lab.edit(&both, mutual)?;
     lab.apply()?;
     never_still(&writer.stop()?)?;
+    lab.etcdctl_agrees(&https, 3)?;
     lab.etcdctl(&http, &["endpoint", "health"])?.exits(1)?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()?;
@@ -199,6 +203,7 @@ fn plain_to_mutual(context: &Context) -> Outcome {
     lab.edit(&both, plain)?;
     lab.apply()?;
     never_still(&writer.stop()?)?;
+    lab.etcdctl_agrees(&http, 3)?;
     lab.etcdctl(&https, &["endpoint", "health"])?.exits(1)?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()
@@ -212,7 +217,8 @@ fn expired_certificates(context: &Context) -> Outcome {
         .exits(0)?;
     let kept = |lab: &Lab| -> Outcome {
         let got = lab.etcdctl(&Lab::endpoints(3), &["get", "kept", "--print-value-only"])?;
-        got.exits(0)?.says("yes").map(|_| ())
+        got.exits(0)?.says("yes")?;
+        lab.etcdctl_agrees(&Lab::endpoints(3), 3)
     };
     expire(&lab)?;
     lab.etcdup(&["plan"])?.exits(0)?.says("ended at")?;

@@ -41,7 +41,16 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
         let own = legs.get(index);
         if let Some(leg) = own.filter(|leg| named.get(begun) == Some(leg)) {
             begun += 1;
-            outln!("{BOLD}Leg {begun} of {}: {leg}{BOLD:#}\n", named.len());
+            let stages = plan.forecast.stages[index..].iter().zip(&legs[index..]);
+            let stages: Vec<&Stage> = stages
+                .take_while(|(_, other)| *other == leg)
+                .map(|(stage, _)| stage)
+                .collect();
+            let cost = cost(plan, &stages).join(", ");
+            outln!(
+                "{BOLD}Leg {begun} of {}: {leg}{BOLD:#} ({cost})\n",
+                named.len()
+            );
         }
         stage_lines(index, stage, &plan.seen, own_unit);
     }
@@ -72,7 +81,6 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
 /// interrupted.
 fn headline(plan: &Plan) -> String {
     let stages = &plan.forecast.stages;
-    let topology = plan.planner.topology();
     let hosts: BTreeSet<&HostId> = stages
         .iter()
         .filter_map(|stage| match &stage.work {
@@ -81,23 +89,8 @@ fn headline(plan: &Plan) -> String {
         })
         .flatten()
         .collect();
-    let runs = |name: &MemberName| {
-        let member = plan.planner.topology().member(name);
-        member.is_some_and(|member| {
-            let host = plan.seen.host(&member.host);
-            host.is_some_and(|host| host.processes.contains_key(name))
-        })
-    };
-    let restarts = stages
-        .iter()
-        // What was removed has ended by itself.
-        .filter(|stage| stage.key.rule != Rule::CleanUp)
-        .flat_map(|stage| stage.stops(topology))
-        .filter(|name| runs(name))
-        .count();
-    let outage = stages
-        .iter()
-        .any(|stage| matches!(stage.impact, Impact::Outage(_)));
+    let all: Vec<&Stage> = stages.iter().collect();
+    let restarts = restarts(plan, &all);
     let mut parts = Vec::new();
     let wanted = plan.planner.wanted_version().to_string();
     let running: BTreeSet<&str> = plan
@@ -115,20 +108,45 @@ fn headline(plan: &Plan) -> String {
         way.push(wanted);
         parts.push(format!("etcd {}", way.join(" -> ")));
     }
-    parts.push(format!(
-        "{} on {}",
-        count(stages.len(), "stage"),
-        count(hosts.len(), "host")
-    ));
-    if restarts > 0 {
-        parts.push(count(restarts, "restart"));
-    }
-    parts.push(if outage { "OUTAGE" } else { "no outage" }.to_owned());
+    let mut cost = cost(plan, &all);
+    cost[0] = format!("{} on {}", cost[0], count(hosts.len(), "host"));
+    parts.extend(cost);
     let last = match plan.planner.goal() {
         Goal::Converge { .. } => "; then verify",
         Goal::Reset { .. } => "",
     };
     format!("{}{last}", parts.join(", "))
+}
+
+/// What stages cost: how many they are, how many members restart, and whether service is
+/// interrupted.
+fn cost(plan: &Plan, stages: &[&Stage]) -> Vec<String> {
+    let mut parts = vec![count(stages.len(), "stage")];
+    let restarts = restarts(plan, stages);
+    if restarts > 0 {
+        parts.push(count(restarts, "restart"));
+    }
+    let outage = |stage: &&Stage| matches!(stage.impact, Impact::Outage(_));
+    let outage = stages.iter().any(outage);
+    parts.push(if outage { "OUTAGE" } else { "no outage" }.to_owned());
+    parts
+}
+
+/// How many running members the stages stop.
+fn restarts(plan: &Plan, stages: &[&Stage]) -> usize {
+    let topology = plan.planner.topology();
+    let runs = |name: &MemberName| {
+        let member = topology.member(name);
+        member.is_some_and(|member| {
+            let host = plan.seen.host(&member.host);
+            host.is_some_and(|host| host.processes.contains_key(name))
+        })
+    };
+    let stages = stages.iter();
+    // What was removed has ended by itself.
+    let stages = stages.filter(|stage| stage.key.rule != Rule::CleanUp);
+    let stopped = stages.flat_map(|stage| stage.stops(topology));
+    stopped.filter(|name| runs(name)).count()
 }
 
 fn stage_lines(index: usize, stage: &Stage, seen: &Observation, whole: bool) {

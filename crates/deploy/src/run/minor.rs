@@ -48,6 +48,11 @@ pub(super) fn changes_minor(topology: &Topology, stage: &Stage, seen: &Observati
     stage.key.rule == Rule::Roll && minors.all(|minor| minor != wanted)
 }
 
+/// Whether a finding stands in the way of another minor.
+fn is_ill(finding: &Finding) -> bool {
+    finding.verdict == Verdict::Error && finding.is_of(&WELL)
+}
+
 impl Session {
     /// Checks that the cluster is healthy and keeps a verified snapshot.
     pub(super) async fn before_another_minor(
@@ -68,8 +73,7 @@ impl Session {
         if let Some(late) = late {
             return Err(DeployError::Blocked(vec![late.clone()]));
         }
-        let ill = |finding: &Finding| finding.verdict == Verdict::Error && finding.is_of(&WELL);
-        let ill: Vec<Finding> = findings.into_iter().filter(ill).collect();
+        let ill: Vec<Finding> = findings.into_iter().filter(is_ill).collect();
         if !ill.is_empty() {
             return Err(DeployError::Blocked(ill));
         }
@@ -78,5 +82,22 @@ impl Session {
             what: "keep a snapshot before another minor".to_owned(),
             why,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each is one of `verify`'s, and an error of it is in the way.
+    #[test]
+    fn what_must_be_well_is_what_verify_looks_at() {
+        for id in WELL.into_iter().chain([FOLLOWS]) {
+            let mut checks = etcdup_verify::VERIFY_CHECKS.iter();
+            let check = checks.find(|check| check.id == id);
+            let check = check.unwrap_or_else(|| unreachable!("verify has no check `{id}`"));
+            assert_eq!(is_ill(&check.error("m1", "ill")), id != FOLLOWS, "{id}");
+            assert!(!is_ill(&check.warning("m1", "not quite")), "{id}");
+        }
     }
 }
