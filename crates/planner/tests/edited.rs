@@ -52,7 +52,12 @@ enum Edit {
     Move(usize),
     /// Another flag for all.
     Flag,
+    /// Another release, never an older minor: no member comes or goes on the way back.
+    Release(usize),
 }
+
+/// What the file may say.
+const RELEASES: [&str; 4] = ["3.5.33", "3.6.14", "3.6.16", "3.7.1"];
 
 fn edit() -> impl Strategy<Value = Edit> {
     let index = 0..8_usize;
@@ -63,8 +68,9 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => index.clone().prop_map(Edit::Gone),
         2 => (index.clone(), index.clone()).prop_map(|(a, b)| Edit::Rehost(a, b)),
         1 => (index.clone(), index.clone()).prop_map(|(a, b)| Edit::Replace(a, b)),
-        1 => index.prop_map(Edit::Move),
+        1 => index.clone().prop_map(Edit::Move),
         1 => Just(Edit::Flag),
+        2 => index.prop_map(Edit::Release),
     ]
 }
 
@@ -74,6 +80,7 @@ struct File {
     entries: Vec<Entry>,
     dead: BTreeSet<usize>,
     flag: bool,
+    release: usize,
 }
 
 impl File {
@@ -88,6 +95,7 @@ impl File {
             entries: (1..=members).map(entry).collect(),
             dead: BTreeSet::new(),
             flag: false,
+            release: 0,
         }
     }
 
@@ -185,6 +193,9 @@ impl File {
                 entry.port = if entry.port == 2380 { 2480 } else { 2380 };
             }
             Edit::Flag => self.flag = !self.flag,
+            Edit::Release(index) => {
+                self.release = self.release.max(index % RELEASES.len());
+            }
         }
         // Names that were left behind may be taken by another host's.
         let mut names = BTreeSet::new();
@@ -208,7 +219,8 @@ impl File {
     }
 
     fn planner(&self, pods: bool) -> Planner {
-        let mut text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n".to_owned();
+        let release = RELEASES[self.release];
+        let mut text = format!("format = 1\ncluster = \"prod\"\netcd = \"{release}\"\n");
         if pods {
             text += "runtime = \"static-pod\"\n";
         }
@@ -244,6 +256,7 @@ fn is_as_the_file_says(file: &File, model: &Model) -> Result<(), TestCaseError> 
     prop_assert_eq!(&model.lost, &Vec::<String>::new());
     prop_assert_eq!(model.healthy(), hosts);
     prop_assert_eq!(model.voters(), present.len());
+    prop_assert_eq!(model.versions(), vec![RELEASES[file.release].to_owned()]);
     for host in (1..=HOSTS).filter(|host| !present.contains(host) && !file.dead.contains(host)) {
         let machine = model.machine(&host_id(host));
         prop_assert!(machine.is_clean(), "{host} is not cleaned up");
