@@ -75,6 +75,9 @@ fn page_in_chromium(context: &Context) -> Outcome {
         .env("ETCDUP_CODE", code)
         .env("ETCDUP_TOPOLOGY", place("topology.txt"))
         .env("ETCDUP_STOP", stop);
+    if context.long {
+        walk.env("ETCDUP_LONG", "1");
+    }
     if let Some(shots) = std::env::var_os("ETCDUP_SHOTS") {
         walk.env("ETCDUP_SHOTS", shots);
     }

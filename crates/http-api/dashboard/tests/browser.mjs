@@ -30,12 +30,16 @@ export async function open(browser, options = {}) {
   return { context, page, complaints }
 }
 
+// Colours do not depend on the width, so a sample has each theme and each width once.
+const ALL = [[1280, 'light'], [390, 'dark'], [1280, 'dark'], [390, 'light']]
+const LOOKS = process.env.ETCDUP_LONG || shots ? ALL : ALL.slice(0, 2)
+
 /**
  * What axe finds on a page, in both themes, on a desktop and on a phone. `act` brings the page into
  * the state that is looked at, where that is not the one it begins in.
  */
 export async function accessible(browser, session, path, ready, act) {
-  for (const [width, colorScheme] of [[1280, 'light'], [1280, 'dark'], [390, 'light'], [390, 'dark']]) {
+  for (const [width, colorScheme] of LOOKS) {
     // axe cannot be brought in under the page's policy, so here alone it does not hold.
     const context = await browser.newContext({ bypassCSP: true, viewport: { width, height: 844 }, colorScheme })
     if (session) await context.addInitScript((kept) => sessionStorage.setItem('etcdup-session', kept), session)
