@@ -7,7 +7,7 @@ mod take;
 mod verify;
 
 pub use kept::{KeptSnapshot, SNAPSHOT_FORMAT, SnapshotDirectory, SnapshotDocument};
-pub use prune::kept;
+pub use prune::{Surplus, surplus};
 pub use save::{SaveError, SavedSnapshot, save};
 pub use take::TakeError;
 pub(crate) use take::least_busy;

@@ -6,13 +6,13 @@ use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::DeployError;
 use etcdup_deploy::snapshots::{
-    KeptSnapshot, SnapshotDirectory, SnapshotFault, TakeError, kept, verify,
+    KeptSnapshot, SnapshotDirectory, SnapshotFault, Surplus, TakeError, surplus, verify,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::arguments::Snapshot;
-use crate::command::context::Context;
+use crate::command::context::{Context, directory_of, member_of};
 use crate::exit;
 use crate::view::print::errln;
 use crate::view::progress::Display;
@@ -66,30 +66,33 @@ async fn save(context: &Context, member: Option<&str>) -> Result<u8, Failed> {
     let topology = planner.topology();
     let of = match member {
         None => None,
-        Some(name) => match crate::command::context::member_of(topology, name) {
+        Some(name) => match member_of(topology, name) {
             Some(member) => Some(member.name.clone()),
             None => return Ok(exit::USAGE),
         },
     };
     let display = Display::new(context.json());
     let progress = display.progress();
-    let told = |done: u64, total: u64| {
+    let show = |done: u64, total: u64| {
         if let Some(progress) = &progress {
             progress("snapshot", done, total);
         }
     };
-    let taking = session.take_snapshot(topology, &seen, of.as_ref(), told);
-    let taken = tokio::select! {
-        taken = taking => taken,
-        () = context.cancel.cancelled() => return Ok(exit::STOPPED),
+    let saving = session.take_snapshot(topology, &seen, of.as_ref(), show);
+    let saved = tokio::select! {
+        saved = saving => Some(saved),
+        () = context.cancel.cancelled() => None,
     };
     display.clear();
-    let (directory, document) = taken.map_err(Failed::Take)?;
+    let Some(saved) = saved else {
+        return Ok(exit::STOPPED);
+    };
+    let (directory, document) = saved.map_err(Failed::Take)?;
     if context.json() {
         view::json::document(&document);
     } else {
         // Alone on standard output, so that a script can take it from there.
-        outln!("{}", file_of(&directory, &document.name).display());
+        outln!("{}", directory.file(&document.name).display());
         errln!(
             "saved and verified: {} of {}, at revision {} or later, by etcd {}",
             size(document.size),
@@ -172,64 +175,38 @@ fn check(context: &Context, names: &[String]) -> Result<u8, Failed> {
 /// Copies one that is whole into a file of its own.
 fn get(context: &Context, name: &str, to: &Path) -> Result<u8, Failed> {
     let kept = named(context, name)?;
-    kept.verify().map_err(|fault| Failed::Here(chain(&fault)))?;
     let to = if to.is_dir() {
         to.join(kept.path.file_name().unwrap_or_default())
     } else {
         to.to_owned()
     };
-    let failed = |error: std::io::Error| Failed::Here(format!("{}: {error}", to.display()));
-    copy(&kept.path, &to).map_err(failed)?;
-    verify(&to).map_err(|fault| Failed::Here(chain(&fault)))?;
+    let copied = kept.copy_to(&to);
+    copied.map_err(|error| Failed::Here(chain(&error)))?;
     outln!("{}", to.display());
     Ok(exit::DONE)
-}
-
-/// Into a file that nobody else may read and that is not there yet; nothing is left of one that
-/// does not get whole.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().tempfile_in(directory)?;
-    let own = std::fs::Permissions::from_mode(0o600);
-    file.as_file().set_permissions(own)?;
-    std::io::copy(&mut std::fs::File::open(from)?, &mut file)?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(to).map_err(|error| error.error)?;
-    Ok(())
 }
 
 /// Deletes those that `[snapshots] keep` does not keep. The newest that is whole is always kept.
 fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed> {
     let (document, _) = context.document()?;
     let (directory, found) = listed(context)?;
-    let taken: Vec<Timestamp> = found.iter().map(|kept| kept.taken).collect();
-    let mut stay = kept(&taken, &document.spec.snapshots.keep);
-    // What is kept is worth something only where one of it can be restored: it is read.
-    let newest_first = || (0..found.len()).rev();
-    let whole = newest_first().find(|at| found[*at].verify().is_ok());
-    stay.extend(whole);
-    let gone: Vec<&KeptSnapshot> = (0..found.len())
-        .filter(|at| !stay.contains(at))
-        .map(|at| &found[at])
-        .collect();
-    if whole.is_none() && !found.is_empty() {
+    let all = count(found.len(), "snapshot");
+    let Some(Surplus { gone, stay }) = surplus(found, &document.spec.snapshots.keep) else {
         let place = directory.path().display();
         return Err(Failed::Here(format!(
-            "none of the {} in {place} is whole: nothing is deleted; see `etcdup snapshot verify`",
-            count(found.len(), "snapshot")
+            "none of the {all} in {place} is whole: nothing is deleted; see `etcdup snapshot verify`"
         )));
-    }
-    let names: Vec<String> = gone.iter().map(|kept| kept.name()).collect();
+    };
+    let names: Vec<String> = gone.iter().map(KeptSnapshot::name).collect();
     if !context.json() {
         for name in &names {
             outln!("- {name}");
         }
     }
-    let stays = count(found.len() - gone.len(), "snapshot");
+    let deleted = count(gone.len(), "snapshot");
+    let stays = count(stay, "snapshot");
     if !gone.is_empty() && !dry_run && !yes {
-        let question = format!("Delete {} and keep {stays}?", count(gone.len(), "snapshot"));
+        let question = format!("Delete {deleted} and keep {stays}?");
         match view::ask::yes(&question) {
             view::ask::Answer::Yes => {}
             view::ask::Answer::No => return Ok(exit::UNAPPROVED),
@@ -242,14 +219,13 @@ fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed> {
             kept.delete().map_err(failed)?;
         }
     }
-    let (deleted, word) = if dry_run {
-        (count(gone.len(), "snapshot"), "would be deleted")
+    let word = if dry_run {
+        "would be deleted"
     } else {
-        (count(gone.len(), "snapshot"), "deleted")
+        "deleted"
     };
     if context.json() {
-        let document =
-            json!({ "deleted": names, "kept": found.len() - gone.len(), "dry-run": dry_run });
+        let document = json!({ "deleted": names, "kept": stay, "dry-run": dry_run });
         view::json::print("snapshots-pruned", &document);
     } else {
         outln!("{deleted} {word}, {stays} kept");
@@ -260,7 +236,7 @@ fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed> {
 /// What is kept of the cluster's snapshots, the oldest first.
 fn listed(context: &Context) -> Result<(SnapshotDirectory, Vec<KeptSnapshot>), Failed> {
     let (document, path) = context.document()?;
-    let base = crate::command::context::directory_of(&path);
+    let base = directory_of(&path);
     let directory = SnapshotDirectory::beside(base, &document.spec.cluster);
     let failed = |error| Failed::Here(format!("{}: {error}", directory.path().display()));
     let found = directory.list().map_err(failed)?;
@@ -282,10 +258,6 @@ fn named(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
         ))
     })?;
     Ok(found.swap_remove(at))
-}
-
-fn file_of(directory: &SnapshotDirectory, name: &str) -> PathBuf {
-    directory.path().join(format!("{name}.db"))
 }
 
 fn one(kept: &KeptSnapshot) -> Value {

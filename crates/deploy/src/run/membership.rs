@@ -177,7 +177,7 @@ impl Run<'_> {
             holds: format!(
                 "a snapshot of {} is verified and kept: {}, {} bytes",
                 member.name,
-                directory.path().join(format!("{}.db", kept.name)).display(),
+                directory.file(&kept.name).display(),
                 kept.size
             ),
             why: String::new(),

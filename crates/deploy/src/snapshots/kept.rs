@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::save::PIECE;
+use super::save::{PIECE, SaveError, piece_in};
 use super::verify::{SnapshotFault, verify};
 
 /// The format that the document beside a snapshot names.
@@ -73,16 +73,46 @@ impl KeptSnapshot {
     /// # Errors
     /// When it is not whole, or another one.
     pub fn verify(&self) -> Result<String, SnapshotFault> {
-        let sha256 = verify(&self.path)?;
+        self.verify_file(&self.path)
+    }
+
+    fn verify_file(&self, path: &Path) -> Result<String, SnapshotFault> {
+        let sha256 = verify(path)?;
         let document = self.document.as_ref();
         match document.filter(|document| document.sha256 != sha256) {
             None => Ok(sha256),
             Some(document) => Err(SnapshotFault::Another {
-                path: self.path.clone(),
+                path: path.to_owned(),
                 found: sha256,
                 meant: document.sha256.clone(),
             }),
         }
+    }
+
+    /// Copies it into a file that nobody else may read and that is not there yet. The copy gets its
+    /// name once it was read back and is whole; before that nothing is left of it.
+    ///
+    /// # Errors
+    /// When it is not whole, or the file cannot be written.
+    pub fn copy_to(&self, to: &Path) -> Result<(), SaveError> {
+        let failed = |source| SaveError::File {
+            path: to.to_owned(),
+            source,
+        };
+        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut copy = piece_in(directory.unwrap_or(Path::new("."))).map_err(failed)?;
+        let copied =
+            File::open(&self.path).and_then(|mut from| std::io::copy(&mut from, &mut copy));
+        copied.map_err(failed)?;
+        copy.as_file().sync_all().map_err(failed)?;
+        if let Err(fault) = self.verify_file(copy.path()) {
+            // Most likely it is this one that is damaged, and then it is the one to be named.
+            self.verify()?;
+            return Err(fault.into());
+        }
+        let named = copy.persist_noclobber(to);
+        named.map_err(|error| failed(error.error))?;
+        Ok(())
     }
 
     /// Deletes it and its document, the document last: a file without one is still found.
@@ -116,6 +146,12 @@ impl SnapshotDirectory {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// The file of the snapshot of this name.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.db"))
     }
 
     /// Makes it where it is missing, and deletes what a process left that was killed while it
@@ -185,9 +221,7 @@ impl SnapshotDirectory {
     /// Writes the document beside a snapshot.
     pub(super) fn describe(&self, document: &SnapshotDocument) -> std::io::Result<()> {
         let text = serde_json::to_string_pretty(document)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(PIECE)
-            .tempfile_in(&self.0)?;
+        let mut file = piece_in(&self.0)?;
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         let path = self.0.join(format!("{}.json", document.name));
@@ -229,5 +263,29 @@ mod tests {
         assert!(listed[0].verify().is_err());
         listed[0].delete().unwrap();
         assert_eq!(directory.list().unwrap().len(), 1);
+    }
+
+    /// A copy has a name only once it is whole, and takes nobody's place.
+    #[test]
+    fn a_copy_is_whole_or_is_not_there() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = SnapshotDirectory::beside(base.path(), &"prod".parse().unwrap());
+        directory.prepare().unwrap();
+        let (file, to) = (directory.file("a"), base.path().join("copy.db"));
+        let mut bytes = crate::snapshots::verify::tests::snapshot(8);
+        bytes[100] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        let damaged = directory.list().unwrap().remove(0);
+        let why = damaged.copy_to(&to).unwrap_err().to_string();
+        assert!(why.contains("a.db is damaged"), "{why}");
+        bytes[100] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        let whole = directory.list().unwrap().remove(0);
+        whole.copy_to(&to).unwrap();
+        let mode = std::fs::metadata(&to).unwrap().permissions().mode();
+        assert_eq!((std::fs::read(&to).unwrap(), mode & 0o777), (bytes, 0o600));
+        assert!(whole.copy_to(&to).is_err());
+        let left = std::fs::read_dir(base.path()).unwrap().count();
+        assert_eq!(left, 2, "the copy and the directory");
     }
 }

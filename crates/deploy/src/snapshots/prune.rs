@@ -7,9 +7,43 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-/// The places, in a list with the oldest first, of those that a rule keeps.
+use super::kept::KeptSnapshot;
+
+/// Those that a rule does not keep, and how many stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surplus {
+    /// What may be deleted, the oldest first.
+    pub gone: Vec<KeptSnapshot>,
+    /// How many are left then.
+    pub stay: usize,
+}
+
+/// What a rule does not keep of a list with the oldest first. The newest that is whole always
+/// stays: it is read to its end, since what is kept is worth something only where one of it can be
+/// restored. `None` where there are some and none is whole.
 #[must_use]
-pub fn kept(taken: &[Timestamp], keep: &Keep) -> BTreeSet<usize> {
+pub fn surplus(found: Vec<KeptSnapshot>, keep: &Keep) -> Option<Surplus> {
+    let taken: Vec<Timestamp> = found.iter().map(|kept| kept.taken).collect();
+    let mut stay = kept(&taken, keep);
+    let whole = (0..found.len())
+        .rev()
+        .find(|at| found[*at].verify().is_ok());
+    if whole.is_none() && !found.is_empty() {
+        return None;
+    }
+    stay.extend(whole);
+    let gone = found.into_iter().enumerate();
+    let gone = gone
+        .filter(|(at, _)| !stay.contains(at))
+        .map(|(_, one)| one);
+    Some(Surplus {
+        gone: gone.collect(),
+        stay: stay.len(),
+    })
+}
+
+/// The places, in a list with the oldest first, of those that a rule keeps.
+fn kept(taken: &[Timestamp], keep: &Keep) -> BTreeSet<usize> {
     let newest_first = || (0..taken.len()).rev();
     let last = newest_first().take(count(keep.last));
     let mut kept: BTreeSet<usize> = last.collect();
@@ -101,5 +135,33 @@ mod tests {
             kept.len()
         );
         assert!(kept.contains(&(taken.len() - 1)));
+    }
+
+    /// Whatever the rule says, one that can be restored is left.
+    #[test]
+    fn the_newest_that_is_whole_always_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let one = |name: &str, bytes: &[u8]| {
+            let path = place.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            KeptSnapshot {
+                path,
+                size: bytes.len() as u64,
+                taken: "2026-11-15T23:00:00Z".parse().unwrap(),
+                document: None,
+            }
+        };
+        let whole = crate::snapshots::verify::tests::snapshot(8);
+        let found = vec![
+            one("a.db", &whole),
+            one("b.db", &whole),
+            one("c.db", &whole[..900]),
+        ];
+        let keep = Keep { last: 1, ..NONE };
+        let left = surplus(found.clone(), &keep).unwrap();
+        let gone: Vec<String> = left.gone.iter().map(KeptSnapshot::name).collect();
+        assert_eq!((gone, left.stay), (vec!["a".to_owned()], 2));
+        assert_eq!(surplus(found[2..].to_vec(), &keep), None);
+        assert_eq!(surplus(Vec::new(), &keep).unwrap().stay, 0);
     }
 }

@@ -42,6 +42,16 @@ pub struct SavedSnapshot {
     pub sha256: String,
 }
 
+/// A file that is not whole yet, for its owner alone: it holds every secret of the cluster.
+pub(super) fn piece_in(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let file = tempfile::Builder::new()
+        .prefix(PIECE)
+        .tempfile_in(directory)?;
+    let own = std::fs::Permissions::from_mode(0o600);
+    file.as_file().set_permissions(own)?;
+    Ok(file)
+}
+
 /// Saves what a member sends: beside its name, readable by its owner alone, then synced, read
 /// again, and renamed. `progress` receives how many bytes came, and of how many.
 ///
@@ -57,15 +67,7 @@ pub async fn save(
         source,
     };
     let directory = path.parent().unwrap_or(Path::new(".")).to_owned();
-    let made = blocking(move || {
-        let file = tempfile::Builder::new()
-            .prefix(PIECE)
-            .tempfile_in(&directory)?;
-        // It holds every secret of the cluster.
-        let own = std::fs::Permissions::from_mode(0o600);
-        file.as_file().set_permissions(own)?;
-        Ok(file)
-    });
+    let made = blocking(move || piece_in(&directory));
     let mut file = made.await.map_err(failed)?;
     let mut snapshot = client.snapshot().await?;
     let mut size = 0;

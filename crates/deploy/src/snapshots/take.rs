@@ -95,7 +95,7 @@ impl Session {
         let taken = Timestamp::now();
         let time = taken.strftime("%Y%m%dT%H%M%S.%3fZ");
         let stem = format!("{}-{time}-r{}", topology.cluster, view.revision);
-        let path = directory.path().join(format!("{stem}.db"));
+        let path = directory.file(&stem);
         let saved = save(&client, &path, progress).await.map_err(failed)?;
         let document = SnapshotDocument {
             format: SNAPSHOT_FORMAT.to_owned(),

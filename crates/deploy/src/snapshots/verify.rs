@@ -95,12 +95,12 @@ pub fn verify(path: &Path) -> Result<String, SnapshotFault> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
     use super::*;
 
-    fn snapshot(pages: usize) -> Vec<u8> {
+    pub(in crate::snapshots) fn snapshot(pages: usize) -> Vec<u8> {
         let mut bytes = vec![7; pages * 512];
         let digest = Sha256::digest(&bytes);
         bytes.extend(digest);
