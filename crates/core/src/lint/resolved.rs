@@ -219,7 +219,7 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
                 );
             }
         }
-        // What holds a log is told from a member's data by its name.
+        // The scripts know by its name whether a directory holds a member's data or its log alone.
         if let Some(wal) = &member.layout.wal
             && wal.file_name() == "member"
         {

@@ -81,7 +81,7 @@ room_for() {
 # Whether nothing is in the way of what goes into a directory. A log may go into the data that it belongs to.
 is_free_for() {
     case $1/${2##*/} in
-    wal/member) [ ! -e "$2/wal" ] && [ ! -L "$2/wal" ] || rmdir "$2/wal" 2>/dev/null ;;
+    wal/member) [ ! -L "$2/wal" ] && [ -z "$(ls -A "$2/wal" 2>/dev/null)" ] ;;
     wal/*) [ ! -e "$2" ] || { ! has_segments "$2/wal" && holds_no_log "$2"; } ;;
     *) [ ! -e "$2" ] || is_empty "$2" ;;
     esac

@@ -15,7 +15,7 @@ use etcdup_core::topology::Member;
 use crate::generation::recorded_cluster;
 use crate::identity::is_ours;
 use crate::preflight::unseen_hosts;
-use crate::rules::clean_up::{held, is_written_by_us, log_left, stop, written};
+use crate::rules::clean_up::{held, is_written_by_us, stop, written};
 use crate::rules::conflict::{other_name, started_by_others, unwanted};
 use crate::target::Target;
 
@@ -175,15 +175,8 @@ fn is_proven(
 fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<HostStep> {
     let layout = &member.layout;
     let mut steps = stop(target, member, host);
-    let ours = match host.data.get(&layout.data) {
-        None | Some(DataDir::Foreign) => Vec::new(),
-        // A reset that was cut between the two.
-        Some(DataDir::Absent | DataDir::Empty) => {
-            log_left(member, host).cloned().into_iter().collect()
-        }
-        Some(DataDir::Member(_)) => held(member, host),
-    };
-    steps.extend(ours.into_iter().map(|path| match wipe {
+    let held = held(member, host).into_iter();
+    steps.extend(held.map(|path| match wipe {
         true => HostStep::Remove(path),
         false => HostStep::MoveAside { path },
     }));

@@ -35,16 +35,12 @@ pub(crate) fn clean_up(context: &PlanContext<'_>) -> Decision {
             continue;
         };
         // Only data of this very cluster, of an ID that its list has no more.
-        let left = log_left(member.member, member.host);
-        if !runs && !data && left.is_none() || data && !is_former(seen, view, member.member) {
+        let aside = aside(member.member, member.host);
+        if !runs && aside.is_empty() || data && !is_former(seen, view, member.member) {
             continue;
         }
         let mut steps = stop(target, member.member, member.host);
-        if data {
-            steps.extend(aside(member.member, member.host));
-        } else if let Some(path) = left.cloned() {
-            steps.push(HostStep::MoveAside { path });
-        }
+        steps.extend(aside);
         steps.push(HostStep::ForgetMember(member.member.etcd_name.clone()));
         return Decision::run(stage(member.member, steps, "is to be added again"));
     }
@@ -162,11 +158,7 @@ fn remnants(target: &Target, member: &Member, host: &HostView, data: bool) -> Ve
     } else {
         Vec::new()
     };
-    if data {
-        steps.extend(aside(member, host));
-    } else if let Some(path) = log_left(member, host).cloned() {
-        steps.push(HostStep::MoveAside { path });
-    }
+    steps.extend(aside(member, host));
     steps.extend(written(target, member, host));
     if member.layout.is_systemd() && !steps.is_empty() {
         steps.push(HostStep::Reload);
@@ -192,12 +184,21 @@ pub(crate) fn log_left<'m>(member: &'m Member, host: &HostView) -> Option<&'m Ho
     (recorded && alone && host.logs.get(wal) == Some(&LogDir::Log)).then_some(wal)
 }
 
-/// The directories that hold a member's data, and its log where that has its own.
+/// The directories that hold what there is of a member's: its data, and its log where that has its
+/// own, or what is left of the two.
 pub(crate) fn held(member: &Member, host: &HostView) -> Vec<HostPath> {
-    let log = member.layout.wal.as_ref();
-    let log = log.filter(|wal| host.logs.get(*wal) == Some(&LogDir::Log));
-    let data = std::iter::once(&member.layout.data);
-    data.chain(log).cloned().collect()
+    match host.data.get(&member.layout.data) {
+        Some(DataDir::Member(_)) => {
+            let log = member.layout.wal.as_ref();
+            let log = log.filter(|wal| host.logs.get(*wal) == Some(&LogDir::Log));
+            let data = std::iter::once(&member.layout.data);
+            data.chain(log).cloned().collect()
+        }
+        Some(DataDir::Absent | DataDir::Empty) => {
+            log_left(member, host).cloned().into_iter().collect()
+        }
+        Some(DataDir::Foreign) | None => Vec::new(),
+    }
 }
 
 /// Stops a member, and keeps it from starting at boot.
