@@ -11,7 +11,7 @@ use crate::finding::Finding;
 use crate::host::HostTarget;
 use crate::name::MemberName;
 use crate::path::HostPath;
-use crate::topology::{Member, MemberLayout, Topology};
+use crate::topology::{Member, Topology};
 
 /// All that is wrong or questionable once every name and address is known.
 #[must_use]
@@ -174,13 +174,11 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
     let apart = topology.hosts.len() > 1;
     for member in &topology.members {
         let at = || KeyPath::member(member.index);
-        let own = [
-            ("certificates", Some(&member.layout.certificates)),
-            ("data", Some(&member.layout.data)),
-            ("wal", member.layout.wal.as_ref()),
-        ];
-        let own = own.map(|(what, path)| path.map(|path| (what, path)));
-        for (what, path) in own.iter().flatten().copied() {
+        let own = || {
+            let certificates = ("certificates", &member.layout.certificates);
+            std::iter::once(certificates).chain(member.layout.own())
+        };
+        for (what, path) in own() {
             let is_shared =
                 SHARED.contains(&path.as_str()) && (what != "certificates" || !in_place);
             if SYSTEM.contains(&path.as_str()) || is_shared {
@@ -201,11 +199,7 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
             ("host records", Some(layout.state.clone())),
             ("manifests", manifests),
         ];
-        for (what, path) in own
-            .iter()
-            .flatten()
-            .filter(|(what, _)| *what != "certificates")
-        {
+        for (what, path) in layout.own() {
             let taken = |(_, other): &&(&str, Option<HostPath>)| {
                 other.as_ref().is_some_and(|other| other.is_within(path))
             };
@@ -244,7 +238,7 @@ fn places(spec: &Spec, topology: &Topology, findings: &mut Vec<Finding>) {
             );
         }
         let mut seen: Vec<(&str, &HostPath)> = Vec::new();
-        for (what, path) in own.into_iter().flatten() {
+        for (what, path) in own() {
             let mut others = seen.iter();
             let within =
                 |(_, other): &&(&str, &HostPath)| path.is_within(other) || other.is_within(path);
@@ -338,13 +332,9 @@ fn clashes(topology: &Topology, findings: &mut Vec<Finding>) {
                 );
                 findings.push(PORT_CLASH.error(&member.name, evidence).at(at().key(key)));
             }
-            let own = |member: &'_ Member| {
-                let MemberLayout { data, wal, .. } = member.layout.clone();
-                std::iter::once(("data", data)).chain(wal.map(|wal| ("wal", wal)))
-            };
-            for (what, path) in own(member) {
-                let mut taken = own(other);
-                if taken.any(|(_, other)| path.is_within(&other) || other.is_within(&path)) {
+            for (what, path) in member.layout.own() {
+                let mut taken = other.layout.own();
+                if taken.any(|(_, other)| path.is_within(other) || other.is_within(path)) {
                     let evidence = format!(
                         "{} and {} of {} would share {path}",
                         other.name, member.name, member.host

@@ -157,6 +157,13 @@ impl MemberLayout {
         })
     }
 
+    /// The directories that it alone writes in, by their keys in a topology file: its data, and its
+    /// log where that has its own.
+    pub fn own(&self) -> impl Iterator<Item = (&'static str, &HostPath)> + Clone {
+        let wal = self.wal.iter().map(|wal| ("wal", wal));
+        std::iter::once(("data", &self.data)).chain(wal)
+    }
+
     /// The directory that holds its write-ahead log under the name [`LOG`].
     ///
     /// # Errors

@@ -104,13 +104,12 @@ pub(super) fn room(member: &Member, host: &HostView, findings: &mut Vec<Finding>
 }
 
 pub(super) fn disk(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
-    let layout = &fresh.member.layout;
-    for path in std::iter::once(&layout.data).chain(&layout.wal) {
-        disk_of(fresh, path, findings);
+    for (key, path) in fresh.member.layout.own() {
+        disk_of(fresh, key, path, findings);
     }
 }
 
-fn disk_of(fresh: &StoppedMember<'_>, path: &HostPath, findings: &mut Vec<Finding>) {
+fn disk_of(fresh: &StoppedMember<'_>, key: &str, path: &HostPath, findings: &mut Vec<Finding>) {
     let at = || KeyPath::member(fresh.member.index);
     let Some(disk) = fresh.host.disks.get(path) else {
         return;
@@ -131,11 +130,8 @@ fn disk_of(fresh: &StoppedMember<'_>, path: &HostPath, findings: &mut Vec<Findin
             needed >> 20
         );
         let finding = DISK_SPACE.error(&fresh.member.name, evidence).at(at());
-        let is_log = fresh.member.layout.wal.as_ref() == Some(path);
-        findings.push(match is_log {
-            true => finding.advise("make space, or name another directory with `wal`"),
-            false => finding,
-        });
+        let advice = format!("make space, or name another directory with `{key}`");
+        findings.push(finding.advise(advice));
     }
     if let Some(micros) = disk.fsync_us.filter(|micros| *micros > 10_000) {
         let evidence = format!(

@@ -8,7 +8,6 @@ use etcdup_core::finding::Finding;
 use etcdup_core::membership::{ClusterId, ClusterView, Electorate, MemberId, Standing, quorum_of};
 use etcdup_core::observation::{DataDir, DataIdentity, HostView, MemberView, Observation};
 use etcdup_core::observed::{Cause, Observed};
-use etcdup_core::path::HostPath;
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, member_id, recorded_cluster};
@@ -181,15 +180,15 @@ fn inside_another(target: &Target) -> Vec<Finding> {
         let host = &member.host;
         let others = topology.everyone().filter(|other| !gone(other));
         let others = others.filter(|other| other.host == *host && other.name != member.name);
-        let pairs = others.flat_map(|other| {
-            let theirs = own(other);
-            let pairs = own(member).flat_map(move |one| theirs.clone().map(move |two| (one, two)));
-            pairs.map(move |pair| (other, pair))
+        let mut places = others.flat_map(|other| {
+            let theirs = other.layout.own();
+            theirs.map(move |(_, theirs)| (other, theirs))
         });
-        let is_inside = |(_, ((_, own), (_, theirs))): &(_, ((_, &HostPath), (_, &HostPath)))| {
-            own != theirs && own.is_within(theirs)
-        };
-        let (other, ((key, own), (_, theirs))) = pairs.into_iter().find(is_inside)?;
+        let (key, own, other, theirs) = places.find_map(|(other, theirs)| {
+            let mut own = member.layout.own();
+            let (key, own) = own.find(|(_, own)| own != &theirs && own.is_within(theirs))?;
+            Some((key, own, other, theirs))
+        })?;
         let evidence = format!(
             "{own} of {} on {host} is inside {theirs} of {}",
             member.name, other.name
@@ -200,12 +199,6 @@ fn inside_another(target: &Target) -> Vec<Finding> {
         Some(finding.at(KeyPath::member(member.index).key(key)))
     };
     topology.members.iter().filter_map(clash).collect()
-}
-
-/// The directories that a member alone writes in, by their keys.
-fn own(member: &Member) -> impl Iterator<Item = (&'static str, &HostPath)> + Clone {
-    let wal = member.layout.wal.iter().map(|wal| ("wal", wal));
-    std::iter::once(("data", &member.layout.data)).chain(wal)
 }
 
 /// Whether a log without its data is what is left of a member that was removed, or is to be: then

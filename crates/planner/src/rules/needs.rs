@@ -30,8 +30,8 @@ pub(crate) fn directories(
     let layout = &member.layout;
     let mut wanted = Vec::new();
     if with_data {
-        let own = std::iter::once(&layout.data).chain(&layout.wal);
-        wanted.extend(own.map(|path| (path, Mode::CLOSED, layout.owner())));
+        let own = layout.own();
+        wanted.extend(own.map(|(_, path)| (path, Mode::CLOSED, layout.owner())));
     }
     // Files that are on the host already, at their own place, are in a directory that etcdup did
     // not make and does not own.

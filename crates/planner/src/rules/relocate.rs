@@ -4,6 +4,7 @@
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{DataDir, HostView, LogDir, Observation, RosterMember};
+use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Artifact, Held, HostStep};
 use etcdup_core::topology::{Member, MemberPlace};
 
@@ -123,54 +124,52 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
     findings
 }
 
+/// What is in the way of a member's data.
 fn taken(here: &Member, there: &Member, host: &HostView) -> Option<Finding> {
     let (from, to) = (&here.layout.data, &there.layout.data);
-    if from == to {
-        return None;
-    }
     let holds = match host.data.get(to) {
-        None | Some(DataDir::Absent | DataDir::Empty) => {
-            // One inside the other would be moved into itself, or not be empty.
-            let inside = from.is_within(to) || to.is_within(from);
-            inside.then_some("and the one is inside the other")?
-        }
+        None | Some(DataDir::Absent | DataDir::Empty) => is_inside(from, to)?,
         Some(DataDir::Member(_)) => "which has data of an etcd member",
         Some(DataDir::Foreign) => "which is not empty",
     };
-    let evidence = format!(
-        "the data of {} on {} is in {from} and should go to {to}, {holds}",
-        here.name, here.host
-    );
-    let at = KeyPath::member(here.index).key("data");
-    Some(PLACE_TAKEN.error(&here.name, evidence).at(at))
+    in_the_way(here, "data", (from, to), holds)
 }
 
 /// What is in the way of a member's log.
 fn log_taken(here: &Member, there: &Member, host: &HostView) -> Option<Finding> {
     let from = here.layout.holds_log().ok()?;
     let to = here.layout.log_with(there.layout.wal.as_ref()).ok()?;
-    if from == to {
-        return None;
-    }
     let holds = match host.logs.get(&to) {
         None | Some(LogDir::Absent | LogDir::Empty) => {
-            let wals = [&here.layout.wal, &there.layout.wal];
-            let [Some(was), Some(wal)] = wals else {
-                return None;
-            };
-            // One inside the other would be moved into itself, or not be empty.
-            let inside = was.is_within(wal) || wal.is_within(was);
-            inside.then_some("and the one is inside the other")?
+            // One of them in the data is in nobody's way.
+            is_inside(here.layout.wal.as_ref()?, there.layout.wal.as_ref()?)?
         }
         Some(LogDir::Log) => "which has a log of an etcd member",
         Some(LogDir::Foreign) => "which is not empty",
     };
+    in_the_way(here, "log", (&from, &to), holds)
+}
+
+/// One inside the other would be moved into itself, or not be empty.
+fn is_inside(from: &HostPath, to: &HostPath) -> Option<&'static str> {
+    let inside = from.is_within(to) || to.is_within(from);
+    inside.then_some("and the one is inside the other")
+}
+
+/// Where it does not stay where it is.
+fn in_the_way(
+    here: &Member,
+    what: &str,
+    (from, to): (&HostPath, &HostPath),
+    holds: &str,
+) -> Option<Finding> {
     let evidence = format!(
-        "the log of {} on {} is in {from} and should go to {to}, {holds}",
+        "the {what} of {} on {} is in {from} and should go to {to}, {holds}",
         here.name, here.host
     );
-    let at = KeyPath::member(here.index).key("wal");
-    Some(PLACE_TAKEN.error(&here.name, evidence).at(at))
+    let key = if what == "log" { "wal" } else { "data" };
+    let at = KeyPath::member(here.index).key(key);
+    (from != to).then(|| PLACE_TAKEN.error(&here.name, evidence).at(at))
 }
 
 /// Files of others where the member's are to be: certificates, or a unit or manifest that starts

@@ -35,7 +35,7 @@ pub(super) fn disk(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         let Some(host) = evidence.seen.host(&member.host) else {
             continue;
         };
-        for path in std::iter::once(&member.layout.data).chain(&member.layout.wal) {
+        for (_, path) in member.layout.own() {
             let Some(disk) = host.disks.get(path) else {
                 continue;
             };
