@@ -46,14 +46,10 @@ fn moves(
     }
     let path = std::env::var("PATH").unwrap_or_default();
     let with_programs = format!("env PATH={}:{path} {shell}", directory.display());
-    // A lease is taken once.
-    let state = tempfile::tempdir_in(place).unwrap();
-    let state = state.path().join("state");
-    leased(shell, &state);
     let (from, to) = (from.display(), to.display());
     let operations =
-        format!("0|room{held}|{from}|{to}\n1|move{held}|{from}|{to}|-|20260101T000000Z\nend\n");
-    let said = run(&with_programs, &STAGE, &stage_of(&state, &operations, &[])).text();
+        format!("0|room{held}|{from}|{to}\n1|move{held}|{from}|{to}|-|20260101T000000Z\n");
+    let said = carried_out(&with_programs, shell, place, &operations);
     fs::remove_dir_all(directory).unwrap();
     said
 }
@@ -64,16 +60,29 @@ fn observed(shell: &str, place: &Path, path: &Path) -> String {
     data
 }
 
-/// The same with a log that may be in one of several directories, and what each of them is.
-fn observed_with(shell: &str, place: &Path, path: &Path, logs: &[&Path]) -> (String, Vec<String>) {
-    let state = place.join("state");
+/// What an observer answers of a data directory with a log in one of these.
+fn answer(shell: &str, place: &Path, path: &Path, logs: &[&Path]) -> String {
     let logs: String = logs
         .iter()
         .map(|log| format!("|{}", log.display()))
         .collect();
     let query = format!("data|{}{logs}\nend\n", path.display());
-    let input = header(&state, "-", 0) + &query;
-    let text = run(shell, &OBSERVE, input.as_bytes()).text();
+    let input = header(&place.join("state"), "-", 0) + &query;
+    run(shell, &OBSERVE, input.as_bytes()).text()
+}
+
+/// Carries out a stage of these operations, with a lease of its own: one is taken once.
+fn carried_out(shell: &str, lender: &str, place: &Path, operations: &str) -> String {
+    let state = tempfile::tempdir_in(place).unwrap();
+    let state = state.path().join("state");
+    leased(lender, &state);
+    let operations = format!("{operations}end\n");
+    run(shell, &STAGE, &stage_of(&state, &operations, &[])).text()
+}
+
+/// The same with a log that may be in one of several directories, and what each of them is.
+fn observed_with(shell: &str, place: &Path, path: &Path, logs: &[&Path]) -> (String, Vec<String>) {
+    let text = answer(shell, place, path, logs);
     let of = |kind: &str| -> Vec<String> {
         let lines = text.lines().filter(|line| line.starts_with(kind));
         lines
@@ -291,11 +300,8 @@ fn a_log_is_put_over_nothing_and_moved_under_nobody() {
 
 /// Keeps a directory under another name.
 fn kept(shell: &str, place: &Path, path: &Path) -> String {
-    let state = tempfile::tempdir_in(place).unwrap();
-    let state = state.path().join("state");
-    leased(shell, &state);
-    let operations = format!("0|keep|{0}|{0}.kept-1\nend\n", path.display());
-    run(shell, &STAGE, &stage_of(&state, &operations, &[])).text()
+    let keep = format!("0|keep|{0}|{0}.kept-1\n", path.display());
+    carried_out(shell, shell, place, &keep)
 }
 
 /// What a run that was killed left of its own is in nobody's way, and a log that lies elsewhere
@@ -339,14 +345,7 @@ fn a_log_elsewhere_has_the_mark_of_its_data() {
         let data = data(place.path());
         let (inside, own) = (data.join("member"), place.path().join("own"));
         let marked = |logs: &[&Path]| {
-            let state = place.path().join("state");
-            let logs: String = logs
-                .iter()
-                .map(|log| format!("|{}", log.display()))
-                .collect();
-            let query = format!("data|{}{logs}\nend\n", data.display());
-            let input = header(&state, "-", 0) + &query;
-            let text = run(shell, &OBSERVE, input.as_bytes()).text();
+            let text = answer(shell, place.path(), &data, logs);
             text.lines().any(|line| line.starts_with("mark|"))
         };
         assert!(marked(&[&inside]), "{shell}");
@@ -359,13 +358,9 @@ fn a_log_elsewhere_has_the_mark_of_its_data() {
         fs::remove_file(own.join("wal/.etcdup-mark")).unwrap();
         assert!(!marked(&[&own]), "{shell}");
         // And a member that is noted has both.
-        let state = tempfile::tempdir_in(place.path()).unwrap();
-        let state = state.path().join("state");
-        leased(shell, &state);
-        let (data, own) = (data.display(), own.display());
-        let operations = format!("0|mark|{data}|0198-mark|{own}\nend\n");
-        let said = run(shell, &STAGE, &stage_of(&state, &operations, &[])).text();
+        let mark = format!("0|mark|{}|0198-mark|{}\n", data.display(), own.display());
+        let said = carried_out(shell, shell, place.path(), &mark);
         assert!(said.contains("@ok|0"), "{shell}: {said}");
-        assert!(marked(&[&place.path().join("own")]), "{shell}");
+        assert!(marked(&[&own]), "{shell}");
     }
 }

@@ -9,12 +9,12 @@
 mod scripted;
 mod worlds;
 
-use etcdup_core::observation::{DataDir, HostView, LogDir, Observation, Query};
+use etcdup_core::observation::{DataDir, HostView, LogDir, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Content, Goal, HostStep, Next, Stage, Work};
 use etcdup_core::topology::Member;
 use etcdup_planner::Planner;
-use scripted::{blockers, bootstrapped, carried_out, halt, host, stage};
+use scripted::{ask, blockers, bootstrapped, carried_out, halt, host, seen_by, stage};
 
 const WAL: &str = "[layout]\nwal = \"/fast/etcd\"";
 
@@ -186,11 +186,7 @@ fn no_log_is_inside_another_members() {
         entry(4, 1, own)
     );
     let file = worlds::planner(worlds::topology_of(&text));
-    let mut seen = worlds::bare(&file);
-    seen.hosts.extend(earlier.hosts.clone());
-    seen.members.extend(earlier.members.clone());
-    seen.ca = earlier.ca.clone();
-    seen.clients = earlier.clients.clone();
+    let seen = seen_by(&file, &earlier);
     let leg = file.next_leg(&seen).unwrap();
     assert_eq!(
         scripted::ids(&scripted::blocked(&leg, &seen)),
@@ -213,10 +209,7 @@ fn a_member_that_leaves_takes_its_log_along() {
     view.logs.insert(inside, LogDir::Absent);
     let (mut leg, mut stages) = (worlds::planner(file), Vec::new());
     for _ in 0..30 {
-        for (host, view) in &mut seen.hosts {
-            let queries = leg.queries(host, &[], false);
-            view.known_mut().unwrap().asked = Query::paths(&queries);
-        }
+        ask(&leg, &mut seen);
         leg = leg.next_leg(&seen).unwrap();
         let Next::Stage(stage) = leg.next(&seen) else {
             break;

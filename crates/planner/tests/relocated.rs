@@ -8,7 +8,7 @@
 mod scripted;
 mod worlds;
 
-use etcdup_core::observation::{DataDir, FileKind, FileView, HostView, LogDir, Query};
+use etcdup_core::observation::{DataDir, FileKind, FileView, HostView, LogDir};
 use etcdup_core::path::{HostPath, Mode};
 use etcdup_core::stage::{HostStep, Next, Stage, Work};
 use etcdup_planner::Planner;
@@ -200,10 +200,7 @@ fn a_member_is_where_its_data_is() {
         // Each look asks what the one before left open, and a later one does not lose it.
         let (mut leg, mut seen) = (planner(head), cut.clone());
         for round in 0..6 {
-            for (host, view) in &mut seen.hosts {
-                let queries = leg.queries(host, &[], false);
-                view.known_mut().unwrap().asked = Query::paths(&queries);
-            }
+            scripted::ask(&leg, &mut seen);
             leg = leg.next_leg(&seen).unwrap();
             let found = leg.topology().members[1].layout.data.as_str();
             assert!(
@@ -249,10 +246,7 @@ fn a_member_that_leaves_is_where_its_data_is() {
     let gone = file.members.remove(1);
     let (mut leg, mut keys, mut steps) = (worlds::planner(file), Vec::new(), Vec::new());
     for _ in 0..30 {
-        for (host, view) in &mut seen.hosts {
-            let queries = leg.queries(host, &[], false);
-            view.known_mut().unwrap().asked = Query::paths(&queries);
-        }
+        scripted::ask(&leg, &mut seen);
         leg = leg.next_leg(&seen).unwrap();
         let Next::Stage(stage) = leg.next(&seen) else {
             break;
@@ -301,10 +295,7 @@ fn a_member_is_where_its_log_is() {
         let (mut leg, mut seen) = (planner(head), cut.clone());
         let mut moves = Vec::new();
         for _ in 0..30 {
-            for (host, view) in &mut seen.hosts {
-                let queries = leg.queries(host, &[], false);
-                view.known_mut().unwrap().asked = Query::paths(&queries);
-            }
+            scripted::ask(&leg, &mut seen);
             leg = leg.next_leg(&seen).unwrap();
             let found = leg.topology().members[1].layout.wal.clone();
             let is_there = seen.host(&member.host).unwrap().logs.get(&there) == Some(&LogDir::Log);

@@ -17,7 +17,7 @@ use etcdup_core::observation::{DataDir, FileKind, HostView, Observation, Recorde
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Goal, HostStep, Next, Stage, Work};
 use etcdup_planner::Planner;
-use scripted::{RUNTIMES, blocked, bootstrapped, carry_out, halt, host, stage, view};
+use scripted::{RUNTIMES, blocked, bootstrapped, carry_out, halt, host, seen_by, stage, view};
 
 /// A `[[member]]` of the file, on the host of this number.
 fn entry(name: &str, host: usize, more: &str) -> String {
@@ -39,16 +39,6 @@ fn plans(head: &str, entries: &[Vec<String>]) -> Planner {
 /// Three members, of which m3 is to go.
 fn without_m3(head: &str) -> Planner {
     plans(head, &[entries(1..=2, ""), entries(3..=3, "absent = true")])
-}
-
-/// The world of an earlier file, as the planner of the edited one sees it.
-fn seen_by(edited: &Planner, earlier: &Observation) -> Observation {
-    let mut seen = worlds::bare(edited);
-    seen.hosts.extend(earlier.hosts.clone());
-    seen.members.extend(earlier.members.clone());
-    seen.ca = earlier.ca.clone();
-    seen.clients = earlier.clients.clone();
-    seen
 }
 
 /// What is found instead of a stage, and of what.

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use etcdup_core::observation::{DataDir, Observation};
 use etcdup_core::stage::{Content, Goal, HostStep, Work};
 use etcdup_planner::{Ending, Planner};
-use scripted::halt;
+use scripted::{halt, seen_by};
 
 /// Three members of this file.
 fn with(head: &str) -> Planner {
@@ -123,14 +123,6 @@ fn members_neither_come_nor_go_during_a_downgrade() {
         let text = format!("format = 1\ncluster = \"prod\"\netcd = \"{version}\"\n{members}");
         worlds::planner(worlds::topology_of(&text))
     };
-    let with_all = |planner: &Planner, seen: &Observation| {
-        let mut all = worlds::bare(planner);
-        all.hosts.extend(seen.hosts.clone());
-        all.members.extend(seen.members.clone());
-        all.ca = seen.ca.clone();
-        all.clients = seen.clients.clone();
-        all
-    };
     let fewer = of(&[1, 2], "3.6.14");
     let found = plan(&fewer, &seen);
     assert!(
@@ -138,7 +130,7 @@ fn members_neither_come_nor_go_during_a_downgrade() {
         "{found}"
     );
     let more = of(&[1, 2, 3, 4], "3.6.14");
-    let found = plan(&more, &with_all(&more, &seen));
+    let found = plan(&more, &seen_by(&more, &seen));
     assert!(
         found.starts_with("blocked downgrade-alone: m4 is to be added"),
         "{found}"
@@ -150,7 +142,7 @@ fn members_neither_come_nor_go_during_a_downgrade() {
         found.starts_with("blocked downgrade-alone: m3 is to be removed"),
         "{found}"
     );
-    let found = plan(&more, &with_all(&more, &begun));
+    let found = plan(&more, &seen_by(&more, &begun));
     let at = |wanted: &str| found.find(wanted).unwrap();
     assert!(at("roll:m1") < at("add:m4"), "{found}");
     assert!(found.ends_with("refresh-files\n"), "{found}");

@@ -9,7 +9,7 @@
 pub(crate) mod cas;
 
 use etcdup_core::finding::Finding;
-use etcdup_core::observation::{HostView, MemberView, Observation};
+use etcdup_core::observation::{HostView, MemberView, Observation, Query};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Next, Rule, Stage};
 use etcdup_core::topology::Member;
@@ -61,6 +61,24 @@ pub(crate) fn blockers(planner: &Planner, seen: &Observation) -> Vec<String> {
         .iter()
         .map(|finding| finding.id.to_string())
         .collect()
+}
+
+/// Asks every host what this leg's planner asks: a later look does not lose what an earlier found.
+pub(crate) fn ask(planner: &Planner, seen: &mut Observation) {
+    for (host, view) in &mut seen.hosts {
+        let queries = planner.queries(host, &[], false);
+        view.known_mut().unwrap().asked = Query::paths(&queries);
+    }
+}
+
+/// The world of an earlier file, as the planner of the edited one sees it.
+pub(crate) fn seen_by(edited: &Planner, earlier: &Observation) -> Observation {
+    let mut seen = worlds::bare(edited);
+    seen.hosts.extend(earlier.hosts.clone());
+    seen.members.extend(earlier.members.clone());
+    seen.ca = earlier.ca.clone();
+    seen.clients = earlier.clients.clone();
+    seen
 }
 
 pub(crate) fn host<'a>(seen: &'a mut Observation, member: &Member) -> &'a mut HostView {
