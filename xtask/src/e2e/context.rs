@@ -31,10 +31,10 @@ pub(crate) struct Context {
 impl Context {
     /// Boots hosts for this scenario.
     pub(crate) fn lab(&self, count: u32) -> Result<Lab, String> {
-        self.named("e2e", count)
+        self.named("", count)
     }
 
-    /// Boots hosts under another name, for scenarios that need several labs.
+    /// Boots hosts under a name of their own, for scenarios that need several labs.
     pub(crate) fn named(&self, name: &str, count: u32) -> Result<Lab, String> {
         Ok(self.own(Lab::up(&self.lab_name(name), count, &self.etcdup)?))
     }
@@ -61,9 +61,9 @@ impl Context {
         Ok((self.own(lab), image))
     }
 
-    /// A lab's name, whichever of those that are carried out at once it is for.
+    /// A lab's whole name, whichever of those that are carried out at once it is for.
     pub(super) fn lab_name(&self, name: &str) -> String {
-        name.replacen(LABS[0], self.labs, 1)
+        format!("{}{name}", self.labs)
     }
 
     /// Three members, applied and verified, agreed by etcdctl.

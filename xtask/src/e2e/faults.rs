@@ -34,7 +34,7 @@ fn killed_at_ten_points(context: &Context) -> Outcome {
 }
 
 fn killed_at(context: &Context, point: u32, after: Duration) -> Outcome {
-    let lab = context.named(&format!("e2ek{point}"), 3)?;
+    let lab = context.named(&format!("k{point}"), 3)?;
     lab.topology(&context.version, "", 3)?;
     lab.apply_killed(after)?;
     let second = lab.apply()?;

@@ -77,7 +77,7 @@ fn static_pods(context: &Context) -> Outcome {
         .output()
         .map_err(|error| error.to_string())?;
     let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let bed = Bed::make(context.lab_name("e2evag"), 3)?;
+    let bed = Bed::make(context.lab_name("vag"), 3)?;
     let file = bed.project.join("etcdup.toml");
     let write = |text: &str| std::fs::write(&file, text).map_err(|error| error.to_string());
     let example = std::fs::read_to_string(root().join("examples/vagrant-static-pods/etcdup.toml"))

@@ -19,7 +19,7 @@ pub(super) const ALL: &[Scenario] = &[
 
 /// The example's file of one member becomes one of three, then of five, while a client writes.
 fn grows_from_one_to_five(context: &Context) -> Outcome {
-    let lab = context.named("e2em", 5)?;
+    let lab = context.named("m", 5)?;
     let places = [
         ("10.0.1.10", "10.77.0.11"),
         ("10.0.1.11", "10.77.0.12"),
@@ -67,7 +67,7 @@ fn join_killed_at_any_moment(context: &Context) -> Outcome {
         context,
         20_261_126,
         Duration::from_millis(12_000),
-        |at, after| join_killed(context, &format!("e2ej{at}"), after),
+        |at, after| join_killed(context, &format!("j{at}"), after),
     )
 }
 
@@ -80,7 +80,7 @@ fn join_killed(context: &Context, name: &str, after: Duration) -> Result<Written
 
 /// What keeps the others from a new member's peer port is found before the member is added.
 fn behind_a_closed_port(context: &Context) -> Outcome {
-    let lab = context.formed("e2em", 2, 1)?;
+    let lab = context.formed("m", 2, 1)?;
     lab.on(2, "iptables -A INPUT -p tcp --dport 2380 -j DROP")?
         .exits(0)?;
     lab.topology(&context.version, "", 2)?;
@@ -97,7 +97,7 @@ fn behind_a_closed_port(context: &Context) -> Outcome {
 /// No room for its binaries, or a certificate that its peers would refuse: found before the member
 /// is added.
 fn cannot_run(context: &Context) -> Outcome {
-    let lab = context.named("e2em", 2)?;
+    let lab = context.named("m", 2)?;
     lab.write(
         "make.sh",
         "set -e\nopenssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 9 -subj /CN=ca -addext basicConstraints=critical,CA:TRUE\n\
@@ -139,7 +139,7 @@ fn cannot_run(context: &Context) -> Outcome {
 
 /// Added as a learner by etcdctl and never started: it is started, and made a voter.
 fn half_done_by_etcdctl(context: &Context) -> Outcome {
-    let lab = context.formed("e2em", 2, 1)?;
+    let lab = context.formed("m", 2, 1)?;
     // What etcdctl shows as a client certificate.
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     let add = [
@@ -168,7 +168,7 @@ fn does_not_start(context: &Context) -> Outcome {
         note!("skipped: it is waited for for a minute, in long runs");
         return Ok(());
     }
-    let lab = context.formed("e2em", 2, 1)?;
+    let lab = context.formed("m", 2, 1)?;
     lab.topology(&context.version, "", 2)?;
     let drop_in = "/etc/systemd/system/etcd.service.d/broken.conf";
     let broken = "[Service]\\nExecStart=\\nExecStart=/opt/etcd/v3.5.30/etcd --no-such-flag";

@@ -245,7 +245,7 @@ fn relocation_killed(context: &Context) -> Outcome {
         context,
         20_261_201,
         Duration::from_millis(14_000),
-        |at, after| relocation_killed_after(context, &format!("e2er{at}"), after),
+        |at, after| relocation_killed_after(context, &format!("r{at}"), after),
     )
 }
 

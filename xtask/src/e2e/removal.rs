@@ -73,7 +73,7 @@ fn snapshots(lab: &Lab, count: usize) -> Outcome {
 
 /// Five members become three and one, the leader among those that go, while a client writes.
 fn shrinks_from_five_to_one(context: &Context) -> Outcome {
-    let lab = context.formed("e2er", 5, 5)?;
+    let lab = context.formed("r", 5, 5)?;
     let mut writer = Writer::start(&lab, 5)?;
     lead(&lab, 5)?;
     lab.topology(&context.version, "", 3)?;
@@ -111,7 +111,7 @@ fn shrinks_from_five_to_one(context: &Context) -> Outcome {
 
 /// One of three loses power for good, and another host takes its name over.
 fn dead_host_replaced(context: &Context) -> Outcome {
-    let lab = context.formed("e2er", 4, 3)?;
+    let lab = context.formed("r", 4, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     // The leader, which is the worst of the three to lose.
     lead(&lab, 3)?;
@@ -152,7 +152,7 @@ fn dead_host_replaced(context: &Context) -> Outcome {
 /// A live member changes hosts: the new one votes before the old one goes. Then a host is rebuilt:
 /// nothing of etcdup or etcd is left on it.
 fn live_member_replaced(context: &Context) -> Outcome {
-    let lab = context.formed("e2er", 4, 3)?;
+    let lab = context.formed("r", 4, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     lead(&lab, 3)?;
     let members = [("m1", 1, ""), ("m2", 2, ""), ("m3", 4, "")];
@@ -182,7 +182,7 @@ fn two_of_five_replaced(context: &Context) -> Outcome {
         note!("skipped: in long runs");
         return Ok(());
     }
-    let lab = context.formed("e2er", 8, 5)?;
+    let lab = context.formed("r", 8, 5)?;
     let mut writer = Writer::start(&lab, 3)?;
     let gone = "absent = \"gone\"";
     let mut members = vec![("m1", 1, ""), ("m2", 2, ""), ("m3", 3, "")];
@@ -213,7 +213,7 @@ fn two_of_five_replaced(context: &Context) -> Outcome {
 
 /// A member's disk is lost, once while it is stopped and once under it.
 fn lost_disk_replaced(context: &Context) -> Outcome {
-    let lab = context.formed("e2er", 3, 3)?;
+    let lab = context.formed("r", 3, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     lab.on(3, "systemctl stop etcd; rm -rf /var/lib/etcd")?
         .exits(0)?;
@@ -238,7 +238,7 @@ const RENUMBERED: &str = "address = \"10.77.0.33\"\nnames = [\"10.77.0.13\"]";
 
 /// Peer port, address and client port change, one member at a time.
 fn member_moved(context: &Context) -> Outcome {
-    let lab = context.formed("e2er", 3, 3)?;
+    let lab = context.formed("r", 3, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     lead(&lab, 2)?;
     lab.on(3, "ip address add 10.77.0.33/24 dev host0")?
@@ -276,7 +276,7 @@ fn member_moved(context: &Context) -> Outcome {
 
 /// One member out, one in, and a flag of all changed, in one plan.
 fn two_edits_in_one_plan(context: &Context) -> Outcome {
-    let lab = context.formed("e2er", 4, 3)?;
+    let lab = context.formed("r", 4, 3)?;
     let mut writer = Writer::start(&lab, 2)?;
     let members = [("m1", 1, ""), ("m2", 2, ""), ("m4", 4, "")];
     file(&lab, context, "flags = { snapshot-count = 4321 }", &members)?;
@@ -308,7 +308,7 @@ fn replacement_killed(context: &Context) -> Outcome {
         context,
         20_261_127,
         Duration::from_millis(14_000),
-        |at, after| replacement_killed_after(context, &format!("e2es{at}"), after),
+        |at, after| replacement_killed_after(context, &format!("s{at}"), after),
     )
 }
 
@@ -326,7 +326,7 @@ fn replacement_killed_after(
 
 /// Removed by etcdctl, and its data still there: cleaned up, and added again.
 fn removed_by_etcdctl(context: &Context) -> Outcome {
-    let lab = context.formed("e2er", 3, 3)?;
+    let lab = context.formed("r", 3, 3)?;
     remove_by_etcdctl(&lab)?;
     lab.apply()?
         .says("clean up after m3, moving its data aside")?
@@ -344,7 +344,7 @@ fn removed_by_etcdctl(context: &Context) -> Outcome {
 /// A file of which nothing is left begins no second cluster beside the first; with one member left
 /// the cluster moves.
 fn every_member_elsewhere(context: &Context) -> Outcome {
-    let lab = context.named("e2er", 2)?;
+    let lab = context.named("r", 2)?;
     file(&lab, context, "", &[("m1", 1, "")])?;
     lab.apply()?;
     file(&lab, context, "", &[("m1", 2, "")])?;
@@ -377,7 +377,7 @@ fn older_releases(context: &Context) -> Outcome {
 }
 
 fn one_release(context: &Context, version: &str) -> Outcome {
-    let lab = context.named("e2er", 3)?;
+    let lab = context.named("r", 3)?;
     lab.topology(version, "", 1)?;
     lab.apply()?;
     lab.topology(version, "", 3)?;

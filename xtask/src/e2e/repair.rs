@@ -140,7 +140,7 @@ fn upgrade_killed(context: &Context) -> Outcome {
         context,
         20_261_128,
         Duration::from_millis(12_000),
-        |at, after| upgrade_killed_after(context, &format!("e2eu{at}"), after),
+        |at, after| upgrade_killed_after(context, &format!("u{at}"), after),
     )
 }
 
@@ -160,7 +160,7 @@ fn upgrade_killed_after(context: &Context, name: &str, after: Duration) -> Resul
 fn release_edited_back(context: &Context) -> Outcome {
     let versions = crate::setup::versions()?;
     let older = versions.first().ok_or("no etcd at hand")?;
-    let (lab, newer) = (context.named("e2eb", 3)?, &context.version);
+    let (lab, newer) = (context.named("b", 3)?, &context.version);
     lab.topology(older, "", 3)?;
     lab.apply()?;
     let mut writer = Writer::start(&lab, 3)?;
@@ -195,7 +195,7 @@ fn release_that_does_not_start(context: &Context) -> Outcome {
     let versions = crate::setup::versions()?;
     let older = versions.iter().find(|one| one.starts_with("3.5."));
     let older = older.ok_or("there is no 3.5 at hand")?;
-    let (lab, newer) = (context.named("e2ev", 3)?, &context.version);
+    let (lab, newer) = (context.named("v", 3)?, &context.version);
     lab.topology(older, "", 3)?;
     lab.apply()?;
     let mut writer = Writer::start(&lab, 3)?;

@@ -16,7 +16,7 @@ pub(super) const ALL: &[Scenario] = &[
 /// Three members as detached processes on this machine, everything below one directory, stopped
 /// without a trace.
 fn process_runtime_here(context: &Context) -> Outcome {
-    let lab = context.named("e2el", 1)?;
+    let lab = context.named("l", 1)?;
     let root = lab.work.path().join("run");
     let members: String = (1..=3)
         .map(|n| {
@@ -125,7 +125,7 @@ fn json_for_programs(context: &Context) -> Outcome {
 }
 
 fn render_touches_no_host(context: &Context) -> Outcome {
-    let lab = context.named("e2er", 1)?;
+    let lab = context.named("r", 1)?;
     lab.topology(&context.version, "", 3)?;
     lab.power("kill", 1)?;
     lab.etcdup(&["render", "--out", "rendered"])?.exits(0)?;
@@ -147,7 +147,7 @@ fn render_touches_no_host(context: &Context) -> Outcome {
 }
 
 fn mistakes_at_the_keyboard(context: &Context) -> Outcome {
-    let lab = context.named("e2em", 1)?;
+    let lab = context.named("m", 1)?;
     lab.etcdup(&["plan"])?.exits(64)?.says("etcdup.toml")?;
     lab.etcdup(&["aply"])?.exits(64)?.says("apply")?;
     lab.etcdup(&["init", "--target", "root@10.77.0.11"])?

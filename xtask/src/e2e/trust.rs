@@ -106,7 +106,7 @@ fn rotation_killed(context: &Context) -> Outcome {
         context,
         20_261_129,
         Duration::from_millis(15_000),
-        |at, after| rotation_killed_after(context, &format!("e2et{at}"), after),
+        |at, after| rotation_killed_after(context, &format!("t{at}"), after),
     )
 }
 
@@ -134,7 +134,7 @@ fn tls_killed(context: &Context) -> Outcome {
         context,
         20_261_130,
         Duration::from_millis(20_000),
-        |at, after| tls_killed_after(context, &format!("e2ep{at}"), after),
+        |at, after| tls_killed_after(context, &format!("p{at}"), after),
     )
 }
 
