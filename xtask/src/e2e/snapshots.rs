@@ -9,7 +9,7 @@ use crate::outcome::{Outcome, ensure};
 
 pub(crate) const ALL: &[Scenario] = &[("snapshots-are-kept", snapshots_are_kept)];
 
-/// What is saved is whole, for etcd's own tool too; what is damaged is told from it, and never the
+/// What is saved is whole, for etcd's own tool too; what is damaged is found, and it is never the
 /// only one that is left.
 fn snapshots_are_kept(context: &Context) -> Outcome {
     let lab =

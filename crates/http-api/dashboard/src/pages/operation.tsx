@@ -6,7 +6,7 @@ import { Action, Findings, Loading, Page, State, Trouble, useLoaded } from '../p
 import { go, to } from '../route.ts'
 import { follow, type State as Stream } from '../stream.ts'
 import { bytes, moment, span } from '../words.ts'
-import { legs, standing, told, unfold } from '../told.ts'
+import { legs, lineOf, standing, unfold } from '../events.ts'
 
 /** Bytes on their way by host: how many came, of how many. */
 type Moved = Record<string, [number, number]>
@@ -109,7 +109,7 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
       ) : running && !view.waiting ? <Loading what="the stages" /> : null}
       <details>
         <summary>Events ({events.length})</summary>
-        <ol class="events">{events.map((event) => <li key={event.seq}><time>{moment(event.at)}</time> {told(event)}</li>)}</ol>
+        <ol class="events">{events.map((event) => <li key={event.seq}><time>{moment(event.at)}</time> {lineOf(event)}</li>)}</ol>
       </details>
       <p class="quiet">{ended ? '○ ended' : stream === 'live' ? '● live' : stream === 'ended' ? '○ ended' : '○ reconnecting'}</p>
     </Page>

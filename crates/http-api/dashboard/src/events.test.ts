@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { legs, standing, told, unfold } from './told.ts'
+import { legs, lineOf, standing, unfold } from './events.ts'
 import type { Event } from './api.ts'
 
 const at = '2026-11-25T12:00:00Z'
@@ -59,5 +59,5 @@ test('between legs it is said where the cluster stands', () => {
 })
 
 test('every event has a line', () => {
-  for (const one of all) assert.notEqual(told(one), undefined)
+  for (const one of all) assert.notEqual(lineOf(one), undefined)
 })

@@ -121,7 +121,7 @@ export function standing(view: View): string {
 }
 
 /** An event in a line. */
-export function told(event: Event): string {
+export function lineOf(event: Event): string {
   switch (event.event) {
     case 'started':
       return `begun, ${event.stages.length} stages`
