@@ -160,7 +160,7 @@ pub(super) const SYSTEM_PATH: Check = Check {
     title: "a directory that belongs to the system",
     about: "Directories for certificates, data and binaries are created, and their mode and owner are set. On /etc or /usr that \
             would break the host; inside one another they would be in each other's way.",
-    advice: "name a directory of etcd's own, such as /etc/etcd",
+    advice: "name a directory of its own for each: certificates, data, and the log where it has one",
 };
 
 pub(super) const UNKNOWN_FLAG: Check = Check {

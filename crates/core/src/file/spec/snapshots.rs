@@ -16,7 +16,6 @@ pub struct Snapshots {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Keep {
     /// So many of the newest.
-    #[schemars(range(min = 1))]
     pub last: u32,
     /// The newest of each of so many hours in which there is one.
     pub hourly: u32,
