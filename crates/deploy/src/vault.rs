@@ -267,15 +267,31 @@ impl Vault {
     /// # Errors
     /// When the CA cannot issue.
     pub fn issue(&self, request: &CertRequest, now: Timestamp) -> Result<Issued, VaultError> {
-        let ca = match request.issuer {
-            Issuer::Own => self.issuer()?,
+        Ok(self.issuer_of(request)?.issue(request, now)?)
+    }
+
+    /// Issues a certificate for a key that exists, as [`Ca::renew`] does.
+    ///
+    /// # Errors
+    /// As [`Vault::issue`], and when the key cannot be read.
+    pub fn renew(
+        &self,
+        request: &CertRequest,
+        key: &[u8],
+        now: Timestamp,
+    ) -> Result<String, VaultError> {
+        Ok(self.issuer_of(request)?.renew(request, key, now)?)
+    }
+
+    fn issuer_of(&self, request: &CertRequest) -> Result<&Ca, VaultError> {
+        match request.issuer {
+            Issuer::Own => self.issuer(),
             Issuer::Trusted(place) => match self.trusted.get(place) {
-                Some(Ok(ca)) => ca,
-                Some(Err(why)) => return Err(VaultError::Broken(why.clone())),
-                None => return Err(VaultError::NoTrusted(place)),
+                Some(Ok(ca)) => Ok(ca),
+                Some(Err(why)) => Err(VaultError::Broken(why.clone())),
+                None => Err(VaultError::NoTrusted(place)),
             },
-        };
-        Ok(ca.issue(request, now)?)
+        }
     }
 
     fn issuer(&self) -> Result<&Ca, VaultError> {

@@ -103,6 +103,8 @@ async fn watch_one(state: Arc<State>, name: String, wanted: Arc<Notify>) {
 #[derive(Default)]
 struct View {
     cluster: Option<Cluster>,
+    /// What the files were like when the cluster was opened.
+    files: Option<Stamp>,
     look: Option<Look>,
     /// When hosts were looked at; none where they are to be looked at in the next round.
     hosts_at: Option<Instant>,
@@ -179,17 +181,21 @@ impl View {
                 return Ok(());
             }
         }
-        // One that is opened again has its CA read again, by a command perhaps. What the file and
-        // its sources say is the same: this watch ends when they change.
+        // One that is opened again has its CA read again, by a command perhaps. A watch of other
+        // files follows this one soon, but what an operation made, a CA among it, is not looked at
+        // with what was read before.
         // Where something is in the way, which may be that very command, it is tried again.
-        let well = self.look.as_ref().is_some_and(Look::is_plannable);
+        let known = state.watches.files().remove(name);
+        let files = blocking(move || known.map(|known| known.again())).await?;
+        let same = files.is_some() && files == self.files;
+        let well = same && self.look.as_ref().is_some_and(Look::is_plannable);
         let cluster = match self.cluster.take().filter(|_| well) {
             Some(cluster) => cluster,
             None => open(state, name).await?,
         };
         let look = cluster.look().await?;
         drop(turn);
-        (self.cluster, self.look) = (Some(cluster), Some(look));
+        (self.cluster, self.files, self.look) = (Some(cluster), files, Some(look));
         self.hosts_at = Some(Instant::now());
         Ok(())
     }

@@ -158,6 +158,11 @@ impl Stamp {
             states: vec![state(path), state(&sources), state(&ca)],
         }
     }
+
+    /// What the files are like now.
+    pub(crate) fn again(&self) -> Self {
+        Self::of(&self.path)
+    }
 }
 
 impl Watches {

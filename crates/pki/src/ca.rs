@@ -6,7 +6,7 @@ use etcdup_core::url::Address;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
 use time::OffsetDateTime;
 
@@ -145,6 +145,34 @@ impl Ca {
     /// # Errors
     /// When the CA has no key or is out of its time, or the request cannot be met.
     pub fn issue(&self, request: &CertRequest, now: Timestamp) -> Result<Issued, PkiError> {
+        let key = keys::make(request.algorithm)?;
+        Ok(Issued {
+            certificate: self.certify(request, &key, now)?,
+            key: Secret::new(key.serialize_pem()),
+        })
+    }
+
+    /// Issues a certificate for the key of another one, as [`CertFacts::key_der`] has it. It ends
+    /// no later than the CA does.
+    ///
+    /// # Errors
+    /// As [`Ca::issue`], and when the key cannot be read.
+    pub fn renew(
+        &self,
+        request: &CertRequest,
+        key: &[u8],
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
+        let key = SubjectPublicKeyInfo::from_der(key).map_err(made)?;
+        self.certify(request, &key, now)
+    }
+
+    fn certify(
+        &self,
+        request: &CertRequest,
+        key: &impl PublicKeyData,
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
         let issuer = self
             .issuer
             .as_ref()
@@ -159,6 +187,9 @@ impl Ca {
             SignedDuration::from_hours(i64::from(request.hours)).min(self.facts.remaining(now));
         let mut params = params(&request.name, &request.subject, now, life)?;
         params.is_ca = IsCa::ExplicitNoCa;
+        // Else it is made of the key, and the next certificate of a key that stays would have it
+        // too.
+        params.serial_number = Some(serial()?);
         for san in &request.sans {
             params.subject_alt_names.push(match san {
                 Address::Ip(ip) => SanType::IpAddress(*ip),
@@ -176,13 +207,16 @@ impl Ca {
                 .push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.use_authority_key_identifier_extension = true;
-        let key = keys::make(request.algorithm)?;
-        let certificate = params.signed_by(&key, issuer).map_err(made)?.pem();
-        Ok(Issued {
-            certificate,
-            key: Secret::new(key.serialize_pem()),
-        })
+        Ok(params.signed_by(key, issuer).map_err(made)?.pem())
     }
+}
+
+/// 126 random bits: positive, and of the same length always.
+fn serial() -> Result<SerialNumber, PkiError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(made)?;
+    random[0] = random[0] & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&random))
 }
 
 fn params(

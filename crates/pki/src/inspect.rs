@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::digest::{hex, sha256};
 use etcdup_core::url::Address;
 use jiff::Timestamp;
+use rcgen::SubjectPublicKeyInfo;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
@@ -149,8 +151,16 @@ pub(crate) fn read(
         key_id,
         issuer_key_id,
         public_key: sha256(certificate.public_key().raw),
+        key_der: can_be_certified(certificate.public_key().raw),
         further: Vec::new(),
     })
+}
+
+/// A public key, where certificates can be issued for it.
+fn can_be_certified(der: &[u8]) -> Option<Arc<[u8]>> {
+    SubjectPublicKeyInfo::from_der(der)
+        .is_ok()
+        .then(|| der.into())
 }
 
 fn san(name: &GeneralName<'_>) -> Result<Address, String> {

@@ -15,6 +15,10 @@ use etcdup_pki::{Ca, PkiError, damage, inspect};
 use jiff::Timestamp;
 
 fn openssl(directory: &Path, arguments: &str) {
+    said(directory, arguments);
+}
+
+fn said(directory: &Path, arguments: &str) -> Vec<u8> {
     let output = Command::new("openssl")
         .args(arguments.split(' '))
         .current_dir(directory)
@@ -25,6 +29,7 @@ fn openssl(directory: &Path, arguments: &str) {
         "openssl {arguments}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+    output.stdout
 }
 
 fn request(algorithm: Algorithm) -> CertRequest {
@@ -53,8 +58,20 @@ fn issue_and_verify(directory: &Path, key_file: &str, algorithm: Algorithm) {
     let read = |file: &str| std::fs::read_to_string(directory.join(file)).unwrap();
     let ca = Ca::load(&read("ca.crt"), Some(&Secret::new(read(key_file)))).unwrap();
     let issued = ca.issue(&request(algorithm), now()).unwrap();
-    std::fs::write(directory.join("leaf.crt"), &issued.certificate).unwrap();
     std::fs::write(directory.join("leaf.key"), issued.key.reveal()).unwrap();
+    is_verified(directory, &issued.certificate, algorithm);
+    // The next one for the same key goes with the key that is there.
+    let before = inspect(&issued.certificate).unwrap();
+    let key = before.key_der.unwrap();
+    let renewed = ca.renew(&request(algorithm), &key, now()).unwrap();
+    is_verified(directory, &renewed, algorithm);
+    let after = inspect(&renewed).unwrap();
+    assert_eq!(after.public_key, before.public_key);
+    assert_ne!(after.fingerprint, before.fingerprint);
+}
+
+fn is_verified(directory: &Path, certificate: &str, algorithm: Algorithm) {
+    std::fs::write(directory.join("leaf.crt"), certificate).unwrap();
     for purpose in ["sslserver", "sslclient"] {
         openssl(
             directory,
@@ -66,8 +83,13 @@ fn issue_and_verify(directory: &Path, key_file: &str, algorithm: Algorithm) {
         "verify -CAfile ca.crt -verify_hostname m1.example.com leaf.crt",
     );
     openssl(directory, "pkey -in leaf.key -check -noout");
+    let of = |arguments: &str| said(directory, arguments);
+    assert_eq!(
+        of("x509 -in leaf.crt -noout -pubkey"),
+        of("pkey -in leaf.key -pubout")
+    );
     assert!(
-        inspect(&issued.certificate)
+        inspect(certificate)
             .unwrap()
             .satisfies(&request(algorithm), &[], now())
             .is_ok()

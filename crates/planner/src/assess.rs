@@ -216,6 +216,6 @@ fn certificates<'a>(
             files.push((Cow::Borrowed(artifact), difference));
         }
     }
-    couple_keys(target, certificates, &mut files);
+    couple_keys(target, host, certificates, &mut files);
     files
 }

@@ -188,6 +188,7 @@ fn certificate(now: Timestamp) -> CertFacts {
         key_id: String::new(),
         issuer_key_id: String::new(),
         public_key: String::new(),
+        key_der: None,
         further: Vec::new(),
         fingerprint: String::new(),
     }

@@ -51,6 +51,14 @@ fn ca_rotated(context: &Context) -> Outcome {
     lab.apply()?;
     lab.etcdup(&["pki", "issue", "alice"])?.exits(0)?;
     next_ca(&lab)?;
+    let keys = || {
+        lab.on(
+            1,
+            "sha256sum /etc/etcd/*/*.key /etc/etcd/*.key 2>/dev/null; true",
+        )
+    };
+    let before = keys()?.out;
+    ensure(before.contains("server.key"), &before)?;
     let writer = Writer::trusting(&lab, 3, "both.crt")?;
     let clients = Reconnects::start(&lab, "both.crt", &["tester", "pki/prod/kube"], 3)?;
     take_its_place(&lab)?;
@@ -71,6 +79,9 @@ fn ca_rotated(context: &Context) -> Outcome {
     lab.nothing_to_do()?;
     never_still(&writer.stop()?)?;
     clients.stop()?;
+    // Each handshake reads a certificate and then its key: they never changed apart.
+    let after = keys()?.out;
+    ensure(after == before, format!("other keys: {before} {after}"))?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     lab.etcdup(&["pki", "show"])?
         .exits(0)?

@@ -1,6 +1,7 @@
 //! What a certificate says, and whether that is what was asked for.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -37,6 +38,9 @@ pub struct CertFacts {
     pub issuer_key_id: String,
     /// SHA-256 of the public key, hex: what makes two certificates those of one key.
     pub public_key: String,
+    /// The public key itself (DER), where a new certificate can be issued for it.
+    #[serde(skip)]
+    pub key_der: Option<Arc<[u8]>>,
     /// The other certificates in the same file, in its order: those of a bundle or of a chain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<CertIdentity>,
@@ -320,6 +324,7 @@ mod tests {
             key_id: String::new(),
             issuer_key_id: String::new(),
             public_key: name.to_owned(),
+            key_der: None,
             further: Vec::new(),
         }
     }

@@ -129,6 +129,7 @@ mod tests {
             key_id: String::new(),
             issuer_key_id: "aa".into(),
             public_key: "aa".into(),
+            key_der: None,
             further: Vec::new(),
         }
     }

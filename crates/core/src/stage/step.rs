@@ -69,10 +69,16 @@ impl Content {
 }
 
 /// A part of an issued pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// The certificate.
     Certificate,
+    /// The certificate alone, for the key that lies on the host already: its public key, as
+    /// [`CertFacts::key_der`] has it. etcd reads a pair file by file, and a handshake between two
+    /// renames would find a certificate and a key that do not belong together.
+    ///
+    /// [`CertFacts::key_der`]: crate::certificate::CertFacts::key_der
+    Renewal(Arc<[u8]>),
     /// The private key.
     Key,
 }

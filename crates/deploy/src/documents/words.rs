@@ -158,7 +158,7 @@ pub fn describe_file(artifact: &Artifact) -> String {
         Content::Ca => format!("{path}, mode {mode}: the CA's certificate"),
         Content::Issued {
             request,
-            part: Part::Certificate,
+            part: Part::Certificate | Part::Renewal(_),
         } => {
             format!(
                 "{path}, mode {mode}: {} certificate for {}",

@@ -1,6 +1,6 @@
 //! What a stage sends to a host: its steps with what the plan does not hold, then the host record.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use etcdup_core::certificate::CertRequest;
 use etcdup_core::host::HostId;
@@ -124,13 +124,18 @@ async fn content(run: &Run<'_>, host: &HostId, artifact: &Artifact) -> Result<Su
                 .await?;
             read.reveal().as_bytes().to_vec()
         }
-        Content::Issued { request, part } => {
-            let issued = pair(run, host, request).await?;
-            match part {
-                Part::Certificate => issued.certificate.into_bytes(),
-                Part::Key => issued.key.reveal().as_bytes().to_vec(),
+        Content::Issued { request, part } => match part {
+            Part::Certificate => pair(run, host, request).await?.certificate.into_bytes(),
+            Part::Key => {
+                let issued = pair(run, host, request).await?;
+                issued.key.reveal().as_bytes().to_vec()
             }
-        }
+            Part::Renewal(key) => {
+                let (wanted, key) = (Arc::clone(request), Arc::clone(key));
+                let renew = move |vault: &mut Vault| vault.renew(&wanted, &key, Timestamp::now());
+                run.session.with_vault(renew).await?.into_bytes()
+            }
+        },
     };
     Ok(Supply::Content(Zeroizing::new(bytes)))
 }

@@ -1,10 +1,12 @@
 //! Certificates, keys and further files, compared by what they say and not only by their bytes.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use etcdup_core::certificate::{CertIdentity, CertRequest};
 use etcdup_core::observation::{FileKind, FileView, HostView, Observation};
 use etcdup_core::observed::Observed;
+use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Artifact, Content, Part, TrustLeg};
 use etcdup_core::topology::Member;
 
@@ -93,7 +95,7 @@ pub(super) fn certificate_file(
         },
         Content::Issued {
             request,
-            part: Part::Certificate,
+            part: Part::Certificate | Part::Renewal(_),
         } => match host.certificates.get(path) {
             Some(Observed::Known(facts)) => {
                 // One that would do and is not the one that was issued belongs to another key.
@@ -193,21 +195,37 @@ fn outside(host: &HostView, artifact: &Artifact, found: &FileView) -> Option<Dif
     })
 }
 
-/// A certificate and its key are made together, so when one is reissued the other is too. A file
-/// that only has a wrong mode or owner is written again from scratch as well, for its content never
+/// A certificate and its key are made together, so when one is reissued the other is too, unless
+/// the key is the one that belongs to the certificate: then it stays, and members serve throughout.
+/// A file that only has a wrong mode or owner is written again from scratch, for its content never
 /// leaves the host.
 pub(super) fn couple_keys<'a>(
     target: &Target,
+    host: &HostView,
     wanted: &'a [Artifact],
     files: &mut Vec<(Cow<'a, Artifact>, Difference)>,
 ) {
-    let touched: Vec<CertRequest> = files
-        .iter()
-        .filter_map(|(artifact, _)| request(artifact).cloned())
-        .collect();
+    let pairs = files.iter().filter_map(|(artifact, _)| request(artifact));
+    let touched: Vec<CertRequest> = pairs.cloned().collect();
+    let alone = |one: &CertRequest| touched.iter().filter(|other| *other == one).count() == 1;
+    let mut kept: Vec<CertRequest> = Vec::new();
+    for (artifact, _) in files.iter_mut() {
+        let wanted_for = request(artifact).filter(|request| alone(request)).cloned();
+        let renewed = wanted_for.and_then(|request| {
+            let part = Part::Renewal(key_of(host, wanted, artifact)?);
+            Some((request, part))
+        });
+        let Some((request, part)) = renewed else {
+            continue;
+        };
+        kept.push(request.clone());
+        let request = Arc::new(request);
+        artifact.to_mut().content = Content::Issued { request, part };
+    }
+    let with_key = |request: &CertRequest| touched.contains(request) && !kept.contains(request);
     for artifact in wanted {
         let there = files.iter().any(|(other, _)| other.path == artifact.path);
-        if !there && request(artifact).is_some_and(|request| touched.contains(request)) {
+        if !there && request(artifact).is_some_and(with_key) {
             let reissued = DifferenceKind::Reissued(artifact.path.clone());
             files.push((
                 Cow::Borrowed(artifact),
@@ -216,6 +234,24 @@ pub(super) fn couple_keys<'a>(
         }
     }
     files.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+}
+
+/// The public key of a certificate on a host, where it and its key are both what etcdup wrote last:
+/// those two were made together.
+fn key_of(host: &HostView, wanted: &[Artifact], certificate: &Artifact) -> Option<Arc<[u8]>> {
+    let is_certificate = |artifact: &&Artifact| !is_key(&artifact.content);
+    let asked = request(Some(certificate).filter(is_certificate)?)?;
+    let is_its_key =
+        |artifact: &&Artifact| is_key(&artifact.content) && request(artifact) == Some(asked);
+    let key = wanted.iter().find(is_its_key)?;
+    let as_written = |path: &HostPath| {
+        let written = host.record()?.files.get(path)?;
+        (host.files.get(path)?.sha256.as_deref() == Some(&written.sha256)).then_some(())
+    };
+    as_written(&certificate.path)?;
+    as_written(&key.path)?;
+    let facts = host.certificates.get(&certificate.path)?.known()?;
+    facts.key_der.clone()
 }
 
 /// What a certificate or key is issued for: the two of a pair have the same.

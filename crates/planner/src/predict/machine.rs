@@ -1,13 +1,14 @@
 //! What a step makes of its host.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{
     DataDir, DataIdentity, EtcdProcess, FileKind, FileView, HostView, Listener, LogDir, MemberView,
-    UnitView,
+    RecordedFile, UnitView,
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::path::{HostPath, Mode, Owner};
@@ -155,7 +156,14 @@ pub(super) fn file(
         Content::Text(text) => Some(text).filter(|_| sha256.is_none()),
         Content::Ca | Content::Issued { .. } | Content::Provided(_) | Content::OnHost(_) => None,
     };
-    let sha256 = sha256.or_else(|| artifact.content.sha256());
+    // What is issued is not known before; whatever it is, the record has its digest.
+    let made = match &artifact.content {
+        Content::Issued { .. } => Some("issued".to_owned()),
+        Content::Text(_) | Content::Ca | Content::Provided(_) | Content::OnHost(_) => None,
+    };
+    let sha256 = sha256
+        .or_else(|| artifact.content.sha256())
+        .or_else(|| made.clone());
     let view = FileView {
         kind: FileKind::File,
         mode: artifact.mode,
@@ -168,6 +176,8 @@ pub(super) fn file(
     host.files.insert(artifact.path.clone(), view);
     if let Some(record) = host.record_mut() {
         record.files.remove(&artifact.path);
+        let made = made.map(|sha256| (artifact.path.clone(), RecordedFile { sha256 }));
+        record.files.extend(made);
     }
     match &artifact.content {
         Content::Ca => {
@@ -181,6 +191,20 @@ pub(super) fn file(
             part: Part::Certificate,
         } => {
             let facts = issued(request, ca, at);
+            host.certificates
+                .insert(artifact.path.clone(), Observed::Known(facts));
+        }
+        Content::Issued {
+            request,
+            part: Part::Renewal(key),
+        } => {
+            let before = host.certificates.get(&artifact.path);
+            let before = before.and_then(Observed::known);
+            let facts = CertFacts {
+                public_key: before.map_or_else(String::new, |facts| facts.public_key.clone()),
+                key_der: Some(Arc::clone(key)),
+                ..issued(request, ca, at)
+            };
             host.certificates
                 .insert(artifact.path.clone(), Observed::Known(facts));
         }

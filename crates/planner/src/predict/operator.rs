@@ -25,6 +25,7 @@ pub(super) fn operator_step(cluster: &ClusterName, world: &mut Observation, step
                 key_id: "new".to_owned(),
                 issuer_key_id: "new".to_owned(),
                 public_key: "new".to_owned(),
+                key_der: None,
                 further: Vec::new(),
             });
         }
@@ -56,6 +57,7 @@ pub(super) fn issued(
         key_id: "new".to_owned(),
         issuer_key_id: ca.map(|facts| facts.key_id.clone()).unwrap_or_default(),
         public_key: "new".to_owned(),
+        key_der: Some(b"new".as_slice().into()),
         further: Vec::new(),
     }
 }

@@ -244,6 +244,16 @@ impl Machine {
             Content::Issued {
                 part: Part::Key, ..
             } => format!("key {}", issued.as_ref().unwrap().key_id),
+            Content::Issued {
+                part: Part::Renewal(key),
+                ..
+            } => {
+                let key = format!("key {}", str::from_utf8(key).unwrap());
+                let key = file(Mode::CLOSED, Some(&key), at).sha256;
+                let mut files = self.files.values();
+                assert!(files.any(|file| file.sha256 == key), "no such key");
+                issued.as_ref().unwrap().fingerprint.clone()
+            }
             Content::Issued { .. } => issued.as_ref().unwrap().fingerprint.clone(),
             Content::Provided(_) | Content::OnHost(_) => panic!("not modelled"),
         };
@@ -263,7 +273,7 @@ impl Machine {
             }
             (
                 Content::Issued {
-                    part: Part::Certificate,
+                    part: Part::Certificate | Part::Renewal(_),
                     ..
                 },
                 Some(facts),

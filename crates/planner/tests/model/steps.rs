@@ -7,7 +7,7 @@ use etcdup_core::membership::MemberId;
 use etcdup_core::observation::{FileKind, FileView, ListedMember, RecordedMember};
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{
-    Artifact, ClusterStep, Content, Held, HostStep, OperatorStep, Rule, Stage, Work,
+    Artifact, ClusterStep, Content, Held, HostStep, OperatorStep, Part, Rule, Stage, Work,
 };
 use etcdup_planner::Planner;
 
@@ -178,9 +178,27 @@ impl Model {
         let issued = self.issued;
         let facts = match step {
             HostStep::File(Artifact {
-                content: Content::Issued { request, .. },
+                content: Content::Issued { request, part },
+                path,
                 ..
-            }) => Some(self.authorities.sign(request, &format!("k{issued}"))),
+            }) => {
+                let fresh = format!("k{issued}");
+                match part {
+                    Part::Certificate => Some(self.authorities.sign(request, &fresh)),
+                    Part::Renewal(key) => {
+                        let key = str::from_utf8(key).unwrap();
+                        let mut facts = self.authorities.sign(request, key);
+                        facts.fingerprint = fresh;
+                        Some(facts)
+                    }
+                    // Written right after the certificate that it belongs to.
+                    Part::Key => {
+                        let certificate = path.as_str().replace(".key", ".crt");
+                        let certificates = &self.machines[index].certificates;
+                        certificates.get(&certificate.parse().unwrap()).cloned()
+                    }
+                }
+            }
             _ => None,
         };
         let machine = &mut self.machines[index];

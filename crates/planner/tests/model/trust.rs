@@ -48,6 +48,7 @@ fn certificate(name: &str, issuer: &str, key: &str, hours: u32) -> CertFacts {
         key_id: key.into(),
         issuer_key_id: issuer.into(),
         public_key: key.into(),
+        key_der: Some(key.as_bytes().into()),
         further: Vec::new(),
     }
 }
