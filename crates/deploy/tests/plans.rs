@@ -8,67 +8,18 @@
 
 #[path = "../../planner/tests/scripted/mod.rs"]
 mod scripted;
+mod told;
 #[path = "../../planner/tests/worlds/mod.rs"]
 mod worlds;
-
-use std::fmt::Write;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::observation::{CaView, DataDir, Observation};
 use etcdup_core::observed::{Cause, Observed};
-use etcdup_core::stage::{Goal, Impact};
-use etcdup_deploy::{EndingDocument, Plan, PlanDocument};
+use etcdup_core::stage::Goal;
+use etcdup_deploy::{Plan, PlanDocument};
 use etcdup_planner::Planner;
 use scripted::{bootstrapped, halt, host};
-
-/// A plan as `etcdup plan` tells it, without colors; hosts that do the same are told once.
-fn told(planner: Planner, seen: Observation) -> String {
-    let plan = Plan {
-        forecast: planner.forecast(&seen),
-        planner,
-        seen,
-        warnings: Vec::new(),
-    };
-    let document = PlanDocument::new(&plan);
-    let mut text = String::new();
-    for stage in &document.stages {
-        let impact = match &stage.impact {
-            Impact::None => String::new(),
-            Impact::Restart(member) => format!("   {member} restarts; the others stay available\n"),
-            Impact::Outage(what) => format!("   OUTAGE: {what}\n"),
-        };
-        write!(text, "{}: {}\n{impact}", stage.key, stage.title).unwrap();
-        for why in &stage.why {
-            writeln!(text, "   because {why}").unwrap();
-        }
-        let mut on = "";
-        for step in &stage.steps {
-            if step.on != on {
-                writeln!(text, "   on {}", step.on).unwrap();
-                on = &step.on;
-            }
-            writeln!(text, "     {}", step.step).unwrap();
-            for line in &step.diff {
-                writeln!(text, "       {line}").unwrap();
-            }
-        }
-        for gate in &stage.gates {
-            writeln!(text, "   until {gate}").unwrap();
-        }
-    }
-    match document.ending {
-        EndingDocument::Done => text.push_str("done\n"),
-        EndingDocument::Loop => text.push_str("LOOP\n"),
-        EndingDocument::Blocked => {
-            for finding in &document.findings {
-                let (id, subject) = (&finding.id, &finding.subject);
-                writeln!(text, "blocked by {id}: {subject}: {}", finding.evidence).unwrap();
-                writeln!(text, "   {}", finding.advice).unwrap();
-            }
-        }
-    }
-    text
-}
+use told::told;
 
 fn drifted(planner: &Planner, seen: &mut Observation) {
     for member in planner.topology().members.clone() {

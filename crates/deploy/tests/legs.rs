@@ -1,0 +1,78 @@
+//! Golden plans of changes that take several legs, as people read them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+#[path = "../../planner/tests/scripted/mod.rs"]
+mod scripted;
+mod told;
+#[path = "../../planner/tests/worlds/mod.rs"]
+mod worlds;
+
+use etcdup_core::observation::Observation;
+use etcdup_planner::Planner;
+use scripted::cas::{TRUST, of_old, set_aside};
+use scripted::seen_by;
+use told::told;
+
+/// Three members of a file of this release.
+fn of(version: &str, rest: &str) -> Planner {
+    let members: String = (1..=3)
+        .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
+        .collect();
+    let head = format!("format = 1\ncluster = \"prod\"\netcd = \"{version}\"\n");
+    worlds::planner(worlds::topology_of(&format!("{head}{rest}\n{members}")))
+}
+
+/// The plan from a cluster that is as the one file says to the other.
+fn from_to(from: &Planner, to: Planner) -> String {
+    let before = scripted::carry_out(from, worlds::bare(from));
+    from_world(&before, to)
+}
+
+fn from_world(before: &Observation, to: Planner) -> String {
+    let seen = seen_by(&to, before);
+    let planner = to.next_leg(&seen).unwrap();
+    told(planner, seen)
+}
+
+#[test]
+fn up_three_minors() {
+    insta::assert_snapshot!(from_to(&of("3.4.23", ""), of("3.7.1", "")));
+}
+
+#[test]
+fn down_a_minor() {
+    insta::assert_snapshot!(from_to(&of("3.7.1", ""), of("3.6.14", "")));
+}
+
+#[test]
+fn another_ca() {
+    let (topology, mut seen) = of_old("", TRUST);
+    set_aside(&mut seen, true);
+    let planner = scripted::cas::planner(&topology);
+    insta::assert_snapshot!(told(planner.next_leg(&seen).unwrap(), seen));
+}
+
+#[test]
+fn plain_to_mutual() {
+    let security = |client: &str, peer: &str| {
+        let rest = format!(
+            "[security]\nclient = \"{client}\"\nclient-also = \"plain\"\npeer = \"{peer}\"\n\
+             allow-plain = true"
+        );
+        of("3.5.33", &rest)
+    };
+    let plain = "[security]\nclient = \"plain\"\npeer = \"plain\"\nallow-plain = true";
+    insta::assert_snapshot!(from_to(&of("3.5.33", plain), security("mutual", "mutual")));
+}
+
+#[test]
+fn units_to_static_pods() {
+    insta::assert_snapshot!(from_to(
+        &of("3.5.33", ""),
+        of("3.5.33", "runtime = \"static-pod\"")
+    ));
+}
