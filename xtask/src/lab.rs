@@ -230,6 +230,14 @@ impl Lab {
         self.write("etcdup.toml", &text.replace(from, to))
     }
 
+    /// Replaces the line of the topology file that begins so.
+    pub(crate) fn edit_line(&self, begins: &str, with: &str) -> Result<(), String> {
+        let text = self.read("etcdup.toml")?;
+        let line = text.lines().find(|line| line.starts_with(begins));
+        let line = line.ok_or_else(|| format!("no line begins with {begins}"))?;
+        self.edit(line, with)
+    }
+
     /// A command in the lab's network and the operator's directory, with a clean environment.
     pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");

@@ -1,6 +1,9 @@
 //! etcd releases that no package brings: what `ETCDUP_RELEASES` holds,
 //! `vX.Y.Z/{etcd,etcdctl,etcdutl}`.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use crate::e2e::context::{Context, Scenario, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure, note};
@@ -10,6 +13,7 @@ use crate::writer::Writer;
 pub(crate) const ALL: &[Scenario] = &[
     ("further-releases", further_releases),
     ("from-minor-to-minor", from_minor_to_minor),
+    ("downgrade-given-up", downgrade_given_up),
 ];
 
 /// Three members of each further minor: bootstrapped, verified, a flag rolled, and nothing left to
@@ -31,20 +35,11 @@ fn further_releases(context: &Context) -> Outcome {
 
 fn one_release(context: &Context, release: &Release) -> Outcome {
     let lab = context.lab(3)?;
-    lab.topology(&context.version, "", 3)?;
-    let text = lab.read("etcdup.toml")?;
-    let binaries = text
-        .lines()
-        .find(|line| line.starts_with("binaries"))
-        .unwrap_or_default();
-    let directory = release.directory.display();
-    lab.edit(
-        binaries,
+    lab.topology(&release.version, "", 3)?;
+    let directory = release.directory.display().to_string();
+    lab.edit_line(
+        "binaries",
         &format!("binaries = {{ directory = {{ path = \"{directory}\" }} }}"),
-    )?;
-    lab.edit(
-        &format!("etcd = \"{}\"", context.version),
-        &format!("etcd = \"{}\"", release.version),
     )?;
     lab.apply()?;
     let listed = lab.etcdup(&["etcdctl", "--", "member", "list"])?.exits(0)?;
@@ -87,49 +82,25 @@ fn from_minor_to_minor(context: &Context) -> Outcome {
     };
     let lab = context.lab(3)?;
     let oldest = crate::setup::versions()?.remove(0);
-    let place = lab.work.path().join("releases");
-    std::fs::create_dir_all(&place).map_err(|error| error.to_string())?;
-    let programs = cache().join("etcd/bin").join(&oldest);
-    for (version, directory) in further
-        .iter()
-        .map(|release| (&release.version, &release.directory))
-        .chain([(&oldest, &programs)])
-    {
-        std::os::unix::fs::symlink(directory, place.join(format!("v{version}")))
-            .map_err(|error| error.to_string())?;
-    }
     lab.topology(&oldest, "", 3)?;
-    let text = lab.read("etcdup.toml")?;
-    let lines = text.lines().map(|line| {
-        if line.starts_with("binaries") {
-            format!(
-                "binaries = {{ directory = {{ path = \"releases/v{{version}}\" }} }}\n\
-                 through = [\"{}\", \"{}\"]\n\
-                 flags = {{ experimental-initial-corrupt-check = true }}",
-                five.version, six.version
-            )
-        } else {
-            line.to_owned()
-        }
-    });
-    let text: Vec<String> = lines.collect();
-    lab.write("etcdup.toml", &text.join("\n"))?;
+    all_at_hand(&lab, &further)?;
+    lab.edit(
+        "through = []",
+        &format!(
+            "through = [\"{}\", \"{}\"]\nflags = {{ experimental-initial-corrupt-check = true }}",
+            five.version, six.version
+        ),
+    )?;
     lab.apply()?;
     let mut writer = Writer::start(&lab, 3)?;
     let mut before = oldest;
     // Up in one edit, then down a minor at a time, then down two.
     for to in [&seven.version, &six.version, &seven.version, &five.version] {
-        if let Some(line) = lab
-            .read("etcdup.toml")?
-            .lines()
-            .find(|line| line.starts_with("through"))
-        {
-            // One of each minor, and none of the file's own.
-            let others = [five, six].map(|release| &release.version);
-            let others = others.into_iter().filter(|version| *version != to);
-            let others: Vec<String> = others.map(|version| format!("\"{version}\"")).collect();
-            lab.edit(line, &format!("through = [{}]", others.join(", ")))?;
-        }
+        // One of each minor, and none of the file's own.
+        let others = [five, six].map(|release| &release.version);
+        let others = others.into_iter().filter(|version| *version != to);
+        let others: Vec<String> = others.map(|version| format!("\"{version}\"")).collect();
+        lab.edit_line("through", &format!("through = [{}]", others.join(", ")))?;
         lab.edit(&format!("etcd = \"{before}\""), &format!("etcd = \"{to}\""))?;
         let planned = lab.etcdup(&["plan"])?.exits(0)?;
         let planned = planned.says("no outage")?;
@@ -149,4 +120,92 @@ fn from_minor_to_minor(context: &Context) -> Outcome {
     }
     writer.checks(&[1, 2, 3]);
     never_still(&writer.stop()?)
+}
+
+/// A directory of every release that there is, and a file that takes binaries from it.
+fn all_at_hand(lab: &Lab, further: &[Release]) -> Outcome {
+    let place = lab.work.path().join("releases");
+    std::fs::create_dir_all(&place).map_err(|error| error.to_string())?;
+    let link = |version: &str, directory: &Path| {
+        let made = std::os::unix::fs::symlink(directory, place.join(format!("v{version}")));
+        made.map_err(|error| error.to_string())
+    };
+    for release in further {
+        link(&release.version, &release.directory)?;
+    }
+    let oldest = crate::setup::versions()?.remove(0);
+    link(&oldest, &cache().join("etcd/bin").join(&oldest))?;
+    lab.edit_line(
+        "binaries",
+        "binaries = { directory = { path = \"releases/v{version}\" } }\nthrough = []",
+    )
+}
+
+/// A downgrade that etcd was asked for, and no member has begun: `apply` is killed then, the file
+/// goes back to the release that runs, and etcd is told so. What comes afterwards is a downgrade
+/// as any other.
+fn downgrade_given_up(context: &Context) -> Outcome {
+    let further = releases();
+    let of = |minor: &str| {
+        let mut known = further.iter().rev();
+        known.find(|release| release.version.starts_with(minor))
+    };
+    let (Some(six), Some(seven)) = (of("3.6."), of("3.7.")) else {
+        note!("skipped: it needs etcd 3.6 and 3.7 in ETCDUP_RELEASES");
+        return Ok(());
+    };
+    let lab = context.lab(3)?;
+    lab.topology(&seven.version, "", 3)?;
+    all_at_hand(&lab, &further)?;
+    lab.apply()?;
+    let etcdctl = seven.directory.join("etcdctl");
+    let script = format!(
+        "{} --endpoints {} --cacert pki/prod/ca.crt --cert tester.crt --key tester.key \
+         endpoint status -w json",
+        etcdctl.display(),
+        Lab::endpoints(3)
+    );
+    lab.etcdctl(&Lab::endpoints(3), &["put", "kept", "yes"])?
+        .exits(0)?;
+    // Only where it is under way etcd names the release it leads to.
+    let is_begun = || -> Result<bool, String> {
+        Ok(lab
+            .inside(&script)?
+            .exits(0)?
+            .out
+            .contains("\"downgradeInfo\":{\"enabled\":true"))
+    };
+    ensure(
+        !is_begun()?,
+        "a downgrade is under way before any was asked for",
+    )?;
+    let writer = Writer::start(&lab, 3)?;
+    let (up, down) = (
+        format!("etcd = \"{}\"", seven.version),
+        format!("etcd = \"{}\"", six.version),
+    );
+    lab.edit(&up, &down)?;
+    let mut running = lab.start(&["apply", "--yes"])?;
+    let asked = Instant::now();
+    while !is_begun()? {
+        ensure(
+            asked.elapsed() < Duration::from_secs(60),
+            "etcd was not asked for a downgrade within a minute",
+        )?;
+    }
+    let _ = running.kill();
+    let _ = running.wait();
+    lab.edit(&down, &up)?;
+    let planned = lab.etcdup(&["plan"])?.exits(0)?;
+    planned.says("give up the downgrade")?;
+    lab.apply()?;
+    ensure(!is_begun()?, "the downgrade was not given up")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    lab.edit(&up, &down)?;
+    lab.apply()?;
+    never_still(&writer.stop()?)?;
+    ensure(!is_begun()?, "the downgrade is not over")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
 }
