@@ -3,6 +3,7 @@
 
 mod adopted;
 mod bootstrap;
+mod care;
 mod context;
 mod costs;
 mod embedded;
@@ -80,6 +81,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
         members::ALL,
         removal::ALL,
         snapshots::ALL,
+        care::ALL,
         embedded::ALL,
         served::ALL,
         page::ALL,

@@ -1,5 +1,9 @@
 //! The command line, whose doc comments are its help.
 
+mod care;
+
+pub(crate) use care::{Alarm, Maintain, MoveLeader};
+
 use etcdup_core::membership::ClusterId;
 use std::path::PathBuf;
 
@@ -191,6 +195,19 @@ pub(crate) enum Verb {
     /// Stop and disable the cluster; its data is moved aside
     #[command(after_help = "Example:\n  etcdup reset --yes")]
     Reset(Reset),
+    /// Defragment, and find the way out of NOSPACE: show the plan, ask, do it
+    #[command(
+        after_help = "Examples:\n  etcdup maintain\n  etcdup maintain --compact --all\n\nWithout an alarm, it \
+                      defragments members whose database is used by less than half. Where NOSPACE is raised, it \
+                      compacts, defragments every member, and takes the alarm back."
+    )]
+    Maintain(Maintain),
+    /// The alarms that are raised, and taking NOSPACE back
+    #[command(subcommand)]
+    Alarm(Alarm),
+    /// Let another member lead
+    #[command(after_help = "Examples:\n  etcdup move-leader\n  etcdup move-leader m2 --yes")]
+    MoveLeader(MoveLeader),
     /// Explain a check, an error, a rule or a known issue; without an ID, list them
     #[command(after_help = "Example:\n  etcdup explain port-taken")]
     Explain(Explain),

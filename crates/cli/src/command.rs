@@ -2,6 +2,7 @@
 
 mod adopt;
 mod apply;
+mod care;
 mod check;
 mod connect;
 mod context;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use etcdup_deploy::Cancel;
 
-use crate::arguments::{Arguments, Color, Pki, Verb};
+use crate::arguments::{Alarm, Arguments, Color, Pki, Verb};
 use crate::exit;
 use crate::settings::{Loaded, load};
 use crate::view;
@@ -121,6 +122,16 @@ fn dispatch(context: &Context, verb: Verb) -> u8 {
         Verb::Adopt(adopt) => on_runtime(context, StopAtOnce, adopt::run(context, &adopt)),
         Verb::Apply(apply) => on_runtime(context, FinishStage, apply::run(context, &apply)),
         Verb::Reset(reset) => on_runtime(context, FinishStage, reset::run(context, &reset)),
+        Verb::Maintain(maintain) => {
+            on_runtime(context, FinishStage, care::maintain(context, &maintain))
+        }
+        Verb::Alarm(Alarm::List) => on_runtime(context, StopAtOnce, care::alarms(context)),
+        Verb::Alarm(Alarm::Disarm { yes }) => {
+            on_runtime(context, FinishStage, care::disarm(context, yes))
+        }
+        Verb::MoveLeader(moved) => {
+            on_runtime(context, FinishStage, care::move_leader(context, &moved))
+        }
         // It answers requests that are under way before it ends.
         Verb::Serve(serve) => on_runtime(context, LeftToVerb, serve::run(context, &serve)),
     }

@@ -14,11 +14,12 @@ use tonic::transport::Channel;
 
 use crate::dial::{Dial, Endpoint};
 use crate::messages::{
-    AlarmMember, AlarmRequest, AlarmResponse, DowngradeRequest, DowngradeResponse, HashKvRequest,
+    AlarmMember, AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse,
+    DefragmentRequest, DefragmentResponse, DowngradeRequest, DowngradeResponse, HashKvRequest,
     HashKvResponse, Member, MemberListRequest, MemberListResponse, MoveLeaderRequest,
     MoveLeaderResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
 };
-use crate::refusal::{CALL, CHANGE, ClientError, root_cause};
+use crate::refusal::{CALL, CHANGE, COMPACTED, ClientError, FORGOTTEN, root_cause};
 use crate::stream::{Connector, FirstError};
 use crate::tls::Access;
 
@@ -178,10 +179,7 @@ impl MemberClient {
     /// When the member does not answer.
     pub async fn alarms(&self) -> Result<Vec<(MemberId, &'static str)>, ClientError> {
         let answer: AlarmResponse = self
-            .call(
-                "/etcdserverpb.Maintenance/Alarm",
-                AlarmRequest { action: 0 },
-            )
+            .call("/etcdserverpb.Maintenance/Alarm", AlarmRequest::default())
             .await?;
         let name = |alarm: &AlarmMember| match alarm.alarm {
             1 => "NOSPACE",
@@ -215,7 +213,54 @@ impl MemberClient {
     /// # Errors
     /// When it is not agreed on.
     pub async fn agree_on_nothing(&self) -> Result<(), ClientError> {
-        let request = AlarmRequest { action: DEACTIVATE };
+        let request = AlarmRequest {
+            action: DEACTIVATE,
+            ..AlarmRequest::default()
+        };
+        let path = "/etcdserverpb.Maintenance/Alarm";
+        let _: AlarmResponse = self.call_within(CHANGE, path, request).await?;
+        Ok(())
+    }
+
+    /// Has the cluster forget what keys were before a revision, and returns once this member has
+    /// freed the space.
+    ///
+    /// # Errors
+    /// What etcd refuses it for, unless that or more is forgotten already.
+    pub async fn compact(&self, revision: i64) -> Result<(), ClientError> {
+        let request = CompactionRequest {
+            revision,
+            physical: true,
+        };
+        let path = "/etcdserverpb.KV/Compact";
+        let done: Result<CompactionResponse, _> = self.call_within(COMPACTED, path, request).await;
+        match done {
+            Err(ClientError::Refused(why)) if why == FORGOTTEN => Ok(()),
+            done => done.map(|_| ()),
+        }
+    }
+
+    /// Has this member write its database again, without what it does not use: it answers nothing
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot, or takes longer than `limit`: then it may still be at work.
+    pub async fn defragment(&self, limit: Duration) -> Result<(), ClientError> {
+        let path = "/etcdserverpb.Maintenance/Defragment";
+        let _: DefragmentResponse = self.call_within(limit, path, DefragmentRequest {}).await?;
+        Ok(())
+    }
+
+    /// Takes the alarm of a member's full database back.
+    ///
+    /// # Errors
+    /// When it is not agreed on.
+    pub async fn disarm(&self, member: MemberId) -> Result<(), ClientError> {
+        let request = AlarmRequest {
+            action: DEACTIVATE,
+            member_id: member.get(),
+            alarm: NOSPACE,
+        };
         let path = "/etcdserverpb.Maintenance/Alarm";
         let _: AlarmResponse = self.call_within(CHANGE, path, request).await?;
         Ok(())
@@ -268,6 +313,8 @@ impl MemberClient {
 
 /// The action of an alarm request (`rpc.proto`).
 const DEACTIVATE: i32 = 2;
+/// The alarm of a full database (`rpc.proto`).
+const NOSPACE: i32 = 1;
 
 /// The actions of a downgrade request (`rpc.proto`).
 const VALIDATE: i32 = 0;

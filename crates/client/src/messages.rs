@@ -88,7 +88,16 @@ messages! {
     }
     AlarmRequest {
         #[prost(int32, tag = "1")] action: i32,
+        #[prost(uint64, tag = "2")] member_id: u64,
+        #[prost(int32, tag = "3")] alarm: i32,
     }
+    CompactionRequest {
+        #[prost(int64, tag = "1")] revision: i64,
+        #[prost(bool, tag = "2")] physical: bool,
+    }
+    CompactionResponse {}
+    DefragmentRequest {}
+    DefragmentResponse {}
     AlarmResponse {
         #[prost(message, repeated, tag = "2")] alarms: Vec<AlarmMember>,
     }

@@ -17,6 +17,13 @@ pub(crate) const CALL: Duration = Duration::from_secs(5);
 /// still to be agreed on.
 pub(crate) const CHANGE: Duration = Duration::from_secs(15);
 
+/// How long a compaction may take that frees the space at once: a database of 8 GB that is all
+/// history is written in less.
+pub(crate) const COMPACTED: Duration = Duration::from_secs(600);
+
+/// What etcd answers where what is asked for is forgotten already (api/v3rpc/rpctypes/error.go).
+pub(crate) const FORGOTTEN: &str = "mvcc: required revision has been compacted";
+
 /// What etcd answers where its own authentication does not let a client in
 /// (api/v3rpc/rpctypes/error.go, 3.4 to 3.7).
 const DENIED: [&str; 6] = [

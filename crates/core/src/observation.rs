@@ -7,7 +7,7 @@ mod query;
 mod record;
 mod wal;
 
-pub use cluster::{ListedMember, MemberView, Served};
+pub use cluster::{CORRUPT, ListedMember, MemberView, NO_SPACE, Served};
 pub use host::{
     Console, DataDir, Disk, DropIn, EtcdInstance, EtcdProcess, FileKind, FileView, HostView,
     Listener, LogDir, UnitView,
@@ -19,14 +19,16 @@ pub use record::{
 };
 pub use wal::{DataIdentity, wal_identity};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::certificate::{CertFacts, CertIdentity, Issuer};
 use crate::host::HostId;
+use crate::membership::MemberId;
 use crate::name::MemberName;
 use crate::observed::Observed;
+use crate::stage::StageKey;
 use crate::topology::SrvRecord;
 
 /// All that was seen, and when.
@@ -54,6 +56,9 @@ pub struct Observation {
     pub srv: BTreeMap<(HostId, String), Observed<Vec<SrvRecord>>>,
     /// Whether a host reaches an `address:port`, dialled from that host.
     pub reach: BTreeMap<(HostId, String), Reach>,
+    /// The stages that the operation under way has carried out. What may be done again at any time,
+    /// as a defragmentation may, is done once an operation.
+    pub done: BTreeSet<StageKey>,
 }
 
 /// What became of a dial from a host.
@@ -132,7 +137,15 @@ impl Observation {
             members: BTreeMap::new(),
             srv: BTreeMap::new(),
             reach: BTreeMap::new(),
+            done: BTreeSet::new(),
         }
+    }
+
+    /// The members of which some member says that this alarm is theirs.
+    #[must_use]
+    pub fn alarms(&self, alarm: &str) -> BTreeSet<MemberId> {
+        let views = self.known_members();
+        views.flat_map(|view| view.alarms(alarm)).collect()
     }
 
     /// The CA that signs for this issuer, where it is known.

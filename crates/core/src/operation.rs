@@ -19,6 +19,12 @@ pub enum Verb {
     Apply,
     /// Stop and disable the cluster.
     Reset,
+    /// Free databases of what they do not use.
+    Maintain,
+    /// Take the alarm of a full database back.
+    Disarm,
+    /// Let another member lead.
+    MoveLeader,
 }
 
 /// Who does something: `user@machine`, or the name of a token. It goes into lines of fields on
@@ -155,6 +161,9 @@ impl fmt::Display for Verb {
         f.pad(match self {
             Verb::Apply => "apply",
             Verb::Reset => "reset",
+            Verb::Maintain => "maintain",
+            Verb::Disarm => "disarm",
+            Verb::MoveLeader => "move-leader",
         })
     }
 }

@@ -47,8 +47,10 @@ impl Stage {
     /// The members that this stage stops, if only for a moment.
     #[must_use]
     pub fn stops(&self, topology: &Topology) -> BTreeSet<MemberName> {
-        let Work::Hosts(tasks) = &self.work else {
-            return BTreeSet::new();
+        let tasks = match &self.work {
+            Work::Hosts(tasks) => tasks,
+            Work::Cluster(step) => return step.stops().into_iter().collect(),
+            Work::Operator(_) => return BTreeSet::new(),
         };
         let stops = |member: &&Member| {
             let steps = tasks.get(&member.host);
@@ -73,6 +75,8 @@ pub enum Impact {
     None,
     /// A member restarts while the others serve.
     Restart(MemberName),
+    /// A member answers nothing for a while, and the others serve.
+    Pause(MemberName),
     /// The cluster does not serve for a while.
     Outage(String),
 }
@@ -111,6 +115,25 @@ pub enum Goal {
         /// A cluster ID that the operator typed: data of it is this cluster's too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cluster_id: Option<ClusterId>,
+    },
+    /// Databases give back what they do not use, and writes that a full one stopped go on.
+    Maintain {
+        /// History is dropped though nothing demands it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        compact: bool,
+        /// Every member is defragmented, however little that gives back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        all: bool,
+        /// A pause that takes the cluster out of service is approved.
+        allow_outage: bool,
+    },
+    /// The alarm of a full database is taken back, and nothing else.
+    Disarm,
+    /// Another member leads.
+    MoveLeader {
+        /// Who; whoever has most of the log where it is left open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<MemberName>,
     },
 }
 

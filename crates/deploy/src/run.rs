@@ -332,6 +332,7 @@ impl Session {
                 leg: approved.begins(index),
             });
             self.one_stage(&run, &stage, index, &mut seen).await?;
+            seen.done.insert(stage.key.clone());
             done.push(stage);
         }
     }

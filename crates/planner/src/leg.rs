@@ -58,8 +58,8 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
     leg.staying.extend(leaving);
     meant.leaving.clone_from(&leg.topology.leaving);
     meant.hosts.clone_from(&leg.topology.hosts);
-    // A cluster that is to stop need not become anything first.
-    if matches!(goal, Goal::Reset { .. }) {
+    // A cluster that is to stop, or to be cared for as it is, need not become anything first.
+    if !matches!(goal, Goal::Converge { .. }) {
         return leg;
     }
     // A path that is too long with another version in it is refused with the file's own.

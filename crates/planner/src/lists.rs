@@ -1,4 +1,5 @@
 //! Which rules are asked in which order, for each goal.
 
+pub(crate) mod care;
 pub(crate) mod converge;
 pub(crate) mod reset;

@@ -15,6 +15,7 @@ use crate::forecast::{Forecast, forecast};
 use crate::identity::bootstrap;
 use crate::leg::version::between_all;
 use crate::listed::leaving_entry;
+use crate::lists::care::{self, Wanted};
 use crate::lists::{converge, reset};
 use crate::places::places;
 use crate::predict::predict;
@@ -45,6 +46,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     transition::CHECKS,
     version::CHECKS,
     reset::CHECKS,
+    care::CHECKS,
     grow::CHECKS,
     shrink::CHECKS,
     wait::CHECKS,
@@ -175,6 +177,20 @@ impl Planner {
                 retry,
             } => converge::next(&self.target, seen, *allow_outage, *retry),
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
+            Goal::Maintain {
+                compact,
+                all,
+                allow_outage,
+            } => {
+                let wanted = Wanted {
+                    compact: *compact,
+                    all: *all,
+                    allow_outage: *allow_outage,
+                };
+                care::maintain(&self.target, seen, wanted)
+            }
+            Goal::Disarm => care::disarm_only(&self.target, seen),
+            Goal::MoveLeader { to } => care::move_leader(&self.target, seen, to.as_ref()),
         };
         if let Next::Stage(stage) = &mut next {
             stage.key.leg = self.target.leg().clone();

@@ -70,6 +70,7 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
             }
         }
     }
+    world.done.insert(stage.key.clone());
     world
 }
 

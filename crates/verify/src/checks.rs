@@ -20,7 +20,7 @@ struct Row {
     find: fn(&Check, &Evidence<'_>) -> Vec<Finding>,
 }
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 18] = [
     Row {
         check: membership::MEMBERS,
         asks: true,
@@ -75,6 +75,11 @@ const ROWS: [Row; 17] = [
         check: consistency::SIZE,
         asks: true,
         find: consistency::size,
+    },
+    Row {
+        check: consistency::FRAGMENTED,
+        asks: true,
+        find: consistency::fragmented,
     },
     Row {
         check: consistency::SKEW,

@@ -279,10 +279,19 @@ const DISTURBANCES: &[Disturbance] = &[
         world.members[0].alarms = Observed::Known(vec![(MemberId::new(2), "NOSPACE")]);
     }),
     ("db-size", Verdict::Warning, |world| {
-        world.members[0].view.db_size = (2 << 30) / 100 * 85;
+        let view = &mut world.members[0].view;
+        view.db_size = (2 << 30) / 100 * 85;
+        view.db_in_use = view.db_size;
     }),
     ("db-size", Verdict::Error, |world| {
-        world.members[0].view.db_size = (2 << 30) / 100 * 97;
+        let view = &mut world.members[0].view;
+        view.db_size = (2 << 30) / 100 * 97;
+        view.db_in_use = view.db_size;
+    }),
+    ("fragmented", Verdict::Warning, |world| {
+        let view = &mut world.members[0].view;
+        view.db_size = 64 << 20;
+        view.db_in_use = 31 << 20;
     }),
     ("version-skew", Verdict::Warning, |world| {
         world.members[0].view.version = "3.5.30".to_owned();

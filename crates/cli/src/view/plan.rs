@@ -61,6 +61,11 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
                 "Nothing to reset: no member of cluster {} is on its hosts.",
                 document.spec.cluster
             ),
+            Goal::Maintain { .. } => outln!(
+                "Nothing to do: at least half of every database is in use, and no alarm is raised."
+            ),
+            Goal::Disarm => outln!("Nothing to do: the alarm NOSPACE is not raised."),
+            Goal::MoveLeader { .. } => outln!("Nothing to do: it leads already."),
         },
         Ending::Done => {
             outln!("{BOLD}Plan:{BOLD:#} {}.", headline(plan));
@@ -109,11 +114,15 @@ fn headline(plan: &Plan) -> String {
         parts.push(format!("etcd {}", way.join(" -> ")));
     }
     let mut cost = cost(plan, &all);
-    cost[0] = format!("{} on {}", cost[0], count(hosts.len(), "host"));
+    if !hosts.is_empty() {
+        cost[0] = format!("{} on {}", cost[0], count(hosts.len(), "host"));
+    }
     parts.extend(cost);
     let last = match plan.planner.goal() {
-        Goal::Converge { .. } => "; then verify",
         Goal::Reset { .. } => "",
+        Goal::Converge { .. } | Goal::Maintain { .. } | Goal::Disarm | Goal::MoveLeader { .. } => {
+            "; then verify"
+        }
     };
     format!("{}{last}", parts.join(", "))
 }
@@ -144,6 +153,7 @@ fn restarts(plan: &Plan, stages: &[&Stage]) -> usize {
     };
     let stages = stages.iter();
     // What was removed has ended by itself.
+    let stages = stages.filter(|stage| matches!(stage.work, Work::Hosts(_)));
     let stages = stages.filter(|stage| stage.key.rule != Rule::CleanUp);
     let stopped = stages.flat_map(|stage| stage.stops(topology));
     stopped.filter(|name| runs(name)).count()
@@ -155,6 +165,11 @@ fn stage_lines(index: usize, stage: &Stage, seen: &Observation, whole: bool) {
         Impact::None => {}
         Impact::Restart(member) => {
             outln!("   {YELLOW}{member} restarts; the other members stay available{YELLOW:#}");
+        }
+        Impact::Pause(member) => {
+            outln!(
+                "   {YELLOW}{member} answers nothing meanwhile; the other members stay available{YELLOW:#}"
+            );
         }
         Impact::Outage(what) => outln!("   {RED}OUTAGE: {what}{RED:#}"),
     }

@@ -74,6 +74,34 @@ impl MemberView {
     }
 }
 
+/// The alarm that a full database raises: the cluster takes no more writes.
+pub const NO_SPACE: &str = "NOSPACE";
+/// The alarm that data raises that differs between members.
+pub const CORRUPT: &str = "CORRUPT";
+
+/// A database that is smaller gives nothing back that anybody would miss, in bytes.
+const SMALL: i64 = 16 << 20;
+
+impl MemberView {
+    /// Whether its database is worth writing again: less than half of it is in use.
+    #[must_use]
+    pub fn is_fragmented(&self) -> bool {
+        self.db_size >= SMALL && self.db_in_use < self.db_size / 2
+    }
+
+    /// Whose this alarm is, as the member has it among its errors: `memberID:7 alarm:NOSPACE`.
+    #[must_use]
+    pub fn alarms(&self, alarm: &str) -> Vec<MemberId> {
+        let of = |error: &String| {
+            let mut words = error.split_whitespace();
+            let mut find = |name: &str| words.find_map(|word| word.strip_prefix(name));
+            let id = find("memberID:")?.parse().ok()?;
+            (find("alarm:")? == alarm).then(|| MemberId::new(id))
+        };
+        self.errors.iter().filter_map(of).collect()
+    }
+}
+
 /// A read that a quorum confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Served {
@@ -115,5 +143,25 @@ impl ListedMember {
     #[must_use]
     pub fn added(&self) -> bool {
         self.name.is_empty() && !self.started()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_are_read_as_etcd_of_every_minor_says_them() {
+        let mut view = MemberView::serving(MemberId::new(1), ClusterId::new(2));
+        view.errors = vec![
+            "memberID:10276657743932975437 alarm:NOSPACE ".into(),
+            "memberID:7  alarm:CORRUPT".into(),
+            "etcdserver: no leader".into(),
+        ];
+        assert_eq!(
+            view.alarms(NO_SPACE),
+            [MemberId::new(10_276_657_743_932_975_437)]
+        );
+        assert_eq!(view.alarms(CORRUPT), [MemberId::new(7)]);
     }
 }

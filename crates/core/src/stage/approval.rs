@@ -140,10 +140,11 @@ impl Approval {
             && wanted.stops.iter().all(stopped)
     }
 
-    /// Whether a stage only moves leadership away from a member that an approved one removes or
-    /// restarts: who leads when it comes to that, nobody knew.
+    /// Whether a stage only moves leadership away from a member that an approved one removes,
+    /// restarts or defragments: who leads when it comes to that, nobody knew.
     fn hands_over(&self, stage: &StageKey) -> bool {
-        let follows = |key: &StageKey| [Rule::Remove, Rule::Roll].contains(&key.rule);
+        let stop = [Rule::Remove, Rule::Roll, Rule::Defragment];
+        let follows = |key: &StageKey| stop.contains(&key.rule);
         stage.rule == Rule::MoveLeader && self.0.keys().any(follows)
     }
 

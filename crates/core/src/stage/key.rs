@@ -59,6 +59,12 @@ pub enum Rule {
     CleanUp,
     /// Stops and disables the cluster.
     Reset,
+    /// Drops history.
+    Compact,
+    /// Has one member write its database again.
+    Defragment,
+    /// Takes the alarm of a full database back.
+    Disarm,
 }
 
 /// Which intermediate topology a stage leads to. A reset gives a cluster a new generation of its
@@ -125,7 +131,7 @@ pub struct StageKeyError(String);
 
 impl Rule {
     /// Every kind of stage.
-    pub const ALL: [Rule; 23] = [
+    pub const ALL: [Rule; 26] = [
         Rule::Time,
         Rule::Ca,
         Rule::Clients,
@@ -149,6 +155,9 @@ impl Rule {
         Rule::Remove,
         Rule::CleanUp,
         Rule::Reset,
+        Rule::Compact,
+        Rule::Defragment,
+        Rule::Disarm,
     ];
 
     /// As keys and documents spell it.
@@ -178,6 +187,9 @@ impl Rule {
             Rule::Remove => "remove",
             Rule::CleanUp => "clean-up",
             Rule::Reset => "reset",
+            Rule::Compact => "compact",
+            Rule::Defragment => "defragment",
+            Rule::Disarm => "disarm",
         }
     }
 }

@@ -28,6 +28,10 @@ pub const CATCH_UP: Duration = Duration::from_secs(600);
 /// (`downgrade-check-time`, 5 s), and each member lowers its data by itself.
 pub const DOWNGRADED: Duration = Duration::from_secs(60);
 
+/// The alarm of a full database is over: a moment after the call. The next write raises it again
+/// where there is still no room.
+pub const ALARM_OVER: Duration = Duration::from_secs(10);
+
 /// Leadership has moved: etcd gives a transfer one election timeout, and the new leader is known a
 /// heartbeat later.
 pub const LEADER_MOVED: Duration = Duration::from_secs(10);

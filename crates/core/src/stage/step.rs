@@ -426,6 +426,22 @@ pub enum ClusterStep {
     },
     /// A downgrade is given up.
     CancelDowngrade,
+    /// Every member forgets what keys were before this revision.
+    Compact {
+        /// The first revision that can still be read.
+        revision: i64,
+    },
+    /// A member writes its database again, without what it does not use. It answers nothing
+    /// meanwhile.
+    Defragment {
+        /// The member.
+        member: MemberName,
+    },
+    /// The alarm of a full database is taken back.
+    Disarm {
+        /// Whose it is.
+        members: Vec<MemberId>,
+    },
     /// A member is removed from the list, after a snapshot was kept where it had a vote.
     Remove {
         /// The member.
@@ -435,4 +451,27 @@ pub enum ClusterStep {
         /// Whether a snapshot is kept first.
         snapshot: bool,
     },
+}
+
+impl ClusterStep {
+    /// The member that this call stops, if only for a moment.
+    ///
+    /// Exhaustive on purpose, as [`HostStep::stops`] is.
+    #[must_use]
+    pub fn stops(&self) -> Option<MemberName> {
+        match self {
+            Self::Defragment { member } => Some(member.clone()),
+            // Whoever is removed is judged by its own gate.
+            Self::MoveLeader { .. }
+            | Self::AddLearner { .. }
+            | Self::Promote { .. }
+            | Self::MovePeer { .. }
+            | Self::RaftSnapshot { .. }
+            | Self::EnableDowngrade { .. }
+            | Self::CancelDowngrade
+            | Self::Compact { .. }
+            | Self::Disarm { .. }
+            | Self::Remove { .. } => None,
+        }
+    }
 }

@@ -132,6 +132,11 @@ pub fn describe_call(step: &ClusterStep) -> (&'static str, String) {
         ),
         ClusterStep::EnableDowngrade { minor } => ("~", format!("downgrade to {minor}")),
         ClusterStep::CancelDowngrade => ("~", "downgrade no further".to_owned()),
+        ClusterStep::Compact { revision } => ("-", format!("history before revision {revision}")),
+        ClusterStep::Defragment { member } => {
+            ("~", format!("write the database of {member} again"))
+        }
+        ClusterStep::Disarm { .. } => ("~", "take the alarm NOSPACE back".to_owned()),
         ClusterStep::Remove {
             member,
             id,

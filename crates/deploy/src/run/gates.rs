@@ -115,7 +115,9 @@ impl Session {
                 Some(name) => name,
                 None => return Vec::new(),
             },
-            Condition::StoredFor(_) | Condition::DowngradeEnded => return Vec::new(),
+            Condition::StoredFor(_) | Condition::DowngradeEnded | Condition::NoSpaceAlarmOver => {
+                return Vec::new();
+            }
         };
         let Ok((_, fresh)) = self.observe(planner.goal().clone()).await else {
             return Vec::new();
@@ -160,6 +162,7 @@ fn speaks_after(condition: &Condition) -> Duration {
         | Condition::NotLeader(_)
         | Condition::StoredFor(_)
         | Condition::DowngradeEnded
+        | Condition::NoSpaceAlarmOver
         | Condition::PodReplaced { .. } => Duration::from_secs(5),
     }
 }
@@ -192,6 +195,7 @@ fn waits_for(gate: &Gate) -> Option<&MemberName> {
         | Condition::QuorumWithout { .. }
         | Condition::StoredFor(_)
         | Condition::DowngradeEnded
+        | Condition::NoSpaceAlarmOver
         | Condition::NotLeader(_) => None,
     }
 }
@@ -242,6 +246,7 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
             | Condition::NotLeader(_)
             | Condition::StoredFor(_)
             | Condition::DowngradeEnded
+            | Condition::NoSpaceAlarmOver
             | Condition::Listed { .. }
             | Condition::Removable { .. }
             | Condition::Unlisted { .. }
@@ -266,6 +271,7 @@ fn looked_at_by(gates: &[Gate], seen: &Observation) -> Vec<HostId> {
             | Condition::NotLeader(_)
             | Condition::StoredFor(_)
             | Condition::DowngradeEnded
+            | Condition::NoSpaceAlarmOver
             | Condition::Listed { .. }
             | Condition::Removable { .. }
             | Condition::Unlisted { .. }

@@ -26,6 +26,9 @@ pub(crate) fn told(planner: Planner, seen: Observation) -> String {
         let impact = match &stage.impact {
             Impact::None => String::new(),
             Impact::Restart(member) => format!("   {member} restarts; the others stay available\n"),
+            Impact::Pause(member) => {
+                format!("   {member} answers nothing meanwhile; the others stay available\n")
+            }
             Impact::Outage(what) => format!("   OUTAGE: {what}\n"),
         };
         write!(text, "{}: {}\n{impact}", stage.key, stage.title).unwrap();

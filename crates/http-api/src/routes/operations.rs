@@ -223,6 +223,10 @@ fn needs_a_word(plan: &PlanDocument) -> bool {
                 allow_outage: true,
                 ..
             }
+            | Goal::Maintain {
+                allow_outage: true,
+                ..
+            }
     ) || stages.map(|stage| &stage.scope).any(reaches_far)
 }
 

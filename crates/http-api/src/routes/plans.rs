@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use etcdup_core::name::MemberName;
 use etcdup_core::operation::Verb;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::PlanDocument;
@@ -33,6 +34,27 @@ pub(crate) enum PlanRequest {
         #[serde(default)]
         wipe: bool,
     },
+    /// What would free databases of what they do not use, and take the alarm of a full one back.
+    #[serde(rename_all = "kebab-case")]
+    Maintain {
+        /// Whether history is dropped though nothing demands it.
+        #[serde(default)]
+        compact: bool,
+        /// Whether every member is defragmented, however little that gives back.
+        #[serde(default)]
+        all: bool,
+        /// Whether a member may pause though the cluster is out of service meanwhile.
+        #[serde(default)]
+        allow_outage: bool,
+    },
+    /// What would take the alarm of a full database back, and nothing else.
+    Disarm,
+    /// What would make another member lead.
+    MoveLeader {
+        /// Who; whoever has most of the log where it is left open.
+        #[serde(default)]
+        to: Option<MemberName>,
+    },
 }
 
 impl From<PlanRequest> for Goal {
@@ -49,6 +71,17 @@ impl From<PlanRequest> for Goal {
                 wipe,
                 cluster_id: None,
             },
+            PlanRequest::Maintain {
+                compact,
+                all,
+                allow_outage,
+            } => Goal::Maintain {
+                compact,
+                all,
+                allow_outage,
+            },
+            PlanRequest::Disarm => Goal::Disarm,
+            PlanRequest::MoveLeader { to } => Goal::MoveLeader { to },
         }
     }
 }
@@ -58,6 +91,9 @@ pub(crate) fn verb_of(goal: &Goal) -> Verb {
     match goal {
         Goal::Converge { .. } => Verb::Apply,
         Goal::Reset { .. } => Verb::Reset,
+        Goal::Maintain { .. } => Verb::Maintain,
+        Goal::Disarm => Verb::Disarm,
+        Goal::MoveLeader { .. } => Verb::MoveLeader,
     }
 }
 

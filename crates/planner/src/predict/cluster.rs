@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::membership::MemberId;
-use etcdup_core::observation::{DataDir, HostView, ListedMember, Observation};
+use etcdup_core::observation::{DataDir, HostView, ListedMember, NO_SPACE, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::ClusterStep;
 use etcdup_core::topology::Member;
@@ -63,6 +63,24 @@ pub(super) fn cluster_step(target: &Target, world: &mut Observation, step: &Clus
         ClusterStep::CancelDowngrade => {
             for view in world.members.values_mut().filter_map(Observed::known_mut) {
                 view.downgrade = None;
+            }
+        }
+        ClusterStep::Compact { .. } => {
+            // As much as can come of it: what is not worth writing again then is left out.
+            for view in world.members.values_mut().filter_map(Observed::known_mut) {
+                view.db_in_use = 0;
+            }
+        }
+        ClusterStep::Defragment { member } => {
+            let view = world.members.get_mut(member).and_then(Observed::known_mut);
+            if let Some(view) = view {
+                view.db_size = view.db_in_use;
+            }
+        }
+        ClusterStep::Disarm { .. } => {
+            for view in world.members.values_mut().filter_map(Observed::known_mut) {
+                let left = |error: &String| !error.contains(NO_SPACE);
+                view.errors.retain(left);
             }
         }
         ClusterStep::Remove { member, id, .. } => {

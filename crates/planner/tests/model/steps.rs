@@ -78,6 +78,11 @@ impl Model {
                 self.begin_downgrade(super::versions::minor_of(minor));
             }
             Work::Cluster(ClusterStep::CancelDowngrade) => self.downgrade = None,
+            Work::Cluster(
+                ClusterStep::Compact { .. }
+                | ClusterStep::Defragment { .. }
+                | ClusterStep::Disarm { .. },
+            ) => panic!("no part of an apply"),
             Work::Hosts(tasks) => {
                 for index in 0..self.machines.len() {
                     let host = self.machines[index].member.host.clone();

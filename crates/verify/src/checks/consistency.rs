@@ -26,13 +26,20 @@ pub(super) const ALARMS: Check = Check {
     id: "alarms",
     title: "no alarm is raised",
     about: "NOSPACE stops all writes; CORRUPT stops a member.",
-    advice: "NOSPACE: compact, defragment, then `etcdctl alarm disarm`. CORRUPT: replace the member",
+    advice: "NOSPACE: `etcdup maintain` compacts, defragments and takes it back. CORRUPT: replace the member",
 };
 pub(super) const SIZE: Check = Check {
     id: "db-size",
     title: "the database is well below its quota",
     about: "At the quota (2 GiB unless quota-backend-bytes says otherwise) all writes stop. 80 % is a warning, 95 % an error.",
-    advice: "compact and defragment, or raise quota-backend-bytes (8 GiB at most)",
+    advice: "`etcdup maintain --compact`, or raise quota-backend-bytes (8 GiB at most)",
+};
+pub(super) const FRAGMENTED: Check = Check {
+    id: "fragmented",
+    title: "at least half of the database is in use",
+    about: "Space that deletions and compaction freed is used again, and stays in the file until a member is defragmented. It counts \
+            towards the quota.",
+    advice: "run `etcdup maintain`, which defragments one member at a time",
 };
 pub(super) const SKEW: Check = Check {
     id: "version-skew",
@@ -199,6 +206,23 @@ pub(super) fn size(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
             95.. => check.error(name, words),
             80.. => check.warning(name, words),
             _ => check.pass(name, words),
+        });
+    }
+    findings
+}
+
+pub(super) fn fragmented(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, member) in evidence.answered() {
+        let view = &member.view;
+        let words = format!(
+            "{} of {} MiB are in use",
+            view.db_in_use >> 20,
+            view.db_size >> 20
+        );
+        findings.push(match view.is_fragmented() {
+            true => check.warning(name, words),
+            false => check.pass(name, words),
         });
     }
     findings

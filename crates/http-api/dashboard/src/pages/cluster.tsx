@@ -42,6 +42,8 @@ export function ClusterPage({ name, tab }: { name: string; tab: string }): JSX.E
       <details class="more">
         <summary>More</summary>
         <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'apply', 'allow-outage': true })}>Plan with outage allowed</Action>
+        <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'maintain' })}>Plan maintenance</Action>
+        <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'move-leader' })}>Plan another leader</Action>
         <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'reset' })}>Plan a reset</Action>
       </details>
     </>

@@ -10,11 +10,24 @@ export function impact(stage: Stage): string {
   const of = stage.impact
   if (of === 'none') return 'no impact on clients'
   if ('restart' in of) return `${of.restart} restarts while the others serve`
+  if ('pause' in of) return `${of.pause} answers nothing meanwhile; the others serve`
   return `outage: ${of.outage}`
 }
 
+const verbs = { converge: 'apply', reset: 'reset', maintain: 'maintain', disarm: 'disarm', 'move-leader': 'move-leader' } as const
+
+const titles = { apply: 'Apply', reset: 'Reset', maintain: 'Maintain', disarm: 'Take NOSPACE back', 'move-leader': 'Move leadership' } as const
+
+const nothing = {
+  apply: 'the cluster is as its file says',
+  reset: 'no member is on its hosts',
+  maintain: 'at least half of every database is in use, and no alarm is raised',
+  disarm: 'the alarm NOSPACE is not raised',
+  'move-leader': 'it leads already',
+} as const
+
 function far(plan: Plan): boolean {
-  const allowed = plan.goal === 'converge' && plan['allow-outage']
+  const allowed = (plan.goal === 'converge' || plan.goal === 'maintain') && plan['allow-outage']
   return plan.goal === 'reset' || allowed || plan.stages.some((stage) => stage.scope.outage || stage.scope.destroys)
 }
 
@@ -33,7 +46,7 @@ export function PlanPage({ digest }: { digest: string }): JSX.Element {
   if (error) return <Page title="Plan"><Trouble error={error} again={again} /><p>A plan is kept for an hour, as long as the server runs. <a href={to('clusters')}>Make another from its cluster.</a></p></Page>
   if (!value) return <Page title="Plan"><Loading what="the plan" /></Page>
   const plan = value
-  const verb = plan.goal === 'reset' ? 'reset' : 'apply'
+  const verb = verbs[plan.goal]
   const begin = async (confirm?: string): Promise<void> => {
     setBusy(true)
     setTrouble(null)
@@ -49,7 +62,7 @@ export function PlanPage({ digest }: { digest: string }): JSX.Element {
     setBusy(false)
   }
   const restarts = plan.stages.flatMap((stage) => (typeof stage.impact === 'object' && 'restart' in stage.impact ? [stage.impact.restart] : []))
-  const words = `${verb === 'reset' ? 'Reset' : 'Apply'}: ${count(plan.stages.length, 'stage')} to ${plan.cluster}`
+  const words = `${titles[verb]}: ${count(plan.stages.length, 'stage')} to ${plan.cluster}`
   const press = (): void => (far(plan) ? setAsking(true) : void begin())
   const before = new Map(plan.stages.map((stage) => [JSON.stringify(stage.key), JSON.stringify(stage)]))
   return (
@@ -61,7 +74,7 @@ export function PlanPage({ digest }: { digest: string }): JSX.Element {
       {plan.ending !== 'done' && (
         <section class="trouble"><p><State kind="error"><strong>the plan is blocked</strong></State></p><Findings findings={plan.findings as Finding[]} /></section>
       )}
-      {plan.ending === 'done' && !plan.changes && <p><State kind="well">Nothing to do: the cluster is as its file says.</State></p>}
+      {plan.ending === 'done' && !plan.changes && <p><State kind="well">Nothing to do: {nothing[verb]}.</State></p>}
       <Stages stages={plan.stages} />
       {replaced ? (
         <section class="trouble" role="alert">

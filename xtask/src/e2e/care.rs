@@ -1,0 +1,106 @@
+//! The care of a cluster that serves: space, the alarm of a full database, who leads.
+
+use super::context::{Context, Scenario, never_still};
+use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
+use crate::writer::Writer;
+
+pub(crate) const ALL: &[Scenario] = &[
+    ("out-of-nospace", out_of_nospace),
+    ("defragmented-under-writes", defragmented_under_writes),
+];
+
+/// A key that is written again and again, half a megabyte each time.
+fn fill(lab: &Lab, times: u32) -> Result<String, String> {
+    // Issues the certificate that it shows.
+    lab.etcdctl(&Lab::endpoints(3), &["endpoint", "health"])?
+        .exits(0)?;
+    let tool = crate::setup::cache()
+        .join("etcd/bin")
+        .join(crate::setup::newest_of("3.5")?)
+        .join("etcdctl");
+    let filled = lab.inside(&format!(
+        "head -c 500000 /dev/urandom | od -An -tx1 | tr -d ' \\n' > big; \
+         for n in $(seq {times}); do {} --endpoints {} --cacert pki/prod/ca.crt --cert tester.crt \
+         --key tester.key put big < big 2>&1 || break; done",
+        tool.display(),
+        Lab::endpoints(3)
+    ))?;
+    Ok(filled.all())
+}
+
+/// A small quota is used up by history; one command leads out of it, and its plan is shown before.
+fn out_of_nospace(context: &Context) -> Outcome {
+    let lab = context.three("flags = { quota-backend-bytes = 33554432 }")?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "kept", "yes"])?
+        .exits(0)?;
+    lab.etcdup(&["alarm", "list"])?
+        .exits(0)?
+        .says("No alarm is raised")?;
+    lab.etcdup(&["maintain", "--yes"])?
+        .exits(0)?
+        .says("Nothing to do")?;
+    let filled = fill(&lab, 100)?;
+    ensure(filled.contains("database space exceeded"), &filled)?;
+    lab.etcdup(&["alarm", "list"])?
+        .exits(1)?
+        .says("NOSPACE of m")?;
+    lab.etcdup(&["verify"])?
+        .exits(1)?
+        .says("NOSPACE")?
+        .says("etcdup maintain")?;
+    lab.etcdup(&["maintain", "--dry-run"])?
+        .exits(0)?
+        .says("forget what keys were before revision")?
+        .says("defragment m2")?
+        .says("m2 answers nothing meanwhile; the other members stay available")?
+        .says("take the alarm NOSPACE back")?;
+    // Nobody said yes.
+    lab.etcdup(&["maintain"])?.exits(3)?;
+    let put = ["put", "after", "written"];
+    ensure(
+        lab.etcdctl(&Lab::endpoints(3), &put)?.exits(0).is_err(),
+        "it was written though the database is full",
+    )?;
+    lab.etcdup(&["maintain", "--yes"])?
+        .exits(0)?
+        .says("the database of m2 is")?;
+    lab.etcdup(&["alarm", "list"])?.exits(0)?;
+    lab.etcdctl(&Lab::endpoints(3), &put)?.exits(0)?;
+    lab.etcdctl(&Lab::endpoints(3), &["get", "kept"])?
+        .exits(0)?
+        .says("yes")?;
+    // Whoever watches from before is told, and lists again.
+    let watch = ["watch", "kept", "--rev", "2", "--command-timeout", "5s"];
+    lab.etcdctl(&Lab::endpoints(3), &watch)?
+        .says("required revision has been compacted")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()
+}
+
+/// History is dropped and every member defragmented while clients write; leadership moves where it
+/// is sent.
+fn defragmented_under_writes(context: &Context) -> Outcome {
+    let lab = context.three("")?;
+    let filled = fill(&lab, 60)?;
+    ensure(!filled.contains("rror"), &filled)?;
+    let writer = Writer::start(&lab, 3)?;
+    lab.etcdup(&["maintain", "--compact", "--yes"])?
+        .exits(0)?
+        .says("the database of m1 is")?
+        .says("the database of m3 is")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    for to in ["m2", "m3"] {
+        lab.etcdup(&["move-leader", to, "--yes"])?.exits(0)?;
+        lab.etcdup(&["move-leader", to, "--yes"])?
+            .exits(0)?
+            .says("it leads already")?;
+    }
+    lab.etcdup(&["move-leader", "--yes"])?.exits(0)?;
+    lab.etcdup(&["move-leader", "m9", "--yes"])?
+        .exits(64)?
+        .says("no member `m9`")?;
+    never_still(&writer.stop()?)?;
+    lab.nothing_to_do()
+}
