@@ -1,8 +1,10 @@
 //! The command line, whose doc comments are its help.
 
 mod care;
+mod history;
 
 pub(crate) use care::{Alarm, Maintain, MoveLeader};
+pub(crate) use history::{History, HistoryShow};
 
 use etcdup_core::membership::ClusterId;
 use std::path::PathBuf;
@@ -208,6 +210,11 @@ pub(crate) enum Verb {
     /// Let another member lead
     #[command(after_help = "Examples:\n  etcdup move-leader\n  etcdup move-leader m2 --yes")]
     MoveLeader(MoveLeader),
+    /// What was done to the cluster: by whom, when, and how it ended
+    #[command(
+        after_help = "Examples:\n  etcdup history\n  etcdup history show 0192f3a4-0000\n  etcdup history --output json"
+    )]
+    History(History),
     /// Explain a check, an error, a rule or a known issue; without an ID, list them
     #[command(after_help = "Example:\n  etcdup explain port-taken")]
     Explain(Explain),

@@ -10,6 +10,7 @@ mod etcdctl;
 mod explain;
 mod flags;
 mod generate;
+mod history;
 mod init;
 mod logs;
 mod pki;
@@ -122,6 +123,7 @@ fn dispatch(context: &Context, verb: Verb) -> u8 {
         Verb::Adopt(adopt) => on_runtime(context, StopAtOnce, adopt::run(context, &adopt)),
         Verb::Apply(apply) => on_runtime(context, FinishStage, apply::run(context, &apply)),
         Verb::Reset(reset) => on_runtime(context, FinishStage, reset::run(context, &reset)),
+        Verb::History(history) => on_runtime(context, StopAtOnce, history::run(context, &history)),
         Verb::Maintain(maintain) => {
             on_runtime(context, FinishStage, care::maintain(context, &maintain))
         }

@@ -156,6 +156,25 @@ pub struct OperationRecord {
 /// The format that operation records name.
 pub const OPERATION_FORMAT: &str = "etcdup/operation/1";
 
+impl OperationState {
+    /// As documents and the hosts' logs spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OperationState::Running => "running",
+            OperationState::Done => "done",
+            OperationState::Failed => "failed",
+            OperationState::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for OperationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use etcdup_core::event::Body;
 use etcdup_core::host::HostId;
 use etcdup_core::observed::Observed;
-use etcdup_core::operation::Verb;
+use etcdup_core::operation::OperationState;
 use etcdup_core::plain::chain;
 use etcdup_core::topology::Topology;
 use etcdup_host::{Header, LeaseAnswer, LeaseRequest};
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::alive::has_died;
 use crate::error::DeployError;
 use crate::observe::state_of;
+use crate::run::approved::Approved;
 use crate::scripts::LEASE;
 use crate::session::Session;
 use crate::settings::Cancel;
@@ -118,7 +119,7 @@ impl Session {
     pub(crate) async fn take_leases(
         &self,
         topology: &Topology,
-        verb: Verb,
+        approved: &Approved,
         writes: &BTreeSet<HostId>,
     ) -> Result<Leases, DeployError> {
         let mut holders = Vec::new();
@@ -163,10 +164,15 @@ impl Session {
             .strftime("%Y-%m-%d %H:%M:%S UTC")
             .to_string();
         let request = LeaseRequest::Take {
-            verb,
+            verb: approved.verb,
             who: self.who.clone(),
             since,
             died: None,
+            stages: approved
+                .stages
+                .iter()
+                .map(|stage| stage.key.clone())
+                .collect(),
         };
         let asked = Asked::now();
         let mut tasks = JoinSet::new();
@@ -224,18 +230,26 @@ impl Session {
         match outcome {
             Ok(()) => Ok(leases),
             Err(error) => {
-                leases.release().await;
+                leases.release(state_after(&error)).await;
                 Err(error)
             }
         }
     }
 }
 
+/// How an operation ended that did not reach its goal.
+pub(crate) fn state_after(error: &DeployError) -> OperationState {
+    if let DeployError::Stopped(_) = error {
+        return OperationState::Stopped;
+    }
+    OperationState::Failed
+}
+
 impl Leases {
-    /// Gives all leases back.
-    pub(crate) async fn release(mut self) {
+    /// Gives all leases back, and has the hosts note how the operation ended.
+    pub(crate) async fn release(mut self, ended: OperationState) {
         self.renewing.abort_all();
-        release(&self.hosts).await;
+        release(&self.hosts, ended).await;
     }
 
     /// Fails when a lease was lost meanwhile.
@@ -414,11 +428,11 @@ async fn renew(holder: Holder, lost: Cancel, lost_on: Arc<OnceLock<HostId>>) {
     }
 }
 
-async fn release(holders: &[Holder]) {
+async fn release(holders: &[Holder], ended: OperationState) {
     let mut tasks = JoinSet::new();
     for holder in holders {
         let holder = holder.clone();
-        tasks.spawn(async move { holder.ask(&LeaseRequest::Release).await });
+        tasks.spawn(async move { holder.ask(&LeaseRequest::Release { ended }).await });
     }
     while tasks.join_next().await.is_some() {}
 }

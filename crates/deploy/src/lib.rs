@@ -34,6 +34,7 @@ mod engine;
 mod error;
 mod events;
 mod forward;
+mod history;
 mod lease;
 mod links;
 mod logs;
@@ -69,6 +70,7 @@ pub use error::{
 };
 pub use events::{BytesMoved, Progress, RecordedEvent};
 pub use forward::{Forwards, Reached};
+pub use history::{HISTORY_FORMAT, HistoryDocument, PastOperation, PastState, UnseenLog};
 pub use logs::LogRange;
 pub use look::Look;
 pub use observe::unit_template;

@@ -11,7 +11,7 @@ use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::observed::{Cause, Observed};
-use etcdup_core::operation::OperationRecord;
+use etcdup_core::operation::{OperationRecord, OperationState};
 use etcdup_core::plain::chain;
 use etcdup_core::stage::{ClusterStep, Goal, HostStep, Next, Stage, Work};
 use etcdup_core::version::EtcdVersion;
@@ -20,7 +20,7 @@ use etcdup_verify::{Evidence, evaluate, gather};
 
 use crate::binaries::release;
 use crate::error::DeployError;
-use crate::lease::Leases;
+use crate::lease::{Leases, state_after};
 use crate::plan::{Plan, Report};
 use crate::run::approved::Approved;
 use crate::session::Session;
@@ -195,10 +195,14 @@ impl Session {
             }
         };
         let leases = self
-            .take_leases(plan.planner.topology(), approved.verb, &plan.writes())
+            .take_leases(plan.planner.topology(), approved, &plan.writes())
             .await?;
         let ran = self.stages(plan, approved, &binaries, &leases).await;
-        leases.release().await;
+        let ended = match &ran {
+            Ok(_) => OperationState::Done,
+            Err(error) => state_after(error),
+        };
+        leases.release(ended).await;
         ran.map(Some)
     }
 

@@ -20,6 +20,10 @@ pub(crate) static STAGE: Script =
 pub(crate) static LEASE: Script =
     Script::new("lease", scripts::LEASE).with_idle_timeout(Duration::from_secs(15));
 
+/// Prints the operations log.
+pub(crate) static HISTORY: Script =
+    Script::new("history", scripts::HISTORY).with_idle_timeout(Duration::from_secs(15));
+
 /// Prints a member's log. A log may have nothing new to say for as long as anyone follows it.
 pub(crate) static LOGS: Script = Script::new("logs", scripts::LOGS)
     .with_idle_timeout(Duration::from_secs(30 * 24 * 3600))

@@ -1,7 +1,8 @@
 //! The lease's words: what is asked of a host, and what it answers.
 
-use etcdup_core::operation::{Verb, Who};
+use etcdup_core::operation::{OperationState, Verb, Who};
 use etcdup_core::plain::harmless;
+use etcdup_core::stage::StageKey;
 
 use crate::reports::refusal;
 
@@ -18,11 +19,16 @@ pub enum LeaseRequest {
         since: String,
         /// An operation that is known to have died: its lease is not waited out.
         died: Option<String>,
+        /// What was approved, for the operations log.
+        stages: Vec<StageKey>,
     },
     /// To keep it.
     Renew,
     /// To give it back.
-    Release,
+    Release {
+        /// How the operation ended, for the operations log.
+        ended: OperationState,
+    },
 }
 
 impl LeaseRequest {
@@ -34,16 +40,15 @@ impl LeaseRequest {
                 verb,
                 who,
                 since,
-                died: None,
-            } => format!("take|{verb}|{who}|{since}\n"),
-            Self::Take {
-                verb,
-                who,
-                since,
-                died: Some(operation),
-            } => format!("take|{verb}|{who}|{since}|{operation}\n"),
+                died,
+                stages,
+            } => {
+                let died = died.as_deref().unwrap_or_default();
+                let stages = crate::history::stages_field(stages);
+                format!("take|{verb}|{who}|{since}|{died}|{stages}\n")
+            }
             Self::Renew => "renew\n".to_owned(),
-            Self::Release => "release\n".to_owned(),
+            Self::Release { ended } => format!("release|{ended}\n"),
         }
     }
 }
@@ -146,7 +151,10 @@ mod tests {
             who: Who::new("ann@a"),
             since: "noon".into(),
             died: Some("op".into()),
+            stages: vec!["roll:m2".parse().unwrap(), "install".parse().unwrap()],
         };
-        assert_eq!(take.line(), "take|apply|ann@a|noon|op\n");
+        assert_eq!(take.line(), "take|apply|ann@a|noon|op|roll:m2,install\n");
+        let ended = OperationState::Done;
+        assert_eq!(LeaseRequest::Release { ended }.line(), "release|done\n");
     }
 }

@@ -14,6 +14,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod header;
+mod history;
 mod lease;
 mod operations;
 mod queries;
@@ -22,6 +23,7 @@ mod reports;
 pub mod scripts;
 
 pub use header::Header;
+pub use history::{LogEntry, LogLine, read_log};
 pub use lease::{LeaseAnswer, LeaseRequest};
 pub use operations::{Body, Look, StageInput, Stamp, Supply, WrongSupply};
 pub use queries::query_text;

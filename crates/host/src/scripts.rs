@@ -20,5 +20,11 @@ pub const STAGE: &str = concat!(
 /// Takes, renews or gives back the lease.
 pub const LEASE: &str = concat!(include_str!("sh/functions.sh"), include_str!("sh/lease.sh"));
 
+/// Prints the operations log.
+pub const HISTORY: &str = concat!(
+    include_str!("sh/functions.sh"),
+    include_str!("sh/history.sh")
+);
+
 /// Prints a member's log.
 pub const LOGS: &str = concat!(include_str!("sh/functions.sh"), include_str!("sh/logs.sh"));

@@ -410,6 +410,18 @@ pub const TABLE: &[Row] = &[
         }],
     },
     Row {
+        path: "/v1/clusters/{cluster}/history",
+        methods: &[Method {
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                VIEWER,
+                "what was done to the cluster, by everyone: from the logs on its hosts and the journal here",
+                &[(200, Gives::Json(of::<etcdup_deploy::HistoryDocument>))],
+                |call| Box::pin(clusters::history(call)),
+            )
+        }],
+    },
+    Row {
         path: "/v1/clusters/{cluster}/series",
         methods: &[Method {
             problems: &[404, 409],

@@ -11,6 +11,7 @@ pub(super) const ALL: &[Scenario] = &[
     ("two-operators-one-alive", second_is_told),
     ("two-operators-one-frozen", frozen_is_taken_over),
     ("two-operators-at-once", both_at_once),
+    ("history-of-everyone", history_of_everyone),
 ];
 
 /// A cluster of one whose etcd takes this many seconds to start, so that `apply` holds its lease
@@ -40,6 +41,63 @@ fn until_started(lab: &Lab) -> Outcome {
         thread::sleep(Duration::from_millis(100));
     }
     Ok(())
+}
+
+/// Every operator finds what anyone did: with all events where it was run, else what hosts noted.
+fn history_of_everyone(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.apply()?;
+    lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
+    lab.apply()?;
+    let mut killed = lab.start(&["apply", "--yes", "--set", "flags.snapshot-count=5432"])?;
+    let began = |count: usize| {
+        let log = lab.on(1, "grep -c '^began' /var/lib/etcdup/operations")?;
+        Ok::<_, String>(log.out.trim().parse() == Ok(count))
+    };
+    let start = Instant::now();
+    while !began(3)? && start.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(100));
+    }
+    let _ = killed.kill();
+    let _ = killed.wait();
+    let mine = lab.etcdup(&["history"])?.exits(0)?;
+    mine.says("apply")?
+        .says("interrupted")?
+        .never_says("(summary)")?;
+    let listed = lab.etcdup(&["history", "--output", "json"])?.exits(0)?;
+    let listed: serde_json::Value =
+        serde_json::from_str(&listed.out).map_err(|error| error.to_string())?;
+    let of = |index: usize| &listed["operations"][index];
+    ensure(
+        of(2)["stages"][1] == "bootstrap" && of(1)["stages"][2] == "move-leader",
+        listed.to_string(),
+    )?;
+    let id = of(1)["id"].as_str().unwrap_or_default().to_owned();
+    lab.etcdup(&["history", "show", &id[..13]])?
+        .exits(0)?
+        .says("restart m")?
+        .says("completed in")?;
+    // Another operator has the file and the CA, and no journal.
+    lab.inside("mkdir other && cp -r etcdup.toml pki other/")?
+        .exits(0)?;
+    let theirs = |arguments: &[&str]| {
+        let mut all = vec!["--file", "other/etcdup.toml"];
+        all.extend(arguments);
+        lab.etcdup(&all)
+    };
+    theirs(&["history"])?
+        .exits(0)?
+        .says("done (summary)")?
+        .says("no end noted (summary)")?
+        .says("roll:m")?;
+    theirs(&["history", "show", &id])?
+        .exits(0)?
+        .says("Only this summary is known, from 10.77.0.11, 10.77.0.12, 10.77.0.13")?;
+    theirs(&["history", "show", "ffff"])?
+        .exits(1)?
+        .says("no operation `ffff` is known")?;
+    lab.apply().map(|_| ())
 }
 
 /// While the first renews its lease the second sees who holds it and since when. Once the first is

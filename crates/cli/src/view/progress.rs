@@ -26,6 +26,14 @@ impl Display {
         }
     }
 
+    /// For what has happened: nothing of it is drawn again.
+    pub(crate) fn replay(as_json: bool) -> Self {
+        Self {
+            screen: None,
+            as_json,
+        }
+    }
+
     /// Who is told of bytes on their way: nobody off a terminal.
     pub(crate) fn progress(&self) -> Option<Progress> {
         let screen = self.screen.clone()?;

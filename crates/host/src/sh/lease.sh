@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Takes, renews or releases the lease on a host. The request is the second line: `take|VERB|WHO|SINCE|DEAD`, `renew` or
-# `release`; DEAD is an operation that the operator knows to have ended without releasing. The answer is
+# Takes, renews or releases the lease on a host. The request is the second line: `take|VERB|WHO|SINCE|DEAD|STAGES`, `renew`
+# or `release|RESULT`; DEAD is an operation that the operator knows to have ended without releasing. The answer is
 # `@lease|taken|EPOCH|LAST`
 # with what the last stage on this host left to be known by, `@lease|kept`, `@lease|released`, `@lease|busy|WHO` while the last script of the holder before still
 # runs, or `@lease|held|OPERATION|VERB|EPOCH|WHO|SINCE|RENEWED` when another operation holds it.
@@ -9,9 +9,21 @@ write_lease() {
     printf '%s\n' "$1|$(boot_id)|$(uptime_ms)" >"$state/.lease.new" && mv -f "$state/.lease.new" "$state/lease"
 }
 
+# The operations log: who began what, and how it ended, one line each. Whoever may not write it on a full disk may still work.
+note() {
+    lines=0
+    if [ -f "$state/operations" ]; then
+        while read -r _; do lines=$((lines + 1)); done <"$state/operations"
+    fi
+    if [ "$lines" -ge 1000 ]; then
+        tail -n 500 "$state/operations" >"$state/.operations.new" && mv -f "$state/.operations.new" "$state/operations"
+    fi
+    printf '%s\n' "$1" >>"$state/operations"
+}
+
 main() {
     read_header || { refused 'the input has no header'; exit 65; }
-    IFS='|' read -r request verb who since dead || { refused 'the request is cut off'; exit 65; }
+    IFS='|' read -r request verb who since dead stages || { refused 'the request is cut off'; exit 65; }
     own_directory "$state" || { refused "cannot make $state, or it is owned by another user"; exit 65; }
     exec 9>"$state/lease.lock"
     flock -n 9 || timeout 10 flock 9 || { refused 'the lease is locked'; exit 65; }
@@ -28,7 +40,9 @@ main() {
         next=$((l_epoch + 1))
         last=''
         [ ! -f "$state/last" ] || read -r last <"$state/last"
-        write_lease "$operation|$verb|$next|$who|$since" && say "@lease|taken|$next|$last"
+        write_lease "$operation|$verb|$next|$who|$since" || return
+        note "began|$now|$cluster|$operation|$next|$verb|$who|${stages:-}" 2>/dev/null || :
+        say "@lease|taken|$next|$last"
         ;;
     renew)
         if [ "$l_operation|$l_epoch" = "$operation|$epoch" ]; then
@@ -38,7 +52,11 @@ main() {
         fi
         ;;
     release)
-        [ "$l_operation|$l_epoch" != "$operation|$epoch" ] || rm -f "$state/lease"
+        if [ "$l_operation|$l_epoch" = "$operation|$epoch" ]; then
+            rm -f "$state/lease"
+            # The field that a verb has in a request to take it.
+            note "ended|$now|$cluster|$operation|$epoch|${verb:-}" 2>/dev/null || :
+        fi
         echo '@lease|released'
         ;;
     esac

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 pub(crate) static OBSERVE: Script = Script::new("observe", scripts::OBSERVE);
 pub(crate) static STAGE: Script = Script::new("stage", scripts::STAGE);
 pub(crate) static LEASE: Script = Script::new("lease", scripts::LEASE);
+pub(crate) static HISTORY: Script = Script::new("history", scripts::HISTORY);
 pub(crate) static LOGS: Script = Script::new("logs", scripts::LOGS);
 
 /// The shells that are here. `cargo xtask test` installs all three.

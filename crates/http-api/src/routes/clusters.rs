@@ -188,6 +188,14 @@ pub(crate) async fn drift(call: Call) -> Result<Answer, Problem> {
     .await
 }
 
+/// What was done to the cluster, as its hosts and the journal here have it.
+pub(crate) async fn history(call: Call) -> Result<Answer, Problem> {
+    looked(&call, "history", |cluster| async move {
+        cluster.session().await.history().await
+    })
+    .await
+}
+
 /// What was seen a moment ago, with its age; else what a look at the hosts shows.
 async fn kept_or<T, F>(
     call: &Call,
