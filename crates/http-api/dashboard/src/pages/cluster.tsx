@@ -7,7 +7,7 @@ import { Action, Findings, Loading, Page, State, Trouble, useLoaded } from '../p
 import { go, to } from '../route.ts'
 import { bytes, moment, roleOf, until } from '../words.ts'
 import { figures } from './clusters.tsx'
-import { Operations } from './operations.tsx'
+import { Elsewhere, Operations } from './operations.tsx'
 import { Stages } from './plan.tsx'
 import { Topology } from './topology.tsx'
 
@@ -63,7 +63,7 @@ export function ClusterPage({ name, tab }: { name: string; tab: string }): JSX.E
         : tab === 'certificates' ? <CertificateTable name={name} />
         : tab === 'hosts' ? <HostTable name={name} />
         : tab === 'drift' ? <Drift name={name} />
-        : tab === 'history' ? <Operations cluster={cluster?.cluster ?? name} />
+        : tab === 'history' ? <><Operations cluster={cluster?.cluster ?? name} /><Elsewhere name={name} /></>
         : <Members name={name} />}
     </Page>
   )

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
-import { get, type Operation } from '../api.ts'
+import { get, type History, type Operation } from '../api.ts'
 import { addressOf, clusters } from '../live.ts'
 import { Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
 import { to } from '../route.ts'
@@ -68,5 +68,46 @@ export function OperationsPage(): JSX.Element {
       </label>
       <Operations key={cluster + state} {...(cluster ? { cluster } : {})} {...(state ? { state } : {})} />
     </Page>
+  )
+}
+
+const ends: Record<string, [string, string]> = {
+  done: ['done', 'done'],
+  failed: ['failed', 'failed'],
+  stopped: ['stopped', 'stopped'],
+  unknown: ['unknown', 'no end noted'],
+}
+
+/** What others did from elsewhere, as the logs on the hosts have it. */
+export function Elsewhere({ name }: { name: string }): JSX.Element {
+  const { value, error, again } = useLoaded((signal) => get<History>(`/v1/clusters/${name}/history`, signal), [name])
+  if (error && !value) return <Trouble error={error} again={again} />
+  if (!value) return <Loading what="the logs on the hosts" />
+  const others = value.operations.filter((one) => !one.events)
+  return (
+    <section>
+      <h2>From elsewhere</h2>
+      {value.unseen?.map((one) => <p key={one.host}><State kind="unknown">{one.host}: its log was not read: {one.why}</State></p>)}
+      {others.length === 0 ? <p>The hosts know of nothing that was carried out from elsewhere.</p> : (
+        <table class="cards">
+          <caption>As the hosts noted it: only a summary</caption>
+          <thead><tr><th scope="col">Operation</th><th scope="col">Who</th><th scope="col">Begun</th><th scope="col">Took</th><th scope="col">Stages</th></tr></thead>
+          <tbody>
+            {others.map((one) => {
+              const [kind, words] = ends[one.state] ?? ['unknown', one.state]
+              return (
+                <tr key={one.id}>
+                  <th scope="row"><State kind={kind}>{one.verb}, {words}</State></th>
+                  <td data-label="Who">{one.who}</td>
+                  <td data-label="Begun">{moment(one.begun)}</td>
+                  <td data-label="Took">{one.ended ? span(Date.parse(one.ended) - Date.parse(one.begun)) : ''}</td>
+                  <td data-label="Stages">{one.stages?.join(', ')}</td>
+                </tr>
+              )
+            })}
+          </tbody>
+        </table>
+      )}
+    </section>
   )
 }
