@@ -490,6 +490,13 @@ pub(crate) enum Snapshot {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Print a systemd timer that takes snapshots, as old as `[snapshots] every` says, and prunes
+    #[command(after_help = "Example:\n  etcdup snapshot timer --install")]
+    Timer {
+        /// Install and start it on this machine: for the system as root, else for this user
+        #[arg(long)]
+        install: bool,
+    },
 }
 
 #[derive(Debug, Args)]

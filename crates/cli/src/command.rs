@@ -22,6 +22,7 @@ mod show;
 mod snapshot;
 mod ssh;
 pub(crate) mod status;
+mod timer;
 mod token;
 pub(crate) mod verify;
 

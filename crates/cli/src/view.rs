@@ -13,4 +13,4 @@ pub(crate) mod verdicts;
 
 pub(crate) use etcdup_core::plain::harmless;
 
-pub(crate) use print::{count, outln, wrap, write};
+pub(crate) use print::{age_of, count, outln, wrap, write};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use etcdup_core::observation::{ListedMember, MemberView, Served};
 use etcdup_core::observed::Observed;
 use etcdup_core::plain::harmless;
+use etcdup_core::stage::Alarm;
 use etcdup_core::version::minor_of;
 use http::uri::PathAndQuery;
 use tonic::transport::Channel;
@@ -251,15 +252,18 @@ impl MemberClient {
         Ok(())
     }
 
-    /// Takes the alarm of a member's full database back.
+    /// Takes an alarm of a member's back.
     ///
     /// # Errors
     /// When it is not agreed on.
-    pub async fn disarm(&self, member: MemberId) -> Result<(), ClientError> {
+    pub async fn disarm(&self, alarm: Alarm, member: MemberId) -> Result<(), ClientError> {
         let request = AlarmRequest {
             action: DEACTIVATE,
             member_id: member.get(),
-            alarm: NOSPACE,
+            alarm: match alarm {
+                Alarm::NoSpace => NOSPACE,
+                Alarm::Corrupt => CORRUPT,
+            },
         };
         let path = "/etcdserverpb.Maintenance/Alarm";
         let _: AlarmResponse = self.call_within(CHANGE, path, request).await?;
@@ -313,8 +317,9 @@ impl MemberClient {
 
 /// The action of an alarm request (`rpc.proto`).
 const DEACTIVATE: i32 = 2;
-/// The alarm of a full database (`rpc.proto`).
+/// The alarms (`rpc.proto`).
 const NOSPACE: i32 = 1;
+const CORRUPT: i32 = 2;
 
 /// The actions of a downgrade request (`rpc.proto`).
 const VALIDATE: i32 = 0;

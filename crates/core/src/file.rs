@@ -13,8 +13,9 @@ pub use parse::{ParseError, line_column};
 pub use places::Span;
 pub use spec::{
     Absent, AddressSpec, Archive, Binaries, Ca, CertificateFiles, CertificateSource, Certificates,
-    CfsslFiles, ClientCertificate, Directory, Discovery, Download, FileSpec, HostBinaries,
-    HostFate, HostKeyPolicy, HostSpec, Interface, Keep, Layout, ListenSpec, MemberSpec,
-    OperatorSource, Pod, Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind, Security,
-    Snapshots, Spec, Ssh, SshHost, Sudo, Time, TransportSecurity, VagrantHost, fill_version,
+    CfsslFiles, ClientCertificate, Directory, Discovery, Download, Every, EveryError, FileSpec,
+    HostBinaries, HostFate, HostKeyPolicy, HostSpec, Interface, Keep, Layout, ListenSpec,
+    MemberSpec, OperatorSource, Pod, Provided, ProvidedFrom, PullPolicy, Release, RuntimeKind,
+    Security, Snapshots, Spec, Ssh, SshHost, Sudo, Time, TransportSecurity, VagrantHost,
+    fill_version,
 };

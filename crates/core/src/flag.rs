@@ -2,6 +2,7 @@
 
 mod effective;
 mod limits;
+mod quota;
 mod set;
 mod table;
 mod translate;
@@ -9,6 +10,7 @@ mod value;
 
 pub use effective::{FlagSource, ReadBack, UnknownFlag};
 pub use limits::{LIMITS, Limits, Word};
+pub use quota::quota_of;
 pub use set::{FlagSet, env_name, flag_of_env};
 pub use table::{FLAGS, SUCCESSORS};
 pub use translate::{Translated, translate};

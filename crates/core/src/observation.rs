@@ -22,6 +22,8 @@ pub use wal::{DataIdentity, wal_identity};
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::certificate::{CertFacts, CertIdentity, Issuer};
 use crate::host::HostId;
@@ -56,9 +58,23 @@ pub struct Observation {
     pub srv: BTreeMap<(HostId, String), Observed<Vec<SrvRecord>>>,
     /// Whether a host reaches an `address:port`, dialled from that host.
     pub reach: BTreeMap<(HostId, String), Reach>,
+    /// The newest snapshot that is kept here, where there is one.
+    pub snapshot: Option<SnapshotSeen>,
     /// The stages that the operation under way has carried out. What may be done again at any time,
     /// as a defragmentation may, is done once an operation.
     pub done: BTreeSet<StageKey>,
+}
+
+/// A snapshot that is kept, as its name and document have it; whether it is whole is another
+/// question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SnapshotSeen {
+    /// Its name.
+    pub name: String,
+    /// When it was taken.
+    pub taken: Timestamp,
+    /// Its size, in bytes.
+    pub size: u64,
 }
 
 /// What became of a dial from a host.
@@ -137,6 +153,7 @@ impl Observation {
             members: BTreeMap::new(),
             srv: BTreeMap::new(),
             reach: BTreeMap::new(),
+            snapshot: None,
             done: BTreeSet::new(),
         }
     }

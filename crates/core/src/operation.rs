@@ -156,6 +156,20 @@ pub struct OperationRecord {
 /// The format that operation records name.
 pub const OPERATION_FORMAT: &str = "etcdup/operation/1";
 
+impl Verb {
+    /// What an operation for this goal is called.
+    #[must_use]
+    pub const fn of(goal: &Goal) -> Self {
+        match goal {
+            Goal::Converge { .. } => Verb::Apply,
+            Goal::Reset { .. } => Verb::Reset,
+            Goal::Maintain { .. } => Verb::Maintain,
+            Goal::Disarm => Verb::Disarm,
+            Goal::MoveLeader { .. } => Verb::MoveLeader,
+        }
+    }
+}
+
 impl OperationState {
     /// As documents and the hosts' logs spell it.
     #[must_use]

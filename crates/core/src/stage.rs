@@ -11,7 +11,7 @@ pub use approval::{Approval, Beyond, Scope};
 pub use gate::{Condition, Gate, Reason};
 pub use key::{LegTag, Rule, StageKey, StageKeyError, TrustLeg};
 pub use step::{
-    Artifact, BinarySource, ClusterStep, Content, Held, HostStep, Noted, OperatorStep, Part,
+    Alarm, Artifact, BinarySource, ClusterStep, Content, Held, HostStep, Noted, OperatorStep, Part,
 };
 
 use crate::membership::ClusterId;

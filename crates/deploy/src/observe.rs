@@ -1,6 +1,6 @@
 //! Looking at hosts and members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,6 +28,7 @@ use crate::error::DeployError;
 use crate::links::cause;
 use crate::scripts::OBSERVE;
 use crate::session::Session;
+use crate::snapshots::SnapshotDirectory;
 use crate::tasks::{blocking, run_all};
 use crate::vault::inspect_binaries;
 
@@ -67,6 +68,9 @@ impl Session {
             seen.clients,
             seen.sources,
         ) = here.await;
+        let kept = SnapshotDirectory::beside(&self.base, &planner.topology().cluster);
+        // One that cannot be read is no reason not to look at the cluster.
+        seen.snapshot = blocking(move || kept.newest()).await.ok().flatten();
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
         let planner = planner.next_leg(&seen)?;
@@ -255,6 +259,30 @@ impl Session {
             seen.hosts
                 .insert(host, view.unwrap_or_else(Observed::unknown));
         }
+        self.keep_signed(seen).await;
+    }
+
+    /// Forgets certificates that no CA here signed, whatever they say of themselves: what lies on a
+    /// host may be anyone's, and its key is not certified again.
+    pub(crate) async fn keep_signed(&self, seen: &mut Observation) {
+        let facts = |seen: &mut Observation, forget: &mut dyn FnMut(&mut CertFacts)| {
+            let hosts = seen.hosts.values_mut().filter_map(Observed::known_mut);
+            let found = hosts.flat_map(|host| host.certificates.values_mut());
+            found.filter_map(Observed::known_mut).for_each(forget);
+        };
+        let mut found = BTreeSet::new();
+        facts(seen, &mut |one| found.extend(one.der.clone()));
+        if found.is_empty() {
+            return;
+        }
+        let signed = self.with_vault(move |vault| {
+            found.retain(|one| vault.has_signed(one));
+            found
+        });
+        let signed = signed.await;
+        facts(seen, &mut |one| {
+            one.der = one.der.take().filter(|der| signed.contains(der));
+        });
     }
 
     /// Dials, from each host that has a member yet to start, the peer ports of the others, and from

@@ -270,17 +270,29 @@ impl Vault {
         Ok(self.issuer_of(request)?.issue(request, now)?)
     }
 
-    /// Issues a certificate for a key that exists, as [`Ca::renew`] does.
+    /// Issues a certificate for the key of one that exists (DER), as [`Ca::renew`] does. What lies
+    /// on a host may be anyone's: only the key of a certificate that one of the CAs here signed is
+    /// certified again.
     ///
     /// # Errors
-    /// As [`Vault::issue`], and when the key cannot be read.
+    /// As [`Vault::issue`], and when no CA here signed the one that exists.
     pub fn renew(
         &self,
         request: &CertRequest,
-        key: &[u8],
+        before: &[u8],
         now: Timestamp,
     ) -> Result<String, VaultError> {
-        Ok(self.issuer_of(request)?.renew(request, key, now)?)
+        if !self.has_signed(before) {
+            return Err(VaultError::NotSigned(request.name.clone()));
+        }
+        Ok(self.issuer_of(request)?.renew(request, before, now)?)
+    }
+
+    /// Whether the own CA or one of those that the file trusts signed a certificate (DER).
+    #[must_use]
+    pub fn has_signed(&self, certificate: &[u8]) -> bool {
+        let mut cas = self.ca.iter().chain(self.trusted.iter().flatten());
+        cas.any(|ca| ca.has_signed(certificate))
     }
 
     fn issuer_of(&self, request: &CertRequest) -> Result<&Ca, VaultError> {

@@ -1,5 +1,9 @@
 //! The operations log on a host.
-#![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests say what they expect"
+)]
 
 mod common;
 

@@ -77,6 +77,7 @@ struct Clusters {
     database: Whole,
     quota: Whole,
     certificate: Fraction,
+    snapshot: Fraction,
     seen: Fraction,
 }
 
@@ -136,6 +137,11 @@ impl Clusters {
         }
         let times = [
             (
+                &self.snapshot,
+                "cluster_snapshot_taken_timestamp",
+                "When the newest snapshot was taken that is kept here",
+            ),
+            (
                 &self.certificate,
                 "cluster_certificate_ends_timestamp",
                 "When the first certificate ends",
@@ -183,6 +189,7 @@ impl Clusters {
         }
         let times = [
             (&self.certificate, summary.certificate_ends),
+            (&self.snapshot, summary.snapshot_taken),
             (&self.seen, entry.members_seen),
         ];
         for (family, at) in times {

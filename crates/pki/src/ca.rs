@@ -11,7 +11,7 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use crate::error::PkiError;
-use crate::inspect::{first_certificate, inspect, parse};
+use crate::inspect::{first_certificate, inspect, parse, read};
 use crate::keys;
 
 /// A certificate authority, with or without its key.
@@ -152,19 +152,37 @@ impl Ca {
         })
     }
 
-    /// Issues a certificate for the key of another one, as [`CertFacts::key_der`] has it. It ends
-    /// no later than the CA does.
+    /// Issues a certificate for the key of another one (DER), which is of the same name. It ends no
+    /// later than the CA does.
     ///
     /// # Errors
-    /// As [`Ca::issue`], and when the key cannot be read.
+    /// As [`Ca::issue`], and when the other is of another name, or of another algorithm than is
+    /// asked for.
     pub fn renew(
         &self,
         request: &CertRequest,
-        key: &[u8],
+        before: &[u8],
         now: Timestamp,
     ) -> Result<String, PkiError> {
-        let key = SubjectPublicKeyInfo::from_der(key).map_err(made)?;
+        let before = parse(before).map_err(made)?;
+        let facts = read(&before, before.as_raw()).map_err(made)?;
+        if facts.name != request.name || facts.algorithm != Some(request.algorithm) {
+            return Err(made(
+                "the certificate that is there is of another name or algorithm",
+            ));
+        }
+        let key = SubjectPublicKeyInfo::from_der(before.public_key().raw).map_err(made)?;
         self.certify(request, &key, now)
+    }
+
+    /// Whether this CA's key signed a certificate (DER): names and key IDs anyone can write.
+    #[must_use]
+    pub fn has_signed(&self, certificate: &[u8]) -> bool {
+        let own = first_certificate(&self.certificate);
+        let (Ok(own), Ok(other)) = (&own, parse(certificate)) else {
+            return false;
+        };
+        parse(own).is_ok_and(|own| other.verify_signature(Some(own.public_key())).is_ok())
     }
 
     fn certify(

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use etcdup_core::certificate::CertFacts;
+use etcdup_core::certificate::{Algorithm, CertFacts};
 use etcdup_core::digest::{hex, sha256};
 use etcdup_core::url::Address;
 use jiff::Timestamp;
-use rcgen::SubjectPublicKeyInfo;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 
 /// A text that is no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,16 +150,34 @@ pub(crate) fn read(
         key_id,
         issuer_key_id,
         public_key: sha256(certificate.public_key().raw),
-        key_der: can_be_certified(certificate.public_key().raw),
+        algorithm: algorithm_of(certificate),
+        der: Some(der.into()),
         further: Vec::new(),
     })
 }
 
-/// A public key, where certificates can be issued for it.
-fn can_be_certified(der: &[u8]) -> Option<Arc<[u8]>> {
-    SubjectPublicKeyInfo::from_der(der)
-        .is_ok()
-        .then(|| der.into())
+/// The curve P-256 (RFC 5480, 2.1.1.1).
+const P256: &str = "1.2.840.10045.3.1.7";
+
+/// The algorithm of a certificate's key, where it is one that etcdup makes: no other is certified
+/// again.
+fn algorithm_of(certificate: &X509Certificate<'_>) -> Option<Algorithm> {
+    let key = certificate.public_key();
+    match key.parsed().ok()? {
+        PublicKey::RSA(key) => match key.key_size() {
+            2048 => Some(Algorithm::Rsa2048),
+            4096 => Some(Algorithm::Rsa4096),
+            _ => None,
+        },
+        PublicKey::EC(_) => {
+            let curve = key.algorithm.parameters.as_ref()?.as_oid().ok()?;
+            (curve.to_id_string() == P256).then_some(Algorithm::EcdsaP256)
+        }
+        PublicKey::DSA(_)
+        | PublicKey::GostR3410(_)
+        | PublicKey::GostR3410_2012(_)
+        | PublicKey::Unknown(_) => None,
+    }
 }
 
 fn san(name: &GeneralName<'_>) -> Result<Address, String> {

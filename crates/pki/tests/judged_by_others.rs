@@ -62,8 +62,9 @@ fn issue_and_verify(directory: &Path, key_file: &str, algorithm: Algorithm) {
     is_verified(directory, &issued.certificate, algorithm);
     // The next one for the same key goes with the key that is there.
     let before = inspect(&issued.certificate).unwrap();
-    let key = before.key_der.unwrap();
-    let renewed = ca.renew(&request(algorithm), &key, now()).unwrap();
+    let der = before.der.unwrap();
+    assert!(ca.has_signed(&der));
+    let renewed = ca.renew(&request(algorithm), &der, now()).unwrap();
     is_verified(directory, &renewed, algorithm);
     let after = inspect(&renewed).unwrap();
     assert_eq!(after.public_key, before.public_key);
@@ -269,4 +270,32 @@ fn a_ca_file_that_etcd_would_not_start_with_is_damaged() {
             "{why:?}"
         );
     }
+}
+
+/// What lies on a host may be anyone's: a CA certifies the key of no other's certificate again, and
+/// none of another name or algorithm.
+#[test]
+fn only_the_own_pair_is_renewed() {
+    let ca = Ca::make("prod etcd CA", 3650, now(), None).unwrap();
+    // Of the very name that the other has.
+    let other = Ca::make("prod etcd CA", 3650, now(), None).unwrap();
+    let der = |ca: &Ca, algorithm| {
+        let issued = ca.issue(&request(algorithm), now()).unwrap();
+        inspect(&issued.certificate).unwrap().der.unwrap()
+    };
+    let (own, foreign) = (
+        der(&ca, Algorithm::EcdsaP256),
+        der(&other, Algorithm::EcdsaP256),
+    );
+    assert!(ca.has_signed(&own) && !ca.has_signed(&foreign) && !ca.has_signed(b"nothing"));
+    let wanted = request(Algorithm::EcdsaP256);
+    assert!(ca.renew(&wanted, &own, now()).is_ok());
+    let of_another = CertRequest {
+        name: "m2".into(),
+        ..wanted.clone()
+    };
+    assert!(ca.renew(&of_another, &own, now()).is_err());
+    assert!(ca.renew(&request(Algorithm::Rsa4096), &own, now()).is_err());
+    let rsa = der(&ca, Algorithm::Rsa2048);
+    assert!(ca.renew(&wanted, &rsa, now()).is_err());
 }

@@ -9,9 +9,11 @@ mod scripted;
 mod worlds;
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use etcdup_core::observation::Observation;
-use etcdup_core::observed::Observed;
+use etcdup_core::membership::ClusterId;
+use etcdup_core::observation::{HostRecord, Observation, Served};
+use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::{ClusterStep, Goal, Impact, Next, Work};
 use etcdup_planner::{Ending, Planner};
 use scripted::{host, view};
@@ -122,32 +124,72 @@ fn history_goes_only_where_a_database_is_full_or_that_is_asked_for() {
 }
 
 #[test]
-fn an_alarm_that_would_be_raised_again_stays() {
+fn an_alarm_that_would_soon_be_raised_again_stays() {
     let (planner, mut seen) = world(3, Goal::Disarm);
     assert_eq!(plan(&planner, &seen), "");
     fill(&planner, &mut seen);
     assert_eq!(plan(&planner, &seen), "disarm\n");
     let member = planner.topology().members[1].clone();
-    let process = host(&mut seen, &member).processes.get_mut(&member.name);
-    process
-        .unwrap()
-        .flags
-        .set("quota-backend-bytes", SIZE.to_string());
-    assert_eq!(plan(&planner, &seen), "blocked still-full: m2\n");
+    let mut quota = |bytes: i64| {
+        let process = host(&mut seen, &member).processes.get_mut(&member.name);
+        let flags = &mut process.unwrap().flags;
+        flags.set("quota-backend-bytes", bytes.to_string());
+        plan(&planner, &seen)
+    };
+    assert_eq!(quota(SIZE), "blocked still-full: m2\n");
+    assert_eq!(quota(SIZE + SIZE / 20), "blocked still-full: m2\n");
+    assert_eq!(quota(SIZE + SIZE / 5), "disarm\n");
+    assert_eq!(quota(-1), "disarm\n");
+}
+
+/// After a reset every stage is of another leg: what is done once an operation is done once then
+/// too.
+#[test]
+fn a_cluster_that_was_reset_is_cared_for_as_any_other() {
+    for (goal, stages) in [
+        (maintain(true, true, false), 5),
+        (Goal::MoveLeader { to: None }, 1),
+    ] {
+        let planner = worlds::planner(worlds::topology(3, ""));
+        let mut bare = worlds::bare(&planner);
+        for host in bare.hosts.values_mut().filter_map(Observed::known_mut) {
+            let resets = HostRecord {
+                resets: 1,
+                ..HostRecord::default()
+            };
+            host.record = Observed::Known(Some(resets));
+        }
+        let mut seen = scripted::carry_out(&planner.clone().next_leg(&bare).unwrap(), bare);
+        for member in planner.topology().members.clone() {
+            let view = view(&mut seen, &member);
+            (view.db_size, view.db_in_use) = (SIZE, USED);
+        }
+        seen.done.clear();
+        let planner = Planner::new(planner.topology().clone(), goal, None).unwrap();
+        let leg = planner.next_leg(&seen).unwrap();
+        let plan = plan(&leg, &seen);
+        assert!(plan.contains("@g1") && !plan.contains("loops"), "{plan}");
+        assert_eq!(plan.lines().count(), stages, "{plan}");
+    }
 }
 
 #[test]
 fn nobody_is_stopped_who_is_needed() {
     let (planner, mut seen) = world(3, usual());
+    fill(&planner, &mut seen);
     let down = planner.topology().members[2].clone();
     let silent = Observed::unknown("connection refused");
     seen.members.insert(down.name, silent);
-    // The gate of the first stage says so, and the run looks again before.
-    let Next::Stage(stage) = planner.next(&seen) else {
-        panic!("no stage")
-    };
-    assert!(stage.preconditions[0].check(&seen).is_err());
-    assert_eq!(stage.stops(planner.topology()).len(), 1);
+    // Before history is dropped, for nothing.
+    assert_eq!(
+        plan(&planner, &seen),
+        "blocked outage-not-approved: m1\nblocked outage-not-approved: m2\n"
+    );
+    let (allowed, _) = world(3, maintain(false, false, true));
+    assert_eq!(
+        plan(&allowed, &seen),
+        "compact\ndefragment:m2 (OUTAGE)\nmove-leader\ndefragment:m1 (OUTAGE)\ndisarm\n"
+    );
     for (members, approved) in [(1, true), (2, true), (1, false), (2, false)] {
         let (planner, seen) = world(members, maintain(false, false, approved));
         let plan = plan(&planner, &seen);
@@ -156,12 +198,110 @@ fn nobody_is_stopped_who_is_needed() {
             false => assert!(plan.starts_with("blocked outage-not-approved"), "{plan}"),
         }
     }
+    // Each stage asks again, right before.
+    let (planner, mut seen) = world(3, usual());
+    let Next::Stage(stage) = planner.next(&seen) else {
+        panic!("no stage")
+    };
+    assert_eq!(stage.stops(planner.topology()).len(), 1);
+    let held = |seen: &Observation| {
+        stage
+            .preconditions
+            .iter()
+            .all(|gate| gate.check(seen).is_ok())
+    };
+    assert!(held(&seen));
+    let third = planner.topology().members[2].name.clone();
+    seen.members
+        .insert(third, Observed::unknown("connection refused"));
+    assert!(!held(&seen));
+}
+
+/// A learner votes for nothing, and its full database stops writes as any other's does.
+#[test]
+fn learners_are_defragmented_too() {
+    let (planner, mut seen) = world(3, usual());
+    let third = planner.topology().members[2].clone();
+    let view = view(&mut seen, &third);
+    view.learner = true;
+    view.served = Observed::unknown("rpc not supported for learner");
+    let id = view.id;
+    for view in seen.members.values_mut().filter_map(Observed::known_mut) {
+        let listed = view.listed.iter_mut().find(|listed| listed.id == id);
+        listed.unwrap().learner = true;
+    }
+    let plan = plan(&planner, &seen);
+    assert!(
+        plan.starts_with("blocked outage-not-approved: m1\n"),
+        "{plan}"
+    );
+    assert!(!plan.contains("m3"), "{plan}");
+}
+
+#[test]
+fn another_clusters_member_is_left_alone() {
+    let (planner, mut seen) = world(3, usual());
+    fill(&planner, &mut seen);
+    let first = planner.topology().members[0].clone();
+    view(&mut seen, &first).cluster = ClusterId::new(77);
+    assert_eq!(plan(&planner, &seen), "blocked answers-for-another: m1\n");
+    let (planner, mut seen) = world(3, Goal::MoveLeader { to: None });
+    let id = view(&mut seen, &first).id;
+    let second = planner.topology().members[1].clone();
+    view(&mut seen, &second).id = id;
+    assert!(plan(&planner, &seen).starts_with("blocked answers-for-another: m"));
+}
+
+#[test]
+fn where_etcd_does_not_let_us_in_nothing_is_begun() {
+    let (planner, mut seen) = world(3, maintain(true, true, true));
+    let second = planner.topology().members[1].clone();
+    view(&mut seen, &second).served = Observed::Known(Served {
+        took: Duration::ZERO,
+        denied: true,
+    });
+    assert_eq!(plan(&planner, &seen), "blocked etcd-auth-denied: m2\n");
+    let denied = Observed::unknown_for(Cause::Denied, "user name is empty");
+    seen.members.insert(second.name, denied);
+    assert_eq!(plan(&planner, &seen), "blocked etcd-auth-denied: m2\n");
+}
+
+/// The alarm outlives the member that it is about.
+#[test]
+fn corrupt_data_is_replaced_and_its_alarm_then_taken_back() {
+    let (planner, mut seen) = world(3, usual());
+    let (disarm, _) = world(3, Goal::Disarm);
+    let (leader, _) = world(3, Goal::MoveLeader { to: None });
+    let first = planner.topology().members[0].clone();
+    let id = view(&mut seen, &first).id;
+    let raise = |seen: &mut Observation, id: u64| {
+        for view in seen.members.values_mut().filter_map(Observed::known_mut) {
+            view.errors = vec![format!("memberID:{id} alarm:CORRUPT ")];
+        }
+    };
+    raise(&mut seen, id.get());
+    assert_eq!(plan(&planner, &seen), "blocked corrupt: m1\n");
+    assert_eq!(plan(&disarm, &seen), "blocked corrupt: m1\n");
+    // Away from it is where leadership should go.
+    assert_eq!(plan(&leader, &seen), "move-leader\n");
+    raise(&mut seen, 99);
+    assert_eq!(plan(&disarm, &seen), "disarm\n");
+    assert!(plan(&planner, &seen).starts_with("disarm\ndefragment:m2"));
 }
 
 #[test]
 fn what_stands_in_the_way_is_named() {
     let (planner, mut seen) = world(3, usual());
-    for member in planner.topology().members.clone() {
+    let mut free = |index: usize, bytes: u64| {
+        let member = planner.topology().members[index].clone();
+        let disks = &mut host(&mut seen, &member).disks;
+        disks.get_mut(&member.layout.data).unwrap().free = bytes;
+    };
+    // What one gives back may be what another needs.
+    free(1, 100 << 20);
+    assert!(plan(&planner, &seen).starts_with("defragment:m3"));
+    for index in [0, 2] {
+        let member = planner.topology().members[index].clone();
         let disks = &mut host(&mut seen, &member).disks;
         disks.get_mut(&member.layout.data).unwrap().free = 100 << 20;
     }
@@ -169,11 +309,6 @@ fn what_stands_in_the_way_is_named() {
         plan(&planner, &seen),
         "blocked defragment-room: m1\nblocked defragment-room: m2\nblocked defragment-room: m3\n"
     );
-    let (planner, mut seen) = world(3, usual());
-    let id = seen.known_members().next().unwrap().id;
-    let member = planner.topology().members[0].clone();
-    view(&mut seen, &member).errors = vec![format!("memberID:{} alarm:CORRUPT ", id.get())];
-    assert!(plan(&planner, &seen).starts_with("blocked corrupt: m"));
     for view in seen.members.values_mut() {
         *view = Observed::unknown("connection refused");
     }

@@ -56,7 +56,8 @@ fn keyed(name: &str, issuer: &str, key: &str, issuer_key: &str) -> CertFacts {
         key_id: key.into(),
         issuer_key_id: issuer_key.into(),
         public_key: key.into(),
-        key_der: None,
+        algorithm: None,
+        der: None,
         further: Vec::new(),
     }
 }

@@ -20,7 +20,7 @@ struct Row {
     find: fn(&Check, &Evidence<'_>) -> Vec<Finding>,
 }
 
-const ROWS: [Row; 18] = [
+const ROWS: [Row; 19] = [
     Row {
         check: membership::MEMBERS,
         asks: true,
@@ -90,6 +90,11 @@ const ROWS: [Row; 18] = [
         check: consistency::CLUSTER_VERSION,
         asks: true,
         find: consistency::cluster_version,
+    },
+    Row {
+        check: hosts::SNAPSHOT_AGE,
+        asks: false,
+        find: hosts::snapshot,
     },
     Row {
         check: hosts::CERTS_END,

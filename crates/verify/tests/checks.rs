@@ -16,6 +16,7 @@ use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{
     Disk, HostRecord, HostView, ListedMember, MemberView, Observation, RosterMember, Served,
+    SnapshotSeen,
 };
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::topology::{MemberPlace, Topology, resolve};
@@ -188,7 +189,8 @@ fn certificate(now: Timestamp) -> CertFacts {
         key_id: String::new(),
         issuer_key_id: String::new(),
         public_key: String::new(),
-        key_der: None,
+        algorithm: None,
+        der: None,
         further: Vec::new(),
         fingerprint: String::new(),
     }
@@ -296,6 +298,17 @@ const DISTURBANCES: &[Disturbance] = &[
     ("version-skew", Verdict::Warning, |world| {
         world.members[0].view.version = "3.5.30".to_owned();
     }),
+    ("snapshot-age", Verdict::Warning, |world| {
+        world.topology.snapshots.every = Some("6h".parse().unwrap());
+        world.seen.snapshot = Some(SnapshotSeen {
+            name: "prod-1".to_owned(),
+            taken: world.seen.at - SignedDuration::from_hours(13),
+            size: 1,
+        });
+    }),
+    ("snapshot-age", Verdict::Warning, |world| {
+        world.topology.snapshots.every = Some("6h".parse().unwrap());
+    }),
     ("certificates-end", Verdict::Error, |world| {
         let now = world.seen.at;
         for facts in world.host(0).certificates.values_mut() {
@@ -387,7 +400,8 @@ fn where_no_member_answers_nothing_passes_that_asks_them() {
         .filter(|finding| finding.verdict == Verdict::Pass)
         .map(|finding| finding.id.as_str())
         .collect();
-    assert_eq!(passed, ["certificates-end", "clocks", "disk-free"]);
+    let unasked = ["snapshot-age", "certificates-end", "clocks", "disk-free"];
+    assert_eq!(passed, unasked);
 }
 
 /// A host that answers slowly still has the same clock as itself.

@@ -7,7 +7,10 @@ use serde_json::Value;
 use super::context::{Context, Scenario};
 use crate::outcome::{Outcome, ensure};
 
-pub(crate) const ALL: &[Scenario] = &[("snapshots-are-kept", snapshots_are_kept)];
+pub(crate) const ALL: &[Scenario] = &[
+    ("snapshots-are-kept", snapshots_are_kept),
+    ("taken-by-a-timer", taken_by_a_timer),
+];
 
 /// What is saved is whole, for etcd's own tool too; what is damaged is found, and it is never the
 /// only one that is left.
@@ -114,4 +117,55 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
         .says("no member serves")?;
     let pieces = lab.inside("ls -A snapshots/prod | sed 's/prod-.*[.]/*./' | sort")?;
     ensure(pieces.out == "*.db\n*.json\n.gitignore\n", pieces.all())
+}
+
+/// The timer that `etcdup snapshot timer` installs, on a machine with systemd: it takes one.
+fn taken_by_a_timer(context: &Context) -> Outcome {
+    let lab = context.three("")?;
+    lab.etcdup(&["snapshot", "timer"])?
+        .exits(1)?
+        .says("add `every = \"6h\"` under [snapshots]")?;
+    lab.edit("etcd = \"", "snapshots = { every = \"6h\" }\netcd = \"")?;
+    lab.etcdup(&["verify"])?
+        .exits(0)?
+        .says("none is kept here")?;
+    lab.etcdup(&["snapshot", "timer"])?
+        .exits(0)?
+        .says("OnUnitActiveSec=360min")?;
+    // A host stands in for the operator's machine: this one has no systemd.
+    let program = "cat >/usr/local/bin/etcdup && chmod 755 /usr/local/bin/etcdup";
+    lab.send(1, &context.etcdup, program)?;
+    let text = lab.read("etcdup.toml")?;
+    let quoted = |name: &str| {
+        let rest = text.split_once(&format!("{name} = \""))?.1;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    for name in ["key", "known-hosts"] {
+        let path = quoted(name).ok_or_else(|| format!("no {name} in {text}"))?;
+        let command = format!("umask 077 && mkdir -p /srv/clusters && cat >/srv/clusters/{name}");
+        lab.send(1, path.as_ref(), &command)?;
+        lab.edit(&path, &format!("/srv/clusters/{name}"))?;
+    }
+    lab.inside("tar cf operator.tar etcdup.toml pki")?
+        .exits(0)?;
+    let files = lab.work.path().join("operator.tar");
+    lab.send(1, &files, "tar xf - -C /srv/clusters")?;
+    let there = |command: &str| lab.on(1, &format!("cd /srv/clusters && {command}"));
+    there("etcdup snapshot timer --install")?
+        .exits(0)?
+        .says("installed and started")?;
+    there("systemctl is-active etcdup-snapshot-prod.timer")?.exits(0)?;
+    there("systemctl is-enabled etcdup-snapshot-prod.timer")?.exits(0)?;
+    let logs = "journalctl --no-pager -u etcdup-snapshot-prod; exit 1";
+    there(&format!(
+        "systemctl start etcdup-snapshot-prod.service || {{ {logs}; }}"
+    ))?
+    .exits(0)?;
+    there("etcdup snapshot verify latest")?
+        .exits(0)?
+        .says("whole")?;
+    there("etcdup status")?
+        .exits(0)?
+        .says("newest snapshot: prod-")
+        .map(|_| ())
 }

@@ -51,10 +51,11 @@ pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
 fn read_plan(context: &Context, file: &Path) -> Result<PlanDocument, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let plan = PlanDocument::parse(&text).map_err(|error| error.to_string())?;
-    if let Goal::Reset { .. } = plan.goal {
-        return Err(
-            "it is the plan of a reset, which `etcdup apply` does not carry out".to_owned(),
-        );
+    if !matches!(plan.goal, Goal::Converge { .. }) {
+        let verb = Verb::of(&plan.goal);
+        return Err(format!(
+            "it is the plan of another command, `etcdup {verb}`"
+        ));
     }
     // What is wrong with the topology is told by what reads it next.
     let Ok((document, _)) = context.document() else {

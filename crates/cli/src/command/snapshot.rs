@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use crate::arguments::Snapshot;
 use crate::command::context::{Context, directory_of, member_of};
+use crate::command::timer::Units;
 use crate::exit;
 use crate::view::print::errln;
 use crate::view::progress::Display;
-use crate::view::{self, count, outln};
+use crate::view::{self, age_of, count, outln};
 
 /// Why the command failed.
 enum Failed {
@@ -41,6 +42,7 @@ pub(crate) async fn run(context: &Context, arguments: &Snapshot) -> u8 {
         Snapshot::Verify { snapshots } => check(context, snapshots),
         Snapshot::Get { snapshot, to } => get(context, snapshot, to),
         Snapshot::Prune { yes, dry_run } => prune(context, *yes, *dry_run),
+        Snapshot::Timer { install } => timer(context, *install),
     };
     match done {
         Ok(code) => code,
@@ -275,26 +277,12 @@ fn row(kept: &KeptSnapshot) -> Vec<String> {
     let of = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
     vec![
         kept.name(),
-        age(Timestamp::now().duration_since(kept.taken).as_secs()),
+        age_of(Timestamp::now().duration_since(kept.taken).as_secs()),
         size(kept.size),
         of(document.map(|document| document.revision.to_string())),
         of(document.map(|document| document.etcd.clone())),
         of(document.map(|document| document.member.to_string())),
     ]
-}
-
-/// How long ago, in the largest unit that says something.
-fn age(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    if seconds < 120 {
-        format!("{seconds} s")
-    } else if seconds < 7200 {
-        format!("{} min", seconds / 60)
-    } else if seconds < 172_800 {
-        format!("{} h", seconds / 3600)
-    } else {
-        format!("{} d", seconds / 86_400)
-    }
 }
 
 fn size(bytes: u64) -> String {
@@ -303,4 +291,32 @@ fn size(bytes: u64) -> String {
     } else {
         format!("{} MiB", bytes >> 20)
     }
+}
+
+/// The timer's units, for this machine.
+fn timer(context: &Context, install: bool) -> Result<u8, Failed> {
+    let (document, path) = context.document()?;
+    let spec = &document.spec;
+    let Some(every) = spec.snapshots.every else {
+        let why = "the file does not say how often: add `every = \"6h\"` under [snapshots]";
+        return Err(Failed::Here(why.to_owned()));
+    };
+    let here = |error: std::io::Error| {
+        Failed::Here(format!("this program or its file has no path: {error}"))
+    };
+    let units = Units {
+        cluster: spec.cluster.as_str(),
+        program: &std::env::current_exe().map_err(here)?,
+        file: &std::fs::canonicalize(&path).map_err(here)?,
+        every,
+    };
+    if install {
+        let place = units.install().map_err(Failed::Here)?;
+        errln!("installed and started: {}", place.display());
+        return Ok(exit::DONE);
+    }
+    for (name, text) in units.all() {
+        outln!("# {name}\n{text}");
+    }
+    Ok(exit::DONE)
 }

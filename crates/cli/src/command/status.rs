@@ -11,7 +11,7 @@ use etcdup_planner::{Ending, Planner};
 use crate::arguments::Status;
 use crate::command::context::Context;
 use crate::exit;
-use crate::view::{self, count, outln};
+use crate::view::{self, age_of, count, outln};
 
 pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
     let session = match context.session().await {
@@ -69,6 +69,10 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
     let rows = rows(planner, seen);
     view::table::print_fitting(&head, &rows, &spare);
     outln!("{}", summary(planner, seen));
+    if let Some(newest) = &seen.snapshot {
+        let age = seen.at.duration_since(newest.taken).as_secs();
+        outln!("newest snapshot: {}, {} old", newest.name, age_of(age));
+    }
 }
 
 /// The cluster in one line: how it stands, and what to do next.

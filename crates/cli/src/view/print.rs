@@ -78,6 +78,20 @@ pub(crate) fn wrap(text: &str) -> String {
     wrapped
 }
 
+/// How long ago, in the largest unit that says something.
+pub(crate) fn age_of(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    if seconds < 120 {
+        format!("{seconds} s")
+    } else if seconds < 7200 {
+        format!("{} min", seconds / 60)
+    } else if seconds < 172_800 {
+        format!("{} h", seconds / 3600)
+    } else {
+        format!("{} d", seconds / 86_400)
+    }
+}
+
 /// What is printed in a test is kept for it: the page as a person reads it, without colors.
 #[cfg(test)]
 pub(crate) mod captured {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::request::CertRequest;
+use super::request::{Algorithm, CertRequest};
 use crate::url::Address;
 
 /// What a certificate says, as far as etcd and etcdup care.
@@ -38,9 +38,12 @@ pub struct CertFacts {
     pub issuer_key_id: String,
     /// SHA-256 of the public key, hex: what makes two certificates those of one key.
     pub public_key: String,
-    /// The public key itself (DER), where a new certificate can be issued for it.
+    /// The algorithm of its key, where it is one that etcdup makes.
     #[serde(skip)]
-    pub key_der: Option<Arc<[u8]>>,
+    pub algorithm: Option<Algorithm>,
+    /// The certificate itself (DER), where it was read and not made up.
+    #[serde(skip)]
+    pub der: Option<Arc<[u8]>>,
     /// The other certificates in the same file, in its order: those of a bundle or of a chain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<CertIdentity>,
@@ -324,7 +327,8 @@ mod tests {
             key_id: String::new(),
             issuer_key_id: String::new(),
             public_key: name.to_owned(),
-            key_der: None,
+            algorithm: None,
+            der: None,
             further: Vec::new(),
         }
     }

@@ -129,7 +129,8 @@ mod tests {
             key_id: String::new(),
             issuer_key_id: "aa".into(),
             public_key: "aa".into(),
-            key_der: None,
+            algorithm: None,
+            der: None,
             further: Vec::new(),
         }
     }

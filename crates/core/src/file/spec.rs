@@ -10,7 +10,7 @@ pub use certificates::{
     OperatorSource, Provided, ProvidedFrom,
 };
 pub use pod::{Pod, PullPolicy};
-pub use snapshots::{Keep, Snapshots};
+pub use snapshots::{Every, EveryError, Keep, Snapshots};
 pub use ssh::{HostKeyPolicy, HostSpec, Ssh, SshHost, Sudo, VagrantHost};
 
 use std::collections::BTreeMap;

@@ -54,6 +54,7 @@ pub const ADVISORIES: &[Advisory] = &[
     //     3.x from fixed
     issue(5,  0,   3,  Refuse, "can lose committed transactions when killed under load", "etcd issue 13766"),
     issue(5,  0,   5,  Warn,   "a single member may lose acknowledged writes in a crash", "CHANGELOG-3.5, 3.5.5"),
+    issue(5,  0,   6,  Warn,   "a crash while defragmenting can make members differ", "etcd pull request 14685"),
     issue(4,  0,  38,  Warn,   "defragmenting while a snapshot is taken can corrupt it", "CHANGELOG-3.4, 3.4.38"),
     issue(5,  0,  23,  Warn,   "defragmenting while a snapshot is taken can corrupt it", "CHANGELOG-3.5, 3.5.23"),
     issue(6,  0,   5,  Warn,   "defragmenting while a snapshot is taken can corrupt it", "CHANGELOG-3.6, 3.6.5"),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::host::HostId;
 use crate::membership::{ClusterView, Electorate, MemberId, NotRemoved, NotSpared};
 use crate::name::MemberName;
-use crate::observation::{MemberView, NO_SPACE, Observation};
-use crate::stage::limits;
+use crate::observation::{MemberView, Observation};
+use crate::stage::{Alarm, limits};
 
 /// Something that must hold within a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +74,8 @@ pub enum Condition {
     StoredFor(String),
     /// The cluster is not being downgraded any more.
     DowngradeEnded,
-    /// No database is said to be full.
-    NoSpaceAlarmOver,
+    /// This alarm is not raised.
+    AlarmOver(Alarm),
     /// A process of the member runs that is not the one before: the kubelet has seen the new
     /// manifest.
     PodReplaced {
@@ -154,9 +154,9 @@ pub enum Reason {
     /// The cluster is still being downgraded.
     #[error("the cluster is still being downgraded to {0}")]
     Downgrading(String),
-    /// A database is said to be full.
-    #[error("the NOSPACE alarm is raised")]
-    NoSpace,
+    /// An alarm is raised.
+    #[error("the alarm {0} is raised")]
+    Raised(Alarm),
     /// Nobody leads, or members disagree.
     #[error("the members do not agree on a leader")]
     NoLeader,
@@ -261,9 +261,9 @@ impl Gate {
                 None => Ok(()),
                 Some(minor) => Err(Reason::Downgrading(minor.to_owned())),
             },
-            Condition::NoSpaceAlarmOver => match seen.alarms(NO_SPACE).is_empty() {
+            Condition::AlarmOver(alarm) => match seen.alarms(alarm.as_str()).is_empty() {
                 true => Ok(()),
-                false => Err(Reason::NoSpace),
+                false => Err(Reason::Raised(*alarm)),
             },
             Condition::PodReplaced {
                 member,
@@ -369,7 +369,7 @@ impl fmt::Display for Condition {
             Condition::NotLeader(member) => write!(f, "leadership moved away from {member}"),
             Condition::StoredFor(minor) => write!(f, "data is written for {minor}"),
             Condition::DowngradeEnded => f.write_str("no downgrade is under way"),
-            Condition::NoSpaceAlarmOver => f.write_str("no database is said to be full"),
+            Condition::AlarmOver(alarm) => write!(f, "the alarm {alarm} is over"),
             Condition::PodReplaced { member, .. } => write!(f, "new pod of {member} is running"),
         }
     }

@@ -1,13 +1,14 @@
 //! The steps that a stage is made of. Data only; the executor turns them into one script run a
 //! host.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::certificate::CertRequest;
 use crate::digest::sha256;
 use crate::membership::{ClusterId, MemberId};
 use crate::name::{MemberName, UserName};
-use crate::observation::{FailedRelease, RosterMember};
+use crate::observation::{CORRUPT, FailedRelease, NO_SPACE, RosterMember};
 use crate::path::{HostPath, Mode, Owner};
 use crate::topology::Member;
 use crate::url::EtcdUrl;
@@ -73,11 +74,9 @@ impl Content {
 pub enum Part {
     /// The certificate.
     Certificate,
-    /// The certificate alone, for the key that lies on the host already: its public key, as
-    /// [`CertFacts::key_der`] has it. etcd reads a pair file by file, and a handshake between two
-    /// renames would find a certificate and a key that do not belong together.
-    ///
-    /// [`CertFacts::key_der`]: crate::certificate::CertFacts::key_der
+    /// The certificate alone, for the key that lies on the host already: that of the certificate
+    /// there (DER). etcd reads a pair file by file, and a handshake between two renames would find
+    /// a certificate and a key that do not belong together.
     Renewal(Arc<[u8]>),
     /// The private key.
     Key,
@@ -380,6 +379,32 @@ pub enum OperatorStep {
     IssueClient(CertRequest),
 }
 
+/// An alarm of etcd's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarm {
+    /// A database is full: the cluster takes no more writes.
+    NoSpace,
+    /// Data differs between members: the cluster takes no more writes.
+    Corrupt,
+}
+
+impl Alarm {
+    /// As etcd spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSpace => NO_SPACE,
+            Self::Corrupt => CORRUPT,
+        }
+    }
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// One call to the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClusterStep {
@@ -437,8 +462,10 @@ pub enum ClusterStep {
         /// The member.
         member: MemberName,
     },
-    /// The alarm of a full database is taken back.
+    /// An alarm is taken back.
     Disarm {
+        /// Which.
+        alarm: Alarm,
         /// Whose it is.
         members: Vec<MemberId>,
     },

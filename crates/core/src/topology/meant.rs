@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use super::layout::{LOG, MemberLayout, Ports, loopback};
 use crate::certificate::{CertRequest, CfsslRequest, Issuer, Usage};
 use crate::file::{
-    Binaries, Certificates, Discovery, FileSpec, Pod, RuntimeKind, Security, Ssh, Time,
+    Binaries, Certificates, Discovery, FileSpec, Pod, RuntimeKind, Security, Snapshots, Ssh, Time,
     TransportSecurity,
 };
 use crate::flag::{FlagSet, Translated, translate};
@@ -62,6 +62,8 @@ pub struct Topology {
     pub unit_template: Option<Utf8PathBuf>,
     /// Time synchronization.
     pub time: Option<Time>,
+    /// When snapshots are taken, and which are kept.
+    pub snapshots: Snapshots,
     /// The members, in the file's order.
     pub members: Vec<Member>,
     /// The members that should go.

@@ -183,6 +183,7 @@ pub fn resolve<'a>(
         keep_unit: spec.layout.keep_unit,
         unit_template: spec.layout.unit_template.clone(),
         time: spec.time.clone(),
+        snapshots: spec.snapshots.clone(),
         members,
         leaving: Vec::new(),
         ssh: spec.ssh.clone(),

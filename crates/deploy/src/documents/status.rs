@@ -1,7 +1,8 @@
 //! How members stand, as a document.
 
+use etcdup_core::flag::quota_of as quota_of_flags;
 use etcdup_core::membership::{ClusterId, Electorate, MemberId, Place, Standing};
-use etcdup_core::observation::{MemberView, Observation};
+use etcdup_core::observation::{MemberView, Observation, SnapshotSeen};
 use etcdup_core::observed::Observed;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_planner::Planner;
@@ -28,6 +29,9 @@ pub struct StatusDocument {
     /// The members of the topology, those that still have to go, and those that only the cluster
     /// lists.
     pub members: Vec<MemberStatus>,
+    /// The newest snapshot that is kept here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotSeen>,
 }
 
 /// How a member stands.
@@ -168,6 +172,7 @@ impl StatusDocument {
                 .iter()
                 .filter_map(|place| MemberStatus::of(topology, place, seen))
                 .collect(),
+            snapshot: seen.snapshot.clone(),
         }
     }
 }
@@ -275,11 +280,6 @@ impl MemberAnswer {
 
 /// The quota that a member runs with.
 fn quota_of(member: &Member, seen: &Observation) -> Option<u64> {
-    // etcd's own default (server/storage/quota.go): 0 means it too, and less than that no limit.
-    const DEFAULT: u64 = 2 << 30;
     let process = seen.host(&member.host)?.processes.get(&member.name)?;
-    match process.flags.get("quota-backend-bytes") {
-        None | Some("0") => Some(DEFAULT),
-        Some(bytes) => bytes.parse().ok(),
-    }
+    quota_of_flags(&process.flags)?.try_into().ok()
 }

@@ -132,11 +132,15 @@ pub fn describe_call(step: &ClusterStep) -> (&'static str, String) {
         ),
         ClusterStep::EnableDowngrade { minor } => ("~", format!("downgrade to {minor}")),
         ClusterStep::CancelDowngrade => ("~", "downgrade no further".to_owned()),
-        ClusterStep::Compact { revision } => ("-", format!("history before revision {revision}")),
+        // Without the revision: what is approved is the same while clients write.
+        ClusterStep::Compact { .. } => ("-", "the history of all keys".to_owned()),
         ClusterStep::Defragment { member } => {
             ("~", format!("write the database of {member} again"))
         }
-        ClusterStep::Disarm { .. } => ("~", "take the alarm NOSPACE back".to_owned()),
+        ClusterStep::Disarm { alarm, members } => {
+            let members: Vec<String> = members.iter().map(ToString::to_string).collect();
+            ("~", format!("take {alarm} of {} back", members.join(", ")))
+        }
         ClusterStep::Remove {
             member,
             id,

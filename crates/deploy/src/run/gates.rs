@@ -115,7 +115,7 @@ impl Session {
                 Some(name) => name,
                 None => return Vec::new(),
             },
-            Condition::StoredFor(_) | Condition::DowngradeEnded | Condition::NoSpaceAlarmOver => {
+            Condition::StoredFor(_) | Condition::DowngradeEnded | Condition::AlarmOver(_) => {
                 return Vec::new();
             }
         };
@@ -162,7 +162,7 @@ fn speaks_after(condition: &Condition) -> Duration {
         | Condition::NotLeader(_)
         | Condition::StoredFor(_)
         | Condition::DowngradeEnded
-        | Condition::NoSpaceAlarmOver
+        | Condition::AlarmOver(_)
         | Condition::PodReplaced { .. } => Duration::from_secs(5),
     }
 }
@@ -195,7 +195,7 @@ fn waits_for(gate: &Gate) -> Option<&MemberName> {
         | Condition::QuorumWithout { .. }
         | Condition::StoredFor(_)
         | Condition::DowngradeEnded
-        | Condition::NoSpaceAlarmOver
+        | Condition::AlarmOver(_)
         | Condition::NotLeader(_) => None,
     }
 }
@@ -246,7 +246,7 @@ fn asked_by(gates: &[Gate], planner: &Planner) -> BTreeSet<MemberName> {
             | Condition::NotLeader(_)
             | Condition::StoredFor(_)
             | Condition::DowngradeEnded
-            | Condition::NoSpaceAlarmOver
+            | Condition::AlarmOver(_)
             | Condition::Listed { .. }
             | Condition::Removable { .. }
             | Condition::Unlisted { .. }
@@ -271,7 +271,7 @@ fn looked_at_by(gates: &[Gate], seen: &Observation) -> Vec<HostId> {
             | Condition::NotLeader(_)
             | Condition::StoredFor(_)
             | Condition::DowngradeEnded
-            | Condition::NoSpaceAlarmOver
+            | Condition::AlarmOver(_)
             | Condition::Listed { .. }
             | Condition::Removable { .. }
             | Condition::Unlisted { .. }

@@ -125,10 +125,10 @@ impl Run<'_> {
                 compacted.map_err(|error| Refused::Other(chain(&error)))
             }
             ClusterStep::Defragment { member } => self.defragment(member, seen).await,
-            ClusterStep::Disarm { members } => {
+            ClusterStep::Disarm { alarm, members } => {
                 let client = self.voter(seen).await?;
                 for member in members {
-                    let disarmed = client.disarm(*member).await;
+                    let disarmed = client.disarm(*alarm, *member).await;
                     disarmed.map_err(|error| Refused::Other(chain(&error)))?;
                 }
                 Ok(())

@@ -130,9 +130,10 @@ async fn content(run: &Run<'_>, host: &HostId, artifact: &Artifact) -> Result<Su
                 let issued = pair(run, host, request).await?;
                 issued.key.reveal().as_bytes().to_vec()
             }
-            Part::Renewal(key) => {
-                let (wanted, key) = (Arc::clone(request), Arc::clone(key));
-                let renew = move |vault: &mut Vault| vault.renew(&wanted, &key, Timestamp::now());
+            Part::Renewal(before) => {
+                let (wanted, before) = (Arc::clone(request), Arc::clone(before));
+                let now = Timestamp::now();
+                let renew = move |vault: &mut Vault| vault.renew(&wanted, &before, now);
                 run.session.with_vault(renew).await?.into_bytes()
             }
         },

@@ -153,6 +153,7 @@ impl Run<'_> {
                 }),
             }
         }
+        self.session.keep_signed(seen).await;
         self.pairs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use etcdup_core::membership::ClusterId;
 use etcdup_core::name::{ClusterName, MemberName};
+use etcdup_core::observation::SnapshotSeen;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -216,6 +217,19 @@ impl SnapshotDirectory {
         }
         found.sort_by(|a, b| (a.taken, &a.path).cmp(&(b.taken, &b.path)));
         Ok(found)
+    }
+
+    /// The newest of them.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn newest(&self) -> std::io::Result<Option<SnapshotSeen>> {
+        let newest = self.list()?.pop();
+        Ok(newest.map(|kept| SnapshotSeen {
+            name: kept.name(),
+            taken: kept.taken,
+            size: kept.size,
+        }))
     }
 
     /// Writes the document beside a snapshot.

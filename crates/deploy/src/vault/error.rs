@@ -37,6 +37,9 @@ pub enum VaultError {
     /// There is no CA.
     #[error("no CA at {}; copy it from the machine where the cluster was set up, or run `etcdup apply` where it makes one", .0.display())]
     NoCa(PathBuf),
+    /// A certificate is to be renewed that no CA here signed.
+    #[error("the certificate of `{0}` that is to be renewed was signed by no CA that is here")]
+    NotSigned(String),
     /// A certificate is to be of a CA that the file does not trust any more.
     #[error("there is no CA at place {0} of certificates.trust")]
     NoTrusted(usize),

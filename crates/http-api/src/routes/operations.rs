@@ -19,7 +19,7 @@ use crate::blocking::blocking;
 use crate::call::{Answer, Call, JSON_LINES, MOST_EVENTS, State};
 use crate::open::{open, open_recorded};
 use crate::problem::{Problem, RUNNING, UNCONFIRMED, UNREADY};
-use crate::routes::plans::{unknown, verb_of};
+use crate::routes::plans::unknown;
 use crate::stream::{Moved, Source};
 use crate::token::{Role, Token};
 
@@ -99,8 +99,8 @@ pub(crate) async fn begin(call: Call) -> Result<Answer, Problem> {
     }
     let plan = state.plans.get(&request.plan);
     let plan = plan.ok_or_else(|| unknown(&request.plan))?;
-    if plan.cluster != name.as_str() || verb_of(&plan.goal) != request.verb {
-        let (of, verb) = (&plan.cluster, verb_of(&plan.goal));
+    if plan.cluster != name.as_str() || Verb::of(&plan.goal) != request.verb {
+        let (of, verb) = (&plan.cluster, Verb::of(&plan.goal));
         let why = format!("the plan is for {verb} of cluster {of}");
         return Err(Problem::bad_request(why));
     }

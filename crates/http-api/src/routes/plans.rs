@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use etcdup_core::name::MemberName;
-use etcdup_core::operation::Verb;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::PlanDocument;
 use http::{StatusCode, header};
@@ -83,17 +82,6 @@ impl From<PlanRequest> for Goal {
             PlanRequest::Disarm => Goal::Disarm,
             PlanRequest::MoveLeader { to } => Goal::MoveLeader { to },
         }
-    }
-}
-
-/// What an operation for this goal is called.
-pub(crate) fn verb_of(goal: &Goal) -> Verb {
-    match goal {
-        Goal::Converge { .. } => Verb::Apply,
-        Goal::Reset { .. } => Verb::Reset,
-        Goal::Maintain { .. } => Verb::Maintain,
-        Goal::Disarm => Verb::Disarm,
-        Goal::MoveLeader { .. } => Verb::MoveLeader,
     }
 }
 

@@ -56,6 +56,9 @@ pub(crate) struct Summary {
     /// When the first of its certificates ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_ends: Option<Timestamp>,
+    /// When the newest snapshot was taken that is kept here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_taken: Option<Timestamp>,
     /// How many stages an apply would carry out; none where that cannot be planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<usize>,
@@ -112,6 +115,7 @@ impl Summary {
             db_bytes: None,
             quota_bytes: None,
             certificate_ends: None,
+            snapshot_taken: None,
             drift: None,
             unseen: 0,
         }
@@ -222,6 +226,7 @@ impl Summary {
             db_bytes: largest.map(|answer| answer.db_bytes),
             quota_bytes: largest.and_then(|answer| answer.quota_bytes),
             certificate_ends: soonest.map(|(ends, _)| ends),
+            snapshot_taken: status.snapshot.as_ref().map(|newest| newest.taken),
             drift: (plan.ending == EndingDocument::Done).then_some(plan.stages.len()),
             unseen: unseen.len(),
         }
@@ -290,6 +295,7 @@ mod tests {
             voters: 3,
             quorum: 2,
             healthy: healthy.count(),
+            snapshot: None,
             members,
         }
     }

@@ -236,8 +236,8 @@ pub(super) fn couple_keys<'a>(
     files.sort_by(|a, b| a.0.path.cmp(&b.0.path));
 }
 
-/// The public key of a certificate on a host, where it and its key are both what etcdup wrote last:
-/// those two were made together.
+/// A certificate on a host (DER), where it and its key are both what etcdup wrote last: those two
+/// were made together. That a CA of ours signed it is looked at when it is to sign again.
 fn key_of(host: &HostView, wanted: &[Artifact], certificate: &Artifact) -> Option<Arc<[u8]>> {
     let is_certificate = |artifact: &&Artifact| !is_key(&artifact.content);
     let asked = request(Some(certificate).filter(is_certificate)?)?;
@@ -251,7 +251,9 @@ fn key_of(host: &HostView, wanted: &[Artifact], certificate: &Artifact) -> Optio
     as_written(&certificate.path)?;
     as_written(&key.path)?;
     let facts = host.certificates.get(&certificate.path)?.known()?;
-    facts.key_der.clone()
+    // A host that was copied has another's, and another algorithm was asked for since.
+    let same = facts.name == asked.name && facts.algorithm == Some(asked.algorithm);
+    facts.der.clone().filter(|_| same)
 }
 
 /// What a certificate or key is issued for: the two of a pair have the same.

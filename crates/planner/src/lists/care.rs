@@ -4,18 +4,29 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::membership::{ClusterView, Electorate};
+use etcdup_core::flag::quota_of;
+use etcdup_core::membership::{ClusterView, Electorate, MemberId};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{CORRUPT, MemberView, NO_SPACE, Observation};
+use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::{
-    ClusterStep, Condition, Gate, Impact, Next, Rule, Stage, StageKey, Work, limits,
+    Alarm, ClusterStep, Condition, Gate, Impact, Next, Rule, Stage, StageKey, Work, limits,
 };
 use etcdup_core::topology::Member;
 
+use crate::generation::recorded_cluster;
+use crate::rules::conflict::AUTH_DENIED;
 use crate::rules::roll::{OUTAGE, hand_over};
 use crate::target::Target;
 
-pub(crate) const CHECKS: &[Check] = &[NO_QUORUM, CORRUPT_DATA, NO_ROOM, STILL_FULL, CANNOT_LEAD];
+pub(crate) const CHECKS: &[Check] = &[
+    NO_QUORUM,
+    OF_ANOTHER,
+    CORRUPT_DATA,
+    NO_ROOM,
+    STILL_FULL,
+    CANNOT_LEAD,
+];
 
 const NO_QUORUM: Check = Check {
     id: "no-quorum",
@@ -23,12 +34,19 @@ const NO_QUORUM: Check = Check {
     about: "Compaction, alarms and leadership are what members agree on. Without a quorum there is nothing to agree with.",
     advice: "`etcdup status` shows who is down; `etcdup apply` starts what does not run",
 };
+const OF_ANOTHER: Check = Check {
+    id: "answers-for-another",
+    title: "a member of the file answers for another cluster",
+    about: "Whatever is done would be done to both: history of the one would be dropped up to a revision of the other.",
+    advice: "`etcdup plan` says what it is; put that right first",
+};
 const CORRUPT_DATA: Check = Check {
     id: "corrupt",
     title: "a member's data differs from the others'",
-    about: "etcd raised the alarm CORRUPT. Taking it back, or freeing space, would only hide that members answer differently.",
-    advice: "find out which member is wrong (`etcdup verify` compares hashes), and replace it: delete its [[member]], apply, \
-             add it again, apply",
+    about: "etcd raised the alarm CORRUPT: the cluster takes no writes. Taking it back, or freeing space, would only hide that \
+            members answer differently. The alarm outlives the member: once that was removed, `etcdup alarm disarm` takes it back.",
+    advice: "replace the member (`etcdup verify` compares hashes): delete its [[member]], apply, `etcdup alarm disarm`, add it \
+             again, apply",
 };
 const NO_ROOM: Check = Check {
     id: "defragment-room",
@@ -39,8 +57,9 @@ const NO_ROOM: Check = Check {
 };
 const STILL_FULL: Check = Check {
     id: "still-full",
-    title: "the database is as large as its quota even after it was defragmented",
-    about: "What is in it is in use. An alarm that is taken back would be raised again by the next write.",
+    title: "the database nearly reaches its quota",
+    about: "What is in it is in use: more than 90 %, or less than 16 MiB are left. An alarm that is taken back would soon be raised \
+            again.",
     advice: "delete keys, or raise quota-backend-bytes under [flags] (8 GiB at most), apply, and run `etcdup maintain` again",
 };
 const CANNOT_LEAD: Check = Check {
@@ -54,8 +73,9 @@ const CANNOT_LEAD: Check = Check {
 const SPARE: u64 = 64 << 20;
 /// What etcd writes a second, in bytes: about 10 s for a gigabyte, as its documentation has it.
 const SPEED: i64 = 100 << 20;
-/// etcd's own default of the quota.
-const QUOTA: i64 = 2 << 30;
+/// How much of a quota must be left before the alarm is taken back, in bytes: some of etcd's
+/// largest requests.
+const LEFT: i64 = 16 << 20;
 
 /// How much of the work is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -68,28 +88,30 @@ pub(crate) struct Wanted {
     pub(crate) allow_outage: bool,
 }
 
-/// A voter that serves, and what it answered.
-struct Voter<'a> {
+/// A member that answers, and what.
+#[derive(Clone, Copy)]
+struct Answering<'a> {
     member: &'a Member,
     view: &'a MemberView,
 }
 
-/// The voters that serve, in the file's order.
-fn voters<'a>(target: &'a Target, seen: &'a Observation) -> Vec<Voter<'a>> {
-    let serving = target.topology.everyone().filter_map(|member| {
+/// The members that can be cared for, in the file's order: voters that serve, and learners, which
+/// etcd refuses a linearizable read.
+fn answering<'a>(target: &'a Target, seen: &'a Observation) -> Vec<Answering<'a>> {
+    let answering = target.topology.everyone().filter_map(|member| {
         let view = seen.member(&member.name)?;
-        (seen.serves(&member.name) && !view.learner).then_some(Voter { member, view })
+        (seen.serves(&member.name) || view.learner).then_some(Answering { member, view })
     });
-    serving.collect()
+    answering.collect()
+}
+
+fn voters<'a, 'b>(members: &'b [Answering<'a>]) -> impl Iterator<Item = &'b Answering<'a>> {
+    members.iter().filter(|one| !one.view.learner)
 }
 
 fn names(target: &Target) -> Vec<MemberName> {
     let everyone = target.topology.everyone();
     everyone.map(|member| member.name.clone()).collect()
-}
-
-fn blocked(findings: Vec<Finding>) -> Next {
-    Next::Blocked(findings)
 }
 
 fn stage(rule: Rule, subject: Option<&MemberName>, title: String, step: ClusterStep) -> Stage {
@@ -104,62 +126,135 @@ fn stage(rule: Rule, subject: Option<&MemberName>, title: String, step: ClusterS
     }
 }
 
-/// Whether this operation has carried such a stage out.
+/// Whether this operation has carried such a stage out, whatever leg it was of.
 fn is_done(seen: &Observation, rule: Rule, subject: Option<&MemberName>) -> bool {
-    seen.done.contains(&StageKey::new(rule, subject))
+    let same = |key: &StageKey| key.rule == rule && key.subject.as_ref() == subject;
+    seen.done.iter().any(same)
 }
 
 /// What no care is taken without, and whom it is taken of.
-fn usable<'a>(target: &'a Target, seen: &'a Observation) -> Result<Vec<Voter<'a>>, Vec<Finding>> {
-    let corrupt = seen.alarms(CORRUPT);
-    if !corrupt.is_empty() {
-        let of = |id| {
-            let mut known = seen.members.iter();
-            let named = known.find(|(_, view)| view.known().is_some_and(|view| view.id == id));
-            let name = named.map_or_else(|| id.to_string(), |(name, _)| name.to_string());
-            CORRUPT_DATA.error(name, "the alarm CORRUPT is raised")
-        };
-        return Err(corrupt.into_iter().map(of).collect());
+fn usable<'a>(
+    target: &'a Target,
+    seen: &'a Observation,
+) -> Result<Vec<Answering<'a>>, Vec<Finding>> {
+    let denied = denied(target, seen);
+    if !denied.is_empty() {
+        return Err(denied);
     }
-    let voters = voters(target, seen);
-    if voters.is_empty() || ClusterView::confirmed(seen).is_none() {
+    let Some(view) = ClusterView::confirmed(seen) else {
         let evidence = "no member confirms a read with a quorum";
         return Err(vec![NO_QUORUM.error("cluster", evidence)]);
+    };
+    let own = recorded_cluster(&target.topology, seen).unwrap_or(view.cluster());
+    let others = target.topology.everyone().filter_map(|member| {
+        let answers = seen.member(&member.name)?;
+        let evidence = if answers.cluster != own {
+            format!(
+                "it answers for cluster {}, and this one is {own}",
+                answers.cluster
+            )
+        } else {
+            let copy = seen.members.iter().find(|(name, other)| {
+                **name != member.name && other.known().is_some_and(|other| other.id == answers.id)
+            });
+            format!("it answers as {} does, by one member ID", copy?.0)
+        };
+        Some(OF_ANOTHER.error(&member.name, evidence))
+    });
+    let others: Vec<Finding> = others.collect();
+    match others.is_empty() {
+        true => Ok(answering(target, seen)),
+        false => Err(others),
     }
-    Ok(voters)
+}
+
+/// Members whose own authentication does not let us in: some of what is to be done they would do
+/// all the same, and refuse the rest.
+fn denied(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let of = |member: &Member| {
+        let why = match seen.members.get(&member.name)? {
+            Observed::Unknown(unseen) if unseen.cause == Cause::Denied => unseen.why.clone(),
+            Observed::Known(view) if view.served.known().is_some_and(|served| served.denied) => {
+                "its authentication is on, and etcdup has no user of the role root".to_owned()
+            }
+            Observed::Known(_) | Observed::Unknown(_) => return None,
+        };
+        Some(AUTH_DENIED.error(&member.name, why))
+    };
+    target.topology.everyone().filter_map(of).collect()
+}
+
+/// Whose data is said to be corrupt: members of the list, and those that were removed, which the
+/// alarm outlives.
+fn corrupt(seen: &Observation) -> (Vec<MemberId>, Vec<MemberId>) {
+    let view = ClusterView::confirmed(seen);
+    let listed = |id: &MemberId| view.as_ref().is_some_and(|view| view.member(*id).is_some());
+    seen.alarms(CORRUPT).into_iter().partition(listed)
+}
+
+/// What keeps a cluster from being cared for where its members' data differs.
+fn corrupt_members(seen: &Observation) -> Vec<Finding> {
+    let of = |id: MemberId| {
+        let mut known = seen.members.iter();
+        let named = known.find(|(_, view)| view.known().is_some_and(|view| view.id == id));
+        let name = named.map_or_else(|| id.to_string(), |(name, _)| name.to_string());
+        CORRUPT_DATA.error(name, "the alarm CORRUPT is raised")
+    };
+    corrupt(seen).0.into_iter().map(of).collect()
+}
+
+/// What all else waits for: no member's data is corrupt, and what is left of those that were
+/// removed is taken back.
+fn begin<'a>(target: &'a Target, seen: &'a Observation) -> Result<Vec<Answering<'a>>, Next> {
+    let members = usable(target, seen).map_err(Next::Blocked)?;
+    let findings = corrupt_members(seen);
+    if !findings.is_empty() {
+        return Err(Next::Blocked(findings));
+    }
+    let (_, removed) = corrupt(seen);
+    if !removed.is_empty() {
+        let why = "the members that it is about were removed, and the cluster takes no writes";
+        return Err(take_back(Alarm::Corrupt, removed, vec![why.to_owned()]));
+    }
+    Ok(members)
 }
 
 /// History first, then one member after the other, the leader last, then the alarm.
 pub(crate) fn maintain(target: &Target, seen: &Observation, wanted: Wanted) -> Next {
-    let voters = match usable(target, seen) {
-        Ok(voters) => voters,
-        Err(findings) => return blocked(findings),
+    let members = match begin(target, seen) {
+        Ok(members) => members,
+        Err(next) => return next,
     };
     let full = !seen.alarms(NO_SPACE).is_empty();
-    if (full || wanted.compact) && !is_done(seen, Rule::Compact, None) {
-        return Next::Stage(Box::new(compact(&voters, full)));
-    }
-    let due = |voter: &&Voter<'_>| {
-        let done = is_done(seen, Rule::Defragment, Some(&voter.member.name));
-        !done && (full || wanted.all || voter.view.is_fragmented())
+    let due = |one: &&Answering<'_>| {
+        let done = is_done(seen, Rule::Defragment, Some(&one.member.name));
+        !done && (full || wanted.all || one.view.is_fragmented())
     };
-    let due: Vec<&Voter<'_>> = voters.iter().filter(due).collect();
+    let due: Vec<Answering<'_>> = members.iter().filter(due).copied().collect();
+    // Before history is dropped: it would be dropped for nothing.
+    let unspared = unspared(target, seen, &due, wanted.allow_outage);
+    if !unspared.is_empty() {
+        return Next::Blocked(unspared);
+    }
+    if (full || wanted.compact) && !is_done(seen, Rule::Compact, None) {
+        return Next::Stage(Box::new(compact(&members, full)));
+    }
     if !due.is_empty() {
-        return match defragment(target, seen, &voters, &due, wanted) {
+        return match defragment(target, seen, &members, &due) {
             Ok(stage) => Next::Stage(Box::new(stage)),
-            Err(findings) => blocked(findings),
+            Err(findings) => Next::Blocked(findings),
         };
     }
     match full {
-        true => disarm(target, seen, &voters),
+        true => disarm(seen, &members),
         false => Next::Done,
     }
 }
 
 /// All that was before what every one of them has applied is forgotten. Kubernetes' apiserver drops
 /// what is older than five minutes by itself, and cannot while the cluster takes no writes.
-fn compact(voters: &[Voter<'_>], full: bool) -> Stage {
-    let applied = voters.iter().map(|voter| voter.view.revision);
+fn compact(members: &[Answering<'_>], full: bool) -> Stage {
+    let applied = voters(members).map(|voter| voter.view.revision);
     let revision = applied.min().unwrap_or_default();
     let step = ClusterStep::Compact { revision };
     let title = format!("forget what keys were before revision {revision}");
@@ -172,91 +267,128 @@ fn compact(voters: &[Voter<'_>], full: bool) -> Stage {
                 .to_owned()
         }
     });
-    let serve = voters.iter().map(|voter| Gate::serves(&voter.member.name));
+    let serve = voters(members).map(|voter| Gate::serves(&voter.member.name));
     stage.postconditions = serve.collect();
     stage
+}
+
+/// Whether the others are a quorum without a member. etcd goes on voting while it defragments, but
+/// it answers nothing, and whether it comes back is not known before.
+fn is_spared(target: &Target, seen: &Observation, member: &MemberName) -> bool {
+    let stop = BTreeSet::from([member.clone()]);
+    Electorate::of(seen, &names(target)).spare(&stop).is_ok()
+}
+
+/// Who is due and cannot be spared, where that was not approved.
+fn unspared(
+    target: &Target,
+    seen: &Observation,
+    due: &[Answering<'_>],
+    allowed: bool,
+) -> Vec<Finding> {
+    let electorate = Electorate::of(seen, &names(target));
+    let of = |one: &Answering<'_>| {
+        let name = &one.member.name;
+        let spared = allowed || one.view.learner || is_spared(target, seen, name);
+        (!spared).then(|| {
+            let evidence = format!(
+                "{name} answers nothing while it is defragmented, and the others are no quorum without it ({} of {} voters are healthy)",
+                electorate.healthy(),
+                electorate.len()
+            );
+            OUTAGE.error(name, evidence)
+        })
+    };
+    due.iter().filter_map(of).collect()
 }
 
 fn defragment(
     target: &Target,
     seen: &Observation,
-    voters: &[Voter<'_>],
-    due: &[&Voter<'_>],
-    wanted: Wanted,
+    members: &[Answering<'_>],
+    due: &[Answering<'_>],
 ) -> Result<Stage, Vec<Finding>> {
-    let room: Vec<Finding> = due
-        .iter()
-        .filter_map(|voter| no_room(seen, voter))
-        .collect();
-    if !room.is_empty() {
-        return Err(room);
-    }
-    let leads = |voter: &Voter<'_>| seen.leader() == Some(&voter.member.name);
-    let follower = due.iter().find(|voter| !leads(voter));
-    let voter = match follower.or(due.first()) {
-        Some(voter) => *voter,
-        None => return Err(Vec::new()),
+    // What one gives back may be what another on the same disk needs.
+    let (fit, without): (Vec<Answering<'_>>, Vec<Answering<'_>>) =
+        due.iter().partition(|one| no_room(seen, one).is_none());
+    let leads = |one: &Answering<'_>| seen.leader() == Some(&one.member.name);
+    let follower = fit.iter().find(|one| !leads(one));
+    let Some(one) = follower.or(fit.first()) else {
+        return Err(without
+            .iter()
+            .filter_map(|one| no_room(seen, one))
+            .collect());
     };
-    let name = &voter.member.name;
-    let all = names(target);
-    let electorate = Electorate::of(seen, &all);
-    // One or two voters have nobody to spare.
-    let outage = electorate.len() < 3;
-    if leads(voter) && !outage {
-        let others = voters.iter().filter(|other| other.member.name != *name);
-        if let Some(other) = others.max_by_key(|other| other.view.applied_index) {
-            let why = format!("{name}: leads, and answers nothing while it is defragmented");
-            return Ok(hand_over(name, &other.member.name, why));
-        }
+    let name = &one.member.name;
+    let spared = one.view.learner || is_spared(target, seen, name);
+    if leads(one)
+        && let Some(other) = voters(members).find(|other| other.member.name != *name)
+    {
+        let why = format!("{name}: leads, and answers nothing while it is defragmented");
+        return Ok(hand_over(name, &other.member.name, why));
     }
-    if outage && !wanted.allow_outage {
-        let evidence = format!(
-            "{name} answers nothing while it is defragmented, and no quorum is left meanwhile (voters: {})",
-            electorate.len()
-        );
-        return Err(vec![OUTAGE.error(name, evidence)]);
-    }
-    let (size, used) = (voter.view.db_size, voter.view.db_in_use);
+    let (size, used) = (one.view.db_size, one.view.db_in_use);
     let step = ClusterStep::Defragment {
         member: name.clone(),
     };
-    let title = format!("defragment {name}");
-    let mut stage = stage(Rule::Defragment, Some(name), title, step);
-    let seconds = used / SPEED + 1;
-    stage.why.push(format!(
-        "{name}: {} of {} are in use; some {seconds} s",
-        mebibytes(used),
-        mebibytes(size)
-    ));
-    stage.postconditions.push(Gate::serves(name));
-    if outage {
-        stage.impact = Impact::Outage(format!("no quorum while {name} is defragmented"));
-    } else {
-        stage.impact = Impact::Pause(name.clone());
+    let mut stage = stage(
+        Rule::Defragment,
+        Some(name),
+        format!("defragment {name}"),
+        step,
+    );
+    stage
+        .why
+        .push(match is_done(seen, Rule::Compact, None) && used == 0 {
+            // Predicted: how much is history is not known before it is gone.
+            true => format!("{name}: its database is {}", mebibytes(size)),
+            false => {
+                let seconds = used / SPEED + 1;
+                let (used, size) = (mebibytes(used), mebibytes(size));
+                format!("{name}: {used} of {size} are in use; some {seconds} s")
+            }
+        });
+    stage.postconditions.push(match one.view.learner {
+        true => Gate::caught_up(name),
+        false => Gate::serves(name),
+    });
+    if !spared {
+        stage.impact = Impact::Outage(format!(
+            "no quorum without {name}, which answers nothing while it is defragmented"
+        ));
+        return Ok(stage);
+    }
+    stage.impact = Impact::Pause(name.clone());
+    stage.preconditions.push(Gate {
+        condition: Condition::QuorumWithout {
+            stop: BTreeSet::from([name.clone()]),
+            members: names(target),
+        },
+        within: limits::QUORUM_WITHOUT,
+    });
+    if !one.view.learner {
+        // Who leads may have changed since.
         stage.preconditions.push(Gate {
-            condition: Condition::QuorumWithout {
-                stop: BTreeSet::from([name.clone()]),
-                members: all,
-            },
-            within: limits::QUORUM_WITHOUT,
+            condition: Condition::NotLeader(name.clone()),
+            within: limits::LEADER_MOVED,
         });
     }
     Ok(stage)
 }
 
 /// Whether the disk has no room for the new database beside the old one, where that is known.
-fn no_room(seen: &Observation, voter: &Voter<'_>) -> Option<Finding> {
-    let host = seen.host(&voter.member.host)?;
-    let disk = host.disks.get(&voter.member.layout.data)?;
-    let needed = u64::try_from(voter.view.db_in_use).ok()? + SPARE;
+fn no_room(seen: &Observation, one: &Answering<'_>) -> Option<Finding> {
+    let host = seen.host(&one.member.host)?;
+    let disk = host.disks.get(&one.member.layout.data)?;
+    let needed = u64::try_from(one.view.db_in_use).ok()? + SPARE;
     (disk.free < needed).then(|| {
         let evidence = format!(
             "{} is free on {}, and {} is needed",
             mebibytes(disk.free.try_into().unwrap_or(i64::MAX)),
-            voter.member.host,
+            one.member.host,
             mebibytes(needed.try_into().unwrap_or(i64::MAX))
         );
-        NO_ROOM.error(&voter.member.name, evidence)
+        NO_ROOM.error(&one.member.name, evidence)
     })
 }
 
@@ -264,87 +396,82 @@ fn mebibytes(bytes: i64) -> String {
     format!("{} MiB", bytes >> 20)
 }
 
-/// The alarm goes once there is room: else the next write raises it again.
-fn disarm(target: &Target, seen: &Observation, voters: &[Voter<'_>]) -> Next {
-    let full = voters.iter().filter_map(|voter| {
-        let quota = quota_of(target, seen, voter.member);
-        (voter.view.db_size >= quota).then(|| {
-            let (size, quota) = (mebibytes(voter.view.db_size), mebibytes(quota));
-            STILL_FULL.error(&voter.member.name, format!("{size} of a quota of {quota}"))
+/// The alarm goes once there is room: else a write raises it again soon.
+fn disarm(seen: &Observation, members: &[Answering<'_>]) -> Next {
+    let full = members.iter().filter_map(|one| {
+        let host = seen.host(&one.member.host);
+        let process = host.and_then(|host| host.processes.get(&one.member.name))?;
+        let quota = quota_of(&process.flags)?;
+        let least = (quota / 10).max(LEFT.min(quota / 4));
+        (quota.saturating_sub(one.view.db_size) < least).then(|| {
+            let (size, quota) = (mebibytes(one.view.db_size), mebibytes(quota));
+            STILL_FULL.error(&one.member.name, format!("{size} of a quota of {quota}"))
         })
     });
     let full: Vec<Finding> = full.collect();
-    match full.is_empty() {
-        true => Next::Stage(Box::new(take_back(seen))),
-        false => blocked(full),
+    if !full.is_empty() {
+        return Next::Blocked(full);
     }
+    let raised: Vec<MemberId> = seen.alarms(NO_SPACE).into_iter().collect();
+    let mut why = vec!["the cluster takes no writes before".to_owned()];
+    let silent = |id: &&MemberId| !members.iter().any(|one| one.view.id == **id);
+    why.extend(raised.iter().filter(silent).map(|id| {
+        format!("member {id} does not answer: if its database is full when it is back, the alarm is raised again")
+    }));
+    take_back(Alarm::NoSpace, raised, why)
 }
 
-/// The quota that a member runs with, in bytes.
-fn quota_of(target: &Target, seen: &Observation, member: &Member) -> i64 {
-    let host = seen.host(&member.host);
-    let process = host.and_then(|host| host.processes.get(&member.name));
-    let given = |flags: &etcdup_core::flag::FlagSet| {
-        let quota = flags.get("quota-backend-bytes")?.parse::<i64>().ok()?;
-        // None is the default, and less than none is no limit.
-        Some(match quota {
-            0 => QUOTA,
-            ..0 => i64::MAX,
-            quota => quota,
-        })
-    };
-    let runs = process.map(|process| given(&process.flags));
-    let file = || given(&target.desired(member).flags);
-    runs.unwrap_or_else(file).unwrap_or(QUOTA)
-}
-
-fn take_back(seen: &Observation) -> Stage {
-    let members: Vec<_> = seen.alarms(NO_SPACE).into_iter().collect();
-    let title = "take the alarm NOSPACE back".to_owned();
-    let mut stage = stage(Rule::Disarm, None, title, ClusterStep::Disarm { members });
-    stage
-        .why
-        .push("the cluster takes no writes before".to_owned());
+fn take_back(alarm: Alarm, members: Vec<MemberId>, why: Vec<String>) -> Next {
+    let title = format!("take the alarm {alarm} back");
+    let step = ClusterStep::Disarm { alarm, members };
+    let mut stage = stage(Rule::Disarm, None, title, step);
+    stage.why = why;
     stage.postconditions.push(Gate {
-        condition: Condition::NoSpaceAlarmOver,
+        condition: Condition::AlarmOver(alarm),
         within: limits::ALARM_OVER,
     });
-    stage
+    Next::Stage(Box::new(stage))
 }
 
-/// The alarm of a full database alone.
+/// The alarm of a full database alone, and what is left of members that were removed.
 pub(crate) fn disarm_only(target: &Target, seen: &Observation) -> Next {
-    match usable(target, seen) {
-        Err(findings) => blocked(findings),
+    match begin(target, seen) {
+        Err(next) => next,
         Ok(_) if seen.alarms(NO_SPACE).is_empty() => Next::Done,
-        Ok(voters) => disarm(target, seen, &voters),
+        Ok(members) => disarm(seen, &members),
     }
 }
 
-/// Another member leads: the one that is named, or whoever has most of the log.
+/// Another member leads: the one that is named, or the first that serves.
 pub(crate) fn move_leader(target: &Target, seen: &Observation, to: Option<&MemberName>) -> Next {
-    let voters = match usable(target, seen) {
-        Ok(voters) => voters,
-        Err(findings) => return blocked(findings),
+    let members = match usable(target, seen) {
+        Ok(members) => members,
+        Err(findings) => return Next::Blocked(findings),
     };
-    let refuse = |subject: &str, why: &str| blocked(vec![CANNOT_LEAD.error(subject, why)]);
+    let refuse = |subject: &str, why: &str| Next::Blocked(vec![CANNOT_LEAD.error(subject, why)]);
     let Some(leader) = seen.leader() else {
         return refuse("cluster", "the members do not agree on a leader");
     };
     if to == Some(leader) || to.is_none() && is_done(seen, Rule::MoveLeader, None) {
         return Next::Done;
     }
-    let mut others = voters.iter().filter(|voter| voter.member.name != *leader);
+    // Away from one whose data is corrupt is where one would want it to go.
+    let (corrupt, _) = corrupt(seen);
+    let mut others = voters(&members)
+        .filter(|voter| voter.member.name != *leader && !corrupt.contains(&voter.view.id));
     let other = match to {
         Some(to) => others.find(|voter| voter.member.name == *to),
-        None => others.max_by_key(|voter| voter.view.applied_index),
+        None => others.next(),
     };
     match (other, to) {
         (Some(other), _) => {
             let why = format!("{leader} leads, and another is to");
             Next::Stage(Box::new(hand_over(leader, &other.member.name, why)))
         }
-        (None, Some(to)) => refuse(to.as_str(), "it does not serve as a voter"),
+        (None, Some(to)) => refuse(
+            to.as_str(),
+            "it does not serve as a voter, or its data is corrupt",
+        ),
         (None, None) => refuse("cluster", "there is no other voter that serves"),
     }
 }

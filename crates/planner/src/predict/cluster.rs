@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::membership::MemberId;
-use etcdup_core::observation::{DataDir, HostView, ListedMember, NO_SPACE, Observation};
+use etcdup_core::observation::{DataDir, HostView, ListedMember, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::ClusterStep;
 use etcdup_core::topology::Member;
@@ -77,9 +77,9 @@ pub(super) fn cluster_step(target: &Target, world: &mut Observation, step: &Clus
                 view.db_size = view.db_in_use;
             }
         }
-        ClusterStep::Disarm { .. } => {
+        ClusterStep::Disarm { alarm, .. } => {
             for view in world.members.values_mut().filter_map(Observed::known_mut) {
-                let left = |error: &String| !error.contains(NO_SPACE);
+                let left = |error: &String| !error.contains(alarm.as_str());
                 view.errors.retain(left);
             }
         }

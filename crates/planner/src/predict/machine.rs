@@ -1,7 +1,6 @@
 //! What a step makes of its host.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::host::HostId;
@@ -196,13 +195,12 @@ pub(super) fn file(
         }
         Content::Issued {
             request,
-            part: Part::Renewal(key),
+            part: Part::Renewal(_),
         } => {
             let before = host.certificates.get(&artifact.path);
             let before = before.and_then(Observed::known);
             let facts = CertFacts {
                 public_key: before.map_or_else(String::new, |facts| facts.public_key.clone()),
-                key_der: Some(Arc::clone(key)),
                 ..issued(request, ca, at)
             };
             host.certificates

@@ -25,7 +25,8 @@ pub(super) fn operator_step(cluster: &ClusterName, world: &mut Observation, step
                 key_id: "new".to_owned(),
                 issuer_key_id: "new".to_owned(),
                 public_key: "new".to_owned(),
-                key_der: None,
+                algorithm: None,
+                der: None,
                 further: Vec::new(),
             });
         }
@@ -57,7 +58,8 @@ pub(super) fn issued(
         key_id: "new".to_owned(),
         issuer_key_id: ca.map(|facts| facts.key_id.clone()).unwrap_or_default(),
         public_key: "new".to_owned(),
-        key_der: Some(b"new".as_slice().into()),
+        algorithm: Some(request.algorithm),
+        der: Some(b"new".as_slice().into()),
         further: Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use etcdup_core::certificate::{CertFacts, CertRequest, Issuer};
+use etcdup_core::certificate::{Algorithm, CertFacts, CertRequest, Issuer};
 use etcdup_core::flag::FlagSet;
 use etcdup_core::observation::{CaView, Observation};
 use etcdup_core::observed::Observed;
@@ -48,7 +48,8 @@ fn certificate(name: &str, issuer: &str, key: &str, hours: u32) -> CertFacts {
         key_id: key.into(),
         issuer_key_id: issuer.into(),
         public_key: key.into(),
-        key_der: Some(key.as_bytes().into()),
+        algorithm: Some(Algorithm::EcdsaP256),
+        der: Some(key.as_bytes().into()),
         further: Vec::new(),
     }
 }

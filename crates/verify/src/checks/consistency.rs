@@ -4,6 +4,7 @@ use etcdup_core::membership::MemberId;
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::flag::quota_of;
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::version::minor_of;
 
@@ -181,21 +182,17 @@ pub(super) fn alarms(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-/// etcd's own default.
-const QUOTA: i64 = 2 << 30;
-
 pub(super) fn size(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, member) in evidence.answered() {
-        let given = evidence.topology.member(name).and_then(|member| {
-            let flags = evidence
-                .topology
-                .flags(member, etcdup_core::topology::ClusterState::Existing);
-            flags
-                .get("quota-backend-bytes")
-                .and_then(|value| value.parse::<i64>().ok())
+        let given = evidence.topology.member(name).map(|member| {
+            let state = etcdup_core::topology::ClusterState::Existing;
+            quota_of(&evidence.topology.flags(member, state))
         });
-        let quota = given.filter(|quota| *quota > 0).unwrap_or(QUOTA);
+        let Some(quota) = given.flatten() else {
+            findings.push(check.pass(name, "not limited"));
+            continue;
+        };
         let percent = member.view.db_size.saturating_mul(100) / quota;
         let words = format!(
             "{} KiB of {} MiB ({percent} %)",

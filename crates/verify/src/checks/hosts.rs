@@ -4,6 +4,13 @@ use etcdup_core::finding::{Check, Finding};
 
 use super::evidence::Evidence;
 
+pub(super) const SNAPSHOT_AGE: Check = Check {
+    id: "snapshot-age",
+    title: "the newest snapshot is as new as the file asks for",
+    about: "`snapshots.every` says how old the newest snapshot may become. One that is twice as old was missed: the timer does not run, or \
+            no snapshot could be taken or kept. Those in this machine's directory count.",
+    advice: "run `etcdup snapshot save`; `systemctl status etcdup-snapshot-CLUSTER` says why the timer took none",
+};
 pub(super) const CERTS_END: Check = Check {
     id: "certificates-end",
     title: "no certificate ends soon",
@@ -130,5 +137,20 @@ pub(super) fn clocks(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         check.error("cluster", words)
     } else {
         check.pass("cluster", words)
+    }]
+}
+
+pub(super) fn snapshot(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let Some(every) = evidence.topology.snapshots.every else {
+        return vec![check.pass("cluster", "`snapshots.every` asks for none")];
+    };
+    let Some(newest) = &evidence.seen.snapshot else {
+        return vec![check.warning("cluster", "none is kept here")];
+    };
+    let age = evidence.seen.at.duration_since(newest.taken);
+    let words = format!("{} was taken {} min ago", newest.name, age.as_mins());
+    vec![match age > every.duration() * 2 {
+        true => check.warning("cluster", words),
+        false => check.pass("cluster", words),
     }]
 }

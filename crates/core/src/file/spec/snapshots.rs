@@ -1,12 +1,20 @@
 //! Snapshots of a cluster.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
-/// Which snapshots are kept.
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// When snapshots are taken, and which are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Snapshots {
+    /// How old the newest may become before another is taken, by `etcdup snapshot timer`: `6h`,
+    /// `1d`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<Every>,
     /// What `etcdup snapshot prune` keeps.
     pub keep: Keep,
 }
@@ -32,6 +40,101 @@ impl Default for Keep {
             hourly: 24,
             daily: 7,
             weekly: 4,
+        }
+    }
+}
+
+/// A time between two snapshots, from a minute to a year: `30m`, `6h`, `1d`, a day being 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Every(SignedDuration);
+
+/// A text that is no time between two snapshots.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no time between two snapshots: write `30m`, `6h` or `1d`, from 1m to 366d")]
+pub struct EveryError(String);
+
+impl Every {
+    /// The time itself.
+    #[must_use]
+    pub const fn duration(self) -> SignedDuration {
+        self.0
+    }
+}
+
+impl FromStr for Every {
+    type Err = EveryError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let span = text.parse::<Span>().ok();
+        let days = SpanRelativeTo::days_are_24_hours();
+        let time = span.and_then(|span| span.to_duration(days).ok());
+        let (least, most) = (
+            SignedDuration::from_mins(1),
+            SignedDuration::from_hours(366 * 24),
+        );
+        match time.filter(|time| (least..=most).contains(time)) {
+            Some(time) => Ok(Self(time)),
+            None => Err(EveryError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Every {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let minutes = self.0.as_mins();
+        match minutes {
+            _ if minutes % (24 * 60) == 0 => write!(f, "{}d", minutes / (24 * 60)),
+            _ if minutes % 60 == 0 => write!(f, "{}h", minutes / 60),
+            _ => write!(f, "{minutes}m"),
+        }
+    }
+}
+
+impl Serialize for Every {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Every {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Every {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Every".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "examples": ["30m", "6h", "1d"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_and_written_as_people_do() {
+        for (text, written) in [
+            ("30m", "30m"),
+            ("6h", "6h"),
+            ("1d", "1d"),
+            ("24h", "1d"),
+            ("90m", "90m"),
+            ("1 week", "7d"),
+            ("1h 30m", "90m"),
+            ("59s", ""),
+            ("-6h", ""),
+            ("6", ""),
+            ("400d", ""),
+            ("", ""),
+        ] {
+            let read = text.parse::<Every>();
+            let shown = read.map(|every| every.to_string()).unwrap_or_default();
+            assert_eq!(shown, written, "{text}");
         }
     }
 }
