@@ -197,17 +197,17 @@ pub(crate) enum Verb {
     /// Stop and disable the cluster; its data is moved aside
     #[command(after_help = "Example:\n  etcdup reset --yes")]
     Reset(Reset),
-    /// Defragment, and find the way out of NOSPACE: show the plan, ask, do it
+    /// Defragment members and clear NOSPACE, after showing the plan
     #[command(
         after_help = "Examples:\n  etcdup maintain\n  etcdup maintain --compact --all\n\nWithout an alarm, it \
-                      defragments members whose database is used by less than half. Where NOSPACE is raised, it \
-                      compacts, defragments every member, and takes the alarm back."
+                      defragments members with less than half of their database in use. Where NOSPACE is raised, \
+                      it compacts, defragments every member, and disarms the alarm."
     )]
     Maintain(Maintain),
-    /// The alarms that are raised, and taking NOSPACE back
+    /// List raised alarms, or disarm those that can be
     #[command(subcommand)]
     Alarm(Alarm),
-    /// Let another member lead
+    /// Move leadership to another member
     #[command(after_help = "Examples:\n  etcdup move-leader\n  etcdup move-leader m2 --yes")]
     MoveLeader(MoveLeader),
     /// What was done to the cluster: by whom, when, and how it ended
@@ -490,7 +490,7 @@ pub(crate) enum Snapshot {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Print a systemd timer that takes snapshots, as old as `[snapshots] every` says, and prunes
+    /// Print a systemd service and timer that save and prune snapshots every `[snapshots] every`
     #[command(after_help = "Example:\n  etcdup snapshot timer --install")]
     Timer {
         /// Install and start it on this machine: for the system as root, else for this user

@@ -131,7 +131,7 @@ pub enum Goal {
     Disarm,
     /// Another member leads.
     MoveLeader {
-        /// Who; whoever has most of the log where it is left open.
+        /// Who; the first healthy voter in the file where it is left open.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<MemberName>,
     },

@@ -66,6 +66,20 @@ pub enum PastState {
     Unknown,
 }
 
+impl PastState {
+    /// How an operation stands that is recorded here.
+    #[must_use]
+    pub fn of(stored: &StoredOperation) -> Self {
+        match stored.record.state {
+            OperationState::Running if stored.interrupted => Self::Interrupted,
+            OperationState::Running => Self::Running,
+            OperationState::Done => Self::Done,
+            OperationState::Failed => Self::Failed,
+            OperationState::Stopped => Self::Stopped,
+        }
+    }
+}
+
 /// An operation as hosts and the journal have it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -190,7 +204,9 @@ fn merge(
                 });
                 if line.at < one.begun {
                     one.begun = line.at;
+                    one.verb.clone_from(verb);
                     one.who.clone_from(who);
+                    one.stages.clone_from(stages);
                 }
                 one.hosts.insert(host.clone());
             }
@@ -218,20 +234,13 @@ fn merge(
     for stored in stored {
         let record = &stored.record;
         let hosts = known.remove(&record.id);
-        let state = match record.state {
-            OperationState::Running if stored.interrupted => PastState::Interrupted,
-            OperationState::Running => PastState::Running,
-            OperationState::Done => PastState::Done,
-            OperationState::Failed => PastState::Failed,
-            OperationState::Stopped => PastState::Stopped,
-        };
         let one = PastOperation {
             id: record.id.clone(),
             verb: record.verb.to_string(),
             who: record.who.to_string(),
             begun: record.begun,
             ended: record.ended,
-            state,
+            state: PastState::of(stored),
             message: record.message.clone(),
             stages: hosts
                 .as_ref()

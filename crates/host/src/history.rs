@@ -64,11 +64,9 @@ pub(crate) fn stages_field(stages: &[StageKey]) -> String {
 /// Why the script did not get to the log; `complaint` is the last line of its standard error.
 pub fn read_log(output: &str, complaint: &str) -> Result<Vec<LogLine>, String> {
     let text = harmless(output);
-    if let Some(why) = refusal(&text) {
-        return Err(why);
-    }
+    // What is in the log is no refusal, whatever it says.
     let Some((_, log)) = text.split_once("@history\n") else {
-        return Err(complaint.to_owned());
+        return Err(refusal(&text).unwrap_or_else(|| complaint.to_owned()));
     };
     let Some((log, _)) = log.rsplit_once("@end") else {
         return Err("the answer was cut off".to_owned());

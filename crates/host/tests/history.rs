@@ -37,9 +37,14 @@ fn the_operations_log_is_kept_and_bounded() {
         run(shell, &LEASE, release.as_bytes());
         assert_eq!(read().len(), 2, "{shell}");
         let line = "began|0|prod|op|1|apply|me@here|\n";
-        std::fs::write(state.join("operations"), line.repeat(1000)).unwrap();
+        std::fs::write(state.join("operations"), line.repeat(600)).unwrap();
         leased(shell, &state);
-        assert_eq!(read().len(), 501, "{shell}");
+        assert_eq!(read().len(), 301, "{shell}");
+        // A line that was cut off takes no other with it.
+        let torn = format!("{line}began|0|prod|op");
+        std::fs::write(state.join("operations"), torn).unwrap();
+        run(shell, &LEASE, release.as_bytes());
+        assert_eq!(read().len(), 2, "{shell}");
         std::fs::remove_file(state.join("operations")).unwrap();
         std::fs::create_dir(state.join("operations")).unwrap();
         run(shell, &LEASE, release.as_bytes());

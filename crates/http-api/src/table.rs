@@ -415,7 +415,7 @@ pub const TABLE: &[Row] = &[
             problems: &[404, 409, 422, 502, 503],
             ..get(
                 VIEWER,
-                "what was done to the cluster, by everyone: from the logs on its hosts and the journal here",
+                "what was done to the cluster, by everyone: from the logs on its hosts and the records here",
                 &[(200, Gives::Json(of::<etcdup_deploy::HistoryDocument>))],
                 |call| Box::pin(clusters::history(call)),
             )

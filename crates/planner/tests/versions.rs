@@ -11,6 +11,7 @@ mod worlds;
 use std::fmt::Write as _;
 
 use etcdup_core::observation::{DataDir, Observation};
+use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Content, Goal, HostStep, Work};
 use etcdup_planner::{Ending, Planner};
 use scripted::{halt, seen_by};
@@ -257,6 +258,25 @@ fn a_release_that_failed_is_put_back_and_not_tried_again_by_itself() {
         back.stage.stops(planner.topology()),
         roll.stops(planner.topology())
     );
+    // While it is looked at it may be up for a moment: systemd counts how often it ended, from
+    // nothing after a restart by hand.
+    let restarted = |earlier: u64, now: u64| {
+        let mut before = before.clone();
+        let set = |seen: &mut Observation, count: u64| {
+            let unit = scripted::host(seen, &member)
+                .units
+                .get_mut(&member.layout.unit);
+            unit.unwrap().restarts = count.try_into().unwrap();
+        };
+        set(&mut before, earlier);
+        let mut up = planner.predict(&before, &roll);
+        set(&mut up, now);
+        let silent = Observed::unknown("connection refused");
+        up.members.insert(member.name.clone(), silent);
+        planner.put_back(&roll, &before, &up).is_some()
+    };
+    assert!(restarted(0, 3) && restarted(20, 5) && restarted(20, 21));
+    assert!(!restarted(0, 0) && !restarted(20, 0) && !restarted(20, 20));
     // The member runs as before, and its host's record says what failed.
     let Work::Hosts(tasks) = &back.stage.work else {
         panic!("{back:?}");

@@ -51,10 +51,10 @@ fn out_of_nospace(context: &Context) -> Outcome {
         .says("etcdup maintain")?;
     lab.etcdup(&["maintain", "--dry-run"])?
         .exits(0)?
-        .says("forget what keys were before revision")?
+        .says("compact to revision")?
         .says("defragment m2")?
         .says("m2 answers nothing meanwhile; the other members stay available")?
-        .says("take the alarm NOSPACE back")?;
+        .says("disarm the alarm NOSPACE")?;
     // Nobody said yes.
     lab.etcdup(&["maintain"])?.exits(3)?;
     let put = ["put", "after", "written"];
@@ -95,7 +95,7 @@ fn defragmented_under_writes(context: &Context) -> Outcome {
         lab.etcdup(&["move-leader", to, "--yes"])?.exits(0)?;
         lab.etcdup(&["move-leader", to, "--yes"])?
             .exits(0)?
-            .says("it leads already")?;
+            .says("that member leads already")?;
     }
     lab.etcdup(&["move-leader", "--yes"])?.exits(0)?;
     lab.etcdup(&["move-leader", "m9", "--yes"])?

@@ -59,6 +59,7 @@ fn history_of_everyone(context: &Context) -> Outcome {
     while !began(3)? && start.elapsed() < Duration::from_secs(20) {
         thread::sleep(Duration::from_millis(100));
     }
+    ensure(began(3)?, "the third apply never began")?;
     let _ = killed.kill();
     let _ = killed.wait();
     let mine = lab.etcdup(&["history"])?.exits(0)?;
@@ -93,7 +94,7 @@ fn history_of_everyone(context: &Context) -> Outcome {
         .says("roll:m")?;
     theirs(&["history", "show", &id])?
         .exits(0)?
-        .says("Only this summary is known, from 10.77.0.11, 10.77.0.12, 10.77.0.13")?;
+        .says("Only this summary is known, from 10.77.0.11, 10.77.0.12, 10.77.0.13.")?;
     theirs(&["history", "show", "ffff"])?
         .exits(1)?
         .says("no operation `ffff` is known")?;

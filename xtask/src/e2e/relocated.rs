@@ -238,7 +238,7 @@ fn log_on_another_disk(context: &Context) -> Outcome {
     lab.nothing_to_do()
 }
 
-/// `apply` is killed at seeded moments of a change of unit, user and data directory, or of runtime;
+/// `apply` is killed at seeded moments while processes become units and their logs go elsewhere;
 /// the next run finishes.
 fn relocation_killed(context: &Context) -> Outcome {
     killed_series(

@@ -7,13 +7,14 @@ pub(crate) struct Maintain {
     /// Skip the confirmation prompt
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Drop history though no alarm demands it: what keys were before can be read no more
+    /// Compact even without an alarm: older revisions can no longer be read
     #[arg(long)]
     pub(crate) compact: bool,
     /// Defragment every member, however little that gives back
     #[arg(long)]
     pub(crate) all: bool,
-    /// Defragment a cluster of one or two voters, which does not serve meanwhile
+    /// Defragment even where the others are no quorum without it: one or two voters, or another
+    /// member down
     #[arg(long)]
     pub(crate) allow_outage: bool,
     /// Show the plan, and do nothing
@@ -23,9 +24,10 @@ pub(crate) struct Maintain {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Alarm {
-    /// Show the alarms that are raised; exit status 1 where there is one
+    /// List the alarms that are raised; exit status 1 where there is one
     List,
-    /// Take NOSPACE back, where there is room again; `etcdup maintain` makes some first
+    /// Disarm NOSPACE once there is room (see `etcdup maintain`), and CORRUPT of members that
+    /// were removed
     Disarm {
         /// Skip the confirmation prompt
         #[arg(short, long)]
@@ -35,7 +37,7 @@ pub(crate) enum Alarm {
 
 #[derive(Debug, Args)]
 pub(crate) struct MoveLeader {
-    /// The member that is to lead; whoever has most of the log where it is left out
+    /// The member that should lead [default: the first healthy voter in the file]
     pub(crate) member: Option<String>,
     /// Skip the confirmation prompt
     #[arg(short, long)]

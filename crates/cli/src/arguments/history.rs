@@ -16,7 +16,7 @@ pub(crate) struct History {
 pub(crate) enum HistoryShow {
     /// Replay an operation, where its events are here; else show what hosts know of it
     Show {
-        /// Its ID, or how that begins
+        /// Its ID, or the beginning of it
         id: String,
     },
 }

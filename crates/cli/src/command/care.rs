@@ -32,7 +32,7 @@ pub(crate) async fn maintain(context: &Context, arguments: &Maintain) -> u8 {
 pub(crate) async fn disarm(context: &Context, yes: bool) -> u8 {
     let approve = Approve::Question {
         yes,
-        question: |cluster| format!("Take the alarm NOSPACE of cluster {cluster} back?"),
+        question: |cluster| format!("Disarm what the plan names, in cluster {cluster}?"),
     };
     apply::converge(context, Goal::Disarm, Verb::Disarm, approve).await
 }
@@ -50,7 +50,7 @@ pub(crate) async fn move_leader(context: &Context, arguments: &MoveLeader) -> u8
     };
     let approve = Approve::Question {
         yes: arguments.yes,
-        question: |cluster| format!("Let another member lead cluster {cluster}?"),
+        question: |cluster| format!("Move leadership to another member in cluster {cluster}?"),
     };
     apply::converge(context, Goal::MoveLeader { to }, Verb::MoveLeader, approve).await
 }

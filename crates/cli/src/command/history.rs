@@ -2,7 +2,7 @@
 
 use etcdup_core::host::HostId;
 use etcdup_core::operation::OperationId;
-use etcdup_deploy::{DeployError, HistoryDocument, PastOperation, PastState};
+use etcdup_deploy::{DeployError, HistoryDocument, PastOperation, PastState, StoredOperation};
 
 use crate::arguments::History;
 use crate::command::context::{Context, directory_of};
@@ -35,13 +35,17 @@ async fn list(context: &Context, limit: usize) -> Result<u8, DeployError> {
     }
     unseen(&history);
     if history.operations.is_empty() {
-        outln!("Nothing is known of cluster {}.", history.cluster);
+        let unread = !history.unseen.is_empty();
+        match unread {
+            true => outln!("Nothing is recorded here, and not every host's log was read."),
+            false => outln!("Nothing was done to cluster {} yet.", history.cluster),
+        }
         return Ok(exit::DONE);
     }
     let rows: Vec<Vec<String>> = history.operations.iter().map(row).collect();
     let head = [
         "operation",
-        "begun",
+        "begun (utc)",
         "took",
         "verb",
         "result",
@@ -63,7 +67,7 @@ fn unseen(history: &HistoryDocument) {
 
 fn row(one: &PastOperation) -> Vec<String> {
     let took = one.ended.map(|ended| ended.duration_since(one.begun));
-    let took = took.map_or_else(String::new, |took| format!("{} s", took.as_secs()));
+    let took = took.map_or_else(String::new, |took| format!("{} s", took.as_secs().max(0)));
     let events = if one.events { "" } else { " (summary)" };
     vec![
         one.id.as_str()[..SHORT].to_owned(),
@@ -89,30 +93,20 @@ fn words(state: PastState) -> &'static str {
 
 /// Replays an operation, where its events are here; else what hosts know of it.
 async fn show(context: &Context, id: &str) -> Result<u8, DeployError> {
-    let (_, path) = context.document()?;
+    let (document, path) = context.document()?;
     let engine = context.engine(directory_of(&path), None);
     let begins = |known: &OperationId| known.as_str().starts_with(id);
-    let stored = engine.operations().await?;
-    let here: Vec<&OperationId> = stored.iter().map(|one| &one.record.id).collect();
-    let here: Vec<&&OperationId> = here.iter().filter(|known| begins(known)).collect();
-    if let [one] = here[..] {
+    let mut stored = engine.operations().await?;
+    stored.retain(|one| one.record.cluster == document.spec.cluster && begins(&one.record.id));
+    if let [one] = &stored[..] {
+        let id = &one.record.id;
         Display::replay(context.json())
-            .follow(engine.events(one, 0))
+            .follow(engine.events(id, 0))
             .await;
-        if let Some(stored) = stored.iter().find(|stored| stored.record.id == **one)
-            && !context.json()
-        {
-            let record = &stored.record;
-            let message = record.message.as_ref().map(|why| format!(": {why}"));
-            errln!(
-                "{} by {}, begun {}: {}{}",
-                record.verb,
-                record.who,
-                record.begun,
-                record.state,
-                message.unwrap_or_default()
-            );
-        }
+        // It may have ended while it was followed.
+        let mut ended = engine.operations().await?.into_iter();
+        let ended = ended.find(|other| other.record.id == *id);
+        ending(context, ended.as_ref().unwrap_or(one));
         return Ok(exit::DONE);
     }
     let history = context.session().await?.history().await?;
@@ -122,6 +116,11 @@ async fn show(context: &Context, id: &str) -> Result<u8, DeployError> {
         .filter(|one| begins(&one.id))
         .collect();
     match found[..] {
+        [one] if one.events => {
+            let events = engine.events(&one.id, 0);
+            Display::replay(context.json()).follow(events).await;
+            Ok(exit::DONE)
+        }
         [one] => {
             summary(context, one);
             Ok(exit::DONE)
@@ -134,10 +133,29 @@ async fn show(context: &Context, id: &str) -> Result<u8, DeployError> {
             Ok(exit::FAILED)
         }
         _ => {
-            view::error::plain(&format!("several operations begin with `{id}`"));
+            let found: Vec<&str> = found.iter().map(|one| one.id.as_str()).collect();
+            let found = found.join(", ");
+            view::error::plain(&format!("several operations begin with `{id}`: {found}"));
             Ok(exit::USAGE)
         }
     }
+}
+
+/// How an operation ended whose events are here.
+fn ending(context: &Context, stored: &StoredOperation) {
+    if context.json() {
+        return;
+    }
+    let record = &stored.record;
+    let message = record.message.as_ref().map(|why| format!(": {why}"));
+    errln!(
+        "{} by {}, begun {}: {}{}",
+        record.verb,
+        record.who,
+        record.begun,
+        words(PastState::of(stored)),
+        message.unwrap_or_default()
+    );
 }
 
 fn summary(context: &Context, one: &PastOperation) {
@@ -160,7 +178,7 @@ fn summary(context: &Context, one: &PastOperation) {
     }
     let hosts: Vec<&str> = one.hosts.iter().map(HostId::as_str).collect();
     errln!(
-        "Only this summary is known, from {}: all that happened is recorded where it was run.",
+        "Only this summary is known, from {}. The full record is on the machine that ran it.",
         hosts.join(", ")
     );
 }

@@ -301,13 +301,21 @@ fn timer(context: &Context, install: bool) -> Result<u8, Failed> {
         let why = "the file does not say how often: add `every = \"6h\"` under [snapshots]";
         return Err(Failed::Here(why.to_owned()));
     };
+    if !context.global.set.is_empty() || !context.global.target.is_empty() {
+        let why = "the timer runs with the file alone: write into it what --set or --target says";
+        return Err(Failed::Here(why.to_owned()));
+    }
     let here = |error: std::io::Error| {
-        Failed::Here(format!("this program or its file has no path: {error}"))
+        Failed::Here(format!(
+            "the path of this program or of its file is not known: {error}"
+        ))
     };
+    // Links stay links: one to a release leads to the next, and what lies beside a link to a file
+    // lies where the link is.
     let units = Units {
         cluster: spec.cluster.as_str(),
-        program: &std::env::current_exe().map_err(here)?,
-        file: &std::fs::canonicalize(&path).map_err(here)?,
+        program: &program().map_err(here)?,
+        file: &std::path::absolute(&path).map_err(here)?,
         every,
     };
     if install {
@@ -319,4 +327,18 @@ fn timer(context: &Context, install: bool) -> Result<u8, Failed> {
         outln!("# {name}\n{text}");
     }
     Ok(exit::DONE)
+}
+
+/// This program as it was called, links and all.
+fn program() -> std::io::Result<PathBuf> {
+    let called = PathBuf::from(std::env::args_os().next().unwrap_or_default());
+    if called.components().count() > 1 {
+        return std::path::absolute(called);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|place| place.join(&called));
+    match places.find(|place| place.is_absolute() && place.is_file()) {
+        Some(found) => Ok(found),
+        None => std::env::current_exe(),
+    }
 }

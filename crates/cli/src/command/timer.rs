@@ -26,7 +26,8 @@ impl Units<'_> {
     /// Every unit, with its name.
     pub(crate) fn all(&self) -> [(String, String); 2] {
         let run = |arguments: &str| {
-            let (program, file) = (quoted(self.program), quoted(self.file));
+            // `$` stands for a variable in arguments alone.
+            let (program, file) = (quoted(self.program), quoted(self.file).replace('$', "$$"));
             format!("ExecStart={program} --file {file} snapshot {arguments}")
         };
         let directory = self.file.parent().unwrap_or(Path::new("/"));
@@ -38,12 +39,14 @@ impl Units<'_> {
              \n\
              [Service]\n\
              Type=oneshot\n\
+             TimeoutStartSec=6h\n\
              UMask=0077\n\
+             Environment=HOME=%h\n\
              WorkingDirectory={}\n\
              {}\n\
              {}\n",
             self.cluster,
-            // Neither quotes nor words are read here.
+            // systemd takes this value as it is: no quoting, only `%`.
             directory.display().to_string().replace('%', "%%"),
             run("save"),
             run("prune --yes")
@@ -70,29 +73,45 @@ impl Units<'_> {
     /// Writes them, and starts the timer; where it is.
     pub(crate) fn install(&self) -> Result<PathBuf, String> {
         let (directory, own) = place()?;
+        // Before anything is written, where there is no systemd or none of this user's.
+        systemctl(own, &["list-timers"])?;
         std::fs::create_dir_all(&directory)
             .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
         for (name, text) in self.all() {
             let path = directory.join(name);
+            let there = std::fs::read_to_string(&path).unwrap_or_default();
+            let of = |text: &str| {
+                text.lines()
+                    .find(|line| line.starts_with("WorkingDirectory="))
+                    .map(str::to_owned)
+            };
+            if let Some(other) = of(&there).filter(|other| Some(other) != of(&text).as_ref()) {
+                return Err(format!(
+                    "{} is of another file of a cluster of this name ({other}): delete it first",
+                    path.display()
+                ));
+            }
             std::fs::write(&path, text)
                 .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
         let timer = self.name("timer");
-        for arguments in [&["daemon-reload"][..], &["enable", "--now", &timer]] {
-            let mut command = Command::new("systemctl");
-            if own {
-                command.arg("--user");
-            }
-            let ran = command.args(arguments).output();
-            let ran = ran.map_err(|error| format!("cannot run systemctl: {error}"))?;
-            if !ran.status.success() {
-                let said = String::from_utf8_lossy(&ran.stderr);
-                let what = arguments.join(" ");
-                return Err(format!("systemctl {what} failed: {}", said.trim()));
-            }
-        }
+        systemctl(own, &["daemon-reload"])?;
+        systemctl(own, &["enable", "--now", &timer])?;
         Ok(directory.join(timer))
     }
+}
+
+fn systemctl(own: bool, arguments: &[&str]) -> Result<(), String> {
+    let mut all = if own { vec!["--user"] } else { Vec::new() };
+    all.extend(arguments);
+    let ran = Command::new("systemctl").args(&all).output();
+    let ran = ran.map_err(|error| format!("cannot run systemctl: {error}"))?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&ran.stderr);
+    let what = all.join(" ");
+    Err(format!("systemctl {what} failed: {}", said.trim()))
 }
 
 /// Whether this process is root's; where there is no /proc there is no systemd either.
@@ -106,6 +125,7 @@ fn place() -> Result<(PathBuf, bool), String> {
         return Ok((PathBuf::from("/etc/systemd/system"), false));
     }
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let config = config.filter(|path| path.is_absolute());
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".config"));
     let config = config.or_else(home).ok_or("HOME is not set")?;
     Ok((config.join("systemd/user"), true))
@@ -117,8 +137,7 @@ fn quoted(path: &Path) -> String {
     let escaped = text
         .replace('\\', "\\\\")
         .replace('"', "\\\"")
-        .replace('%', "%%")
-        .replace('$', "$$");
+        .replace('%', "%%");
     format!("\"{escaped}\"")
 }
 
@@ -130,13 +149,13 @@ mod tests {
     fn paths_survive_systemds_reading() {
         let units = Units {
             cluster: "prod",
-            program: Path::new("/opt/my tools/etcdup"),
+            program: Path::new("/opt/my $tools/etcdup"),
             file: Path::new("/srv/100%/a$b/etcdup.toml"),
             every: "6h".parse().unwrap(),
         };
         let [(name, service), (_, timer)] = units.all();
         assert_eq!(name, "etcdup-snapshot-prod.service");
-        let start = "ExecStart=\"/opt/my tools/etcdup\" --file \"/srv/100%%/a$$b/etcdup.toml\" snapshot save\n";
+        let start = "ExecStart=\"/opt/my $tools/etcdup\" --file \"/srv/100%%/a$$b/etcdup.toml\" snapshot save\n";
         assert!(service.contains(start), "{service}");
         assert!(
             service.contains("WorkingDirectory=/srv/100%%/a$b\n"),

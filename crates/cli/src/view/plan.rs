@@ -64,8 +64,8 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
             Goal::Maintain { .. } => outln!(
                 "Nothing to do: at least half of every database is in use, and no alarm is raised."
             ),
-            Goal::Disarm => outln!("Nothing to do: the alarm NOSPACE is not raised."),
-            Goal::MoveLeader { .. } => outln!("Nothing to do: it leads already."),
+            Goal::Disarm => outln!("Nothing to do: no alarm that can be disarmed is raised."),
+            Goal::MoveLeader { .. } => outln!("Nothing to do: that member leads already."),
         },
         Ending::Done => {
             outln!("{BOLD}Plan:{BOLD:#} {}.", headline(plan));

@@ -133,13 +133,11 @@ pub fn describe_call(step: &ClusterStep) -> (&'static str, String) {
         ClusterStep::EnableDowngrade { minor } => ("~", format!("downgrade to {minor}")),
         ClusterStep::CancelDowngrade => ("~", "downgrade no further".to_owned()),
         // Without the revision: what is approved is the same while clients write.
-        ClusterStep::Compact { .. } => ("-", "the history of all keys".to_owned()),
-        ClusterStep::Defragment { member } => {
-            ("~", format!("write the database of {member} again"))
-        }
+        ClusterStep::Compact { .. } => ("-", "all revisions of keys before that".to_owned()),
+        ClusterStep::Defragment { member } => ("~", format!("defragment {member}")),
         ClusterStep::Disarm { alarm, members } => {
             let members: Vec<String> = members.iter().map(ToString::to_string).collect();
-            ("~", format!("take {alarm} of {} back", members.join(", ")))
+            ("~", format!("disarm {alarm} of {}", members.join(", ")))
         }
         ClusterStep::Remove {
             member,

@@ -1,7 +1,7 @@
 //! Taking a snapshot of a cluster: of which member, and what is noted of it.
 
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::Observation;
+use etcdup_core::observation::{CORRUPT, Observation};
 use etcdup_core::topology::{Member, Topology};
 use jiff::Timestamp;
 
@@ -19,6 +19,9 @@ pub enum TakeError {
     /// The member that was asked for does not serve.
     #[error("{0} does not serve, so no snapshot is taken of it")]
     Unhealthy(MemberName),
+    /// The alarm CORRUPT of the member that was asked for is raised.
+    #[error("the alarm CORRUPT of {0} is raised: its data differs from the others'")]
+    Corrupt(MemberName),
     /// The member cannot be reached.
     #[error("{member} cannot be asked: {why}")]
     Unreachable {
@@ -51,6 +54,7 @@ impl Session {
         progress: impl FnMut(u64, u64),
     ) -> Result<(SnapshotDirectory, SnapshotDocument), TakeError> {
         let member = match of {
+            Some(name) if is_corrupt(seen, name) => return Err(TakeError::Corrupt(name.clone())),
             Some(name) => topology.member(name).filter(|_| seen.serves(name)),
             None => least_busy(topology, seen, None),
         };
@@ -117,6 +121,14 @@ impl Session {
     }
 }
 
+/// Whether etcd says that a member's data differs from the others': what it sends is whole, and
+/// wrong.
+fn is_corrupt(seen: &Observation, name: &MemberName) -> bool {
+    let corrupt = seen.alarms(CORRUPT);
+    seen.member(name)
+        .is_some_and(|view| corrupt.contains(&view.id))
+}
+
 /// A member that serves and stays, a follower where there is one: a snapshot is read from its disk,
 /// which the leader needs for everybody's writes.
 pub(crate) fn least_busy<'t>(
@@ -124,7 +136,11 @@ pub(crate) fn least_busy<'t>(
     seen: &Observation,
     leaving: Option<&MemberName>,
 ) -> Option<&'t Member> {
-    let stays = |member: &&Member| seen.serves(&member.name) && Some(&member.name) != leaving;
+    let stays = |member: &&Member| {
+        seen.serves(&member.name)
+            && !is_corrupt(seen, &member.name)
+            && Some(&member.name) != leaving
+    };
     let mut serving: Vec<&Member> = topology.members.iter().filter(stays).collect();
     serving.sort_by_key(|member| Some(&member.name) == seen.leader());
     serving.first().copied()

@@ -5,7 +5,9 @@ main() {
     read_header || { refused 'the input has no header'; exit 65; }
     echo '@history'
     if [ -f "$state/operations" ]; then
-        while IFS= read -r line; do say "@$line"; done <"$state/operations"
+        sed 's/^/@/' "$state/operations"
+        # A last line that was cut off has no end.
+        echo
     fi
     echo '@end'
 }

@@ -11,12 +11,14 @@ write_lease() {
 
 # The operations log: who began what, and how it ended, one line each. Whoever may not write it on a full disk may still work.
 note() {
-    lines=0
+    lines=0 torn=''
     if [ -f "$state/operations" ]; then
-        while read -r _; do lines=$((lines + 1)); done <"$state/operations"
+        while read -r torn; do lines=$((lines + 1)); done <"$state/operations"
     fi
-    if [ "$lines" -ge 1000 ]; then
-        tail -n 500 "$state/operations" >"$state/.operations.new" && mv -f "$state/.operations.new" "$state/operations"
+    # What a write that was cut off left ends here: the next line is one of its own.
+    [ -z "$torn" ] || echo >>"$state/operations"
+    if [ "$lines" -ge 600 ]; then
+        tail -n 300 "$state/operations" >"$state/.operations.new" && mv -f "$state/.operations.new" "$state/operations"
     fi
     printf '%s\n' "$1" >>"$state/operations"
 }

@@ -33,7 +33,7 @@ pub(crate) enum PlanRequest {
         #[serde(default)]
         wipe: bool,
     },
-    /// What would free databases of what they do not use, and take the alarm of a full one back.
+    /// What would defragment members, and clear NOSPACE.
     #[serde(rename_all = "kebab-case")]
     Maintain {
         /// Whether history is dropped though nothing demands it.
@@ -46,11 +46,11 @@ pub(crate) enum PlanRequest {
         #[serde(default)]
         allow_outage: bool,
     },
-    /// What would take the alarm of a full database back, and nothing else.
+    /// What would disarm NOSPACE once there is room, and CORRUPT of members that were removed.
     Disarm,
     /// What would make another member lead.
     MoveLeader {
-        /// Who; whoever has most of the log where it is left open.
+        /// Who; the first healthy voter in the file where it is left open.
         #[serde(default)]
         to: Option<MemberName>,
     },

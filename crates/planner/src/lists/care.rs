@@ -1,5 +1,5 @@
 //! The care of a cluster that serves: its databases give back what they do not use, the alarm of a
-//! full one is taken back, another member leads. Nothing on a host is changed by it.
+//! full one is disarmed, another member leads. etcdup writes no file on a host for it.
 
 use std::collections::BTreeSet;
 
@@ -36,15 +36,15 @@ const NO_QUORUM: Check = Check {
 };
 const OF_ANOTHER: Check = Check {
     id: "answers-for-another",
-    title: "a member of the file answers for another cluster",
+    title: "a member of the file answers as another member or cluster",
     about: "Whatever is done would be done to both: history of the one would be dropped up to a revision of the other.",
     advice: "`etcdup plan` says what it is; put that right first",
 };
 const CORRUPT_DATA: Check = Check {
     id: "corrupt",
     title: "a member's data differs from the others'",
-    about: "etcd raised the alarm CORRUPT: the cluster takes no writes. Taking it back, or freeing space, would only hide that \
-            members answer differently. The alarm outlives the member: once that was removed, `etcdup alarm disarm` takes it back.",
+    about: "etcd raised the alarm CORRUPT: the cluster takes no writes. Disarming it, or freeing space, would only hide that \
+            members answer differently. The alarm outlives the member: once that was removed, `etcdup alarm disarm` disarms it.",
     advice: "replace the member (`etcdup verify` compares hashes): delete its [[member]], apply, `etcdup alarm disarm`, add it \
              again, apply",
 };
@@ -58,14 +58,15 @@ const NO_ROOM: Check = Check {
 const STILL_FULL: Check = Check {
     id: "still-full",
     title: "the database nearly reaches its quota",
-    about: "What is in it is in use: more than 90 %, or less than 16 MiB are left. An alarm that is taken back would soon be raised \
+    about: "More than 90 % of the quota is taken, or less than 16 MiB are left of it. An alarm that is disarmed would soon be raised \
             again.",
-    advice: "delete keys, or raise quota-backend-bytes under [flags] (8 GiB at most), apply, and run `etcdup maintain` again",
+    advice: "run `etcdup maintain`, which compacts and defragments. If it says the same, raise quota-backend-bytes under [flags] \
+             (8 GiB at most), apply, and run it again, or delete keys",
 };
 const CANNOT_LEAD: Check = Check {
     id: "cannot-lead",
     title: "nobody can take over leadership",
-    about: "A leader is a voter that serves, and another than the one that leads.",
+    about: "Leadership can only move to a voter that serves and is not already the leader.",
     advice: "`etcdup status` shows who serves",
 };
 
@@ -98,11 +99,11 @@ struct Answering<'a> {
 /// The members that can be cared for, in the file's order: voters that serve, and learners, which
 /// etcd refuses a linearizable read.
 fn answering<'a>(target: &'a Target, seen: &'a Observation) -> Vec<Answering<'a>> {
-    let answering = target.topology.everyone().filter_map(|member| {
+    let found = target.topology.everyone().filter_map(|member| {
         let view = seen.member(&member.name)?;
         (seen.serves(&member.name) || view.learner).then_some(Answering { member, view })
     });
-    answering.collect()
+    found.collect()
 }
 
 fn voters<'a, 'b>(members: &'b [Answering<'a>]) -> impl Iterator<Item = &'b Answering<'a>> {
@@ -257,13 +258,13 @@ fn compact(members: &[Answering<'_>], full: bool) -> Stage {
     let applied = voters(members).map(|voter| voter.view.revision);
     let revision = applied.min().unwrap_or_default();
     let step = ClusterStep::Compact { revision };
-    let title = format!("forget what keys were before revision {revision}");
+    let title = format!("compact to revision {revision}");
     let mut stage = stage(Rule::Compact, None, title, step);
     stage.why.push(match full {
         true => "the alarm NOSPACE is raised: a database is full, and the cluster takes no writes"
             .to_owned(),
         false => {
-            "it was asked for; a watch from an older revision is told `compacted`, and lists again"
+            "asked for with --compact; a watch from an older revision fails with `compacted`, and its client must list again"
                 .to_owned()
         }
     });
@@ -345,7 +346,7 @@ fn defragment(
             false => {
                 let seconds = used / SPEED + 1;
                 let (used, size) = (mebibytes(used), mebibytes(size));
-                format!("{name}: {used} of {size} are in use; some {seconds} s")
+                format!("{name}: {used} of {size} are in use; about {seconds} s")
             }
         });
     stage.postconditions.push(match one.view.learner {
@@ -404,8 +405,13 @@ fn disarm(seen: &Observation, members: &[Answering<'_>]) -> Next {
         let quota = quota_of(&process.flags)?;
         let least = (quota / 10).max(LEFT.min(quota / 4));
         (quota.saturating_sub(one.view.db_size) < least).then(|| {
-            let (size, quota) = (mebibytes(one.view.db_size), mebibytes(quota));
-            STILL_FULL.error(&one.member.name, format!("{size} of a quota of {quota}"))
+            let evidence = format!(
+                "{} of a quota of {}, {} of it in use",
+                mebibytes(one.view.db_size),
+                mebibytes(quota),
+                mebibytes(one.view.db_in_use)
+            );
+            STILL_FULL.error(&one.member.name, evidence)
         })
     });
     let full: Vec<Finding> = full.collect();
@@ -413,7 +419,7 @@ fn disarm(seen: &Observation, members: &[Answering<'_>]) -> Next {
         return Next::Blocked(full);
     }
     let raised: Vec<MemberId> = seen.alarms(NO_SPACE).into_iter().collect();
-    let mut why = vec!["the cluster takes no writes before".to_owned()];
+    let mut why = vec!["the cluster takes no writes until then".to_owned()];
     let silent = |id: &&MemberId| !members.iter().any(|one| one.view.id == **id);
     why.extend(raised.iter().filter(silent).map(|id| {
         format!("member {id} does not answer: if its database is full when it is back, the alarm is raised again")
@@ -422,7 +428,7 @@ fn disarm(seen: &Observation, members: &[Answering<'_>]) -> Next {
 }
 
 fn take_back(alarm: Alarm, members: Vec<MemberId>, why: Vec<String>) -> Next {
-    let title = format!("take the alarm {alarm} back");
+    let title = format!("disarm the alarm {alarm}");
     let step = ClusterStep::Disarm { alarm, members };
     let mut stage = stage(Rule::Disarm, None, title, step);
     stage.why = why;
@@ -465,7 +471,7 @@ pub(crate) fn move_leader(target: &Target, seen: &Observation, to: Option<&Membe
     };
     match (other, to) {
         (Some(other), _) => {
-            let why = format!("{leader} leads, and another is to");
+            let why = format!("{leader} leads, and another member should");
             Next::Stage(Box::new(hand_over(leader, &other.member.name, why)))
         }
         (None, Some(to)) => refuse(

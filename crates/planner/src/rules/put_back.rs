@@ -91,7 +91,12 @@ fn has_failed(member: &Member, before: &HostView, now: &HostView) -> bool {
         let unit = host.units.get(&member.layout.unit);
         unit.map_or(0, |unit| unit.restarts)
     };
-    !now.processes.contains_key(&member.name) || restarts(now) > restarts(before)
+    // systemd counts from nothing again when a unit is restarted by hand, as it was just now.
+    let ended = match restarts(now) < restarts(before) {
+        true => restarts(now) > 0,
+        false => restarts(now) > restarts(before),
+    };
+    !now.processes.contains_key(&member.name) || ended
 }
 
 /// Whether a member may run this release again. Once all others run a newer minor the cluster may

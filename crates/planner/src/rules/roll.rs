@@ -221,6 +221,10 @@ fn changes_release<'a>(
 
 /// What comes before the first restart with another minor.
 fn first_of_minor(context: &PlanContext<'_>) -> Option<String> {
+    // Of a downgrade that came before it began.
+    if context.seen.downgrade().is_some() {
+        return None;
+    }
     let wanted = &context.target.topology.version;
     let views = context.seen.known_members();
     let running: Vec<EtcdVersion> = views.filter_map(|view| view.version.parse().ok()).collect();

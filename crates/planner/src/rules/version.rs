@@ -155,7 +155,7 @@ fn downgrade(context: &PlanContext<'_>, serving: &[(&Assessment<'_>, EtcdVersion
                 ..stage(
                     format!("begin the downgrade to {wanted}"),
                     format!(
-                        "{version} is of an older minor than members run; a snapshot is kept first"
+                        "{version} is of an older minor than members run; hashes and alarms are looked at first, and a snapshot is kept"
                     ),
                     Work::Cluster(ClusterStep::EnableDowngrade {
                         minor: wanted.clone(),
