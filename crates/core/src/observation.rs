@@ -158,6 +158,14 @@ impl Observation {
         }
     }
 
+    /// The member that answers with this ID, by its name in the file.
+    #[must_use]
+    pub fn name_of(&self, id: MemberId) -> Option<&MemberName> {
+        let mut members = self.members.iter();
+        let known = members.find(|(_, view)| view.known().is_some_and(|view| view.id == id));
+        known.map(|(name, _)| name)
+    }
+
     /// The members of which some member says that this alarm is theirs.
     #[must_use]
     pub fn alarms(&self, alarm: &str) -> BTreeSet<MemberId> {
@@ -252,9 +260,6 @@ impl Observation {
         if leaders.any(|other| other != Some(leader)) {
             return None;
         }
-        self.members
-            .iter()
-            .find(|(_, member)| member.known().is_some_and(|m| m.id == leader))
-            .map(|(name, _)| name)
+        self.name_of(leader)
     }
 }

@@ -5,17 +5,17 @@
     reason = "tests say what they expect"
 )]
 
+mod printed;
 #[path = "../../planner/tests/scripted/mod.rs"]
 mod scripted;
-mod told;
 #[path = "../../planner/tests/worlds/mod.rs"]
 mod worlds;
 
 use etcdup_core::observation::Observation;
 use etcdup_planner::Planner;
+use printed::printed;
 use scripted::cas::{TRUST, of_old, set_aside};
 use scripted::seen_by;
-use told::told;
 
 /// Three members of a file of this release.
 fn of(version: &str, rest: &str) -> Planner {
@@ -35,7 +35,7 @@ fn from_to(from: &Planner, to: Planner) -> String {
 fn from_world(before: &Observation, to: Planner) -> String {
     let seen = seen_by(&to, before);
     let planner = to.next_leg(&seen).unwrap();
-    told(planner, seen)
+    printed(planner, seen)
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn another_ca() {
     let (topology, mut seen) = of_old("", TRUST);
     set_aside(&mut seen, true);
     let planner = scripted::cas::planner(&topology);
-    insta::assert_snapshot!(told(planner.next_leg(&seen).unwrap(), seen));
+    insta::assert_snapshot!(printed(planner.next_leg(&seen).unwrap(), seen));
 }
 
 #[test]

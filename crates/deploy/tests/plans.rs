@@ -6,9 +6,9 @@
     reason = "tests say what they expect"
 )]
 
+mod printed;
 #[path = "../../planner/tests/scripted/mod.rs"]
 mod scripted;
-mod told;
 #[path = "../../planner/tests/worlds/mod.rs"]
 mod worlds;
 
@@ -18,8 +18,8 @@ use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::Goal;
 use etcdup_deploy::{Plan, PlanDocument};
 use etcdup_planner::Planner;
+use printed::printed;
 use scripted::{bootstrapped, halt, host};
-use told::told;
 
 fn drifted(planner: &Planner, seen: &mut Observation) {
     for member in planner.topology().members.clone() {
@@ -41,24 +41,24 @@ fn bare_hosts() {
     ] {
         let planner = worlds::planner(worlds::topology(1, head));
         let seen = worlds::bare(&planner);
-        insta::assert_snapshot!(format!("bare-{name}"), told(planner, seen));
+        insta::assert_snapshot!(format!("bare-{name}"), printed(planner, seen));
     }
     let planner = worlds::planner(worlds::topology(3, ""));
     let seen = worlds::bare(&planner);
-    insta::assert_snapshot!("bare-three", told(planner, seen));
+    insta::assert_snapshot!("bare-three", printed(planner, seen));
 }
 
 #[test]
 fn a_finished_cluster() {
     let (planner, seen) = bootstrapped("");
-    insta::assert_snapshot!("finished", told(planner, seen));
+    insta::assert_snapshot!("finished", printed(planner, seen));
 }
 
 #[test]
 fn a_changed_flag() {
     let (planner, mut seen) = bootstrapped("");
     drifted(&planner, &mut seen);
-    insta::assert_snapshot!("changed-flag", told(planner, seen));
+    insta::assert_snapshot!("changed-flag", printed(planner, seen));
 }
 
 #[test]
@@ -67,27 +67,27 @@ fn one_voter_cannot_restart_without_an_outage() {
     let planner = worlds::planner(topology.clone());
     let mut seen = scripted::carry_out(&planner, worlds::bare(&planner));
     drifted(&planner, &mut seen);
-    insta::assert_snapshot!("outage-allowed", told(planner, seen.clone()));
+    insta::assert_snapshot!("outage-allowed", printed(planner, seen.clone()));
     let goal = Goal::Converge {
         allow_outage: false,
         retry: false,
     };
     let planner = Planner::new(topology, goal, None).unwrap();
-    insta::assert_snapshot!("outage-not-allowed", told(planner, seen));
+    insta::assert_snapshot!("outage-not-allowed", printed(planner, seen));
 }
 
 #[test]
 fn a_stopped_member() {
     let (planner, mut seen) = bootstrapped("");
     halt(&planner, &mut seen, 2);
-    insta::assert_snapshot!("stopped-member", told(planner, seen));
+    insta::assert_snapshot!("stopped-member", printed(planner, seen));
 }
 
 #[test]
 fn certificates_in_their_last_third() {
     let (planner, mut seen) = bootstrapped("");
     seen.at += jiff::SignedDuration::from_hours(24 * 300);
-    insta::assert_snapshot!("renewal", told(planner, seen));
+    insta::assert_snapshot!("renewal", printed(planner, seen));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_host_that_is_away() {
     seen.hosts.insert(member.host.clone(), away);
     let away = Observed::unknown_for(Cause::Unreachable, "no route to host");
     seen.members.insert(member.name, away);
-    insta::assert_snapshot!("host-away", told(planner, seen));
+    insta::assert_snapshot!("host-away", printed(planner, seen));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_lost_disk() {
     let member = planner.topology().members[2].clone();
     let data = host(&mut seen, &member).data.values_mut().next().unwrap();
     *data = DataDir::Empty;
-    insta::assert_snapshot!("lost-disk", told(planner, seen));
+    insta::assert_snapshot!("lost-disk", printed(planner, seen));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_checkout_without_the_ca() {
         panic!("no CA")
     };
     seen.ca = CaView::Absent;
-    insta::assert_snapshot!("ca-missing", told(planner, seen.clone()));
+    insta::assert_snapshot!("ca-missing", printed(planner, seen.clone()));
     let (planner, _) = bootstrapped("");
     seen.ca = CaView::Usable(CertFacts {
         name: "another".into(),
@@ -127,7 +127,7 @@ fn a_checkout_without_the_ca() {
         fingerprint: "another".into(),
         ..facts
     });
-    insta::assert_snapshot!("ca-mismatch", told(planner, seen));
+    insta::assert_snapshot!("ca-mismatch", printed(planner, seen));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_downgrade() {
         version: "3.4.45".parse().unwrap(),
         ..topology
     };
-    insta::assert_snapshot!("downgrade", told(worlds::planner(older), seen));
+    insta::assert_snapshot!("downgrade", printed(worlds::planner(older), seen));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_reset() {
             cluster_id: None,
         };
         let planner = Planner::new(planner.topology().clone(), goal, None).unwrap();
-        insta::assert_snapshot!(name, told(planner, seen));
+        insta::assert_snapshot!(name, printed(planner, seen));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `etcdup maintain`, `etcdup alarm` and `etcdup move-leader` are told.
+//! The arguments of `etcdup maintain`, `etcdup alarm` and `etcdup move-leader`.
 
 use clap::{Args, Subcommand};
 

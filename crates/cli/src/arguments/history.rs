@@ -1,4 +1,4 @@
-//! What `etcdup history` is told.
+//! The arguments of `etcdup history`.
 
 use clap::{Args, Subcommand};
 

@@ -28,7 +28,7 @@ pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
             yes: arguments.yes,
             question: |_| "Apply this plan?".to_owned(),
         };
-        return converge(context, goal, Verb::Apply, approve).await;
+        return converge(context, goal, approve).await;
     };
     let approved = match read_plan(context, file) {
         Ok(approved) => approved,
@@ -38,13 +38,7 @@ pub(crate) async fn run(context: &Context, arguments: &Apply) -> u8 {
         }
     };
     let goal = approved.goal.clone();
-    converge(
-        context,
-        goal,
-        Verb::Apply,
-        Approve::Plan(Box::new(approved)),
-    )
-    .await
+    converge(context, goal, Approve::Plan(Box::new(approved))).await
 }
 
 /// A plan that was written by `etcdup plan --out`, if it is one of this cluster.
@@ -97,8 +91,8 @@ pub(crate) enum Approve {
 }
 
 /// Runs any verb that changes hosts: plan, approval, operation, verification.
-pub(crate) async fn converge(context: &Context, goal: Goal, verb: Verb, approve: Approve) -> u8 {
-    match carry_out(context, goal, verb, approve).await {
+pub(crate) async fn converge(context: &Context, goal: Goal, approve: Approve) -> u8 {
+    match carry_out(context, goal, approve).await {
         Err(error) => fail(context, &error),
         Ok(End::Code(code)) => code,
         Ok(End::Failed(outcome)) => match outcome.as_ref() {
@@ -142,12 +136,7 @@ enum End {
 /// How often a plan is made again for whoever approved any plan beforehand.
 const PLANS: usize = 3;
 
-async fn carry_out(
-    context: &Context,
-    goal: Goal,
-    verb: Verb,
-    approve: Approve,
-) -> Result<End, DeployError> {
+async fn carry_out(context: &Context, goal: Goal, approve: Approve) -> Result<End, DeployError> {
     // What an earlier run left at work may change the world between a plan and its stages. Whoever
     // said yes to any plan is not asked again; a plan that a person read, or wrote into a file, is
     // never replaced by another.
@@ -157,7 +146,7 @@ async fn carry_out(
     };
     loop {
         left -= 1;
-        let end = carry_out_once(context, goal.clone(), verb, &approve).await?;
+        let end = carry_out_once(context, goal.clone(), &approve).await?;
         let changed = match &end {
             End::Failed(outcome) => {
                 matches!(outcome.as_ref(), Err(DeployError::PlanChanged { .. }))
@@ -174,7 +163,6 @@ async fn carry_out(
 async fn carry_out_once(
     context: &Context,
     goal: Goal,
-    verb: Verb,
     approve: &Approve,
 ) -> Result<End, DeployError> {
     let display = view::progress::Display::new(context.json());
@@ -202,7 +190,7 @@ async fn carry_out_once(
             Approve::Plan(document) => Some(document.as_ref().clone()),
             Approve::Question { .. } | Approve::Name(_) => None,
         },
-        verb,
+        verb: Verb::of(&goal),
         who: context.library_settings(None).operator,
         token: None,
         request: None,

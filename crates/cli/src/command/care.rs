@@ -1,7 +1,6 @@
 //! `etcdup maintain`, `etcdup alarm` and `etcdup move-leader`: the care of a cluster that serves.
 
 use etcdup_core::observation::{CORRUPT, NO_SPACE};
-use etcdup_core::operation::Verb;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::DeployError;
 use serde_json::{Value, json};
@@ -26,7 +25,7 @@ pub(crate) async fn maintain(context: &Context, arguments: &Maintain) -> u8 {
         yes: arguments.yes,
         question: |_| "Carry this plan out?".to_owned(),
     };
-    apply::converge(context, goal, Verb::Maintain, approve).await
+    apply::converge(context, goal, approve).await
 }
 
 pub(crate) async fn disarm(context: &Context, yes: bool) -> u8 {
@@ -34,7 +33,7 @@ pub(crate) async fn disarm(context: &Context, yes: bool) -> u8 {
         yes,
         question: |cluster| format!("Disarm what the plan names, in cluster {cluster}?"),
     };
-    apply::converge(context, Goal::Disarm, Verb::Disarm, approve).await
+    apply::converge(context, Goal::Disarm, approve).await
 }
 
 pub(crate) async fn move_leader(context: &Context, arguments: &MoveLeader) -> u8 {
@@ -52,7 +51,7 @@ pub(crate) async fn move_leader(context: &Context, arguments: &MoveLeader) -> u8
         yes: arguments.yes,
         question: |cluster| format!("Move leadership to another member in cluster {cluster}?"),
     };
-    apply::converge(context, Goal::MoveLeader { to }, Verb::MoveLeader, approve).await
+    apply::converge(context, Goal::MoveLeader { to }, approve).await
 }
 
 /// The alarms that are raised: whose they are, and what they are called.
@@ -91,9 +90,8 @@ async fn raised(context: &Context) -> Result<Vec<(String, &'static str)>, Deploy
         });
     }
     let name = |id| {
-        let mut members = seen.members.iter();
-        let known = members.find(|(_, view)| view.known().is_some_and(|view| view.id == id));
-        known.map_or_else(|| id.to_string(), |(name, _)| name.to_string())
+        let name = seen.name_of(id);
+        name.map_or_else(|| id.to_string(), ToString::to_string)
     };
     let of = |alarm: &'static str| {
         let ids = seen.alarms(alarm).into_iter();

@@ -116,11 +116,6 @@ async fn show(context: &Context, id: &str) -> Result<u8, DeployError> {
         .filter(|one| begins(&one.id))
         .collect();
     match found[..] {
-        [one] if one.events => {
-            let events = engine.events(&one.id, 0);
-            Display::replay(context.json()).follow(events).await;
-            Ok(exit::DONE)
-        }
         [one] => {
             summary(context, one);
             Ok(exit::DONE)

@@ -1,6 +1,5 @@
 //! `etcdup reset`.
 
-use etcdup_core::operation::Verb;
 use etcdup_core::stage::Goal;
 
 use crate::arguments::Reset;
@@ -23,5 +22,5 @@ pub(crate) async fn run(context: &Context, arguments: &Reset) -> u8 {
             question: |cluster| format!("Stop cluster {cluster} and move its data aside?"),
         }
     };
-    apply::converge(context, goal, Verb::Reset, approve).await
+    apply::converge(context, goal, approve).await
 }

@@ -193,26 +193,19 @@ fn corrupt(seen: &Observation) -> (Vec<MemberId>, Vec<MemberId>) {
     seen.alarms(CORRUPT).into_iter().partition(listed)
 }
 
-/// What keeps a cluster from being cared for where its members' data differs.
-fn corrupt_members(seen: &Observation) -> Vec<Finding> {
-    let of = |id: MemberId| {
-        let mut known = seen.members.iter();
-        let named = known.find(|(_, view)| view.known().is_some_and(|view| view.id == id));
-        let name = named.map_or_else(|| id.to_string(), |(name, _)| name.to_string());
-        CORRUPT_DATA.error(name, "the alarm CORRUPT is raised")
-    };
-    corrupt(seen).0.into_iter().map(of).collect()
-}
-
 /// What all else waits for: no member's data is corrupt, and what is left of those that were
 /// removed is taken back.
 fn begin<'a>(target: &'a Target, seen: &'a Observation) -> Result<Vec<Answering<'a>>, Next> {
     let members = usable(target, seen).map_err(Next::Blocked)?;
-    let findings = corrupt_members(seen);
-    if !findings.is_empty() {
-        return Err(Next::Blocked(findings));
+    let (listed, removed) = corrupt(seen);
+    if !listed.is_empty() {
+        let of = |id: MemberId| {
+            let name = seen.name_of(id);
+            let name = name.map_or_else(|| id.to_string(), ToString::to_string);
+            CORRUPT_DATA.error(name, "the alarm CORRUPT is raised")
+        };
+        return Err(Next::Blocked(listed.into_iter().map(of).collect()));
     }
-    let (_, removed) = corrupt(seen);
     if !removed.is_empty() {
         let why = "the members that it is about were removed, and the cluster takes no writes";
         return Err(take_back(Alarm::Corrupt, removed, vec![why.to_owned()]));
@@ -275,9 +268,9 @@ fn compact(members: &[Answering<'_>], full: bool) -> Stage {
 
 /// Whether the others are a quorum without a member. etcd goes on voting while it defragments, but
 /// it answers nothing, and whether it comes back is not known before.
-fn is_spared(target: &Target, seen: &Observation, member: &MemberName) -> bool {
-    let stop = BTreeSet::from([member.clone()]);
-    Electorate::of(seen, &names(target)).spare(&stop).is_ok()
+fn is_spared(electorate: &Electorate, one: &Answering<'_>) -> bool {
+    let stop = BTreeSet::from([one.member.name.clone()]);
+    one.view.learner || electorate.spare(&stop).is_ok()
 }
 
 /// Who is due and cannot be spared, where that was not approved.
@@ -290,8 +283,7 @@ fn unspared(
     let electorate = Electorate::of(seen, &names(target));
     let of = |one: &Answering<'_>| {
         let name = &one.member.name;
-        let spared = allowed || one.view.learner || is_spared(target, seen, name);
-        (!spared).then(|| {
+        (!allowed && !is_spared(&electorate, one)).then(|| {
             let evidence = format!(
                 "{name} answers nothing while it is defragmented, and the others are no quorum without it ({} of {} voters are healthy)",
                 electorate.healthy(),
@@ -321,7 +313,6 @@ fn defragment(
             .collect());
     };
     let name = &one.member.name;
-    let spared = one.view.learner || is_spared(target, seen, name);
     if leads(one)
         && let Some(other) = voters(members).find(|other| other.member.name != *name)
     {
@@ -353,7 +344,7 @@ fn defragment(
         true => Gate::caught_up(name),
         false => Gate::serves(name),
     });
-    if !spared {
+    if !is_spared(&Electorate::of(seen, &names(target)), one) {
         stage.impact = Impact::Outage(format!(
             "no quorum without {name}, which answers nothing while it is defragmented"
         ));

@@ -7,8 +7,8 @@ use etcdup_core::stage::Impact;
 use etcdup_deploy::{EndingDocument, Plan, PlanDocument};
 use etcdup_planner::Planner;
 
-/// A plan as `etcdup plan` tells it, without colors; hosts that do the same are told once.
-pub(crate) fn told(planner: Planner, seen: Observation) -> String {
+/// A plan as `etcdup plan` prints it, without colors; hosts that do the same are printed once.
+pub(crate) fn printed(planner: Planner, seen: Observation) -> String {
     let plan = Plan {
         forecast: planner.forecast(&seen),
         planner,
