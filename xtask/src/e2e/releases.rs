@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::e2e::context::{Context, Scenario, never_still};
-use crate::lab::Lab;
+use crate::lab::{CommandOutput, Lab};
 use crate::outcome::{Outcome, ensure, note};
 use crate::setup::{Release, cache, releases};
 use crate::writer::Writer;
@@ -159,21 +159,12 @@ fn downgrade_given_up(context: &Context) -> Outcome {
     all_at_hand(&lab, &further)?;
     lab.apply()?;
     let etcdctl = seven.directory.join("etcdctl");
-    let script = format!(
-        "{} --endpoints {} --cacert pki/prod/ca.crt --cert tester.crt --key tester.key \
-         endpoint status -w json",
-        etcdctl.display(),
-        Lab::endpoints(3)
-    );
     lab.etcdctl(&Lab::endpoints(3), &["put", "kept", "yes"])?
         .exits(0)?;
     // Only where it is under way etcd names the release it leads to.
     let is_begun = || -> Result<bool, String> {
-        Ok(lab
-            .inside(&script)?
-            .exits(0)?
-            .out
-            .contains("\"downgradeInfo\":{\"enabled\":true"))
+        let status = status(&lab, &etcdctl)?;
+        Ok(status.out.contains("\"downgradeInfo\":{\"enabled\":true"))
     };
     ensure(
         !is_begun()?,
@@ -217,16 +208,21 @@ fn downgrade_given_up(context: &Context) -> Outcome {
     lab.nothing_to_do()
 }
 
-/// etcdctl finds that all three members run this release.
-fn runs(lab: &Lab, etcdctl: &Path, version: &str) -> Outcome {
-    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+/// What etcdctl of a newer release says of all three members.
+fn status(lab: &Lab, etcdctl: &Path) -> Result<CommandOutput, String> {
     let script = format!(
         "{} --endpoints {} --cacert pki/prod/ca.crt --cert tester.crt --key tester.key \
          endpoint status -w json",
         etcdctl.display(),
         Lab::endpoints(3)
     );
-    let status = lab.inside(&script)?.exits(0)?;
+    lab.inside(&script)?.exits(0)
+}
+
+/// etcdctl finds that all three members run this release.
+fn runs(lab: &Lab, etcdctl: &Path, version: &str) -> Outcome {
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    let status = status(lab, etcdctl)?;
     let of_it = status
         .out
         .matches(&format!("\"version\":\"{version}\""))
