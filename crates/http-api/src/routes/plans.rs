@@ -47,7 +47,8 @@ pub(crate) enum PlanRequest {
         allow_outage: bool,
     },
     /// What would disarm NOSPACE once there is room, and CORRUPT of members that were removed.
-    Disarm,
+    // A unit would take members that no schema knows: serde refuses them of structs only.
+    Disarm {},
     /// What would make another member lead.
     MoveLeader {
         /// Who; the first healthy voter in the file where it is left open.
@@ -79,7 +80,7 @@ impl From<PlanRequest> for Goal {
                 all,
                 allow_outage,
             },
-            PlanRequest::Disarm => Goal::Disarm,
+            PlanRequest::Disarm {} => Goal::Disarm,
             PlanRequest::MoveLeader { to } => Goal::MoveLeader { to },
         }
     }
@@ -109,4 +110,22 @@ pub(crate) fn unknown(digest: &str) -> Problem {
     Problem::not_found(format!(
         "there is no plan {digest}: plans are kept for an hour"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::PlanRequest;
+
+    #[test]
+    fn what_no_verb_knows_is_refused() {
+        for verb in ["apply", "reset", "maintain", "disarm", "move-leader"] {
+            let plain = serde_json::from_value::<PlanRequest>(json!({ "verb": verb }));
+            assert!(plain.is_ok(), "{verb}: {plain:?}");
+            let odd = json!({ "verb": verb, "allow-outag": true });
+            let odd = serde_json::from_value::<PlanRequest>(odd);
+            assert!(odd.is_err(), "{verb}: {odd:?}");
+        }
+    }
 }
