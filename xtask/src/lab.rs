@@ -1,11 +1,12 @@
 //! A lab: real hosts in a network of their own, a directory for the operator, and etcdup's binary.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::running::Running;
 use crate::setup::{cache, testbed};
 
 /// Real hosts, taken down when dropped.
@@ -283,23 +284,15 @@ impl Lab {
     }
 
     /// Starts etcdup and does not wait.
-    pub(crate) fn start(&self, arguments: &[&str]) -> Result<Child, String> {
-        let mut command = self.command(&self.etcdup.to_string_lossy(), arguments);
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| error.to_string())
+    pub(crate) fn start(&self, arguments: &[&str]) -> Result<Running, String> {
+        Running::start(self.command(&self.etcdup.to_string_lossy(), arguments))
     }
 
-    /// Starts `apply` and kills it after a while, whatever it is at.
-    pub(crate) fn apply_killed(&self, after: Duration) -> Result<(), String> {
+    /// Starts `apply` and kills it after a while, whatever it is at. Whether that cut it short.
+    pub(crate) fn apply_killed(&self, after: Duration) -> Result<bool, String> {
         let mut running = self.start(&["apply", "--yes"])?;
         thread::sleep(after);
-        // It may have ended by itself.
-        let _ = running.kill();
-        let _ = running.wait();
-        Ok(())
+        running.kill()
     }
 
     /// Runs a shell command on a host, not by SSH.

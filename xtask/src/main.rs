@@ -11,6 +11,7 @@ mod lab;
 mod outcome;
 mod programs;
 mod reconnects;
+mod running;
 mod serving;
 mod setup;
 mod test;

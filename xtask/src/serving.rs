@@ -1,6 +1,5 @@
 //! A server of the API in a lab, and a client of it.
 
-use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,13 +7,14 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, archive};
 use crate::outcome::ensure;
+use crate::running::Running;
 
 /// Where a server of a lab listens, within the lab's network.
 pub(crate) const AT: &str = "http://127.0.0.1:8379";
 
 /// A server in the lab's directory, killed when dropped.
 pub(crate) struct Server {
-    child: Child,
+    child: Running,
 }
 
 impl Server {
@@ -55,8 +55,7 @@ impl Server {
         let url = format!("{AT}/readyz");
         let asked = ["-s", "-o", "/dev/null", "-w", "%{http_code}", &url];
         loop {
-            let ended = self.child.try_wait().map_err(|error| error.to_string())?;
-            if ended.is_some() {
+            if self.child.ended()?.is_some() {
                 return Ok(answers);
             }
             ensure(
@@ -67,13 +66,6 @@ impl Server {
             answers.extend(status.trim().parse::<u16>().ok().filter(|code| *code > 0));
             thread::sleep(Duration::from_millis(50));
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

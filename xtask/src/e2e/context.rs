@@ -121,6 +121,10 @@ pub(super) fn at_once<T: Copy + Send + Sync>(
 /// the benchmark measures.
 pub(super) fn never_still(written: &Written) -> Outcome {
     written.tell();
+    is_never_still(written)
+}
+
+fn is_never_still(written: &Written) -> Outcome {
     ensure(
         written.gap < Duration::from_secs(5),
         format!("writes stood still for {:?}", written.gap),
@@ -136,22 +140,32 @@ pub(super) fn agrees(lab: &Lab, hosts: &[u32]) -> Outcome {
     lab.etcdctl_agrees(&urls.join(","), hosts.len())
 }
 
+/// A run that was killed, and the one that finished its work.
+pub(super) struct Round {
+    /// What the writer saw meanwhile.
+    written: Written,
+    /// Whether the kill cut the run short, which may have ended before.
+    cut: bool,
+}
+
 /// `apply` is killed, and the next run finishes: these hosts have the members, all that was written
-/// is there, and nothing is left to do.
+/// is there, writes went on, and nothing is left to do.
 pub(super) fn finishes_when_killed(
     lab: &Lab,
     mut writer: Writer<'_>,
     after: Duration,
     hosts: &[u32],
-) -> Result<Written, String> {
-    lab.apply_killed(after)?;
+) -> Result<Round, String> {
+    let cut = lab.apply_killed(after)?;
     let second = lab.apply()?;
     agrees(lab, hosts)?;
     writer.checks(hosts);
     let written = writer.stop()?;
+    is_never_still(&written)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()
         .map_err(|why| format!("{why}\nafter\n{}", second.all()))?;
-    Ok(written)
+    Ok(Round { written, cut })
 }
 
 /// Makes a member the leader.
@@ -192,13 +206,14 @@ pub(super) fn member_id(lab: &Lab, name: &str) -> Result<String, String> {
 const MOMENTS: usize = 20;
 const SAMPLE: usize = 3;
 
-/// Does the same at seeded moments, each time on hosts of its own: half a second and up to `span`
-/// after it began, what is begun is to be killed.
+/// Does the same at seeded moments, each time on hosts of its own, whose name begins with
+/// `prefix`: half a second and up to `span` after it began, what is begun is to be killed.
 pub(super) fn killed_series(
     context: &Context,
     seed: u64,
+    prefix: &str,
     span: Duration,
-    work: impl Fn(usize, Duration) -> Result<Written, String> + Sync,
+    work: impl Fn(&str, Duration) -> Result<Round, String> + Sync,
 ) -> Outcome {
     let mut random = numbers_of(seed);
     let moments = if context.long { MOMENTS } else { SAMPLE };
@@ -209,36 +224,39 @@ pub(super) fn killed_series(
     let (mut failures, tally) = (Vec::new(), Mutex::default());
     for batch in after.chunks(SAMPLE) {
         failures.extend(at_once(batch, |at, after| {
-            let written = work(at, after);
-            let written = written.map_err(|why| format!("seed {seed}, after {after:?}: {why}"))?;
-            Tally::add(&tally, &written);
+            let round = work(&format!("{prefix}{at}"), after);
+            let round = round.map_err(|why| format!("seed {seed}, after {after:?}: {why}"))?;
+            Tally::add(&tally, &round);
             Ok(())
         }));
     }
-    Tally::report(tally, &format!("seed {seed}, killed"), moments, &failures);
+    Tally::report(tally, seed, moments, &failures);
     ensure(failures.is_empty(), failures.join("\n"))
 }
 
 /// What a series of runs with faults came to.
 #[derive(Default)]
 struct Tally {
+    cut: usize,
     writes: usize,
     gap: Duration,
 }
 
 impl Tally {
-    /// Adds what a writer saw in one of them.
-    fn add(tally: &Mutex<Self>, written: &Written) {
+    /// Adds what came of one of them.
+    fn add(tally: &Mutex<Self>, round: &Round) {
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.writes += written.count;
-        tally.gap = tally.gap.max(written.gap);
+        tally.cut += usize::from(round.cut);
+        tally.writes += round.written.count;
+        tally.gap = tally.gap.max(round.written.gap);
     }
 
     /// Says it, for docs/reliability.md.
-    fn report(tally: Mutex<Self>, what: &str, rounds: usize, failures: &[String]) {
+    fn report(tally: Mutex<Self>, seed: u64, rounds: usize, failures: &[String]) {
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         note!(
-            "{what}: {rounds} rounds, {} failed, {} writes, the longest gap {} ms",
+            "seed {seed}: {} of {rounds} runs cut, {} failed, {} writes, the longest gap {} ms",
+            tally.cut,
             failures.len(),
             tally.writes,
             tally.gap.as_millis()

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::{Context, Scenario, finishes_when_killed, killed_series, never_still};
+use super::context::{Context, Round, Scenario, finishes_when_killed, killed_series, never_still};
 use super::examples::example;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure, note};
-use crate::writer::{Writer, Written};
+use crate::writer::Writer;
 
 pub(super) const ALL: &[Scenario] = &[
     ("grows-from-one-to-five", grows_from_one_to_five),
@@ -66,12 +66,13 @@ fn join_killed_at_any_moment(context: &Context) -> Outcome {
     killed_series(
         context,
         20_261_126,
+        "j",
         Duration::from_millis(12_000),
-        |at, after| join_killed(context, &format!("j{at}"), after),
+        |name, after| join_killed(context, name, after),
     )
 }
 
-fn join_killed(context: &Context, name: &str, after: Duration) -> Result<Written, String> {
+fn join_killed(context: &Context, name: &str, after: Duration) -> Result<Round, String> {
     let lab = context.formed(name, 3, 1)?;
     let writer = Writer::start(&lab, 1)?;
     lab.topology(&context.version, "", 3)?;

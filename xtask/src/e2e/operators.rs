@@ -1,11 +1,11 @@
 //! Two operators at once.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context::{Context, Scenario};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
+use crate::running::Running;
 
 pub(super) const ALL: &[Scenario] = &[
     ("two-operators-one-alive", second_is_told),
@@ -27,20 +27,11 @@ fn slow(context: &Context, seconds: u32) -> Result<Lab, String> {
     Ok(lab)
 }
 
-fn until_started(lab: &Lab) -> Outcome {
-    let start = Instant::now();
-    while lab
-        .on(1, "systemctl is-active etcd | grep -q activating")?
-        .code
-        != 0
-    {
-        ensure(
-            start.elapsed() < Duration::from_secs(20),
-            "the first operator never came to start etcd",
-        )?;
-        thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
+fn until_started(first: &mut Running, lab: &Lab) -> Outcome {
+    first.until(Duration::from_secs(20), "come to start etcd", || {
+        let is_starting = lab.on(1, "systemctl is-active etcd | grep -q activating")?;
+        Ok(is_starting.code == 0)
+    })
 }
 
 /// Every operator finds what anyone did: with all events where it was run, else what hosts noted.
@@ -51,17 +42,11 @@ fn history_of_everyone(context: &Context) -> Outcome {
     lab.edit("etcd = \"", "flags = { snapshot-count = 4321 }\netcd = \"")?;
     lab.apply()?;
     let mut killed = lab.start(&["apply", "--yes", "--set", "flags.snapshot-count=5432"])?;
-    let began = |count: usize| {
+    killed.until(Duration::from_secs(20), "begun", || {
         let log = lab.on(1, "grep -c '^began' /var/lib/etcdup/operations")?;
-        Ok::<_, String>(log.out.trim().parse() == Ok(count))
-    };
-    let start = Instant::now();
-    while !began(3)? && start.elapsed() < Duration::from_secs(20) {
-        thread::sleep(Duration::from_millis(100));
-    }
-    ensure(began(3)?, "the third apply never began")?;
-    let _ = killed.kill();
-    let _ = killed.wait();
+        Ok(log.out.trim() == "3")
+    })?;
+    killed.kill()?;
     let mine = lab.etcdup(&["history"])?.exits(0)?;
     mine.says("apply")?
         .says("interrupted")?
@@ -106,11 +91,10 @@ fn history_of_everyone(context: &Context) -> Outcome {
 fn second_is_told(context: &Context) -> Outcome {
     let lab = slow(context, 25)?;
     let mut first = lab.start(&["apply", "--yes"])?;
-    until_started(&lab)?;
+    until_started(&mut first, &lab)?;
     let second = lab.etcdup(&["apply", "--yes"])?.exits(75)?;
     second.says("apply, since")?.says("nothing was changed")?;
-    let _ = first.kill();
-    let _ = first.wait();
+    first.kill()?;
     lab.apply()?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)
 }
@@ -120,7 +104,7 @@ fn second_is_told(context: &Context) -> Outcome {
 fn frozen_is_taken_over(context: &Context) -> Outcome {
     let lab = slow(context, 8)?;
     let mut first = lab.start(&["apply", "--yes"])?;
-    until_started(&lab)?;
+    until_started(&mut first, &lab)?;
     lab.inside(&format!("kill -STOP {}", first.id()))?
         .exits(0)?;
     lab.apply()?
@@ -129,7 +113,7 @@ fn frozen_is_taken_over(context: &Context) -> Outcome {
     let generation = lab.on(1, "grep generation /var/lib/etcdup/prod.json")?.out;
     lab.inside(&format!("kill -CONT {}", first.id()))?
         .exits(0)?;
-    let status = first.wait().map_err(|error| error.to_string())?;
+    let status = first.wait().map_err(|error| error.clone())?;
     ensure(!status.success(), "the thawed operator claims success")?;
     ensure(
         lab.on(1, "grep generation /var/lib/etcdup/prod.json")?.out == generation,
@@ -155,7 +139,7 @@ fn both_at_once(context: &Context) -> Outcome {
     ];
     let codes: Vec<Option<i32>> = both
         .iter_mut()
-        .map(|child| child.wait().ok().and_then(|status| status.code()))
+        .map(|running| running.wait().ok().and_then(|status| status.code()))
         .collect();
     ensure(
         codes

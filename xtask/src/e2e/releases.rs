@@ -2,7 +2,7 @@
 //! `vX.Y.Z/{etcd,etcdctl,etcdutl}`.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::e2e::context::{Context, Scenario, never_still};
 use crate::lab::{CommandOutput, Lab};
@@ -177,15 +177,8 @@ fn downgrade_given_up(context: &Context) -> Outcome {
     );
     lab.edit(&up, &down)?;
     let mut running = lab.start(&["apply", "--yes"])?;
-    let asked = Instant::now();
-    while !is_begun()? {
-        ensure(
-            asked.elapsed() < Duration::from_secs(60),
-            "etcd was not asked for a downgrade within a minute",
-        )?;
-    }
-    let _ = running.kill();
-    let _ = running.wait();
+    running.until(Duration::from_secs(60), "asked for a downgrade", is_begun)?;
+    ensure(running.kill()?, "it ended before it was killed")?;
     lab.edit(&down, &up)?;
     let planned = lab.etcdup(&["plan"])?.exits(0)?;
     planned

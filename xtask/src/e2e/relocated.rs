@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use crate::e2e::context::{Context, Scenario, finishes_when_killed, killed_series, never_still};
+use crate::e2e::context::{
+    Context, Round, Scenario, finishes_when_killed, killed_series, never_still,
+};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
-use crate::writer::{Writer, Written};
+use crate::writer::Writer;
 
 pub(crate) const ALL: &[Scenario] = &[
     ("systemd-to-pods-and-back", systemd_to_pods),
@@ -244,8 +246,9 @@ fn relocation_killed(context: &Context) -> Outcome {
     killed_series(
         context,
         20_261_201,
+        "r",
         Duration::from_millis(14_000),
-        |at, after| relocation_killed_after(context, &format!("r{at}"), after),
+        |name, after| relocation_killed_after(context, name, after),
     )
 }
 
@@ -253,7 +256,7 @@ fn relocation_killed_after(
     context: &Context,
     name: &str,
     after: Duration,
-) -> Result<Written, String> {
+) -> Result<Round, String> {
     let lab = context.named(name, 3)?;
     let process = "runtime = \"process\"";
     lab.topology(&context.version, process, 3)?;

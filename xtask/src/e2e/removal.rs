@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::context::{
-    Context, Scenario, agrees, finishes_when_killed, killed_series, lead, member_id, never_still,
+    Context, Round, Scenario, agrees, finishes_when_killed, killed_series, lead, member_id,
+    never_still,
 };
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure, note};
-use crate::writer::{Writer, Written};
+use crate::writer::Writer;
 
 pub(super) const ALL: &[Scenario] = &[
     ("shrinks-from-five-to-one", shrinks_from_five_to_one),
@@ -307,8 +308,9 @@ fn replacement_killed(context: &Context) -> Outcome {
     killed_series(
         context,
         20_261_127,
+        "s",
         Duration::from_millis(14_000),
-        |at, after| replacement_killed_after(context, &format!("s{at}"), after),
+        |name, after| replacement_killed_after(context, name, after),
     )
 }
 
@@ -316,7 +318,7 @@ fn replacement_killed_after(
     context: &Context,
     name: &str,
     after: Duration,
-) -> Result<Written, String> {
+) -> Result<Round, String> {
     let lab = context.formed(name, 4, 3)?;
     let writer = Writer::start(&lab, 2)?;
     lab.power("kill", 3)?;

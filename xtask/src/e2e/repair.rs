@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::context::{Context, Scenario, finishes_when_killed, killed_series, lead, never_still};
+use super::context::{
+    Context, Round, Scenario, finishes_when_killed, killed_series, lead, never_still,
+};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
-use crate::writer::{Writer, Written};
+use crate::writer::Writer;
 
 pub(super) const ALL: &[Scenario] = &[
     ("flags-roll-leader-last", flags_roll_leader_last),
@@ -139,12 +141,13 @@ fn upgrade_killed(context: &Context) -> Outcome {
     killed_series(
         context,
         20_261_128,
+        "u",
         Duration::from_millis(12_000),
-        |at, after| upgrade_killed_after(context, &format!("u{at}"), after),
+        |name, after| upgrade_killed_after(context, name, after),
     )
 }
 
-fn upgrade_killed_after(context: &Context, name: &str, after: Duration) -> Result<Written, String> {
+fn upgrade_killed_after(context: &Context, name: &str, after: Duration) -> Result<Round, String> {
     let versions = crate::setup::versions()?;
     let older = versions.first().ok_or("no etcd at hand")?;
     let lab = context.named(name, 3)?;
@@ -167,19 +170,14 @@ fn release_edited_back(context: &Context) -> Outcome {
     lab.edit(older, newer)?;
     let mut first = lab.start(&["apply", "--yes"])?;
     // As soon as one runs the new one, whichever is first: the leader is last.
-    let begun = std::time::Instant::now();
     let runs_newer = |host: u32| -> Result<bool, String> {
         let runs = lab.on(host, "tr '\\0' ' ' < /proc/$(pidof etcd)/cmdline")?;
         Ok(runs.out.contains(&format!("v{newer}/")))
     };
-    while !(runs_newer(1)? || runs_newer(2)? || runs_newer(3)?) {
-        ensure(
-            begun.elapsed() < Duration::from_secs(60),
-            "no member restarted with the newer release",
-        )?;
-    }
-    first.kill().map_err(|error| error.to_string())?;
-    first.wait().map_err(|error| error.to_string())?;
+    first.until(Duration::from_secs(60), "one member restarted", || {
+        Ok(runs_newer(1)? || runs_newer(2)? || runs_newer(3)?)
+    })?;
+    ensure(first.kill()?, "it ended before it was killed")?;
     lab.edit(newer, older)?;
     lab.apply()?.says(&format!("with etcd {older}"))?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;

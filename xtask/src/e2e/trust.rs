@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use crate::e2e::context::{Context, Scenario, finishes_when_killed, killed_series, never_still};
+use crate::e2e::context::{
+    Context, Round, Scenario, finishes_when_killed, killed_series, never_still,
+};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::reconnects::Reconnects;
-use crate::writer::{Writer, Written};
+use crate::writer::Writer;
 
 pub(crate) const ALL: &[Scenario] = &[
     ("ca-rotated-under-clients", ca_rotated),
@@ -116,16 +118,13 @@ fn rotation_killed(context: &Context) -> Outcome {
     killed_series(
         context,
         20_261_129,
+        "t",
         Duration::from_millis(15_000),
-        |at, after| rotation_killed_after(context, &format!("t{at}"), after),
+        |name, after| rotation_killed_after(context, name, after),
     )
 }
 
-fn rotation_killed_after(
-    context: &Context,
-    name: &str,
-    after: Duration,
-) -> Result<Written, String> {
+fn rotation_killed_after(context: &Context, name: &str, after: Duration) -> Result<Round, String> {
     let lab = context.named(name, 3)?;
     lab.topology(&context.version, &format!("[certificates]\n{TRUST}"), 3)?;
     // Not there yet, so it is left out for now.
@@ -144,12 +143,13 @@ fn tls_killed(context: &Context) -> Outcome {
     killed_series(
         context,
         20_261_130,
+        "p",
         Duration::from_millis(20_000),
-        |at, after| tls_killed_after(context, &format!("p{at}"), after),
+        |name, after| tls_killed_after(context, name, after),
     )
 }
 
-fn tls_killed_after(context: &Context, name: &str, after: Duration) -> Result<Written, String> {
+fn tls_killed_after(context: &Context, name: &str, after: Duration) -> Result<Round, String> {
     let lab = context.named(name, 3)?;
     lab.topology(&context.version, PLAIN, 3)?;
     lab.apply()?;
