@@ -6,8 +6,8 @@ refused.
 
 NAME stands for NAME.crt and NAME.key, read again for each connection, as clients do whose files are
 replaced beneath them. Writes to RECORD, on SIGTERM, a line `refused NAME URL WHY` for every
-connection that TLS refused on either side, and last `connected N`. A member that is down or starts
-up refuses no one.
+connection that TLS refused on either side, and last, for each, `connected N NAME, cut M`. A member
+that is down or starts up refuses no one, and cuts connections.
 """
 
 import collections
@@ -26,6 +26,7 @@ stop = threading.Event()
 lock = threading.Lock()
 refused = collections.Counter()
 connected = collections.Counter()
+cut = collections.Counter()
 
 
 def connect(name, url):
@@ -46,12 +47,14 @@ def connect(name, url):
             with lock:
                 connected[name] += 1
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            pass
+            with lock:
+                cut[name] += 1
         except ssl.SSLError as error:
             with lock:
                 refused[(name, url, str(error))] += 1
         except (OSError, http.client.HTTPException):
-            pass
+            with lock:
+                cut[name] += 1
         finally:
             connection.close()
 
@@ -66,4 +69,4 @@ with lock, open(record_path, "w", encoding="utf-8") as record:
     for (name, url, why), count in refused.items():
         record.write(f"refused {count} times: {name} {url} {why}\n")
     for name in names:
-        record.write(f"connected {connected[name]} {name}\n")
+        record.write(f"connected {connected[name]} {name}, cut {cut[name]}\n")

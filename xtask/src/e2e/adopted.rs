@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use super::context::{Context, Scenario};
+use super::context::{Context, Scenario, never_still};
 use super::examples::by_hand;
 use crate::lab::{CommandOutput, Lab};
 use crate::outcome::{Outcome, ensure};
 use crate::setup::cache;
+use crate::writer::Writer;
 
 pub(super) const ALL: &[Scenario] = &[
     ("adopt-one-vps", one_vps),
@@ -179,8 +180,16 @@ fn three_controllers(context: &Context) -> Outcome {
     lives_on(&lab, false)?;
     // From a unit of whoever made it to one of etcdup's.
     lab.edit("unit = \"etcd\"", "unit = \"kv\"")?;
+    // The writer shows what the hand-made cluster's clients show.
+    lab.inside(
+        "mkdir -p pki/prod && cp ca.pem pki/prod/ca.crt && cp etcd.pem tester.crt && \
+         cp etcd-key.pem tester.key",
+    )?
+    .exits(0)?;
+    let writer = Writer::start(&lab, 3)?;
     lab.apply()?
         .says("what runs it is etcd.service, wanted kv.service")?;
+    never_still(&writer.stop()?)?;
     for host in 1..=3 {
         let left = lab.on(
             host,

@@ -8,6 +8,7 @@ use crate::writer::Writer;
 pub(crate) const ALL: &[Scenario] = &[
     ("out-of-nospace", out_of_nospace),
     ("defragmented-under-writes", defragmented_under_writes),
+    ("alarm-before-another-minor", alarm_before_another_minor),
 ];
 
 /// A key that is written again and again, half a megabyte each time.
@@ -103,4 +104,29 @@ fn defragmented_under_writes(context: &Context) -> Outcome {
         .says("no member `m9`")?;
     never_still(&writer.stop()?)?;
     lab.nothing_to_do()
+}
+
+/// While an alarm is raised no member changes to another minor, and none restarts.
+fn alarm_before_another_minor(context: &Context) -> Outcome {
+    let versions = crate::setup::versions()?;
+    let older = versions.first().ok_or("no etcd at hand")?;
+    let lab = context.lab(3)?;
+    lab.topology(older, "flags = { quota-backend-bytes = 16777216 }", 3)?;
+    lab.apply()?;
+    let filled = fill(&lab, 40)?;
+    ensure(filled.contains("database space exceeded"), &filled)?;
+    let running = || {
+        let pids: Result<Vec<_>, String> = (1..=3)
+            .map(|host| lab.on(host, "pidof etcd").map(|printed| printed.out))
+            .collect();
+        pids
+    };
+    let before = running()?;
+    lab.edit(older, &context.version)?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("alarms")?
+        .says("NOSPACE")?;
+    let after = running()?;
+    ensure(after == before, format!("restarted: {before:?} {after:?}"))
 }

@@ -49,6 +49,11 @@ impl Context {
 
     /// Boots hosts that run static pods, and makes the image they run: its archive.
     pub(crate) fn pods(&self, count: u32) -> Result<(Lab, String), String> {
+        self.named_pods("", count)
+    }
+
+    /// The same, in a lab of its own name.
+    pub(crate) fn named_pods(&self, name: &str, count: u32) -> Result<(Lab, String), String> {
         let output = testbed("image.sh")
             .arg(&self.version)
             .output()
@@ -57,7 +62,7 @@ impl Context {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         let image = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let lab = Lab::with_pods(self.labs, count, &self.etcdup)?;
+        let lab = Lab::with_pods(&self.lab_name(name), count, &self.etcdup)?;
         Ok((self.own(lab), image))
     }
 
@@ -202,36 +207,52 @@ pub(super) fn member_id(lab: &Lab, name: &str) -> Result<String, String> {
     id.map(str::to_owned).ok_or_else(|| list.all())
 }
 
-/// How often a run is killed in a long series, and in the sample.
-const MOMENTS: usize = 20;
-const SAMPLE: usize = 3;
+/// A series of runs, each killed at a moment of its own: twenty in a long series.
+pub(super) struct Killed {
+    /// What the moments follow from.
+    pub(super) seed: u64,
+    /// How the names of its labs begin, which no other series has.
+    pub(super) labs: &'static str,
+    /// How long such a run takes: the moments lie in it, from half a second on.
+    pub(super) span: Duration,
+    /// How many are enough where time is short.
+    pub(super) sample: usize,
+}
 
-/// Does the same at seeded moments, each time on hosts of its own, whose name begins with
-/// `prefix`: half a second and up to `span` after it began, what is begun is to be killed.
-pub(super) fn killed_series(
-    context: &Context,
-    seed: u64,
-    prefix: &str,
-    span: Duration,
-    work: impl Fn(&str, Duration) -> Result<Round, String> + Sync,
-) -> Outcome {
-    let mut random = numbers_of(seed);
-    let moments = if context.long { MOMENTS } else { SAMPLE };
-    let span = u64::try_from(span.as_millis()).map_err(|error| error.to_string())?;
-    let after: Vec<Duration> = (0..moments)
-        .map(|_| Duration::from_millis(500 + random() % span))
-        .collect();
-    let (mut failures, tally) = (Vec::new(), Mutex::default());
-    for batch in after.chunks(SAMPLE) {
-        failures.extend(at_once(batch, |at, after| {
-            let round = work(&format!("{prefix}{at}"), after);
-            let round = round.map_err(|why| format!("seed {seed}, after {after:?}: {why}"))?;
-            Tally::add(&tally, &round);
-            Ok(())
-        }));
+impl Killed {
+    /// How many runs a long series has, and how many go on at once.
+    const LONG: usize = 20;
+    const AT_ONCE: usize = 3;
+
+    /// Does the same at each moment, on hosts of its own.
+    pub(super) fn series(
+        self,
+        context: &Context,
+        work: impl Fn(&str, Duration) -> Result<Round, String> + Sync,
+    ) -> Outcome {
+        let seed = self.seed;
+        let mut random = numbers_of(seed);
+        let rounds = if context.long {
+            Self::LONG
+        } else {
+            self.sample
+        };
+        let span = u64::try_from(self.span.as_millis()).map_err(|error| error.to_string())?;
+        let after: Vec<Duration> = (0..rounds)
+            .map(|_| Duration::from_millis(500 + random() % span))
+            .collect();
+        let (mut failures, tally) = (Vec::new(), Mutex::default());
+        for batch in after.chunks(Self::AT_ONCE) {
+            failures.extend(at_once(batch, |at, after| {
+                let round = work(&format!("{}{at}", self.labs), after);
+                let round = round.map_err(|why| format!("seed {seed}, after {after:?}: {why}"))?;
+                Tally::add(&tally, &round);
+                Ok(())
+            }));
+        }
+        Tally::report(tally, seed, rounds, &failures);
+        ensure(failures.is_empty(), failures.join("\n"))
     }
-    Tally::report(tally, seed, moments, &failures);
-    ensure(failures.is_empty(), failures.join("\n"))
 }
 
 /// What a series of runs with faults came to.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::{Context, Round, Scenario, finishes_when_killed, killed_series, never_still};
+use super::context::{Context, Killed, Round, Scenario, finishes_when_killed, never_still};
 use super::examples::example;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure, note};
@@ -63,13 +63,13 @@ fn settled(lab: &Lab, host: u32, members: u32) -> Outcome {
 /// `apply` is killed at seeded moments while two members join, each time on hosts of its own; the
 /// next run finishes.
 fn join_killed_at_any_moment(context: &Context) -> Outcome {
-    killed_series(
-        context,
-        20_261_126,
-        "j",
-        Duration::from_millis(12_000),
-        |name, after| join_killed(context, name, after),
-    )
+    Killed {
+        seed: 20_261_126,
+        labs: "j",
+        span: Duration::from_millis(12_000),
+        sample: 3,
+    }
+    .series(context, |name, after| join_killed(context, name, after))
 }
 
 fn join_killed(context: &Context, name: &str, after: Duration) -> Result<Round, String> {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::e2e::context::{Context, Scenario, never_still};
+use crate::e2e::context::{Context, Killed, Scenario, finishes_when_killed, never_still};
 use crate::lab::{CommandOutput, Lab};
 use crate::outcome::{Outcome, ensure, note};
 use crate::setup::{Release, cache, releases};
@@ -14,6 +14,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("further-releases", further_releases),
     ("from-minor-to-minor", from_minor_to_minor),
     ("downgrade-given-up", downgrade_given_up),
+    ("downgrade-killed-at-any-moment", downgrade_killed),
 ];
 
 /// Three members of each further minor: bootstrapped, verified, a flag rolled, and nothing left to
@@ -146,12 +147,7 @@ fn all_at_hand(lab: &Lab, further: &[Release]) -> Outcome {
 /// as any other.
 fn downgrade_given_up(context: &Context) -> Outcome {
     let further = releases();
-    let of = |minor: &str| {
-        let mut known = further.iter().rev();
-        known.find(|release| release.version.starts_with(minor))
-    };
-    let (Some(six), Some(seven)) = (of("3.6."), of("3.7.")) else {
-        note!("skipped: it needs etcd 3.6 and 3.7 in ETCDUP_RELEASES");
+    let Some((six, seven)) = six_and_seven(&further) else {
         return Ok(());
     };
     let lab = context.lab(3)?;
@@ -199,6 +195,44 @@ fn downgrade_given_up(context: &Context) -> Outcome {
         .says("yes")?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()
+}
+
+/// `apply` is killed at seeded moments while members go from 3.7 to 3.6; the next run finishes.
+fn downgrade_killed(context: &Context) -> Outcome {
+    let further = releases();
+    let Some((six, seven)) = six_and_seven(&further) else {
+        return Ok(());
+    };
+    Killed {
+        seed: 20_261_208,
+        labs: "z",
+        span: Duration::from_millis(20_000),
+        sample: 1,
+    }
+    .series(context, |name, after| {
+        let lab = context.named(name, 3)?;
+        lab.topology(&seven.version, "", 3)?;
+        all_at_hand(&lab, &further)?;
+        lab.apply()?;
+        let writer = Writer::start(&lab, 3)?;
+        lab.edit(&seven.version, &six.version)?;
+        let round = finishes_when_killed(&lab, writer, after, &[1, 2, 3])?;
+        runs(&lab, &seven.directory.join("etcdctl"), &six.version)?;
+        Ok(round)
+    })
+}
+
+/// The newest of 3.6 and of 3.7, where both are at hand.
+fn six_and_seven(further: &[Release]) -> Option<(&Release, &Release)> {
+    let of = |minor: &str| {
+        let mut known = further.iter().rev();
+        known.find(|release| release.version.starts_with(minor))
+    };
+    let both = of("3.6.").zip(of("3.7."));
+    if both.is_none() {
+        note!("skipped: it needs etcd 3.6 and 3.7 in ETCDUP_RELEASES");
+    }
+    both
 }
 
 /// What etcdctl of a newer release says of all three members.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::e2e::context::{
-    Context, Round, Scenario, finishes_when_killed, killed_series, never_still,
-};
+use crate::e2e::context::{Context, Killed, Round, Scenario, finishes_when_killed, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::writer::Writer;
@@ -16,6 +14,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("data-on-another-disk", data_on_another_disk),
     ("log-on-another-disk", log_on_another_disk),
     ("relocation-killed-at-any-moment", relocation_killed),
+    ("pods-killed-at-any-moment", pods_killed),
 ];
 
 /// Every write is on every member, clients were never kept waiting, and the cluster is as the file
@@ -243,13 +242,15 @@ fn log_on_another_disk(context: &Context) -> Outcome {
 /// `apply` is killed at seeded moments while processes become units and their logs go elsewhere;
 /// the next run finishes.
 fn relocation_killed(context: &Context) -> Outcome {
-    killed_series(
-        context,
-        20_261_201,
-        "r",
-        Duration::from_millis(14_000),
-        |name, after| relocation_killed_after(context, name, after),
-    )
+    Killed {
+        seed: 20_261_201,
+        labs: "r",
+        span: Duration::from_millis(14_000),
+        sample: 1,
+    }
+    .series(context, |name, after| {
+        relocation_killed_after(context, name, after)
+    })
 }
 
 fn relocation_killed_after(
@@ -266,4 +267,31 @@ fn relocation_killed_after(
     let systemd = "runtime = \"systemd\"\nlayout = { wal = \"/fast/etcd\" }";
     lab.edit(process, systemd)?;
     finishes_when_killed(&lab, writer, after, &[1, 2, 3])
+}
+
+/// `apply` is killed at seeded moments while units become static pods, or pods units; the next run
+/// finishes.
+fn pods_killed(context: &Context) -> Outcome {
+    Killed {
+        seed: 20_261_207,
+        labs: "w",
+        span: Duration::from_millis(25_000),
+        sample: 2,
+    }
+    .series(context, |name, after| {
+        let (lab, image) = context.named_pods(name, 3)?;
+        let pods = format!("runtime = \"static-pod\"\npod = {{ archive = \"{image}\" }}");
+        let units = "runtime = \"systemd\"".to_owned();
+        // Every other one the other way.
+        let (from, to) = if name.ends_with('1') {
+            (pods, units)
+        } else {
+            (units, pods)
+        };
+        lab.topology(&context.version, &from, 3)?;
+        lab.apply()?;
+        let writer = Writer::start(&lab, 3)?;
+        lab.edit(&from, &to)?;
+        finishes_when_killed(&lab, writer, after, &[1, 2, 3])
+    })
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::context::{
-    Context, Round, Scenario, agrees, finishes_when_killed, killed_series, lead, member_id,
-    never_still,
+    Context, Killed, Round, Scenario, agrees, finishes_when_killed, lead, member_id, never_still,
 };
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure, note};
@@ -305,13 +304,15 @@ fn two_edits_in_one_plan(context: &Context) -> Outcome {
 /// `apply` is killed at seeded moments while a dead member is replaced, each time on hosts of its
 /// own; the next run finishes.
 fn replacement_killed(context: &Context) -> Outcome {
-    killed_series(
-        context,
-        20_261_127,
-        "s",
-        Duration::from_millis(14_000),
-        |name, after| replacement_killed_after(context, name, after),
-    )
+    Killed {
+        seed: 20_261_127,
+        labs: "s",
+        span: Duration::from_millis(14_000),
+        sample: 3,
+    }
+    .series(context, |name, after| {
+        replacement_killed_after(context, name, after)
+    })
 }
 
 fn replacement_killed_after(

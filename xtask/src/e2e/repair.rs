@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::context::{
-    Context, Round, Scenario, finishes_when_killed, killed_series, lead, never_still,
-};
+use super::context::{Context, Killed, Round, Scenario, finishes_when_killed, lead, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::writer::Writer;
@@ -17,6 +15,7 @@ pub(super) const ALL: &[Scenario] = &[
     ("upgrade-killed-at-any-moment", upgrade_killed),
     ("release-edited-back", release_edited_back),
     ("release-that-does-not-start", release_that_does_not_start),
+    ("minor-that-does-not-start", minor_that_does_not_start),
     ("stopped-member-is-started", stopped_member_is_started),
     ("one-host-away", one_host_away),
     ("one-voter-needs-a-word", one_voter_needs_a_word),
@@ -138,13 +137,15 @@ fn next_minor_version(context: &Context) -> Outcome {
 /// `apply` is killed at seeded moments while members change to the next minor, each time on hosts
 /// of its own; the next run finishes.
 fn upgrade_killed(context: &Context) -> Outcome {
-    killed_series(
-        context,
-        20_261_128,
-        "u",
-        Duration::from_millis(12_000),
-        |name, after| upgrade_killed_after(context, name, after),
-    )
+    Killed {
+        seed: 20_261_128,
+        labs: "u",
+        span: Duration::from_millis(12_000),
+        sample: 1,
+    }
+    .series(context, |name, after| {
+        upgrade_killed_after(context, name, after)
+    })
 }
 
 fn upgrade_killed_after(context: &Context, name: &str, after: Duration) -> Result<Round, String> {
@@ -192,16 +193,25 @@ fn release_edited_back(context: &Context) -> Outcome {
 fn release_that_does_not_start(context: &Context) -> Outcome {
     let versions = crate::setup::versions()?;
     let older = versions.iter().find(|one| one.starts_with("3.5."));
-    let older = older.ok_or("there is no 3.5 at hand")?;
+    // Whoever restarts last: the two before have the newer release by then.
+    does_not_start(context, older.ok_or("there is no 3.5 at hand")?, 3, 3)
+}
+
+/// The same with another minor, on the first member that restarts.
+fn minor_that_does_not_start(context: &Context) -> Outcome {
+    let versions = crate::setup::versions()?;
+    does_not_start(context, versions.first().ok_or("no etcd at hand")?, 1, 3)
+}
+
+fn does_not_start(context: &Context, older: &str, broken_on: u32, leader: u32) -> Outcome {
     let (lab, newer) = (context.named("v", 3)?, &context.version);
     lab.topology(older, "", 3)?;
     lab.apply()?;
     let mut writer = Writer::start(&lab, 3)?;
     let broken = format!("/opt/etcd/v{newer}");
-    // Whoever restarts last: the two before have the newer release by then.
-    lead(&lab, 3)?;
+    lead(&lab, leader)?;
     lab.on(
-        3,
+        broken_on,
         &format!(
             "mkdir -p {broken} && cd {broken} && cp /opt/etcd/v{older}/etcdctl . && \
              printf '#!/bin/sh\\n[ \"$1\" = --version ] && echo \"etcd Version: {newer}\" && exit\\n\
@@ -212,7 +222,7 @@ fn release_that_does_not_start(context: &Context) -> Outcome {
     lab.edit(older, newer)?;
     lab.etcdup(&["apply", "--yes"])?
         .exits(1)?
-        .says(&format!("m3 did not come up with etcd {newer}"))?
+        .says(&format!("m{broken_on} did not come up with etcd {newer}"))?
         .says(&format!("it runs {older} again, and serves"))?
         .says("panic: it is broken")?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
@@ -223,10 +233,10 @@ fn release_that_does_not_start(context: &Context) -> Outcome {
     // The same binary once more, because a person wants it.
     lab.etcdup(&["plan", "--retry"])?
         .exits(0)?
-        .says("restart m3")?;
+        .says(&format!("restart m{broken_on}"))?;
     // Another binary is another matter.
-    lab.on(3, &format!("rm -r {broken}"))?.exits(0)?;
-    lab.apply()?.says("restart m3")?;
+    lab.on(broken_on, &format!("rm -r {broken}"))?.exits(0)?;
+    lab.apply()?.says(&format!("restart m{broken_on}"))?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()?;
