@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::{Context, Killed, Round, Scenario, finishes_when_killed, never_still};
+use super::context::{Context, Killed, Round, STILL, Scenario, finishes_when_killed, never_still};
 use super::examples::example;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure, note};
@@ -67,6 +67,7 @@ fn join_killed_at_any_moment(context: &Context) -> Outcome {
         seed: 20_261_126,
         labs: "j",
         span: Duration::from_millis(12_000),
+        gap: STILL,
         sample: 3,
     }
     .series(context, |name, after| join_killed(context, name, after))

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::e2e::context::{Context, Killed, Scenario, finishes_when_killed, never_still};
+use crate::e2e::context::{Context, Killed, STILL, Scenario, finishes_when_killed, never_still};
 use crate::lab::{CommandOutput, Lab};
 use crate::outcome::{Outcome, ensure, note};
 use crate::setup::{Release, cache, releases};
@@ -207,6 +207,7 @@ fn downgrade_killed(context: &Context) -> Outcome {
         seed: 20_261_208,
         labs: "z",
         span: Duration::from_millis(20_000),
+        gap: STILL,
         sample: 1,
     }
     .series(context, |name, after| {

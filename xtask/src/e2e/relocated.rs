@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::e2e::context::{Context, Killed, Round, Scenario, finishes_when_killed, never_still};
+use crate::e2e::context::{
+    Context, Killed, Round, STILL, Scenario, finishes_when_killed, never_still,
+};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::writer::Writer;
@@ -246,6 +248,7 @@ fn relocation_killed(context: &Context) -> Outcome {
         seed: 20_261_201,
         labs: "r",
         span: Duration::from_millis(14_000),
+        gap: STILL,
         sample: 1,
     }
     .series(context, |name, after| {
@@ -276,6 +279,7 @@ fn pods_killed(context: &Context) -> Outcome {
         seed: 20_261_207,
         labs: "w",
         span: Duration::from_millis(25_000),
+        gap: STILL,
         sample: 2,
     }
     .series(context, |name, after| {

@@ -308,6 +308,8 @@ fn replacement_killed(context: &Context) -> Outcome {
         seed: 20_261_127,
         labs: "s",
         span: Duration::from_millis(14_000),
+        // One host loses its power, and may have led.
+        gap: Duration::from_secs(15),
         sample: 3,
     }
     .series(context, |name, after| {

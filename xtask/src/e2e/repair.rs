@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::context::{Context, Killed, Round, Scenario, finishes_when_killed, lead, never_still};
+use super::context::{
+    Context, Killed, Round, STILL, Scenario, finishes_when_killed, lead, never_still,
+};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::writer::Writer;
@@ -141,6 +143,7 @@ fn upgrade_killed(context: &Context) -> Outcome {
         seed: 20_261_128,
         labs: "u",
         span: Duration::from_millis(12_000),
+        gap: STILL,
         sample: 1,
     }
     .series(context, |name, after| {

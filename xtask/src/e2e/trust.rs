@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::e2e::context::{Context, Killed, Round, Scenario, finishes_when_killed, never_still};
+use crate::e2e::context::{
+    Context, Killed, Round, STILL, Scenario, finishes_when_killed, never_still,
+};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::reconnects::Reconnects;
@@ -121,6 +123,7 @@ fn rotation_killed(context: &Context) -> Outcome {
         seed: 20_261_129,
         labs: "t",
         span: Duration::from_millis(15_000),
+        gap: STILL,
         sample: 1,
     }
     .series(context, |name, after| {
@@ -156,6 +159,7 @@ fn rotation_end_killed(context: &Context) -> Outcome {
         seed: 20_261_205,
         labs: "x",
         span: Duration::from_millis(9_000),
+        gap: STILL,
         sample: 1,
     }
     .series(context, |name, after| {
@@ -175,6 +179,7 @@ fn tls_killed(context: &Context) -> Outcome {
         seed: 20_261_130,
         labs: "p",
         span: Duration::from_millis(20_000),
+        gap: STILL,
         sample: 1,
     }
     .series(context, |name, after| {
@@ -198,6 +203,7 @@ fn tls_back_killed(context: &Context) -> Outcome {
         seed: 20_261_206,
         labs: "y",
         span: Duration::from_millis(14_000),
+        gap: STILL,
         sample: 1,
     }
     .series(context, |name, after| {
