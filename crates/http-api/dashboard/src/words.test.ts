@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { ago, bytes, count, roleOf, span, until } from './words.ts'
+import { ago, bytes, cost, count, legFrom, roleOf, span, until } from './words.ts'
 
 test('bytes have a unit that fits', () => {
   const shown = [0, 20480, 999_400, 999_600, 412_000_000, 2_147_483_648].map(bytes)
@@ -28,4 +28,12 @@ test('a member is what its cluster makes of it', () => {
   assert.equal(roleOf({ standing: 'learner', behind: 1 }), 'learner, 1 entry behind')
   assert.equal(roleOf({ standing: 'learner' }), 'learner')
   assert.equal(roleOf({ standing: 'unmanaged' }), 'in no file')
+})
+
+test('a leg says what it costs', () => {
+  const stage = (leg: string, impact: unknown, outage = false): { leg: string; impact: unknown; scope: { outage: boolean } } => ({ leg, impact, scope: { outage } })
+  const stages = [stage('etcd 3.5', 'none'), stage('etcd 3.5', { restart: 'm1' }), stage('etcd 3.6', { restart: 'm1' }, true)]
+  assert.equal(cost(legFrom(stages, 0)), '2 stages, 1 restart, no outage')
+  assert.equal(cost(legFrom(stages, 2)), '1 stage, 1 restart, causes an outage')
+  assert.equal(cost([stages[0]]), '1 stage, no restart, no outage')
 })

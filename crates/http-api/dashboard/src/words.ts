@@ -53,6 +53,21 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`
 }
 
+/** What a leg costs: its stages, who restarts, whether the cluster is out of service. */
+export function cost(stages: { impact: unknown; scope: { outage: boolean } }[]): string {
+  const restarts = stages.filter(({ impact }) => typeof impact === 'object' && impact !== null && 'restart' in impact).length
+  const parts = [count(stages.length, 'stage'), restarts === 0 ? 'no restart' : count(restarts, 'restart')]
+  parts.push(stages.some((stage) => stage.scope.outage) ? 'causes an outage' : 'no outage')
+  return parts.join(', ')
+}
+
+/** The stages of the leg that begins here. */
+export function legFrom<S extends { leg?: string | null }>(stages: S[], at: number): S[] {
+  const rest = stages.slice(at)
+  const end = rest.findIndex((stage) => stage.leg !== rest[0]?.leg)
+  return end < 0 ? rest : rest.slice(0, end)
+}
+
 /** What a member is to its cluster, and whether it is on its way out. */
 export function roleOf(member: { standing: string; leaves?: boolean; behind?: number | null; answer?: { leads: boolean } | null }): string {
   const words: Record<string, string> = {

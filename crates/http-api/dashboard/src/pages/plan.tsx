@@ -4,7 +4,7 @@ import { ask, get, Refused, type Finding, type Operation, type Plan, type Stage 
 import { Action, Confirm, Findings, Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
 import { addressOf } from '../live.ts'
 import { go, to } from '../route.ts'
-import { count } from '../words.ts'
+import { cost, count, legFrom } from '../words.ts'
 
 export function impact(stage: Stage): string {
   const of = stage.impact
@@ -16,7 +16,7 @@ export function impact(stage: Stage): string {
 
 const verbs = { converge: 'apply', reset: 'reset', maintain: 'maintain', disarm: 'disarm', 'move-leader': 'move-leader' } as const
 
-const titles = { apply: 'Apply', reset: 'Reset', maintain: 'Maintain', disarm: 'Take NOSPACE back', 'move-leader': 'Move leadership' } as const
+const titles = { apply: 'Apply', reset: 'Reset', maintain: 'Maintain', disarm: 'Disarm alarms', 'move-leader': 'Move leadership' } as const
 
 const nothing = {
   apply: 'the cluster is as its file says',
@@ -100,7 +100,7 @@ export function Stages({ stages, differs }: { stages: Stage[]; differs?: (stage:
     <ol class="stages">
       {stages.map((stage, at) => (
         <li key={JSON.stringify(stage.key)} class={stage.scope.outage || stage.scope.destroys ? 'far' : undefined}>
-          {begins(stage, at) && <p class="leg">Leg {firsts.indexOf(stage) + 1} of {firsts.length}: {stage.leg}</p>}
+          {begins(stage, at) && <p class="leg">Leg {firsts.indexOf(stage) + 1} of {firsts.length}: {stage.leg} ({cost(legFrom(stages, at))})</p>}
           <h2>{stage.title}{differs?.(stage) && <State kind="warning">differs</State>}</h2>
           <p class="quiet">{impact(stage)}</p>
           {stage.why.map((why) => <p key={why}>because {why}</p>)}
