@@ -24,7 +24,7 @@ pub(crate) fn entry<'a>(
         others().any(of_other)
     };
     let by_url = view
-        .at(&url(member))
+        .at_address(&url(member))
         .filter(|listed| own == Some(listed.id) || !has_data(listed));
     let found = by_url.or_else(|| {
         let moved = view.member(own?)?;

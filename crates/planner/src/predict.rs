@@ -30,6 +30,8 @@ use operator::operator_step;
 
 /// What the world looks like if this stage works.
 pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) -> Observation {
+    // Where the only one who answers is stopped and started, the list is still what it was.
+    let known = ClusterView::any(&world).map(|view| view.told_by().clone());
     match &stage.work {
         Work::Operator(steps) => steps
             .iter()
@@ -59,6 +61,7 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
             serve(
                 moved.as_ref().unwrap_or(target),
                 &mut world,
+                known,
                 &started,
                 !stage.postconditions.is_empty(),
             );
@@ -66,7 +69,7 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
         Work::Cluster(step) => {
             cluster_step(target, &mut world, step);
             if let ClusterStep::Promote { .. } = step {
-                serve(target, &mut world, &BTreeSet::new(), true);
+                serve(target, &mut world, known, &BTreeSet::new(), true);
             }
         }
     }
@@ -306,6 +309,7 @@ fn name_new_data(
 fn serve(
     target: &Target,
     world: &mut Observation,
+    before: Option<MemberView>,
     restarted: &BTreeSet<MemberName>,
     settled: bool,
 ) {
@@ -320,6 +324,7 @@ fn serve(
         })
         .collect();
     let known = ClusterView::any(world).map(|view| view.told_by().clone());
+    let known = known.or(before);
     let url = |member: &Member| topology.peer_url(member).to_string();
     let on_disk = |member: &Member| match data_of(world, member) {
         Some(DataDir::Member(data)) => Some(*data),

@@ -219,7 +219,9 @@ pub(crate) fn hosts_to_observe_again(target: &Target, seen: &Observation) -> Vec
     let late = |member: &Member| {
         let Some(view) = &view else { return false };
         let url = target.topology.peer_url(member).to_string();
-        let has_started = view.at(&url).is_some_and(|listed| view.has_started(listed));
+        let has_started = view
+            .at_address(&url)
+            .is_some_and(|listed| view.has_started(listed));
         // A process may be there already: etcd makes its data a moment after it has started.
         let looks_new = seen.host(&member.host).is_some_and(|host| {
             let data = host.data.get(&member.layout.data);

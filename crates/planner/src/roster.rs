@@ -49,7 +49,7 @@ pub(crate) fn add_leaving(topology: &mut Topology, seen: &Observation) {
 fn listed<'a>(view: &ClusterView<'a>, known: &RosterMember) -> Option<&'a ListedMember> {
     let by_id = known.id.and_then(|id| view.member(id));
     // It was recorded before the cluster listed it, or was added again since.
-    by_id.or_else(|| view.at(&known.peer_url))
+    by_id.or_else(|| view.at_address(&known.peer_url))
 }
 
 /// Whether nothing in the file means this member of the roster: on its own host, by its name, its

@@ -132,10 +132,15 @@ pub(crate) fn unmet(
     (!waits).then_some(unmet)
 }
 
+/// What the ID of a key is called that only a stage of the plan makes.
+pub(crate) const NOT_MADE: &str = "not made yet";
+
 /// Enough of a key ID to tell it from others.
 pub(crate) fn short(key_id: &str) -> &str {
     if key_id.is_empty() {
         "unknown"
+    } else if key_id == NOT_MADE {
+        NOT_MADE
     } else {
         key_id.get(..12).unwrap_or(key_id)
     }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use etcdup_core::host::HostId;
-use etcdup_core::stage::Rule;
+use etcdup_core::stage::{Next, Rule};
 use etcdup_planner::Planner;
 use model::Model;
 use model::runs::{cases, one_round, run};
@@ -54,10 +54,33 @@ enum Edit {
     Flag,
     /// Another release, never an older minor: no member comes or goes on the way back.
     Release(usize),
+    /// Members lie elsewhere on their hosts.
+    Place(usize),
+    /// Peers speak otherwise.
+    Peers(usize),
+    /// Another CA, which the one before is trusted beside.
+    Ca,
+}
+
+impl Edit {
+    /// Whether it is about who is a member, and where.
+    fn is_of_members(self) -> bool {
+        !matches!(
+            self,
+            Self::Flag | Self::Release(_) | Self::Place(_) | Self::Peers(_) | Self::Ca
+        )
+    }
 }
 
 /// What the file may say.
 const RELEASES: [&str; 4] = ["3.5.33", "3.6.14", "3.6.16", "3.7.1"];
+const PLACES: [&str; 4] = [
+    "",
+    "wal = \"/fast/kv\"",
+    "data = \"/srv/kv\"",
+    "data = \"/srv/other\"\nunit = \"kv\"",
+];
+const PEERS: [&str; 3] = ["mutual", "tls", "plain"];
 
 fn edit() -> impl Strategy<Value = Edit> {
     let index = 0..8_usize;
@@ -70,7 +93,10 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => (index.clone(), index.clone()).prop_map(|(a, b)| Edit::Replace(a, b)),
         1 => index.clone().prop_map(Edit::Move),
         1 => Just(Edit::Flag),
-        2 => index.prop_map(Edit::Release),
+        2 => index.clone().prop_map(Edit::Release),
+        1 => index.clone().prop_map(Edit::Place),
+        1 => index.prop_map(Edit::Peers),
+        1 => Just(Edit::Ca),
     ]
 }
 
@@ -81,6 +107,12 @@ struct File {
     dead: BTreeSet<usize>,
     flag: bool,
     release: usize,
+    place: usize,
+    peers: usize,
+    /// How often the CA changed.
+    cas: usize,
+    /// Hosts that someone added with etcdctl, whether or not any record had them by then.
+    by_hand: BTreeSet<usize>,
 }
 
 impl File {
@@ -96,6 +128,10 @@ impl File {
             dead: BTreeSet::new(),
             flag: false,
             release: 0,
+            place: 0,
+            peers: 0,
+            cas: 0,
+            by_hand: BTreeSet::new(),
         }
     }
 
@@ -151,7 +187,13 @@ impl File {
             }
             Edit::Delete(index) => {
                 if let Some(index) = self.pick(index) {
-                    self.entries.remove(index);
+                    // Nobody but the file knows whose a member is that no record has: deleted, it
+                    // is refused as a stranger, and this is what the refusal asks for.
+                    if self.by_hand.contains(&self.entries[index].host) {
+                        self.entries[index].absent = "absent = true";
+                    } else {
+                        self.entries.remove(index);
+                    }
                 }
             }
             Edit::Absent(index) => {
@@ -196,6 +238,14 @@ impl File {
             Edit::Release(index) => {
                 self.release = self.release.max(index % RELEASES.len());
             }
+            Edit::Place(index) => self.place = index % PLACES.len(),
+            Edit::Peers(index) => self.peers = index % PEERS.len(),
+            Edit::Ca => {
+                self.cas += 1;
+                let both = ["ca", "new"];
+                model.authorities.own = both[self.cas % 2];
+                model.authorities.trusted = vec![(both[(self.cas + 1) % 2], true)];
+            }
         }
         // Names that were left behind may be taken by another host's.
         let mut names = BTreeSet::new();
@@ -208,13 +258,15 @@ impl File {
     }
 
     /// One of its members is removed with etcdctl, or one that is still to join is added.
-    fn by_etcdctl(&self, index: usize, learner: bool, model: &mut Model) {
+    fn by_etcdctl(&mut self, index: usize, learner: bool, model: &mut Model) {
         let present = self.present();
         let others = &present[1..];
         if !others.is_empty() {
             let entry = &self.entries[others[index % others.len()]];
-            let url = format!("https://10.0.0.{}:{}", entry.host, entry.port);
+            let scheme = if self.peers == 2 { "http" } else { "https" };
+            let url = format!("{scheme}://10.0.0.{}:{}", entry.host, entry.port);
             model.by_etcdctl(&host_id(entry.host), &url, learner);
+            self.by_hand.insert(entry.host);
         }
     }
 
@@ -226,6 +278,14 @@ impl File {
         }
         if self.flag {
             text += "flags = { snapshot-count = 4321 }\n";
+        }
+        let (peers, place) = (PEERS[self.peers], PLACES[self.place]);
+        let _ = write!(
+            text,
+            "[security]\npeer = \"{peers}\"\nallow-plain = true\n[layout]\n{place}\n"
+        );
+        if self.cas > 0 {
+            text += "[certificates]\ntrust = [\"other.crt\"]\n";
         }
         for Entry {
             name,
@@ -285,7 +345,10 @@ proptest! {
         run(&file.planner(pods), &mut model, true)?;
         is_as_the_file_says(&file, &model)?;
         for edits in edits {
-            for edit in edits {
+            // A host is cleared before another member's data comes to lie elsewhere on it: of both
+            // in one edit the second is refused.
+            let places = edits.iter().any(|edit| matches!(edit, Edit::Place(_)));
+            for edit in edits.into_iter().filter(|edit| !places || !edit.is_of_members()) {
                 file.edit(edit, &mut model);
             }
             let done = run(&file.planner(pods), &mut model, true)?;
@@ -312,12 +375,25 @@ proptest! {
         run(&file.planner(pods), &mut model, true)?;
         let mut planner = file.planner(pods);
         let mut back: Vec<(usize, usize)> = Vec::new();
+        let mut placed = false;
         for round in 0..40 {
             let due = back.iter().filter(|(when, _)| *when == round);
             for (_, host) in due.filter(|(_, host)| !file.dead.contains(host)) {
                 model.power_on(host - 1);
             }
             for (_, edit) in edits.iter().filter(|(at, _)| *at == round) {
+                // A host is cleared before another member's data comes to lie elsewhere on it.
+                let (leg, seen) = model.observe(&planner);
+                let goes_on = !matches!(leg.next(&seen), Next::Done);
+                let is_placing = goes_on && (leg.target().leg().place || placed);
+                let waits = match edit {
+                    Edit::Place(_) => goes_on,
+                    edit => edit.is_of_members() && is_placing,
+                };
+                if waits {
+                    continue;
+                }
+                placed = matches!(edit, Edit::Place(_)) || (placed && goes_on);
                 file.edit(*edit, &mut model);
                 planner = file.planner(pods);
             }
@@ -345,4 +421,27 @@ proptest! {
             .map_err(|why| TestCaseError::fail(format!("{why}\n{file:?}")))?;
         is_as_the_file_says(&file, &model)?;
     }
+}
+
+/// The list has the new member by the scheme that peers still speak when it is added, and the file
+/// by the other: it is the same member, and not one that nobody wants.
+#[test]
+fn who_joins_while_peers_turn_to_tls_is_added_once() {
+    let mut model = Model::new(&File::of(HOSTS).planner(false));
+    let mut file = File::of(5);
+    let edits = [
+        [Edit::Delete(0), Edit::Peers(2), Edit::Release(2)],
+        [Edit::Delete(2), Edit::Replace(0, 0), Edit::Peers(0)],
+    ];
+    let mut done = Vec::new();
+    run(&file.planner(false), &mut model, true).unwrap();
+    for edits in edits {
+        edits
+            .into_iter()
+            .for_each(|edit| file.edit(edit, &mut model));
+        done = run(&file.planner(false), &mut model, true).unwrap();
+        is_as_the_file_says(&file, &model).unwrap();
+    }
+    let added = done.iter().filter(|rule| **rule == Rule::Add).count();
+    assert_eq!(added, 1, "{done:?}");
 }

@@ -101,7 +101,11 @@ fn a_member_without_its_data_is_replaced() {
     let at = |rule: &str| keys.iter().position(|key| key.starts_with(rule)).unwrap();
     assert!(at("remove") < at("clean-up"), "{keys:?}");
     assert!(at("clean-up") < at("promote"), "{keys:?}");
-    assert_eq!(taken_away(&course(&leg, &seen)), ["aside /fast/etcd"]);
+    let away = [
+        "aside /fast/etcd",
+        "delete /etc/systemd/system/etcd.service",
+    ];
+    assert_eq!(taken_away(&course(&leg, &seen)), away);
     // Without a record that says so nothing proves whose it is.
     let (leg, seen) = second(|member, view| {
         without_data(member, view);

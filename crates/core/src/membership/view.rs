@@ -84,6 +84,18 @@ impl<'a> ClusterView<'a> {
         members.find(|listed| listed.peer_urls.iter().any(|url| url == peer_url))
     }
 
+    /// The member with this peer URL by either scheme: while peers change to TLS or back, the list
+    /// may have one that is still to join by the other.
+    #[must_use]
+    pub fn at_address(&self, peer_url: &str) -> Option<&'a ListedMember> {
+        let address = |url: &str| url.split_once("://").map(|(_, address)| address.to_owned());
+        let wanted = address(peer_url);
+        let mut members = self.members();
+        self.at(peer_url).or_else(|| {
+            members.find(|listed| listed.peer_urls.iter().any(|url| address(url) == wanted))
+        })
+    }
+
     /// Whether a listed member has ever started. One that answers has, though the list of a member
     /// that lags behind may not have its client URLs yet.
     #[must_use]

@@ -85,7 +85,7 @@ fn foreign(target: &Target, seen: &Observation, typed: Option<ClusterId>) -> Vec
             continue;
         };
         let at = || KeyPath::member(member.index);
-        started_by_others(target, member, host, &mut findings);
+        started_by_others(target, seen, member, host, &mut findings);
         if let Some(finding) = other_name(seen, member, host) {
             findings.push(finding);
             continue;

@@ -7,6 +7,8 @@ use etcdup_core::observed::Observed;
 use etcdup_core::stage::OperatorStep;
 use jiff::SignedDuration;
 
+use crate::trusted::NOT_MADE;
+
 pub(super) fn operator_step(cluster: &ClusterName, world: &mut Observation, step: &OperatorStep) {
     match step {
         OperatorStep::CreateCa => {
@@ -22,8 +24,8 @@ pub(super) fn operator_step(cluster: &ClusterName, world: &mut Observation, step
                 not_before: world.at,
                 not_after: world.at + life,
                 fingerprint: "new".to_owned(),
-                key_id: "new".to_owned(),
-                issuer_key_id: "new".to_owned(),
+                key_id: NOT_MADE.to_owned(),
+                issuer_key_id: NOT_MADE.to_owned(),
                 public_key: "new".to_owned(),
                 algorithm: None,
                 der: None,
@@ -55,7 +57,7 @@ pub(super) fn issued(
         not_before: at,
         not_after: at + SignedDuration::from_hours(i64::from(request.hours)),
         fingerprint: "new".to_owned(),
-        key_id: "new".to_owned(),
+        key_id: NOT_MADE.to_owned(),
         issuer_key_id: ca.map(|facts| facts.key_id.clone()).unwrap_or_default(),
         public_key: "new".to_owned(),
         algorithm: Some(request.algorithm),

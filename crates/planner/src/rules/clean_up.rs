@@ -41,6 +41,13 @@ pub(crate) fn clean_up(context: &PlanContext<'_>) -> Decision {
         }
         let mut steps = stop(target, member.member, member.host);
         steps.extend(aside);
+        // What started it is of the place it had: the file may have it elsewhere by the time that
+        // it is added.
+        let start = &target.desired(member.member).settled.path;
+        let is_unit = member.member.layout.is_systemd();
+        if is_unit && is_written_by_us(target, member.member, member.host, start) {
+            steps.extend([HostStep::Remove(start.clone()), HostStep::Reload]);
+        }
         steps.push(HostStep::ForgetMember(member.member.etcd_name.clone()));
         return Decision::run(stage(member.member, steps, "is to be added again"));
     }

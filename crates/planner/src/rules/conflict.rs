@@ -81,7 +81,7 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        started_by_others(target, member, host, &mut findings);
+        started_by_others(target, seen, member, host, &mut findings);
         if let Some(finding) = other_name(seen, member, host) {
             findings.push(finding);
             continue;

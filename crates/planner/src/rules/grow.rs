@@ -154,7 +154,7 @@ pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
 pub(crate) fn is_url_free(context: &PlanContext<'_>, member: &Assessment<'_>) -> bool {
     let url = context.target.topology.peer_url(member.member).to_string();
     let view = context.view.as_ref();
-    view.is_none_or(|view| view.at(&url).is_none())
+    view.is_none_or(|view| view.at_address(&url).is_none())
 }
 
 /// etcd's authentication lets reads through to anybody it knows, and changes of the list to root

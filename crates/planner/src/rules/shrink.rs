@@ -147,7 +147,8 @@ fn useless(context: &PlanContext<'_>, leaving: &LeavingPlace<'_>) -> Option<&'st
 /// A learner of the file whose peer URL the file changed. It is removed and added again: etcd
 /// before 3.5.31 and 3.6.12 makes a voter of a learner whose URLs change, however far behind it is.
 fn learns_elsewhere(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option<Going> {
-    let Standing::Learner { id, .. } = member.standing else {
+    let (Standing::Learner { id, .. } | Standing::Added { id, learner: true }) = member.standing
+    else {
         return None;
     };
     let listed = context.view.as_ref()?.member(id)?;

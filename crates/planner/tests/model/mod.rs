@@ -53,6 +53,8 @@ pub(crate) struct Model {
     pub(super) minors: BTreeMap<ClusterId, u64>,
     /// The minor that is being downgraded to.
     pub(super) downgrade: Option<u64>,
+    /// The scheme by which clients are to be served at every moment.
+    pub(crate) clients: Option<&'static str>,
     /// What must never happen and did.
     pub(crate) lost: Vec<String>,
 }
@@ -89,6 +91,7 @@ impl Model {
             added: 0,
             minors: BTreeMap::new(),
             downgrade: None,
+            clients: None,
             lost: Vec::new(),
         }
     }
@@ -344,6 +347,7 @@ impl Model {
         }
         self.end_removed();
         self.check_trust();
+        self.check_clients();
     }
 
     /// A member that was removed ends as soon as it hears of it, however often it is started.
@@ -375,15 +379,17 @@ impl Model {
         }
     }
 
-    /// Whether any list has this member as a learner.
+    /// Whether the list has this member as a learner, by whoever knows most of those that have it:
+    /// the disk of a dead host has it as it was.
     pub(super) fn lists_learner(&self, id: MemberId) -> bool {
-        let datas = self
-            .machines
-            .iter()
-            .filter_map(|machine| machine.data.as_ref());
-        datas
-            .flat_map(|data| &data.list)
-            .any(|listed| listed.id == id && listed.learner)
+        let datas = self.machines.iter();
+        let datas = datas.filter_map(|machine| machine.data.as_ref());
+        let known = datas.filter_map(|data| {
+            let mut list = data.list.iter();
+            Some((data.log, list.find(|listed| listed.id == id)?))
+        });
+        let newest = known.max_by_key(|(log, _)| *log);
+        newest.is_some_and(|(_, listed)| listed.learner)
     }
 
     /// An election that goes as badly as raft allows, then a write.

@@ -196,8 +196,9 @@ impl Model {
         is_found(index) && (knows_tls || schemes.all(|scheme| scheme == "http"))
     }
 
-    /// The schemes by which clients reach members, each once, and that each of them serves.
-    pub(crate) fn check_clients(&mut self, scheme: &str) {
+    /// Members that run serve clients by the scheme that these have.
+    pub(super) fn check_clients(&mut self) {
+        let Some(scheme) = self.clients else { return };
         let deaf = self.machines.iter().filter(|machine| {
             let process = machine.process.as_ref().filter(|_| machine.up);
             process.is_some_and(|process| {

@@ -38,6 +38,14 @@ impl Model {
         let minor = minor_of(version);
         let of_cluster = self.minors.get(&data.cluster).copied().unwrap_or(minor);
         if minor < of_cluster && self.downgrade != Some(minor) {
+            // One that was removed meanwhile hears of that first, and ends.
+            let datas = self.machines.iter();
+            let datas = datas.filter_map(|machine| machine.data.as_ref());
+            let alike = datas.filter(|other| other.cluster == data.cluster);
+            let newest = alike.max_by_key(|other| other.log);
+            if newest.is_some_and(|newest| newest.list.iter().all(|one| one.id != data.id)) {
+                return false;
+            }
             self.lost
                 .push(format!("{version} starts in a cluster of 3.{of_cluster}"));
             return false;

@@ -27,7 +27,7 @@ pub(super) const ALARMS: Check = Check {
     id: "alarms",
     title: "no alarm is raised",
     about: "NOSPACE stops all writes; CORRUPT stops a member.",
-    advice: "NOSPACE: `etcdup maintain` compacts, defragments and takes it back. CORRUPT: replace the member",
+    advice: "NOSPACE: `etcdup maintain` compacts, defragments and disarms it. CORRUPT: replace the member",
 };
 pub(super) const SIZE: Check = Check {
     id: "db-size",

@@ -4,12 +4,14 @@
 use etcdup_core::file::KeyPath;
 use etcdup_core::finding::Finding;
 use etcdup_core::flag::FlagSet;
-use etcdup_core::observation::{DataDir, HostView, LogDir};
+use etcdup_core::membership::ClusterView;
+use etcdup_core::observation::{DataDir, HostView, LogDir, Observation};
 use etcdup_core::path::Mode;
 use etcdup_core::topology::{LOG, Member};
 
 use super::checks::{DATA_ELSEWHERE, FOREIGN_UNIT, OTHER_RUNTIME};
 use crate::identity::read_flags;
+use crate::places::is_former;
 use crate::target::Target;
 
 /// Data without its log, a log without its data, or something else where a log should begin.
@@ -60,6 +62,7 @@ pub(super) fn not_mounted(member: &Member, host: &HostView) -> Option<String> {
 /// A unit or manifest in our place that is for other data, and a process that none of ours started.
 pub(crate) fn started_by_others(
     target: &Target,
+    seen: &Observation,
     member: &Member,
     host: &HostView,
     findings: &mut Vec<Finding>,
@@ -96,7 +99,13 @@ pub(crate) fn started_by_others(
     };
     // What starts it may be of the place that a run was cut on the way to.
     let is_between = target.may_be_in(&member.name).next().is_some();
-    let starts = read.as_ref().filter(|_| !is_between);
+    // What is left of a member that the cluster removed is moved aside, wherever its log is.
+    let view = ClusterView::confirmed(seen);
+    let is_left = view.is_some_and(|view| is_former(seen, &view, member));
+    let found = host.data.get(&member.layout.data);
+    let has_data = matches!(found, Some(DataDir::Member(_) | DataDir::Foreign));
+    let is_kept = has_data && !is_left;
+    let starts = read.as_ref().filter(|_| is_kept && !is_between);
     if let Some(flags) = runs.into_iter().chain(starts).find(is_elsewhere) {
         let evidence = format!(
             "{} keeps its log in {}, and the topology has it in {}",
