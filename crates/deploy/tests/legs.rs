@@ -12,9 +12,10 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::observation::Observation;
+use etcdup_core::observed::Observed;
 use etcdup_planner::Planner;
 use printed::printed;
-use scripted::cas::{TRUST, of_old, set_aside};
+use scripted::cas::{TRUST, carried_out, of_old, set_aside};
 use scripted::seen_by;
 
 /// Three members of a file of this release.
@@ -56,6 +57,34 @@ fn another_ca() {
     insta::assert_snapshot!(printed(planner.next_leg(&seen).unwrap(), seen));
 }
 
+/// What runs trusts both, and the file names the new one alone; a client of the old one is left.
+#[test]
+fn the_old_ca_goes() {
+    let (topology, mut seen) = of_old("", TRUST);
+    set_aside(&mut seen, true);
+    let (_, world) = carried_out(&topology, &seen);
+    let planner = scripted::cas::planner(&worlds::topology(3, ""));
+    let seen = seen_by(&planner, &world);
+    insta::assert_snapshot!(printed(planner.next_leg(&seen).unwrap(), seen));
+}
+
+/// With the old CA's key members get certificates that both accept; without it none can be made
+/// that they accept, and all restart together.
+#[test]
+fn all_certificates_have_ended() {
+    for key in [true, false] {
+        let (topology, mut seen) = of_old("", TRUST);
+        set_aside(&mut seen, key);
+        seen.at += jiff::SignedDuration::from_hours(24 * 400);
+        for member in &topology.members {
+            let silent = Observed::unknown("certificate has expired");
+            seen.members.insert(member.name.clone(), silent);
+        }
+        let planner = scripted::cas::planner(&topology);
+        insta::assert_snapshot!(printed(planner.next_leg(&seen).unwrap(), seen));
+    }
+}
+
 #[test]
 fn plain_to_mutual() {
     let security = |client: &str, peer: &str| {
@@ -69,10 +98,60 @@ fn plain_to_mutual() {
     insta::assert_snapshot!(from_to(&of("3.5.33", plain), security("mutual", "mutual")));
 }
 
+/// Clients have all changed, and plain HTTP beside TLS goes.
+#[test]
+fn the_end_of_plain_clients() {
+    let also = "[security]\nclient = \"mutual\"\nclient-also = \"plain\"\nallow-plain = true";
+    insta::assert_snapshot!(from_to(&of("3.5.33", also), of("3.5.33", "")));
+}
+
+#[test]
+fn mutual_to_plain() {
+    let plain = "[security]\nclient = \"plain\"\nclient-also = \"mutual\"\npeer = \"plain\"\n\
+                 allow-plain = true";
+    insta::assert_snapshot!(from_to(&of("3.5.33", ""), of("3.5.33", plain)));
+}
+
 #[test]
 fn units_to_static_pods() {
     insta::assert_snapshot!(from_to(
         &of("3.5.33", ""),
         of("3.5.33", "runtime = \"static-pod\"")
     ));
+}
+
+#[test]
+fn static_pods_to_units() {
+    insta::assert_snapshot!(from_to(
+        &of("3.5.33", "runtime = \"static-pod\""),
+        of("3.5.33", "")
+    ));
+}
+
+#[test]
+fn processes_to_units() {
+    insta::assert_snapshot!(from_to(
+        &of("3.5.33", "runtime = \"process\""),
+        of("3.5.33", "")
+    ));
+}
+
+/// The data on one disk, the log on another, another unit and user, all in one edit.
+#[test]
+fn everything_lies_elsewhere() {
+    let layout = "[layout]\ndata = \"/srv/etcd\"\nwal = \"/fast/etcd\"\n\
+                  unit = \"kv\"\nuser = \"kv\"";
+    insta::assert_snapshot!(from_to(&of("3.5.33", ""), of("3.5.33", layout)));
+}
+
+/// A release, another CA and another layout at once, which come one after the other.
+#[test]
+fn release_ca_and_layout() {
+    let (_, mut seen) = of_old("", TRUST);
+    set_aside(&mut seen, true);
+    let file = of(
+        "3.6.14",
+        &format!("{TRUST}\n[layout]\ndata = \"/srv/etcd\""),
+    );
+    insta::assert_snapshot!(printed(file.next_leg(&seen).unwrap(), seen));
 }

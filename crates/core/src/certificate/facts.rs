@@ -68,17 +68,17 @@ pub struct CertIdentity {
     pub not_after: Timestamp,
 }
 
-/// Why a certificate does not do.
+/// Why a certificate does not do: what follows its name in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// Another CA issued it.
-    #[error("issued by `{found}`, not by the CA that issues now")]
+    #[error("is issued by `{found}`, not by the CA that issues now")]
     Issuer {
         /// Who did.
         found: String,
     },
     /// It is valid for other names.
-    #[error("valid for {found}, not for {expected}")]
+    #[error("is valid for {found}, not for {expected}")]
     Sans {
         /// What is wanted and missing.
         expected: String,
@@ -86,7 +86,7 @@ pub enum Mismatch {
         found: String,
     },
     /// It lacks a key usage.
-    #[error("not meant for a {0}")]
+    #[error("is not meant for a {0}")]
     Usage(&'static str),
     /// Less than a third of its life is left.
     #[error("ends at {end}: less than a third of its life is left")]
@@ -94,14 +94,14 @@ pub enum Mismatch {
         /// When it ends.
         end: Timestamp,
     },
-    /// It is no longer good.
+    /// It is no longer valid.
     #[error("ended at {end}")]
     Ended {
         /// When it ended.
         end: Timestamp,
     },
-    /// It is not good yet.
-    #[error("good only from {start}")]
+    /// It is not valid yet.
+    #[error("is not valid before {start}")]
     TooEarly {
         /// When it begins.
         start: Timestamp,

@@ -7,16 +7,20 @@ use etcdup_core::stage::Impact;
 use etcdup_deploy::{EndingDocument, Plan, PlanDocument};
 use etcdup_planner::Planner;
 
-/// A plan as `etcdup plan` prints it, without colors; hosts that do the same are printed once.
+/// A plan as `etcdup plan` prints it, what it warns of first, without colors; hosts that do the same are printed once.
 pub(crate) fn printed(planner: Planner, seen: Observation) -> String {
     let plan = Plan {
         forecast: planner.forecast(&seen),
+        warnings: planner.preflight(&seen),
         planner,
         seen,
-        warnings: Vec::new(),
     };
     let document = PlanDocument::new(&plan);
     let mut text = String::new();
+    for finding in &document.warnings {
+        let (id, subject) = (&finding.id, &finding.subject);
+        writeln!(text, "{id}: {subject}: {}", finding.evidence).unwrap();
+    }
     let mut leg = None;
     for stage in &document.stages {
         if stage.leg != leg {

@@ -101,7 +101,7 @@ pub(super) fn certificate_file(
                 // One that would do and is not the one that was issued belongs to another key.
                 unmet(&target.topology, seen, facts, request).map_or_else(
                     || outside(host, artifact, found),
-                    |unmet| Some(flaw(format!("is {unmet}"))),
+                    |unmet| Some(flaw(unmet.to_string())),
                 )
             }
             Some(Observed::Unknown(unseen)) => Some(flaw(format!("cannot be read: {unseen}"))),

@@ -91,7 +91,7 @@ pub(super) fn ca(target: &Target, seen: &Observation, findings: &mut Vec<Finding
     let Some(provided) = &certificates.provided else {
         if let Some(Err(unmet)) = seen.ca.facts().map(|facts| facts.check_validity(seen.at)) {
             let at = KeyPath::root("certificates").key("ca");
-            let evidence = format!("its certificate is {unmet}");
+            let evidence = format!("its certificate {unmet}");
             findings.push(check.error("ca", evidence).at(at));
         }
         return;
@@ -113,7 +113,7 @@ pub(super) fn ca(target: &Target, seen: &Observation, findings: &mut Vec<Finding
             .all(|further| further.not_after <= seen.at)
     {
         let advice = "name a CA file that holds a certificate which is valid now";
-        let evidence = format!("the certificate in {} is {unmet}", provided.ca);
+        let evidence = format!("the certificate in {} {unmet}", provided.ca);
         findings.push(check.error("ca", evidence).advise(advice).at(at()));
     }
 }
@@ -175,10 +175,7 @@ pub(super) fn peers(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
     if let Err(unmet) = facts.check_validity(fresh.seen.at) {
         findings.push(
             CERT_REFUSED
-                .error(
-                    &fresh.member.name,
-                    format!("the peer certificate is {unmet}"),
-                )
+                .error(&fresh.member.name, format!("the peer certificate {unmet}"))
                 .at(at()),
         );
     }

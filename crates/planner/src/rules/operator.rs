@@ -107,7 +107,7 @@ fn due_clients(context: &PlanContext<'_>) -> Vec<(CertRequest, String)> {
     let due = |request: CertRequest| {
         let unmet = match context.seen.clients.get(&request.name) {
             Some(Observed::Known(facts)) => {
-                unmet(topology, context.seen, facts, &request).map(|unmet| format!("is {unmet}"))
+                unmet(topology, context.seen, facts, &request).map(|unmet| unmet.to_string())
             }
             Some(Observed::Unknown(unseen)) => Some(unseen.why.clone()),
             None => Some("is missing".to_owned()),

@@ -182,7 +182,7 @@ impl Place<'_> {
                 Ok(()) => None,
             };
             if let Some(unmet) = unmet {
-                let evidence = format!("the certificate that is to replace it is {unmet}");
+                let evidence = format!("the certificate that is to replace it {unmet}");
                 return Some(self.refuse(&CERT_REFUSED, evidence));
             }
         }
@@ -273,7 +273,7 @@ fn untrusted_client(target: &Target, seen: &Observation) -> Option<Finding> {
         Some(CLIENT_UNTRUSTED.error("operator", evidence).at(at))
     };
     if let Err(unmet) = shown.check_validity(seen.at) {
-        return refuse(format!("{path} is {unmet}"));
+        return refuse(format!("{path} {unmet}"));
     }
     if !shown.client_auth {
         return refuse(format!("{path} is not meant for clients"));
