@@ -14,6 +14,7 @@ mod worlds;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use etcdup_core::stage::{Goal, Next, Rule};
 use etcdup_planner::Planner;
 use model::Model;
 use model::runs::{cases, event, happens, run, to_the_end};
@@ -117,4 +118,89 @@ proptest! {
         prop_assert_eq!(model.healthy().len(), members);
         prop_assert_eq!(model.versions(), vec![last.to_owned()]);
     }
+
+    /// One member does not come up with a release: it gets the one back that it ran, serves, and is
+    /// not tried again by itself. Edited back or told to try once more, it ends as the file says.
+    #[test]
+    fn a_release_that_does_not_start_is_put_back(
+        members in 3_usize..6,
+        pods in any::<bool>(),
+        from in version(),
+        to in version(),
+        index in 0_usize..5,
+        back in any::<bool>(),
+    ) {
+        prop_assume!(from != to && leads(from, to));
+        let first = planner(members, pods, from);
+        let mut model = Model::new(first);
+        to_the_end(first, &mut model)?;
+        let refusing = index % members;
+        model.machines[refusing].refuses = Some(to);
+        let ran = until_put_back(planner(members, pods, to), &mut model)?;
+        let Some(ran) = ran else { return Ok(()) };
+        prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        prop_assert_eq!(model.healthy().len(), members);
+        let findings = loop {
+            let (leg, seen) = model.observe(planner(members, pods, to));
+            match leg.next(&seen) {
+                Next::Blocked(findings) => break findings,
+                // What the release needs and what is recorded comes before it.
+                Next::Stage(stage) if stage.key.rule != Rule::Roll => {
+                    model.carry_out(&leg, &stage, &BTreeMap::new());
+                }
+                next => return Err(TestCaseError::fail(format!("it goes on: {next:?}"))),
+            }
+        };
+        let failed = findings.iter().any(|one| one.id.as_str() == "version-failed");
+        prop_assert!(failed, "{findings:?}");
+        let end = if back {
+            run(planner(members, pods, ran), &mut model, true)?;
+            ran
+        } else {
+            model.machines[refusing].refuses = None;
+            let topology = planner(members, pods, to).topology().clone();
+            let goal = Goal::Converge { allow_outage: true, retry: true };
+            let again = Planner::new(topology, goal, None).unwrap();
+            run(&again, &mut model, true)?;
+            to
+        };
+        prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        prop_assert_eq!(model.healthy().len(), members);
+        prop_assert_eq!(model.versions(), vec![end.to_owned()]);
+    }
+}
+
+/// Carries stages out until a member does not come up and is put back, as the executor does; the
+/// release that it ran. None where it was the last to change minors: the cluster may be of the new
+/// one by then.
+fn until_put_back(
+    planner: &Planner,
+    model: &mut Model,
+) -> Result<Option<&'static str>, TestCaseError> {
+    for _ in 0..80 {
+        let (planner, before) = model.observe(planner);
+        let stage = match planner.next(&before) {
+            Next::Stage(stage) => stage,
+            other => return Err(TestCaseError::fail(format!("{other:?}"))),
+        };
+        model.carry_out(&planner, &stage, &BTreeMap::new());
+        let stopped = stage.key.subject.as_ref();
+        let stopped = stopped.filter(|_| stage.key.rule == Rule::Roll);
+        let seen = model.observe_hosts(planner.topology());
+        if stopped.is_some_and(|name| !seen.serves(name)) {
+            let back = planner.put_back(&stage, &before, &seen);
+            let Some(back) = back else {
+                let ran = model.versions();
+                let wanted = minor(&planner.topology().version.to_string());
+                prop_assert!(ran.iter().all(|one| minor(one) == wanted), "{ran:?}");
+                return Ok(None);
+            };
+            model.carry_out(&planner, &back.stage, &BTreeMap::new());
+            let ran = back.ran.to_string();
+            let known = VERSIONS.into_iter().find(|version| *version == ran);
+            let known = known.ok_or_else(|| TestCaseError::reject("a release on the way"))?;
+            return Ok(Some(known));
+        }
+    }
+    Err(TestCaseError::fail("no member failed"))
 }

@@ -39,6 +39,8 @@ pub(crate) struct Machine {
     pub(super) wanted: bool,
     pub(super) process: Option<Process>,
     pub(super) pids: u32,
+    /// A release that does not start on it, for whatever reason.
+    pub(crate) refuses: Option<&'static str>,
 }
 
 #[derive(Clone)]

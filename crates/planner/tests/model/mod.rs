@@ -79,6 +79,7 @@ impl Model {
             wanted: false,
             process: None,
             pids: 0,
+            refuses: None,
         };
         Self {
             machines: planner.topology().members.iter().map(machine).collect(),

@@ -64,6 +64,9 @@ impl Model {
         };
         let version = versions::version_in(&text);
         let pods = manifest.is_some();
+        if machine.refuses == Some(version.as_str()) {
+            return;
+        }
         if !self.starts_with(&version, &data) {
             return;
         }
