@@ -54,7 +54,7 @@ impl<'a> Reconnects<'a> {
             };
             // Members that restart one at a time cut few of many.
             ensure(
-                count("connected ") >= 100 && count(", cut ") <= count("connected "),
+                count("connected ") >= 100 && 3 * count(", cut ") <= count("connected "),
                 &record,
             )?;
             note!("{line}, none refused");

@@ -44,6 +44,15 @@ fn up_three_minors() {
     insta::assert_snapshot!(from_to(&of("3.4.23", ""), of("3.7.1", "")));
 }
 
+/// A lone member grows before it restarts: who joins is the first to run the new minor.
+#[test]
+fn from_one_to_three_and_up_a_minor() {
+    let lone = "format = 1\ncluster = \"prod\"\netcd = \"3.4.23\"\n[[member]]\nname = \"m1\"\n\
+                host = \"10.0.0.1\"\n";
+    let lone = worlds::planner(worlds::topology_of(lone));
+    insta::assert_snapshot!(from_to(&lone, of("3.5.33", "")));
+}
+
 #[test]
 fn down_a_minor() {
     insta::assert_snapshot!(from_to(&of("3.7.1", ""), of("3.6.14", "")));

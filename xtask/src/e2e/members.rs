@@ -11,6 +11,7 @@ use crate::writer::Writer;
 pub(super) const ALL: &[Scenario] = &[
     ("grows-from-one-to-five", grows_from_one_to_five),
     ("join-killed-at-any-moment", join_killed_at_any_moment),
+    ("grows-to-another-minor", grows_to_another_minor),
     ("new-member-behind-a-closed-port", behind_a_closed_port),
     ("new-member-that-cannot-run", cannot_run),
     ("join-half-done-by-etcdctl", half_done_by_etcdctl),
@@ -58,6 +59,30 @@ fn settled(lab: &Lab, host: u32, members: u32) -> Outcome {
         unit = unit.says(&listed)?;
     }
     Ok(())
+}
+
+/// A lone member grows before it restarts: before the first that joins runs another minor, the
+/// cluster is checked and a snapshot is kept.
+fn grows_to_another_minor(context: &Context) -> Outcome {
+    let versions = crate::setup::versions()?;
+    let older = versions.first().ok_or("no etcd at hand")?;
+    let lab = context.lab(3)?;
+    lab.topology(older, "", 1)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 1)?;
+    lab.topology(&context.version, "", 3)?;
+    lab.etcdup(&["plan"])?
+        .exits(0)?
+        .says("before the first runs")?
+        .says("no outage")?;
+    let ran = lab.apply()?.all();
+    let at = |text: &str| ran.find(text).ok_or(format!("no `{text}` in\n{ran}"));
+    ensure(at("is verified and kept")? < at("start m2")?, &ran)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    writer.checks(&[1, 2, 3]);
+    never_still(&writer.stop()?)
 }
 
 /// `apply` is killed at seeded moments while two members join, each time on hosts of its own; the

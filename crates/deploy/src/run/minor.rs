@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use etcdup_core::finding::{Finding, Verdict};
+use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::Observation;
 use etcdup_core::stage::{ClusterStep, Rule, Stage, Work};
 use etcdup_core::topology::Topology;
@@ -30,8 +31,9 @@ const LASTING: [&str; 3] = ["hash", "alarms", "members-started"];
 /// How long that may take: the leader looks at the cluster's version every four seconds.
 const SETTLED: Duration = Duration::from_secs(30);
 
-/// Whether a stage is the first to restart a member with another minor than all run, or lets etcd
-/// know that it will come to that.
+/// Whether a stage is the first by which a member comes to run another minor than all run, or lets
+/// etcd know that it will come to that. A lone member grows before it restarts: then it is one that
+/// joins.
 pub(super) fn changes_minor(topology: &Topology, stage: &Stage, seen: &Observation) -> bool {
     if let Work::Cluster(ClusterStep::EnableDowngrade { .. }) = &stage.work {
         return true;
@@ -44,7 +46,21 @@ pub(super) fn changes_minor(topology: &Topology, stage: &Stage, seen: &Observati
     let mut minors = seen
         .known_members()
         .filter_map(|view| Some(view.version.parse::<EtcdVersion>().ok()?.minor()));
-    stage.key.rule == Rule::Roll && minors.all(|minor| minor != wanted)
+    let starts = matches!(stage.key.rule, Rule::Roll | Rule::Add | Rule::Join);
+    starts && minors.all(|minor| minor != wanted)
+}
+
+/// Whether a finding is about a member that is still to join: nothing is wrong with it yet.
+fn is_to_come(topology: &Topology, seen: &Observation, finding: &Finding) -> bool {
+    let view = ClusterView::any(seen);
+    topology.members.iter().any(|member| {
+        let url = topology.peer_url(member).to_string();
+        let listed = view.as_ref().and_then(|view| view.at_address(&url));
+        let has_started = |listed| view.as_ref().is_some_and(|view| view.has_started(listed));
+        let names = finding.subject == member.name.as_str()
+            || listed.is_some_and(|listed| finding.subject == listed.id.to_string());
+        names && !listed.is_some_and(has_started)
+    })
 }
 
 /// Whether a finding stands in the way of another minor, and waiting does not help.
@@ -96,6 +112,7 @@ impl Session {
             named.is_some_and(|(_, view)| view.known().is_some_and(|view| view.learner))
         };
         findings.retain(|one| is_ill(one) || (is_unsettled(one) && !of_learner(one)));
+        findings.retain(|one| !is_to_come(planner.topology(), seen, one));
         findings
     }
 }

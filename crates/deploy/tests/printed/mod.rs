@@ -7,7 +7,8 @@ use etcdup_core::stage::Impact;
 use etcdup_deploy::{EndingDocument, Plan, PlanDocument};
 use etcdup_planner::Planner;
 
-/// A plan as `etcdup plan` prints it, what it warns of first, without colors; hosts that do the same are printed once.
+/// A plan as `etcdup plan` prints it, what it warns of first, without colors; hosts that do the
+/// same are printed once.
 pub(crate) fn printed(planner: Planner, seen: Observation) -> String {
     let plan = Plan {
         forecast: planner.forecast(&seen),

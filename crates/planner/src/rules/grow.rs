@@ -13,6 +13,7 @@ use crate::plan_context::{Decision, PlanContext};
 use crate::preflight::unresolved;
 use crate::rules::conflict::AUTH_DENIED;
 use crate::rules::restart::{listens, restart_steps};
+use crate::rules::version::first_of_minor;
 
 pub(crate) const CHECKS: &[Check] = &[ADD_WAITS];
 
@@ -67,11 +68,13 @@ pub(crate) fn join(context: &PlanContext<'_>) -> Decision {
         } else {
             format!("let {name} catch up")
         },
-        why: vec![if starts {
+        why: std::iter::once(if starts {
             format!("{name}: was added, and has not started")
         } else {
             format!("{name}: was added, and does not answer yet")
-        }],
+        })
+        .chain(first_of_minor(context))
+        .collect(),
         impact: Impact::None,
         preconditions: Vec::new(),
         work: Work::Hosts(if starts {
@@ -137,7 +140,9 @@ pub(crate) fn add(context: &PlanContext<'_>) -> Decision {
     Decision::run(Stage {
         key: StageKey::new(Rule::Add, Some(name)),
         title: format!("add {name} to the cluster as a learner"),
-        why: vec![format!("{name}: the cluster does not list it")],
+        why: std::iter::once(format!("{name}: the cluster does not list it"))
+            .chain(first_of_minor(context))
+            .collect(),
         impact: Impact::None,
         preconditions: voters
             .map(|other| Gate::serves(&other.member.name))

@@ -18,6 +18,7 @@ use crate::rules::moved;
 use crate::rules::restart::{after_restart, restart_steps};
 use crate::rules::spare::{can_be_spared, electorate, names};
 use crate::rules::transition::failed_releases;
+use crate::rules::version::first_of_minor;
 
 pub(crate) const OUTAGE: Check = Check {
     id: "outage-not-approved",
@@ -217,22 +218,4 @@ fn changes_release<'a>(
     let wanted = &context.target.topology.version;
     let running = version_of(context.seen, member.member)?;
     (running != *wanted).then_some(wanted)
-}
-
-/// What comes before the first restart with another minor.
-fn first_of_minor(context: &PlanContext<'_>) -> Option<String> {
-    // Of a downgrade that came before it began.
-    if context.seen.downgrade().is_some() {
-        return None;
-    }
-    let wanted = &context.target.topology.version;
-    let views = context.seen.known_members();
-    let running: Vec<EtcdVersion> = views.filter_map(|view| view.version.parse().ok()).collect();
-    let first = running.first()?;
-    let all = running.iter().all(|one| one.minor() != wanted.minor());
-    all.then(|| {
-        format!(
-            "all run {first}: before the first restarts with {wanted}, hashes and alarms are looked at, and a snapshot is kept"
-        )
-    })
 }

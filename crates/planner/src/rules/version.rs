@@ -283,3 +283,21 @@ fn raft_snapshot(
         postconditions: Vec::new(),
     })
 }
+
+/// What comes before the first member runs another minor.
+pub(crate) fn first_of_minor(context: &PlanContext<'_>) -> Option<String> {
+    // Of a downgrade that came before it began.
+    if context.seen.downgrade().is_some() {
+        return None;
+    }
+    let wanted = &context.target.topology.version;
+    let views = context.seen.known_members();
+    let running: Vec<EtcdVersion> = views.filter_map(|view| view.version.parse().ok()).collect();
+    let first = running.first()?;
+    let all = running.iter().all(|one| one.minor() != wanted.minor());
+    all.then(|| {
+        format!(
+            "all run {first}: before the first runs {wanted}, hashes and alarms are looked at, and a snapshot is kept"
+        )
+    })
+}
