@@ -52,8 +52,8 @@ impl<'a> Reconnects<'a> {
                 let digits = after.split([' ', ',']).next().unwrap_or_default();
                 digits.parse::<u64>().unwrap_or(0)
             };
-            // Members that restart one at a time cut fewer than they serve. One that is down refuses
-            // at once, so that a slow start is many attempts.
+            // Members that restart one at a time cut fewer than they serve. One that is down
+            // refuses at once, so that a slow start is many attempts.
             ensure(
                 count("connected ") >= 100 && count(", cut ") <= count("connected "),
                 &record,
