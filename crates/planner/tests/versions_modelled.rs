@@ -120,7 +120,7 @@ proptest! {
     }
 
     /// One member does not come up with a release: it gets the one back that it ran, serves, and is
-    /// not tried again by itself. Edited back or told to try once more, it ends as the file says.
+    /// not tried again by itself. Edited back, or tried once more, it ends as the file says.
     #[test]
     fn a_release_that_does_not_start_is_put_back(
         members in 3_usize..6,

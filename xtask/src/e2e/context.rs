@@ -232,7 +232,7 @@ impl Killed {
     pub(super) fn series(
         self,
         context: &Context,
-        work: impl Fn(&str, Duration) -> Result<Round, String> + Sync,
+        work: impl Fn(&Context, &str, Duration) -> Result<Round, String> + Sync,
     ) -> Outcome {
         let seed = self.seed;
         let mut random = numbers_of(seed);
@@ -248,7 +248,7 @@ impl Killed {
         let (mut failures, tally) = (Vec::new(), Mutex::default());
         for batch in after.chunks(Self::AT_ONCE) {
             failures.extend(at_once(batch, |at, after| {
-                let round = work(&format!("{}{at}", self.labs), after);
+                let round = work(context, &format!("{}{at}", self.labs), after);
                 let round = round.map_err(|why| format!("seed {seed}, after {after:?}: {why}"))?;
                 Tally::add(&tally, &round);
                 gap_is_below(&round.written, self.gap)

@@ -96,7 +96,7 @@ fn join_killed_at_any_moment(context: &Context) -> Outcome {
         gap: STILL,
         sample: 3,
     }
-    .series(context, |name, after| join_killed(context, name, after))
+    .series(context, join_killed)
 }
 
 fn join_killed(context: &Context, name: &str, after: Duration) -> Result<Round, String> {

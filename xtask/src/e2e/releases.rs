@@ -210,7 +210,7 @@ fn downgrade_killed(context: &Context) -> Outcome {
         gap: STILL,
         sample: 1,
     }
-    .series(context, |name, after| {
+    .series(context, |context, name, after| {
         let lab = context.named(name, 3)?;
         lab.topology(&seven.version, "", 3)?;
         all_at_hand(&lab, &further)?;

@@ -251,9 +251,7 @@ fn relocation_killed(context: &Context) -> Outcome {
         gap: STILL,
         sample: 1,
     }
-    .series(context, |name, after| {
-        relocation_killed_after(context, name, after)
-    })
+    .series(context, relocation_killed_after)
 }
 
 fn relocation_killed_after(
@@ -282,7 +280,7 @@ fn pods_killed(context: &Context) -> Outcome {
         gap: STILL,
         sample: 2,
     }
-    .series(context, |name, after| {
+    .series(context, |context, name, after| {
         let (lab, image) = context.named_pods(name, 3)?;
         let pods = format!("runtime = \"static-pod\"\npod = {{ archive = \"{image}\" }}");
         let units = "runtime = \"systemd\"".to_owned();

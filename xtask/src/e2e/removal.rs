@@ -312,9 +312,7 @@ fn replacement_killed(context: &Context) -> Outcome {
         gap: Duration::from_secs(15),
         sample: 3,
     }
-    .series(context, |name, after| {
-        replacement_killed_after(context, name, after)
-    })
+    .series(context, replacement_killed_after)
 }
 
 fn replacement_killed_after(

@@ -146,9 +146,7 @@ fn upgrade_killed(context: &Context) -> Outcome {
         gap: STILL,
         sample: 1,
     }
-    .series(context, |name, after| {
-        upgrade_killed_after(context, name, after)
-    })
+    .series(context, upgrade_killed_after)
 }
 
 fn upgrade_killed_after(context: &Context, name: &str, after: Duration) -> Result<Round, String> {
@@ -197,22 +195,23 @@ fn release_that_does_not_start(context: &Context) -> Outcome {
     let versions = crate::setup::versions()?;
     let older = versions.iter().find(|one| one.starts_with("3.5."));
     // Whoever restarts last: the two before have the newer release by then.
-    does_not_start(context, older.ok_or("there is no 3.5 at hand")?, 3, 3)
+    does_not_start(context, older.ok_or("there is no 3.5 at hand")?, 3)
 }
 
 /// The same with another minor, on the first member that restarts.
 fn minor_that_does_not_start(context: &Context) -> Outcome {
     let versions = crate::setup::versions()?;
-    does_not_start(context, versions.first().ok_or("no etcd at hand")?, 1, 3)
+    does_not_start(context, versions.first().ok_or("no etcd at hand")?, 1)
 }
 
-fn does_not_start(context: &Context, older: &str, broken_on: u32, leader: u32) -> Outcome {
+fn does_not_start(context: &Context, older: &str, broken_on: u32) -> Outcome {
     let (lab, newer) = (context.named("v", 3)?, &context.version);
     lab.topology(older, "", 3)?;
     lab.apply()?;
     let mut writer = Writer::start(&lab, 3)?;
     let broken = format!("/opt/etcd/v{newer}");
-    lead(&lab, leader)?;
+    // It restarts last.
+    lead(&lab, 3)?;
     lab.on(
         broken_on,
         &format!(

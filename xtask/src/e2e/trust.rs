@@ -126,9 +126,7 @@ fn rotation_killed(context: &Context) -> Outcome {
         gap: STILL,
         sample: 1,
     }
-    .series(context, |name, after| {
-        rotation_killed_after(context, name, after)
-    })
+    .series(context, rotation_killed_after)
 }
 
 fn rotation_killed_after(context: &Context, name: &str, after: Duration) -> Result<Round, String> {
@@ -162,7 +160,7 @@ fn rotation_end_killed(context: &Context) -> Outcome {
         gap: STILL,
         sample: 1,
     }
-    .series(context, |name, after| {
+    .series(context, |context, name, after| {
         let lab = before_rotation(context, name)?;
         rotate(&lab)?;
         lab.apply()?;
@@ -182,9 +180,7 @@ fn tls_killed(context: &Context) -> Outcome {
         gap: STILL,
         sample: 1,
     }
-    .series(context, |name, after| {
-        tls_killed_after(context, name, after)
-    })
+    .series(context, tls_killed_after)
 }
 
 fn tls_killed_after(context: &Context, name: &str, after: Duration) -> Result<Round, String> {
@@ -206,7 +202,7 @@ fn tls_back_killed(context: &Context) -> Outcome {
         gap: STILL,
         sample: 1,
     }
-    .series(context, |name, after| {
+    .series(context, |context, name, after| {
         let lab = context.named(name, 3)?;
         let mutual = "[security]\nclient = \"mutual\"\npeer = \"mutual\"\n";
         lab.topology(&context.version, mutual, 3)?;

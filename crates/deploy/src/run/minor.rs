@@ -24,8 +24,8 @@ const WELL: [&str; 5] = ["leader", "health", "hash", "alarms", "members-started"
 /// compared, for one was just being compacted, may differ.
 const PASSED: [&str; 4] = ["cluster-version", "hash", "alarms", "raft-lag"];
 
-/// The checks whose errors time does not cure. Others are waited for: on a busy host a member that
-/// is well may be late with one answer.
+/// The checks whose errors time does not cure. Others are waited for: a healthy member may answer
+/// late once while its host is busy.
 const LASTING: [&str; 3] = ["hash", "alarms", "members-started"];
 
 /// How long that may take: the leader looks at the cluster's version every four seconds.

@@ -13,9 +13,12 @@ use crate::rules::grow::{denied, listed};
 /// The call that moves a voter to where the file has it, where the list has it elsewhere. A learner
 /// is never moved: before 3.5.31 and 3.6.12 etcd makes a voter of one whose URLs change.
 pub(crate) fn step(context: &PlanContext<'_>, member: &Assessment<'_>) -> Option<ClusterStep> {
-    let (Standing::Voter { .. } | Standing::Added { learner: false, .. }) = member.standing else {
+    if !matches!(
+        member.standing,
+        Standing::Voter { .. } | Standing::Added { learner: false, .. }
+    ) {
         return None;
-    };
+    }
     let topology = &context.target.topology;
     let view = context.view.as_ref()?;
     let listed = entry(topology, context.seen, view, member.member)?;
