@@ -254,8 +254,9 @@ impl Killed {
                 gap_is_below(&round.written, self.gap)
             }));
         }
-        Tally::report(tally, seed, rounds, &failures);
-        ensure(failures.is_empty(), failures.join("\n"))
+        let cut = Tally::report(tally, seed, rounds, &failures);
+        ensure(failures.is_empty(), failures.join("\n"))?;
+        ensure(cut > 0, "no run was cut: the moments lie too late")
     }
 }
 
@@ -276,8 +277,8 @@ impl Tally {
         tally.gap = tally.gap.max(round.written.gap);
     }
 
-    /// Says it, for docs/reliability.md.
-    fn report(tally: Mutex<Self>, seed: u64, rounds: usize, failures: &[String]) {
+    /// Says it, for docs/reliability.md, and returns how many runs were cut.
+    fn report(tally: Mutex<Self>, seed: u64, rounds: usize, failures: &[String]) -> usize {
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         note!(
             "seed {seed}: {} of {rounds} runs cut, {} failed, {} writes, the longest gap {} ms",
@@ -286,5 +287,6 @@ impl Tally {
             tally.writes,
             tally.gap.as_millis()
         );
+        tally.cut
     }
 }
