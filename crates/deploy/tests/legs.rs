@@ -11,7 +11,7 @@ mod scripted;
 #[path = "../../planner/tests/worlds/mod.rs"]
 mod worlds;
 
-use etcdup_core::observation::Observation;
+use etcdup_core::observation::{FailedRelease, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_planner::Planner;
 use printed::printed;
@@ -56,6 +56,63 @@ fn from_one_to_three_and_up_a_minor() {
 #[test]
 fn down_a_minor() {
     insta::assert_snapshot!(from_to(&of("3.7.1", ""), of("3.6.14", "")));
+}
+
+/// A downgrade was begun, no member runs the older minor yet, and the file asks for what runs.
+#[test]
+fn a_downgrade_given_up() {
+    let from = of("3.7.1", "");
+    let mut seen = scripted::carry_out(&from, worlds::bare(&from));
+    for view in seen.members.values_mut().filter_map(Observed::known_mut) {
+        view.downgrade = Some("3.6".to_owned());
+    }
+    insta::assert_snapshot!(from_world(&seen, of("3.7.1", "")));
+}
+
+/// A member did not come up with the file's release, and runs the one before again.
+#[test]
+fn a_release_that_failed() {
+    let from = of("3.5.33", "");
+    let mut seen = scripted::carry_out(&from, worlds::bare(&from));
+    let (member, host) = {
+        let first = &from.topology().members[0];
+        (first.etcd_name.clone(), first.host.clone())
+    };
+    let view = seen.hosts.get_mut(&host).and_then(Observed::known_mut);
+    let Some(Observed::Known(Some(record))) = view.map(|view| &mut view.record) else {
+        panic!("it has a record");
+    };
+    let failed = FailedRelease {
+        version: "3.6.14".to_owned(),
+        binary: String::new(),
+        log: vec!["panic: cannot open the database".to_owned()],
+    };
+    record.failed.insert(member, failed);
+    insta::assert_snapshot!(from_world(&seen, of("3.6.14", "")));
+}
+
+/// Another hand has restarted one member with the next minor.
+#[test]
+fn half_upgraded_by_another_hand() {
+    let from = of("3.5.33", "");
+    let mut seen = scripted::carry_out(&from, worlds::bare(&from));
+    let first = from.topology().members[0].clone();
+    if let Some(view) = seen
+        .members
+        .get_mut(&first.name)
+        .and_then(Observed::known_mut)
+    {
+        view.version = "3.6.14".to_owned();
+    }
+    let host = seen
+        .hosts
+        .get_mut(&first.host)
+        .and_then(Observed::known_mut);
+    if let Some(process) = host.and_then(|host| host.processes.get_mut(&first.name)) {
+        process.exe = "/opt/etcd/v3.6.14/etcd".to_owned();
+    }
+    insta::assert_snapshot!(from_world(&seen, of("3.6.14", "")));
+    insta::assert_snapshot!(from_world(&seen, from));
 }
 
 #[test]

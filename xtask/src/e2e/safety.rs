@@ -1,9 +1,10 @@
 //! What may cost a cluster or its data, tried on real hosts: each was found there, or by a reader
 //! who looked for it.
 
-use crate::e2e::context::{Context, Scenario};
+use crate::e2e::context::{Context, Scenario, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
+use crate::writer::Writer;
 
 pub(crate) const ALL: &[Scenario] = &[
     ("nothing-of-a-live-cluster-is-taken", nothing_is_taken),
@@ -104,7 +105,9 @@ fn further_ca(context: &Context) -> Outcome {
          members() { for n in 1 2 3; do issue $1 m$n 10.77.0.1$n; done; }\n",
     )?;
     lab.inside(
-        ". ./make.sh; ca old; ca new; cp old.crt ca.crt; members old; issue old me 10.77.0.1",
+        ". ./make.sh; ca old; ca new; cp old.crt ca.crt; members old; issue old me 10.77.0.1; \
+         issue old tester 10.77.0.1; cat new.crt old.crt > both.crt; \
+         mkdir -p pki/prod; cp both.crt pki/prod/ca.crt",
     )?
     .exits(0)?;
     let provided = "certificates.provided = { ca = \"ca.crt\", server = { cert = \"{member}.crt\", key = \"{member}.key\" }, \
@@ -127,6 +130,7 @@ fn further_ca(context: &Context) -> Outcome {
     refused(&["apply", "--yes"], "issuer-untrusted")?;
     let since = lab.on(1, "date +%s")?.out;
     lab.inside("cp was/* .")?.exits(0)?;
+    let writer = Writer::trusting(&lab, 3, "both.crt")?;
     lab.apply()?.says("restart m1")?;
     lab.inside("cp next/* .")?.exits(0)?;
     lab.apply()?.says("replace the certificates of m1")?;
@@ -149,9 +153,12 @@ fn further_ca(context: &Context) -> Outcome {
     // Nothing that members show is of the old CA any more; what etcdup shows still is.
     lab.inside("cp new.crt ca.crt")?.exits(0)?;
     refused(&["apply", "--yes"], "client-untrusted")?;
-    lab.inside(". ./make.sh; issue new me 10.77.0.1")?
+    never_still(&writer.stop()?)?;
+    lab.inside(". ./make.sh; issue new me 10.77.0.1; issue new tester 10.77.0.1")?
         .exits(0)?;
+    let writer = Writer::trusting(&lab, 3, "both.crt")?;
     lab.apply()?.says("restart m1")?;
+    never_still(&writer.stop()?)?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()
 }

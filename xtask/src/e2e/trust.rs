@@ -18,6 +18,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("tls-killed-at-any-moment", tls_killed),
     ("rotation-end-killed-at-any-moment", rotation_end_killed),
     ("tls-back-killed-at-any-moment", tls_back_killed),
+    ("ca-key-from-a-command", key_command),
 ];
 
 const PLAIN: &str = "[security]\nclient = \"plain\"\npeer = \"plain\"\nallow-plain = true\n";
@@ -113,6 +114,55 @@ fn ca_rotated(context: &Context) -> Outcome {
     )?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()
+}
+
+/// The keys of both CAs lie with a program that gives them out, and no file of etcdup's has them.
+fn key_command(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.inside(
+        "mkdir safe && for ca in one two; do \
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \
+         -keyout safe/$ca -out $ca.crt -subj /CN=$ca -addext keyUsage=critical,keyCertSign,cRLSign 2>&1; \
+         done && cat one.crt two.crt > both.crt && mkdir -p pki/prod && cp both.crt pki/prod/ca.crt",
+    )?
+    .exits(0)?;
+    let ca = |name: &str| {
+        format!(
+            "[certificates.ca]\ncert = \"{name}.crt\"\nkey-command = [\"cat\", \"safe/{name}\"]\n"
+        )
+    };
+    lab.topology(&context.version, &ca("one"), 3)?;
+    lab.apply()?;
+    let writer = Writer::trusting(&lab, 3, "both.crt")?;
+    let trust = format!("[certificates]\ntrust = [\"one.crt\"]\n{}", ca("two"));
+    lab.edit(&ca("one"), &trust)?;
+    // A safe that is locked is named, and nothing was changed.
+    lab.inside("mv safe/two safe/locked")?.exits(0)?;
+    lab.etcdup(&["apply", "--yes"])?.exits(4)?.says("cat")?;
+    lab.inside("mv safe/locked safe/two")?.exits(0)?;
+    // What is signed meanwhile must be accepted by members that trust the old CA alone.
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("put the old CA's key beside its certificate")?;
+    lab.inside("cp safe/one one.key")?.exits(0)?;
+    lab.apply()?.says("replace the certificates of m1")?;
+    lab.inside("rm one.key")?.exits(0)?;
+    never_still(&writer.stop()?)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    lab.edit("trust = [\"one.crt\"]\n", "")?;
+    lab.inside("rm tester.crt tester.key")?.exits(0)?;
+    let writer = Writer::trusting(&lab, 3, "two.crt")?;
+    lab.apply()?;
+    never_still(&writer.stop()?)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    let kept = lab.inside("grep -rl 'PRIVATE KEY' . | sort")?.exits(0)?.out;
+    ensure(
+        kept.lines()
+            .all(|path| path.starts_with("./safe/") || path == "./tester.key"),
+        format!("keys in {kept}"),
+    )?;
     lab.nothing_to_do()
 }
 
