@@ -20,6 +20,7 @@ mod releases;
 mod relocated;
 mod removal;
 mod repair;
+mod restored;
 mod safety;
 mod served;
 mod snapshots;
@@ -81,6 +82,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
         members::ALL,
         removal::ALL,
         snapshots::ALL,
+        restored::ALL,
         care::ALL,
         embedded::ALL,
         served::ALL,

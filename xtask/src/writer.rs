@@ -20,6 +20,7 @@ pub(crate) struct Writer<'a> {
 }
 
 /// What it saw.
+#[derive(Default)]
 pub(crate) struct Written {
     /// How many writes were acknowledged.
     pub(crate) count: usize,

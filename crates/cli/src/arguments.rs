@@ -194,6 +194,11 @@ pub(crate) enum Verb {
     /// Open a shell on a member's host, or run one command there
     #[command(after_help = "Examples:\n  etcdup ssh m1\n  etcdup ssh m1 -- systemctl status etcd")]
     Ssh(Ssh),
+    /// Restore the cluster from a snapshot, on its own hosts or on new ones
+    #[command(
+        after_help = "Examples:\n  etcdup restore latest\n  etcdup restore backup.db --confirm prod"
+    )]
+    Restore(Restore),
     /// Stop and disable the cluster; its data is moved aside
     #[command(after_help = "Example:\n  etcdup reset --yes")]
     Reset(Reset),
@@ -407,6 +412,24 @@ pub(crate) struct Ssh {
         value_name = "COMMAND"
     )]
     pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// Name of a snapshot that is kept, `latest`, or a file
+    pub(crate) snapshot: String,
+    /// Cluster name, typed to confirm in a script
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    /// Leave revisions as they are: clients that watch miss what changed
+    #[arg(long)]
+    pub(crate) no_bump_revision: bool,
+    /// Restore once more from a snapshot that the cluster was restored from already
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Also move aside data of this cluster ID (hex), which neither the file nor the host record knows
+    #[arg(long, value_name = "ID")]
+    pub(crate) cluster_id: Option<ClusterId>,
 }
 
 #[derive(Debug, Args)]

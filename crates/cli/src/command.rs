@@ -17,6 +17,7 @@ mod pki;
 mod plan;
 mod render;
 mod reset;
+mod restore;
 mod serve;
 mod show;
 mod snapshot;
@@ -123,6 +124,7 @@ fn dispatch(context: &Context, verb: Verb) -> u8 {
         Verb::Ssh(ssh) => on_runtime(context, StopAtOnce, ssh::run(context, &ssh)),
         Verb::Adopt(adopt) => on_runtime(context, StopAtOnce, adopt::run(context, &adopt)),
         Verb::Apply(apply) => on_runtime(context, FinishStage, apply::run(context, &apply)),
+        Verb::Restore(restore) => on_runtime(context, FinishStage, restore::run(context, &restore)),
         Verb::Reset(reset) => on_runtime(context, FinishStage, reset::run(context, &reset)),
         Verb::History(history) => on_runtime(context, StopAtOnce, history::run(context, &history)),
         Verb::Maintain(maintain) => {

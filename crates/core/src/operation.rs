@@ -23,6 +23,8 @@ pub enum Verb {
     Maintain,
     /// Take the alarm of a full database back.
     Disarm,
+    /// Make every member hold what a snapshot does.
+    Restore,
     /// Let another member lead.
     MoveLeader,
 }
@@ -165,6 +167,7 @@ impl Verb {
             Goal::Reset { .. } => Verb::Reset,
             Goal::Maintain { .. } => Verb::Maintain,
             Goal::Disarm => Verb::Disarm,
+            Goal::Restore(_) => Verb::Restore,
             Goal::MoveLeader { .. } => Verb::MoveLeader,
         }
     }
@@ -196,6 +199,7 @@ impl fmt::Display for Verb {
             Verb::Reset => "reset",
             Verb::Maintain => "maintain",
             Verb::Disarm => "disarm",
+            Verb::Restore => "restore",
             Verb::MoveLeader => "move-leader",
         })
     }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::HostId;
 use crate::name::MemberName;
+use crate::restore::RestoreOrder;
 use crate::topology::{Member, Topology};
 
 /// One stage of a plan.
@@ -129,6 +130,8 @@ pub enum Goal {
     },
     /// The alarm of a full database is taken back, and nothing else.
     Disarm,
+    /// All members hold what a snapshot does, as a new cluster, and nothing else.
+    Restore(Box<RestoreOrder>),
     /// Another member leads.
     MoveLeader {
         /// Who; the first healthy voter in the file where it is left open.

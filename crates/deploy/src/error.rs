@@ -13,6 +13,7 @@ use etcdup_planner::{Forecast, VERSION_FAILED};
 use etcdup_render::RenderError;
 
 use crate::binaries::release::ReleaseError;
+use crate::snapshots::SnapshotFault;
 use crate::store::StoreError;
 use crate::vault::VaultError;
 
@@ -43,6 +44,9 @@ pub enum DeployError {
     /// A file cannot be rendered.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// A snapshot is not whole, or not the one that was ordered.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotFault),
     /// Findings stand in the way; nothing was changed since they were found.
     #[error("blocked by {} finding{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Blocked(Vec<Finding>),
@@ -210,6 +214,7 @@ pub const ERRORS: &[Check] = &[
     STORE,
     crate::run::elsewhere::ELSEWHERE,
     BUSY,
+    SNAPSHOT,
     STOPPED,
     crate::vault::cfssl::CFSSL,
 ];
@@ -318,6 +323,13 @@ const BUSY: Check = Check {
     about: "A process carries out as many operations side by side as its limits allow, and refuses further ones.",
     advice: "begin it again when another has ended",
 };
+const SNAPSHOT: Check = Check {
+    id: "snapshot-damaged",
+    title: "the snapshot is not whole, or not the one that was ordered",
+    about: "A snapshot is read to its end before a host gets it, and compared with the SHA-256 that etcd appended to it. Whatever was \
+            moved aside before stays where it is.",
+    advice: "run `etcdup snapshot verify`, and restore one that is whole",
+};
 const STOPPED: Check = Check {
     id: "stopped",
     title: "the operator stopped the run",
@@ -351,6 +363,7 @@ impl DeployError {
             DeployError::Stage(_) | DeployError::Release(_) => BINARIES,
             DeployError::Vault(_) => KEYS,
             DeployError::Store(_) | DeployError::Unrecorded(_) => STORE,
+            DeployError::Snapshot(_) => SNAPSHOT,
             DeployError::Busy => BUSY,
             DeployError::Stopped(_) => STOPPED,
         };

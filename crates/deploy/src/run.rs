@@ -13,7 +13,7 @@ use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::operation::{OperationRecord, OperationState};
 use etcdup_core::plain::chain;
-use etcdup_core::stage::{ClusterStep, Goal, HostStep, Next, Stage, Work};
+use etcdup_core::stage::{ClusterStep, Goal, HostStep, Next, Rule, Stage, Work};
 use etcdup_core::version::EtcdVersion;
 use etcdup_planner::{Ending, Planner};
 use etcdup_verify::{Evidence, evaluate, gather};
@@ -133,7 +133,9 @@ impl Session {
             // A plan that was made earlier may be about hosts that only records name.
             self.link_others(plan.planner.topology()).await;
             let ended = self.execute_plan(&plan, approved).await?;
-            if let (Some((planner, seen)), Goal::Converge { .. }) = (ended, &record.goal) {
+            if let (Some((planner, seen)), Goal::Converge { .. } | Goal::Restore(_)) =
+                (ended, &record.goal)
+            {
                 self.last_look.keep(planner, seen);
             }
             Ok(())
@@ -275,6 +277,7 @@ impl Session {
                 binaries,
                 verb: approved.verb,
                 pairs: std::sync::Mutex::default(),
+                snapshot: tokio::sync::OnceCell::new(),
             };
             let topology = planner.topology();
             let stage = match planner.next(&seen) {
@@ -373,6 +376,12 @@ impl Session {
         let topology = planner.topology();
         if minor::changes_minor(topology, stage, seen) {
             self.before_another_minor(planner, run, seen).await?;
+        }
+        if stage.key.rule == Rule::SetAside {
+            run.keep_what_serves(seen).await;
+        }
+        if stage.key.rule == Rule::EndRestore {
+            self.is_well(planner, seen).await?;
         }
         self.wait(planner, &stage.preconditions, seen).await?;
         if stage.preconditions.is_empty() && !stage.stops(topology).is_empty() {

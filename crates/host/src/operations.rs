@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use etcdup_core::digest::sha256;
 use etcdup_core::path::{HostPath, Owner};
+use etcdup_core::restore::RestoredMember;
 use etcdup_core::stage::{Artifact, Content, Held, HostStep, Noted};
 use zeroize::Zeroizing;
 
@@ -75,6 +76,7 @@ pub struct StageInput {
     uncommitted: bool,
     written: BTreeMap<HostPath, String>,
     removed: Vec<HostPath>,
+    snapshot: Option<String>,
 }
 
 fn owner(owner: Option<&Owner>) -> String {
@@ -118,6 +120,7 @@ impl StageInput {
             | HostStep::Roster(_)
             | HostStep::Place(_)
             | HostStep::ForgetMember(_)
+            | HostStep::NoteRestore(_)
             | HostStep::Forget => {}
             HostStep::Note(noted) => self.mark(noted, &stamp.operation),
             HostStep::User { name, home } => {
@@ -189,6 +192,7 @@ impl StageInput {
                 let fields = format!("{verb}|{from}|{to}|{owner}|{}", stamp.time);
                 self.operation(title, &fields);
             }
+            HostStep::Restore(restored) => self.restore(restored, supply)?,
             HostStep::MoveAside { path } => {
                 self.operation(
                     format!("move {path} to {path}.kept-{}", stamp.time),
@@ -406,6 +410,34 @@ impl StageInput {
         self.operation(
             format!("load the image {image}"),
             &format!("image|{payload}"),
+        );
+        Ok(())
+    }
+
+    fn restore(&mut self, restored: &RestoredMember, supply: Supply) -> Result<(), WrongSupply> {
+        let RestoredMember { member, data, .. } = restored;
+        let Supply::Archive(body) = supply else {
+            return Err(WrongSupply(format!("the snapshot for {member}")));
+        };
+        // Members of one host get the same one.
+        let known = self.snapshot.clone();
+        let payload = known.unwrap_or_else(|| self.payload(body));
+        self.snapshot = Some(payload.clone());
+        let log = restored.log.as_ref().map_or("-", HostPath::as_str);
+        let RestoredMember {
+            tools,
+            token,
+            peer_url,
+            initial_cluster,
+            bump,
+            ..
+        } = restored;
+        let owner = owner(restored.owner.as_ref());
+        self.operation(
+            format!("restore {member} in {data}"),
+            &format!(
+                "restore|{payload}|{tools}|{data}|{log}|{owner}|{member}|{token}|{peer_url}|{initial_cluster}|{bump}"
+            ),
         );
         Ok(())
     }

@@ -338,9 +338,10 @@ impl From<DeployError> for Problem {
                 StatusCode::NOT_FOUND
             }
             DeployError::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-            DeployError::Parse { .. } | DeployError::Resolve(_) | DeployError::Render(_) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            DeployError::Parse { .. }
+            | DeployError::Resolve(_)
+            | DeployError::Render(_)
+            | DeployError::Snapshot(_) => StatusCode::UNPROCESSABLE_ENTITY,
             DeployError::Blocked(_)
             | DeployError::Locked { .. }
             | DeployError::PlanChanged { .. } => StatusCode::CONFLICT,

@@ -50,8 +50,13 @@ pub(crate) fn bootstrap(target: &Target, seen: &Observation) -> Bootstrap {
     if recorded_cluster(topology, seen).is_some() {
         return Bootstrap::Complete;
     }
-    let settled = |member: &&Member| says_existing(target, seen, member);
+    // What is restored was never started by the files that are there: those may be older.
+    let restores = target.restored_with().is_some();
+    let settled = |member: &&Member| !restores && says_existing(target, seen, member);
     let still_new = |member: &&Member| {
+        if restores {
+            return true;
+        }
         let path = &target.desired(member).settled.path;
         let sum = seen
             .host(&member.host)
@@ -238,7 +243,9 @@ pub(crate) fn is_ours(target: &Target, host: &HostView, cluster: ClusterId) -> b
     let topology = &target.topology;
     let recorded = host.record().and_then(|record| record.cluster);
     let resets = host.record().map_or(0, |record| record.resets);
+    let restored = host.record().and_then(|record| record.restore.as_ref());
     recorded == Some(cluster)
+        || restored.is_some_and(|restored| restored.cluster == cluster)
         || (0..=resets.max(9))
             .any(|generation| cluster_id_with(topology, &name(topology, generation)) == cluster)
 }

@@ -13,7 +13,8 @@ use etcdup_core::stage::{Goal, LegTag};
 use etcdup_core::topology::Topology;
 
 use self::place::Staying;
-use crate::generation::generation;
+use crate::generation::{generation, name};
+use crate::lists::restore::{Phase, phase};
 use crate::roster::{add_leaving, with_recorded};
 
 pub(crate) mod peers;
@@ -32,12 +33,36 @@ pub(crate) struct Leg {
     pub(crate) staying: BTreeMap<MemberName, Staying>,
     /// Where they go on this leg, if they do: the same with every member where the file has it.
     pub(crate) beyond: Option<Topology>,
+    /// How members' data is made of a snapshot, where it is.
+    pub(crate) restored_with: Option<RestoredWith>,
+}
+
+/// How members' data is made of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RestoredWith {
+    /// Whether its revision is raised.
+    pub(crate) bump: bool,
+    /// The least revision that members have afterwards.
+    pub(crate) revision: i64,
 }
 
 /// The first leg on the way to the file's topology that is not reached yet; the file's own where
 /// nothing lies between.
 pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
-    let (generation, token) = generation(file, seen);
+    let ordered = match goal {
+        Goal::Restore(order) => Some(order),
+        Goal::Converge { .. }
+        | Goal::Reset { .. }
+        | Goal::Maintain { .. }
+        | Goal::Disarm
+        | Goal::MoveLeader { .. } => None,
+    };
+    let phase = ordered.map(|order| phase(file, seen, order));
+    let (generation, token) = match &phase {
+        // Whatever data says: what belongs to another one is in the way.
+        Some(Phase::Restoring(record)) => (record.generation, name(file, record.generation)),
+        _ => generation(file, seen),
+    };
     let mut leg = Leg {
         topology: Topology {
             token,
@@ -49,6 +74,7 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
         },
         staying: BTreeMap::new(),
         beyond: None,
+        restored_with: None,
     };
     let mut meant = leg.topology.clone();
     leg.staying = place::stay(&mut leg.topology, seen);
@@ -59,8 +85,20 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
     meant.leaving.clone_from(&leg.topology.leaving);
     meant.hosts.clone_from(&leg.topology.hosts);
     // A cluster that is to stop, or to be cared for as it is, need not become anything first.
-    if !matches!(goal, Goal::Converge { .. }) {
-        return leg;
+    match &phase {
+        Some(Phase::Restoring(record)) => {
+            leg.restored_with = Some(RestoredWith {
+                bump: record.bump,
+                revision: ordered
+                    .and_then(|order| order.least_revision())
+                    .unwrap_or(1),
+            });
+            leg.topology.clients_kept_out = true;
+            leg.tag.restore = true;
+        }
+        Some(Phase::Ended) => {}
+        None if matches!(goal, Goal::Converge { .. }) => {}
+        Some(Phase::SetAside(_)) | None => return leg,
     }
     // A path that is too long with another version in it is refused with the file's own.
     if let Some(version) = version::between(&leg.topology, seen)
@@ -83,7 +121,8 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
     let is_last = leg.topology.version == meant.version
         && version::is_reached(&meant, seen)
         && leg.tag.trust.is_none()
-        && !leg.tag.peers_ready;
+        && !leg.tag.peers_ready
+        && !leg.tag.restore;
     if is_last && leg.staying.values().any(|staying| staying.goes) {
         leg.beyond = Some(meant);
         leg.tag.place = true;

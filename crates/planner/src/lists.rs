@@ -3,3 +3,4 @@
 pub(crate) mod care;
 pub(crate) mod converge;
 pub(crate) mod reset;
+pub(crate) mod restore;

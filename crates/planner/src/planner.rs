@@ -16,7 +16,7 @@ use crate::identity::bootstrap;
 use crate::leg::version::between_all;
 use crate::listed::leaving_entry;
 use crate::lists::care::{self, Wanted};
-use crate::lists::{converge, reset};
+use crate::lists::{converge, reset, restore};
 use crate::places::places;
 use crate::predict::predict;
 use crate::preflight;
@@ -46,6 +46,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     transition::CHECKS,
     version::CHECKS,
     reset::CHECKS,
+    restore::CHECKS,
     care::CHECKS,
     grow::CHECKS,
     shrink::CHECKS,
@@ -116,7 +117,9 @@ impl Planner {
     pub fn releases_ahead(&self, seen: &Observation) -> Vec<EtcdVersion> {
         let file = self.target.file();
         // What names one release alone is refused for that.
-        if !matches!(self.goal, Goal::Converge { .. }) || file.pinned_to_one().is_some() {
+        if !matches!(self.goal, Goal::Converge { .. } | Goal::Restore(_))
+            || file.pinned_to_one().is_some()
+        {
             return Vec::new();
         }
         between_all(file, seen)
@@ -158,7 +161,13 @@ impl Planner {
     /// are timed where `measure` says so, which takes a moment.
     #[must_use]
     pub fn queries(&self, host: &HostId, provided: &[CertFacts], measure: bool) -> Vec<Query> {
-        queries(&self.target, host, provided, measure)
+        let mut asked = queries(&self.target, host, provided, measure);
+        let topology = &self.target.topology;
+        if matches!(self.goal, Goal::Restore(_)) && restore::is_hosts_own(topology) {
+            let tools = topology.on_host(host).flat_map(restore::tools);
+            asked.extend(tools.map(Query::File));
+        }
+        asked
     }
 
     /// Hosts to observe again before anything is decided, since their members started while others
@@ -172,11 +181,20 @@ impl Planner {
     #[must_use]
     pub fn next(&self, seen: &Observation) -> Next {
         let mut next = match &self.goal {
+            Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
+            Goal::Restore(order) => restore::next(&self.target, seen, order),
+            Goal::Converge { .. }
+            | Goal::Maintain { .. }
+            | Goal::Disarm
+            | Goal::MoveLeader { .. }
+                if !restore::open(&self.target, seen).is_empty() =>
+            {
+                Next::Blocked(restore::open(&self.target, seen))
+            }
             Goal::Converge {
                 allow_outage,
                 retry,
             } => converge::next(&self.target, seen, *allow_outage, *retry),
-            Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
             Goal::Maintain {
                 compact,
                 all,

@@ -25,7 +25,7 @@ use crate::identity::data_of;
 use crate::places::known_members;
 use crate::target::Target;
 use cluster::cluster_step;
-use machine::{file, link, move_data, move_log, start, stop, unit_view};
+use machine::{file, link, move_data, move_log, restored, start, stop, unit_view};
 use operator::operator_step;
 
 /// What the world looks like if this stage works.
@@ -244,6 +244,14 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             }
         }
         HostStep::CheckRoom { .. } => {}
+        HostStep::NoteRestore(restore) => {
+            if let Some(record) = host.record_mut() {
+                record.note_restore(restore);
+            }
+        }
+        HostStep::Restore(made) => {
+            restored(target, host, made);
+        }
         HostStep::MoveData {
             held: Held::Data,
             from,
@@ -414,6 +422,9 @@ fn serve(
             leader,
             version: ran.map_or_else(|| topology.version.to_string(), |view| view.version.clone()),
             downgrade: downgrade.clone(),
+            revision: target
+                .restored_with()
+                .map_or(fresh.revision, |with| with.revision),
             raft_index: known
                 .as_ref()
                 .map_or(fresh.raft_index, |view| view.raft_index),

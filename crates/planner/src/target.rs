@@ -14,7 +14,7 @@ use etcdup_core::topology::{ClusterState, Member, MemberLayout, MemberPlace, Top
 use etcdup_render::{RenderError, Renderer, UnitTemplate};
 
 use crate::leg::place::Staying;
-use crate::leg::{Leg, leg};
+use crate::leg::{Leg, RestoredWith, leg};
 
 /// A topology with the files that follow from it for every member.
 #[derive(Clone)]
@@ -28,6 +28,7 @@ pub struct Target {
     beyond: Option<Arc<Target>>,
     wanted: BTreeMap<MemberName, DesiredFiles>,
     unit_template: Option<UnitTemplate>,
+    restored_with: Option<RestoredWith>,
 }
 
 /// What should be on a member's host.
@@ -92,7 +93,13 @@ impl Target {
             beyond: None,
             wanted,
             unit_template: unit_template.cloned(),
+            restored_with: None,
         })
+    }
+
+    /// How members' data is made of a snapshot, where it is.
+    pub(crate) const fn restored_with(&self) -> Option<RestoredWith> {
+        self.restored_with
     }
 
     /// The first leg on the way to this topology that is not reached yet.
@@ -105,6 +112,7 @@ impl Target {
             tag,
             staying,
             beyond,
+            restored_with,
         } = leg(&self.file, goal, seen);
         let template = self.unit_template.clone();
         let beyond = beyond.map(|beyond| Self::new(beyond, template.as_ref()));
@@ -121,6 +129,7 @@ impl Target {
             staying,
             beyond,
             file,
+            restored_with,
             ..target
         })
     }

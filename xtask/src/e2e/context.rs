@@ -151,9 +151,9 @@ pub(super) fn agrees(lab: &Lab, hosts: &[u32]) -> Outcome {
 /// A run that was killed, and the one that finished its work.
 pub(super) struct Round {
     /// What the writer saw meanwhile.
-    written: Written,
+    pub(super) written: Written,
     /// Whether the kill cut the run short, which may have ended before.
-    cut: bool,
+    pub(super) cut: bool,
 }
 
 /// `apply` is killed, and the next run finishes: these hosts have the members, all that was written

@@ -85,7 +85,14 @@ pub(crate) enum Approve {
         question: fn(&str) -> String,
     },
     /// By the cluster's name, typed at the prompt or given on the command line.
-    Name(Option<String>),
+    Name {
+        /// What was typed on the command line.
+        typed: Option<String>,
+        /// The question, for the cluster's name.
+        question: fn(&str) -> String,
+        /// What is lost by it, in a clause.
+        loses: &'static str,
+    },
     /// By whoever wrote this plan into a file, and no further than it reaches.
     Plan(Box<PlanDocument>),
 }
@@ -142,7 +149,7 @@ async fn carry_out(context: &Context, goal: Goal, approve: Approve) -> Result<En
     // never replaced by another.
     let mut left = match approve {
         Approve::Question { yes: true, .. } => PLANS,
-        Approve::Question { yes: false, .. } | Approve::Name(_) | Approve::Plan(_) => 1,
+        Approve::Question { yes: false, .. } | Approve::Name { .. } | Approve::Plan(_) => 1,
     };
     loop {
         left -= 1;
@@ -188,7 +195,7 @@ async fn carry_out_once(
         plan,
         approved: match approve {
             Approve::Plan(document) => Some(document.as_ref().clone()),
-            Approve::Question { .. } | Approve::Name(_) => None,
+            Approve::Question { .. } | Approve::Name { .. } => None,
         },
         verb: Verb::of(&goal),
         who: context.library_settings(None).operator,
@@ -254,8 +261,12 @@ fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
     let terminal = std::io::stdin().is_terminal();
     let answer = match approve {
         Approve::Question { yes: true, .. } | Approve::Plan(_) => return Ok(None),
-        Approve::Name(Some(typed)) if typed == cluster => return Ok(None),
-        Approve::Name(Some(typed)) => {
+        Approve::Name {
+            typed: Some(typed), ..
+        } if typed == cluster => return Ok(None),
+        Approve::Name {
+            typed: Some(typed), ..
+        } => {
             return refuse(format!(
                 "--confirm {typed} is not the cluster's name, `{cluster}`"
             ));
@@ -263,16 +274,13 @@ fn ask(approve: &Approve, cluster: &str) -> Result<Option<u8>, DeployError> {
         Approve::Question { .. } if !terminal => {
             return refuse("stdin is not a terminal; use --yes to approve the plan".to_owned());
         }
-        Approve::Name(None) if !terminal => {
+        Approve::Name { loses, .. } if !terminal => {
             return refuse(format!(
-                "stdin is not a terminal; use --confirm {cluster} to approve deleting the data"
+                "stdin is not a terminal; use --confirm {cluster} to approve that {loses}"
             ));
         }
         Approve::Question { question, .. } => view::ask::yes(&question(cluster)),
-        Approve::Name(None) => view::ask::name(
-            &format!("This DELETES the data of cluster {cluster}. Type its name to go on:"),
-            cluster,
-        ),
+        Approve::Name { question, .. } => view::ask::name(&question(cluster), cluster),
     };
     match answer {
         Answer::Yes => Ok(None),

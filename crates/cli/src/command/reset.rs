@@ -15,7 +15,13 @@ pub(crate) async fn run(context: &Context, arguments: &Reset) -> u8 {
     // Deleted data does not come back, so a habit of typing `y`, or `--yes` in a script, must not
     // be enough.
     let approve = if arguments.wipe {
-        Approve::Name(arguments.confirm.clone())
+        Approve::Name {
+            typed: arguments.confirm.clone(),
+            question: |cluster| {
+                format!("This DELETES the data of cluster {cluster}. Type its name to go on:")
+            },
+            loses: "the data is deleted",
+        }
     } else {
         Approve::Question {
             yes: arguments.yes,

@@ -245,6 +245,18 @@ fn listed(context: &Context) -> Result<(SnapshotDirectory, Vec<KeptSnapshot>), F
     Ok((directory, found))
 }
 
+/// The kept snapshot of this name, or the newest for `latest`.
+///
+/// # Errors
+/// Why there is none, in words.
+pub(crate) fn kept(context: &Context, name: &str) -> Result<KeptSnapshot, String> {
+    named(context, name).map_err(|failed| match failed {
+        Failed::Deploy(error) => chain(&error),
+        Failed::Take(error) => chain(&error),
+        Failed::Here(why) => why,
+    })
+}
+
 /// The one of this name, or the newest for `latest`.
 fn named(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
     let (directory, mut found) = listed(context)?;

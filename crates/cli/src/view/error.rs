@@ -149,6 +149,7 @@ fn code(error: &DeployError) -> u8 {
         | DeployError::Vault(_)
         | DeployError::Store(_)
         | DeployError::Busy
+        | DeployError::Snapshot(_)
         | DeployError::Unrecorded(_) => exit::FAILED,
     }
 }

@@ -64,6 +64,11 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
             Goal::Maintain { .. } => outln!(
                 "Nothing to do: at least half of every database is in use, and no alarm is raised."
             ),
+            Goal::Restore(order) => outln!(
+                "Nothing to do: cluster {} was restored from {} already. With --again it is once more, and loses what was written since.",
+                document.spec.cluster,
+                order.snapshot()
+            ),
             Goal::Disarm => outln!("Nothing to do: no alarm that can be disarmed is raised."),
             Goal::MoveLeader { .. } => outln!("Nothing to do: that member leads already."),
         },
@@ -120,9 +125,11 @@ fn headline(plan: &Plan) -> String {
     parts.extend(cost);
     let last = match plan.planner.goal() {
         Goal::Reset { .. } => "",
-        Goal::Converge { .. } | Goal::Maintain { .. } | Goal::Disarm | Goal::MoveLeader { .. } => {
-            "; then verify"
-        }
+        Goal::Converge { .. }
+        | Goal::Restore(_)
+        | Goal::Maintain { .. }
+        | Goal::Disarm
+        | Goal::MoveLeader { .. } => "; then verify",
     };
     format!("{}{last}", parts.join(", "))
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::membership::{ClusterId, MemberId};
 use crate::name::MemberName;
 use crate::path::HostPath;
+use crate::restore::{RestorePhase, RestoreRecord};
 use crate::topology::MemberPlace;
 
 /// `<state>/<cluster>.json`: what no other place on the host remembers. That a cluster was
@@ -32,6 +33,9 @@ pub struct HostRecord {
     /// started as new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterId>,
+    /// The last restore of the cluster from a snapshot, which may be under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreRecord>,
     /// The members on this host that were seen healthy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<MemberName, RecordedMember>,
@@ -67,8 +71,19 @@ impl HostRecord {
         }
     }
 
+    /// Has how far a restore is. The cluster before is forgotten once all of it was moved aside:
+    /// until then its members must be found.
+    pub fn note_restore(&mut self, restore: &RestoreRecord) {
+        if restore.phase == RestorePhase::Restoring {
+            self.forget_cluster();
+            self.resets = restore.generation;
+        }
+        self.restore = Some(restore.clone());
+    }
+
     /// Forgets that the cluster was bootstrapped, and all its members.
     pub fn forget_cluster(&mut self) {
+        self.restore = None;
         self.cluster = None;
         self.members.clear();
         self.failed.clear();

@@ -59,6 +59,14 @@ pub enum Rule {
     CleanUp,
     /// Stops and disables the cluster.
     Reset,
+    /// Begins a restore: every host knows of it.
+    BeginRestore,
+    /// Stops every member and moves its data aside, before a snapshot is restored.
+    SetAside,
+    /// Forgets the cluster that was moved aside, on every host.
+    Forget,
+    /// Ends a restore: what was restored is as it should be, and clients may come in.
+    EndRestore,
     /// Drops history.
     Compact,
     /// Has one member write its database again.
@@ -81,6 +89,8 @@ pub struct LegTag {
     pub peers_ready: bool,
     /// Whether members come to lie or to run elsewhere on their hosts.
     pub place: bool,
+    /// Whether members hold what was restored, and clients are kept out until that is verified.
+    pub restore: bool,
 }
 
 /// Where a change of CAs stands.
@@ -131,7 +141,7 @@ pub struct StageKeyError(String);
 
 impl Rule {
     /// Every kind of stage.
-    pub const ALL: [Rule; 26] = [
+    pub const ALL: [Rule; 30] = [
         Rule::Time,
         Rule::Ca,
         Rule::Clients,
@@ -155,6 +165,10 @@ impl Rule {
         Rule::Remove,
         Rule::CleanUp,
         Rule::Reset,
+        Rule::BeginRestore,
+        Rule::SetAside,
+        Rule::Forget,
+        Rule::EndRestore,
         Rule::Compact,
         Rule::Defragment,
         Rule::Disarm,
@@ -187,6 +201,10 @@ impl Rule {
             Rule::Remove => "remove",
             Rule::CleanUp => "clean-up",
             Rule::Reset => "reset",
+            Rule::BeginRestore => "begin-restore",
+            Rule::SetAside => "set-aside",
+            Rule::Forget => "forget",
+            Rule::EndRestore => "end-restore",
             Rule::Compact => "compact",
             Rule::Defragment => "defragment",
             Rule::Disarm => "disarm",
@@ -233,6 +251,9 @@ impl fmt::Display for StageKey {
         if self.leg.place {
             text.push_str("@place");
         }
+        if self.leg.restore {
+            text.push_str("@restore");
+        }
         f.pad(&text)
     }
 }
@@ -253,6 +274,8 @@ impl FromStr for StageKey {
                 leg.peers_ready = true;
             } else if part == "place" {
                 leg.place = true;
+            } else if part == "restore" {
+                leg.restore = true;
             } else if let Some(generation) = part.strip_prefix('g') {
                 leg.generation = generation.parse().map_err(|_| refuse())?;
             } else {
@@ -316,6 +339,7 @@ mod tests {
                             trust,
                             peers_ready,
                             place,
+                            restore: generation == 12,
                         });
                     }
                 }

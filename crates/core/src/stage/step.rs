@@ -10,6 +10,7 @@ use crate::membership::{ClusterId, MemberId};
 use crate::name::{MemberName, UserName};
 use crate::observation::{CORRUPT, FailedRelease, NO_SPACE, RosterMember};
 use crate::path::{HostPath, Mode, Owner};
+use crate::restore::{RestoreRecord, RestoredMember};
 use crate::topology::Member;
 use crate::url::EtcdUrl;
 use crate::version::EtcdVersion;
@@ -229,6 +230,10 @@ pub enum HostStep {
         /// Whose it becomes; `None` leaves that.
         owner: Option<Owner>,
     },
+    /// The host record has how far a restore is.
+    NoteRestore(Box<RestoreRecord>),
+    /// Etcd's own tool makes a member's data of the snapshot. Nothing may be there.
+    Restore(Box<RestoredMember>),
     /// Data is kept under another name.
     MoveAside {
         /// The directory.
@@ -319,6 +324,8 @@ impl HostStep {
             | Self::Forget
             | Self::CheckRoom { .. }
             | Self::MoveData { .. }
+            | Self::NoteRestore(_)
+            | Self::Restore(_)
             | Self::MoveAside { .. }
             | Self::Remove(_) => None,
         }
@@ -359,6 +366,8 @@ impl HostStep {
             | Self::Place(_)
             | Self::ForgetMember(_)
             | Self::Forget
+            | Self::NoteRestore(_)
+            | Self::Restore(_)
             | Self::CheckRoom { .. } => false,
         }
     }

@@ -46,6 +46,9 @@ pub struct Topology {
     /// Whether peers speak plain HTTP although `security.peer` says TLS: all must have what TLS
     /// takes before the first of them listens for it.
     pub peers_ready: bool,
+    /// Whether members listen for clients on their hosts' loopback alone: what was restored is not
+    /// verified yet.
+    pub clients_kept_out: bool,
     /// How a cluster that is bootstrapped finds its members by DNS.
     pub discovery: Option<Discovery>,
     /// Where binaries come from.
@@ -277,10 +280,14 @@ impl Topology {
             let schemes = std::iter::once(client).chain(also);
             schemes.map(move |scheme| EtcdUrl::new(scheme, ip, member.ports.client))
         };
-        let mut listen_client: Vec<EtcdUrl> = on(member.listen).collect();
-        let wide = member.listen.is_unspecified() || member.listen.is_loopback();
+        let inside = loopback(member.listen);
+        let listen = match self.clients_kept_out {
+            true => inside,
+            false => member.listen,
+        };
+        let mut listen_client: Vec<EtcdUrl> = on(listen).collect();
+        let wide = listen.is_unspecified() || listen.is_loopback();
         if !wide && security.loopback {
-            let inside = loopback(member.listen);
             if security.loopback_http {
                 listen_client.push(EtcdUrl::new(Scheme::Http, inside, member.ports.client));
             } else {

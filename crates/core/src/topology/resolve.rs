@@ -175,6 +175,7 @@ pub fn resolve<'a>(
         issuer: Issuer::Own,
         trust: None,
         peers_ready: false,
+        clients_kept_out: false,
         discovery: spec.discovery.clone(),
         binaries: spec.binaries.clone(),
         pod: spec.pod.clone(),

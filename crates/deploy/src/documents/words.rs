@@ -3,6 +3,7 @@
 use etcdup_core::certificate::format_sans;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::Observation;
+use etcdup_core::restore::RestorePhase;
 use etcdup_core::stage::{
     Artifact, BinarySource, ClusterStep, Content, Held, HostStep, OperatorStep, Part,
 };
@@ -101,6 +102,22 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
                 true => ("~", format!("{what} in {to}{owner}")),
                 false => ("~", format!("move the {what} in {from} to {to}{owner}")),
             }
+        }
+        HostStep::NoteRestore(restore) => (
+            "~",
+            match restore.phase {
+                RestorePhase::SettingAside => {
+                    format!("host record: {} is being restored", restore.snapshot)
+                }
+                RestorePhase::Restoring => format!(
+                    "host record: the cluster is {}, restored from {}",
+                    restore.cluster, restore.snapshot
+                ),
+                RestorePhase::Ended => "host record: the restore has ended".to_owned(),
+            },
+        ),
+        HostStep::Restore(restored) => {
+            ("+", format!("data in {}, from the snapshot", restored.data))
         }
         HostStep::MoveAside { path } => ("~", format!("move {path} to {path}.kept-<time>")),
         HostStep::Remove(path) => ("-", format!("delete {path}")),

@@ -125,9 +125,13 @@ impl Session {
             Observed::Known(link) => link,
             Observed::Unknown(unseen) => return Observed::Unknown(unseen),
         };
-        let address = match member.listen {
-            any if any.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).to_string(),
-            own => own.to_string(),
+        let address = match (topology.clients_kept_out, member.listen) {
+            (true, IpAddr::V6(_)) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST).to_string(),
+            (true, IpAddr::V4(_)) => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).to_string(),
+            (false, any) if any.is_unspecified() => {
+                IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).to_string()
+            }
+            (false, own) => own.to_string(),
         };
         // A member is where it runs, whatever the file says by now.
         let host = seen.and_then(|seen| seen.host(&member.host));

@@ -200,6 +200,21 @@ impl Run<'_> {
         Electorate::of(&now, &names).remove(id)
     }
 
+    /// Keeps a snapshot before all data is moved aside, where anything serves: that is kept as well,
+    /// so that what cannot be had is not waited for.
+    pub(super) async fn keep_what_serves(&self, seen: &Observation) {
+        if least_busy(self.planner.topology(), seen, None).is_none() {
+            return;
+        }
+        if let Err(why) = self.keep_snapshot(None, seen).await {
+            self.session.events.send(Body::Gate {
+                holds: "no snapshot of what is there was kept; its data is, on the hosts"
+                    .to_owned(),
+                why,
+            });
+        }
+    }
+
     /// Keeps a verified snapshot of a member that stays, a follower where there is one.
     pub(super) async fn keep_snapshot(
         &self,

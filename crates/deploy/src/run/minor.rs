@@ -86,20 +86,30 @@ impl Session {
         run: &Run<'_>,
         seen: &Observation,
     ) -> Result<(), DeployError> {
+        self.is_well(planner, seen).await?;
+        let kept = run.keep_snapshot(None, seen).await;
+        kept.map_err(|why| DeployError::Cluster {
+            what: "keep a snapshot before another minor".to_owned(),
+            why,
+        })
+    }
+
+    /// Waits until the cluster is healthy, and its members hold the same.
+    pub(super) async fn is_well(
+        &self,
+        planner: &Planner,
+        seen: &Observation,
+    ) -> Result<(), DeployError> {
         let start = Instant::now();
         let mut found = self.in_the_way(planner, seen).await;
         while !found.is_empty() && !found.iter().any(is_lasting) && start.elapsed() < SETTLED {
             tokio::time::sleep(Duration::from_secs(1)).await;
             found = self.in_the_way(planner, seen).await;
         }
-        if !found.is_empty() {
-            return Err(DeployError::Blocked(found));
+        match found.is_empty() {
+            true => Ok(()),
+            false => Err(DeployError::Blocked(found)),
         }
-        let kept = run.keep_snapshot(None, seen).await;
-        kept.map_err(|why| DeployError::Cluster {
-            what: "keep a snapshot before another minor".to_owned(),
-            why,
-        })
     }
 
     /// What of the cluster, as it is now, stands in the way of another minor.

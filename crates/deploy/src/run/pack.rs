@@ -61,6 +61,10 @@ async fn supply(
             let ready = blocking(move || release::ready(&path)).await?;
             Ok(Supply::Archive(ready.into_body()))
         }
+        HostStep::Restore(_) => Ok(match run.snapshot().await? {
+            Some(ready) => Supply::Archive(ready.into_body()),
+            None => Supply::Nothing,
+        }),
         HostStep::Binaries { version, .. } => Ok(match ready_for(run, version, &architecture()) {
             Some(Binary::Archive(ready)) => Supply::Archive(ready.clone().into_body()),
             Some(Binary::Files(files)) => {
@@ -91,6 +95,7 @@ async fn supply(
         | HostStep::Place(_)
         | HostStep::NoteFailed { .. }
         | HostStep::ForgetMember(_)
+        | HostStep::NoteRestore(_)
         | HostStep::Forget
         | HostStep::CheckRoom { .. }
         | HostStep::MoveData { .. }

@@ -58,6 +58,9 @@ pub(super) fn add_record(
         if let HostStep::ForgetMember(name) = step {
             record.forget(name);
         }
+        if let HostStep::NoteRestore(restore) = step {
+            record.note_restore(restore);
+        }
         if *step == HostStep::Forget {
             record.forget_cluster();
         }

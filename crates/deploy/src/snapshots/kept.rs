@@ -9,6 +9,7 @@ use std::time::Duration;
 use etcdup_core::membership::ClusterId;
 use etcdup_core::name::{ClusterName, MemberName};
 use etcdup_core::observation::SnapshotSeen;
+use etcdup_core::restore::{KnownSnapshot, RestoreOrder};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,50 @@ pub struct KeptSnapshot {
 }
 
 impl KeptSnapshot {
+    /// The snapshot in a file, with the document beside it where that can be read.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn at(path: PathBuf) -> std::io::Result<Self> {
+        let about = std::fs::metadata(&path)?;
+        let document = std::fs::read(path.with_extension("json")).ok();
+        let document =
+            document.and_then(|text| serde_json::from_slice::<SnapshotDocument>(&text).ok());
+        let written = || Timestamp::try_from(about.modified().ok()?).ok();
+        let taken = document.as_ref().map(|document| document.taken);
+        Ok(Self {
+            taken: taken.or_else(written).unwrap_or_default(),
+            size: about.len(),
+            path,
+            document,
+        })
+    }
+
+    /// An order to restore a cluster from it, once it was read to its end.
+    ///
+    /// # Errors
+    /// When it is not whole, or another one than its document means.
+    pub fn order(&self, bump: bool, again: bool) -> Result<RestoreOrder, SnapshotFault> {
+        let sha256 = self.verify()?;
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        let known = self.document.as_ref().map(|document| KnownSnapshot {
+            cluster_id: document.cluster_id,
+            etcd: document.etcd.clone(),
+            revision: document.revision,
+            taken: document.taken,
+        });
+        Ok(RestoreOrder {
+            id: uuid::Uuid::now_v7().to_string(),
+            path: path.to_string_lossy().into_owned(),
+            sha256,
+            size: self.size,
+            known,
+            bump,
+            again,
+            cluster_id: None,
+        })
+    }
+
     /// Its name: the file's, without `.db`.
     #[must_use]
     pub fn name(&self) -> String {
@@ -202,18 +247,7 @@ impl SnapshotDirectory {
             if path.extension().is_none_or(|extension| extension != "db") {
                 continue;
             }
-            let about = std::fs::metadata(&path)?;
-            let document = std::fs::read(path.with_extension("json")).ok();
-            let document =
-                document.and_then(|text| serde_json::from_slice::<SnapshotDocument>(&text).ok());
-            let written = || Timestamp::try_from(about.modified().ok()?).ok();
-            let taken = document.as_ref().map(|document| document.taken);
-            found.push(KeptSnapshot {
-                taken: taken.or_else(written).unwrap_or_default(),
-                size: about.len(),
-                path,
-                document,
-            });
+            found.push(KeptSnapshot::at(path)?);
         }
         found.sort_by(|a, b| (a.taken, &a.path).cmp(&(b.taken, &b.path)));
         Ok(found)

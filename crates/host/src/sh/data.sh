@@ -153,6 +153,47 @@ move_held() {
     [ "$from" = "$to" ] || [ ! -d "$from" ] || rmdir "$from" 2>/dev/null || :
 }
 
+# `restore|SNAPSHOT|TOOLS|DATA|LOG|OWNER|NAME|TOKEN|PEER_URL|LIST|BUMP`: etcd's own tool makes a member's data of a snapshot, in
+# a fresh directory of root's beside its place. Its log is put in place first: without data it counts for nothing.
+op_restore() {
+    snapshot=$1 tools=$2 to=$3
+    IFS='|' read -r log whose who token url list bump <<REST
+$4
+REST
+    # No shell variable of the caller's may change what the tool does.
+    tool="env ETCDCTL_API=3 $tools/etcdutl"
+    [ -x "$tools/etcdutl" ] || tool="env ETCDCTL_API=3 $tools/etcdctl"
+    [ -x "${tool##* }" ] || { echo "neither etcdutl nor etcdctl is in $tools"; return 1; }
+    is_idle "$to" || return 1
+    [ ! -e "$to/member" ] || { echo "there is data in $to"; return 1; }
+    [ "$log" = - ] || is_idle "$log" || return 1
+    op_dir 700 "$whose" "$to" || return 1
+    in_fresh "$to" "$waiting" restore_here || { rm -rf "${to:?}/${waiting:?}"; return 1; }
+    rm -rf "${to:?}/${waiting:?}"
+    { [ "$selinux" = no ] || restorecon -R "$to"; } && sync "$to"
+}
+
+restore_here() {
+    rm -rf made
+    set -- --name "$who" --initial-cluster "$list" --initial-cluster-token "$token" --initial-advertise-peer-urls "$url"
+    [ "$bump" = 0 ] || set -- "$@" --bump-revision "$bump" --mark-compacted
+    # shellcheck disable=SC2086
+    bounded 3600 $tool snapshot restore "$snapshot" --data-dir made "$@" || { echo "${tool##*/} could not restore it"; return 1; }
+    [ -d made/member/wal ] && [ -d made/member/snap ] || { echo "${tool##*/} made no data"; return 1; }
+    if [ "$log" != - ]; then
+        op_dir 700 "$whose" "$log" || return 1
+        # Without data it is what a restore left that was cut off.
+        [ ! -e "$log/wal" ] || mv -T "$log/wal" "$log/wal.kept-$(date -u +%Y%m%dT%H%M%SZ)" || return 1
+        in_fresh "$log" "$waiting" log_here "$PWD/made/member/wal" && rm -rf "${log:?}/${waiting:?}" made/member/wal || return 1
+    fi
+    give_to "$whose" made/member && bounded 120 sync && mv -T made/member ../member && sync ..
+}
+
+# The disk of the log may be another one.
+log_here() {
+    rm -rf wal && cp -a "$1" wal && give_to "$whose" wal && bounded 120 sync && mv -T wal ../wal && sync ..
+}
+
 # A directory is root's until all is in it.
 keep_others_out() { [ "$(own_uid)" != 0 ] || { [ ! -L "$1" ] && chown 0:0 "$1"; }; }
 

@@ -219,6 +219,7 @@ fn needs_a_word(plan: &PlanDocument) -> bool {
     matches!(
         plan.goal,
         Goal::Reset { .. }
+            | Goal::Restore(_)
             | Goal::Converge {
                 allow_outage: true,
                 ..

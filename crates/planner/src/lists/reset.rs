@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[RESET_OF_ANOTHER];
 const RESET_OF_ANOTHER: Check = Check {
     id: "reset-of-another",
     title: "what is there belongs to another cluster",
-    about: "`etcdup reset` stops members and moves or deletes their data. The data or the running etcd at this member's place is \
+    about: "`etcdup reset` and `etcdup restore` stop members and move or delete their data. The data or the running etcd at this member's place is \
             not known to be this cluster's: neither the ID that this file makes, nor the one in the host record.",
     advice: "use the topology file of that cluster; if it really is this one, run again with --cluster-id ID",
 };
@@ -75,7 +75,11 @@ pub(crate) fn next(
 }
 
 /// What is at a member's place and is not known to be this cluster's.
-fn foreign(target: &Target, seen: &Observation, typed: Option<ClusterId>) -> Vec<Finding> {
+pub(crate) fn foreign(
+    target: &Target,
+    seen: &Observation,
+    typed: Option<ClusterId>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let ours = |host: &HostView, cluster: ClusterId| {
         typed == Some(cluster) || is_ours(target, host, cluster)

@@ -11,6 +11,7 @@ use etcdup_core::observation::{
 };
 use etcdup_core::observed::Observed;
 use etcdup_core::path::{HostPath, Mode, Owner};
+use etcdup_core::restore::RestoredMember;
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::{LOG, Member, MemberLayout};
 
@@ -267,13 +268,35 @@ fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestam
     }
 }
 
+/// The data that etcd's tool makes of a snapshot is that of a bootstrap.
+pub(super) fn restored(target: &Target, host: &mut HostView, made: &RestoredMember) {
+    let mut members = target.topology.members.iter();
+    let Some(member) = members.find(|member| member.name == made.member) else {
+        return;
+    };
+    let data = DataDir::Member(DataIdentity {
+        member: member_id(&target.topology, member, &target.topology.token),
+        cluster: cluster_id(&target.topology),
+    });
+    host.data.insert(made.data.clone(), data);
+    if let Ok(log) = member.layout.holds_log() {
+        host.logs.insert(log, LogDir::Log);
+    }
+}
+
 pub(super) fn stop(
     host: &mut HostView,
     members: &mut BTreeMap<MemberName, Observed<MemberView>>,
     member: &Member,
 ) {
     host.processes.remove(&member.name);
-    host.listeners.remove(&member.ports.peer);
+    let ports = &member.ports;
+    for port in [Some(ports.peer), Some(ports.client), ports.metrics] {
+        let listener = port.and_then(|port| Some((port, host.listeners.get(&port)?)));
+        if let Some((port, _)) = listener.filter(|(_, listener)| listener.program == "etcd") {
+            host.listeners.remove(&port);
+        }
+    }
     members.insert(member.name.clone(), Observed::unknown("stopped"));
 }
 

@@ -8,6 +8,7 @@ use etcdup_core::stage::{HostStep, Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::{Assessment, Difference};
 use crate::identity::{Bootstrap, Start};
+use crate::lists::restore::restore_steps;
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::grow;
 use crate::rules::needs::{directories, install_binaries, taken_over, user};
@@ -70,6 +71,7 @@ fn install_and_bootstrap(
     for member in &context.members {
         let host = member.member.host.clone();
         let task = tasks.entry(host).or_default();
+        task.extend(restore_steps(context.target, member));
         task.extend(start_steps(member));
         // Plans are kept: as many as a server has clusters.
         task.shrink_to_fit();

@@ -4,7 +4,7 @@ use etcdup_core::file::{Binaries, Download, fill_version};
 use etcdup_core::observation::HostView;
 use etcdup_core::path::{HostPath, Mode, Owner};
 use etcdup_core::stage::{Artifact, BinarySource, Held, HostStep};
-use etcdup_core::topology::{LOG, Member};
+use etcdup_core::topology::{LOG, Member, Topology};
 
 use crate::questions::COPY;
 use crate::target::Target;
@@ -102,14 +102,8 @@ pub(crate) fn install_binaries(target: &Target, member: &Member) -> Vec<HostStep
             })
             .collect();
     }
-    let source = match &target.topology.binaries {
-        Binaries::Host(_) => return Vec::new(),
-        Binaries::Directory(_) => BinarySource::Directory,
-        Binaries::Archive(_) => BinarySource::Push,
-        Binaries::Release(release) => match release.download {
-            Download::Operator => BinarySource::Push,
-            Download::Host => BinarySource::Fetch,
-        },
+    let Some(source) = source_of(&target.topology) else {
+        return Vec::new();
     };
     let Member { layout, .. } = member;
     vec![HostStep::Binaries {
@@ -118,4 +112,17 @@ pub(crate) fn install_binaries(target: &Target, member: &Member) -> Vec<HostStep
         links: layout.links.clone(),
         source,
     }]
+}
+
+/// Where binaries come from; `None` where they are their host's own.
+pub(crate) fn source_of(topology: &Topology) -> Option<BinarySource> {
+    Some(match &topology.binaries {
+        Binaries::Host(_) => return None,
+        Binaries::Directory(_) => BinarySource::Directory,
+        Binaries::Archive(_) => BinarySource::Push,
+        Binaries::Release(release) => match release.download {
+            Download::Operator => BinarySource::Push,
+            Download::Host => BinarySource::Fetch,
+        },
+    })
 }

@@ -1,0 +1,47 @@
+//! `etcdup restore`.
+
+use std::path::Path;
+
+use etcdup_core::plain::chain;
+use etcdup_core::stage::Goal;
+use etcdup_deploy::snapshots::KeptSnapshot;
+
+use crate::arguments::Restore;
+use crate::command::apply;
+use crate::command::apply::Approve;
+use crate::command::context::Context;
+use crate::command::snapshot::kept;
+use crate::exit;
+use crate::view;
+
+pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
+    let path = Path::new(&arguments.snapshot);
+    let found = match path.is_file() {
+        true => KeptSnapshot::at(path.to_owned()).map_err(|error| error.to_string()),
+        false => kept(context, &arguments.snapshot),
+    };
+    let order = found.and_then(|found| {
+        let order = found.order(!arguments.no_bump_revision, arguments.again);
+        order.map_err(|fault| chain(&fault))
+    });
+    match order {
+        Ok(mut order) => {
+            order.cluster_id = arguments.cluster_id;
+            // What was written since the snapshot is lost: a habit of typing `y` is not enough.
+            let approve = Approve::Name {
+                typed: arguments.confirm.clone(),
+                question: |cluster| {
+                    format!(
+                        "Cluster {cluster} loses what was written since the snapshot. Type its name to go on:"
+                    )
+                },
+                loses: "what was written since the snapshot is lost",
+            };
+            apply::converge(context, Goal::Restore(Box::new(order)), approve).await
+        }
+        Err(why) => {
+            view::error::plain(&why);
+            exit::FAILED
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A snapshot that a cluster is restored from, and what its hosts remember of that.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::membership::ClusterId;
+use crate::name::MemberName;
+use crate::path::{HostPath, Owner};
+use crate::version::EtcdVersion;
+
+/// How far the revision is raised, so that no watcher takes what comes for what it has seen.
+pub const BUMP: i64 = 1_000_000_000;
+
+/// An order to restore a cluster from a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RestoreOrder {
+    /// Tells this order from an earlier one of the same snapshot: that is not carried out again by
+    /// one that is taken up after a crash.
+    pub id: String,
+    /// The file, on the operator's machine.
+    pub path: String,
+    /// SHA-256 of the database in it, hex: what etcd appended to it.
+    pub sha256: String,
+    /// The file's size, in bytes.
+    pub size: u64,
+    /// What its document says, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownSnapshot>,
+    /// Whether the revision is raised by [`BUMP`] and all before is compacted, so that a watch from
+    /// an old revision is refused as `compacted`.
+    pub bump: bool,
+    /// Whether a cluster that was restored from this snapshot already is restored once more, and
+    /// loses what was written since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+    /// A cluster ID that the operator typed: data of it is this cluster's too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<ClusterId>,
+}
+
+/// What is known of a snapshot beside what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct KnownSnapshot {
+    /// The cluster's ID.
+    pub cluster_id: ClusterId,
+    /// The release of etcd that sent it.
+    pub etcd: String,
+    /// The revision that it has at least.
+    pub revision: i64,
+    /// When it was taken.
+    pub taken: Timestamp,
+}
+
+/// A restore, as a host remembers it: `apply` leaves the cluster alone while it is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreRecord {
+    /// The order that began it.
+    pub id: String,
+    /// The snapshot's file name.
+    pub snapshot: String,
+    /// SHA-256 of the database in it, hex.
+    pub sha256: String,
+    /// Whether the revision was raised.
+    pub bump: bool,
+    /// The generation of the cluster that it makes.
+    pub generation: u64,
+    /// The cluster that it makes.
+    pub cluster: ClusterId,
+    /// How far it is.
+    pub phase: RestorePhase,
+}
+
+/// How far a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestorePhase {
+    /// What was there is stopped and moved aside.
+    SettingAside,
+    /// Members get the snapshot's data and start. No client is let in yet.
+    Restoring,
+    /// It has ended well.
+    Ended,
+}
+
+impl RestoreOrder {
+    /// The snapshot's file name.
+    #[must_use]
+    pub fn snapshot(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// What hosts remember of it.
+    #[must_use]
+    pub fn record(&self, generation: u64, cluster: ClusterId) -> RestoreRecord {
+        RestoreRecord {
+            id: self.id.clone(),
+            snapshot: self.snapshot().to_owned(),
+            sha256: self.sha256.clone(),
+            bump: self.bump,
+            generation,
+            cluster,
+            phase: RestorePhase::SettingAside,
+        }
+    }
+
+    /// Whether a restore that a host remembers is of the same snapshot, in the same way.
+    #[must_use]
+    pub fn is_same(&self, record: &RestoreRecord) -> bool {
+        record.sha256 == self.sha256 && record.bump == self.bump
+    }
+
+    /// The least revision that members have once they are restored, where that is known.
+    #[must_use]
+    pub fn least_revision(&self) -> Option<i64> {
+        let bump = if self.bump { BUMP } else { 0 };
+        Some(self.known.as_ref()?.revision.saturating_add(bump))
+    }
+}
+
+impl RestoreRecord {
+    /// Whether it is under way.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.phase != RestorePhase::Ended
+    }
+
+    /// The same, so far.
+    #[must_use]
+    pub fn at(&self, phase: RestorePhase) -> Self {
+        Self {
+            phase,
+            ..self.clone()
+        }
+    }
+}
+
+/// Whether a release has the tool that raises the revision of what it restores: since 3.4.27 and
+/// 3.5.10 (etcd issue 16028).
+#[must_use]
+pub fn can_bump(version: &EtcdVersion) -> bool {
+    match version.minor() {
+        0..=3 => false,
+        4 => *version >= EtcdVersion::new(3, 4, 27),
+        5 => *version >= EtcdVersion::new(3, 5, 10),
+        _ => true,
+    }
+}
+
+/// What etcd's tool makes of a snapshot on one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredMember {
+    /// The member.
+    pub member: MemberName,
+    /// Its data directory.
+    pub data: HostPath,
+    /// The directory that holds its log, where that is not in its data.
+    pub log: Option<HostPath>,
+    /// Whose the data becomes.
+    pub owner: Option<Owner>,
+    /// The directory of etcdutl, or of etcdctl where there is no etcdutl.
+    pub tools: HostPath,
+    /// The new cluster's token.
+    pub token: String,
+    /// Its peer URL.
+    pub peer_url: String,
+    /// Every member with its peer URL, as `initial-cluster` has them.
+    pub initial_cluster: String,
+    /// How far the revision is raised.
+    pub bump: i64,
+}

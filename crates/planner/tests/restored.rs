@@ -1,0 +1,231 @@
+//! From a snapshot: over a cluster that serves, on new hosts, cut anywhere, given twice.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod scripted;
+mod worlds;
+
+use etcdup_core::membership::ClusterId;
+use etcdup_core::observation::Observation;
+use etcdup_core::observed::Observed;
+use etcdup_core::restore::{KnownSnapshot, RestoreOrder};
+use etcdup_core::stage::{Goal, HostStep, Next, Rule, Stage, Work};
+use etcdup_core::topology::Topology;
+use etcdup_planner::Planner;
+use scripted::{blockers, bootstrapped, carried_out};
+
+fn order(id: &str, sha256: &str) -> RestoreOrder {
+    RestoreOrder {
+        id: id.to_owned(),
+        path: format!("/backup/{sha256}.db"),
+        sha256: sha256.to_owned(),
+        size: 1 << 20,
+        known: Some(KnownSnapshot {
+            cluster_id: ClusterId::new(7),
+            etcd: "3.5.33".to_owned(),
+            revision: 1,
+            taken: jiff::Timestamp::UNIX_EPOCH,
+        }),
+        bump: false,
+        again: false,
+        cluster_id: None,
+    }
+}
+
+fn of(topology: &Topology, order: RestoreOrder) -> Planner {
+    Planner::new(topology.clone(), Goal::Restore(Box::new(order)), None).unwrap()
+}
+
+fn rules(keys: &[String]) -> Vec<&str> {
+    let rules = keys.iter().map(|key| key.split(['@', ':']).next().unwrap());
+    rules.collect()
+}
+
+/// The cluster that members answer for.
+fn cluster(seen: &Observation) -> ClusterId {
+    let mut clusters = seen.known_members().map(|view| view.cluster);
+    let first = clusters.next().unwrap();
+    assert!(clusters.all(|other| other == first));
+    first
+}
+
+#[test]
+fn a_cluster_that_serves_becomes_another_generation_of_itself() {
+    let (planner, seen) = bootstrapped("");
+    let restore = of(planner.topology(), order("1", "a"));
+    let (keys, world) = carried_out(&restore, &seen);
+    assert_eq!(
+        rules(&keys)[..5],
+        [
+            "begin-restore",
+            "set-aside",
+            "forget",
+            "bootstrap",
+            "refresh-files"
+        ],
+        "{keys:?}"
+    );
+    assert!(
+        keys.contains(&"end-restore@g1@restore".to_owned()),
+        "{keys:?}"
+    );
+    assert_ne!(cluster(&world), cluster(&seen));
+    let listens = |member: &str| {
+        let member = world.hosts.values().find_map(|host| {
+            let host = host.known()?;
+            let mut processes = host.processes.iter();
+            let (_, process) = processes.find(|(name, _)| name.as_str() == member)?;
+            process.flags.get("listen-client-urls").map(str::to_owned)
+        });
+        member.unwrap()
+    };
+    assert!(listens("m1").contains("10.0.0.1"), "{}", listens("m1"));
+    // It is restored, and `apply` finds nothing to do; neither does the same order.
+    let (keys, _) = carried_out(&planner, &world);
+    assert!(keys.is_empty(), "{keys:?}");
+    let (keys, _) = carried_out(&of(planner.topology(), order("2", "a")), &world);
+    assert!(keys.is_empty(), "{keys:?}");
+    // With --again, or of another snapshot, it begins once more.
+    let again = RestoreOrder {
+        again: true,
+        ..order("3", "a")
+    };
+    for order in [again, order("4", "b")] {
+        let restore = of(planner.topology(), order);
+        let (keys, after) = carried_out(&restore, &world);
+        assert_eq!(rules(&keys)[0], "begin-restore");
+        assert_ne!(cluster(&after), cluster(&world));
+        // The operation that was taken up once it had ended does not begin again.
+        let (keys, _) = carried_out(&restore, &after);
+        assert!(keys.is_empty(), "{keys:?}");
+    }
+}
+
+/// Every stage is cut after any of its hosts, and a new order goes on; `apply` does nothing
+/// meanwhile.
+#[test]
+fn it_goes_on_wherever_it_was_cut() {
+    let (planner, seen) = bootstrapped("");
+    let before = cluster(&seen);
+    let mut world = seen;
+    let mut cuts = 0;
+    for round in 0..60 {
+        let start = of(planner.topology(), order(&round.to_string(), "a"));
+        let restore = start.next_leg(&world).unwrap();
+        let apply = planner.clone().next_leg(&world).unwrap();
+        let stage = match restore.next(&world) {
+            Next::Stage(stage) => *stage,
+            Next::Done => {
+                assert_ne!(cluster(&world), before);
+                assert!(cuts > 4, "{cuts}");
+                return;
+            }
+            Next::Blocked(findings) => panic!("{findings:?}"),
+        };
+        let open = round > 0 && stage.key.leg.restore || stage.key.rule == Rule::SetAside;
+        if open {
+            let Next::Blocked(findings) = apply.next(&world) else {
+                panic!("apply goes on before {}", stage.key)
+            };
+            assert!(findings[0].is_of(&["restore-open"]), "{findings:?}");
+        }
+        world = match first_host(&stage) {
+            // Only the first host carries it out.
+            Some(cut) if round % 2 == 0 => {
+                cuts += 1;
+                restore.predict(&world, &cut)
+            }
+            _ => restore.predict(&world, &stage),
+        };
+    }
+    panic!("it does not end");
+}
+
+fn first_host(stage: &Stage) -> Option<Stage> {
+    let Work::Hosts(tasks) = &stage.work else {
+        return None;
+    };
+    let (host, steps) = tasks.iter().next().filter(|_| tasks.len() > 1)?;
+    Some(Stage {
+        work: Work::Hosts([(host.clone(), steps.clone())].into()),
+        postconditions: Vec::new(),
+        ..stage.clone()
+    })
+}
+
+/// On hosts that know nothing; every member's data is made before its first start, and by nothing
+/// else.
+#[test]
+fn new_hosts_get_the_data_before_anything_starts() {
+    let planner = worlds::planner(worlds::topology(3, ""));
+    let restore = of(planner.topology(), order("1", "a"));
+    let seen = worlds::bare(&restore);
+    let start = restore.next_leg(&seen).unwrap();
+    let forecast = start.forecast(&seen);
+    let mut made = 0;
+    for stage in &forecast.stages {
+        let Work::Hosts(tasks) = &stage.work else {
+            continue;
+        };
+        for steps in tasks.values() {
+            let at = |is: fn(&HostStep) -> bool| steps.iter().position(is);
+            let data = at(|step| matches!(step, HostStep::Restore(_)));
+            let starts = at(|step| matches!(step, HostStep::Restart(_)));
+            if let Some(data) = data {
+                assert!(starts.is_some_and(|starts| data < starts), "{steps:?}");
+                made += 1;
+            }
+            let first = stage.key.rule == Rule::Bootstrap;
+            assert_eq!(first, data.is_some(), "{}", stage.key);
+        }
+    }
+    assert_eq!(made, 3);
+}
+
+/// Nothing is stopped where it could not be restored: a snapshot of a newer or much older minor, a
+/// release that cannot raise revisions, no room, a host that does not answer.
+#[test]
+fn what_cannot_be_restored_stops_nothing() {
+    let (planner, seen) = bootstrapped("");
+    let refused = |order: RestoreOrder, seen: &Observation| {
+        blockers(&of(planner.topology(), order), seen).join(", ")
+    };
+    let of_release = |etcd: &str| {
+        let mut order = order("1", "a");
+        order.known.as_mut().unwrap().etcd = etcd.to_owned();
+        order
+    };
+    for etcd in ["3.6.14", "3.3.27"] {
+        assert_eq!(refused(of_release(etcd), &seen), "restore-release");
+    }
+    assert!(
+        carried_out(&of(planner.topology(), of_release("3.4.23")), &seen)
+            .0
+            .len()
+            > 3
+    );
+    let large = RestoreOrder {
+        size: 1 << 50,
+        ..order("1", "a")
+    };
+    assert!(refused(large, &seen).contains("restore-room"));
+    let mut away = seen.clone();
+    let host = planner.topology().members[2].host.clone();
+    away.hosts.insert(host, Observed::unknown("no route"));
+    assert_eq!(refused(order("1", "a"), &away), "host-unseen");
+    let old = worlds::planner(worlds::topology_of(
+        "format = 1\ncluster = \"prod\"\netcd = \"3.4.23\"\n[[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n",
+    ));
+    let bump = RestoreOrder {
+        bump: true,
+        ..of_release("3.4.23")
+    };
+    let restore = of(old.topology(), bump);
+    assert_eq!(
+        blockers(&restore, &worlds::bare(&restore)).join(", "),
+        "restore-revision"
+    );
+}

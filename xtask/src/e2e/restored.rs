@@ -1,0 +1,237 @@
+//! From a snapshot back to a cluster: over one that serves, on other hosts, killed anywhere.
+
+use std::time::Duration;
+
+use crate::e2e::context::{Context, Killed, Round, STILL, Scenario};
+use crate::lab::Lab;
+use crate::outcome::{Outcome, ensure};
+use crate::setup::newest_of;
+use crate::writer::Written;
+
+pub(crate) const ALL: &[Scenario] = &[
+    ("restored-over-a-cluster", over_a_cluster),
+    ("restored-on-other-hosts", on_other_hosts),
+    ("restored-static-pods", pods),
+    ("restore-killed-at-any-moment", killed),
+];
+
+const RESTORE: [&str; 4] = ["restore", "latest", "--confirm", "prod"];
+
+/// Three members with one key, and a snapshot in which nothing else is.
+fn saved(lab: &Lab, version: &str, head: &str) -> Outcome {
+    lab.topology(version, head, 3)?;
+    lab.apply()?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "kept", "yes"])?
+        .exits(0)?;
+    lab.etcdup(&["snapshot", "save"])?.exits(0)?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "later", "yes"])?
+        .exits(0)?;
+    Ok(())
+}
+
+/// What the snapshot holds is there, on every member, and nothing that was written later.
+fn holds_the_snapshot(lab: &Lab, hosts: &[u32]) -> Outcome {
+    for host in hosts {
+        let url = format!("https://{}:2379", Lab::address(*host));
+        let get = |key: &str| lab.etcdctl(&url, &["get", key, "--print-value-only"]);
+        let kept = get("kept")?.exits(0)?.out;
+        let later = get("later")?.exits(0)?.out;
+        ensure(
+            kept == "yes\n" && later.is_empty(),
+            format!("m{host}: kept {kept:?}, later {later:?}"),
+        )?;
+    }
+    Ok(())
+}
+
+fn over_a_cluster(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    let version = newest_of("3.5")?;
+    saved(&lab, &version, "")?;
+    let pids = lab.on(1, "pidof etcd")?.out;
+    // What a tired operator types.
+    lab.etcdup(&["restore", "lates", "--confirm", "prod"])?
+        .exits(1)?
+        .says("no snapshot `lates`")?;
+    lab.etcdup(&["restore", "latest"])?
+        .exits(3)?
+        .says("--confirm prod")?;
+    lab.etcdup(&["restore", "latest", "--confirm", "pord"])?
+        .exits(3)?;
+    lab.inside("cp snapshots/prod/*.db broken.db && chmod u+w broken.db && printf x | dd of=broken.db bs=1 seek=6000 conv=notrunc 2>&1")?
+        .exits(0)?;
+    lab.etcdup(&["restore", "broken.db", "--confirm", "prod"])?
+        .exits(1)?
+        .says("is damaged")?;
+    lab.inside("head -c 5000 broken.db > short.db; : > empty.db")?
+        .exits(0)?;
+    for file in ["short.db", "empty.db", "etcdup.toml"] {
+        lab.etcdup(&["restore", file, "--confirm", "prod"])?
+            .exits(1)?;
+    }
+    ensure(lab.on(1, "pidof etcd")?.out == pids, "m1 was restarted")?;
+    let restored = lab.etcdup(&RESTORE)?.exits(0)?;
+    restored
+        .says("whatever was written since is lost")?
+        .says("a snapshot of")?;
+    holds_the_snapshot(&lab, &[1, 2, 3])?;
+    // A watch from a revision that is no more is not served something else.
+    let watch = lab.etcdctl(&Lab::endpoints(1), &["watch", "kept", "--rev", "2"])?;
+    ensure(
+        watch.all().contains("compacted"),
+        format!("a watch from an old revision: {}", watch.all()),
+    )?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "flows", "yes"])?
+        .exits(0)?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()?;
+    for host in 1..=3 {
+        lab.on(
+            host,
+            "ls -d /var/lib/etcd.kept-*/member /var/lib/etcd/member",
+        )?
+        .exits(0)?;
+        let left = lab.on(host, "ls -A /var/lib/etcd; ls /var/lib/etcdup")?.out;
+        ensure(
+            !left.contains("etcdup-new") && !left.contains("tools"),
+            format!("left on m{host}: {left}"),
+        )?;
+    }
+    // The newest is by now what was kept before the restore.
+    let first = lab
+        .inside("ls snapshots/prod/*.db | head -n 1")?
+        .exits(0)?
+        .out;
+    let first = first.trim().to_owned();
+    lab.etcdup(&["restore", &first, "--confirm", "prod"])?
+        .exits(0)?
+        .says("was restored from")?
+        .says("--again")?;
+    let flows = lab.etcdctl(&Lab::endpoints(1), &["get", "flows"])?;
+    flows.exits(0)?.says("yes")?;
+    lab.etcdup(&["restore", &first, "--again", "--confirm", "prod"])?
+        .exits(0)?;
+    holds_the_snapshot(&lab, &[1, 2, 3])?;
+    lab.etcdctl(&Lab::endpoints(1), &["get", "flows"])?
+        .exits(0)?
+        .never_says("yes")?;
+    lab.nothing_to_do()
+}
+
+/// All hosts are gone; others get the snapshot, fewer than before, and grow again. The release is
+/// the next minor by then.
+fn on_other_hosts(context: &Context) -> Outcome {
+    let lab = context.lab(5)?;
+    saved(&lab, &newest_of("3.4")?, "")?;
+    for host in 1..=3 {
+        lab.power("kill", host)?;
+    }
+    let version = newest_of("3.5")?;
+    let member = |n: u32, host: u32| {
+        format!(
+            "[[member]]\nname = \"m{n}\"\nhost = \"{}\"\n",
+            Lab::address(host)
+        )
+    };
+    let head = lab.head(&version);
+    lab.write(
+        "etcdup.toml",
+        &format!("{head}{}{}", member(1, 4), member(2, 5)),
+    )?;
+    // It would be an empty cluster.
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("cluster-elsewhere")?;
+    lab.etcdup(&RESTORE)?.exits(0)?;
+    holds_the_snapshot(&lab, &[4, 5])?;
+    lab.nothing_to_do()?;
+    // An old member that comes back is another cluster's, and takes no part.
+    lab.power("start", 1)?;
+    std::thread::sleep(Duration::from_secs(3));
+    lab.etcdup(&["verify"])?.exits(0)?;
+    // 3.4 before 3.4.27 cannot raise revisions.
+    lab.write(
+        "etcdup.toml",
+        &format!("{}{}", lab.head(&newest_of("3.4")?), member(1, 4)),
+    )?;
+    lab.etcdup(&["restore", "latest", "--confirm", "prod"])?
+        .exits(4)?
+        .says("restore-revision")
+        .map(|_| ())
+}
+
+/// A pod's image has no tool that a host could run: it comes from `[binaries]`, and goes again.
+fn pods(context: &Context) -> Outcome {
+    let (lab, image) = context.pods(3)?;
+    let head = format!(
+        "runtime = \"static-pod\"\npod = {{ archive = \"{image}\" }}\n[layout]\nwal = \"/var/lib/wal\""
+    );
+    saved(&lab, &context.version, &head)?;
+    let restore = [
+        "restore",
+        "latest",
+        "--no-bump-revision",
+        "--confirm",
+        "prod",
+    ];
+    lab.etcdup(&restore)?
+        .exits(0)?
+        .says("clients that watch miss what changed")?;
+    holds_the_snapshot(&lab, &[1, 2, 3])?;
+    let tools = lab.on(
+        1,
+        "ls /var/lib/etcdup; ls -d /var/lib/wal/wal /var/lib/wal.kept-*/wal",
+    )?;
+    tools.exits(0)?.never_says("tools")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
+}
+
+/// `restore` is killed at seeded moments, each time on hosts of its own; the same command goes on,
+/// and whatever a client could write meanwhile is still there.
+fn killed(context: &Context) -> Outcome {
+    Killed {
+        seed: 20_261_209,
+        labs: "q",
+        span: Duration::from_millis(14_000),
+        gap: STILL,
+        sample: 1,
+    }
+    .series(context, |context, name, after| {
+        let lab = context.named(name, 3)?;
+        saved(&lab, &newest_of("3.5")?, "")?;
+        lab.inside("mv snapshots/prod/*.db only.db; mv snapshots/prod/*.json only.json")?
+            .exits(0)?;
+        let restore = ["restore", "only.db", "--confirm", "prod"];
+        let mut running = lab.start(&restore)?;
+        std::thread::sleep(after);
+        let cut = running.kill()?;
+        // Whoever gets in now, in the old cluster or in the new one, is not told a lie: once the
+        // restore has let clients in, what they wrote stays.
+        let apply = lab.etcdup(&["apply", "--yes"])?;
+        let open = apply.all().contains("restore-open");
+        let ended = !open
+            && lab
+                .on(1, "grep -q ended /var/lib/etcdup/prod.json; echo $?")?
+                .out
+                == "0\n";
+        if ended {
+            lab.etcdctl(&Lab::endpoints(3), &["put", "between", "yes"])?
+                .exits(0)?;
+        }
+        lab.etcdup(&restore)?.exits(0)?;
+        holds_the_snapshot(&lab, &[1, 2, 3])?;
+        let between = lab
+            .etcdctl(&Lab::endpoints(1), &["get", "between"])?
+            .exits(0)?;
+        ensure(
+            between.out.contains("yes") == ended,
+            format!("ended {ended}, and then {}", between.all()),
+        )?;
+        lab.etcdup(&["verify"])?.exits(0)?;
+        lab.nothing_to_do()?;
+        let written = Written::default();
+        Ok(Round { written, cut })
+    })
+}
