@@ -94,7 +94,9 @@ impl Session {
             (plan, found)
         })
         .await;
-        if let Some(finding) = found {
+        if let Some(finding) = found.clone().filter(warning) {
+            plan.warnings.push(finding);
+        } else if let Some(finding) = found {
             plan.forecast.ending = Ending::Blocked(vec![finding]);
         }
         Ok(plan)

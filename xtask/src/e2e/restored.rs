@@ -155,7 +155,7 @@ fn on_other_hosts(context: &Context) -> Outcome {
         "etcdup.toml",
         &format!("{}{}", lab.head(&newest_of("3.4")?), member(1, 4)),
     )?;
-    lab.etcdup(&["restore", "latest", "--confirm", "prod"])?
+    lab.etcdup(&["restore", "latest", "--again", "--confirm", "prod"])?
         .exits(4)?
         .says("restore-revision")
         .map(|_| ())

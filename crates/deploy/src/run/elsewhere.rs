@@ -7,7 +7,7 @@ use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
 use etcdup_core::operation::{OperationState, Verb};
-use etcdup_core::stage::Rule;
+use etcdup_core::stage::{Goal, Rule};
 
 use crate::plan::Plan;
 use crate::store::Store;
@@ -49,6 +49,12 @@ pub(crate) fn elsewhere(plan: &Plan, store: &Store) -> Option<Finding> {
     }
     let names: Vec<&str> = hosts.iter().map(HostId::as_str).collect();
     let evidence = format!("it was last changed on {}", names.join(", "));
-    let finding = ELSEWHERE.error(&topology.cluster, evidence);
+    // What is restored is another cluster by its ID, and the one before is gone as a rule.
+    let finding = match plan.planner.goal() {
+        Goal::Restore(_) => ELSEWHERE
+            .warning(&topology.cluster, evidence)
+            .advise("make sure that none of its members comes back: clients that still know it would read old data"),
+        _ => ELSEWHERE.error(&topology.cluster, evidence),
+    };
     Some(finding.at(KeyPath::root("member")))
 }
