@@ -2,9 +2,11 @@
 
 mod care;
 mod history;
+mod restore;
 
 pub(crate) use care::{Alarm, Maintain, MoveLeader};
 pub(crate) use history::{History, HistoryShow};
+pub(crate) use restore::Restore;
 
 use etcdup_core::membership::ClusterId;
 use std::path::PathBuf;
@@ -412,24 +414,6 @@ pub(crate) struct Ssh {
         value_name = "COMMAND"
     )]
     pub(crate) command: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Restore {
-    /// Name of a snapshot that is kept, `latest`, or a file
-    pub(crate) snapshot: String,
-    /// Cluster name, typed to confirm in a script
-    #[arg(long, value_name = "NAME")]
-    pub(crate) confirm: Option<String>,
-    /// Leave revisions as they are: clients that watch miss what changed
-    #[arg(long)]
-    pub(crate) no_bump_revision: bool,
-    /// Restore once more from a snapshot that the cluster was restored from already
-    #[arg(long)]
-    pub(crate) again: bool,
-    /// Also move aside data of this cluster ID (hex), which neither the file nor the host record knows
-    #[arg(long, value_name = "ID")]
-    pub(crate) cluster_id: Option<ClusterId>,
 }
 
 #[derive(Debug, Args)]

@@ -115,8 +115,12 @@ impl RestoreOrder {
     /// The least revision that members have once they are restored, where that is known.
     #[must_use]
     pub fn least_revision(&self) -> Option<i64> {
-        let bump = if self.bump { BUMP } else { 0 };
-        Some(self.known.as_ref()?.revision.saturating_add(bump))
+        let known = self.known.as_ref().map(|known| known.revision);
+        match self.bump {
+            // Whatever it holds, it is beyond that.
+            true => Some(known.unwrap_or_default().saturating_add(BUMP)),
+            false => known,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod worlds;
 use etcdup_core::certificate::CertFacts;
 use etcdup_core::observation::{CaView, DataDir, Observation};
 use etcdup_core::observed::{Cause, Observed};
+use etcdup_core::restore::{KnownSnapshot, RestoreOrder};
 use etcdup_core::stage::Goal;
 use etcdup_deploy::{Plan, PlanDocument};
 use etcdup_planner::Planner;
@@ -152,6 +153,31 @@ fn a_reset() {
         let planner = Planner::new(planner.topology().clone(), goal, None).unwrap();
         insta::assert_snapshot!(name, printed(planner, seen));
     }
+}
+
+/// From a snapshot, over a cluster that serves.
+#[test]
+fn a_restore() {
+    let (planner, seen) = bootstrapped("");
+    let order = RestoreOrder {
+        id: "1".to_owned(),
+        path: "/backup/prod-r7.db".to_owned(),
+        sha256: "ab".to_owned(),
+        size: 1 << 20,
+        known: Some(KnownSnapshot {
+            cluster_id: seen.known_members().next().unwrap().cluster,
+            etcd: "3.5.33".to_owned(),
+            revision: 7,
+            taken: jiff::Timestamp::UNIX_EPOCH,
+        }),
+        bump: true,
+        again: false,
+        cluster_id: None,
+    };
+    let goal = Goal::Restore(Box::new(order));
+    let planner = Planner::new(planner.topology().clone(), goal, None).unwrap();
+    let planner = planner.next_leg(&seen).unwrap();
+    insta::assert_snapshot!("restore", printed(planner, seen));
 }
 
 /// Of a file that is not there yet no line is shown; what is in it is approved all the same.

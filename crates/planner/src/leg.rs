@@ -14,7 +14,7 @@ use etcdup_core::topology::Topology;
 
 use self::place::Staying;
 use crate::generation::{generation, name};
-use crate::lists::restore::{Phase, phase};
+use crate::restoring::{Phase, RestoredWith, phase};
 use crate::roster::{add_leaving, with_recorded};
 
 pub(crate) mod peers;
@@ -35,15 +35,6 @@ pub(crate) struct Leg {
     pub(crate) beyond: Option<Topology>,
     /// How members' data is made of a snapshot, where it is.
     pub(crate) restored_with: Option<RestoredWith>,
-}
-
-/// How members' data is made of a snapshot.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RestoredWith {
-    /// Whether its revision is raised.
-    pub(crate) bump: bool,
-    /// The least revision that members have afterwards.
-    pub(crate) revision: i64,
 }
 
 /// The first leg on the way to the file's topology that is not reached yet; the file's own where

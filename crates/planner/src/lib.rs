@@ -31,6 +31,7 @@ mod planner;
 mod predict;
 mod preflight;
 mod questions;
+mod restoring;
 mod roster;
 mod rules;
 mod target;

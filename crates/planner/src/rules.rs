@@ -14,6 +14,7 @@ pub(crate) mod put_back;
 pub(crate) mod record;
 pub(crate) mod relocate;
 pub(crate) mod restart;
+pub(crate) mod restored;
 pub(crate) mod roll;
 pub(crate) mod roster;
 pub(crate) mod shrink;

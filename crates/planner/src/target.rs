@@ -14,7 +14,8 @@ use etcdup_core::topology::{ClusterState, Member, MemberLayout, MemberPlace, Top
 use etcdup_render::{RenderError, Renderer, UnitTemplate};
 
 use crate::leg::place::Staying;
-use crate::leg::{Leg, RestoredWith, leg};
+use crate::leg::{Leg, leg};
+use crate::restoring::RestoredWith;
 
 /// A topology with the files that follow from it for every member.
 #[derive(Clone)]

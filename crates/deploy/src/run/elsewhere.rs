@@ -50,11 +50,11 @@ pub(crate) fn elsewhere(plan: &Plan, store: &Store) -> Option<Finding> {
     let names: Vec<&str> = hosts.iter().map(HostId::as_str).collect();
     let evidence = format!("it was last changed on {}", names.join(", "));
     // What is restored is another cluster by its ID, and the one before is gone as a rule.
-    let finding = match plan.planner.goal() {
-        Goal::Restore(_) => ELSEWHERE
+    let finding = match matches!(plan.planner.goal(), Goal::Restore(_)) {
+        true => ELSEWHERE
             .warning(&topology.cluster, evidence)
-            .advise("make sure that none of its members comes back: clients that still know it would read old data"),
-        _ => ELSEWHERE.error(&topology.cluster, evidence),
+            .advise("make sure that none of its members comes back: clients that know them would read old data"),
+        false => ELSEWHERE.error(&topology.cluster, evidence),
     };
     Some(finding.at(KeyPath::root("member")))
 }

@@ -200,7 +200,7 @@ impl Run<'_> {
         Electorate::of(&now, &names).remove(id)
     }
 
-    /// Keeps a snapshot before all data is moved aside, where anything serves: that is kept as well,
+    /// Keeps a snapshot before all data is moved aside, where anything serves: data is kept too,
     /// so that what cannot be had is not waited for.
     pub(super) async fn keep_what_serves(&self, seen: &Observation) {
         if least_busy(self.planner.topology(), seen, None).is_none() {

@@ -1,8 +1,8 @@
 //! Making every member hold what a snapshot does: what is there is moved aside, each host makes its
 //! member's data of the snapshot, and clients are let in once all is verified.
 //!
-//! How far it is, every host remembers. As long as no client was let in nothing is lost by beginning
-//! once more, so whatever does not belong to this very restore is moved aside again.
+//! How far it is, every host remembers. As long as no client was let in nothing is lost by
+//! beginning once more, so whatever does not belong to this very restore is moved aside again.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,15 @@ use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::path::HostPath;
-use etcdup_core::restore::{
-    BUMP, RestoreOrder, RestorePhase, RestoreRecord, RestoredMember, can_bump,
-};
+use etcdup_core::restore::{RestoreOrder, RestorePhase, RestoreRecord, can_bump};
 use etcdup_core::stage::{HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::{Member, Topology};
 use etcdup_core::version::EtcdVersion;
 
-use crate::assess::Assessment;
-use crate::generation::{cluster_id_with, generation, name};
-use crate::identity::Start;
 use crate::lists::{converge, reset};
 use crate::preflight::unseen_hosts;
+use crate::restoring::{Phase, phase};
 use crate::rules::clean_up::{held, is_written_by_us, stop};
-use crate::rules::needs::source_of;
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -81,72 +76,6 @@ const RESTORED_SHORT: Check = Check {
 
 /// What must be free besides twice the snapshot, in bytes: the log's first segments.
 const SPARE: u64 = 256 << 20;
-
-/// How far an order is.
-pub(crate) enum Phase {
-    /// What is there is moved aside, and each host remembers this.
-    SetAside(RestoreRecord),
-    /// Members get their data, and start.
-    Restoring(RestoreRecord),
-    /// It has ended: the cluster becomes what the file says.
-    Ended,
-}
-
-/// The restores that the hosts of the file's members remember; `None` for a host without one.
-fn remembered<'a>(
-    file: &'a Topology,
-    seen: &'a Observation,
-) -> impl Iterator<Item = Option<&'a RestoreRecord>> + Clone {
-    let hosts = file.hosts.keys().filter(|host| file.has_member_on(host));
-    hosts.map(|host| seen.host(host)?.record()?.restore.as_ref())
-}
-
-/// How far an order is, by what hosts remember.
-pub(crate) fn phase(file: &Topology, seen: &Observation, order: &RestoreOrder) -> Phase {
-    let made = |generation| cluster_id_with(file, &name(file, generation));
-    // Another list of members makes another cluster.
-    let fits = |record: &&RestoreRecord| {
-        order.is_same(record) && record.cluster == made(record.generation)
-    };
-    let all = remembered(file, seen);
-    let open = all
-        .clone()
-        .flatten()
-        .filter(|one| one.is_open() && fits(one));
-    if let Some(newest) = open.max_by_key(|one| one.generation) {
-        let is_it = |one: &Option<&RestoreRecord>| {
-            one.is_some_and(|one| {
-                one.generation == newest.generation
-                    && order.is_same(one)
-                    && one.phase != RestorePhase::SettingAside
-            })
-        };
-        return match all.clone().all(|one| is_it(&one)) {
-            true => Phase::Restoring(newest.at(RestorePhase::Restoring)),
-            false => Phase::SetAside(newest.at(RestorePhase::SettingAside)),
-        };
-    }
-    let has_ended = |one: &RestoreRecord| {
-        !one.is_open() && (one.id == order.id || order.is_same(one) && !order.again)
-    };
-    if all.clone().flatten().any(has_ended) {
-        return Phase::Ended;
-    }
-    // One that no data and no record has, and the snapshot's own cluster had not either: an old disk
-    // that comes back is refused by its cluster ID.
-    let before = generation(file, seen).0;
-    let records = file
-        .hosts
-        .keys()
-        .filter_map(|host| seen.host(host)?.record());
-    let counted = records.map(|record| record.resets.max(record.begun.unwrap_or(0)));
-    let counted = counted.chain(all.flatten().map(|one| one.generation));
-    let least = counted.chain([before]).max().unwrap_or(before) + 1;
-    let of = order.known.as_ref().map(|known| known.cluster_id);
-    let own = (0..=least.max(20)).find(|generation| Some(made(*generation)) == of);
-    let generation = least.max(own.map_or(0, |own| own + 1));
-    Phase::SetAside(order.record(generation, made(generation)))
-}
 
 /// Whether a restore of the cluster is under way, where anything else is asked for.
 pub(crate) fn open(target: &Target, seen: &Observation) -> Vec<Finding> {
@@ -366,54 +295,6 @@ fn steps(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
         steps.push(HostStep::Reload);
     }
     steps
-}
-
-/// What makes a member's data of the snapshot, right before it starts for the first time.
-pub(crate) fn restore_steps(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
-    let topology = &target.topology;
-    let Some(with) = target.restored_with() else {
-        return Vec::new();
-    };
-    if member.process.is_some() || member.has_data() || member.starts != Start::New {
-        return Vec::new();
-    }
-    let layout = &member.member.layout;
-    let mut restored = RestoredMember {
-        member: member.member.name.clone(),
-        data: layout.data.clone(),
-        log: layout.wal.clone(),
-        owner: layout.owner(),
-        tools: layout.binaries.clone(),
-        token: topology.token.to_string(),
-        peer_url: topology.peer_url(member.member).to_string(),
-        initial_cluster: topology.initial_cluster(),
-        bump: if with.bump { BUMP } else { 0 },
-    };
-    // An image has no tool that could be run outside of it.
-    let fetched = layout
-        .is_pod()
-        .then(|| fetch_tools(topology, member.member));
-    let Some((directory, step)) = fetched.flatten() else {
-        return vec![HostStep::Restore(Box::new(restored))];
-    };
-    restored.tools = directory.clone();
-    vec![
-        step,
-        HostStep::Restore(Box::new(restored)),
-        HostStep::Remove(directory),
-    ]
-}
-
-/// The binaries of a release, for the time of a restore, and where they go.
-fn fetch_tools(topology: &Topology, member: &Member) -> Option<(HostPath, HostStep)> {
-    let directory = member.layout.state.join("tools").ok()?;
-    let step = HostStep::Binaries {
-        directory: directory.clone(),
-        version: topology.version.clone(),
-        links: None,
-        source: source_of(topology)?,
-    };
-    Some((directory, step))
 }
 
 /// Every member holds what was restored, and all of it.

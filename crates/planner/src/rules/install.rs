@@ -8,11 +8,11 @@ use etcdup_core::stage::{HostStep, Impact, Rule, Stage, StageKey, Work};
 
 use crate::assess::{Assessment, Difference};
 use crate::identity::{Bootstrap, Start};
-use crate::lists::restore::restore_steps;
 use crate::plan_context::{Decision, PlanContext};
 use crate::rules::grow;
 use crate::rules::needs::{directories, install_binaries, taken_over, user};
 use crate::rules::restart::{all_seen, start_steps};
+use crate::rules::restored::restore_steps;
 use crate::target::Target;
 
 /// Installs, on every host at once, what members that do not run need, and binaries that running
@@ -71,7 +71,6 @@ fn install_and_bootstrap(
     for member in &context.members {
         let host = member.member.host.clone();
         let task = tasks.entry(host).or_default();
-        task.extend(restore_steps(context.target, member));
         task.extend(start_steps(member));
         // Plans are kept: as many as a server has clusters.
         task.shrink_to_fit();
@@ -117,6 +116,9 @@ fn whole(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
     let mut frame: Vec<HostStep> = user(member.member, member.host).into_iter().collect();
     frame.extend(directories(target, member.member, member.host, true));
     frame.extend(taken_over(member.member, member.host));
+    // Before anything that could start it: with a unit and without data it would begin an empty
+    // cluster once its host boots.
+    frame.extend(restore_steps(target, member));
     if steps.is_empty() && files.is_empty() && frame.is_empty() && !enable {
         return Vec::new();
     }

@@ -8,7 +8,6 @@ use etcdup_core::topology::Member;
 
 use crate::assess::Assessment;
 use crate::identity::Start;
-use crate::lists::restore::restore_steps;
 use crate::plan_context::PlanContext;
 use crate::rules::relocate;
 use crate::target::Target;
@@ -87,7 +86,6 @@ pub(crate) fn restart_steps(context: &PlanContext<'_>, member: &Assessment<'_>) 
     if layout.is_systemd() && (unread || !steps.is_empty()) {
         steps.push(HostStep::Reload);
     }
-    steps.extend(restore_steps(context.target, member));
     steps.extend(start_steps(member));
     steps
 }

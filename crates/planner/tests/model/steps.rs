@@ -321,6 +321,9 @@ impl Model {
             HostStep::LoadImage { .. } | HostStep::TimeSync => {}
             HostStep::Forget => machine.record.get_or_insert_default().forget_cluster(),
             HostStep::CheckRoom { .. } => {}
+            HostStep::NoteRestore(_) | HostStep::Restore(_) => {
+                panic!("nothing is restored in these worlds")
+            }
             HostStep::MoveData {
                 held: Held::Log,
                 from,

@@ -1,0 +1,59 @@
+//! A member's first data, made of a snapshot.
+
+use etcdup_core::path::HostPath;
+use etcdup_core::restore::{BUMP, RestoredMember};
+use etcdup_core::stage::HostStep;
+use etcdup_core::topology::{Member, Topology};
+
+use crate::assess::Assessment;
+use crate::identity::Start;
+use crate::rules::needs::source_of;
+use crate::target::Target;
+
+/// What makes a member's data of the snapshot, right before it starts for the first time.
+pub(crate) fn restore_steps(target: &Target, member: &Assessment<'_>) -> Vec<HostStep> {
+    let topology = &target.topology;
+    let Some(with) = target.restored_with() else {
+        return Vec::new();
+    };
+    if member.process.is_some() || member.has_data() || member.starts != Start::New {
+        return Vec::new();
+    }
+    let layout = &member.member.layout;
+    let mut restored = RestoredMember {
+        member: member.member.name.clone(),
+        data: layout.data.clone(),
+        log: layout.wal.clone(),
+        owner: layout.owner(),
+        tools: layout.binaries.clone(),
+        token: topology.token.to_string(),
+        peer_url: topology.peer_url(member.member).to_string(),
+        initial_cluster: topology.initial_cluster(),
+        bump: if with.bump { BUMP } else { 0 },
+    };
+    // An image has no tool that could be run outside of it.
+    let fetched = layout
+        .is_pod()
+        .then(|| fetch_tools(topology, member.member));
+    let Some((directory, step)) = fetched.flatten() else {
+        return vec![HostStep::Restore(Box::new(restored))];
+    };
+    restored.tools = directory.clone();
+    vec![
+        step,
+        HostStep::Restore(Box::new(restored)),
+        HostStep::Remove(directory),
+    ]
+}
+
+/// The binaries of a release, for the time of a restore, and where they go.
+fn fetch_tools(topology: &Topology, member: &Member) -> Option<(HostPath, HostStep)> {
+    let directory = member.layout.state.join("tools").ok()?;
+    let step = HostStep::Binaries {
+        directory: directory.clone(),
+        version: topology.version.clone(),
+        links: None,
+        source: source_of(topology)?,
+    };
+    Some((directory, step))
+}
