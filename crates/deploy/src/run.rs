@@ -379,6 +379,10 @@ impl Session {
         if minor::changes_minor(topology, stage, seen) {
             self.before_another_minor(planner, run, seen).await?;
         }
+        if matches!(stage.key.rule, Rule::BeginRestore | Rule::SetAside) {
+            // Nothing is stopped for a file that has changed, or is gone.
+            run.snapshot().await?;
+        }
         if stage.key.rule == Rule::SetAside {
             run.keep_what_serves(seen).await;
         }

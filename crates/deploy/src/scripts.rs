@@ -65,8 +65,10 @@ mod tests {
         // Room is looked for twice: where no rename works that is known late.
         let copy = sum("move_held") + 2 * sum("has_room");
         assert_eq!(copy, 900 + 120 + 2 * (60 + 60));
+        let restore = sum("restore_here") + sum("log_here");
+        assert_eq!(restore, 900 + 120 + 60 + 120);
         let margin = Duration::from_secs(60);
-        for silence in [fetch, copy, time] {
+        for silence in [fetch, copy, time, restore] {
             assert!(Duration::from_secs(silence) + margin <= STAGE.idle);
         }
     }

@@ -161,15 +161,17 @@ pub(crate) fn assess<'a>(
             .and_then(|list| target.settled_with(member, &list)),
         None => None,
     };
+    let restored = target.restored_with().is_some();
     let start = match joining {
         Some(joining) => Cow::Owned(joining),
-        None if formed => Cow::Borrowed(&wanted.settled),
+        // What is restored is there before it starts, and never begins by itself.
+        None if formed || restored => Cow::Borrowed(&wanted.settled),
         None => Cow::Borrowed(&wanted.fresh),
     };
     let mut files = certificates(target, seen, member, host);
     // One that is taken elsewhere is started by another file then, and with other flags.
     let moves = process.is_some() && target.goes(&member.name).is_some();
-    let started = start_file(target, member, host, &start, formed);
+    let started = start_file(target, member, host, &start, formed || restored);
     if let Some(difference) = started.filter(|_| !moves) {
         files.push((start.clone(), difference));
     }

@@ -87,7 +87,7 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
             leg.topology.clients_kept_out = true;
             leg.tag.restore = true;
         }
-        Some(Phase::Ended) => {}
+        Some(Phase::Ended(_)) => {}
         None if matches!(goal, Goal::Converge { .. }) => {}
         Some(Phase::SetAside(_)) | None => return leg,
     }

@@ -194,7 +194,8 @@ impl Planner {
             Goal::Converge {
                 allow_outage,
                 retry,
-            } => converge::next(&self.target, seen, *allow_outage, *retry),
+            } => restore::agree(&self.target, seen)
+                .unwrap_or_else(|| converge::next(&self.target, seen, *allow_outage, *retry)),
             Goal::Maintain {
                 compact,
                 all,

@@ -16,7 +16,7 @@ use etcdup_core::observation::{
     Observation, RecordedMember, Served,
 };
 use etcdup_core::observed::Observed;
-use etcdup_core::stage::{ClusterStep, Content, Goal, Held, HostStep, Stage, Work};
+use etcdup_core::stage::{ClusterStep, Content, Goal, Held, HostStep, Rule, Stage, Work};
 use etcdup_core::topology::Member;
 use etcdup_core::version::minor_of;
 
@@ -46,6 +46,13 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
                 }
                 for step in steps {
                     host_step(target, &mut world, host, step);
+                }
+                // As the executor has it, whatever the steps are.
+                if stage.key.rule == Rule::Reset
+                    && let Some(Observed::Known(view)) = world.hosts.get_mut(host)
+                    && let Some(record) = view.record_mut()
+                {
+                    record.forget_cluster();
                 }
             }
             let started = stage.stops(&target.topology);

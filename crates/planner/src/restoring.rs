@@ -1,6 +1,6 @@
 //! How far a restore is, by what hosts remember of it.
 
-use etcdup_core::observation::Observation;
+use etcdup_core::observation::{DataDir, Observation};
 use etcdup_core::restore::{RestoreOrder, RestorePhase, RestoreRecord};
 use etcdup_core::topology::Topology;
 
@@ -22,7 +22,7 @@ pub(crate) enum Phase {
     /// Members get their data, and start.
     Restoring(RestoreRecord),
     /// It has ended: the cluster becomes what the file says.
-    Ended,
+    Ended(RestoreRecord),
 }
 
 /// The restores that the hosts of the file's members remember; `None` for a host without one.
@@ -34,36 +34,57 @@ fn remembered<'a>(
     hosts.map(|host| seen.host(host)?.record()?.restore.as_ref())
 }
 
+/// The last restore that has ended, by what any host remembers: where one does, all was verified.
+pub(crate) fn last_ended<'a>(
+    file: &'a Topology,
+    seen: &'a Observation,
+) -> Option<&'a RestoreRecord> {
+    let all = remembered(file, seen).flatten();
+    all.filter(|one| !one.is_open())
+        .max_by_key(|one| one.generation)
+}
+
+/// Whether a restore is under way, where this one was the last that ended.
+pub(crate) fn is_under_way(one: &RestoreRecord, ended: Option<&RestoreRecord>) -> bool {
+    one.is_open() && ended.is_none_or(|ended| ended.generation < one.generation)
+}
+
 /// How far an order is, by what hosts remember.
 pub(crate) fn phase(file: &Topology, seen: &Observation, order: &RestoreOrder) -> Phase {
     let made = |generation| cluster_id_with(file, &name(file, generation));
-    // Another list of members makes another cluster.
-    let fits = |record: &&RestoreRecord| {
-        order.is_same(record) && record.cluster == made(record.generation)
-    };
     let all = remembered(file, seen);
-    let open = all
-        .clone()
-        .flatten()
-        .filter(|one| one.is_open() && fits(one));
-    if let Some(newest) = open.max_by_key(|one| one.generation) {
-        let is_it = |one: &Option<&RestoreRecord>| {
-            one.is_some_and(|one| {
-                one.generation == newest.generation
-                    && order.is_same(one)
-                    && one.phase != RestorePhase::SettingAside
-            })
-        };
-        return match all.clone().all(|one| is_it(&one)) {
-            true => Phase::Restoring(newest.at(RestorePhase::Restoring)),
-            false => Phase::SetAside(newest.at(RestorePhase::SettingAside)),
-        };
-    }
-    let has_ended = |one: &RestoreRecord| {
-        !one.is_open() && (one.id == order.id || order.is_same(one) && !order.again)
+    let ended = last_ended(file, seen);
+    // Another list of members makes another cluster.
+    let fits = |one: &&RestoreRecord| {
+        is_under_way(one, ended) && order.is_same(one) && one.cluster == made(one.generation)
     };
-    if all.clone().flatten().any(has_ended) {
-        return Phase::Ended;
+    let newest = all.clone().flatten().filter(fits);
+    if let Some(newest) = newest.max_by_key(|one| one.generation) {
+        let at = |phase: Option<RestorePhase>| {
+            move |one: Option<&RestoreRecord>| {
+                one.is_some_and(|one| {
+                    let same = one.generation == newest.generation && order.is_same(one);
+                    same && phase.is_none_or(|phase| one.phase == phase)
+                })
+            }
+        };
+        // Whoever goes on with it has ordered it: an earlier order does not begin again by that.
+        let mut record = newest.clone();
+        record.id = record.id.max(order.id.clone());
+        let begun = Some(RestorePhase::Restoring);
+        if all.clone().all(at(begun)) {
+            return Phase::Restoring(record.at(RestorePhase::Restoring));
+        }
+        // Once a host was that far its member may have started: where another forgot it, all of it
+        // is made once more, as another cluster.
+        let whole = all.clone().all(at(None)) && !has_data_of(file, seen, newest);
+        if whole || !all.clone().any(at(begun)) {
+            return Phase::SetAside(record.at(RestorePhase::SettingAside));
+        }
+    } else if let Some(ended) = ended
+        && (order.id <= ended.id || order.is_same(ended) && !order.again)
+    {
+        return Phase::Ended(ended.clone());
     }
     // One that no data and no record has, and the snapshot's own cluster had not either: an old
     // disk that comes back is refused by its cluster ID.
@@ -79,4 +100,13 @@ pub(crate) fn phase(file: &Topology, seen: &Observation, order: &RestoreOrder) -
     let own = (0..=least.max(20)).find(|generation| Some(made(*generation)) == of);
     let generation = least.max(own.map_or(0, |own| own + 1));
     Phase::SetAside(order.record(generation, made(generation)))
+}
+
+/// Whether any member has data of what a restore makes.
+fn has_data_of(file: &Topology, seen: &Observation, record: &RestoreRecord) -> bool {
+    let mut data = file
+        .members
+        .iter()
+        .filter_map(|member| seen.host(&member.host)?.data.get(&member.layout.data));
+    data.any(|data| matches!(data, DataDir::Member(found) if found.cluster == record.cluster))
 }

@@ -2,7 +2,7 @@
 //! any more, so that an intermediate topology is no different from the one that the file asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use camino::Utf8PathBuf;
 
@@ -282,7 +282,7 @@ impl Topology {
         };
         let inside = loopback(member.listen);
         let listen = match self.clients_kept_out {
-            true => inside,
+            true => kept_out(member.listen),
             false => member.listen,
         };
         let mut listen_client: Vec<EtcdUrl> = on(listen).collect();
@@ -357,6 +357,8 @@ impl Topology {
                 flags.get(flag),
                 crate::flag::lookup(flag).map(|row| row.owned),
             ) {
+                // Nobody is let in by a URL of the user's either.
+                _ if self.clients_kept_out && flag == "listen-client-urls" => {}
                 (Some(own), Some(crate::flag::SetBy::Append)) => {
                     let joined = format!("{own},{value}");
                     flags.set(flag, joined);
@@ -506,5 +508,15 @@ impl ClusterState {
             ClusterState::New => "new",
             ClusterState::Existing => "existing",
         }
+    }
+}
+
+/// Where a member listens that keeps clients out: not where an API server on its own host looks for
+/// one. Version 6 has no other address of that kind.
+#[must_use]
+pub const fn kept_out(listen: IpAddr) -> IpAddr {
+    match listen {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(127, 0, 77, 1)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     }
 }

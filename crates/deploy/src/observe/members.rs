@@ -15,7 +15,7 @@ use etcdup_core::observation::Observation;
 use etcdup_core::observed::{Cause, Observed, Unobserved};
 use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
-use etcdup_core::topology::{Member, Topology};
+use etcdup_core::topology::{Member, Topology, kept_out};
 use etcdup_core::url::{Address, EtcdUrl, Scheme};
 use etcdup_transport::{DialError, Transport};
 use etcdup_verify::MemberTarget;
@@ -126,8 +126,7 @@ impl Session {
             Observed::Unknown(unseen) => return Observed::Unknown(unseen),
         };
         let address = match (topology.clients_kept_out, member.listen) {
-            (true, IpAddr::V6(_)) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST).to_string(),
-            (true, IpAddr::V4(_)) => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).to_string(),
+            (true, any) => kept_out(any).to_string(),
             (false, any) if any.is_unspecified() => {
                 IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).to_string()
             }

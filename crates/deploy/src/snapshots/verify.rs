@@ -11,6 +11,10 @@ use sha2::{Digest, Sha256};
 pub(super) const DIGEST: u64 = 32;
 /// Databases grow by pages of this size or a multiple of it (bbolt).
 const PAGE: u64 = 512;
+/// What a page of bbolt's that says what the database is begins with, behind its header.
+const MAGIC: u32 = 0xED0C_DAED;
+/// The header and that.
+const HEAD: usize = 20;
 
 /// Why a file is no whole snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,12 @@ pub enum SnapshotFault {
         path: PathBuf,
         /// Its size.
         size: u64,
+    },
+    /// What is in it is no database of etcd's, whatever its digest says.
+    #[error("{path} is no snapshot of etcd: there is no database in it")]
+    NoDatabase {
+        /// The file.
+        path: PathBuf,
     },
     /// What is in it is not what was sent.
     #[error("{path} is damaged: its SHA-256 is {found}, and the member sent {sent}")]
@@ -74,6 +84,11 @@ pub fn verify(path: &Path) -> Result<String, SnapshotFault> {
     let mut hasher = Sha256::new();
     let mut database = reader.by_ref().take(size - DIGEST);
     let mut piece = vec![0; 1 << 20];
+    // The first page of a bbolt database is a meta page: a header of 16 bytes, then this.
+    let mut head = [0; HEAD];
+    database.read_exact(&mut head).map_err(unreadable)?;
+    hasher.update(head);
+    let is_database = head.ends_with(&MAGIC.to_le_bytes());
     loop {
         let read = database.read(&mut piece).map_err(unreadable)?;
         if read == 0 {
@@ -85,7 +100,11 @@ pub fn verify(path: &Path) -> Result<String, SnapshotFault> {
     reader.read_to_end(&mut sent).map_err(unreadable)?;
     let found = hasher.finalize();
     if found[..] == sent[..] {
-        return Ok(hex(&found));
+        let path = path.to_owned();
+        return match is_database {
+            true => Ok(hex(&found)),
+            false => Err(SnapshotFault::NoDatabase { path }),
+        };
     }
     Err(SnapshotFault::Damaged {
         path: path.to_owned(),
@@ -102,6 +121,7 @@ pub(super) mod tests {
 
     pub(in crate::snapshots) fn snapshot(pages: usize) -> Vec<u8> {
         let mut bytes = vec![7; pages * 512];
+        bytes[16..HEAD].copy_from_slice(&MAGIC.to_le_bytes());
         let digest = Sha256::digest(&bytes);
         bytes.extend(digest);
         bytes

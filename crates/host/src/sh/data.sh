@@ -178,7 +178,7 @@ restore_here() {
     set -- --name "$who" --initial-cluster "$list" --initial-cluster-token "$token" --initial-advertise-peer-urls "$url"
     [ "$bump" = 0 ] || set -- "$@" --bump-revision "$bump" --mark-compacted
     # shellcheck disable=SC2086
-    bounded 3600 $tool snapshot restore "$snapshot" --data-dir made "$@" || { echo "${tool##*/} could not restore it"; return 1; }
+    bounded 900 $tool snapshot restore "$snapshot" --data-dir made "$@" || { echo "${tool##*/} could not restore it"; return 1; }
     [ -d made/member/wal ] && [ -d made/member/snap ] || { echo "${tool##*/} made no data"; return 1; }
     if [ "$log" != - ]; then
         op_dir 700 "$whose" "$log" || return 1
@@ -186,12 +186,12 @@ restore_here() {
         [ ! -e "$log/wal" ] || mv -T "$log/wal" "$log/wal.kept-$(date -u +%Y%m%dT%H%M%SZ)" || return 1
         in_fresh "$log" "$waiting" log_here "$PWD/made/member/wal" && rm -rf "${log:?}/${waiting:?}" made/member/wal || return 1
     fi
-    give_to "$whose" made/member && bounded 120 sync && mv -T made/member ../member && sync ..
+    give_to "$whose" made/member && bounded 120 sync -f made/member && mv -T made/member ../member && sync ..
 }
 
 # The disk of the log may be another one.
 log_here() {
-    rm -rf wal && cp -a "$1" wal && give_to "$whose" wal && bounded 120 sync && mv -T wal ../wal && sync ..
+    rm -rf wal && bounded 60 cp -a "$1" wal && give_to "$whose" wal && bounded 120 sync -f wal && mv -T wal ../wal && sync ..
 }
 
 # A directory is root's until all is in it.

@@ -9,6 +9,7 @@ use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::observed::Observed;
+use etcdup_core::restore::RestoreRecord;
 use etcdup_core::stage::{HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
 
@@ -170,7 +171,13 @@ fn is_proven(
         Some(DataDir::Member(found)) => ours(found.cluster),
         _ => false,
     };
-    is_written_by_us(target, member, host, &target.desired(member).settled.path)
+    // Proven before it was stopped: what was proof then has been moved aside.
+    let restores = host.record().and_then(|record| record.restore.as_ref());
+    let was_proven = restores.is_some_and(RestoreRecord::is_open)
+        && process.is_none()
+        && !matches!(host.data.get(data), Some(DataDir::Member(_)));
+    was_proven
+        || is_written_by_us(target, member, host, &target.desired(member).settled.path)
         || runs_on == Some(data.as_str())
         || answers.is_some_and(ours)
         || on_disk
@@ -191,7 +198,8 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
     // A reset that was cut off may have left nothing but what the record remembers, which would
     // keep the next cluster from being bootstrapped.
     let remembers = host.record().is_some_and(|record| {
-        record.cluster.is_some() || !record.members.is_empty() || record.begun.is_some()
+        let restores = record.restore.as_ref().is_some_and(RestoreRecord::is_open);
+        restores || record.cluster.is_some() || !record.members.is_empty() || record.begun.is_some()
     });
     if steps.is_empty() && remembers {
         steps.push(HostStep::Forget);

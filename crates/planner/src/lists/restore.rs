@@ -9,16 +9,17 @@ use std::collections::BTreeMap;
 use etcdup_core::file::Binaries;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
-use etcdup_core::observation::{HostView, Observation};
+use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::restore::{RestoreOrder, RestorePhase, RestoreRecord, can_bump};
 use etcdup_core::stage::{HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::{Member, Topology};
 use etcdup_core::version::EtcdVersion;
 
+use crate::identity::is_ours;
 use crate::lists::{converge, reset};
 use crate::preflight::unseen_hosts;
-use crate::restoring::{Phase, phase};
+use crate::restoring::{Phase, is_under_way, last_ended, phase};
 use crate::rules::clean_up::{held, is_written_by_us, stop};
 use crate::target::Target;
 
@@ -28,6 +29,7 @@ pub(crate) const CHECKS: &[Check] = &[
     RESTORE_REVISION,
     RESTORE_ROOM,
     RESTORE_TOOL,
+    RESTORE_UNREADABLE,
     RESTORED_SHORT,
 ];
 
@@ -56,9 +58,16 @@ const RESTORE_REVISION: Check = Check {
 const RESTORE_ROOM: Check = Check {
     id: "restore-room",
     title: "there is no room to restore the snapshot",
-    about: "The snapshot is sent to the host and made into the member's data there, beside what is moved aside: for a moment it is \
-            there twice.",
+    about: "The snapshot is sent to the host, into etcdup's own directory, and made into the member's data there, beside what is moved \
+            aside.",
     advice: "free the disk, or give the member a larger one (`data` of its [[member]])",
+};
+const RESTORE_UNREADABLE: Check = Check {
+    id: "restore-unreadable",
+    title: "what is at a member's place cannot be proven to be this cluster's",
+    about: "Data is moved aside only where its log says that it is this cluster's. A log that is damaged or missing says nothing, and \
+            the directory may be another program's.",
+    advice: "look at it, and move it aside yourself: `mv /var/lib/etcd /var/lib/etcd.damaged`; then run the same command again",
 };
 const RESTORE_TOOL: Check = Check {
     id: "restore-tool",
@@ -71,37 +80,138 @@ const RESTORED_SHORT: Check = Check {
     title: "a member does not hold all of the snapshot",
     about: "The snapshot's document says at which revision it was taken, and the member is at an earlier one. Clients are kept \
             out.",
-    advice: "run `etcdup snapshot verify` on it; restore another one",
+    advice: "where the document is wrong, move it away: the file ending in .json; otherwise restore another snapshot",
 };
 
-/// What must be free besides twice the snapshot, in bytes: the log's first segments.
+/// What must be free besides the snapshot, in bytes: the log's first segments.
 const SPARE: u64 = 256 << 20;
 
 /// Whether a restore of the cluster is under way, where anything else is asked for.
 pub(crate) fn open(target: &Target, seen: &Observation) -> Vec<Finding> {
+    let ended = last_ended(&target.topology, seen);
     let hosts = target.topology.hosts.keys();
     let found = hosts.filter_map(|host| {
         let restore = seen.host(host)?.record()?.restore.as_ref()?;
-        restore.is_open().then(|| {
-            RESTORE_OPEN.error(
-                host,
-                format!("it is being restored from {}", restore.snapshot),
-            )
+        is_under_way(restore, ended).then(|| {
+            let evidence = format!("it is being restored from {}", restore.snapshot);
+            RESTORE_OPEN.error(host, evidence)
         })
     });
     found.collect()
+}
+
+/// A host that was not reached when a restore ended remembers so, too.
+pub(crate) fn agree(target: &Target, seen: &Observation) -> Option<Next> {
+    let topology = &target.topology;
+    let ended = last_ended(topology, seen)?;
+    let differs = |host: &&HostId| {
+        let known = seen
+            .host(host)
+            .and_then(|host| host.record()?.restore.as_ref());
+        known.is_some_and(|known| known.is_open() && !is_under_way(known, Some(ended)))
+    };
+    let hosts = topology
+        .hosts
+        .keys()
+        .filter(|host| topology.has_member_on(host));
+    let note = || vec![HostStep::NoteRestore(Box::new(ended.clone()))];
+    let tasks: BTreeMap<HostId, Vec<HostStep>> = hosts
+        .filter(differs)
+        .map(|host| (host.clone(), note()))
+        .collect();
+    (!tasks.is_empty()).then(|| {
+        let why = format!(
+            "the restore from {} has ended, as another host knows",
+            ended.snapshot
+        );
+        let title = "note on every host that the restore has ended".to_owned();
+        stage(Rule::EndRestore, title, vec![why], Impact::None, tasks)
+    })
 }
 
 pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) -> Next {
     let record = match phase(target.file(), seen, order) {
         Phase::SetAside(record) => return set_aside(target, seen, order, &record),
         Phase::Restoring(record) => record,
-        Phase::Ended => return converge::next(target, seen, true, false),
+        Phase::Ended(ended) => {
+            // What was typed for the restore is not asked again while its last members open.
+            let own = ended.id == order.id;
+            let next = || converge::next(target, seen, own, false);
+            return agree(target, seen).unwrap_or_else(next);
+        }
     };
+    let cannot = cannot_raise(target, order);
+    if !cannot.is_empty() {
+        return Next::Blocked(cannot);
+    }
+    // A disk of the cluster before that is back counts as what was there.
+    let mut why = Vec::new();
+    let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
+    for member in &target.topology.members {
+        let Some(host) = seen.host(&member.host) else {
+            continue;
+        };
+        let own = match host.data.get(&member.layout.data) {
+            Some(DataDir::Member(data)) => {
+                data.cluster != record.cluster && is_ours(target, host, data.cluster)
+            }
+            Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) | None => false,
+        };
+        if own && !host.processes.contains_key(&member.name) {
+            why.push(format!("{} on {}", member.name, member.host));
+            let task = tasks.entry(member.host.clone()).or_default();
+            task.extend(steps(target, member, host));
+        }
+    }
+    if !tasks.is_empty() {
+        let title = "move data aside that has come back".to_owned();
+        return stage(Rule::SetAside, title, why, Impact::None, tasks);
+    }
     match converge::next(target, seen, true, false) {
         Next::Done => end(target, seen, order, &record),
         next @ (Next::Stage(_) | Next::Blocked(_)) => next,
     }
+}
+
+fn cannot_raise(target: &Target, order: &RestoreOrder) -> Vec<Finding> {
+    let wanted = &target.topology.version;
+    let cannot = order.bump && !can_bump(wanted);
+    let found = cannot.then(|| {
+        let evidence = format!("the file asks for etcd {wanted}");
+        RESTORE_REVISION.error("etcd", evidence)
+    });
+    found.into_iter().collect()
+}
+
+/// What each disk of a host must have free for what comes onto it, by the path that shows it.
+fn needed<'a>(
+    topology: &'a Topology,
+    host: &'a HostId,
+    view: &'a HostView,
+    size: u64,
+) -> BTreeMap<&'a str, (&'a HostPath, u64, u64)> {
+    let mut disks: BTreeMap<&str, (&HostPath, u64, u64)> = BTreeMap::new();
+    let mut add = |path: &'a HostPath, needed: u64| {
+        if let Some(disk) = view.disks.get(path) {
+            let entry = disks
+                .entry(disk.device.as_str())
+                .or_insert((path, disk.free, 0));
+            entry.2 = entry.2.saturating_add(needed);
+        }
+    };
+    let mut sent = false;
+    for member in topology.on_host(host) {
+        let layout = &member.layout;
+        // The snapshot itself is unpacked there, once a host.
+        if !std::mem::replace(&mut sent, true) {
+            add(&layout.state, size);
+        }
+        add(&layout.data, size.saturating_add(SPARE));
+        if let Some(wal) = &layout.wal {
+            add(wal, SPARE);
+        }
+    }
+    disks
 }
 
 /// What keeps the snapshot from being restored, before anything is stopped.
@@ -116,24 +226,36 @@ fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Fin
         let evidence = format!("etcd {from} took it, and the file asks for {wanted}");
         findings.push(RESTORE_RELEASE.error(order.snapshot(), evidence));
     }
-    if order.bump && !can_bump(wanted) {
-        let evidence = format!("the file asks for etcd {wanted}");
-        findings.push(RESTORE_REVISION.error("etcd", evidence));
+    if let Some(Err(_)) = taken_by.map(str::parse::<EtcdVersion>) {
+        let evidence = "its document does not say which release of etcd took it".to_owned();
+        findings.push(RESTORE_RELEASE.error(order.snapshot(), evidence));
+    }
+    findings.extend(cannot_raise(target, order));
+    for host in topology.hosts.keys() {
+        let Some(view) = seen.host(host) else {
+            continue;
+        };
+        for (path, free, needed) in needed(topology, host, view, order.size).into_values() {
+            if free < needed {
+                let evidence = format!(
+                    "{} MiB are free on the disk of {path}, and {} MiB are needed",
+                    free >> 20,
+                    needed >> 20
+                );
+                findings.push(RESTORE_ROOM.error(host, evidence));
+            }
+        }
     }
     for member in &topology.members {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        let disk = host.disks.get(&member.layout.data);
-        let needed = order.size.saturating_mul(2).saturating_add(SPARE);
-        if let Some(disk) = disk.filter(|disk| disk.free < needed) {
+        if host.data.get(&member.layout.data) == Some(&DataDir::Foreign) {
             let evidence = format!(
-                "{} MiB are free on {}, and {} MiB are needed",
-                disk.free >> 20,
-                member.host,
-                needed >> 20
+                "{} on {} holds files, and no log of etcd's that can be read",
+                member.layout.data, member.host
             );
-            findings.push(RESTORE_ROOM.error(&member.name, evidence));
+            findings.push(RESTORE_UNREADABLE.error(&member.name, evidence));
         }
         let tools = tools(member);
         let is_there = |path: &HostPath| host.files.contains_key(path);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use etcdup_core::membership::{ClusterView, Standing};
 use etcdup_core::observation::{DataDir, HostView, LogDir, Observation};
 use etcdup_core::path::HostPath;
+use etcdup_core::restore::RestoreRecord;
 use etcdup_core::stage::{HostStep, Impact, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::{Leaving, Member};
 
@@ -188,6 +189,8 @@ pub(crate) fn log_left<'m>(member: &'m Member, host: &HostView) -> Option<&'m Ho
     let recorded =
         roster.any(|known| is_place_of(known, member) && known.place.wal.as_ref() == Some(wal));
     let alone = matches!(data, DataDir::Absent | DataDir::Empty);
+    let restores = host.record()?.restore.as_ref();
+    let recorded = recorded || restores.is_some_and(RestoreRecord::is_open);
     (recorded && alone && host.logs.get(wal) == Some(&LogDir::Log)).then_some(wal)
 }
 

@@ -104,6 +104,8 @@ pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {
         let data = host.data.get(&member.layout.data);
         if let Some(evidence) = torn(member, host)
             && !is_left_over(target, seen, bootstrap, member, host)
+            // A restore that was cut off between the two, which makes both once more.
+            && target.restored_with().is_none()
         {
             findings.push(NO_LOG.error(&member.name, evidence).at(at()));
             continue;
