@@ -167,7 +167,7 @@ impl Verb {
             Goal::Reset { .. } => Verb::Reset,
             Goal::Maintain { .. } => Verb::Maintain,
             Goal::Disarm => Verb::Disarm,
-            Goal::Restore(_) => Verb::Restore,
+            Goal::Restore { .. } => Verb::Restore,
             Goal::MoveLeader { .. } => Verb::MoveLeader,
         }
     }

@@ -131,7 +131,10 @@ pub enum Goal {
     /// The alarm of a full database is taken back, and nothing else.
     Disarm,
     /// All members hold what a snapshot does, as a new cluster, and nothing else.
-    Restore(Box<RestoreOrder>),
+    Restore {
+        /// Of which, and how.
+        order: Box<RestoreOrder>,
+    },
     /// Another member leads.
     MoveLeader {
         /// Who; the first healthy voter in the file where it is left open.

@@ -135,7 +135,7 @@ impl Session {
             // A plan that was made earlier may be about hosts that only records name.
             self.link_others(plan.planner.topology()).await;
             let ended = self.execute_plan(&plan, approved).await?;
-            if let (Some((planner, seen)), Goal::Converge { .. } | Goal::Restore(_)) =
+            if let (Some((planner, seen)), Goal::Converge { .. } | Goal::Restore { .. }) =
                 (ended, &record.goal)
             {
                 self.last_look.keep(planner, seen);

@@ -174,7 +174,9 @@ fn a_restore() {
         again: false,
         cluster_id: None,
     };
-    let goal = Goal::Restore(Box::new(order));
+    let goal = Goal::Restore {
+        order: Box::new(order),
+    };
     let planner = Planner::new(planner.topology().clone(), goal, None).unwrap();
     let planner = planner.next_leg(&seen).unwrap();
     insta::assert_snapshot!("restore", printed(planner, seen));

@@ -41,7 +41,7 @@ pub(crate) struct Leg {
 /// nothing lies between.
 pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
     let ordered = match goal {
-        Goal::Restore(order) => Some(order),
+        Goal::Restore { order } => Some(order),
         Goal::Converge { .. }
         | Goal::Reset { .. }
         | Goal::Maintain { .. }

@@ -117,7 +117,7 @@ impl Planner {
     pub fn releases_ahead(&self, seen: &Observation) -> Vec<EtcdVersion> {
         let file = self.target.file();
         // What names one release alone is refused for that.
-        if !matches!(self.goal, Goal::Converge { .. } | Goal::Restore(_))
+        if !matches!(self.goal, Goal::Converge { .. } | Goal::Restore { .. })
             || file.pinned_to_one().is_some()
         {
             return Vec::new();
@@ -163,7 +163,7 @@ impl Planner {
     pub fn queries(&self, host: &HostId, provided: &[CertFacts], measure: bool) -> Vec<Query> {
         let mut asked = queries(&self.target, host, provided, measure);
         let topology = &self.target.topology;
-        if matches!(self.goal, Goal::Restore(_)) && restore::is_hosts_own(topology) {
+        if matches!(self.goal, Goal::Restore { .. }) && restore::is_hosts_own(topology) {
             let tools = topology.on_host(host).flat_map(restore::tools);
             asked.extend(tools.map(Query::File));
         }
@@ -182,7 +182,7 @@ impl Planner {
     pub fn next(&self, seen: &Observation) -> Next {
         let mut next = match &self.goal {
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
-            Goal::Restore(order) => restore::next(&self.target, seen, order),
+            Goal::Restore { order } => restore::next(&self.target, seen, order),
             Goal::Converge { .. }
             | Goal::Maintain { .. }
             | Goal::Disarm

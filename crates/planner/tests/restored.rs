@@ -9,9 +9,9 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::membership::ClusterId;
-use etcdup_core::observation::Observation;
+use etcdup_core::observation::{DataDir, HostRecord, HostView, LogDir, Observation};
 use etcdup_core::observed::Observed;
-use etcdup_core::restore::{KnownSnapshot, RestoreOrder};
+use etcdup_core::restore::{KnownSnapshot, RestoreOrder, RestorePhase};
 use etcdup_core::stage::{Goal, HostStep, Next, Rule, Stage, Work};
 use etcdup_core::topology::Topology;
 use etcdup_planner::Planner;
@@ -36,7 +36,14 @@ fn order(id: &str, sha256: &str) -> RestoreOrder {
 }
 
 fn of(topology: &Topology, order: RestoreOrder) -> Planner {
-    Planner::new(topology.clone(), Goal::Restore(Box::new(order)), None).unwrap()
+    Planner::new(
+        topology.clone(),
+        Goal::Restore {
+            order: Box::new(order),
+        },
+        None,
+    )
+    .unwrap()
 }
 
 fn rules(keys: &[String]) -> Vec<&str> {
@@ -229,4 +236,153 @@ fn what_cannot_be_restored_stops_nothing() {
         blockers(&restore, &worlds::bare(&restore)).join(", "),
         "restore-revision"
     );
+}
+
+/// Carries out what comes before a stage of this rule.
+fn until(planner: &Planner, seen: &Observation, rule: Rule) -> Observation {
+    let mut world = seen.clone();
+    for _ in 0..30 {
+        let leg = planner.clone().next_leg(&world).unwrap();
+        match leg.next(&world) {
+            Next::Stage(stage) if stage.key.rule == rule => return world,
+            Next::Stage(stage) => world = leg.predict(&world, &stage),
+            other @ (Next::Done | Next::Blocked(_)) => panic!("{other:?}"),
+        }
+    }
+    panic!("it does not come to {rule}");
+}
+
+fn record<'a>(planner: &Planner, seen: &'a mut Observation, at: usize) -> &'a mut HostRecord {
+    let host = planner.topology().members[at].host.clone();
+    let view = seen.hosts.get_mut(&host).and_then(Observed::known_mut);
+    view.unwrap().record_mut().unwrap()
+}
+
+/// An order that another went on with is not begun once more when it is taken up, nor is the other.
+#[test]
+fn what_has_ended_is_not_begun_by_an_order_that_is_taken_up() {
+    let (planner, seen) = bootstrapped("");
+    let again = |id: &str| {
+        let order = RestoreOrder {
+            again: true,
+            ..order(id, "a")
+        };
+        of(planner.topology(), order)
+    };
+    let cut = until(&again("2"), &seen, Rule::EndRestore);
+    let (keys, world) = carried_out(&again("3"), &cut);
+    assert_eq!(rules(&keys)[0], "end-restore", "{keys:?}");
+    for id in ["1", "2", "3"] {
+        let (keys, _) = carried_out(&again(id), &world);
+        assert!(keys.is_empty(), "order {id}: {keys:?}");
+    }
+}
+
+/// One host missed the end, and another lost its record: clients were let in meanwhile.
+#[test]
+fn an_end_that_any_host_remembers_is_the_end() {
+    let (planner, seen) = bootstrapped("");
+    let restore = of(planner.topology(), order("1", "a"));
+    let (_, world) = carried_out(&restore, &seen);
+    for phase in [RestorePhase::SettingAside, RestorePhase::Restoring] {
+        let mut world = world.clone();
+        let stale = record(&planner, &mut world, 2);
+        stale.restore = stale.restore.as_ref().map(|one| one.at(phase));
+        record(&planner, &mut world, 0).restore = None;
+        for planner in [&of(planner.topology(), order("2", "a")), &restore, &planner] {
+            let (keys, after) = carried_out(planner, &world);
+            assert_eq!(keys, ["end-restore@g1"], "{phase:?}");
+            assert_eq!(cluster(&after), cluster(&world));
+        }
+    }
+}
+
+/// Where a host forgot a restore whose members may have started, all is made as another cluster.
+#[test]
+fn a_lost_record_begins_another_generation() {
+    let (planner, seen) = bootstrapped("");
+    let restore = of(planner.topology(), order("1", "a"));
+    let mut cut = until(&restore, &seen, Rule::EndRestore);
+    let first = cluster(&cut);
+    record(&planner, &mut cut, 0).restore = None;
+    let (keys, world) = carried_out(&restore, &cut);
+    assert_eq!(
+        rules(&keys)[..2],
+        ["begin-restore", "set-aside"],
+        "{keys:?}"
+    );
+    assert_ne!(cluster(&world), first);
+}
+
+#[test]
+fn no_client_is_let_in_by_a_url_of_the_users() {
+    let (planner, seen) = bootstrapped("[flags]\nlisten-client-urls = \"https://0.0.0.0:4379\"");
+    let restore = of(planner.topology(), order("1", "a"));
+    let cut = until(&restore, &seen, Rule::EndRestore);
+    for host in cut.hosts.values().filter_map(Observed::known) {
+        for process in host.processes.values() {
+            let listens = process.flags.get("listen-client-urls");
+            assert_eq!(listens, Some("https://127.0.77.1:2379"));
+        }
+    }
+}
+
+#[test]
+fn a_reset_gives_it_up_wherever_it_was_cut() {
+    let rules = [Rule::SetAside, Rule::Forget, Rule::Bootstrap];
+    for rule in rules {
+        let (planner, seen) = bootstrapped("");
+        let restore = of(planner.topology(), order("1", "a"));
+        let cut = until(&restore, &seen, rule);
+        let goal = Goal::Reset {
+            wipe: false,
+            cluster_id: None,
+        };
+        let reset = Planner::new(planner.topology().clone(), goal, None).unwrap();
+        let leg = reset.next_leg(&cut).unwrap();
+        let Next::Stage(stage) = leg.next(&cut) else {
+            panic!("nothing is reset before {rule}")
+        };
+        let world = leg.predict(&cut, &stage);
+        let apply = planner.clone().next_leg(&world).unwrap();
+        if let Next::Blocked(findings) = apply.next(&world) {
+            assert!(
+                !findings[0].is_of(&["restore-open"]),
+                "{rule}: {findings:?}"
+            );
+        }
+    }
+}
+
+/// A host lost power between the log and the data, a disk of the cluster before came back, and a
+/// log that cannot be read says nothing.
+#[test]
+fn what_lies_there_is_made_once_more_moved_aside_or_named() {
+    let (planner, seen) = bootstrapped("[layout]\nwal = \"/wal\"");
+    let restore = of(planner.topology(), order("1", "a"));
+    let cut = until(&restore, &seen, Rule::Bootstrap);
+    let member = planner.topology().members[1].clone();
+    let host =
+        |seen: &Observation| -> HostView { seen.hosts[&member.host].known().unwrap().clone() };
+    let with = |seen: &Observation, view: HostView| {
+        let mut seen = seen.clone();
+        seen.hosts
+            .insert(member.host.clone(), Observed::Known(view));
+        seen
+    };
+    let mut torn = host(&cut);
+    torn.logs.insert("/wal".parse().unwrap(), LogDir::Log);
+    assert!(carried_out(&restore, &with(&cut, torn)).0.len() > 2);
+    let mut back = host(&cut);
+    let old = seen.hosts[&member.host].known().unwrap();
+    back.data.clone_from(&old.data);
+    back.logs.clone_from(&old.logs);
+    let (keys, _) = carried_out(&restore, &with(&cut, back));
+    assert_eq!(keys[0], "set-aside@g1@restore");
+    let mut unreadable = host(&seen);
+    unreadable
+        .data
+        .insert(member.layout.data.clone(), DataDir::Foreign);
+    let found = blockers(&restore, &with(&seen, unreadable));
+    assert_eq!(found, ["restore-unreadable"]);
 }

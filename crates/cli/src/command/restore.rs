@@ -37,7 +37,14 @@ pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
                 },
                 loses: "what was written since the snapshot is lost",
             };
-            apply::converge(context, Goal::Restore(Box::new(order)), approve).await
+            apply::converge(
+                context,
+                Goal::Restore {
+                    order: Box::new(order),
+                },
+                approve,
+            )
+            .await
         }
         Err(why) => {
             view::error::plain(&why);

@@ -64,7 +64,7 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
             Goal::Maintain { .. } => outln!(
                 "Nothing to do: at least half of every database is in use, and no alarm is raised."
             ),
-            Goal::Restore(order) => outln!(
+            Goal::Restore { order } => outln!(
                 "Nothing to do: cluster {} was restored from {} already. With --again it is once more, and loses what was written since.",
                 document.spec.cluster,
                 order.snapshot()
@@ -126,7 +126,7 @@ fn headline(plan: &Plan) -> String {
     let last = match plan.planner.goal() {
         Goal::Reset { .. } => "",
         Goal::Converge { .. }
-        | Goal::Restore(_)
+        | Goal::Restore { .. }
         | Goal::Maintain { .. }
         | Goal::Disarm
         | Goal::MoveLeader { .. } => "; then verify",

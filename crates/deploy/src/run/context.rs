@@ -38,7 +38,7 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     /// The snapshot that is restored, once it was read to its end and is the one that was ordered.
     pub(crate) async fn snapshot(&self) -> Result<Option<Ready>, DeployError> {
-        let Goal::Restore(order) = self.planner.goal() else {
+        let Goal::Restore { order } = self.planner.goal() else {
             return Ok(None);
         };
         let read = || async {

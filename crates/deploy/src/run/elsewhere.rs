@@ -50,7 +50,7 @@ pub(crate) fn elsewhere(plan: &Plan, store: &Store) -> Option<Finding> {
     let names: Vec<&str> = hosts.iter().map(HostId::as_str).collect();
     let evidence = format!("it was last changed on {}", names.join(", "));
     // What is restored is another cluster by its ID, and the one before is gone as a rule.
-    let finding = match matches!(plan.planner.goal(), Goal::Restore(_)) {
+    let finding = match matches!(plan.planner.goal(), Goal::Restore { .. }) {
         true => ELSEWHERE
             .warning(&topology.cluster, evidence)
             .advise("make sure that none of its members comes back: clients that know them would read old data"),

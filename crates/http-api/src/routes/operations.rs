@@ -219,7 +219,7 @@ fn needs_a_word(plan: &PlanDocument) -> bool {
     matches!(
         plan.goal,
         Goal::Reset { .. }
-            | Goal::Restore(_)
+            | Goal::Restore { .. }
             | Goal::Converge {
                 allow_outage: true,
                 ..

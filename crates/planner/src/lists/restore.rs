@@ -406,7 +406,15 @@ fn reasons(order: &RestoreOrder) -> Vec<String> {
 /// Stops a member and moves its data aside; what starts it goes, since it would start without data.
 fn steps(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
     let layout = &member.layout;
-    let mut steps = stop(target, member, host);
+    // A unit of another hand stays where it is, and is stopped and disabled once.
+    let unit = host.units.get(&layout.unit);
+    let may_run = host.processes.contains_key(&member.name)
+        || !layout.is_systemd()
+        || unit.is_some_and(|unit| unit.enabled);
+    let mut steps = match may_run {
+        true => stop(target, member, host),
+        false => Vec::new(),
+    };
     let held = held(member, host).into_iter();
     steps.extend(held.map(|path| HostStep::MoveAside { path }));
     let start = &target.desired(member).settled.path;
