@@ -3,10 +3,12 @@
 mod care;
 mod history;
 mod restore;
+mod snapshot;
 
 pub(crate) use care::{Alarm, Maintain, MoveLeader};
 pub(crate) use history::{History, HistoryShow};
 pub(crate) use restore::Restore;
+pub(crate) use snapshot::Snapshot;
 
 use etcdup_core::membership::ClusterId;
 use std::path::PathBuf;
@@ -454,55 +456,6 @@ pub(crate) enum Pki {
         /// Issue another in place of one that exists
         #[arg(long)]
         force: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Snapshot {
-    /// Take a snapshot of a follower, verify it, and keep it beside the topology file
-    #[command(after_help = "Example:\n  etcdup snapshot save --member m2")]
-    Save {
-        /// The member that sends it [default: one that serves, and does not lead]
-        #[arg(long, value_name = "NAME")]
-        member: Option<String>,
-    },
-    /// List the snapshots that are kept, the newest first
-    #[command(after_help = "Example:\n  etcdup snapshot list --output json")]
-    List,
-    /// Read snapshots to their end, and compare them with the SHA-256 that etcd put behind them
-    #[command(
-        after_help = "Examples:\n  etcdup snapshot verify\n  etcdup snapshot verify latest\n  etcdup snapshot verify /mnt/backup.db"
-    )]
-    Verify {
-        /// Names, `latest`, or files [default: all that are kept]
-        #[arg(value_name = "SNAPSHOT")]
-        snapshots: Vec<String>,
-    },
-    /// Copy a snapshot that is whole into a file that nobody else may read
-    #[command(after_help = "Example:\n  etcdup snapshot get latest backup.db")]
-    Get {
-        /// Its name, or `latest`
-        snapshot: String,
-        /// The file, which must not exist, or a directory
-        #[arg(value_name = "FILE")]
-        to: PathBuf,
-    },
-    /// Delete what `[snapshots] keep` does not keep; the newest that is whole always stays
-    #[command(after_help = "Example:\n  etcdup snapshot prune --dry-run")]
-    Prune {
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
-        /// Only show what would be deleted
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Print a systemd service and timer that save and prune snapshots every `[snapshots] every`
-    #[command(after_help = "Example:\n  etcdup snapshot timer --install")]
-    Timer {
-        /// Install and start it on this machine: for the system as root, else for this user
-        #[arg(long)]
-        install: bool,
     },
 }
 

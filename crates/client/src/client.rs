@@ -168,10 +168,27 @@ impl MemberClient {
         let start = Instant::now();
         let request = RangeRequest {
             key: b"health".to_vec(),
-            serializable: false,
+            ..RangeRequest::default()
         };
         let _: RangeResponse = self.call("/etcdserverpb.KV/Range", request).await?;
         Ok(start.elapsed())
+    }
+
+    /// The revision, and how many keys there are, by a linearizable read.
+    ///
+    /// # Errors
+    /// When it does not go through.
+    pub async fn keys(&self) -> Result<(i64, i64), ClientError> {
+        let request = RangeRequest {
+            // From the first key to the last, as etcd has it.
+            key: vec![0],
+            range_end: vec![0],
+            count_only: true,
+            ..RangeRequest::default()
+        };
+        let answer: RangeResponse = self.call("/etcdserverpb.KV/Range", request).await?;
+        let revision = answer.header.map(|header| header.revision);
+        Ok((revision.unwrap_or_default(), answer.count))
     }
 
     /// The alarms that are raised, as member ID and name.

@@ -20,10 +20,13 @@ messages! {
     }
     RangeRequest {
         #[prost(bytes = "vec", tag = "1")] key: Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")] range_end: Vec<u8>,
         #[prost(bool, tag = "7")] serializable: bool,
+        #[prost(bool, tag = "9")] count_only: bool,
     }
     RangeResponse {
         #[prost(message, optional, tag = "1")] header: Option<ResponseHeader>,
+        #[prost(int64, tag = "4")] count: i64,
     }
     MemberListRequest {
         #[prost(bool, tag = "1")] linearizable: bool,

@@ -89,14 +89,7 @@ impl Session {
         into: &Path,
     ) -> Result<Option<PathBuf>, DeployError> {
         let cache = &self.settings.cache;
-        Ok(release::etcdctl(
-            &topology.binaries,
-            &topology.version,
-            &self.base,
-            cache,
-            into,
-        )
-        .await?)
+        Ok(release::program(topology, &self.base, cache, into, "etcdctl").await?)
     }
 
     async fn forward(

@@ -103,6 +103,24 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
         .unwrap_or_default()
         .to_owned();
     left.says(third.trim_end_matches(".db"))?.never_says(name)?;
+    // It comes back, and what does not is said: a file whose digest is right, and which is nothing.
+    lab.etcdup(&["snapshot", "drill"])?
+        .exits(0)?
+        .says("restored and read back: prod-")?
+        .says("1 key,")?;
+    lab.inside("cp copy.db torn.db; chmod u+w torn.db; dd if=/dev/zero of=torn.db bs=1 seek=5000 count=9 conv=notrunc 2>&1")?
+        .exits(0)?;
+    lab.etcdup(&["snapshot", "drill", "torn.db"])?
+        .exits(1)?
+        .says("is damaged")?;
+    let digest = "import hashlib,sys; d=bytearray(open('copy.db','rb').read()[:-32]); d[4096:]=bytes(len(d)-4096); \
+                  open('torn.db','wb').write(bytes(d)+hashlib.sha256(d).digest())";
+    lab.inside(&format!("python3 -c \"{digest}\""))?.exits(0)?;
+    lab.etcdup(&["snapshot", "drill", "torn.db"])?
+        .exits(1)?
+        .says("cannot be restored")?;
+    let left = lab.inside("ls -Ad .drill-* snapshots/prod/.drill-*; pgrep -f 'data-dir data'")?;
+    ensure(left.out.is_empty(), left.all())?;
     // Where others may look, nothing is put; where nobody serves, nothing is made.
     lab.inside("chmod 755 snapshots/prod")?.exits(0)?;
     lab.etcdup(&["snapshot", "save"])?

@@ -1,6 +1,7 @@
 //! `etcdup snapshot`: the cluster's store as a file, what is kept of it, and what of that is whole.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
@@ -40,6 +41,7 @@ pub(crate) async fn run(context: &Context, arguments: &Snapshot) -> u8 {
         Snapshot::Save { member } => save(context, member.as_deref()).await,
         Snapshot::List => list(context),
         Snapshot::Verify { snapshots } => check(context, snapshots),
+        Snapshot::Drill { snapshot } => drill(context, snapshot).await,
         Snapshot::Get { snapshot, to } => get(context, snapshot, to),
         Snapshot::Prune { yes, dry_run } => prune(context, *yes, *dry_run),
         Snapshot::Timer { install } => timer(context, *install),
@@ -103,6 +105,45 @@ async fn save(context: &Context, member: Option<&str>) -> Result<u8, Failed> {
             document.etcd
         );
     }
+    Ok(exit::DONE)
+}
+
+async fn drill(context: &Context, snapshot: &str) -> Result<u8, Failed> {
+    let path = Path::new(snapshot);
+    let kept = match path.is_file() {
+        true => KeptSnapshot::at(path.to_owned())
+            .map_err(|error| Failed::Here(format!("{}: {error}", path.display())))?,
+        false => named(context, snapshot)?,
+    };
+    let session = context.session().await?;
+    let topology = session.resolved().await?;
+    let drilling = session.drill(&topology, &kept);
+    let drilled = tokio::select! {
+        drilled = drilling => drilled,
+        () = context.cancel.cancelled() => return Ok(exit::STOPPED),
+    };
+    let drilled = drilled.map_err(|why| {
+        Failed::Here(format!(
+            "{} cannot be restored: {}",
+            kept.name(),
+            chain(&why)
+        ))
+    })?;
+    if context.json() {
+        view::json::print("drill", &json!(drilled));
+        return Ok(exit::DONE);
+    }
+    let keys = drilled.keys.map_or_else(
+        || "its keys cannot be counted, for authentication is on".to_owned(),
+        |keys| count(usize::try_from(keys).unwrap_or_default(), "key"),
+    );
+    outln!(
+        "restored and read back: {}, at revision {}, {keys}, by etcd {}, in {:.1} s",
+        drilled.snapshot,
+        drilled.revision,
+        drilled.etcd,
+        Duration::from_millis(drilled.took_ms).as_secs_f32()
+    );
     Ok(exit::DONE)
 }
 

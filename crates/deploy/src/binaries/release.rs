@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use etcdup_core::file::{Binaries, Directory, Download, Release};
 use etcdup_core::host::Architecture;
 use etcdup_core::plain::chain;
+use etcdup_core::topology::Topology;
 use etcdup_core::url::is_loopback_http;
 use etcdup_core::version::EtcdVersion;
 use etcdup_host::Body;
@@ -343,16 +344,16 @@ async fn download(
     Ok(())
 }
 
-/// etcdctl of these binaries for this machine, taken out of an archive into `into` where it is in
-/// one. None where hosts bring their own, or the directory has none.
-pub(crate) async fn etcdctl(
-    binaries: &Binaries,
-    version: &EtcdVersion,
+/// A program of a topology's binaries for this machine, taken out of an archive into `into` where
+/// it is in one. None where hosts bring their own, or there is none of that name.
+pub(crate) async fn program(
+    topology: &Topology,
     base: &Path,
     cache: &Path,
     into: &Path,
+    program: &str,
 ) -> Result<Option<PathBuf>, ReleaseError> {
-    let mut binaries = binaries.clone();
+    let mut binaries = topology.binaries.clone();
     if let Binaries::Release(release) = &mut binaries {
         // Whoever downloads for hosts, this one is needed here.
         release.download = Download::Operator;
@@ -362,14 +363,15 @@ pub(crate) async fn etcdctl(
         "aarch64" => Architecture::Arm64,
         other => Architecture::Other(other.to_owned()),
     };
-    let binaries = prepare(&binaries, version, base, cache, &[own], None).await?;
-    match binaries.into_values().next() {
+    let prepared = prepare(&binaries, &topology.version, base, cache, &[own], None).await?;
+    match prepared.into_values().next() {
         Some(Binary::Files(files)) => Ok(files
             .into_iter()
-            .find_map(|(name, file)| (name == "etcdctl").then_some(file.path))),
+            .find_map(|(name, file)| (name == program).then_some(file.path))),
         Some(Binary::Archive(archive)) => {
-            let to = into.join("etcdctl");
-            let found = unpack_one(&archive.path, "etcdctl", &to);
+            let (to, name) = (into.join(program), program.to_owned());
+            let (path, place) = (archive.path.clone(), to.clone());
+            let found = blocking(move || unpack_one(&path, &name, &place)).await;
             let found = found.map_err(|source| ReleaseError::File {
                 path: archive.path,
                 source,
