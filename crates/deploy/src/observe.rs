@@ -68,7 +68,8 @@ impl Session {
             seen.clients,
             seen.sources,
         ) = here.await;
-        let kept = SnapshotDirectory::beside(&self.base, &planner.topology().cluster);
+        let topology = planner.topology();
+        let kept = SnapshotDirectory::of(&self.base, &topology.snapshots, &topology.cluster);
         // One that cannot be read is no reason not to look at the cluster.
         seen.snapshot = blocking(move || kept.newest()).await.ok().flatten();
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();

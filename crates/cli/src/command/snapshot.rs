@@ -280,7 +280,7 @@ fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed> {
 fn listed(context: &Context) -> Result<(SnapshotDirectory, Vec<KeptSnapshot>), Failed> {
     let (document, path) = context.document()?;
     let base = directory_of(&path);
-    let directory = SnapshotDirectory::beside(base, &document.spec.cluster);
+    let directory = SnapshotDirectory::of(base, &document.spec.snapshots, &document.spec.cluster);
     let failed = |error| Failed::Here(format!("{}: {error}", directory.path().display()));
     let found = directory.list().map_err(failed)?;
     Ok((directory, found))

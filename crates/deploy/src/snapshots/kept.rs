@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use etcdup_core::file::Snapshots;
 use etcdup_core::membership::ClusterId;
 use etcdup_core::name::{ClusterName, MemberName};
 use etcdup_core::observation::SnapshotSeen;
@@ -176,7 +177,11 @@ impl KeptSnapshot {
 
 /// The directory that a cluster's snapshots are kept in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotDirectory(PathBuf);
+pub struct SnapshotDirectory {
+    path: PathBuf,
+    /// What must be there already.
+    given: Option<PathBuf>,
+}
 
 /// How old a piece of a snapshot must be that nobody writes any more.
 const LEFT: Duration = Duration::from_secs(24 * 3600);
@@ -184,20 +189,25 @@ const LEFT: Duration = Duration::from_secs(24 * 3600);
 impl SnapshotDirectory {
     /// That of a cluster whose topology file is in this directory.
     #[must_use]
-    pub fn beside(base: &Path, cluster: &ClusterName) -> Self {
-        Self(base.join("snapshots").join(cluster.as_str()))
+    pub fn of(base: &Path, settings: &Snapshots, cluster: &ClusterName) -> Self {
+        let given = settings.to.as_ref().map(|to| base.join(to));
+        let all = given.clone().unwrap_or_else(|| base.join("snapshots"));
+        Self {
+            path: all.join(cluster.as_str()),
+            given,
+        }
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The file of the snapshot of this name.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(format!("{name}.db"))
+        self.path.join(format!("{name}.db"))
     }
 
     /// Makes it where it is missing, and deletes what a process left that was killed while it
@@ -207,8 +217,14 @@ impl SnapshotDirectory {
     /// When it cannot be made, or other users may look into it.
     pub fn prepare(&self) -> std::io::Result<()> {
         let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(&self.0)?;
-        let mode = std::fs::metadata(&self.0)?.permissions().mode();
+        if let Some(given) = self.given.as_ref().filter(|given| !given.is_dir()) {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                format!("{} is no directory: mount it, or make it", given.display()),
+            ));
+        }
+        builder.recursive(true).mode(0o700).create(&self.path)?;
+        let mode = std::fs::metadata(&self.path)?.permissions().mode();
         if mode & 0o007 != 0 {
             return Err(std::io::Error::new(
                 std::io::ErrorKind::PermissionDenied,
@@ -216,11 +232,11 @@ impl SnapshotDirectory {
             ));
         }
         // Topology files lie in repositories.
-        let ignore = self.0.join(".gitignore");
+        let ignore = self.path.join(".gitignore");
         if !ignore.exists() {
             std::fs::write(ignore, "*\n")?;
         }
-        for entry in std::fs::read_dir(&self.0)? {
+        for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
             let is_piece = entry.file_name().to_string_lossy().starts_with(PIECE);
             let modified = entry.metadata().and_then(|about| about.modified());
@@ -237,7 +253,7 @@ impl SnapshotDirectory {
     /// # Errors
     /// When the directory cannot be read.
     pub fn list(&self) -> std::io::Result<Vec<KeptSnapshot>> {
-        let entries = match std::fs::read_dir(&self.0) {
+        let entries = match std::fs::read_dir(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
@@ -269,12 +285,12 @@ impl SnapshotDirectory {
     /// Writes the document beside a snapshot.
     pub(super) fn describe(&self, document: &SnapshotDocument) -> std::io::Result<()> {
         let text = serde_json::to_string_pretty(document)?;
-        let mut file = piece_in(&self.0)?;
+        let mut file = piece_in(&self.path)?;
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
-        let path = self.0.join(format!("{}.json", document.name));
+        let path = self.path.join(format!("{}.json", document.name));
         file.persist(path).map_err(|error| error.error)?;
-        File::open(&self.0)?.sync_all()
+        File::open(&self.path)?.sync_all()
     }
 }
 
@@ -287,7 +303,8 @@ mod tests {
     #[test]
     fn a_directory_that_others_may_look_into_is_refused() {
         let base = tempfile::tempdir().unwrap();
-        let directory = SnapshotDirectory::beside(base.path(), &"prod".parse().unwrap());
+        let directory =
+            SnapshotDirectory::of(base.path(), &Snapshots::default(), &"prod".parse().unwrap());
         assert!(directory.list().unwrap().is_empty());
         directory.prepare().unwrap();
         let open = std::fs::Permissions::from_mode(0o755);
@@ -296,11 +313,28 @@ mod tests {
         assert!(refused.contains("chmod 700"), "{refused}");
     }
 
+    /// A disk that is not mounted must not fill the one below it.
+    #[test]
+    fn a_directory_that_is_named_must_be_there() {
+        let base = tempfile::tempdir().unwrap();
+        let settings = Snapshots {
+            to: Some("backup".into()),
+            ..Snapshots::default()
+        };
+        let directory = SnapshotDirectory::of(base.path(), &settings, &"prod".parse().unwrap());
+        let refused = directory.prepare().unwrap_err().to_string();
+        assert!(refused.contains("mount it"), "{refused}");
+        std::fs::create_dir(base.path().join("backup")).unwrap();
+        directory.prepare().unwrap();
+        assert_eq!(directory.path(), base.path().join("backup/prod"));
+    }
+
     /// A document that cannot be read, or is of another snapshot, does not hide what is there.
     #[test]
     fn what_is_there_is_listed_whatever_its_document_says() {
         let base = tempfile::tempdir().unwrap();
-        let directory = SnapshotDirectory::beside(base.path(), &"prod".parse().unwrap());
+        let directory =
+            SnapshotDirectory::of(base.path(), &Snapshots::default(), &"prod".parse().unwrap());
         directory.prepare().unwrap();
         for (name, text) in [("a.db", "x"), ("b.db", "y"), ("b.json", "{"), ("notes", "")] {
             std::fs::write(directory.path().join(name), text).unwrap();
@@ -317,7 +351,8 @@ mod tests {
     #[test]
     fn a_copy_is_whole_or_is_not_there() {
         let base = tempfile::tempdir().unwrap();
-        let directory = SnapshotDirectory::beside(base.path(), &"prod".parse().unwrap());
+        let directory =
+            SnapshotDirectory::of(base.path(), &Snapshots::default(), &"prod".parse().unwrap());
         directory.prepare().unwrap();
         let (file, to) = (directory.file("a"), base.path().join("copy.db"));
         let mut bytes = crate::snapshots::verify::tests::snapshot(8);

@@ -82,7 +82,7 @@ impl Session {
         // Just before it sends: what is saved is of this revision or a later one.
         let view = client.view().await;
         let view = view.map_err(|error| unreachable(etcdup_core::plain::chain(&error)))?;
-        let directory = SnapshotDirectory::beside(&self.base, &topology.cluster);
+        let directory = SnapshotDirectory::of(&self.base, &topology.snapshots, &topology.cluster);
         let failed = |source| TakeError::Save {
             member: name(),
             source,

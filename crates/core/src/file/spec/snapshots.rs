@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use camino::Utf8PathBuf;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,6 +16,12 @@ pub struct Snapshots {
     /// `1d`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Every>,
+    /// The directory that they are kept in, each cluster's in one of its own name; relative to the
+    /// topology file, and `snapshots` beside it where it is left out. It must exist: a disk that is
+    /// not mounted is no place for a backup.
+    #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Utf8PathBuf>,
     /// What `etcdup snapshot prune` keeps.
     pub keep: Keep,
 }
