@@ -207,8 +207,7 @@ fn killed(context: &Context) -> Outcome {
         let mut running = lab.start(&restore)?;
         std::thread::sleep(after);
         let cut = running.kill()?;
-        // Whoever gets in now, in the old cluster or in the new one, is not told a lie: once the
-        // restore has let clients in, what they wrote stays.
+        // Once the restore has let clients in, what they wrote stays.
         let apply = lab.etcdup(&["apply", "--yes"])?;
         let open = apply.all().contains("restore-open");
         let ended = !open

@@ -1,10 +1,7 @@
 //! `etcdup restore`.
 
-use std::path::Path;
-
 use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::snapshots::KeptSnapshot;
 
 use crate::arguments::Restore;
 use crate::command::apply;
@@ -15,12 +12,7 @@ use crate::exit;
 use crate::view;
 
 pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
-    let path = Path::new(&arguments.snapshot);
-    let found = match path.is_file() {
-        true => KeptSnapshot::at(path.to_owned()).map_err(|error| error.to_string()),
-        false => kept(context, &arguments.snapshot),
-    };
-    let order = found.and_then(|found| {
+    let order = kept(context, &arguments.snapshot).and_then(|found| {
         let order = found.order(!arguments.no_bump_revision, arguments.again);
         order.map_err(|fault| chain(&fault))
     });

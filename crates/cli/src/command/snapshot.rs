@@ -109,12 +109,7 @@ async fn save(context: &Context, member: Option<&str>) -> Result<u8, Failed> {
 }
 
 async fn drill(context: &Context, snapshot: &str) -> Result<u8, Failed> {
-    let path = Path::new(snapshot);
-    let kept = match path.is_file() {
-        true => KeptSnapshot::at(path.to_owned())
-            .map_err(|error| Failed::Here(format!("{}: {error}", path.display())))?,
-        false => named(context, snapshot)?,
-    };
+    let kept = named_or_file(context, snapshot)?;
     let session = context.session().await?;
     let topology = session.resolved().await?;
     let drilling = session.drill(&topology, &kept);
@@ -286,12 +281,22 @@ fn listed(context: &Context) -> Result<(SnapshotDirectory, Vec<KeptSnapshot>), F
     Ok((directory, found))
 }
 
-/// The kept snapshot of this name, or the newest for `latest`.
+/// A file, or the kept snapshot of this name, or the newest for `latest`.
+fn named_or_file(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
+    let path = Path::new(name);
+    if !path.is_file() {
+        return named(context, name);
+    }
+    let failed = |error| Failed::Here(format!("{}: {error}", path.display()));
+    KeptSnapshot::at(path.to_owned()).map_err(failed)
+}
+
+/// The same for another command.
 ///
 /// # Errors
 /// Why there is none, in words.
 pub(crate) fn kept(context: &Context, name: &str) -> Result<KeptSnapshot, String> {
-    named(context, name).map_err(|failed| match failed {
+    named_or_file(context, name).map_err(|failed| match failed {
         Failed::Deploy(error) => chain(&error),
         Failed::Take(error) => chain(&error),
         Failed::Here(why) => why,
