@@ -16,6 +16,7 @@ mod operators;
 mod page;
 mod pods;
 mod preflight;
+mod recovered;
 mod releases;
 mod relocated;
 mod removal;
@@ -83,6 +84,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
         removal::ALL,
         snapshots::ALL,
         restored::ALL,
+        recovered::ALL,
         care::ALL,
         embedded::ALL,
         served::ALL,

@@ -395,10 +395,13 @@ impl Lab {
 
     /// The client URLs of members 1 to `count`.
     pub(crate) fn endpoints(count: u32) -> String {
-        (1..=count)
-            .map(|n| format!("https://{}:2379", Self::address(n)))
-            .collect::<Vec<_>>()
-            .join(",")
+        Self::endpoints_of(&(1..=count).collect::<Vec<_>>())
+    }
+
+    /// The endpoints of the members on these hosts.
+    pub(crate) fn endpoints_of(hosts: &[u32]) -> String {
+        let url = |host: &u32| format!("https://{}:2379", Self::address(*host));
+        hosts.iter().map(url).collect::<Vec<_>>().join(",")
     }
 
     /// Where the member on a host says that clients find it.

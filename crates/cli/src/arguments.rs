@@ -2,11 +2,13 @@
 
 mod care;
 mod history;
+mod recover;
 mod restore;
 mod snapshot;
 
 pub(crate) use care::{Alarm, Maintain, MoveLeader};
 pub(crate) use history::{History, HistoryShow};
+pub(crate) use recover::Recover;
 pub(crate) use restore::Restore;
 pub(crate) use snapshot::Snapshot;
 
@@ -203,6 +205,9 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  etcdup restore latest\n  etcdup restore backup.db --confirm prod"
     )]
     Restore(Restore),
+    /// Go on with one member, where too few are left for a quorum
+    #[command(after_help = "Examples:\n  etcdup recover\n  etcdup recover --gone m2 --gone m3")]
+    Recover(Recover),
     /// Stop and disable the cluster; its data is moved aside
     #[command(after_help = "Example:\n  etcdup reset --yes")]
     Reset(Reset),

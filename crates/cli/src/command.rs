@@ -15,6 +15,7 @@ mod init;
 mod logs;
 mod pki;
 mod plan;
+mod recover;
 mod render;
 mod reset;
 mod restore;
@@ -124,6 +125,7 @@ fn dispatch(context: &Context, verb: Verb) -> u8 {
         Verb::Ssh(ssh) => on_runtime(context, StopAtOnce, ssh::run(context, &ssh)),
         Verb::Adopt(adopt) => on_runtime(context, StopAtOnce, adopt::run(context, &adopt)),
         Verb::Apply(apply) => on_runtime(context, FinishStage, apply::run(context, &apply)),
+        Verb::Recover(recover) => on_runtime(context, FinishStage, recover::run(context, &recover)),
         Verb::Restore(restore) => on_runtime(context, FinishStage, restore::run(context, &restore)),
         Verb::Reset(reset) => on_runtime(context, FinishStage, reset::run(context, &reset)),
         Verb::History(history) => on_runtime(context, StopAtOnce, history::run(context, &history)),

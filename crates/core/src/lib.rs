@@ -41,6 +41,7 @@ pub mod observed;
 pub mod operation;
 pub mod path;
 pub mod plain;
+pub mod recover;
 pub mod restore;
 pub mod runner;
 pub mod secret;

@@ -4,6 +4,7 @@
 mod cluster;
 mod host;
 mod query;
+mod raft_log;
 mod record;
 mod wal;
 
@@ -13,6 +14,7 @@ pub use host::{
     Listener, LogDir, UnitView,
 };
 pub use query::Query;
+pub use raft_log::{RaftLog, RaftLogReader};
 pub use record::{
     FailedRelease, HostRecord, LeaseView, Operation, Origin, RecordedFile, RecordedMember,
     RosterMember,

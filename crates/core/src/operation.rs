@@ -25,6 +25,8 @@ pub enum Verb {
     Disarm,
     /// Make every member hold what a snapshot does.
     Restore,
+    /// Go on with one member where too few are left.
+    Recover,
     /// Let another member lead.
     MoveLeader,
 }
@@ -168,6 +170,7 @@ impl Verb {
             Goal::Maintain { .. } => Verb::Maintain,
             Goal::Disarm => Verb::Disarm,
             Goal::Restore { .. } => Verb::Restore,
+            Goal::Recover { .. } => Verb::Recover,
             Goal::MoveLeader { .. } => Verb::MoveLeader,
         }
     }
@@ -200,6 +203,7 @@ impl fmt::Display for Verb {
             Verb::Maintain => "maintain",
             Verb::Disarm => "disarm",
             Verb::Restore => "restore",
+            Verb::Recover => "recover",
             Verb::MoveLeader => "move-leader",
         })
     }

@@ -135,6 +135,12 @@ pub enum Goal {
         /// Of which, and how.
         order: Box<RestoreOrder>,
     },
+    /// The cluster goes on with the one of its members whose data goes furthest, where too few are
+    /// left to agree on anything.
+    Recover {
+        /// Members that are lost for good.
+        gone: Vec<MemberName>,
+    },
     /// Another member leads.
     MoveLeader {
         /// Who; the first healthy voter in the file where it is left open.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use etcdup_core::event::Body;
 use etcdup_core::host::HostId;
 use etcdup_core::observed::Observed;
-use etcdup_core::operation::OperationState;
+use etcdup_core::operation::{OperationState, Verb};
 use etcdup_core::plain::chain;
 use etcdup_core::topology::Topology;
 use etcdup_host::{Header, LeaseAnswer, LeaseRequest};
@@ -157,7 +157,8 @@ impl Session {
             .iter()
             .filter(|holder| of_members(&holder.host))
             .count();
-        if answer * 2 <= all {
+        // Whoever does not answer there was named as gone, one by one: a quorum is what is missing.
+        if answer * 2 <= all && approved.verb != Verb::Recover {
             return Err(DeployError::FewHosts { answer, all });
         }
         let since = jiff::Timestamp::now()

@@ -33,6 +33,7 @@ use crate::tasks::{blocking, run_all};
 use crate::vault::inspect_binaries;
 
 mod members;
+mod raft_logs;
 mod srv;
 
 impl Session {
@@ -261,6 +262,7 @@ impl Session {
                 .insert(host, view.unwrap_or_else(Observed::unknown));
         }
         self.keep_signed(seen).await;
+        self.read_raft_logs(planner, hosts, seen).await;
     }
 
     /// Forgets certificates that no CA here signed, whatever they say of themselves: what lies on a

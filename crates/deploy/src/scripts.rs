@@ -24,6 +24,11 @@ pub(crate) static LEASE: Script =
 pub(crate) static HISTORY: Script =
     Script::new("history", scripts::HISTORY).with_idle_timeout(Duration::from_secs(15));
 
+/// Prints the last segment of a member's raft log.
+pub(crate) static RAFT_LOG: Script = Script::new("raft-log", scripts::RAFT_LOG)
+    .with_idle_timeout(Duration::from_secs(60))
+    .watched();
+
 /// Prints a member's log. A log may have nothing new to say for as long as anyone follows it.
 pub(crate) static LOGS: Script = Script::new("logs", scripts::LOGS)
     .with_idle_timeout(Duration::from_secs(30 * 24 * 3600))
@@ -68,7 +73,10 @@ mod tests {
         let restore = sum("restore_here") + sum("log_here");
         assert_eq!(restore, 900 + 120 + 60 + 120);
         let margin = Duration::from_secs(60);
-        for silence in [fetch, copy, time, restore] {
+        // It runs for as long as the loop in the script waits for it, and a little more.
+        let force = sum("force_here") + 180 + sum("log_here");
+        assert!(scripts::STAGE.contains("timeout -s KILL 180 env -i"));
+        for silence in [fetch, copy, time, restore, force] {
             assert!(Duration::from_secs(silence) + margin <= STAGE.idle);
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use etcdup_core::digest::sha256;
 use etcdup_core::path::{HostPath, Owner};
+use etcdup_core::recover::ForcedMember;
 use etcdup_core::restore::RestoredMember;
 use etcdup_core::stage::{Artifact, Content, Held, HostStep, Noted};
 use zeroize::Zeroizing;
@@ -121,6 +122,7 @@ impl StageInput {
             | HostStep::Place(_)
             | HostStep::ForgetMember(_)
             | HostStep::NoteRestore(_)
+            | HostStep::NoteRecover(_)
             | HostStep::Forget => {}
             HostStep::Note(noted) => self.mark(noted, &stamp.operation),
             HostStep::User { name, home } => {
@@ -193,6 +195,7 @@ impl StageInput {
                 self.operation(title, &fields);
             }
             HostStep::Restore(restored) => self.restore(restored, supply)?,
+            HostStep::ForceNew(forced) => self.force_new(forced, &stamp.time),
             HostStep::MoveAside { path } => {
                 self.operation(
                     format!("move {path} to {path}.kept-{}", stamp.time),
@@ -440,6 +443,26 @@ impl StageInput {
             ),
         );
         Ok(())
+    }
+
+    fn force_new(&mut self, forced: &ForcedMember, time: &str) {
+        let ForcedMember {
+            member,
+            name,
+            data,
+            binaries,
+            client_port,
+            peer_port,
+            ..
+        } = forced;
+        let log = forced.log.as_ref().map_or("-", HostPath::as_str);
+        let owner = owner(forced.owner.as_ref());
+        self.operation(
+            format!("make {member} the only member in {data}"),
+            &format!(
+                "force_new|{data}|{binaries}|{time}|{log}|{owner}|{name}|{client_port}|{peer_port}"
+            ),
+        );
     }
 
     fn links(&mut self, directory: &HostPath, links: &HostPath) {

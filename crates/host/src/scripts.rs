@@ -26,5 +26,11 @@ pub const HISTORY: &str = concat!(
     include_str!("sh/history.sh")
 );
 
+/// Prints the last segment of a member's raft log, packed. Changes nothing.
+pub const RAFT_LOG: &str = concat!(
+    include_str!("sh/functions.sh"),
+    include_str!("sh/raft_log.sh")
+);
+
 /// Prints a member's log.
 pub const LOGS: &str = concat!(include_str!("sh/functions.sh"), include_str!("sh/logs.sh"));

@@ -46,6 +46,7 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
         | Goal::Reset { .. }
         | Goal::Maintain { .. }
         | Goal::Disarm
+        | Goal::Recover { .. }
         | Goal::MoveLeader { .. } => None,
     };
     let phase = ordered.map(|order| phase(file, seen, order));

@@ -31,6 +31,7 @@ mod planner;
 mod predict;
 mod preflight;
 mod questions;
+mod recovering;
 mod restoring;
 mod roster;
 mod rules;

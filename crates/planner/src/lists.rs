@@ -2,5 +2,6 @@
 
 pub(crate) mod care;
 pub(crate) mod converge;
+pub(crate) mod recover;
 pub(crate) mod reset;
 pub(crate) mod restore;

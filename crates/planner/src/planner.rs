@@ -16,7 +16,7 @@ use crate::identity::bootstrap;
 use crate::leg::version::between_all;
 use crate::listed::leaving_entry;
 use crate::lists::care::{self, Wanted};
-use crate::lists::{converge, reset, restore};
+use crate::lists::{converge, recover, reset, restore};
 use crate::places::places;
 use crate::predict::predict;
 use crate::preflight;
@@ -47,6 +47,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     version::CHECKS,
     reset::CHECKS,
     restore::CHECKS,
+    recover::CHECKS,
     care::CHECKS,
     grow::CHECKS,
     shrink::CHECKS,
@@ -186,10 +187,20 @@ impl Planner {
             Goal::Converge { .. }
             | Goal::Maintain { .. }
             | Goal::Disarm
+            | Goal::Recover { .. }
             | Goal::MoveLeader { .. }
                 if !restore::open(&self.target, seen).is_empty() =>
             {
                 Next::Blocked(restore::open(&self.target, seen))
+            }
+            Goal::Recover { gone } => recover::next(&self.target, seen, gone),
+            Goal::Converge { .. }
+            | Goal::Maintain { .. }
+            | Goal::Disarm
+            | Goal::MoveLeader { .. }
+                if !recover::open(&self.target, seen).is_empty() =>
+            {
+                Next::Blocked(recover::open(&self.target, seen))
             }
             Goal::Converge {
                 allow_outage,

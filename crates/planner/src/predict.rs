@@ -23,6 +23,7 @@ use etcdup_core::version::minor_of;
 use crate::generation::{cluster_id, member_id, recorded_cluster};
 use crate::identity::data_of;
 use crate::places::known_members;
+use crate::recovering::forced;
 use crate::target::Target;
 use cluster::cluster_step;
 use machine::{file, link, move_data, move_log, restored, start, stop, unit_view};
@@ -256,6 +257,13 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
                 record.note_restore(restore);
             }
         }
+        HostStep::NoteRecover(recover) => {
+            if let Some(record) = host.record_mut() {
+                record.note_recover(recover);
+            }
+        }
+        // Whose data it is stays: its record says that it is alone.
+        HostStep::ForceNew(_) => {}
         HostStep::Restore(made) => {
             restored(target, host, made);
         }
@@ -319,6 +327,23 @@ fn name_new_data(
     }
 }
 
+/// A member that was made the only one, as it answers once it serves.
+fn alone(target: &Target, world: &Observation) -> Option<MemberView> {
+    let (name, data) = forced(target, world)?;
+    let member = target.topology.member(&name)?;
+    let listed = ListedMember {
+        id: data.member,
+        name: member.etcd_name.to_string(),
+        peer_urls: vec![target.topology.peer_url(member).to_string()],
+        client_urls: Vec::new(),
+        learner: false,
+    };
+    Some(MemberView {
+        listed: vec![listed],
+        ..MemberView::serving(data.member, data.cluster)
+    })
+}
+
 /// Members that run serve once a quorum of the cluster's voters runs; after a stage with gates all
 /// of them do.
 fn serve(
@@ -340,6 +365,7 @@ fn serve(
         .collect();
     let known = ClusterView::any(world).map(|view| view.told_by().clone());
     let known = known.or(before);
+    let known = alone(target, world).or(known);
     let url = |member: &Member| topology.peer_url(member).to_string();
     let on_disk = |member: &Member| match data_of(world, member) {
         Some(DataDir::Member(data)) => Some(*data),

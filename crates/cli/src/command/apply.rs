@@ -212,6 +212,14 @@ async fn carry_out_once(
         closing(&kept, wipe, name);
         return Ok(End::Code(exit::DONE));
     }
+    if let Goal::Recover { .. } = goal {
+        errln!(
+            "cluster {name} serves again, with one member: take those that are gone out of {}, put others in their place, \
+             and run `etcdup apply`",
+            cluster.document().name
+        );
+        return Ok(End::Code(exit::DONE));
+    }
     Ok(End::Verified(Box::new(cluster.verify().await?)))
 }
 

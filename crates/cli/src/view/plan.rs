@@ -69,6 +69,10 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
                 document.spec.cluster,
                 order.snapshot()
             ),
+            Goal::Recover { .. } => outln!(
+                "Nothing to do: cluster {} goes on with one member. Change the file to the members that it is to have, and run `etcdup apply`.",
+                document.spec.cluster
+            ),
             Goal::Disarm => outln!("Nothing to do: no alarm that can be disarmed is raised."),
             Goal::MoveLeader { .. } => outln!("Nothing to do: that member leads already."),
         },
@@ -124,7 +128,7 @@ fn headline(plan: &Plan) -> String {
     }
     parts.extend(cost);
     let last = match plan.planner.goal() {
-        Goal::Reset { .. } => "",
+        Goal::Reset { .. } | Goal::Recover { .. } => "",
         Goal::Converge { .. }
         | Goal::Restore { .. }
         | Goal::Maintain { .. }

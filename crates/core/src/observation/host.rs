@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::raft_log::RaftLog;
 use super::record::{HostRecord, LeaseView};
 use super::wal::DataIdentity;
 use crate::certificate::CertFacts;
@@ -55,6 +56,8 @@ pub struct HostView {
     /// When the newest raft snapshot in a data directory was taken, in seconds since 1970 by the
     /// host's clock; without one there is no entry.
     pub raft_snapshots: BTreeMap<HostPath, i64>,
+    /// How far members' logs go, by data directory, where that was asked for.
+    pub raft_logs: BTreeMap<HostPath, Observed<RaftLog>>,
     /// The marks found in data directories, by directory.
     pub marks: BTreeMap<HostPath, String>,
     /// What the last stage on this host left to be known by, and whether it `runs`, `ended` or `was

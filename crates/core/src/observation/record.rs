@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::membership::{ClusterId, MemberId};
 use crate::name::MemberName;
 use crate::path::HostPath;
+use crate::recover::{RecoverPhase, RecoverRecord};
 use crate::restore::{RestorePhase, RestoreRecord};
 use crate::topology::MemberPlace;
 
@@ -36,6 +37,9 @@ pub struct HostRecord {
     /// The last restore of the cluster from a snapshot, which may be under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreRecord>,
+    /// The last recovery of the cluster by one of its members, which may be under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recover: Option<RecoverRecord>,
     /// The members on this host that were seen healthy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<MemberName, RecordedMember>,
@@ -81,9 +85,18 @@ impl HostRecord {
         self.restore = Some(restore.clone());
     }
 
+    /// Has how far a recovery is. Once it has ended the members that were are nobody's to look for.
+    pub fn note_recover(&mut self, recover: &RecoverRecord) {
+        if recover.phase == RecoverPhase::Ended {
+            self.roster.clear();
+        }
+        self.recover = Some(recover.clone());
+    }
+
     /// Forgets that the cluster was bootstrapped, and all its members.
     pub fn forget_cluster(&mut self) {
         self.restore = None;
+        self.recover = None;
         self.cluster = None;
         self.members.clear();
         self.failed.clear();

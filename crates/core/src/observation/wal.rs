@@ -53,20 +53,20 @@ fn metadata(record: &[u8]) -> Option<&[u8]> {
     })
 }
 
-fn varint_field(message: &[u8], number: u64) -> Option<u64> {
+pub(super) fn varint_field(message: &[u8], number: u64) -> Option<u64> {
     fields(message).find_map(|field| match field {
         (found, Value::Varint(value)) if found == number => Some(value),
         _ => None,
     })
 }
 
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
 }
 
 /// The fields of a protobuf message, up to the first that is neither a varint nor bytes.
-fn fields(message: &[u8]) -> impl Iterator<Item = (u64, Value<'_>)> {
+pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = (u64, Value<'_>)> {
     let mut rest = message;
     std::iter::from_fn(move || {
         let (key, after) = varint(rest)?;

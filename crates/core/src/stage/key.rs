@@ -67,6 +67,14 @@ pub enum Rule {
     Forget,
     /// Ends a restore: what was restored is as it should be, and clients may come in.
     EndRestore,
+    /// Begins a recovery: every host that answers knows of it.
+    BeginRecover,
+    /// Stops every member before one of them goes on alone.
+    StopAll,
+    /// Makes a member's data name it as the only member, and starts it.
+    ForceNew,
+    /// Ends a recovery.
+    EndRecover,
     /// Drops history.
     Compact,
     /// Has one member write its database again.
@@ -141,7 +149,7 @@ pub struct StageKeyError(String);
 
 impl Rule {
     /// Every kind of stage.
-    pub const ALL: [Rule; 30] = [
+    pub const ALL: [Rule; 34] = [
         Rule::Time,
         Rule::Ca,
         Rule::Clients,
@@ -169,6 +177,10 @@ impl Rule {
         Rule::SetAside,
         Rule::Forget,
         Rule::EndRestore,
+        Rule::BeginRecover,
+        Rule::StopAll,
+        Rule::ForceNew,
+        Rule::EndRecover,
         Rule::Compact,
         Rule::Defragment,
         Rule::Disarm,
@@ -205,6 +217,10 @@ impl Rule {
             Rule::SetAside => "set-aside",
             Rule::Forget => "forget",
             Rule::EndRestore => "end-restore",
+            Rule::BeginRecover => "begin-recover",
+            Rule::StopAll => "stop-all",
+            Rule::ForceNew => "force-new",
+            Rule::EndRecover => "end-recover",
             Rule::Compact => "compact",
             Rule::Defragment => "defragment",
             Rule::Disarm => "disarm",

@@ -10,6 +10,7 @@ use crate::membership::{ClusterId, MemberId};
 use crate::name::{MemberName, UserName};
 use crate::observation::{CORRUPT, FailedRelease, NO_SPACE, RosterMember};
 use crate::path::{HostPath, Mode, Owner};
+use crate::recover::{ForcedMember, RecoverRecord};
 use crate::restore::{RestoreRecord, RestoredMember};
 use crate::topology::Member;
 use crate::url::EtcdUrl;
@@ -234,6 +235,11 @@ pub enum HostStep {
     NoteRestore(Box<RestoreRecord>),
     /// Etcd's own tool makes a member's data of the snapshot. Nothing may be there.
     Restore(Box<RestoredMember>),
+    /// The host record has how far a recovery is.
+    NoteRecover(Box<RecoverRecord>),
+    /// A copy of a member's data, made to name it as the only one, takes its place; the data itself
+    /// is kept.
+    ForceNew(Box<ForcedMember>),
     /// Data is kept under another name.
     MoveAside {
         /// The directory.
@@ -326,6 +332,8 @@ impl HostStep {
             | Self::MoveData { .. }
             | Self::NoteRestore(_)
             | Self::Restore(_)
+            | Self::NoteRecover(_)
+            | Self::ForceNew(_)
             | Self::MoveAside { .. }
             | Self::Remove(_) => None,
         }
@@ -350,6 +358,7 @@ impl HostStep {
                 let member = layout.holds_log();
                 layout.data.is_within(path) || member.is_ok_and(|log| log.is_within(path))
             }
+            Self::ForceNew(forced) => forced.data == layout.data,
             Self::User { .. }
             | Self::Directory { .. }
             | Self::File(_)
@@ -368,6 +377,7 @@ impl HostStep {
             | Self::Forget
             | Self::NoteRestore(_)
             | Self::Restore(_)
+            | Self::NoteRecover(_)
             | Self::CheckRoom { .. } => false,
         }
     }
@@ -375,7 +385,10 @@ impl HostStep {
     /// Whether this step deletes or moves data or files.
     #[must_use]
     pub fn destroys(&self) -> bool {
-        matches!(self, Self::MoveAside { .. } | Self::Remove(_))
+        matches!(
+            self,
+            Self::MoveAside { .. } | Self::Remove(_) | Self::ForceNew(_)
+        )
     }
 }
 

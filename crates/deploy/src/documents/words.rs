@@ -3,6 +3,7 @@
 use etcdup_core::certificate::format_sans;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::Observation;
+use etcdup_core::recover::RecoverPhase;
 use etcdup_core::restore::RestorePhase;
 use etcdup_core::stage::{
     Artifact, BinarySource, ClusterStep, Content, Held, HostStep, OperatorStep, Part,
@@ -119,6 +120,25 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
         HostStep::Restore(restored) => {
             ("+", format!("data in {}, from the snapshot", restored.data))
         }
+        HostStep::NoteRecover(recover) => (
+            "~",
+            match recover.phase {
+                RecoverPhase::Stopping => {
+                    format!("host record: {} is to go on alone", recover.member)
+                }
+                RecoverPhase::Forced => {
+                    format!("host record: {} is the only member", recover.member)
+                }
+                RecoverPhase::Ended => "host record: the recovery has ended".to_owned(),
+            },
+        ),
+        HostStep::ForceNew(forced) => (
+            "~",
+            format!(
+                "data in {}, with {} as the only member; what was there is kept",
+                forced.data, forced.member
+            ),
+        ),
         HostStep::MoveAside { path } => ("~", format!("move {path} to {path}.kept-<time>")),
         HostStep::Remove(path) => ("-", format!("delete {path}")),
     }

@@ -96,6 +96,8 @@ async fn supply(
         | HostStep::NoteFailed { .. }
         | HostStep::ForgetMember(_)
         | HostStep::NoteRestore(_)
+        | HostStep::NoteRecover(_)
+        | HostStep::ForceNew(_)
         | HostStep::Forget
         | HostStep::CheckRoom { .. }
         | HostStep::MoveData { .. }

@@ -61,6 +61,9 @@ pub(super) fn add_record(
         if let HostStep::NoteRestore(restore) = step {
             record.note_restore(restore);
         }
+        if let HostStep::NoteRecover(recover) = step {
+            record.note_recover(recover);
+        }
         if *step == HostStep::Forget {
             record.forget_cluster();
         }

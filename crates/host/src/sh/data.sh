@@ -194,6 +194,69 @@ log_here() {
     rm -rf wal && bounded 60 cp -a "$1" wal && give_to "$whose" wal && bounded 120 sync -f wal && mv -T wal ../wal && sync ..
 }
 
+# `force_new|DATA|BINARIES|TIME|LOG|OWNER|NAME|CLIENT_PORT|PEER_PORT`: a copy of a member's data is made to name it as the only
+# member, by an etcd that runs for as long as that takes and that nobody can find. Only when that has ended well does the copy
+# take the place of the data, which is kept. What was cut off in between is finished, and begun again before that.
+op_force_new() {
+    to=$1 etcd=$2/etcd time_of=$3
+    IFS='|' read -r log whose who client peer <<FORCE
+$4
+FORCE
+    [ -x "$etcd" ] || { echo "there is no etcd in $2"; return 1; }
+    is_idle "$to" || return 1
+    [ "$log" = - ] || is_idle "$log" || return 1
+    if [ -d "$to/member" ] && { [ "$log" = - ] || [ -d "$log/wal" ]; }; then
+        rm -rf "${to:?}/${waiting:?}"
+        has_room member "$to" "$to/$waiting" "$to" || return 1
+        in_fresh "$to" "$waiting" force_here || { rm -rf "${to:?}/${waiting:?}"; return 1; }
+    fi
+    [ -f "$to/$waiting/forced" ] && [ ! -L "$to/$waiting" ] || { echo "there is no data in $to"; return 1; }
+    in_fresh "$to" "$waiting" take_over || return 1
+    rm -rf "${to:?}/${waiting:?}"
+    { [ "$selinux" = no ] || restorecon -R "$to"; } && sync "$to"
+}
+
+force_here() {
+    mkdir made && bounded 600 cp -a "$to/member" made/ || { echo "cannot copy $to/member"; return 1; }
+    if [ "$log" != - ]; then
+        bounded 60 cp -a "$log/wal" made/member/wal || { echo "cannot copy $log/wal"; return 1; }
+    fi
+    # An address that no client and no other member knows, and no quota: reaching it would raise an alarm that stays. Ended by
+    # its own limit where this script is killed.
+    set -- --name "$who" --data-dir made --force-new-cluster --quota-backend-bytes=-1 \
+        --listen-client-urls "http://127.0.77.1:$client" --advertise-client-urls "http://127.0.77.1:$client" \
+        --listen-peer-urls "http://127.0.77.1:$peer"
+    timeout -s KILL 180 env -i "PATH=$PATH" "$etcd" "$@" >console 2>&1 8<&- 9>&- &
+    forced=$! waited=0
+    until grep -q 'ready to serve client requests' console; do
+        if ! kill -0 "$forced" 2>/dev/null || [ "$waited" -gt 170 ]; then
+            kill -KILL "$forced" 2>/dev/null
+            tail -n 10 console
+            echo 'etcd did not come up on a copy of the data'
+            return 1
+        fi
+        sleep 1
+        waited=$((waited + 1))
+    done
+    kill -TERM "$forced"
+    wait "$forced"
+    give_to "$whose" made/member && bounded 120 sync -f made/member && : >forced && sync forced . made
+}
+
+# Each step is one that a run which was cut off may have taken already.
+take_over() {
+    if [ "$log" != - ] && [ -d made/member/wal ]; then
+        [ ! -e "$log/wal" ] || mv -T "$log/wal" "$log/wal.kept-$time_of" || return 1
+        in_fresh "$log" "$waiting" log_here "$PWD/made/member/wal" && rm -rf "${log:?}/${waiting:?}" made/member/wal || return 1
+    fi
+    [ -d made/member ] || return 0
+    if [ -e ../member ]; then
+        # Into a directory of root's, beside what takes its place.
+        in_fresh "$to" "${to##*/}.kept-$time_of" keep_held member "$(stat -L -c %u:%g "$to")" || return 1
+    fi
+    mv -T made/member ../member && sync ..
+}
+
 # A directory is root's until all is in it.
 keep_others_out() { [ "$(own_uid)" != 0 ] || { [ ! -L "$1" ] && chown 0:0 "$1"; }; }
 

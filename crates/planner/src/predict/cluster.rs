@@ -102,7 +102,9 @@ pub(super) fn cluster_step(target: &Target, world: &mut Observation, step: &Clus
 fn new_id(target: &Target, world: &Observation, member: &Member) -> MemberId {
     let hosts = || world.hosts.values().filter_map(Observed::known);
     let recorded = hosts().filter_map(HostView::record).flat_map(|record| {
+        let before = record.recover.iter().flat_map(|last| last.before.clone());
         let known = record.members.values().map(|known| known.id);
+        let known = known.chain(before);
         known.chain(record.roster.iter().filter_map(|one| one.id))
     });
     let on_disk = hosts()

@@ -46,8 +46,8 @@ pub(crate) fn restore_steps(target: &Target, member: &Assessment<'_>) -> Vec<Hos
     ]
 }
 
-/// The binaries of a release, for the time of a restore, and where they go.
-fn fetch_tools(topology: &Topology, member: &Member) -> Option<(HostPath, HostStep)> {
+/// The binaries of a release, for as long as they are needed, and where they go.
+pub(crate) fn fetch_tools(topology: &Topology, member: &Member) -> Option<(HostPath, HostStep)> {
     let directory = member.layout.state.join("tools").ok()?;
     let step = HostStep::Binaries {
         directory: directory.clone(),

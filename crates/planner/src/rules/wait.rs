@@ -18,8 +18,8 @@ const QUORUM_LOST: Check = Check {
     title: "too few members are left for a quorum",
     about: "By the file so many voters are gone for good that those that are left are no quorum: they can agree to nothing, not even to \
             remove the others.",
-    advice: "bring one of their hosts back and take absent = \"gone\" off it; if none can be, restore a snapshot, or start one of the \
-             remaining data directories with etcd's `--force-new-cluster` after copying it",
+    advice: "bring one of their hosts back and take absent = \"gone\" off it; if none can be, run `etcdup recover`, which goes on with one \
+             member that has its data, or `etcdup restore` with a snapshot",
 };
 
 /// Waits for members that run as they should and do not serve yet: an election, or a snapshot on

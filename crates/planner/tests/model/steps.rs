@@ -321,7 +321,10 @@ impl Model {
             HostStep::LoadImage { .. } | HostStep::TimeSync => {}
             HostStep::Forget => machine.record.get_or_insert_default().forget_cluster(),
             HostStep::CheckRoom { .. } => {}
-            HostStep::NoteRestore(_) | HostStep::Restore(_) => {
+            HostStep::NoteRestore(_)
+            | HostStep::Restore(_)
+            | HostStep::NoteRecover(_)
+            | HostStep::ForceNew(_) => {
                 panic!("nothing is restored in these worlds")
             }
             HostStep::MoveData {

@@ -14,9 +14,9 @@ export function impact(stage: Stage): string {
   return `outage: ${of.outage}`
 }
 
-const verbs = { converge: 'apply', reset: 'reset', maintain: 'maintain', disarm: 'disarm', restore: 'restore', 'move-leader': 'move-leader' } as const
+const verbs = { converge: 'apply', reset: 'reset', maintain: 'maintain', disarm: 'disarm', restore: 'restore', recover: 'recover', 'move-leader': 'move-leader' } as const
 
-const titles = { apply: 'Apply', reset: 'Reset', maintain: 'Maintain', disarm: 'Disarm alarms', restore: 'Restore', 'move-leader': 'Move leadership' } as const
+const titles = { apply: 'Apply', reset: 'Reset', maintain: 'Maintain', disarm: 'Disarm alarms', restore: 'Restore', recover: 'Recover', 'move-leader': 'Move leadership' } as const
 
 const nothing = {
   apply: 'the cluster is as its file says',
@@ -24,12 +24,13 @@ const nothing = {
   maintain: 'at least half of every database is in use, and no alarm is raised',
   disarm: 'the alarm NOSPACE is not raised',
   restore: 'it was restored from that snapshot already',
+  recover: 'it goes on with one member already',
   'move-leader': 'it leads already',
 } as const
 
 function far(plan: Plan): boolean {
   const allowed = (plan.goal === 'converge' || plan.goal === 'maintain') && plan['allow-outage']
-  return plan.goal === 'reset' || plan.goal === 'restore' || allowed || plan.stages.some((stage) => stage.scope.outage || stage.scope.destroys)
+  return plan.goal === 'reset' || plan.goal === 'restore' || plan.goal === 'recover' || allowed || plan.stages.some((stage) => stage.scope.outage || stage.scope.destroys)
 }
 
 /** A key for one press of the button: the request may be sent twice and begins one operation. */

@@ -132,8 +132,8 @@ pub(super) const LOST_DATA: Check = Check {
     about: "The member has started before, and its data directory is missing, empty, or was refilled by etcd itself. Starting it \
             as the old member makes etcd panic (\"tocommit is out of range\") or lose acknowledged writes: it must be removed from \
             the cluster and added again. An older copy of its data is no way back either, since it has forgotten what it voted for. Where half the members or \
-            more have lost theirs, no quorum is left to remove them: restore a snapshot, or start one of the remaining data \
-            directories with etcd's `--force-new-cluster` after copying it.",
+            more have lost theirs, no quorum is left to remove them: `etcdup recover` goes on with one that has its \
+            data, and `etcdup restore` with a snapshot.",
     advice: "mount its disk again if it is only missing; otherwise bring the other members back: once a quorum of them serves, \
              `etcdup apply` removes this one and adds it again",
 };

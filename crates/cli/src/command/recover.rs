@@ -1,0 +1,23 @@
+//! `etcdup recover`.
+
+use etcdup_core::stage::Goal;
+
+use crate::arguments::Recover;
+use crate::command::apply;
+use crate::command::apply::Approve;
+use crate::command::context::Context;
+
+pub(crate) async fn run(context: &Context, arguments: &Recover) -> u8 {
+    // What only the others had is lost: a habit of typing `y` is not enough.
+    let approve = Approve::Name {
+        typed: arguments.confirm.clone(),
+        question: |cluster| {
+            format!(
+                "Cluster {cluster} loses what only the other members have. Type its name to go on:"
+            )
+        },
+        loses: "what only the other members have is lost",
+    };
+    let gone = arguments.gone.clone();
+    apply::converge(context, Goal::Recover { gone }, approve).await
+}

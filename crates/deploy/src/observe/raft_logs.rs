@@ -1,0 +1,237 @@
+//! How far the logs of members go that could go on alone.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use etcdup_core::host::HostId;
+use etcdup_core::name::NameError;
+use etcdup_core::observation::{DataDir, HostView, Observation, RaftLog, RaftLogReader};
+use etcdup_core::observed::Observed;
+use etcdup_core::path::HostPath;
+use etcdup_core::plain::chain;
+use etcdup_core::recover::RecoverRecord;
+use etcdup_core::stage::Goal;
+use etcdup_core::topology::{LOG, Member};
+use etcdup_host::{Header, refusal};
+use etcdup_planner::Planner;
+use etcdup_transport::Transport;
+use flate2::write::GzDecoder;
+
+use crate::observe::state_of;
+use crate::scripts::RAFT_LOG;
+use crate::session::Session;
+use crate::tasks::run_all;
+
+/// What is printed before the segment: a line of ours, another with its name, and what a login
+/// shell may have said before.
+const HEAD: usize = 64 << 10;
+
+impl Session {
+    /// Reads the logs on these hosts, where they decide who goes on: a recovery that is under way
+    /// has decided.
+    pub(super) async fn read_raft_logs(
+        &self,
+        planner: &Planner,
+        hosts: &[HostId],
+        seen: &mut Observation,
+    ) {
+        if !matches!(planner.goal(), Goal::Recover { .. }) {
+            return;
+        }
+        let topology = planner.topology();
+        let decides = |view: &HostView| {
+            let recover = view.record().and_then(|record| record.recover.as_ref());
+            !recover.is_some_and(RecoverRecord::is_open)
+        };
+        let mut work = Vec::new();
+        for host in hosts {
+            let Some(view) = seen.host(host).filter(|view| decides(view)) else {
+                continue;
+            };
+            for member in topology.on_host(host) {
+                let data = &member.layout.data;
+                let (Some(DataDir::Member(_)), Ok(log), Observed::Known(link)) =
+                    (view.data.get(data), wal(member), self.link(host))
+                else {
+                    continue;
+                };
+                let state = state_of(topology, host);
+                let cluster = topology.cluster.to_string();
+                let read = async move { read(link, &state, &cluster, &log).await };
+                work.push(((host.clone(), data.clone()), read));
+            }
+        }
+        for ((host, data), log) in run_all(work).await {
+            let log = log.unwrap_or_else(Observed::unknown);
+            if let Some(Observed::Known(view)) = seen.hosts.get_mut(&host) {
+                view.raft_logs.insert(data, log);
+            }
+        }
+    }
+}
+
+/// The directory of a member's segments.
+fn wal(member: &Member) -> Result<HostPath, NameError> {
+    member.layout.holds_log()?.join(LOG)
+}
+
+/// Takes up what the script prints: a line that names the segment, then the segment.
+struct Reading {
+    head: Vec<u8>,
+    segment: Option<GzDecoder<Segment>>,
+    written: Option<i64>,
+    fault: Option<String>,
+}
+
+/// What the unpacked segment is written to.
+struct Segment(RaftLogReader);
+
+impl Write for Segment {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        self.0.push(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Reading {
+    fn push(&mut self, piece: &[u8]) {
+        if self.fault.is_some() {
+            return;
+        }
+        let mut rest = piece;
+        if self.segment.is_none() {
+            self.head.extend_from_slice(piece);
+            let Some((name, written, begins)) = head_of(&self.head) else {
+                if self.head.len() > HEAD {
+                    self.fault = Some("the answer has no beginning".to_owned());
+                }
+                return;
+            };
+            let Some(reader) = RaftLogReader::new(&name) else {
+                self.fault = Some(format!("{name} is no segment of a log"));
+                return;
+            };
+            self.written = written;
+            self.segment = Some(GzDecoder::new(Segment(reader)));
+            rest = &piece[piece.len() - (self.head.len() - begins)..];
+        }
+        if let Some(segment) = &mut self.segment
+            && let Err(error) = segment.write_all(rest)
+        {
+            self.fault = Some(chain(&error));
+        }
+    }
+
+    fn finish(self) -> Result<RaftLog, String> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let segment = self.segment.ok_or("the answer was cut off")?;
+        // Packed data says where it ends, so that one that was cut off is no shorter log.
+        let segment = segment.finish().map_err(|error| chain(&error))?;
+        Ok(RaftLog {
+            written: self.written,
+            ..segment.0.finish()
+        })
+    }
+}
+
+/// The segment's name, when it was written, and where it begins.
+fn head_of(text: &[u8]) -> Option<(String, Option<i64>, usize)> {
+    let mark = b"\n@log|";
+    let at = text.windows(mark.len()).position(|found| found == mark)? + mark.len();
+    let line = text[at..].split(|byte| *byte == b'\n').next()?;
+    let end = at + line.len();
+    (end < text.len()).then_some(())?;
+    let line = std::str::from_utf8(line).ok()?;
+    let (name, written) = line.split_once('|')?;
+    Some((name.to_owned(), written.parse().ok(), end + 1))
+}
+
+async fn read(
+    link: Arc<dyn Transport>,
+    state: &str,
+    cluster: &str,
+    log: &HostPath,
+) -> Observed<RaftLog> {
+    let header = Header {
+        state,
+        cluster,
+        operation: None,
+        now: jiff::Timestamp::now(),
+    };
+    let input = std::io::Cursor::new(header.line() + &format!("{log}\n"));
+    let reading = Mutex::new(Reading {
+        head: Vec::new(),
+        segment: None,
+        written: None,
+        fault: None,
+    });
+    let watch = |piece: &[u8]| {
+        let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+        reading.push(piece);
+    };
+    let ran = link.run_watched(&RAFT_LOG, Box::new(input), &watch).await;
+    let output = match ran {
+        Ok(output) => output,
+        Err(error) => return Observed::unknown(chain(&error)),
+    };
+    if let Some(why) = refusal(&output.text()) {
+        return Observed::unknown(why);
+    }
+    if output.status != Some(0) {
+        return Observed::unknown(output.last_stderr_line());
+    }
+    let reading = reading.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reading
+        .finish()
+        .map_or_else(Observed::unknown, Observed::Known)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use super::*;
+
+    fn reading() -> Reading {
+        Reading {
+            head: Vec::new(),
+            segment: None,
+            written: None,
+            fault: None,
+        }
+    }
+
+    fn answer() -> Vec<u8> {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&[0; 4096]).unwrap();
+        let head = "motd\n@etcdup\n@log|0000000000000001-0000000000000010.wal|1700000000\n";
+        [head.as_bytes(), &packed.finish().unwrap()].concat()
+    }
+
+    #[test]
+    fn a_segment_is_read_in_pieces_of_any_size() {
+        for size in [1, 3, 50, 10_000] {
+            let mut reading = reading();
+            answer().chunks(size).for_each(|piece| reading.push(piece));
+            let log = reading.finish().unwrap();
+            assert_eq!((log.last, log.written), (15, Some(1_700_000_000)));
+        }
+    }
+
+    /// Else a log that was cut off on the way would count as one that ends there.
+    #[test]
+    fn an_answer_that_was_cut_off_is_no_shorter_log() {
+        let answer = answer();
+        for end in 0..answer.len() {
+            let mut reading = reading();
+            reading.push(&answer[..end]);
+            assert!(reading.finish().is_err(), "cut at {end}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Too few are left: one goes on, cut anywhere, and what comes back is kept out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod scripted;
+mod worlds;
+
+use etcdup_core::host::HostId;
+use etcdup_core::name::MemberName;
+use etcdup_core::observation::{DataDir, Observation, RaftLog};
+use etcdup_core::observed::{Cause, Observed};
+use etcdup_core::recover::RecoverPhase;
+use etcdup_core::stage::{Goal, HostStep, Next, Rule, Stage, Work};
+use etcdup_core::topology::Topology;
+use etcdup_planner::Planner;
+use scripted::{blockers, bootstrapped, carried_out, carry_out, seen_by};
+
+fn names(gone: &[&str]) -> Vec<MemberName> {
+    gone.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn recover(topology: &Topology, gone: &[&str]) -> Planner {
+    let gone = names(gone);
+    Planner::new(topology.clone(), Goal::Recover { gone }, None).unwrap()
+}
+
+fn host_of(topology: &Topology, name: &str) -> HostId {
+    topology
+        .member(&name.parse().unwrap())
+        .unwrap()
+        .host
+        .clone()
+}
+
+/// A cluster of so many of which these are left, each with its log up to there.
+fn left(of: usize, survivors: &[(&str, u64, u64)]) -> (Topology, Observation) {
+    let planner = worlds::planner(worlds::topology(of, ""));
+    let topology = planner.topology().clone();
+    let mut seen = carry_out(&planner, worlds::bare(&planner));
+    for member in &topology.members {
+        let own = survivors
+            .iter()
+            .find(|(name, ..)| *name == member.name.as_str());
+        match own {
+            Some((_, committed, last)) => {
+                let view = seen.members.get_mut(&member.name).unwrap();
+                let view = view.known_mut().unwrap();
+                view.served = Observed::unknown("no leader");
+                view.leader = None;
+                log(
+                    &topology,
+                    &mut seen,
+                    member.name.as_str(),
+                    *committed,
+                    *last,
+                );
+            }
+            None => power_off(&topology, &mut seen, member.name.as_str()),
+        }
+    }
+    (topology, seen)
+}
+
+fn log(topology: &Topology, seen: &mut Observation, name: &str, committed: u64, last: u64) {
+    let member = topology.member(&name.parse().unwrap()).unwrap();
+    let log = RaftLog {
+        term: 3,
+        committed,
+        last,
+        written: Some(1_700_000_000),
+        damaged: false,
+    };
+    let host = seen.hosts.get_mut(&member.host).unwrap().known_mut();
+    host.unwrap()
+        .raft_logs
+        .insert(member.layout.data.clone(), Observed::Known(log));
+}
+
+fn power_off(topology: &Topology, seen: &mut Observation, name: &str) {
+    let away = Observed::unknown_for(Cause::Unreachable, "no answer");
+    seen.hosts.insert(host_of(topology, name), away);
+    seen.members
+        .insert(name.parse().unwrap(), Observed::unknown("no answer"));
+}
+
+fn rules(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
+}
+
+fn stages(planner: &Planner, seen: &Observation) -> Vec<Stage> {
+    let planner = planner.clone().next_leg(seen).unwrap();
+    planner.forecast(seen).stages
+}
+
+/// The members that have data where it belongs.
+fn with_data(topology: &Topology, seen: &Observation) -> Vec<String> {
+    let members = topology.members.iter();
+    let has = |host: &HostId, path| {
+        let data = seen.host(host).and_then(|host| host.data.get(path));
+        matches!(data, Some(DataDir::Member(_)))
+    };
+    members
+        .filter(|member| has(&member.host, &member.layout.data))
+        .map(|member| member.name.to_string())
+        .collect()
+}
+
+#[test]
+fn the_only_one_that_is_left_goes_on() {
+    let (topology, seen) = left(3, &[("m2", 90, 93)]);
+    let planner = recover(&topology, &["m1", "m3"]);
+    let (keys, world) = carried_out(&planner, &seen);
+    let expected = ["begin-recover", "stop-all", "force-new:m2", "end-recover"];
+    assert_eq!(rules(&keys), expected);
+    let m2 = world.member(&"m2".parse().unwrap()).unwrap();
+    assert_eq!(m2.listed.len(), 1);
+    let first = &stages(&planner, &seen)[0];
+    assert!(
+        first.why[0].contains("entry 90 in term 3") && first.why[0].contains("3 later entries"),
+        "{:?}",
+        first.why
+    );
+    // Carried out already: nothing more to do.
+    assert!(carried_out(&planner, &world).0.is_empty());
+}
+
+#[test]
+fn of_several_the_one_goes_on_that_knows_most_to_be_committed() {
+    // m2 has the longer log, and etcd drops what is not known to be committed.
+    let (topology, seen) = left(5, &[("m2", 90, 99), ("m4", 95, 95)]);
+    let planner = recover(&topology, &["m1", "m3", "m5"]);
+    let (keys, world) = carried_out(&planner, &seen);
+    let expected = [
+        "begin-recover",
+        "stop-all",
+        "force-new:m4",
+        "set-aside",
+        "end-recover",
+    ];
+    assert_eq!(rules(&keys), expected);
+    assert_eq!(with_data(&topology, &world), ["m4"]);
+    // Nothing is moved before the one that goes on serves, and nothing is ever deleted.
+    let all = stages(&planner, &seen);
+    let moves = |stage: &Stage| match &stage.work {
+        Work::Hosts(tasks) => tasks
+            .values()
+            .flatten()
+            .any(|step| matches!(step, HostStep::MoveAside { .. })),
+        Work::Cluster(_) | Work::Operator(_) => false,
+    };
+    let moving: Vec<String> = all
+        .iter()
+        .filter(|stage| moves(stage))
+        .map(|stage| stage.key.to_string())
+        .collect();
+    assert_eq!(moving, ["set-aside"]);
+}
+
+#[test]
+fn whoever_does_not_answer_must_be_called_gone() {
+    let (topology, seen) = left(3, &[("m2", 90, 90)]);
+    let unproven = |gone: &[&str]| blockers(&recover(&topology, gone), &seen);
+    assert_eq!(unproven(&[]), ["recover-unseen", "recover-unseen"]);
+    assert_eq!(unproven(&["m1"]), ["recover-unseen"]);
+    assert_eq!(unproven(&["m1", "m3", "m4"]), ["recover-gone"]);
+    // It answers, and may have what no other has.
+    assert_eq!(unproven(&["m1", "m2", "m3"]), ["recover-gone"]);
+}
+
+#[test]
+fn where_a_quorum_has_its_data_nothing_is_given_up() {
+    let (topology, seen) = left(3, &[("m1", 90, 90), ("m2", 90, 90)]);
+    let found = blockers(&recover(&topology, &["m3"]), &seen);
+    assert_eq!(found, ["quorum-not-lost"]);
+    let (planner, seen) = bootstrapped("");
+    let found = blockers(&recover(planner.topology(), &[]), &seen);
+    assert_eq!(found, ["quorum-not-lost"; 3]);
+}
+
+#[test]
+fn what_cannot_be_read_decides_nothing() {
+    let (topology, mut seen) = left(5, &[("m1", 90, 90), ("m2", 95, 95)]);
+    let gone = ["m3", "m4", "m5"];
+    let member = topology.member(&"m2".parse().unwrap()).unwrap();
+    let host = seen.hosts.get_mut(&member.host).unwrap();
+    let logs = &mut host.known_mut().unwrap().raft_logs;
+    let log = logs.get_mut(&member.layout.data).unwrap();
+    log.known_mut().unwrap().damaged = true;
+    let found = blockers(&recover(&topology, &gone), &seen);
+    assert_eq!(found, ["recover-log"]);
+    // Who answers is not gone; once it is stopped its data may be given up.
+    let mut stopped = seen.clone();
+    stopped
+        .members
+        .insert(member.name.clone(), Observed::unknown("stopped"));
+    let planner = recover(&topology, &["m2", "m3", "m4", "m5"]);
+    let (keys, world) = carried_out(&planner, &stopped);
+    assert!(keys.contains(&"force-new:m1".to_owned()), "{keys:?}");
+    assert_eq!(with_data(&topology, &world), ["m1"]);
+}
+
+#[test]
+fn cut_between_any_two_stages_it_ends_with_the_same_member() {
+    let (topology, seen) = left(5, &[("m2", 90, 99), ("m4", 95, 95)]);
+    let planner = recover(&topology, &["m1", "m3", "m5"]);
+    let all = stages(&planner, &seen);
+    let apply = Planner::new(
+        topology.clone(),
+        Goal::Converge {
+            allow_outage: false,
+            retry: false,
+        },
+        None,
+    )
+    .unwrap();
+    let mut world = seen;
+    for (count, stage) in all.iter().enumerate() {
+        let (_, end) = carried_out(&planner, &world);
+        assert_eq!(with_data(&topology, &end), ["m4"], "after {count} stages");
+        if count > 0 {
+            let found = blockers(&apply, &world);
+            assert!(found.iter().all(|id| id == "recover-open"), "{found:?}");
+        }
+        world = planner
+            .clone()
+            .next_leg(&world)
+            .unwrap()
+            .predict(&world, stage);
+        // Logs are read once only: by then it is decided.
+        for host in world.hosts.values_mut().filter_map(Observed::known_mut) {
+            host.raft_logs.clear();
+        }
+    }
+}
+
+/// The one that was to go on is lost in its turn, before the others' data was moved.
+#[test]
+fn another_goes_on_where_the_first_is_lost_meanwhile() {
+    let (topology, seen) = left(5, &[("m2", 90, 99), ("m4", 95, 95)]);
+    let planner = recover(&topology, &["m1", "m3", "m5"]);
+    let all = stages(&planner, &seen);
+    let forced = all[..3].iter().fold(seen, |world, stage| {
+        planner
+            .clone()
+            .next_leg(&world)
+            .unwrap()
+            .predict(&world, stage)
+    });
+    let mut lost = forced.clone();
+    power_off(&topology, &mut lost, "m4");
+    log(&topology, &mut lost, "m2", 90, 99);
+    let again = recover(&topology, &["m1", "m3", "m4", "m5"]);
+    let (keys, mut world) = carried_out(&again, &lost);
+    assert!(keys.contains(&"force-new:m2".to_owned()), "{keys:?}");
+    // m4 is back, and its record still says that it goes on.
+    let m4 = host_of(&topology, "m4");
+    world.hosts.insert(m4.clone(), forced.hosts[&m4].clone());
+    let (name, view) = forced
+        .members
+        .get_key_value(&"m4".parse::<MemberName>().unwrap())
+        .unwrap();
+    world.members.insert(name.clone(), view.clone());
+    let (keys, world) = carried_out(&recover(&topology, &["m1", "m3", "m5"]), &world);
+    assert_eq!(rules(&keys), ["set-aside"]);
+    assert_eq!(with_data(&topology, &world), ["m2"]);
+}
+
+/// Two of three come back: a quorum of the old list, under the same cluster ID.
+#[test]
+fn what_comes_back_is_kept_out_of_the_recovered_cluster() {
+    let (planner, whole) = bootstrapped("");
+    let topology = planner.topology().clone();
+    let (_, seen) = left(3, &[("m2", 90, 93)]);
+    let (_, recovered) = carried_out(&recover(&topology, &["m1", "m3"]), &seen);
+    let mut back = recovered.clone();
+    for name in ["m1", "m3"] {
+        let host = host_of(&topology, name);
+        back.hosts.insert(host.clone(), whole.hosts[&host].clone());
+        let name: MemberName = name.parse().unwrap();
+        back.members
+            .insert(name.clone(), whole.members[&name].clone());
+    }
+    assert_eq!(blockers(&planner, &back), ["came-back", "came-back"]);
+    let (keys, world) = carried_out(&recover(&topology, &[]), &back);
+    assert_eq!(rules(&keys), ["set-aside"]);
+    assert_eq!(with_data(&topology, &world), ["m2"]);
+    // Where the one that went on is not there, nobody decides between the two.
+    let mut without = back.clone();
+    without
+        .members
+        .insert("m2".parse().unwrap(), Observed::unknown("stopped"));
+    let m2 = without.hosts.get_mut(&host_of(&topology, "m2")).unwrap();
+    m2.known_mut().unwrap().processes.clear();
+    assert_eq!(
+        blockers(&recover(&topology, &[]), &without),
+        ["came-back", "came-back"]
+    );
+    // Set aside, they join again by `apply`.
+    let (keys, _) = carried_out(&planner, &world);
+    assert!(keys.iter().any(|key| key.starts_with("add:m1")), "{keys:?}");
+}
+
+#[test]
+fn apply_gives_it_others_on_new_hosts() {
+    let (topology, seen) = left(3, &[("m1", 90, 90)]);
+    let (_, recovered) = carried_out(&recover(&topology, &["m2", "m3"]), &seen);
+    let text = r#"
+format = 1
+cluster = "prod"
+etcd = "3.5.33"
+[[member]]
+name = "m1"
+host = "10.0.0.1"
+[[member]]
+name = "m4"
+host = "10.0.0.4"
+[[member]]
+name = "m5"
+host = "10.0.0.5"
+"#;
+    let edited = worlds::planner(worlds::topology_of(text));
+    let seen = seen_by(&edited, &recovered);
+    let (keys, world) = carried_out(&edited, &seen);
+    assert!(
+        keys.iter().any(|key| key.starts_with("promote:m5")),
+        "{keys:?}"
+    );
+    let m1 = world.member(&"m1".parse().unwrap()).unwrap();
+    assert_eq!(m1.listed.len(), 3);
+}
+
+#[test]
+fn a_record_says_how_far_it_is_and_whom_it_left() {
+    let (topology, seen) = left(3, &[("m2", 90, 93)]);
+    let (_, world) = carried_out(&recover(&topology, &["m1", "m3"]), &seen);
+    let host = world.host(&host_of(&topology, "m2")).unwrap();
+    let record = host.record().unwrap().recover.clone().unwrap();
+    assert_eq!(record.phase, RecoverPhase::Ended);
+    assert_eq!((record.index, record.before.len()), (90, 2));
+    let next = recover(&topology, &["m1", "m3"]).next_leg(&world).unwrap();
+    assert!(matches!(next.next(&world), Next::Done));
+    assert!(Rule::ALL.contains(&Rule::EndRecover));
+}
