@@ -9,6 +9,7 @@ mod costs;
 mod embedded;
 mod examples;
 mod faults;
+mod kept;
 mod machines;
 mod members;
 mod networks;
@@ -83,6 +84,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
         members::ALL,
         removal::ALL,
         snapshots::ALL,
+        kept::ALL,
         restored::ALL,
         recovered::ALL,
         care::ALL,

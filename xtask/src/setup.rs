@@ -23,6 +23,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("strace", "strace"),
     ("curl", "curl"),
+    ("age", "age"),
 ];
 
 /// The workspace's root.

@@ -28,7 +28,7 @@ use crate::error::DeployError;
 use crate::links::cause;
 use crate::scripts::OBSERVE;
 use crate::session::Session;
-use crate::snapshots::SnapshotDirectory;
+use crate::snapshots::SnapshotStore;
 use crate::tasks::{blocking, run_all};
 use crate::vault::inspect_binaries;
 
@@ -70,9 +70,12 @@ impl Session {
             seen.sources,
         ) = here.await;
         let topology = planner.topology();
-        let kept = SnapshotDirectory::of(&self.base, &topology.snapshots, &topology.cluster);
         // One that cannot be read is no reason not to look at the cluster.
-        seen.snapshot = blocking(move || kept.newest()).await.ok().flatten();
+        seen.snapshot = match SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster)
+        {
+            Ok(store) => store.newest().await.ok().flatten(),
+            Err(_) => None,
+        };
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
         let planner = planner.next_leg(&seen)?;

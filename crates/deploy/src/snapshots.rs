@@ -1,16 +1,22 @@
-//! Snapshots of a cluster's store, as files.
+//! Snapshots of a cluster's store: taken, kept, read back.
 
+mod digest;
+mod directory;
 mod drill;
+mod error;
+mod flow;
 mod kept;
+mod objects;
+mod place;
 mod prune;
-mod save;
+mod store;
 mod take;
-mod verify;
 
+pub use digest::{SnapshotDigest, SnapshotFault, verify};
 pub use drill::{DrillError, Drilled};
-pub use kept::{KeptSnapshot, SNAPSHOT_FORMAT, SnapshotDirectory, SnapshotDocument};
+pub use error::{FlowError, PlaceError};
+pub use kept::{EncryptedSnapshot, KeptSnapshot, SNAPSHOT_FORMAT, SnapshotDocument};
 pub use prune::{Surplus, surplus};
-pub use save::{SaveError, SavedSnapshot, save};
+pub use store::{SavedSnapshot, SnapshotStore};
 pub use take::TakeError;
 pub(crate) use take::least_busy;
-pub use verify::{SnapshotFault, verify};

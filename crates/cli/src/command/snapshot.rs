@@ -7,7 +7,7 @@ use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::DeployError;
 use etcdup_deploy::snapshots::{
-    KeptSnapshot, SnapshotDirectory, SnapshotFault, Surplus, TakeError, surplus, verify,
+    FlowError, KeptSnapshot, SnapshotStore, Surplus, TakeError, surplus,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -39,11 +39,11 @@ impl From<DeployError> for Failed {
 pub(crate) async fn run(context: &Context, arguments: &Snapshot) -> u8 {
     let done = match arguments {
         Snapshot::Save { member } => save(context, member.as_deref()).await,
-        Snapshot::List => list(context),
-        Snapshot::Verify { snapshots } => check(context, snapshots),
+        Snapshot::List => list(context).await,
+        Snapshot::Verify { snapshots } => check(context, snapshots).await,
         Snapshot::Drill { snapshot } => drill(context, snapshot).await,
-        Snapshot::Get { snapshot, to } => get(context, snapshot, to),
-        Snapshot::Prune { yes, dry_run } => prune(context, *yes, *dry_run),
+        Snapshot::Get { snapshot, to } => get(context, snapshot, to).await,
+        Snapshot::Prune { yes, dry_run } => prune(context, *yes, *dry_run).await,
         Snapshot::Timer { install } => timer(context, *install),
     };
     match done {
@@ -91,12 +91,12 @@ async fn save(context: &Context, member: Option<&str>) -> Result<u8, Failed> {
     let Some(saved) = saved else {
         return Ok(exit::STOPPED);
     };
-    let (directory, document) = saved.map_err(Failed::Take)?;
+    let (store, document) = saved.map_err(Failed::Take)?;
     if context.json() {
         view::json::document(&document);
     } else {
         // Alone on standard output, so that a script can take it from there.
-        outln!("{}", directory.file(&document.name).display());
+        outln!("{}", store.show_one(&document.name));
         errln!(
             "saved and verified: {} of {}, at revision {} or later, by etcd {}",
             size(document.size),
@@ -109,7 +109,7 @@ async fn save(context: &Context, member: Option<&str>) -> Result<u8, Failed> {
 }
 
 async fn drill(context: &Context, snapshot: &str) -> Result<u8, Failed> {
-    let kept = named_or_file(context, snapshot)?;
+    let kept = named_or_file(context, snapshot).await?;
     let session = context.session().await?;
     let topology = session.resolved().await?;
     let drilling = session.drill(&topology, &kept);
@@ -118,11 +118,7 @@ async fn drill(context: &Context, snapshot: &str) -> Result<u8, Failed> {
         () = context.cancel.cancelled() => return Ok(exit::STOPPED),
     };
     let drilled = drilled.map_err(|why| {
-        Failed::Here(format!(
-            "{} cannot be restored: {}",
-            kept.name(),
-            chain(&why)
-        ))
+        Failed::Here(format!("{} cannot be restored: {}", kept.name, chain(&why)))
     })?;
     if context.json() {
         view::json::print("drill", &json!(drilled));
@@ -142,18 +138,18 @@ async fn drill(context: &Context, snapshot: &str) -> Result<u8, Failed> {
     Ok(exit::DONE)
 }
 
-fn list(context: &Context) -> Result<u8, Failed> {
-    let (directory, found) = listed(context)?;
+async fn list(context: &Context) -> Result<u8, Failed> {
+    let (store, found) = listed(context).await?;
     if context.json() {
         let snapshots: Vec<Value> = found.iter().map(one).collect();
-        let document = json!({ "directory": directory.path(), "snapshots": snapshots });
+        let document = json!({ "at": store.show(), "snapshots": snapshots });
         view::json::print("snapshots", &document);
         return Ok(exit::DONE);
     }
     if found.is_empty() {
         outln!(
             "There is no snapshot in {}: take one with `etcdup snapshot save`.",
-            directory.path().display()
+            store.show()
         );
         return Ok(exit::DONE);
     }
@@ -164,28 +160,26 @@ fn list(context: &Context) -> Result<u8, Failed> {
 }
 
 /// Reads snapshots to their end: those that are named, or all that are kept.
-fn check(context: &Context, names: &[String]) -> Result<u8, Failed> {
-    let mut checked: Vec<(PathBuf, Result<String, SnapshotFault>)> = Vec::new();
+async fn check(context: &Context, names: &[String]) -> Result<u8, Failed> {
+    let mut wanted = Vec::new();
     if names.is_empty() {
-        let (directory, found) = listed(context)?;
+        let (store, found) = listed(context).await?;
         if found.is_empty() {
-            let place = directory.path().display();
+            let place = store.show();
             return Err(Failed::Here(format!("there is no snapshot in {place}")));
         }
-        checked.extend(found.iter().map(|kept| (kept.path.clone(), kept.verify())));
+        wanted = found;
     }
     for name in names {
-        let path = Path::new(name);
-        if path.is_file() {
-            checked.push((path.to_owned(), verify(path)));
-        } else {
-            let kept = named(context, name)?;
-            checked.push((kept.path.clone(), kept.verify()));
-        }
+        wanted.push(named_or_file(context, name).await?);
+    }
+    let mut checked: Vec<(String, Result<String, FlowError>)> = Vec::new();
+    for kept in &wanted {
+        checked.push((kept.show(), kept.verify().await));
     }
     let damaged = checked.iter().filter(|(_, found)| found.is_err()).count();
     if context.json() {
-        let one = |(path, found): &(PathBuf, Result<String, SnapshotFault>)| match found {
+        let one = |(path, found): &(String, Result<String, FlowError>)| match found {
             Ok(sha256) => json!({ "file": path, "whole": true, "sha256": sha256 }),
             Err(fault) => json!({ "file": path, "whole": false, "why": chain(fault) }),
         };
@@ -194,7 +188,7 @@ fn check(context: &Context, names: &[String]) -> Result<u8, Failed> {
     } else {
         for (path, found) in &checked {
             match found {
-                Ok(_) => outln!("whole    {}", path.display()),
+                Ok(_) => outln!("whole    {path}"),
                 Err(fault) => outln!("damaged  {}", view::harmless(&chain(fault))),
             }
         }
@@ -211,31 +205,31 @@ fn check(context: &Context, names: &[String]) -> Result<u8, Failed> {
 }
 
 /// Copies one that is whole into a file of its own.
-fn get(context: &Context, name: &str, to: &Path) -> Result<u8, Failed> {
-    let kept = named(context, name)?;
+async fn get(context: &Context, name: &str, to: &Path) -> Result<u8, Failed> {
+    let kept = named(context, name).await?;
     let to = if to.is_dir() {
-        to.join(kept.path.file_name().unwrap_or_default())
+        to.join(format!("{}.db", kept.name))
     } else {
         to.to_owned()
     };
-    let copied = kept.copy_to(&to);
+    let copied = kept.copy_to(&to).await;
     copied.map_err(|error| Failed::Here(chain(&error)))?;
     outln!("{}", to.display());
     Ok(exit::DONE)
 }
 
 /// Deletes those that `[snapshots] keep` does not keep. The newest that is whole is always kept.
-fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed> {
+async fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed> {
     let (document, _) = context.document()?;
-    let (directory, found) = listed(context)?;
+    let (store, found) = listed(context).await?;
     let all = count(found.len(), "snapshot");
-    let Some(Surplus { gone, stay }) = surplus(found, &document.spec.snapshots.keep) else {
-        let place = directory.path().display();
+    let Some(Surplus { gone, stay }) = surplus(found, &document.spec.snapshots.keep).await else {
+        let place = store.show();
         return Err(Failed::Here(format!(
             "none of the {all} in {place} is whole: nothing is deleted; see `etcdup snapshot verify`"
         )));
     };
-    let names: Vec<String> = gone.iter().map(KeptSnapshot::name).collect();
+    let names: Vec<String> = gone.iter().map(|kept| kept.name.clone()).collect();
     if !context.json() {
         for name in &names {
             outln!("- {name}");
@@ -253,8 +247,8 @@ fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed> {
     }
     if !dry_run {
         for kept in &gone {
-            let failed = |error| Failed::Here(format!("{}: {error}", kept.path.display()));
-            kept.delete().map_err(failed)?;
+            let failed = |error| Failed::Here(chain(&error));
+            kept.delete().await.map_err(failed)?;
         }
     }
     let word = if dry_run {
@@ -272,31 +266,62 @@ fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed> {
 }
 
 /// What is kept of the cluster's snapshots, the oldest first.
-fn listed(context: &Context) -> Result<(SnapshotDirectory, Vec<KeptSnapshot>), Failed> {
+async fn listed(context: &Context) -> Result<(SnapshotStore, Vec<KeptSnapshot>), Failed> {
     let (document, path) = context.document()?;
-    let base = directory_of(&path);
-    let directory = SnapshotDirectory::of(base, &document.spec.snapshots, &document.spec.cluster);
-    let failed = |error| Failed::Here(format!("{}: {error}", directory.path().display()));
-    let found = directory.list().map_err(failed)?;
-    Ok((directory, found))
+    let (base, spec) = (directory_of(&path), &document.spec);
+    let failed = |error| Failed::Here(chain(&error));
+    let store = SnapshotStore::of(base, &spec.snapshots, &spec.cluster).map_err(failed)?;
+    let found = store.list().await.map_err(failed)?;
+    Ok((store, found))
 }
 
 /// A file, or the kept snapshot of this name, or the newest for `latest`.
-fn named_or_file(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
+async fn named_or_file(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
     let path = Path::new(name);
     if !path.is_file() {
-        return named(context, name);
+        return named(context, name).await;
     }
     let failed = |error| Failed::Here(format!("{}: {error}", path.display()));
-    KeptSnapshot::at(path.to_owned()).map_err(failed)
+    KeptSnapshot::at(path).map_err(failed)
 }
 
-/// The same for another command.
+/// A snapshot that is a file of this machine, as etcd sent it.
+pub(crate) struct Here {
+    pub(crate) kept: KeptSnapshot,
+    /// Whether it was copied from where it is kept, or decrypted, to be read here.
+    pub(crate) is_copy: bool,
+}
+
+impl Here {
+    /// Deletes what was copied.
+    pub(crate) async fn remove(&self) {
+        if let Err(error) = self.kept.delete().await {
+            errln!("{} is left: {}", self.kept.show(), chain(&error));
+        }
+    }
+}
+
+/// The same as a file of this machine as etcd sent it, for another command.
 ///
 /// # Errors
 /// Why there is none, in words.
-pub(crate) fn kept(context: &Context, name: &str) -> Result<KeptSnapshot, String> {
-    named_or_file(context, name).map_err(|failed| match failed {
+pub(crate) async fn here(context: &Context, name: &str) -> Result<Here, String> {
+    let found = async {
+        let kept = named_or_file(context, name).await?;
+        if kept.file().is_some() {
+            let is_copy = false;
+            return Ok(Here { kept, is_copy });
+        }
+        let (document, path) = context.document()?;
+        let (base, spec) = (directory_of(&path), &document.spec);
+        let failed = |error| Failed::Here(chain(&error));
+        let store = SnapshotStore::of(base, &spec.snapshots, &spec.cluster).map_err(failed)?;
+        let failed = |error| Failed::Here(chain(&error));
+        let kept = store.here(kept).await.map_err(failed)?;
+        let is_copy = true;
+        Ok(Here { kept, is_copy })
+    };
+    found.await.map_err(|failed| match failed {
         Failed::Deploy(error) => chain(&error),
         Failed::Take(error) => chain(&error),
         Failed::Here(why) => why,
@@ -304,15 +329,15 @@ pub(crate) fn kept(context: &Context, name: &str) -> Result<KeptSnapshot, String
 }
 
 /// The one of this name, or the newest for `latest`.
-fn named(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
-    let (directory, mut found) = listed(context)?;
-    let wanted = name.trim_end_matches(".db");
+async fn named(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
+    let (store, mut found) = listed(context).await?;
+    let wanted = name.trim_end_matches(".enc").trim_end_matches(".db");
     let at = match wanted {
         "latest" => found.len().checked_sub(1),
-        _ => found.iter().position(|kept| kept.name() == wanted),
+        _ => found.iter().position(|kept| kept.name == wanted),
     };
     let at = at.ok_or_else(|| {
-        let place = directory.path().display();
+        let place = store.show();
         Failed::Here(format!(
             "no snapshot `{name}` in {place}; `etcdup snapshot list` shows what is there"
         ))
@@ -322,8 +347,9 @@ fn named(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
 
 fn one(kept: &KeptSnapshot) -> Value {
     json!({
-        "file": kept.path,
-        "name": kept.name(),
+        "at": kept.show(),
+        "encrypted": kept.is_encrypted(),
+        "name": kept.name,
         "taken": kept.taken.to_string(),
         "size": kept.size,
         "document": kept.document,
@@ -334,7 +360,7 @@ fn row(kept: &KeptSnapshot) -> Vec<String> {
     let document = kept.document.as_ref();
     let of = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
     vec![
-        kept.name(),
+        kept.name.clone(),
         age_of(Timestamp::now().duration_since(kept.taken).as_secs()),
         size(kept.size),
         of(document.map(|document| document.revision.to_string())),

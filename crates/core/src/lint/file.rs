@@ -7,10 +7,10 @@ use super::flags::lint_flags;
 use super::resolved::lint_resolved;
 use super::rows::{
     ADDRESS, CHECKSUM_FORM, CLIENT_NAME, EVEN_MEMBERS, LIFETIME, MANY_VOTERS, MIRROR_URL,
-    NO_MEMBERS, TRUST,
+    NO_MEMBERS, SNAPSHOT_PLACE, TRUST,
 };
 use super::version::versions;
-use crate::file::{Binaries, HostSpec, KeyPath, Spec, TransportSecurity};
+use crate::file::{Binaries, HostSpec, KeyPath, Snapshots, Spec, TransportSecurity};
 use crate::finding::Finding;
 use crate::membership::quorum_of;
 use crate::path::HostPath;
@@ -30,6 +30,7 @@ pub fn lint(spec: &Spec) -> Vec<Finding> {
     checked_archives(spec, &mut findings);
     names(spec, &mut findings);
     trust(spec, &mut findings);
+    snapshots(spec, &mut findings);
     lint_flags(spec, &mut findings);
     if let Ok(topology) = resolve(spec, |_| None) {
         findings.extend(lint_resolved(spec, &topology));
@@ -116,6 +117,49 @@ fn trust(spec: &Spec, findings: &mut Vec<Finding>) {
         } else if trusted[..index].contains(path) {
             refuse(index, format!("`{path}` stands there twice"));
         }
+    }
+}
+
+fn snapshots(spec: &Spec, findings: &mut Vec<Finding>) {
+    let settings = &spec.snapshots;
+    let mut refuse = |key: &str, evidence: String| {
+        let at = KeyPath::root("snapshots").key(key);
+        findings.push(SNAPSHOT_PLACE.error("snapshots", evidence).at(at));
+    };
+    if let Some((scheme, rest)) = settings.url().and_then(|url| url.split_once("://")) {
+        if !Snapshots::SCHEMES.contains(&scheme) {
+            refuse("to", format!("`{scheme}` is none of s3, gs and az"));
+        } else if rest.contains(['@', '?', '#']) {
+            refuse("to", "it has more than a bucket and a prefix".to_owned());
+        } else if rest.trim_matches('/').is_empty() {
+            refuse("to", "it names no bucket".to_owned());
+        }
+    } else {
+        let unused = "it is for an object store, and `to` names none";
+        if !settings.options.is_empty() {
+            refuse("options", unused.to_owned());
+        }
+        if settings.credentials.is_some() {
+            refuse("credentials", unused.to_owned());
+        }
+    }
+    let is_secret = |name: &&String| {
+        let words = [
+            "secret",
+            "token",
+            "password",
+            "access_key",
+            "account_key",
+            "sas",
+        ];
+        let name = name.to_lowercase();
+        words.iter().any(|word| name.contains(word))
+    };
+    if let Some(name) = settings.options.keys().find(is_secret) {
+        refuse("options", format!("`{name}` is a secret"));
+    }
+    if settings.encrypt.is_empty() && !settings.decrypt.is_empty() {
+        refuse("decrypt", "nothing says how they are encrypted".to_owned());
     }
 }
 

@@ -318,3 +318,33 @@ fn a_ca_that_nothing_would_trust_is_refused() {
     let plain = "security = { client = \"plain\", peer = \"plain\", allow-plain = true }";
     assert_eq!(trusting(plain), 3);
 }
+
+#[test]
+fn a_place_for_snapshots_that_cannot_be_is_refused() {
+    let place = |settings: &str| {
+        let found = findings(&format!("[snapshots]\n{settings}\n"), &three());
+        let place = found.iter().filter(|finding| finding.0 == "snapshot-place");
+        place.count()
+    };
+    for right in [
+        "",
+        "to = \"/mnt/backup\"",
+        "to = \"s3://bucket/etcd\"\noptions = { region = \"eu-1\" }\ncredentials = \"s3.env\"",
+        "encrypt = [\"age\"]",
+        "encrypt = [\"age\"]\ndecrypt = [\"age\", \"-d\"]",
+    ] {
+        assert_eq!(place(right), 0, "{right}");
+    }
+    for wrong in [
+        "to = \"ftp://host/etcd\"",
+        "to = \"memory:///\"",
+        "to = \"s3://\"",
+        "to = \"s3://key:secret@bucket\"",
+        "options = { region = \"eu-1\" }",
+        "to = \"/mnt\"\ncredentials = \"s3.env\"",
+        "to = \"s3://bucket\"\noptions = { AWS_SECRET_ACCESS_KEY = \"hush\" }",
+        "decrypt = [\"age\", \"-d\"]",
+    ] {
+        assert_eq!(place(wrong), 1, "{wrong}");
+    }
+}

@@ -18,6 +18,7 @@ pub const LINTS: &[Check] = &[
     TRUST,
     CHECKSUM_FORM,
     MIRROR_URL,
+    SNAPSHOT_PLACE,
     SYSTEM_PATH,
     ADDRESS,
     CLIENT_NAME,
@@ -80,6 +81,14 @@ pub(super) const MIRROR_URL: Check = Check {
     title: "a mirror's URL that cannot be used",
     about: "A mirror is an http or https URL. A password in it would show in plans, reports and the hosts' process lists.",
     advice: "write https://host/path; let a netrc file or a proxy log in",
+};
+
+pub(super) const SNAPSHOT_PLACE: Check = Check {
+    id: "snapshot-place",
+    title: "snapshots cannot be kept as the file says",
+    about: "Snapshots are kept in a directory, or in an object store whose URL begins with s3, gs or az. A secret in the topology file \
+            would be in every copy of it.",
+    advice: "write `to = \"/mnt/backup\"` or `to = \"s3://bucket/prefix\"`, and secrets into the file that `credentials` names",
 };
 
 pub(super) const ADDRESS: Check = Check {

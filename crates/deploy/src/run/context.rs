@@ -48,7 +48,7 @@ impl Run<'_> {
                 let sha256 = verify(path)?;
                 if sha256 != order.sha256 {
                     return Err(DeployError::Snapshot(SnapshotFault::Another {
-                        path: path.to_owned(),
+                        what: path.display().to_string(),
                         found: sha256,
                         meant: order.sha256.clone(),
                     }));

@@ -236,7 +236,7 @@ impl Run<'_> {
             holds: format!(
                 "a snapshot of {} is verified and kept: {}, {} bytes",
                 member.name,
-                directory.file(&kept.name).display(),
+                directory.show_one(&kept.name),
                 kept.size
             ),
             why: String::new(),

@@ -13,11 +13,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::process::{Child, Command};
 
+use super::error::FlowError;
 use super::kept::KeptSnapshot;
-use super::verify::SnapshotFault;
+use super::store::SnapshotStore;
 use crate::binaries::release::{self, ReleaseError};
 use crate::session::Session;
-use crate::tasks::blocking;
 
 /// What a member that is thrown away read back from a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -38,9 +38,9 @@ pub struct Drilled {
 /// Why a snapshot could not be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
-    /// It is not whole.
+    /// It is not whole, or cannot be read.
     #[error(transparent)]
-    Snapshot(#[from] SnapshotFault),
+    Snapshot(#[from] FlowError),
     /// There is no etcd for this machine.
     #[error(transparent)]
     Release(#[from] ReleaseError),
@@ -116,19 +116,32 @@ impl Session {
         kept: &KeptSnapshot,
     ) -> Result<Drilled, DrillError> {
         let begun = Instant::now();
-        let read = kept.clone();
-        blocking(move || read.verify()).await?;
+        kept.verify().await?;
         let version = version_for(topology, kept);
         let topology = topology
             .at_version(&version)
             .map_err(|_| DrillError::Version(version.to_string()))?;
-        let beside = kept.path.parent().unwrap_or(Path::new("."));
+        let store = SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster);
+        let store = store.map_err(FlowError::from)?;
+        let file = kept.file();
+        let beside = match file.as_deref().and_then(Path::parent) {
+            Some(beside) => beside,
+            None => store.scratch().await.map_err(FlowError::from)?,
+        };
         sweep(beside);
         let place = tempfile::Builder::new().prefix(PLACE).tempdir_in(beside);
         let place = place.map_err(|source| DrillError::Here {
             path: beside.to_owned(),
             source,
         })?;
+        let file = match file {
+            Some(file) => file,
+            None => {
+                let copy = place.path().join("snapshot.db");
+                kept.copy_to(&copy).await?;
+                copy
+            }
+        };
         let program = |name: &'static str| {
             let (base, cache) = (&self.base, &self.settings.cache);
             release::program(&topology, base, cache, place.path(), name)
@@ -142,7 +155,7 @@ impl Session {
             }
         };
         let member = ThrownAway::new(place.path(), etcd)?;
-        member.restore(&tool, name, &kept.path).await?;
+        member.restore(&tool, name, &file).await?;
         let (revision, keys) = member.read_back(&version).await?;
         let meant = kept.document.as_ref().map(|document| document.revision);
         if let Some(meant) = meant.filter(|meant| *meant > revision) {
@@ -152,7 +165,7 @@ impl Session {
             });
         }
         Ok(Drilled {
-            snapshot: kept.name(),
+            snapshot: kept.name.clone(),
             etcd: version.to_string(),
             revision,
             keys,

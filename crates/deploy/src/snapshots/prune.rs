@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::kept::KeptSnapshot;
 
 /// Those that a rule does not keep, and how many stay.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Surplus {
     /// What may be deleted, the oldest first.
     pub gone: Vec<KeptSnapshot>,
@@ -21,13 +21,16 @@ pub struct Surplus {
 /// What a rule does not keep of a list with the oldest first. The newest that is whole always
 /// stays: it is read to its end, since what is kept is worth something only where one of it can be
 /// restored. `None` where there are some and none is whole.
-#[must_use]
-pub fn surplus(found: Vec<KeptSnapshot>, keep: &Keep) -> Option<Surplus> {
+pub async fn surplus(found: Vec<KeptSnapshot>, keep: &Keep) -> Option<Surplus> {
     let taken: Vec<Timestamp> = found.iter().map(|kept| kept.taken).collect();
     let mut stay = kept(&taken, keep);
-    let whole = (0..found.len())
-        .rev()
-        .find(|at| found[*at].verify().is_ok());
+    let mut whole = None;
+    for (at, one) in found.iter().enumerate().rev() {
+        if one.verify().await.is_ok() {
+            whole = Some(at);
+            break;
+        }
+    }
     if whole.is_none() && !found.is_empty() {
         return None;
     }
@@ -138,30 +141,28 @@ mod tests {
     }
 
     /// Whatever the rule says, one that can be restored is left.
-    #[test]
-    fn the_newest_that_is_whole_always_stays() {
+    #[tokio::test]
+    async fn the_newest_that_is_whole_always_stays() {
         let place = tempfile::tempdir().unwrap();
         let one = |name: &str, bytes: &[u8]| {
             let path = place.path().join(name);
             std::fs::write(&path, bytes).unwrap();
             KeptSnapshot {
-                path,
-                size: bytes.len() as u64,
                 taken: "2026-11-15T23:00:00Z".parse().unwrap(),
-                document: None,
+                ..KeptSnapshot::at(&path).unwrap()
             }
         };
-        let whole = crate::snapshots::verify::tests::snapshot(8);
+        let whole = crate::snapshots::digest::tests::snapshot(8);
         let found = vec![
             one("a.db", &whole),
             one("b.db", &whole),
             one("c.db", &whole[..900]),
         ];
         let keep = Keep { last: 1, ..NONE };
-        let left = surplus(found.clone(), &keep).unwrap();
-        let gone: Vec<String> = left.gone.iter().map(KeptSnapshot::name).collect();
-        assert_eq!((gone, left.stay), (vec!["a".to_owned()], 2));
-        assert_eq!(surplus(found[2..].to_vec(), &keep), None);
-        assert_eq!(surplus(Vec::new(), &keep).unwrap().stay, 0);
+        let left = surplus(found.clone(), &keep).await.unwrap();
+        let gone: Vec<&str> = left.gone.iter().map(|kept| kept.name.as_str()).collect();
+        assert_eq!((gone, left.stay), (vec!["a"], 2));
+        assert!(surplus(found[2..].to_vec(), &keep).await.is_none());
+        assert_eq!(surplus(Vec::new(), &keep).await.unwrap().stay, 0);
     }
 }

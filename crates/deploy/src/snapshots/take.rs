@@ -5,10 +5,10 @@ use etcdup_core::observation::{CORRUPT, Observation};
 use etcdup_core::topology::{Member, Topology};
 use jiff::Timestamp;
 
-use super::kept::{SNAPSHOT_FORMAT, SnapshotDirectory, SnapshotDocument};
-use super::save::{SaveError, save};
+use super::error::FlowError;
+use super::kept::{SNAPSHOT_FORMAT, SnapshotDocument};
+use super::store::SnapshotStore;
 use crate::session::Session;
-use crate::tasks::blocking;
 
 /// Why no snapshot was taken. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +36,13 @@ pub enum TakeError {
         /// The member.
         member: MemberName,
         /// Why not.
-        source: SaveError,
+        source: FlowError,
     },
 }
 
 impl Session {
-    /// Takes a snapshot of this member, or of the one that serves clients least, and keeps it in
-    /// the cluster's directory. `progress` receives how many bytes came, and of how many.
+    /// Takes a snapshot of this member, or of the one that serves clients least, and keeps it
+    /// where the cluster's are. `progress` receives how many bytes came, and of how many.
     ///
     /// # Errors
     /// When no member can be asked, or what it sends cannot be kept.
@@ -51,8 +51,8 @@ impl Session {
         topology: &Topology,
         seen: &Observation,
         of: Option<&MemberName>,
-        progress: impl FnMut(u64, u64),
-    ) -> Result<(SnapshotDirectory, SnapshotDocument), TakeError> {
+        progress: impl FnMut(u64, u64) + Send,
+    ) -> Result<(SnapshotStore, SnapshotDocument), TakeError> {
         let member = match of {
             Some(name) if is_corrupt(seen, name) => return Err(TakeError::Corrupt(name.clone())),
             Some(name) => topology.member(name).filter(|_| seen.serves(name)),
@@ -70,8 +70,8 @@ impl Session {
         topology: &Topology,
         seen: &Observation,
         member: &Member,
-        progress: impl FnMut(u64, u64),
-    ) -> Result<(SnapshotDirectory, SnapshotDocument), TakeError> {
+        progress: impl FnMut(u64, u64) + Send,
+    ) -> Result<(SnapshotStore, SnapshotDocument), TakeError> {
         let name = || member.name.clone();
         let unreachable = |why| TakeError::Unreachable {
             member: name(),
@@ -82,25 +82,16 @@ impl Session {
         // Just before it sends: what is saved is of this revision or a later one.
         let view = client.view().await;
         let view = view.map_err(|error| unreachable(etcdup_core::plain::chain(&error)))?;
-        let directory = SnapshotDirectory::of(&self.base, &topology.snapshots, &topology.cluster);
-        let failed = |source| TakeError::Save {
+        let store = SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster);
+        let failed = |source: FlowError| TakeError::Save {
             member: name(),
             source,
         };
-        let place = directory.clone();
-        let unwritable = |source| {
-            failed(SaveError::File {
-                path: directory.path().to_owned(),
-                source,
-            })
-        };
-        let prepared = blocking(move || place.prepare()).await;
-        prepared.map_err(unwritable)?;
+        let store = store.map_err(|error| failed(error.into()))?;
         let taken = Timestamp::now();
         let time = taken.strftime("%Y%m%dT%H%M%S.%3fZ");
         let stem = format!("{}-{time}-r{}", topology.cluster, view.revision);
-        let path = directory.file(&stem);
-        let saved = save(&client, &path, progress).await.map_err(failed)?;
+        let saved = store.save(&client, &stem, progress).await.map_err(failed)?;
         let document = SnapshotDocument {
             format: SNAPSHOT_FORMAT.to_owned(),
             name: stem,
@@ -112,12 +103,11 @@ impl Session {
             taken,
             size: saved.size,
             sha256: saved.sha256,
+            encrypted: saved.encrypted,
             who: self.who.to_string(),
         };
-        let (place, noted) = (directory.clone(), document.clone());
-        let noted = blocking(move || place.describe(&noted)).await;
-        noted.map_err(unwritable)?;
-        Ok((directory, document))
+        store.describe(&document).await.map_err(failed)?;
+        Ok((store, document))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Snapshots of a cluster.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,12 +19,43 @@ pub struct Snapshots {
     pub every: Option<Every>,
     /// The directory that they are kept in, each cluster's in one of its own name; relative to the
     /// topology file, and `snapshots` beside it where it is left out. It must exist: a disk that is
-    /// not mounted is no place for a backup.
+    /// not mounted is no place for a backup. Or an object store: `s3://bucket/prefix`,
+    /// `gs://bucket/prefix`, `az://container/prefix`.
     #[schemars(with = "Option<String>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Utf8PathBuf>,
+    /// How an object store is reached, by the names that the Rust crate `object_store` gives them:
+    /// `region`, `endpoint`, `allow_http`. Nothing secret.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// A file of lines `AWS_SECRET_ACCESS_KEY=...` that say who asks an object store, relative to
+    /// the topology file. Nobody else may read it. Without it the environment says so, or what the
+    /// machine is in its cloud.
+    #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Utf8PathBuf>,
+    /// A command, word by word, that a snapshot is piped through before it is kept: `["age",
+    /// "--recipients-file", "recipients.txt"]`. It runs in the topology file's directory.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub encrypt: Vec<String>,
+    /// A command that turns what `encrypt` made into what it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decrypt: Vec<String>,
     /// What `etcdup snapshot prune` keeps.
     pub keep: Keep,
+}
+
+impl Snapshots {
+    /// What the URL of an object store begins with: S3 and what speaks as it does, Google Cloud
+    /// Storage, Azure Blob Storage.
+    pub const SCHEMES: [&str; 3] = ["s3", "gs", "az"];
+
+    /// The object store that they are kept in, where it is one.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        let to = self.to.as_ref().map(|to| to.as_str());
+        to.filter(|to| to.contains("://"))
+    }
 }
 
 /// What is kept when older snapshots are deleted: each that any of these keeps.

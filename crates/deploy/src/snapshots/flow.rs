@@ -1,0 +1,287 @@
+//! How a snapshot moves: from where it comes to where it goes, piece by piece, through a command
+//! where one encrypts it. It is never whole in memory.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use async_trait::async_trait;
+use etcdup_client::Snapshot;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+use super::digest::{SnapshotDigest, SnapshotFault};
+use super::error::{FlowError, PlaceError};
+
+/// How much is moved at once.
+const PIECE: usize = 1 << 20;
+
+/// Where a snapshot comes from.
+#[async_trait]
+pub(super) trait Source: Send {
+    /// The next piece; none at the end.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, FlowError>;
+}
+
+/// Where it goes.
+#[async_trait]
+pub(super) trait Sink: Send {
+    /// Takes a piece.
+    async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError>;
+}
+
+/// What a member sends. `progress` receives how many bytes came, and of how many.
+pub(super) struct Sent<'a> {
+    snapshot: Snapshot,
+    size: u64,
+    digest: SnapshotDigest,
+    progress: &'a mut (dyn FnMut(u64, u64) + Send),
+}
+
+impl<'a> Sent<'a> {
+    pub(super) fn new(snapshot: Snapshot, progress: &'a mut (dyn FnMut(u64, u64) + Send)) -> Self {
+        Self {
+            snapshot,
+            size: 0,
+            digest: SnapshotDigest::default(),
+            progress,
+        }
+    }
+
+    /// The SHA-256 of what came, if that was a whole snapshot, and its size.
+    pub(super) fn finish(self, what: &str) -> Result<(String, u64), SnapshotFault> {
+        Ok((self.digest.finish(what)?, self.size))
+    }
+}
+
+#[async_trait]
+impl Source for Sent<'_> {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, FlowError> {
+        let Some(piece) = self.snapshot.next().await? else {
+            return Ok(None);
+        };
+        self.size += piece.bytes.len() as u64;
+        (self.progress)(self.size, self.size + piece.remaining);
+        self.digest.push(&piece.bytes);
+        Ok(Some(piece.bytes))
+    }
+}
+
+/// What is kept somewhere.
+pub(super) struct Read {
+    pub(super) what: String,
+    pub(super) reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// SHA-256 of what was read so far.
+    pub(super) stored: Sha256,
+}
+
+impl Read {
+    pub(super) fn new(what: String, reader: Box<dyn AsyncRead + Send + Unpin>) -> Self {
+        Self {
+            what,
+            reader,
+            stored: Sha256::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Read {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, FlowError> {
+        let mut piece = vec![0; PIECE];
+        let read = self.reader.read(&mut piece).await;
+        let read = read.map_err(|source| PlaceError::new(&self.what, source))?;
+        piece.truncate(read);
+        self.stored.update(&piece);
+        Ok((read > 0).then_some(piece))
+    }
+}
+
+/// Reads a snapshot, and keeps nothing of it.
+#[async_trait]
+impl Sink for SnapshotDigest {
+    async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
+        self.push(piece);
+        Ok(())
+    }
+}
+
+/// Writes it into a file, and reads it on the way.
+pub(super) struct ToFile<'a> {
+    pub(super) path: &'a Path,
+    pub(super) file: tokio::fs::File,
+    pub(super) digest: SnapshotDigest,
+}
+
+#[async_trait]
+impl Sink for ToFile<'_> {
+    async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
+        self.digest.push(piece);
+        let written = self.file.write_all(piece).await;
+        Ok(written.map_err(|source| PlaceError::new(self.path.display(), source))?)
+    }
+}
+
+/// A command that a snapshot is piped through, run in the topology file's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub(super) command: Vec<String>,
+    pub(super) base: PathBuf,
+}
+
+impl Filter {
+    fn failed(&self, why: impl Into<String>) -> FlowError {
+        FlowError::Command {
+            command: self.command.first().cloned().unwrap_or_default(),
+            why: why.into(),
+        }
+    }
+
+    fn start(&self) -> Result<Child, FlowError> {
+        let mut words = self.command.iter();
+        let program = words.next().map(String::as_str).unwrap_or_default();
+        let started = Command::new(program)
+            .args(words)
+            .current_dir(match self.base.as_os_str().is_empty() {
+                true => Path::new("."),
+                false => &self.base,
+            })
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn();
+        started.map_err(|error| self.failed(format!("cannot be started: {error}")))
+    }
+}
+
+/// Moves all that comes from `source` to `sink`, through a command where there is one.
+pub(super) async fn flow(
+    source: &mut dyn Source,
+    filter: Option<&Filter>,
+    sink: &mut dyn Sink,
+) -> Result<(), FlowError> {
+    let Some(filter) = filter else {
+        while let Some(piece) = source.next().await? {
+            sink.take(&piece).await?;
+        }
+        return Ok(());
+    };
+    let mut child = filter.start()?;
+    let (Some(mut input), Some(mut output), Some(mut errors)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(filter.failed("has no pipes"));
+    };
+    let feed = async {
+        while let Some(piece) = source.next().await? {
+            match input.write_all(&piece).await {
+                Ok(()) => {}
+                // How it ended says why it takes no more.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
+                Err(error) => return Err(filter.failed(format!("takes nothing: {error}"))),
+            }
+        }
+        drop(input);
+        Ok(())
+    };
+    let drain = async {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = output.read(&mut piece).await;
+            let read = read.map_err(|error| filter.failed(format!("cannot be read: {error}")))?;
+            if read == 0 {
+                return Ok(());
+            }
+            sink.take(&piece[..read]).await?;
+        }
+    };
+    let said = async {
+        let mut said = Vec::new();
+        // What comes after the first 64 KiB is read as well, or the command would wait and wait.
+        let mut first = (&mut errors).take(64 << 10);
+        let _ = first.read_to_end(&mut said).await;
+        let _ = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
+        Ok::<_, FlowError>(said)
+    };
+    let ((), (), said) = tokio::try_join!(feed, drain, said)?;
+    let ended = child.wait().await;
+    let ended = ended.map_err(|error| filter.failed(format!("cannot be waited for: {error}")))?;
+    if ended.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&said);
+    let last = said.lines().rfind(|line| !line.trim().is_empty());
+    let last = last.map(|line| format!(": {}", line.trim()));
+    Err(filter.failed(format!("ended with {ended}{}", last.unwrap_or_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use super::*;
+
+    struct Once(Option<Vec<u8>>);
+
+    #[async_trait]
+    impl Source for Once {
+        async fn next(&mut self) -> Result<Option<Vec<u8>>, FlowError> {
+            Ok(self.0.take())
+        }
+    }
+
+    #[derive(Default)]
+    struct All(Vec<u8>);
+
+    #[async_trait]
+    impl Sink for All {
+        async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
+            self.0.extend_from_slice(piece);
+            Ok(())
+        }
+    }
+
+    async fn piped(script: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let filter = Filter {
+            command: vec!["sh".into(), "-c".into(), script.into()],
+            base: PathBuf::new(),
+        };
+        let mut all = All::default();
+        let mut source = Once(Some(bytes.to_vec()));
+        let piped = flow(&mut source, Some(&filter), &mut all).await;
+        piped.map(|()| all.0).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_is_an_error_whatever_it_wrote() {
+        let bytes = vec![7; 3 << 20];
+        assert_eq!(piped("cat", &bytes).await.unwrap(), bytes);
+        let failed = piped("cat; echo no key >&2; exit 3", &bytes).await;
+        let failed = failed.unwrap_err();
+        assert!(
+            failed.contains("no key") && failed.contains('3'),
+            "{failed}"
+        );
+        // It takes nothing at all.
+        let failed = piped("exec <&-; echo refused >&2; exit 1", &bytes).await;
+        assert!(failed.unwrap_err().contains("refused"));
+        // It says more than a pipe holds, and takes what comes afterwards.
+        let talkative = "yes no | head -c 300000 >&2; cat";
+        assert_eq!(piped(talkative, &bytes).await.unwrap(), bytes);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_named() {
+        let filter = Filter {
+            command: vec!["no-such-program".into()],
+            base: PathBuf::new(),
+        };
+        let failed = flow(&mut Once(None), Some(&filter), &mut All::default()).await;
+        let failed = failed.unwrap_err().to_string();
+        assert!(
+            failed.contains("`no-such-program` cannot be started"),
+            "{failed}"
+        );
+    }
+}

@@ -1,0 +1,310 @@
+//! What is kept of a cluster's snapshots, wherever that is.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use etcdup_client::MemberClient;
+use etcdup_core::digest::hex;
+use etcdup_core::file::Snapshots;
+use etcdup_core::name::ClusterName;
+use etcdup_core::observation::SnapshotSeen;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+
+use super::digest::SnapshotFault;
+use super::directory::SnapshotDirectory;
+use super::error::{FlowError, PlaceError};
+use super::flow::{Filter, Read, Sent, Sink, Source, flow};
+use super::kept::{DOCUMENT, ENCRYPTED, EncryptedSnapshot, KeptSnapshot, PLAIN, SnapshotDocument};
+use super::objects::Objects;
+use super::place::{Found, Piece, Place};
+use crate::tasks::run_all;
+
+/// More than any document has, in bytes.
+const LONGEST: u64 = 64 << 10;
+
+/// Where a cluster's snapshots are kept, and how they are encrypted there.
+#[derive(Debug, Clone)]
+pub struct SnapshotStore {
+    place: Arc<dyn Place>,
+    /// Where those that come from elsewhere are on this machine, before they are restored.
+    local: SnapshotDirectory,
+    encrypt: Option<Filter>,
+    decrypt: Option<Filter>,
+}
+
+/// A snapshot that was saved, and read again to its end where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedSnapshot {
+    /// Its size, in bytes, as it was sent.
+    pub size: u64,
+    /// SHA-256 of the database in it, hex.
+    pub sha256: String,
+    /// What lies there, where a command encrypted it.
+    pub encrypted: Option<EncryptedSnapshot>,
+}
+
+impl SnapshotStore {
+    /// That of a cluster whose topology file is in this directory.
+    ///
+    /// # Errors
+    /// When the URL or what it needs is wrong.
+    pub fn of(
+        base: &Path,
+        settings: &Snapshots,
+        cluster: &ClusterName,
+    ) -> Result<Self, PlaceError> {
+        let place: Arc<dyn Place> = match settings.url() {
+            Some(url) => Arc::new(Objects::of(base, settings, url, cluster)?),
+            None => Arc::new(SnapshotDirectory::of(base, settings, cluster)),
+        };
+        let filter = |command: &Vec<String>| {
+            (!command.is_empty()).then(|| Filter {
+                command: command.clone(),
+                base: base.to_owned(),
+            })
+        };
+        Ok(Self {
+            place,
+            local: SnapshotDirectory::of(base, &Snapshots::default(), cluster),
+            encrypt: filter(&settings.encrypt),
+            decrypt: filter(&settings.decrypt),
+        })
+    }
+
+    /// Where it is, as people write it: a path or a URL.
+    #[must_use]
+    pub fn show(&self) -> String {
+        self.place.show("")
+    }
+
+    /// Where the snapshot of this name is, or will be.
+    #[must_use]
+    pub fn show_one(&self, name: &str) -> String {
+        self.place.show(&self.file(name))
+    }
+
+    fn file(&self, name: &str) -> String {
+        let end = self.encrypt.as_ref().map_or(PLAIN, |_| ENCRYPTED);
+        format!("{name}{end}")
+    }
+
+    /// What is in it, the oldest first; nothing where there is no such place yet.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn list(&self) -> Result<Vec<KeptSnapshot>, PlaceError> {
+        let found = self.place.list().await?;
+        let described: BTreeSet<String> = found
+            .iter()
+            .filter_map(|one| Some(one.name.strip_suffix(DOCUMENT)?.to_owned()))
+            .collect();
+        let snapshots: Vec<KeptSnapshot> = found.iter().filter_map(|one| self.kept(one)).collect();
+        let work = snapshots.iter().filter(|one| described.contains(&one.name));
+        let work = work.map(|one| {
+            let (place, name) = (Arc::clone(&self.place), one.name.clone());
+            (
+                one.name.clone(),
+                async move { document(place, &name).await },
+            )
+        });
+        let mut documents = run_all(work).await;
+        let with_document = snapshots.into_iter().map(|mut one| {
+            one.document = documents
+                .remove(&one.name)
+                .and_then(|read| read.ok().flatten());
+            let said = one.document.as_ref().map(|document| document.taken);
+            one.taken = said.unwrap_or(one.taken);
+            one
+        });
+        let mut all: Vec<KeptSnapshot> = with_document.collect();
+        all.sort_by(|a, b| (a.taken, &a.name).cmp(&(b.taken, &b.name)));
+        Ok(all)
+    }
+
+    /// The newest of them, by their names.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn newest(&self) -> Result<Option<SnapshotSeen>, PlaceError> {
+        let found = self.place.list().await?;
+        let all = found.iter().filter_map(|one| self.kept(one));
+        let newest = all.max_by(|a, b| (a.taken, &a.name).cmp(&(b.taken, &b.name)));
+        Ok(newest.map(|kept| SnapshotSeen {
+            name: kept.name,
+            taken: kept.taken,
+            size: kept.size,
+        }))
+    }
+
+    /// A file that is a snapshot by its name.
+    fn kept(&self, found: &Found) -> Option<KeptSnapshot> {
+        let (name, encrypted) = match found.name.strip_suffix(ENCRYPTED) {
+            Some(name) => (name, true),
+            None => (found.name.strip_suffix(PLAIN)?, false),
+        };
+        Some(KeptSnapshot {
+            name: name.to_owned(),
+            size: found.size,
+            taken: taken(name).unwrap_or(found.written),
+            document: None,
+            encrypted,
+            file: found.name.clone(),
+            place: Arc::clone(&self.place),
+            decrypt: self.decrypt.clone(),
+        })
+    }
+
+    /// One that is kept, as a file of this machine as etcd sent it: what lies elsewhere, or is
+    /// encrypted, is copied beside the topology file first, and stays there.
+    ///
+    /// # Errors
+    /// When it is not whole, or cannot be copied.
+    pub async fn here(&self, kept: KeptSnapshot) -> Result<KeptSnapshot, FlowError> {
+        if kept.file().is_some() {
+            return Ok(kept);
+        }
+        self.local.prepare().await?;
+        let path = self.local.path().join(format!("{}{PLAIN}", kept.name));
+        if !path.exists() {
+            kept.copy_to(&path).await?;
+        }
+        let failed = |source| PlaceError::new(path.display(), source);
+        let here = KeptSnapshot::at(&path).map_err(failed)?;
+        Ok(KeptSnapshot {
+            document: kept.document,
+            taken: kept.taken,
+            ..here
+        })
+    }
+
+    /// A directory of this machine for what is needed for a moment, which nobody else looks into.
+    pub(super) async fn scratch(&self) -> Result<&Path, PlaceError> {
+        self.local.prepare().await?;
+        Ok(self.local.path())
+    }
+
+    /// Saves what a member sends under this name, readable by its owner alone, and reads it again
+    /// where it lies. It has no name before all of it came, and nothing is left of it otherwise.
+    /// `progress` receives how many bytes came, and of how many.
+    ///
+    /// # Errors
+    /// When the member, the place or a command is at fault.
+    pub async fn save(
+        &self,
+        client: &MemberClient,
+        name: &str,
+        mut progress: impl FnMut(u64, u64) + Send,
+    ) -> Result<SavedSnapshot, FlowError> {
+        self.place.prepare().await?;
+        let file = self.file(name);
+        let what = self.place.show(&file);
+        let mut piece = self.place.write(&file).await?;
+        let mut sent = Sent::new(client.snapshot().await?, &mut progress);
+        let mut written = Written {
+            piece: piece.as_mut(),
+            stored: Sha256::new(),
+            size: 0,
+        };
+        flow(&mut sent, self.encrypt.as_ref(), &mut written).await?;
+        let (stored, stored_size) = (hex(&written.stored.finalize()), written.size);
+        let (sha256, size) = sent.finish(&what)?;
+        let early = piece.settle().await?;
+        if let Some(reader) = early {
+            read_back(&what, reader, &stored).await?;
+            piece.finish().await?;
+        } else {
+            piece.finish().await?;
+            let read = self.place.read(&file).await?;
+            if let Err(fault) = read_back(&what, read, &stored).await {
+                self.place.delete(&file).await?;
+                return Err(fault);
+            }
+        }
+        // Where there is a way back it is gone: what cannot be decrypted is no backup.
+        if self.encrypt.is_some() && self.decrypt.is_some() {
+            let found = Found {
+                name: file.clone(),
+                size: stored_size,
+                written: Timestamp::now(),
+            };
+            let back = self.kept(&found);
+            let back = back.ok_or_else(|| PlaceError::new(&what, "it has no name"))?;
+            if let Err(fault) = back.verify().await {
+                self.place.delete(&file).await?;
+                return Err(fault);
+            }
+        }
+        Ok(SavedSnapshot {
+            size,
+            sha256,
+            encrypted: self.encrypt.as_ref().map(|_| EncryptedSnapshot {
+                size: stored_size,
+                sha256: stored,
+            }),
+        })
+    }
+
+    /// Writes the document beside a snapshot.
+    pub(super) async fn describe(&self, document: &SnapshotDocument) -> Result<(), FlowError> {
+        let name = format!("{}{DOCUMENT}", document.name);
+        let text = serde_json::to_string_pretty(document);
+        let text = text.map_err(|error| PlaceError::new(self.place.show(&name), error))?;
+        let mut piece = self.place.write(&name).await?;
+        piece.take(text.as_bytes()).await?;
+        Ok(piece.finish().await?)
+    }
+}
+
+/// When a snapshot was taken, by its name: `prod-20261126T221503.123Z-r81220113`.
+fn taken(name: &str) -> Option<Timestamp> {
+    let (rest, revision) = name.rsplit_once("-r")?;
+    revision.parse::<u64>().ok()?;
+    let (_, time) = rest.rsplit_once('-')?;
+    time.parse().ok()
+}
+
+async fn document(place: Arc<dyn Place>, name: &str) -> Option<SnapshotDocument> {
+    let reader = place.read(&format!("{name}{DOCUMENT}")).await.ok()?;
+    let mut text = Vec::new();
+    reader.take(LONGEST).read_to_end(&mut text).await.ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Whether what lies there is what was written.
+async fn read_back(
+    what: &str,
+    reader: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
+    written: &str,
+) -> Result<(), FlowError> {
+    let mut read = Read::new(what.to_owned(), reader);
+    while read.next().await?.is_some() {}
+    let found = hex(&read.stored.finalize());
+    match found == written {
+        true => Ok(()),
+        false => Err(FlowError::Fault(SnapshotFault::Stored {
+            what: what.to_owned(),
+            found,
+            written: written.to_owned(),
+        })),
+    }
+}
+
+/// What is written, with a digest of it.
+struct Written<'a> {
+    piece: &'a mut dyn Piece,
+    stored: Sha256,
+    size: u64,
+}
+
+#[async_trait]
+impl Sink for Written<'_> {
+    async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
+        self.stored.update(piece);
+        self.size += piece.len() as u64;
+        self.piece.take(piece).await
+    }
+}
