@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::membership::{ClusterId, MemberId};
@@ -14,16 +15,37 @@ use crate::path::{HostPath, Owner};
 pub struct RecoverRecord {
     /// Counts the cluster's recoveries: a later one is higher.
     pub count: u64,
-    /// The member that goes on.
-    pub member: MemberName,
+    /// When it was begun: of two that never heard of one another the later one counts.
+    pub begun: Timestamp,
     /// The cluster, whose ID stays.
     pub cluster: ClusterId,
-    /// The raft index of the last entry that it knew to be committed: what came later is lost.
-    pub index: u64,
-    /// The members that it leaves behind: whoever comes back as one of them is none any more.
-    pub before: BTreeSet<MemberId>,
+    /// The member that goes on, and where; none before every member was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<RecoveredBy>,
+    /// Every ID that members had, as far as that was known when it was begun.
+    pub members: BTreeSet<MemberId>,
+    /// How many votes there were then.
+    pub voters: usize,
+    /// Members without a vote, as others said while they still answered: none of them can go on.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub learners: BTreeSet<MemberId>,
+    /// The members that earlier recoveries left behind: whoever comes back as one of them is none
+    /// any more.
+    pub earlier: BTreeSet<MemberId>,
     /// How far it is.
     pub phase: RecoverPhase,
+}
+
+/// The member that goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RecoveredBy {
+    /// The member.
+    pub member: MemberName,
+    /// The raft index of the last entry that it knew to be committed: what came later is lost.
+    pub index: u64,
+    /// The members that it leaves behind.
+    pub before: BTreeSet<MemberId>,
 }
 
 /// How far a recovery is.
@@ -32,17 +54,24 @@ pub struct RecoverRecord {
 pub enum RecoverPhase {
     /// Every member stops; nothing was changed in any data.
     Stopping,
-    /// The member's data names it as the only one.
+    /// A member's data may name it as the only one already.
+    Forcing,
+    /// A member's data names it as the only one.
     Forced,
     /// It has ended well.
     Ended,
+    /// Enough members came back before anything was changed.
+    GivenUp,
 }
 
 impl RecoverRecord {
     /// Whether it is under way.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.phase != RecoverPhase::Ended
+        matches!(
+            self.phase,
+            RecoverPhase::Stopping | RecoverPhase::Forcing | RecoverPhase::Forced
+        )
     }
 
     /// The same, so far.
@@ -57,7 +86,15 @@ impl RecoverRecord {
     /// Whether another record is of the same recovery.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        (self.count, &self.member) == (other.count, &other.member)
+        (self.count, self.begun) == (other.count, other.begun)
+    }
+
+    /// The members that were left behind for good, by this one and by earlier ones.
+    #[must_use]
+    pub fn left_behind(&self) -> BTreeSet<MemberId> {
+        let own = self.by.iter().filter(|_| self.phase == RecoverPhase::Ended);
+        let own = own.flat_map(|by| &by.before);
+        own.chain(&self.earlier).copied().collect()
     }
 }
 
@@ -77,8 +114,4 @@ pub struct ForcedMember {
     pub owner: Option<Owner>,
     /// The directory of etcd.
     pub binaries: HostPath,
-    /// The port for clients that its etcd has anyway, for the time of the run.
-    pub client_port: u16,
-    /// The same for peers.
-    pub peer_port: u16,
 }

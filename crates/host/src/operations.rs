@@ -195,7 +195,14 @@ impl StageInput {
                 self.operation(title, &fields);
             }
             HostStep::Restore(restored) => self.restore(restored, supply)?,
-            HostStep::ForceNew(forced) => self.force_new(forced, &stamp.time),
+            HostStep::CheckForce(forced) => {
+                let title = format!("look for room beside {}", forced.data);
+                self.force_new(forced, "can_force", title, &stamp.time);
+            }
+            HostStep::ForceNew(forced) => {
+                let title = format!("make {} the only member in {}", forced.member, forced.data);
+                self.force_new(forced, "force_new", title, &stamp.time);
+            }
             HostStep::MoveAside { path } => {
                 self.operation(
                     format!("move {path} to {path}.kept-{}", stamp.time),
@@ -445,24 +452,17 @@ impl StageInput {
         Ok(())
     }
 
-    fn force_new(&mut self, forced: &ForcedMember, time: &str) {
+    fn force_new(&mut self, forced: &ForcedMember, verb: &str, title: String, time: &str) {
         let ForcedMember {
-            member,
             name,
             data,
             binaries,
-            client_port,
-            peer_port,
             ..
         } = forced;
         let log = forced.log.as_ref().map_or("-", HostPath::as_str);
         let owner = owner(forced.owner.as_ref());
-        self.operation(
-            format!("make {member} the only member in {data}"),
-            &format!(
-                "force_new|{data}|{binaries}|{time}|{log}|{owner}|{name}|{client_port}|{peer_port}"
-            ),
-        );
+        let fields = format!("{verb}|{data}|{binaries}|{time}|{log}|{owner}|{name}");
+        self.operation(title, &fields);
     }
 
     fn links(&mut self, directory: &HostPath, links: &HostPath) {

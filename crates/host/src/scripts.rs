@@ -34,3 +34,23 @@ pub const RAFT_LOG: &str = concat!(
 
 /// Prints a member's log.
 pub const LOGS: &str = concat!(include_str!("sh/functions.sh"), include_str!("sh/logs.sh"));
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The second of two functions of one name would quietly be called for the first.
+    #[test]
+    fn no_script_defines_a_function_twice() {
+        for script in [OBSERVE, STAGE, LEASE, HISTORY, LOGS, RAFT_LOG] {
+            let mut known = BTreeSet::new();
+            let named = script.lines().filter_map(|line| line.split_once("()"));
+            let plain = |name: &str| name.chars().all(|c| c == '_' || c.is_ascii_lowercase());
+            for (name, _) in named.filter(|(name, _)| !name.is_empty() && plain(name)) {
+                assert!(known.insert(name), "{name} is defined twice");
+            }
+        }
+    }
+}

@@ -206,6 +206,7 @@ impl Planner {
                 allow_outage,
                 retry,
             } => restore::agree(&self.target, seen)
+                .or_else(|| recover::agree(&self.target, seen))
                 .unwrap_or_else(|| converge::next(&self.target, seen, *allow_outage, *retry)),
             Goal::Maintain {
                 compact,

@@ -263,7 +263,7 @@ fn host_step(target: &Target, world: &mut Observation, id: &HostId, step: &HostS
             }
         }
         // Whose data it is stays: its record says that it is alone.
-        HostStep::ForceNew(_) => {}
+        HostStep::ForceNew(_) | HostStep::CheckForce(_) => {}
         HostStep::Restore(made) => {
             restored(target, host, made);
         }

@@ -13,71 +13,76 @@ use crate::generation::member_id;
 use crate::identity::data_of;
 use crate::target::Target;
 
-/// The last recovery, by what any host remembers: the furthest that it is known to be.
-pub(crate) fn last<'a>(file: &Topology, seen: &'a Observation) -> Option<&'a RecoverRecord> {
-    remembered(file, seen).max_by_key(|one| (one.count, one.phase))
-}
-
-/// The recovery that is under way.
-pub(crate) fn open_record<'a>(file: &Topology, seen: &'a Observation) -> Option<&'a RecoverRecord> {
-    last(file, seen).filter(|one| one.is_open())
-}
-
-fn remembered<'a>(
-    file: &Topology,
-    seen: &'a Observation,
-) -> impl Iterator<Item = &'a RecoverRecord> {
-    let hosts: Vec<HostId> = file.hosts.keys().cloned().collect();
-    hosts
+/// The last recovery, by what any host remembers: the furthest that it is known to be. Of two that
+/// never heard of one another it is the later one.
+pub(crate) fn last<'a>(topology: &Topology, seen: &'a Observation) -> Option<&'a RecoverRecord> {
+    let hosts: Vec<HostId> = topology.hosts.keys().cloned().collect();
+    let remembered = hosts
         .into_iter()
-        .filter_map(|host| seen.host(&host)?.record()?.recover.as_ref())
+        .filter_map(|host| seen.host(&host)?.record()?.recover.as_ref());
+    remembered.max_by_key(|one| (one.count, one.begun, one.phase))
 }
 
 /// The member that was made the only one and has no others yet, as far as is known: until it serves
 /// nobody else says so.
 pub(crate) fn forced(target: &Target, seen: &Observation) -> Option<(MemberName, DataIdentity)> {
-    let record = open_record(target.file(), seen)?;
-    let member = target.topology.member(&record.member)?;
+    let record = last(&target.topology, seen)?;
+    let by = record
+        .by
+        .as_ref()
+        .filter(|_| record.phase == RecoverPhase::Forced)?;
+    let member = target.topology.member(&by.member)?;
     match data_of(seen, member)? {
-        DataDir::Member(data) if record.phase == RecoverPhase::Forced => {
-            Some((member.name.clone(), *data))
-        }
-        DataDir::Member(_) | DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+        DataDir::Member(data) => Some((member.name.clone(), *data)),
+        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
     }
+}
+
+/// Whether a member's data is of one that a recovery left behind.
+pub(crate) fn is_left_behind(target: &Target, seen: &Observation, member: &Member) -> bool {
+    let Some(last) = last(&target.topology, seen) else {
+        return false;
+    };
+    let left = |data: &DataIdentity| {
+        data.cluster == last.cluster && last.left_behind().contains(&data.member)
+    };
+    matches!(data_of(seen, member), Some(DataDir::Member(data)) if left(data))
 }
 
 /// Members of before a recovery that are there with their data.
 pub(crate) fn came_back<'a>(target: &'a Target, seen: &Observation) -> Vec<&'a Member> {
-    let Some(ended) = last(target.file(), seen) else {
-        return Vec::new();
-    };
-    let of_before =
-        |data: &DataIdentity| data.cluster == ended.cluster && ended.before.contains(&data.member);
     let members = target.topology.everyone();
     members
-        .filter(|member| {
-            matches!(data_of(seen, member), Some(DataDir::Member(data)) if of_before(data))
-        })
+        .filter(|member| is_left_behind(target, seen, member))
         .collect()
 }
 
-/// Whether the member that a cluster was recovered by serves, whoever else has joined it since.
-pub(crate) fn serves_alone(seen: &Observation, ended: &RecoverRecord) -> bool {
-    let view = seen.member(&ended.member);
-    view.is_some_and(|view| {
-        let mut listed = view.listed.iter();
-        let alone = listed.all(|listed| !ended.before.contains(&listed.id));
-        view.cluster == ended.cluster && view.served.known().is_some() && alone
+/// Whether the cluster that a recovery made serves: by a list in which none is that was left
+/// behind, unless as a learner.
+pub(crate) fn recovered_serves(seen: &Observation, last: &RecoverRecord) -> bool {
+    let left = last.left_behind();
+    seen.known_members().any(|view| {
+        let mut voters = view.listed.iter().filter(|listed| !listed.learner);
+        let served = view.served.known().is_some() && view.cluster == last.cluster;
+        served && voters.all(|listed| !left.contains(&listed.id)) && !left.contains(&view.id)
     })
 }
 
-/// Every ID that members of the cluster had, but for the one that goes on.
-pub(crate) fn others(target: &Target, seen: &Observation, goes_on: MemberId) -> BTreeSet<MemberId> {
+/// Whether data was refilled since its member was last seen: it has forgotten what it voted for.
+pub(crate) fn is_refilled(host: &HostView, member: &Member) -> bool {
+    let recorded = host
+        .record()
+        .and_then(|record| record.members.get(&member.etcd_name));
+    recorded.is_some_and(|known| host.marks.get(&member.layout.data) != Some(&known.mark))
+}
+
+/// Every ID that members of the cluster had.
+pub(crate) fn known_ids(target: &Target, seen: &Observation) -> BTreeSet<MemberId> {
     let topology = &target.topology;
     let hosts = || topology.hosts.keys().filter_map(|host| seen.host(host));
     let records = hosts().filter_map(HostView::record);
     let recorded = records.flat_map(|record| {
-        let before = record.recover.iter().flat_map(|last| &last.before).copied();
+        let before = record.recover.iter().flat_map(RecoverRecord::left_behind);
         let own = record.members.values().map(|known| known.id);
         own.chain(record.roster.iter().filter_map(|known| known.id))
             .chain(before)
@@ -93,11 +98,9 @@ pub(crate) fn others(target: &Target, seen: &Observation, goes_on: MemberId) -> 
     // What a bootstrap gave them, where no record is left.
     let computed = topology.everyone();
     let computed = computed.map(|member| member_id(topology, member, &topology.token));
-    let mut all: BTreeSet<MemberId> = recorded
+    recorded
         .chain(listed)
         .chain(on_disk)
         .chain(computed)
-        .collect();
-    all.remove(&goes_on);
-    all
+        .collect()
 }

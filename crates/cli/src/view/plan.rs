@@ -70,7 +70,7 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
                 order.snapshot()
             ),
             Goal::Recover { .. } => outln!(
-                "Nothing to do: cluster {} goes on with one member. Change the file to the members that it is to have, and run `etcdup apply`.",
+                "Nothing to do: cluster {} has a quorum, or was recovered already. Where the file names members that are gone, change it and run `etcdup apply`.",
                 document.spec.cluster
             ),
             Goal::Disarm => outln!("Nothing to do: no alarm that can be disarmed is raised."),

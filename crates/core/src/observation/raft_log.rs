@@ -40,6 +40,8 @@ pub struct RaftLogReader {
     /// Where `pending` begins in the segment.
     at: usize,
     ended: bool,
+    /// The last snapshot that it names.
+    snapshot: u64,
     /// A record that is not what it should be: torn, unless something follows it.
     doubtful: bool,
 }
@@ -66,6 +68,7 @@ impl RaftLogReader {
             pending: Vec::new(),
             at: 0,
             ended: false,
+            snapshot: 0,
             doubtful: false,
         })
     }
@@ -97,7 +100,11 @@ impl RaftLogReader {
     /// What there was. A record that was cut off, as a crash leaves it, is not there, to etcd
     /// neither.
     #[must_use]
-    pub fn finish(self) -> RaftLog {
+    pub fn finish(mut self) -> RaftLog {
+        // One that is beyond what is known to be committed was not yet taken over, to etcd neither.
+        if self.snapshot <= self.found.committed {
+            self.found.last = self.found.last.max(self.snapshot);
+        }
         self.found
     }
 
@@ -164,11 +171,7 @@ impl RaftLogReader {
                 self.found.term = self.found.term.max(number(1));
                 self.found.committed = number(3);
             }
-            5 => {
-                let index = number(1);
-                self.found.committed = self.found.committed.max(index);
-                self.found.last = self.found.last.max(index);
-            }
+            5 => self.snapshot = number(1),
             _ => {}
         }
         Some(())
@@ -311,6 +314,20 @@ mod tests {
         let mut segment = Segment::after(1);
         segment.state(3, 9);
         assert_eq!(read(&segment.allocated(), 64).last, 9);
+    }
+
+    /// A crash between the two records that a snapshot from the leader makes.
+    #[test]
+    fn a_snapshot_beyond_what_is_committed_counts_for_nothing() {
+        let mut segment = ten();
+        segment.record(5, &message(&[(1, 1000), (2, 4)]));
+        let found = read(&segment.allocated(), 100);
+        assert_eq!((found.committed, found.last), (17, 20));
+        let mut segment = ten();
+        segment.record(5, &message(&[(1, 1000), (2, 4)]));
+        segment.state(4, 1000);
+        let found = read(&segment.allocated(), 100);
+        assert_eq!((found.committed, found.last), (1000, 1000));
     }
 
     /// Wherever a crash cuts it, it is a shorter log and no damaged one.

@@ -87,7 +87,8 @@ impl HostRecord {
 
     /// Has how far a recovery is. Once it has ended the members that were are nobody's to look for.
     pub fn note_recover(&mut self, recover: &RecoverRecord) {
-        if recover.phase == RecoverPhase::Ended {
+        let goes_on = |own: &RecoverRecord| own.is_open() && own.is_same(recover);
+        if recover.phase == RecoverPhase::Ended && self.recover.as_ref().is_some_and(goes_on) {
             self.roster.clear();
         }
         self.recover = Some(recover.clone());

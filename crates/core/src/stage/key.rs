@@ -71,6 +71,8 @@ pub enum Rule {
     BeginRecover,
     /// Stops every member before one of them goes on alone.
     StopAll,
+    /// Notes which member goes on.
+    Choose,
     /// Makes a member's data name it as the only member, and starts it.
     ForceNew,
     /// Ends a recovery.
@@ -149,7 +151,7 @@ pub struct StageKeyError(String);
 
 impl Rule {
     /// Every kind of stage.
-    pub const ALL: [Rule; 34] = [
+    pub const ALL: [Rule; 35] = [
         Rule::Time,
         Rule::Ca,
         Rule::Clients,
@@ -179,6 +181,7 @@ impl Rule {
         Rule::EndRestore,
         Rule::BeginRecover,
         Rule::StopAll,
+        Rule::Choose,
         Rule::ForceNew,
         Rule::EndRecover,
         Rule::Compact,
@@ -219,6 +222,7 @@ impl Rule {
             Rule::EndRestore => "end-restore",
             Rule::BeginRecover => "begin-recover",
             Rule::StopAll => "stop-all",
+            Rule::Choose => "choose",
             Rule::ForceNew => "force-new",
             Rule::EndRecover => "end-recover",
             Rule::Compact => "compact",

@@ -237,6 +237,8 @@ pub enum HostStep {
     Restore(Box<RestoredMember>),
     /// The host record has how far a recovery is.
     NoteRecover(Box<RecoverRecord>),
+    /// There is room for a copy of a member's data, and nothing in its way; nothing is changed.
+    CheckForce(Box<ForcedMember>),
     /// A copy of a member's data, made to name it as the only one, takes its place; the data itself
     /// is kept.
     ForceNew(Box<ForcedMember>),
@@ -333,6 +335,7 @@ impl HostStep {
             | Self::NoteRestore(_)
             | Self::Restore(_)
             | Self::NoteRecover(_)
+            | Self::CheckForce(_)
             | Self::ForceNew(_)
             | Self::MoveAside { .. }
             | Self::Remove(_) => None,
@@ -378,6 +381,7 @@ impl HostStep {
             | Self::NoteRestore(_)
             | Self::Restore(_)
             | Self::NoteRecover(_)
+            | Self::CheckForce(_)
             | Self::CheckRoom { .. } => false,
         }
     }

@@ -120,17 +120,20 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
         HostStep::Restore(restored) => {
             ("+", format!("data in {}, from the snapshot", restored.data))
         }
-        HostStep::NoteRecover(recover) => (
-            "~",
+        HostStep::NoteRecover(recover) => ("~", {
+            let by = recover.by.as_ref();
+            let member = by.map_or("", |by| by.member.as_str());
             match recover.phase {
-                RecoverPhase::Stopping => {
-                    format!("host record: {} is to go on alone", recover.member)
-                }
-                RecoverPhase::Forced => {
-                    format!("host record: {} is the only member", recover.member)
-                }
+                RecoverPhase::Stopping => "host record: the cluster is being recovered".to_owned(),
+                RecoverPhase::Forcing => format!("host record: {member} goes on alone"),
+                RecoverPhase::Forced => format!("host record: {member} is the only member"),
                 RecoverPhase::Ended => "host record: the recovery has ended".to_owned(),
-            },
+                RecoverPhase::GivenUp => "host record: the recovery was given up".to_owned(),
+            }
+        }),
+        HostStep::CheckForce(forced) => (
+            ">",
+            format!("make sure that there is room for a copy of {}", forced.data),
         ),
         HostStep::ForceNew(forced) => (
             "~",

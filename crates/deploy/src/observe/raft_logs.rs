@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use etcdup_core::host::HostId;
 use etcdup_core::name::NameError;
-use etcdup_core::observation::{DataDir, HostView, Observation, RaftLog, RaftLogReader};
+use etcdup_core::observation::{DataDir, Observation, RaftLog, RaftLogReader};
 use etcdup_core::observed::Observed;
 use etcdup_core::path::HostPath;
 use etcdup_core::plain::chain;
-use etcdup_core::recover::RecoverRecord;
 use etcdup_core::stage::Goal;
 use etcdup_core::topology::{LOG, Member};
 use etcdup_host::{Header, refusal};
@@ -27,8 +26,7 @@ use crate::tasks::run_all;
 const HEAD: usize = 64 << 10;
 
 impl Session {
-    /// Reads the logs on these hosts, where they decide who goes on: a recovery that is under way
-    /// has decided.
+    /// Reads the logs on these hosts, where they decide who goes on.
     pub(super) async fn read_raft_logs(
         &self,
         planner: &Planner,
@@ -39,13 +37,9 @@ impl Session {
             return;
         }
         let topology = planner.topology();
-        let decides = |view: &HostView| {
-            let recover = view.record().and_then(|record| record.recover.as_ref());
-            !recover.is_some_and(RecoverRecord::is_open)
-        };
         let mut work = Vec::new();
         for host in hosts {
-            let Some(view) = seen.host(host).filter(|view| decides(view)) else {
+            let Some(view) = seen.host(host) else {
                 continue;
             };
             for member in topology.on_host(host) {

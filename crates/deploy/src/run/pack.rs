@@ -97,6 +97,7 @@ async fn supply(
         | HostStep::ForgetMember(_)
         | HostStep::NoteRestore(_)
         | HostStep::NoteRecover(_)
+        | HostStep::CheckForce(_)
         | HostStep::ForceNew(_)
         | HostStep::Forget
         | HostStep::CheckRoom { .. }

@@ -194,12 +194,12 @@ log_here() {
     rm -rf wal && bounded 60 cp -a "$1" wal && give_to "$whose" wal && bounded 120 sync -f wal && mv -T wal ../wal && sync ..
 }
 
-# `force_new|DATA|BINARIES|TIME|LOG|OWNER|NAME|CLIENT_PORT|PEER_PORT`: a copy of a member's data is made to name it as the only
-# member, by an etcd that runs for as long as that takes and that nobody can find. Only when that has ended well does the copy
-# take the place of the data, which is kept. What was cut off in between is finished, and begun again before that.
+# `force_new|DATA|BINARIES|TIME|LOG|OWNER|NAME`: a copy of a member's data is made to name it as the only member, by an etcd that
+# runs for as long as that takes and that nobody can reach. Only when that has ended well does the copy take the place of the
+# data, which is kept. What was cut off in between is finished, and begun again before that.
 op_force_new() {
     to=$1 etcd=$2/etcd time_of=$3
-    IFS='|' read -r log whose who client peer <<FORCE
+    IFS='|' read -r log whose who <<FORCE
 $4
 FORCE
     [ -x "$etcd" ] || { echo "there is no etcd in $2"; return 1; }
@@ -207,7 +207,7 @@ FORCE
     [ "$log" = - ] || is_idle "$log" || return 1
     if [ -d "$to/member" ] && { [ "$log" = - ] || [ -d "$log/wal" ]; }; then
         rm -rf "${to:?}/${waiting:?}"
-        has_room member "$to" "$to/$waiting" "$to" || return 1
+        can_be_copied "$to" "$log" || return 1
         in_fresh "$to" "$waiting" force_here || { rm -rf "${to:?}/${waiting:?}"; return 1; }
     fi
     [ -f "$to/$waiting/forced" ] && [ ! -L "$to/$waiting" ] || { echo "there is no data in $to"; return 1; }
@@ -216,16 +216,51 @@ FORCE
     { [ "$selinux" = no ] || restorecon -R "$to"; } && sync "$to"
 }
 
+# The same, while it may still run, and nothing is done. A pod's etcd is fetched later.
+op_can_force() {
+    IFS='|' read -r log _ <<FORCE
+$4
+FORCE
+    can_be_copied "$1" "$log"
+}
+
+# A link would lead from the copy to the data itself, and a mount point cannot be renamed.
+can_be_copied() {
+    for held in "$1/member" "$1/member/snap" ${2:+"$2/wal"}; do
+        case $held in
+        -/*) held=$1/member/wal ;;
+        esac
+        [ ! -L "$held" ] && [ -d "$held" ] || { echo "$held is a link, or no directory"; return 1; }
+        ! stays "$held" || { echo "$held is a mount point: put what is in it into the directory above it"; return 1; }
+    done
+    link=$(find "$1/member" -type l | head -n 1)
+    [ -z "$link" ] || { echo "$link is a link: put what it leads to in its place"; return 1; }
+    has_room member "$1" "$1/$waiting" "$1" || return 1
+    [ "$2" = - ] || has_room wal "$2" "$2/$waiting" "$2"
+}
+
+# The name of a log's last segment; it is there as long as it is one of the last five.
+last_segment() {
+    last=''
+    for segment in "$1"/*.wal; do [ ! -f "$segment" ] || last=${segment##*/}; done
+    [ -n "$last" ] && say "$last"
+}
+
+# The head of a segment says whose the log is: the observe script reads it too.
+metadata_in() { od -An -v -tx1 -N 64 "$1"; }
+
 force_here() {
     mkdir made && bounded 600 cp -a "$to/member" made/ || { echo "cannot copy $to/member"; return 1; }
     if [ "$log" != - ]; then
         bounded 60 cp -a "$log/wal" made/member/wal || { echo "cannot copy $log/wal"; return 1; }
     fi
-    # An address that no client and no other member knows, and no quota: reaching it would raise an alarm that stays. Ended by
-    # its own limit where this script is killed.
+    # Without a log etcd would begin another cluster.
+    segment=$(last_segment made/member/wal) || { echo "there is no log in the copy of $to/member"; return 1; }
+    whose_log=$(metadata_in "made/member/wal/$segment")
+    # Sockets in a directory of root's, so that nobody asks it anything; and no quota: reaching it would raise an alarm that stays.
+    # Ended by its own limit where this script is killed.
     set -- --name "$who" --data-dir made --force-new-cluster --quota-backend-bytes=-1 \
-        --listen-client-urls "http://127.0.77.1:$client" --advertise-client-urls "http://127.0.77.1:$client" \
-        --listen-peer-urls "http://127.0.77.1:$peer"
+        --listen-client-urls unix://client:1 --advertise-client-urls unix://client:1 --listen-peer-urls unix://peer:1
     timeout -s KILL 180 env -i "PATH=$PATH" "$etcd" "$@" >console 2>&1 8<&- 9>&- &
     forced=$! waited=0
     until grep -q 'ready to serve client requests' console; do
@@ -240,6 +275,7 @@ force_here() {
     done
     kill -TERM "$forced"
     wait "$forced"
+    [ "$(metadata_in "made/member/wal/$segment")" = "$whose_log" ] || { echo 'etcd made another log of the copy'; return 1; }
     give_to "$whose" made/member && bounded 120 sync -f made/member && : >forced && sync forced . made
 }
 

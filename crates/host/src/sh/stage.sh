@@ -433,7 +433,7 @@ run_operations() {
         # In this shell, not a subshell: `pending` must live on. The output goes to a file.
         case $verb in
         user | dir | commit | binaries | links | fetch | image | time_sync | reload | enable | restart | disable | spawn | kill | \
-            stop_pod | bounce_pod | mark | restore | force_new | room | room_log | move | move_log | keep | remove | binary_file | binaries_done)
+            stop_pod | bounce_pod | mark | restore | can_force | force_new | room | room_log | move | move_log | keep | remove | binary_file | binaries_done)
             "op_$verb" "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1
             ;;
         file) op_file "$(payload "$a")" "$b" "$c" "$d" >"$work/said" 2>&1 ;;

@@ -4,106 +4,47 @@
 //! Nothing of any data is changed before every member is stopped, and the data of the others is
 //! moved aside only once the one serves: until then another can go on in its stead.
 
+mod checks;
+mod left;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcdup_core::finding::{Check, Finding};
+use etcdup_core::finding::Finding;
 use etcdup_core::host::HostId;
-use etcdup_core::membership::{ClusterView, quorum_of};
+use etcdup_core::membership::{ClusterId, MemberId};
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{DataDir, HostView, Observation, RaftLog};
-use etcdup_core::observed::Observed;
-use etcdup_core::recover::{ForcedMember, RecoverPhase, RecoverRecord};
-use etcdup_core::stage::{Gate, HostStep, Impact, Next, Rule, Stage, StageKey, Work};
+use etcdup_core::observation::{DataDir, HostView, ListedMember, Observation};
+use etcdup_core::path::HostPath;
+use etcdup_core::recover::{ForcedMember, RecoverPhase, RecoverRecord, RecoveredBy};
+use etcdup_core::stage::{ClusterStep, Gate, HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
-use jiff::Timestamp;
 
+use self::checks::{CAME_BACK, RECOVER_FILE, RECOVER_OPEN};
+use self::left::{Left, Survivor, learners, left, reasons, unproven, voters};
 use crate::assess::assess;
-use crate::generation::recorded_cluster;
 use crate::identity::{Bootstrap, data_of};
-use crate::lists::reset;
-use crate::places::known_members;
-use crate::recovering::{came_back, last, open_record, others, serves_alone};
+use crate::recovering::{came_back, known_ids, last, recovered_serves};
 use crate::rules::clean_up::{held, is_written_by_us, stop};
 use crate::rules::restart::{serves, start_steps};
 use crate::rules::restored::fetch_tools;
 use crate::target::Target;
 
-pub(crate) const CHECKS: &[Check] = &[
-    CAME_BACK,
-    NOT_LOST,
-    RECOVER_DATA,
-    RECOVER_GONE,
-    RECOVER_LOG,
-    RECOVER_OPEN,
-    RECOVER_RELEASE,
-    RECOVER_UNSEEN,
-];
-
-const RECOVER_OPEN: Check = Check {
-    id: "recover-open",
-    title: "a recovery of this cluster has not ended",
-    about: "A host's record says that the cluster is being recovered by one of its members. Until that has ended nothing else is \
-            done to it: members that would agree with one another may no longer belong together.",
-    advice: "run `etcdup recover` to go on, or `etcdup restore` with a snapshot",
-};
-const CAME_BACK: Check = Check {
-    id: "came-back",
-    title: "a member of before the recovery is back",
-    about: "The cluster was recovered by one member, whose list has no other of that time. One that comes back with its data still \
-            knows the old list. Where a quorum of those come back they serve, under the same cluster ID, and clients that know them \
-            read and write what the recovered cluster does not have.",
-    advice: "run `etcdup recover` again: it stops what came back and moves its data aside",
-};
-const NOT_LOST: Check = Check {
-    id: "quorum-not-lost",
-    title: "the cluster has a quorum, or can have one",
-    about: "A recovery gives up what the other members hold. Where enough of them have their data nothing needs to be lost.",
-    advice: "`etcdup apply` starts what does not run, and replaces members that are lost",
-};
-const RECOVER_UNSEEN: Check = Check {
-    id: "recover-unseen",
-    title: "a member may still be running",
-    about: "Its host does not answer. If it runs, or comes back, with others, they are a cluster of their own beside the one that \
-            is recovered. Only you can know that it is gone.",
-    advice: "bring the host back; or, if it is gone for good and never starts again, name its member with --gone",
-};
-const RECOVER_GONE: Check = Check {
-    id: "recover-gone",
-    title: "a member that is called gone is not",
-    about: "Members that are gone for good are named with --gone, by the names in the file. One that answers may hold what no other \
-            does.",
-    advice: "leave out whatever is not gone: a member whose host answers is stopped anyway",
-};
-const RECOVER_DATA: Check = Check {
-    id: "recover-data",
-    title: "no member has data to go on with",
-    about: "A recovery needs the data of one voter of this cluster, on a host that answers, with a log that is whole.",
-    advice: "run `etcdup restore` with a snapshot: `etcdup snapshot list` shows what is kept",
-};
-const RECOVER_LOG: Check = Check {
-    id: "recover-log",
-    title: "a member's log cannot be read",
-    about: "Which member goes on is decided by how far their logs go. One whose log cannot be read may have gone furthest.",
-    advice: "put right what keeps it from being read; if its data is of no use, name it with --gone",
-};
-const RECOVER_RELEASE: Check = Check {
-    id: "recover-release",
-    title: "the file asks for another release than the member ran",
-    about: "A recovery changes nothing but who is a member: the release of etcd that wrote the data goes on with it.",
-    advice: "set `etcd` to the release that it ran, recover, then set it back and run `etcdup apply`",
-};
+pub(crate) use self::checks::CHECKS;
 
 /// Whether a recovery of the cluster is under way, or was undone by members that came back, where
 /// anything else is asked for.
 pub(crate) fn open(target: &Target, seen: &Observation) -> Vec<Finding> {
-    let file = target.file();
-    if let Some(record) = open_record(file, seen) {
-        let hosts = file.hosts.keys().filter(|host| {
+    let topology = &target.topology;
+    if let Some(record) = last(topology, seen).filter(|last| last.is_open()) {
+        let hosts = topology.hosts.keys().filter(|host| {
             let known = seen.host(host).and_then(HostView::record);
             let known = known.and_then(|known| known.recover.as_ref());
             known.is_some_and(|known| known.is_same(record))
         });
-        let evidence = || format!("{} goes on alone", record.member);
+        let evidence = || match &record.by {
+            Some(by) => format!("{} is the only member", by.member),
+            None => "every member stops; nothing was changed yet".to_owned(),
+        };
         return hosts
             .map(|host| RECOVER_OPEN.error(host, evidence()))
             .collect();
@@ -116,98 +57,186 @@ pub(crate) fn open(target: &Target, seen: &Observation) -> Vec<Finding> {
     .collect()
 }
 
+/// Hosts that did not hear how the last recovery ended, or joined since.
+pub(crate) fn agree(target: &Target, seen: &Observation) -> Option<Next> {
+    let topology = &target.topology;
+    let last = last(topology, seen).filter(|last| !last.is_open())?;
+    let differs = |host: &&HostId| {
+        let record = seen.host(host).and_then(HostView::record);
+        record.is_some_and(|own| own.cluster.is_some() && own.recover.as_ref() != Some(last))
+    };
+    let hosts = topology.hosts.keys();
+    let hosts = hosts
+        .filter(|host| topology.has_member_on(host))
+        .filter(differs);
+    let note = || vec![HostStep::NoteRecover(Box::new(last.clone()))];
+    let tasks: BTreeMap<HostId, Vec<HostStep>> = hosts.map(|host| (host.clone(), note())).collect();
+    (!tasks.is_empty()).then(|| {
+        let title = "note on every host how the recovery ended".to_owned();
+        let why = vec!["another host knows it".to_owned()];
+        stage(Rule::EndRecover, title, why, Impact::None, tasks)
+    })
+}
+
 pub(crate) fn next(target: &Target, seen: &Observation, gone: &[MemberName]) -> Next {
-    let open = open_record(target.file(), seen).filter(|open| {
-        // One that is lost meanwhile cannot go on: another does.
-        !gone.contains(&open.member)
-    });
-    match open {
-        Some(open) => go_on(target, seen, open, gone),
-        None => begin(target, seen, gone),
+    let last = last(&target.topology, seen);
+    match (last, last.map(|last| last.phase)) {
+        (Some(last), Some(RecoverPhase::Stopping)) => stopping(target, seen, last, gone),
+        (Some(last), Some(RecoverPhase::Forcing | RecoverPhase::Forced)) => match &last.by {
+            // One that is lost meanwhile cannot go on: another does.
+            Some(by) if !gone.contains(&by.member) => go_on(target, seen, last, by, gone),
+            Some(_) | None => begin(target, seen, Some(last), gone),
+        },
+        _ => begin(target, seen, last, gone),
     }
 }
 
-/// A member that could go on, and how far its log goes.
-struct Survivor<'a> {
-    member: &'a Member,
-    log: RaftLog,
-}
-
-fn begin(target: &Target, seen: &Observation, gone: &[MemberName]) -> Next {
-    let ended = last(target.file(), seen).filter(|last| !last.is_open());
-    let goes_on = ended.filter(|ended| serves_alone(seen, ended));
+fn begin(
+    target: &Target,
+    seen: &Observation,
+    last: Option<&RecoverRecord>,
+    gone: &[MemberName],
+) -> Next {
     let back: BTreeSet<&MemberName> = came_back(target, seen)
         .into_iter()
         .map(|member| &member.name)
         .collect();
-    if goes_on.is_some() {
+    let was_recovered =
+        |last: &RecoverRecord| last.phase == RecoverPhase::Ended || !last.earlier.is_empty();
+    if last.is_some_and(|last| was_recovered(last) && recovered_serves(seen, last)) {
         let aside = set_aside(target, seen, |member| back.contains(&member.name));
         return aside.unwrap_or(Next::Done);
     }
-    let served: Vec<&MemberName> = {
-        let names = seen.members.keys();
-        names.filter(|name| seen.serves(name)).collect()
+    let survivors = match left(target, seen, gone) {
+        // Some of those may be what a recovery left behind: which of the two is the cluster is for
+        // a person to say.
+        Left::Enough(_) if !back.is_empty() => {
+            let evidence = "the cluster that was recovered does not serve";
+            let advice = "start the members of the recovered cluster on their hosts, and run `etcdup recover` again";
+            let found = back.into_iter();
+            let found = found.map(|name| CAME_BACK.error(name, evidence).advise(advice));
+            return Next::Blocked(found.collect());
+        }
+        Left::Enough(_) if last.is_some_and(|last| last.phase == RecoverPhase::GivenUp) => {
+            return Next::Done;
+        }
+        Left::Enough(findings) | Left::Unclear(findings) => return Next::Blocked(findings),
+        Left::Few(survivors) => survivors,
     };
-    if let (Some(ended), false) = (ended, served.is_empty() || back.is_empty()) {
-        let evidence = format!(
-            "{} does not serve, by which the cluster was recovered",
-            ended.member
-        );
-        let advice = "start that member on its host, and run `etcdup recover` again";
-        let found = back.into_iter();
-        let found = found.map(|name| CAME_BACK.error(name, evidence.clone()).advise(advice));
-        return Next::Blocked(found.collect());
-    }
-    if !served.is_empty() {
-        let served = served.into_iter();
-        let served = served.map(|name| NOT_LOST.error(name, "it serves"));
-        return Next::Blocked(served.collect());
-    }
-    let mut findings = unproven(target, seen, gone);
-    findings.extend(reset::foreign(target, seen, None));
-    if !findings.is_empty() {
-        return Next::Blocked(findings);
-    }
-    let survivors = match survivors(target, seen, gone) {
-        Ok(survivors) => survivors,
-        Err(findings) => return Next::Blocked(findings),
-    };
-    let Some(first) = survivors.first() else {
-        let evidence = "no host that answers has data of one of its voters";
-        return Next::Blocked(vec![RECOVER_DATA.error(&target.topology.cluster, evidence)]);
-    };
-    let voters = voters(target, seen);
-    if survivors.len() >= quorum_of(voters) {
-        let evidence = format!("{} of {voters} voters have their data", survivors.len());
-        return Next::Blocked(vec![NOT_LOST.error(&target.topology.cluster, evidence)]);
-    }
-    if let Some(finding) = other_release(target, seen, first.member) {
-        return Next::Blocked(vec![finding]);
-    }
-    let Some(DataDir::Member(data)) = data_of(seen, first.member) else {
+    let (Some(first), Some(cluster)) = (
+        survivors.first(),
+        survivors
+            .first()
+            .and_then(|first| cluster_of(seen, first.member)),
+    ) else {
         return Next::Done;
     };
     let record = RecoverRecord {
-        count: last(target.file(), seen).map_or(1, |last| last.count + 1),
-        before: others(target, seen, data.member),
-        member: first.member.name.clone(),
-        cluster: data.cluster,
-        index: first.log.committed,
+        count: last.map_or(1, |last| last.count + 1),
+        begun: seen.at,
+        cluster,
+        by: None,
+        members: known_ids(target, seen),
+        voters: voters(target, seen),
+        learners: learners(seen),
+        earlier: last.map(RecoverRecord::left_behind).unwrap_or_default(),
         phase: RecoverPhase::Stopping,
     };
-    let tasks = answering(target, seen).map(|host| {
-        let note = HostStep::NoteRecover(Box::new(record.clone()));
-        (host.clone(), vec![note])
-    });
+    let note = || HostStep::NoteRecover(Box::new(record.clone()));
+    let hosts = answering(target, seen);
+    let mut tasks: BTreeMap<HostId, Vec<HostStep>> =
+        hosts.map(|host| (host.clone(), Vec::new())).collect();
+    // What would keep one of them from going on is known before any is stopped.
+    for Survivor { member, .. } in &survivors {
+        let task = tasks.entry(member.host.clone()).or_default();
+        task.push(HostStep::CheckForce(Box::new(as_forced(member, None))));
+    }
+    tasks.values_mut().for_each(|task| task.push(note()));
     let title = format!("begin to recover the cluster by {}", first.member.name);
     let why = reasons(&survivors, gone);
-    stage(
-        Rule::BeginRecover,
-        title,
-        why,
-        Impact::None,
-        tasks.collect(),
-    )
+    stage(Rule::BeginRecover, title, why, Impact::None, tasks)
+}
+
+fn member_of(seen: &Observation, member: &Member) -> Option<MemberId> {
+    match data_of(seen, member)? {
+        DataDir::Member(data) => Some(data.member),
+        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+    }
+}
+
+fn cluster_of(seen: &Observation, member: &Member) -> Option<ClusterId> {
+    match data_of(seen, member)? {
+        DataDir::Member(data) => Some(data.cluster),
+        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+    }
+}
+
+/// Nothing was changed yet, so that all is judged once more: a quorum may be back, or one that
+/// knows more; and only once a member is stopped its log is all there.
+fn stopping(
+    target: &Target,
+    seen: &Observation,
+    open: &RecoverRecord,
+    gone: &[MemberName],
+) -> Next {
+    let survivors = match left(target, seen, gone) {
+        Left::Enough(found) => {
+            let why = found.into_iter();
+            let why = why.map(|found| format!("{}: {}", found.subject, found.evidence));
+            let title = "give the recovery up: nothing was changed".to_owned();
+            let given_up = note(target, seen, &open.at(RecoverPhase::GivenUp));
+            return stage(
+                Rule::EndRecover,
+                title,
+                why.collect(),
+                Impact::None,
+                given_up,
+            );
+        }
+        Left::Unclear(findings) => return Next::Blocked(findings),
+        Left::Few(survivors) => survivors,
+    };
+    if let Some(stop) = stop_all(target, seen) {
+        return stop;
+    }
+    let Some(first) = survivors.first() else {
+        return Next::Done;
+    };
+    let by = RecoveredBy {
+        member: first.member.name.clone(),
+        index: first.log.committed,
+        before: {
+            let known = known_ids(target, seen).into_iter();
+            let known = known.chain(open.members.iter().copied());
+            let own = member_of(seen, first.member);
+            known.filter(|id| Some(*id) != own).collect()
+        },
+    };
+    let record = RecoverRecord {
+        by: Some(by),
+        ..open.at(RecoverPhase::Forcing)
+    };
+    // From here on it is this one, whatever is cut: its data may be on its way from one place to
+    // the other.
+    let name = &first.member.name;
+    let mut choose = Stage {
+        title: format!("{name} goes on"),
+        why: reasons(&survivors, gone),
+        ..stage_of(Rule::Choose, note(target, seen, &record))
+    };
+    choose.key.subject = Some(name.clone());
+    Next::Stage(Box::new(choose))
+}
+
+/// What every host of a member that answers comes to know.
+fn note(
+    target: &Target,
+    seen: &Observation,
+    record: &RecoverRecord,
+) -> BTreeMap<HostId, Vec<HostStep>> {
+    let steps = || vec![HostStep::NoteRecover(Box::new(record.clone()))];
+    let hosts = answering(target, seen);
+    hosts.map(|host| (host.clone(), steps())).collect()
 }
 
 /// The hosts of members that answer.
@@ -217,159 +246,79 @@ fn answering<'a>(target: &'a Target, seen: &'a Observation) -> impl Iterator<Ite
     hosts.filter(|host| topology.on_host(host).next().is_some() && seen.host(host).is_some())
 }
 
-/// Members that may run though nobody sees them, and what is wrong with those that are called gone.
-fn unproven(target: &Target, seen: &Observation, gone: &[MemberName]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for name in gone {
-        if target.topology.member(name).is_none() {
-            findings.push(RECOVER_GONE.error(name, "the file has no member of that name"));
-        } else if seen.member(name).is_some() {
-            findings.push(RECOVER_GONE.error(name, "it answers"));
-        }
-    }
-    for member in target.topology.everyone() {
-        let why = match seen.hosts.get(&member.host) {
-            Some(Observed::Known(_)) => continue,
-            Some(Observed::Unknown(unseen)) => unseen.why.clone(),
-            None => "it was not asked".to_owned(),
-        };
-        if !gone.contains(&member.name) {
-            let evidence = format!("{}: {why}", member.host);
-            findings.push(RECOVER_UNSEEN.error(&member.name, evidence));
-        }
-    }
-    findings
-}
-
-/// How many votes there were: by a member's own list, or as the file and the data have it.
-fn voters(target: &Target, seen: &Observation) -> usize {
-    let listed = ClusterView::any(seen).map(|view| {
-        let members = view.members();
-        members.filter(|listed| !listed.learner).count()
-    });
-    listed.unwrap_or_else(|| known_members(target, seen).len())
-}
-
-/// The members that could go on, whoever's log goes furthest first.
-fn survivors<'a>(
-    target: &'a Target,
+/// One member goes on: its data is made to name it as the only one, it starts, the others are moved
+/// aside, and that is the end.
+fn go_on(
+    target: &Target,
     seen: &Observation,
+    open: &RecoverRecord,
+    by: &RecoveredBy,
     gone: &[MemberName],
-) -> Result<Vec<Survivor<'a>>, Vec<Finding>> {
-    let recorded = recorded_cluster(&target.topology, seen);
-    let (mut found, mut unknown) = (Vec::new(), Vec::new());
-    for member in target.topology.everyone() {
-        let Some(host) = seen.host(&member.host) else {
-            continue;
-        };
-        let Some(DataDir::Member(data)) = host.data.get(&member.layout.data) else {
-            continue;
-        };
-        let learner = seen.member(&member.name).is_some_and(|view| view.learner);
-        let other = recorded.is_some_and(|recorded| recorded != data.cluster);
-        if learner || other || gone.contains(&member.name) {
-            continue;
-        }
-        match host.raft_logs.get(&member.layout.data) {
-            Some(Observed::Known(log)) if log.damaged => {
-                let evidence = format!("it is damaged after entry {}", log.last);
-                unknown.push(RECOVER_LOG.error(&member.name, evidence));
-            }
-            Some(Observed::Known(log)) => found.push(Survivor { member, log: *log }),
-            Some(Observed::Unknown(unseen)) => {
-                unknown.push(RECOVER_LOG.error(&member.name, unseen.why.clone()));
-            }
-            None => unknown.push(RECOVER_LOG.error(&member.name, "it was not read")),
-        }
-    }
-    if !unknown.is_empty() {
-        return Err(unknown);
-    }
-    // What is not known to be committed is dropped by etcd, so that only the rest counts. Of equals
-    // the first in the file.
-    found.sort_by_key(|one| std::cmp::Reverse((one.log.committed, one.log.term)));
-    Ok(found)
-}
-
-/// The member's release is not the file's.
-fn other_release(target: &Target, seen: &Observation, member: &Member) -> Option<Finding> {
-    let record = seen.host(&member.host)?.record()?;
-    let ran = &record.members.get(&member.etcd_name)?.version;
-    let wanted = target.topology.version.to_string();
-    (*ran != wanted).then(|| {
-        let evidence = format!("it ran etcd {ran}, and the file asks for {wanted}");
-        RECOVER_RELEASE.error(&member.name, evidence)
-    })
-}
-
-/// What a person must know before it.
-fn reasons(survivors: &[Survivor<'_>], gone: &[MemberName]) -> Vec<String> {
-    let mut why = Vec::new();
-    for Survivor { member, log } in survivors {
-        let written = log.written.and_then(|at| Timestamp::from_second(at).ok());
-        let written = written.map(|at| format!(", last written {}", at.strftime("%F %T UTC")));
-        let dropped = match log.last.saturating_sub(log.committed) {
-            0 => String::new(),
-            1 => "; 1 later entry is not known to be committed, and is dropped".to_owned(),
-            more => {
-                format!("; {more} later entries are not known to be committed, and are dropped")
-            }
-        };
-        why.push(format!(
-            "{} on {}: committed up to entry {} in term {}{}{dropped}",
-            member.name,
-            member.host,
-            log.committed,
-            log.term,
-            written.unwrap_or_default()
-        ));
-    }
-    if let Some(Survivor { member, log }) = survivors.first() {
-        why.push(format!(
-            "{} goes on: whatever was acknowledged after entry {} is lost",
-            member.name, log.committed
-        ));
-    }
-    if !gone.is_empty() {
-        let names: Vec<&str> = gone.iter().map(MemberName::as_str).collect();
-        why.push(format!(
-            "you say that these are gone: {}; one that starts again with its data divides the cluster",
-            names.join(", ")
-        ));
-    }
-    why
-}
-
-fn go_on(target: &Target, seen: &Observation, open: &RecoverRecord, gone: &[MemberName]) -> Next {
-    let findings = unproven(target, seen, gone);
+) -> Next {
+    // Its data may name it as the only one already: with others that serve there would be two.
+    let others = seen.members.keys().filter(|name| seen.serves(name));
+    let others: Vec<Finding> = others
+        .filter(|name| **name != by.member)
+        .map(|name| {
+            let evidence = format!("it serves, and {} may be the only member already", by.member);
+            CAME_BACK.error(name, evidence).advise(
+                "stop it on its host (`systemctl disable --now etcd`), and run `etcdup recover` again",
+            )
+        })
+        .collect();
+    let findings = match others.is_empty() {
+        true => unproven(target, seen, gone),
+        false => others,
+    };
     if !findings.is_empty() {
         return Next::Blocked(findings);
     }
-    let chosen = target.topology.member(&open.member);
-    let Some((member, host)) = chosen.and_then(|member| Some((member, seen.host(&member.host)?)))
+    let member = target.topology.member(&by.member);
+    let Some((member, host)) = member.and_then(|member| Some((member, seen.host(&member.host)?)))
     else {
-        let evidence = format!("it was to go on with {}, which is not there", open.member);
-        return Next::Blocked(vec![RECOVER_DATA.error(&open.member, evidence)]);
+        let evidence = "it was made the only member, and the file does not name it";
+        return Next::Blocked(vec![RECOVER_FILE.error(&by.member, evidence)]);
     };
-    match open.phase {
-        RecoverPhase::Stopping => {
-            let foreign = reset::foreign(target, seen, None);
-            if !foreign.is_empty() {
-                return Next::Blocked(foreign);
-            }
-            stop_all(target, seen).unwrap_or_else(|| force(target, seen, member, host, open))
-        }
-        RecoverPhase::Forced | RecoverPhase::Ended => {
-            if !host.processes.contains_key(&member.name) {
-                return start(target, seen, member);
-            }
-            if !seen.serves(&member.name) {
-                return wait(target, member);
-            }
-            let others = |other: &Member| other.name != member.name;
-            set_aside(target, seen, others).unwrap_or_else(|| end(seen, member, open))
-        }
+    if open.phase == RecoverPhase::Forcing {
+        let record = open.at(RecoverPhase::Forced);
+        return stop_all(target, seen).unwrap_or_else(|| force(target, seen, member, record));
     }
+    if !host.processes.contains_key(&member.name) {
+        return start(target, seen, member);
+    }
+    let Some(view) = seen
+        .member(&member.name)
+        .filter(|_| seen.serves(&member.name))
+    else {
+        return wait(target, member);
+    };
+    // etcd before 3.5.30 leaves learners of a snapshot in the list.
+    let left = view
+        .listed
+        .iter()
+        .find(|one| one.id != view.id && by.before.contains(&one.id));
+    if let Some(left) = left {
+        return remove(member, left);
+    }
+    let others = |other: &Member| other.name != member.name;
+    set_aside(target, seen, others).unwrap_or_else(|| end(target, seen, member, open))
+}
+
+fn remove(member: &Member, left: &ListedMember) -> Next {
+    let name = left.name.parse().unwrap_or_else(|_| member.name.clone());
+    Next::Stage(Box::new(Stage {
+        key: StageKey::new(Rule::Remove, Some(&name)),
+        title: format!("remove {name} from the list"),
+        why: vec![format!("{}: a learner of before the recovery", left.id)],
+        impact: Impact::None,
+        preconditions: Vec::new(),
+        work: Work::Cluster(ClusterStep::Remove {
+            member: name,
+            id: left.id,
+            snapshot: false,
+        }),
+        postconditions: Vec::new(),
+    }))
 }
 
 /// Whether a member runs, or would at the next boot.
@@ -398,42 +347,37 @@ fn stop_all(target: &Target, seen: &Observation) -> Option<Next> {
     (!tasks.is_empty()).then(|| stage(Rule::StopAll, title, why, outage, tasks))
 }
 
-fn force(
-    target: &Target,
-    seen: &Observation,
-    member: &Member,
-    host: &HostView,
-    open: &RecoverRecord,
-) -> Next {
+fn as_forced(member: &Member, tools: Option<HostPath>) -> ForcedMember {
     let layout = &member.layout;
-    let fetched = layout
-        .is_pod()
-        .then(|| fetch_tools(&target.topology, member));
-    let (tools, fetch) = fetched.flatten().unzip();
-    let forced = ForcedMember {
+    ForcedMember {
         member: member.name.clone(),
         name: member.etcd_name.clone(),
         data: layout.data.clone(),
         log: layout.wal.clone(),
         owner: layout.owner(),
-        binaries: tools.clone().unwrap_or_else(|| layout.binaries.clone()),
-        client_port: member.ports.client,
-        peer_port: member.ports.peer,
-    };
+        binaries: tools.unwrap_or_else(|| layout.binaries.clone()),
+    }
+}
+
+fn force(target: &Target, seen: &Observation, member: &Member, record: RecoverRecord) -> Next {
+    let fetched = member.layout.is_pod();
+    let fetched = fetched.then(|| fetch_tools(&target.topology, member));
+    let (tools, fetch) = fetched.flatten().unzip();
     let mut steps: Vec<HostStep> = fetch.into_iter().collect();
+    let forced = as_forced(member, tools.clone());
     steps.push(HostStep::ForceNew(Box::new(forced)));
     steps.extend(tools.map(HostStep::Remove));
-    let note = Box::new(open.at(RecoverPhase::Forced));
-    steps.push(HostStep::NoteRecover(note));
-    steps.extend(starts(target, seen, member, host));
+    steps.push(HostStep::NoteRecover(Box::new(record)));
+    let host = seen.host(&member.host);
+    steps.extend(
+        host.into_iter()
+            .flat_map(|host| starts(target, seen, member, host)),
+    );
     let name = &member.name;
-    let why = vec![
-        "every other member is stopped, or gone as you say".to_owned(),
-        format!(
-            "a copy of its data is changed; the data itself is kept on {}",
-            member.host
-        ),
-    ];
+    let why = vec![format!(
+        "a copy of its data is changed; the data itself is kept on {}",
+        member.host
+    )];
     Next::Stage(Box::new(Stage {
         key: StageKey::new(Rule::ForceNew, Some(name)),
         title: format!("make {name} the only member, and start it"),
@@ -515,7 +459,10 @@ fn set_aside(
         let record = host.record();
         let known = record.is_some_and(|record| match stays {
             true => record.members.contains_key(&member.etcd_name),
-            false => record.cluster.is_some() || record.recover.is_some(),
+            false => {
+                let recovers = record.recover.as_ref().is_some_and(RecoverRecord::is_open);
+                record.cluster.is_some() || recovers
+            }
         });
         let forget = known.then(|| match stays {
             true => HostStep::ForgetMember(member.etcd_name.clone()),
@@ -550,21 +497,16 @@ fn aside(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
     steps
 }
 
-fn end(seen: &Observation, member: &Member, open: &RecoverRecord) -> Next {
-    let ended = Box::new(open.at(RecoverPhase::Ended));
+fn end(target: &Target, seen: &Observation, member: &Member, open: &RecoverRecord) -> Next {
     let revision = seen.member(&member.name).map_or(0, |view| view.revision);
     let why = vec![
         format!("{} serves alone, at revision {revision}", member.name),
         "no other member is left on a host that answers".to_owned(),
     ];
-    let tasks = BTreeMap::from([(member.host.clone(), vec![HostStep::NoteRecover(ended)])]);
-    stage(
-        Rule::EndRecover,
-        "end the recovery".to_owned(),
-        why,
-        Impact::None,
-        tasks,
-    )
+    // Whoever joins later is on one of these hosts, or hears of it by `apply`.
+    let tasks = note(target, seen, &open.at(RecoverPhase::Ended));
+    let title = "end the recovery".to_owned();
+    stage(Rule::EndRecover, title, why, Impact::None, tasks)
 }
 
 fn stage(
@@ -575,12 +517,21 @@ fn stage(
     tasks: BTreeMap<HostId, Vec<HostStep>>,
 ) -> Next {
     Next::Stage(Box::new(Stage {
-        key: StageKey::new(rule, None),
         title,
         why,
         impact,
+        ..stage_of(rule, tasks)
+    }))
+}
+
+fn stage_of(rule: Rule, tasks: BTreeMap<HostId, Vec<HostStep>>) -> Stage {
+    Stage {
+        key: StageKey::new(rule, None),
+        title: String::new(),
+        why: Vec::new(),
+        impact: Impact::None,
         preconditions: Vec::new(),
         work: Work::Hosts(tasks),
         postconditions: Vec::new(),
-    }))
+    }
 }

@@ -9,6 +9,7 @@ use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::observed::Observed;
+use etcdup_core::recover::RecoverRecord;
 use etcdup_core::restore::RestoreRecord;
 use etcdup_core::stage::{HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
@@ -173,9 +174,11 @@ fn is_proven(
     };
     // Proven before it was stopped: what was proof then has been moved aside.
     let restores = host.record().and_then(|record| record.restore.as_ref());
-    let was_proven = restores.is_some_and(RestoreRecord::is_open)
-        && process.is_none()
-        && !matches!(host.data.get(data), Some(DataDir::Member(_)));
+    let recovers = host.record().and_then(|record| record.recover.as_ref());
+    let is_open = restores.is_some_and(RestoreRecord::is_open)
+        || recovers.is_some_and(RecoverRecord::is_open);
+    let was_proven =
+        is_open && process.is_none() && !matches!(host.data.get(data), Some(DataDir::Member(_)));
     was_proven
         || is_written_by_us(target, member, host, &target.desired(member).settled.path)
         || runs_on == Some(data.as_str())
@@ -199,7 +202,12 @@ fn steps(target: &Target, member: &Member, host: &HostView, wipe: bool) -> Vec<H
     // keep the next cluster from being bootstrapped.
     let remembers = host.record().is_some_and(|record| {
         let restores = record.restore.as_ref().is_some_and(RestoreRecord::is_open);
-        restores || record.cluster.is_some() || !record.members.is_empty() || record.begun.is_some()
+        let recovers = record.recover.as_ref().is_some_and(RecoverRecord::is_open);
+        restores
+            || recovers
+            || record.cluster.is_some()
+            || !record.members.is_empty()
+            || record.begun.is_some()
     });
     if steps.is_empty() && remembers {
         steps.push(HostStep::Forget);

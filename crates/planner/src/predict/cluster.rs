@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use etcdup_core::membership::MemberId;
 use etcdup_core::observation::{DataDir, HostView, ListedMember, Observation};
 use etcdup_core::observed::Observed;
+use etcdup_core::recover::RecoverRecord;
 use etcdup_core::stage::ClusterStep;
 use etcdup_core::topology::Member;
 
@@ -102,7 +103,7 @@ pub(super) fn cluster_step(target: &Target, world: &mut Observation, step: &Clus
 fn new_id(target: &Target, world: &Observation, member: &Member) -> MemberId {
     let hosts = || world.hosts.values().filter_map(Observed::known);
     let recorded = hosts().filter_map(HostView::record).flat_map(|record| {
-        let before = record.recover.iter().flat_map(|last| last.before.clone());
+        let before = record.recover.iter().flat_map(RecoverRecord::left_behind);
         let known = record.members.values().map(|known| known.id);
         let known = known.chain(before);
         known.chain(record.roster.iter().filter_map(|one| one.id))

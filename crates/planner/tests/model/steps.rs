@@ -324,6 +324,7 @@ impl Model {
             HostStep::NoteRestore(_)
             | HostStep::Restore(_)
             | HostStep::NoteRecover(_)
+            | HostStep::CheckForce(_)
             | HostStep::ForceNew(_) => {
                 panic!("nothing is restored in these worlds")
             }

@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod cas;
+pub(crate) mod lost;
 
 use etcdup_core::finding::Finding;
 use etcdup_core::observation::{HostView, MemberView, Observation, Query};
