@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use crate::file::{
     Archive, Binaries, Ca, CertificateSource, Certificates, CfsslFiles, Directory, FileSpec,
     HostBinaries, HostSpec, KeyPath, Layout, MemberSpec, OperatorSource, Pod, Provided,
-    ProvidedFrom, Release, Spec, Ssh, SshHost, Time,
+    ProvidedFrom, Release, Snapshots, Spec, Ssh, SshHost, Time,
 };
 
 /// A place that names something of the operator's machine.
@@ -76,7 +76,7 @@ impl<'a> Found<'a> {
 pub(super) fn places(spec: &mut Spec) -> Vec<Place<'_>> {
     let Spec {
         format: _,
-        snapshots: _,
+        snapshots,
         cluster: _,
         etcd: _,
         through: _,
@@ -97,6 +97,7 @@ pub(super) fn places(spec: &mut Spec) -> Vec<Place<'_>> {
         member,
     } = spec;
     let mut found = Found(Vec::new());
+    of_snapshots(snapshots, &mut found);
     of_binaries(binaries, &mut found);
     of_certificates(certificates, &mut found);
     of_layout(layout, &mut found);
@@ -181,6 +182,22 @@ fn of_host<'a>(host: &'a mut HostSpec, at: &KeyPath, found: &mut Found<'a>) {
             found.text(&at.clone().key("jump"), "jump-host", jump);
         }
     }
+}
+
+fn of_snapshots<'a>(snapshots: &'a mut Snapshots, found: &mut Found<'a>) {
+    let Snapshots {
+        every: _,
+        keep: _,
+        to,
+        credentials,
+        // Refused as they are: a source of kind snapshots has them with its place.
+        options: _,
+        encrypt: _,
+        decrypt: _,
+    } = snapshots;
+    let at = |name: &str| KeyPath::root("snapshots").key(name);
+    found.path(&at("to"), "snapshots", to);
+    found.path(&at("credentials"), "key", credentials);
 }
 
 fn of_binaries<'a>(binaries: &'a mut Binaries, found: &mut Found<'a>) {
