@@ -25,6 +25,7 @@ use crate::process::Process;
 use crate::run::approved::Approved;
 use crate::session::{LastLook, Session};
 use crate::settings::Cancel;
+use crate::snapshots::{PlaceError, SnapshotStore};
 use crate::store::Journal;
 use crate::tasks::blocking;
 use crate::topology_file::directory_of;
@@ -95,10 +96,23 @@ impl Cluster {
     /// Connects to the hosts, all at once, for several questions in a row. A host that cannot be
     /// reached is no error here: it is unseen, and planning says so together with all else.
     pub async fn session(&self) -> Session {
-        let settings = &self.inner.process.settings;
-        let cancel = settings.cancel.child_token();
-        let who = settings.operator.clone();
+        let who = self.inner.process.settings.operator.clone();
+        self.session_of(who).await
+    }
+
+    /// The same in somebody's name, who goes into what is recorded.
+    pub async fn session_of(&self, who: Who) -> Session {
+        let cancel = self.inner.process.settings.cancel.child_token();
         self.session_for(Events::default(), cancel, who).await
+    }
+
+    /// Where the cluster's snapshots are kept.
+    ///
+    /// # Errors
+    /// When the URL of an object store, or what it needs, is wrong.
+    pub fn snapshots(&self) -> Result<SnapshotStore, PlaceError> {
+        let spec = &self.inner.document.spec;
+        SnapshotStore::of(&self.inner.base, &spec.snapshots, &spec.cluster)
     }
 
     async fn session_for(&self, events: Events, cancel: Cancel, who: Who) -> Session {

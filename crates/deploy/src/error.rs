@@ -13,7 +13,7 @@ use etcdup_planner::{Forecast, VERSION_FAILED};
 use etcdup_render::RenderError;
 
 use crate::binaries::release::ReleaseError;
-use crate::snapshots::SnapshotFault;
+use crate::snapshots::{FlowError, SnapshotFault, TakeError};
 use crate::store::StoreError;
 use crate::vault::VaultError;
 
@@ -47,6 +47,12 @@ pub enum DeployError {
     /// A snapshot is not whole, or not the one that was ordered.
     #[error(transparent)]
     Snapshot(#[from] SnapshotFault),
+    /// No snapshot was taken, or there is none of that name.
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    /// A snapshot cannot be read or kept.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
     /// Findings stand in the way; nothing was changed since they were found.
     #[error("blocked by {} finding{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Blocked(Vec<Finding>),
@@ -214,6 +220,7 @@ pub const ERRORS: &[Check] = &[
     STORE,
     crate::run::elsewhere::ELSEWHERE,
     BUSY,
+    SNAPSHOT_KEPT,
     SNAPSHOT,
     STOPPED,
     crate::vault::cfssl::CFSSL,
@@ -323,6 +330,13 @@ const BUSY: Check = Check {
     about: "A process carries out as many operations side by side as its limits allow, and refuses further ones.",
     advice: "begin it again when another has ended",
 };
+const SNAPSHOT_KEPT: Check = Check {
+    id: "snapshot-kept",
+    title: "a snapshot cannot be taken or kept",
+    about: "No member sends one, or the directory, the object store or the command that encrypts cannot be used. What was half \
+            taken leaves nothing.",
+    advice: "run `etcdup snapshot save`, which says the same with all that it knows; `etcdup status` shows who serves",
+};
 const SNAPSHOT: Check = Check {
     id: "snapshot-damaged",
     title: "the snapshot is not whole, or not the one that was ordered",
@@ -363,7 +377,8 @@ impl DeployError {
             DeployError::Stage(_) | DeployError::Release(_) => BINARIES,
             DeployError::Vault(_) => KEYS,
             DeployError::Store(_) | DeployError::Unrecorded(_) => STORE,
-            DeployError::Snapshot(_) => SNAPSHOT,
+            DeployError::Snapshot(_) | DeployError::Flow(FlowError::Fault(_)) => SNAPSHOT,
+            DeployError::Take(_) | DeployError::Flow(_) => SNAPSHOT_KEPT,
             DeployError::Busy => BUSY,
             DeployError::Stopped(_) => STOPPED,
         };

@@ -3,6 +3,7 @@
 mod digest;
 mod directory;
 mod drill;
+mod due;
 mod error;
 mod flow;
 mod kept;
@@ -14,9 +15,9 @@ mod take;
 
 pub use digest::{SnapshotDigest, SnapshotFault, verify};
 pub use drill::{DrillError, Drilled};
-pub use error::{FlowError, PlaceError};
+pub use due::Kept;
+pub use error::{FlowError, PlaceError, TakeError};
 pub use kept::{EncryptedSnapshot, KeptSnapshot, SNAPSHOT_FORMAT, SnapshotDocument};
 pub use prune::{Surplus, surplus};
 pub use store::{SavedSnapshot, SnapshotStore};
-pub use take::TakeError;
 pub(crate) use take::least_busy;

@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) looks: tokio::sync::Semaphore,
     /// Requests that plan, or begin: whoever only looks keeps none of them waiting.
     pub(crate) turns: tokio::sync::Semaphore,
+    /// Snapshots that are taken or read: each is a whole store.
+    pub(crate) copies: tokio::sync::Semaphore,
     /// Streams that are open.
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
     /// Connections, and what requests began, which goes on when a client hangs up.
@@ -161,6 +163,11 @@ impl State {
     /// A turn among those who plan, or begin.
     pub(crate) async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
         Self::turn_of(&self.turns).await
+    }
+
+    /// A turn among those who take or read snapshots.
+    pub(crate) async fn copy(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+        Self::turn_of(&self.copies).await
     }
 
     async fn turn_of(

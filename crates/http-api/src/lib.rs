@@ -40,6 +40,7 @@ mod respond;
 mod router;
 mod routes;
 mod row;
+mod schedule;
 mod serve;
 mod session;
 mod stream;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use etcdup_core::file::{Span, line_column};
 use etcdup_core::finding::{Check, Finding};
+use etcdup_deploy::snapshots::{FlowError, TakeError};
 use etcdup_deploy::{DeployError, PlanDocument, StoreError, chain};
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -341,7 +342,9 @@ impl From<DeployError> for Problem {
             DeployError::Parse { .. }
             | DeployError::Resolve(_)
             | DeployError::Render(_)
-            | DeployError::Snapshot(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            | DeployError::Snapshot(_)
+            | DeployError::Flow(FlowError::Fault(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+            DeployError::Take(TakeError::Unknown(_)) => StatusCode::NOT_FOUND,
             DeployError::Blocked(_)
             | DeployError::Locked { .. }
             | DeployError::PlanChanged { .. } => StatusCode::CONFLICT,
@@ -359,6 +362,8 @@ impl From<DeployError> for Problem {
             | DeployError::Cluster { .. }
             | DeployError::Stage(_)
             | DeployError::Release(_)
+            | DeployError::Take(_)
+            | DeployError::Flow(_)
             | DeployError::Vault(_) => StatusCode::BAD_GATEWAY,
         };
         let mut problem = Self::of(status, &error);

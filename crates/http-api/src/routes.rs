@@ -6,3 +6,4 @@ pub(crate) mod clusters;
 pub(crate) mod operations;
 pub(crate) mod people;
 pub(crate) mod plans;
+pub(crate) mod snapshots;

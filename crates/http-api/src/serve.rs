@@ -29,6 +29,7 @@ use crate::plans::Plans;
 use crate::recent::Recent;
 use crate::respond::answer;
 use crate::routes::operations::resume_own;
+use crate::schedule::keep_snapshots;
 use crate::session::Codes;
 use crate::table::TABLE;
 use crate::tls::{Tls, TlsError};
@@ -44,6 +45,8 @@ const SLOWEST_READER: Duration = Duration::from_secs(30);
 const MOST_HEADERS: usize = 16 << 10;
 /// Requests that ask hosts at once: each opens a connection to every host of a cluster.
 const LOOKS: usize = 4;
+/// Snapshots that are taken or read at once.
+const COPIES: usize = 2;
 /// Operations that are carried out at once.
 const OPERATIONS: usize = 8;
 /// Operations that wait for their turn.
@@ -128,6 +131,7 @@ pub async fn serve(
         .tasks
         .spawn(async move { resume_own(&resuming).await });
     state.tasks.spawn(watch_files(Arc::clone(&state)));
+    state.tasks.spawn(keep_snapshots(Arc::clone(&state)));
     // Connections are taken until all is left in order: whoever asks meanwhile is told that this
     // server takes no work any more.
     let closing = Cancel::new();
@@ -239,6 +243,7 @@ fn state_of(options: Options, stopping: Cancel) -> State {
         keys: Keys::default(),
         looks: Semaphore::new(LOOKS),
         turns: Semaphore::new(LOOKS),
+        copies: Semaphore::new(COPIES),
         streams: Arc::new(Semaphore::new(STREAMS)),
         tasks: TaskTracker::new(),
         stopping,

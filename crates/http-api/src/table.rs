@@ -2,85 +2,20 @@
 //! no handler is reached but through it.
 
 use etcdup_core::operation::OperationId;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use etcdup_deploy::snapshots::SnapshotDocument;
 
 use crate::audit::AuditEntry;
-use crate::call::{Call, Handled, MOST_EVENTS};
 use crate::metrics::OPEN_METRICS;
 use crate::page;
-use crate::routes::{about, adopt, clusters, operations, people, plans};
+use crate::routes::{about, adopt, clusters, operations, people, plans, snapshots};
 use crate::row::{Gives, Method, Parameter, ParameterPlace, ParameterValue, Row, Takes, Verb};
-use crate::token::Role;
 use crate::watch::{ClusterChange, ClusterEntry};
 
-fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
-}
+mod parts;
 
-const fn get(
-    role: Option<Role>,
-    about: &'static str,
-    answers: &'static [(u16, Gives)],
-    handler: fn(Call) -> Handled,
-) -> Method {
-    Method {
-        verb: Verb::Get,
-        role,
-        about,
-        parameters: &[],
-        takes: None,
-        answers,
-        problems: &[],
-        handler,
-    }
-}
-
-const VIEWER: Option<Role> = Some(Role::Viewer);
-const OPERATOR: Option<Role> = Some(Role::Operator);
-const ADMIN: Option<Role> = Some(Role::Admin);
-const ANYONE: Option<Role> = None;
-
-const LIMIT: Parameter = Parameter {
-    name: "limit",
-    about: "how many at most",
-    value: ParameterValue::Number(200),
-    place: ParameterPlace::Query,
-};
-const SINCE: Parameter = Parameter {
-    name: "since",
-    about: "the number of the first event",
-    value: ParameterValue::Number(MOST_EVENTS),
-    place: ParameterPlace::Query,
-};
-
-const IF_MATCH: Parameter = Parameter {
-    name: "If-Match",
-    about: "the tag that was read: nobody else's change is written over",
-    value: ParameterValue::Text,
-    place: ParameterPlace::Header,
-};
-const IF_NONE_MATCH: Parameter = Parameter {
-    name: "If-None-Match",
-    about: "`*`: only where there is none yet",
-    value: ParameterValue::OneOf(&["*"]),
-    place: ParameterPlace::Header,
-};
-const LAST_EVENT_ID: Parameter = Parameter {
-    name: "Last-Event-ID",
-    about: "the ID of the last event that came: what follows it is sent",
-    value: ParameterValue::Text,
-    place: ParameterPlace::Header,
-};
-const LAST_EVENT: Parameter = Parameter {
-    about: "the number of the last event that came: what follows it is sent",
-    value: ParameterValue::Pattern("^[0-9]{1,15}$"),
-    ..LAST_EVENT_ID
-};
-const IDEMPOTENCY_KEY: Parameter = Parameter {
-    name: "Idempotency-Key",
-    about: "the same key begins nothing twice within 24 hours",
-    value: ParameterValue::Pattern("^[!-~]{1,255}$"),
-    place: ParameterPlace::Header,
+use parts::{
+    ADMIN, ANYONE, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LAST_EVENT, LAST_EVENT_ID, LIMIT,
+    OPERATOR, SINCE, VIEWER, get, of,
 };
 
 /// Every path there is.
@@ -418,6 +353,56 @@ pub const TABLE: &[Row] = &[
                 "what was done to the cluster, by everyone: from the logs on its hosts and the records here",
                 &[(200, Gives::Json(of::<etcdup_deploy::HistoryDocument>))],
                 |call| Box::pin(clusters::history(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/snapshots",
+        methods: &[
+            Method {
+                problems: &[404, 409, 422, 502, 503],
+                ..get(
+                    VIEWER,
+                    "the snapshots that are kept, the newest first",
+                    &[(200, Gives::Json(of::<snapshots::SnapshotList>))],
+                    |call| Box::pin(snapshots::list(call)),
+                )
+            },
+            Method {
+                verb: Verb::Post,
+                problems: &[404, 409, 422, 502, 503],
+                ..get(
+                    OPERATOR,
+                    "takes a snapshot and keeps it; the answer comes when it is verified",
+                    &[(201, Gives::Json(of::<SnapshotDocument>))],
+                    |call| Box::pin(snapshots::take(call)),
+                )
+            },
+        ],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/snapshots/{snapshot}/verify",
+        methods: &[Method {
+            verb: Verb::Post,
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                OPERATOR,
+                "reads a snapshot to its end where it is kept",
+                &[(200, Gives::Json(of::<snapshots::SnapshotChecked>))],
+                |call| Box::pin(snapshots::verify(call)),
+            )
+        }],
+    },
+    Row {
+        path: "/v1/clusters/{cluster}/snapshots/{snapshot}/drill",
+        methods: &[Method {
+            verb: Verb::Post,
+            problems: &[404, 409, 422, 502, 503],
+            ..get(
+                OPERATOR,
+                "restores a snapshot into a member on this machine that is thrown away",
+                &[(200, Gives::Json(of::<snapshots::SnapshotDrilled>))],
+                |call| Box::pin(snapshots::drill(call)),
             )
         }],
     },

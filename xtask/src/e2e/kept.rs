@@ -1,19 +1,26 @@
-//! Snapshots that are kept elsewhere: in an object store, encrypted.
+//! Snapshots that are kept elsewhere, in an object store, encrypted; and those that a server takes.
 
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use super::context::{Context, Scenario};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::running::Running;
+use crate::serving::{Client, Server};
 use crate::setup::example;
 
 /// Where the object store listens, within the lab's network, and what it asks for.
 const AT: &str = "127.0.0.1:9000";
 const SECRET: &str = "hush-hush";
 
-pub(crate) const ALL: &[Scenario] = &[("snapshots-in-an-object-store", in_an_object_store)];
+pub(crate) const ALL: &[Scenario] = &[
+    ("snapshots-in-an-object-store", in_an_object_store),
+    ("snapshots-over-http", over_http),
+];
 
 /// All of a snapshot's life is over S3 and encrypted by `age`: what lies there is nothing that a
 /// thief could read, and comes back as it was.
@@ -108,4 +115,75 @@ fn left(buckets: &Path, count: usize) -> Outcome {
         .filter(|name| name.ends_with(".db.enc"))
         .collect();
     ensure(names.len() == count, format!("left: {names:?}"))
+}
+
+/// A server takes what is due, and what a client asks for; it reads them, drills them and plans a
+/// restore, which an admin alone may begin.
+fn over_http(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "snapshots = { every = \"1h\" }", 1)?;
+    lab.apply()?;
+    lab.etcdctl(&Lab::endpoints(1), &["put", "kept", "yes"])?
+        .exits(0)?;
+    let _server = Server::start(&lab)?;
+    let client = Client::new(&lab)?;
+    let path = "/v1/clusters/etcdup/snapshots";
+    let start = Instant::now();
+    let due = loop {
+        let list = client.get(path)?;
+        if let Some(name) = list["snapshots"][0]["name"].as_str() {
+            break name.to_owned();
+        }
+        ensure(
+            start.elapsed() < Duration::from_secs(60),
+            format!("none was taken that was due: {list}"),
+        )?;
+        thread::sleep(Duration::from_millis(500));
+    };
+    let (status, taken) = client.call("POST", path, &[], None)?;
+    ensure(
+        status == 201 && taken["member"] == "m1" && taken["who"] == "token_ann",
+        format!("{status} {taken}"),
+    )?;
+    let list = client.get(path)?;
+    ensure(
+        list["snapshots"].as_array().map_or(0, Vec::len) == 2
+            && list["snapshots"][0]["name"] == taken["name"]
+            && list["every"] == "1h",
+        format!("{list}"),
+    )?;
+    let work =
+        |name: &str, what: &str| client.call("POST", &format!("{path}/{name}/{what}"), &[], None);
+    let (status, read) = work(&due, "verify")?;
+    ensure(status == 200 && read["whole"] == true, format!("{read}"))?;
+    let (status, drilled) = work("latest", "drill")?;
+    ensure(
+        status == 200 && drilled["restored"]["keys"] == 1,
+        format!("{status} {drilled}"),
+    )?;
+    let (status, none) = work("../../etc", "verify")?;
+    ensure(status == 404, format!("{status} {none}"))?;
+    lab.inside(&format!(
+        "chmod u+w snapshots/prod/{due}.db; printf x | dd of=snapshots/prod/{due}.db bs=1 seek=5000 conv=notrunc 2>&1"
+    ))?
+    .exits(0)?;
+    let (_, read) = work(&due, "verify")?;
+    ensure(read["whole"] == false, format!("{read}"))?;
+    let plan = |body: Value| client.call("POST", "/v1/clusters/etcdup/plans", &[], Some(&body));
+    let (status, damaged) = plan(json!({ "verb": "restore", "snapshot": due }))?;
+    ensure(status == 422, format!("{status} {damaged}"))?;
+    let (status, restore) = plan(json!({ "verb": "restore", "snapshot": "latest" }))?;
+    ensure(
+        status == 201 && restore["changes"] == true,
+        format!("{status} {restore}"),
+    )?;
+    let body = json!({ "verb": "restore", "plan": restore["digest"], "confirm": "prod" });
+    let (status, refused) =
+        client.call("POST", "/v1/clusters/etcdup/operations", &[], Some(&body))?;
+    ensure(status == 403, format!("an operator: {status} {refused}"))?;
+    let (status, recover) = plan(json!({ "verb": "recover", "gone": [] }))?;
+    ensure(
+        status == 201 && recover["findings"][0]["id"] == "quorum-not-lost",
+        format!("{status} {recover}"),
+    )
 }

@@ -150,6 +150,8 @@ fn code(error: &DeployError) -> u8 {
         | DeployError::Store(_)
         | DeployError::Busy
         | DeployError::Snapshot(_)
+        | DeployError::Take(_)
+        | DeployError::Flow(_)
         | DeployError::Unrecorded(_) => exit::FAILED,
     }
 }

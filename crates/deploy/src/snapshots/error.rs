@@ -3,6 +3,7 @@
 use std::fmt;
 
 use etcdup_client::ClientError;
+use etcdup_core::name::MemberName;
 
 use super::digest::SnapshotFault;
 
@@ -48,4 +49,37 @@ pub enum FlowError {
     /// It is not whole.
     #[error(transparent)]
     Fault(#[from] SnapshotFault),
+}
+
+/// Why no snapshot was taken. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// None of that name is kept.
+    #[error("there is no snapshot `{0}`")]
+    Unknown(String),
+    /// There is none to take it of.
+    #[error("no member serves to take a snapshot of")]
+    Nobody,
+    /// The member that was asked for does not serve.
+    #[error("{0} does not serve, so no snapshot is taken of it")]
+    Unhealthy(MemberName),
+    /// The alarm CORRUPT of the member that was asked for is raised.
+    #[error("the alarm CORRUPT of {0} is raised: its data differs from the others'")]
+    Corrupt(MemberName),
+    /// The member cannot be reached.
+    #[error("{member} cannot be asked: {why}")]
+    Unreachable {
+        /// The member.
+        member: MemberName,
+        /// Why not.
+        why: String,
+    },
+    /// It was not saved.
+    #[error("no snapshot of {member}")]
+    Save {
+        /// The member.
+        member: MemberName,
+        /// Why not.
+        source: FlowError,
+    },
 }

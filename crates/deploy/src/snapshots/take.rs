@@ -5,40 +5,10 @@ use etcdup_core::observation::{CORRUPT, Observation};
 use etcdup_core::topology::{Member, Topology};
 use jiff::Timestamp;
 
-use super::error::FlowError;
+use super::error::{FlowError, TakeError};
 use super::kept::{SNAPSHOT_FORMAT, SnapshotDocument};
 use super::store::SnapshotStore;
 use crate::session::Session;
-
-/// Why no snapshot was taken. Nothing is left of it.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeError {
-    /// There is none to take it of.
-    #[error("no member serves to take a snapshot of")]
-    Nobody,
-    /// The member that was asked for does not serve.
-    #[error("{0} does not serve, so no snapshot is taken of it")]
-    Unhealthy(MemberName),
-    /// The alarm CORRUPT of the member that was asked for is raised.
-    #[error("the alarm CORRUPT of {0} is raised: its data differs from the others'")]
-    Corrupt(MemberName),
-    /// The member cannot be reached.
-    #[error("{member} cannot be asked: {why}")]
-    Unreachable {
-        /// The member.
-        member: MemberName,
-        /// Why not.
-        why: String,
-    },
-    /// It was not saved.
-    #[error("no snapshot of {member}")]
-    Save {
-        /// The member.
-        member: MemberName,
-        /// Why not.
-        source: FlowError,
-    },
-}
 
 impl Session {
     /// Takes a snapshot of this member, or of the one that serves clients least, and keeps it

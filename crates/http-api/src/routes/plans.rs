@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use etcdup_core::name::MemberName;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::PlanDocument;
+use etcdup_deploy::{Cluster, DeployError, PlanDocument};
 use http::{StatusCode, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -49,6 +49,24 @@ pub(crate) enum PlanRequest {
     /// What would disarm NOSPACE once there is room, and CORRUPT of members that were removed.
     // A unit would take members that no schema knows: serde refuses them of structs only.
     Disarm {},
+    /// What would restore a snapshot into all members.
+    #[serde(rename_all = "kebab-case")]
+    Restore {
+        /// The snapshot's name, or `latest`.
+        snapshot: String,
+        /// Whether revisions stay as they are, so that clients that watch miss what changed.
+        #[serde(default)]
+        no_bump_revision: bool,
+        /// Whether a cluster that was restored from it already is restored once more.
+        #[serde(default)]
+        again: bool,
+    },
+    /// What would go on with one member, where too few are left for a quorum.
+    Recover {
+        /// Members that are lost for good.
+        #[serde(default)]
+        gone: Vec<MemberName>,
+    },
     /// What would make another member lead.
     MoveLeader {
         /// Who; the first healthy voter in the file where it is left open.
@@ -57,9 +75,20 @@ pub(crate) enum PlanRequest {
     },
 }
 
-impl From<PlanRequest> for Goal {
-    fn from(request: PlanRequest) -> Self {
-        match request {
+impl PlanRequest {
+    /// What it is for. A snapshot is looked up, and read to its end.
+    async fn goal(self, cluster: &Cluster) -> Result<Goal, DeployError> {
+        Ok(match self {
+            PlanRequest::Restore {
+                snapshot,
+                no_bump_revision,
+                again,
+            } => {
+                let order = cluster.restore_order(&snapshot, !no_bump_revision, again);
+                let order = Box::new(order.await?);
+                Goal::Restore { order }
+            }
+            PlanRequest::Recover { gone } => Goal::Recover { gone },
             PlanRequest::Apply {
                 allow_outage,
                 retry,
@@ -82,14 +111,15 @@ impl From<PlanRequest> for Goal {
             },
             PlanRequest::Disarm {} => Goal::Disarm,
             PlanRequest::MoveLeader { to } => Goal::MoveLeader { to },
-        }
+        })
     }
 }
 
 pub(crate) async fn make(call: Call) -> Result<Answer, Problem> {
-    let goal = call.json::<PlanRequest>()?.into();
+    let request = call.json::<PlanRequest>()?;
     let cluster = open(&call.state, call.part("cluster")).await?;
     let _turn = call.state.turn().await?;
+    let goal = request.goal(&cluster).await?;
     let plan = cluster.plan(goal).await?;
     let document = Arc::new(PlanDocument::new(&plan));
     call.state.plans.keep(Arc::clone(&document));
@@ -120,12 +150,22 @@ mod tests {
 
     #[test]
     fn what_no_verb_knows_is_refused() {
-        for verb in ["apply", "reset", "maintain", "disarm", "move-leader"] {
+        let verbs = [
+            "apply",
+            "reset",
+            "maintain",
+            "disarm",
+            "recover",
+            "move-leader",
+        ];
+        for verb in verbs {
             let plain = serde_json::from_value::<PlanRequest>(json!({ "verb": verb }));
             assert!(plain.is_ok(), "{verb}: {plain:?}");
             let odd = json!({ "verb": verb, "allow-outag": true });
             let odd = serde_json::from_value::<PlanRequest>(odd);
             assert!(odd.is_err(), "{verb}: {odd:?}");
         }
+        let restore = serde_json::from_value::<PlanRequest>(json!({ "verb": "restore" }));
+        assert!(restore.is_err(), "it names no snapshot");
     }
 }

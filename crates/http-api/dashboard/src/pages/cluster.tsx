@@ -9,6 +9,7 @@ import { bytes, moment, roleOf, until } from '../words.ts'
 import { figures } from './clusters.tsx'
 import { Elsewhere, Operations } from './operations.tsx'
 import { Stages } from './plan.tsx'
+import { SnapshotTable } from './snapshots.tsx'
 import { Topology } from './topology.tsx'
 
 const TABS: [string, string][] = [
@@ -18,6 +19,7 @@ const TABS: [string, string][] = [
   ['certificates', 'Certificates'],
   ['hosts', 'Hosts'],
   ['drift', 'Drift'],
+  ['snapshots', 'Snapshots'],
   ['history', 'History'],
 ]
 
@@ -63,6 +65,7 @@ export function ClusterPage({ name, tab }: { name: string; tab: string }): JSX.E
         : tab === 'certificates' ? <CertificateTable name={name} />
         : tab === 'hosts' ? <HostTable name={name} />
         : tab === 'drift' ? <Drift name={name} />
+        : tab === 'snapshots' ? <SnapshotTable name={name} />
         : tab === 'history' ? <><Operations cluster={cluster?.cluster ?? name} /><Elsewhere name={name} /></>
         : <Members name={name} />}
     </Page>

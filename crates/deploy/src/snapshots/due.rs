@@ -1,0 +1,98 @@
+//! Snapshots of a cluster as a whole: taken now, or when the file says that one is due.
+
+use etcdup_core::operation::Who;
+use etcdup_core::restore::RestoreOrder;
+use etcdup_core::stage::Goal;
+use jiff::Timestamp;
+
+use super::error::{FlowError, TakeError};
+use super::kept::{KeptSnapshot, SnapshotDocument};
+use super::prune::surplus;
+use crate::cluster::Cluster;
+use crate::error::DeployError;
+
+/// What became of snapshots that were due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The one that was taken.
+    pub taken: SnapshotDocument,
+    /// The names of those that were deleted, since the rule keeps them no longer.
+    pub deleted: Vec<String>,
+}
+
+impl Cluster {
+    /// Takes a snapshot of the member that serves clients least, in somebody's name, and keeps it.
+    ///
+    /// # Errors
+    /// When no member can be asked, or what it sends cannot be kept.
+    pub async fn take_snapshot(&self, who: Who) -> Result<SnapshotDocument, DeployError> {
+        let session = self.session_of(who).await;
+        let goal = Goal::Converge {
+            allow_outage: false,
+            retry: false,
+        };
+        let (planner, seen) = session.observe(goal).await?;
+        let taking = session.take_snapshot(planner.topology(), &seen, None, |_, _| {});
+        let (_, document) = taking.await?;
+        Ok(document)
+    }
+
+    /// Takes one if the newest is older than `[snapshots] every` says, and deletes what the rule
+    /// keeps no longer; `None` where nothing was due. The newest that is whole is never deleted.
+    ///
+    /// # Errors
+    /// As [`Cluster::take_snapshot`], and when those that are kept cannot be listed or deleted.
+    pub async fn keep_snapshots(&self, who: Who) -> Result<Option<Kept>, DeployError> {
+        let settings = &self.document().spec.snapshots;
+        let Some(every) = settings.every else {
+            return Ok(None);
+        };
+        let store = self.snapshots().map_err(FlowError::from)?;
+        let newest = store.newest().await.map_err(FlowError::from)?;
+        let age = newest.map(|newest| Timestamp::now().duration_since(newest.taken));
+        if age.is_some_and(|age| age < every.duration()) {
+            return Ok(None);
+        }
+        let taken = self.take_snapshot(who).await?;
+        let found = store.list().await.map_err(FlowError::from)?;
+        let gone = surplus(found, &settings.keep).await;
+        let mut deleted = Vec::new();
+        for kept in gone.into_iter().flat_map(|surplus| surplus.gone) {
+            kept.delete().await.map_err(FlowError::from)?;
+            deleted.push(kept.name);
+        }
+        Ok(Some(Kept { taken, deleted }))
+    }
+
+    /// The snapshot of this name, or the newest for `latest`.
+    ///
+    /// # Errors
+    /// When those that are kept cannot be listed, or there is none of that name.
+    pub async fn snapshot(&self, name: &str) -> Result<KeptSnapshot, DeployError> {
+        let store = self.snapshots().map_err(FlowError::from)?;
+        let mut found = store.list().await.map_err(FlowError::from)?;
+        let at = match name {
+            "latest" => found.len().checked_sub(1),
+            name => found.iter().position(|kept| kept.name == name),
+        };
+        let none = || DeployError::Take(TakeError::Unknown(name.to_owned()));
+        Ok(found.swap_remove(at.ok_or_else(none)?))
+    }
+
+    /// An order to restore the cluster from the snapshot of this name: it was read to its end, and
+    /// lies on this machine as etcd sent it.
+    ///
+    /// # Errors
+    /// As [`Cluster::snapshot`], and when it is not whole or cannot be copied here.
+    pub async fn restore_order(
+        &self,
+        name: &str,
+        bump: bool,
+        again: bool,
+    ) -> Result<RestoreOrder, DeployError> {
+        let kept = self.snapshot(name).await?;
+        let store = self.snapshots().map_err(FlowError::from)?;
+        let here = store.here(kept).await?;
+        Ok(here.order(bump, again).await?)
+    }
+}

@@ -1,0 +1,153 @@
+//! Snapshots: what is kept, how old it is, whether it can be restored, and another one.
+
+use std::sync::Arc;
+
+use etcdup_core::file::Every;
+use etcdup_core::plain::chain;
+use etcdup_deploy::snapshots::{Drilled, KeptSnapshot, SnapshotDocument};
+use etcdup_deploy::{Cluster, DeployError};
+use http::StatusCode;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::call::{Answer, Call};
+use crate::open::open;
+use crate::problem::Problem;
+
+/// A cluster's snapshots.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct SnapshotList {
+    /// How often one is taken, where the file says so.
+    pub every: Option<Every>,
+    /// Each, the newest first.
+    pub snapshots: Vec<SnapshotEntry>,
+}
+
+/// A snapshot that is kept.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct SnapshotEntry {
+    /// Its name.
+    pub name: String,
+    /// When it was taken.
+    pub taken: Timestamp,
+    /// Its size where it lies, in bytes.
+    pub size: u64,
+    /// Whether a command encrypted it.
+    pub encrypted: bool,
+    /// What is known of it; none where there is no document that can be read. It was verified when
+    /// that was written.
+    pub document: Option<SnapshotDocument>,
+}
+
+/// What reading a snapshot to its end found.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct SnapshotChecked {
+    /// The snapshot.
+    pub name: String,
+    /// Whether it is whole, and the one that its document means.
+    pub whole: bool,
+    /// Why not.
+    pub why: Option<String>,
+}
+
+/// What restoring a snapshot into a member that is thrown away found.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct SnapshotDrilled {
+    /// The snapshot.
+    pub name: String,
+    /// What was read back; none where it could not be restored.
+    pub restored: Option<Drilled>,
+    /// Why not.
+    pub why: Option<String>,
+}
+
+pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
+    let cluster = open(&call.state, call.part("cluster")).await?;
+    let _look = call.state.look().await?;
+    let store = cluster.snapshots().map_err(unusable)?;
+    let found = store.list().await.map_err(unusable)?;
+    let entry = |kept: KeptSnapshot| SnapshotEntry {
+        taken: kept.taken,
+        size: kept.size,
+        encrypted: kept.is_encrypted(),
+        name: kept.name,
+        document: kept.document,
+    };
+    Answer::json(&SnapshotList {
+        every: cluster.document().spec.snapshots.every,
+        snapshots: found.into_iter().rev().map(entry).collect(),
+    })
+}
+
+/// Takes one. It goes on when the client hangs up: what is half taken is of no use.
+pub(crate) async fn take(call: Call) -> Result<Answer, Problem> {
+    let who = call.recorded_as()?;
+    let taken = working(
+        &call,
+        |cluster| async move { cluster.take_snapshot(who).await },
+    );
+    Answer::with(StatusCode::CREATED, &taken.await??)
+}
+
+pub(crate) async fn verify(call: Call) -> Result<Answer, Problem> {
+    let name = call.part("snapshot").to_owned();
+    let checked = working(&call, |cluster| async move {
+        let kept = cluster.snapshot(&name).await?;
+        let why = kept.verify().await.err().map(|why| chain(&why));
+        Ok::<_, DeployError>(SnapshotChecked {
+            name: kept.name,
+            whole: why.is_none(),
+            why,
+        })
+    });
+    Answer::json(&checked.await??)
+}
+
+pub(crate) async fn drill(call: Call) -> Result<Answer, Problem> {
+    let name = call.part("snapshot").to_owned();
+    let drilled = working(&call, |cluster| async move {
+        let kept = cluster.snapshot(&name).await?;
+        let session = cluster.session().await;
+        let topology = session.resolved().await?;
+        let (restored, why) = match session.drill(&topology, &kept).await {
+            Ok(restored) => (Some(restored), None),
+            Err(why) => (None, Some(chain(&why))),
+        };
+        Ok::<_, DeployError>(SnapshotDrilled {
+            name: kept.name,
+            restored,
+            why,
+        })
+    });
+    Answer::json(&drilled.await??)
+}
+
+/// Work on snapshots that goes on when the client hangs up, one at a time: each reads or writes a
+/// whole store.
+async fn working<T, F>(
+    call: &Call,
+    work: impl FnOnce(Cluster) -> F,
+) -> Result<Result<T, DeployError>, Problem>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, DeployError>> + Send + 'static,
+{
+    let cluster = open(&call.state, call.part("cluster")).await?;
+    let work = work(cluster);
+    let state = Arc::clone(&call.state);
+    let done = call.state.tasks.spawn(async move {
+        let _turn = state.copy().await?;
+        Ok(work.await)
+    });
+    let lost = |error| Problem::internal(format!("work on a snapshot died: {error}"));
+    done.await.map_err(lost)?
+}
+
+fn unusable(error: etcdup_deploy::snapshots::PlaceError) -> Problem {
+    DeployError::from(etcdup_deploy::snapshots::FlowError::from(error)).into()
+}
