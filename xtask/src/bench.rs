@@ -5,6 +5,7 @@ mod figures;
 mod fleet;
 mod floor;
 mod playbook;
+mod snapshots;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -39,6 +40,8 @@ pub(crate) enum Part {
     Fleet,
     /// The server of the API under load
     Api,
+    /// A snapshot of a gigabyte
+    Snapshots,
 }
 
 pub(crate) fn run(part: Option<Part>) -> Outcome {
@@ -78,6 +81,18 @@ pub(crate) fn run(part: Option<Part>) -> Outcome {
     }
     if is_asked(Part::Playbook) {
         by_playbook(&lab)?;
+    }
+    if is_asked(Part::Snapshots) {
+        // Room for it, and for what overwriting leaves.
+        lab.topology(
+            &newest_of("3.5")?,
+            "flags = { quota-backend-bytes = 8589934592 }",
+            3,
+        )?;
+        lab.apply()?;
+        for [what, measured, wanted] in snapshots::measure(&lab, &etcdup)? {
+            row(&what, &measured, &wanted);
+        }
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use etcdup_core::stage::Goal;
 use etcdup_deploy::{Plan, PlanDocument};
 use etcdup_planner::Planner;
 use printed::printed;
-use scripted::{bootstrapped, halt, host};
+use scripted::{bootstrapped, halt, host, lost};
 
 fn drifted(planner: &Planner, seen: &mut Observation) {
     for member in planner.topology().members.clone() {
@@ -180,6 +180,15 @@ fn a_restore() {
     let planner = Planner::new(planner.topology().clone(), goal, None).unwrap();
     let planner = planner.next_leg(&seen).unwrap();
     insta::assert_snapshot!("restore", printed(planner, seen));
+}
+
+/// Two of five are left, and the second knows more.
+#[test]
+fn a_recovery() {
+    let (topology, seen) = lost::left(5, &[("m2", 90, 99), ("m4", 95, 95)]);
+    let planner = lost::recover(&topology, &["m1", "m3", "m5"]);
+    let planner = planner.next_leg(&seen).unwrap();
+    insta::assert_snapshot!("recover", printed(planner, seen));
 }
 
 /// Of a file that is not there yet no line is shown; what is in it is approved all the same.

@@ -4,7 +4,7 @@
 use etcdup_core::file::RuntimeKind;
 use etcdup_core::flag::{FlagSet, FlagSource};
 use etcdup_core::membership::{ClusterId, ClusterView, bootstrap_quorum};
-use etcdup_core::observation::{DataDir, HostView, Observation};
+use etcdup_core::observation::{DataDir, DataIdentity, HostView, Observation};
 use etcdup_core::topology::Member;
 
 use crate::generation::{cluster_id, cluster_id_with, name, recorded_cluster};
@@ -27,6 +27,14 @@ pub(crate) fn data_of<'a>(seen: &'a Observation, member: &Member) -> Option<&'a 
 
 pub(crate) fn has_data(seen: &Observation, member: &Member) -> bool {
     matches!(data_of(seen, member), Some(DataDir::Member(_)))
+}
+
+/// Whose a member's data is, where it has some.
+pub(crate) fn identity_of(seen: &Observation, member: &Member) -> Option<DataIdentity> {
+    match data_of(seen, member)? {
+        DataDir::Member(data) => Some(*data),
+        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
+    }
 }
 
 /// Where the cluster stands, by what its members say, by the host records, and by what start files

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use etcdup_core::host::HostId;
 use etcdup_core::membership::MemberId;
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{DataDir, DataIdentity, HostView, Observation};
+use etcdup_core::observation::{DataIdentity, HostView, Observation};
 use etcdup_core::recover::{RecoverPhase, RecoverRecord};
 use etcdup_core::topology::{Member, Topology};
 
 use crate::generation::member_id;
-use crate::identity::data_of;
+use crate::identity::identity_of;
 use crate::target::Target;
 
 /// The last recovery, by what any host remembers: the furthest that it is known to be. Of two that
@@ -32,10 +32,7 @@ pub(crate) fn forced(target: &Target, seen: &Observation) -> Option<(MemberName,
         .as_ref()
         .filter(|_| record.phase == RecoverPhase::Forced)?;
     let member = target.topology.member(&by.member)?;
-    match data_of(seen, member)? {
-        DataDir::Member(data) => Some((member.name.clone(), *data)),
-        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
-    }
+    Some((member.name.clone(), identity_of(seen, member)?))
 }
 
 /// Whether a member's data is of one that a recovery left behind.
@@ -46,7 +43,7 @@ pub(crate) fn is_left_behind(target: &Target, seen: &Observation, member: &Membe
     let left = |data: &DataIdentity| {
         data.cluster == last.cluster && last.left_behind().contains(&data.member)
     };
-    matches!(data_of(seen, member), Some(DataDir::Member(data)) if left(data))
+    identity_of(seen, member).as_ref().is_some_and(left)
 }
 
 /// Members of before a recovery that are there with their data.
@@ -89,12 +86,8 @@ pub(crate) fn known_ids(target: &Target, seen: &Observation) -> BTreeSet<MemberI
     });
     let views = seen.known_members();
     let listed = views.flat_map(|view| view.listed.iter().map(|listed| listed.id));
-    let on_disk = topology
-        .everyone()
-        .filter_map(|member| match data_of(seen, member)? {
-            DataDir::Member(data) => Some(data.member),
-            DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
-        });
+    let on_disk = topology.everyone();
+    let on_disk = on_disk.filter_map(|member| Some(identity_of(seen, member)?.member));
     // What a bootstrap gave them, where no record is left.
     let computed = topology.everyone();
     let computed = computed.map(|member| member_id(topology, member, &topology.token));

@@ -11,9 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use etcdup_core::finding::Finding;
 use etcdup_core::host::HostId;
-use etcdup_core::membership::{ClusterId, MemberId};
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{DataDir, HostView, ListedMember, Observation};
+use etcdup_core::observation::{HostView, ListedMember, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::recover::{ForcedMember, RecoverPhase, RecoverRecord, RecoveredBy};
 use etcdup_core::stage::{ClusterStep, Gate, HostStep, Impact, Next, Rule, Stage, StageKey, Work};
@@ -22,7 +21,7 @@ use etcdup_core::topology::Member;
 use self::checks::{CAME_BACK, RECOVER_FILE, RECOVER_OPEN};
 use self::left::{Left, Survivor, learners, left, reasons, unproven, voters};
 use crate::assess::assess;
-use crate::identity::{Bootstrap, data_of};
+use crate::identity::{Bootstrap, identity_of};
 use crate::recovering::{came_back, known_ids, last, recovered_serves};
 use crate::rules::clean_up::{held, is_written_by_us, stop};
 use crate::rules::restart::{serves, start_steps};
@@ -123,18 +122,16 @@ fn begin(
         Left::Enough(findings) | Left::Unclear(findings) => return Next::Blocked(findings),
         Left::Few(survivors) => survivors,
     };
-    let (Some(first), Some(cluster)) = (
-        survivors.first(),
-        survivors
-            .first()
-            .and_then(|first| cluster_of(seen, first.member)),
-    ) else {
+    let Some((first, data)) = survivors
+        .first()
+        .and_then(|first| Some((first, identity_of(seen, first.member)?)))
+    else {
         return Next::Done;
     };
     let record = RecoverRecord {
         count: last.map_or(1, |last| last.count + 1),
         begun: seen.at,
-        cluster,
+        cluster: data.cluster,
         by: None,
         members: known_ids(target, seen),
         voters: voters(target, seen),
@@ -155,20 +152,6 @@ fn begin(
     let title = format!("begin to recover the cluster by {}", first.member.name);
     let why = reasons(&survivors, gone);
     stage(Rule::BeginRecover, title, why, Impact::None, tasks)
-}
-
-fn member_of(seen: &Observation, member: &Member) -> Option<MemberId> {
-    match data_of(seen, member)? {
-        DataDir::Member(data) => Some(data.member),
-        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
-    }
-}
-
-fn cluster_of(seen: &Observation, member: &Member) -> Option<ClusterId> {
-    match data_of(seen, member)? {
-        DataDir::Member(data) => Some(data.cluster),
-        DataDir::Absent | DataDir::Empty | DataDir::Foreign => None,
-    }
 }
 
 /// Nothing was changed yet, so that all is judged once more: a quorum may be back, or one that
@@ -208,8 +191,10 @@ fn stopping(
         before: {
             let known = known_ids(target, seen).into_iter();
             let known = known.chain(open.members.iter().copied());
-            let own = member_of(seen, first.member);
-            known.filter(|id| Some(*id) != own).collect()
+            let own = identity_of(seen, first.member);
+            known
+                .filter(|id| own.is_none_or(|own| own.member != *id))
+                .collect()
         },
     };
     let record = RecoverRecord {

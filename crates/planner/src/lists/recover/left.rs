@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use etcdup_core::finding::Finding;
 use etcdup_core::membership::{MemberId, quorum_of};
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{DataDir, ListedMember, Observation, RaftLog};
+use etcdup_core::observation::{ListedMember, Observation, RaftLog};
 use etcdup_core::observed::Observed;
 use etcdup_core::recover::RecoverRecord;
 use etcdup_core::topology::Member;
@@ -16,7 +16,7 @@ use super::checks::{
     RECOVER_UNSEEN,
 };
 use crate::generation::recorded_cluster;
-use crate::identity::data_of;
+use crate::identity::identity_of;
 use crate::lists::reset;
 use crate::places::known_members;
 use crate::recovering::{is_left_behind, is_refilled, last};
@@ -128,10 +128,7 @@ fn unnamed(target: &Target, seen: &Observation) -> BTreeSet<String> {
     let is_known = |listed: &ListedMember| {
         topology.everyone().any(|member| {
             let url = topology.peer_url(member).to_string();
-            let data = match data_of(seen, member) {
-                Some(DataDir::Member(data)) => Some(data.member),
-                Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) | None => None,
-            };
+            let data = identity_of(seen, member).map(|data| data.member);
             listed.name == member.etcd_name.as_str()
                 || listed.peer_urls.contains(&url)
                 || data == Some(listed.id)
@@ -180,7 +177,7 @@ fn survivors<'a>(
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        let Some(DataDir::Member(data)) = host.data.get(&member.layout.data) else {
+        let Some(data) = identity_of(seen, member) else {
             continue;
         };
         let view = seen.member(&member.name);
