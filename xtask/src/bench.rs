@@ -8,15 +8,15 @@ mod playbook;
 mod snapshots;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
 use crate::lab::Lab;
 use crate::outcome::Outcome;
 use crate::setup::{binary, example, fixtures, newest_of, testbed};
 use crate::writer::Writer;
 use figures::{middle, ratios, spread, worst};
-use floor::{bare, timed_shell};
+use floor::{bare, timed, timed_shell};
 use playbook::Playbook;
 
 const PAIRS: usize = 7;
@@ -239,33 +239,4 @@ fn by_playbook(lab: &Lab) -> Outcome {
     row("a plain Ansible playbook, cold", &spread(&cold), "");
     row("its second run", &spread(&second), "");
     Ok(())
-}
-
-/// Runs etcdup: how long it took, and its peak memory in kB as the kernel counts it.
-fn timed(lab: &Lab, etcdup: &Path, arguments: &[&str]) -> Result<(Duration, u64), String> {
-    let mut command = lab.command(&etcdup.to_string_lossy(), arguments);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let start = Instant::now();
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let status_file = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            let took = start.elapsed();
-            if status.success() {
-                return Ok((took, peak));
-            }
-            return Err(format!(
-                "etcdup {} ended with {status}",
-                arguments.join(" ")
-            ));
-        }
-        let text = std::fs::read_to_string(&status_file).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let now = line
-            .and_then(|line| line.split_whitespace().next())
-            .and_then(|figure| figure.parse().ok());
-        peak = peak.max(now.unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

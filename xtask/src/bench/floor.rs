@@ -1,5 +1,8 @@
-//! What etcdup is measured against in the same run: a hand-written script, and nothing at all.
+//! What etcdup is measured against in the same run, a hand-written script and nothing at all, and
+//! how both are timed.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, archive};
@@ -80,4 +83,37 @@ pub(super) fn timed_shell(lab: &Lab, script: &str) -> Result<Duration, String> {
     let start = Instant::now();
     lab.inside(script)?.exits(0)?;
     Ok(start.elapsed())
+}
+
+/// Runs etcdup: how long it took, and its peak memory in kB as the kernel counts it.
+pub(super) fn timed(
+    lab: &Lab,
+    etcdup: &Path,
+    arguments: &[&str],
+) -> Result<(Duration, u64), String> {
+    let mut command = lab.command(&etcdup.to_string_lossy(), arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let status_file = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            let took = start.elapsed();
+            if status.success() {
+                return Ok((took, peak));
+            }
+            return Err(format!(
+                "etcdup {} ended with {status}",
+                arguments.join(" ")
+            ));
+        }
+        let text = std::fs::read_to_string(&status_file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line
+            .and_then(|line| line.split_whitespace().next())
+            .and_then(|figure| figure.parse().ok());
+        peak = peak.max(now.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::figures::{ratios, spread, worst};
-use super::{timed, timed_shell};
+use super::floor::{timed, timed_shell};
+
 use crate::lab::Lab;
 use crate::setup::{cache, newest_of};
 
