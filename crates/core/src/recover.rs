@@ -24,6 +24,11 @@ pub struct RecoverRecord {
     pub by: Option<RecoveredBy>,
     /// Every ID that members had, as far as that was known when it was begun.
     pub members: BTreeSet<MemberId>,
+    /// The members that could have gone on when it was begun.
+    pub candidates: BTreeSet<MemberName>,
+    /// Members whose data etcd says to differ from the others'.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub corrupt: BTreeSet<MemberId>,
     /// How many votes there were then.
     pub voters: usize,
     /// Members without a vote, as others said while they still answered: none of them can go on.
@@ -54,14 +59,15 @@ pub struct RecoveredBy {
 pub enum RecoverPhase {
     /// Every member stops; nothing was changed in any data.
     Stopping,
+    /// Enough members came back before anything was changed. Whoever knows of a later phase knows
+    /// better.
+    GivenUp,
     /// A member's data may name it as the only one already.
     Forcing,
     /// A member's data names it as the only one.
     Forced,
     /// It has ended well.
     Ended,
-    /// Enough members came back before anything was changed.
-    GivenUp,
 }
 
 impl RecoverRecord {

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::file::{AddressSpec, HostKeyPolicy, KeyPath, Snapshots, Spec, line_column};
+use crate::file::{AddressSpec, HostKeyPolicy, Keep, KeyPath, Snapshots, Spec, line_column};
 use crate::finding::{Check, Finding};
 use crate::host::{HostId, HostTarget, split_login};
 use crate::name::DnsName;
@@ -148,6 +148,9 @@ pub enum Source {
         /// The command that decrypts.
         #[serde(default)]
         decrypt: Vec<String>,
+        /// What is kept when older ones are deleted.
+        #[serde(default)]
+        keep: Keep,
     },
     /// A command that prints the CA's key.
     Command {
@@ -295,12 +298,14 @@ impl Sources {
             credentials,
             encrypt,
             decrypt,
+            keep,
         }) = named.and_then(|name| self.source.get(name))
         {
             snapshots.options.clone_from(options);
             snapshots.credentials = credentials.as_ref().map(Into::into);
             snapshots.encrypt.clone_from(encrypt);
             snapshots.decrypt.clone_from(decrypt);
+            snapshots.keep = *keep;
         }
     }
 
@@ -340,6 +345,8 @@ impl Sources {
             ("options", !snapshots.options.is_empty()),
             ("encrypt", !snapshots.encrypt.is_empty()),
             ("decrypt", !snapshots.decrypt.is_empty()),
+            // A schedule deletes by it, and nobody approves that.
+            ("keep", snapshots.keep != Keep::default()),
         ];
         for (key, _) in own.into_iter().filter(|(_, is_there)| *is_there) {
             let at = KeyPath::root("snapshots").key(key);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use etcdup_core::adopt::AdoptTarget;
@@ -31,6 +31,9 @@ use crate::session::Session;
 use crate::snapshots::SnapshotStore;
 use crate::tasks::{blocking, run_all};
 use crate::vault::inspect_binaries;
+
+/// How long the place of snapshots may take to say which is the newest.
+const KEPT: Duration = Duration::from_secs(5);
 
 mod members;
 mod raft_logs;
@@ -73,7 +76,11 @@ impl Session {
         // One that cannot be read is no reason not to look at the cluster.
         seen.snapshot = match SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster)
         {
-            Ok(store) => store.newest().await.ok().flatten(),
+            // Neither is a disk that is gone, and hangs whoever looks at it.
+            Ok(store) => {
+                let newest = tokio::time::timeout(KEPT, store.newest()).await;
+                newest.ok().and_then(Result::ok).flatten()
+            }
             Err(_) => None,
         };
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();

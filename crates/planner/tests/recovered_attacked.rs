@@ -242,3 +242,51 @@ fn reset_gives_a_recovery_up() {
     });
     assert_eq!(open.count(), 0);
 }
+
+/// The choice reached the chosen one alone, whose host is away while the others are back.
+#[test]
+fn nothing_is_given_up_while_one_may_be_alone_unheard() {
+    let (planner, whole) = {
+        let planner = worlds::planner(worlds::topology(5, ""));
+        let seen = scripted::carry_out(&planner, worlds::bare(&planner));
+        (planner, seen)
+    };
+    let topology = planner.topology().clone();
+    let (_, seen) = left(5, &[("m1", 95, 95), ("m2", 90, 90)]);
+    let recovery = recover(&topology, &["m3", "m4", "m5"]);
+    let all = stages(&recovery, &seen);
+    let world = |cut: usize| {
+        all[..cut].iter().fold(seen.clone(), |world, stage| {
+            predict(&recovery, &world, stage)
+        })
+    };
+    let (stopped, forced) = (world(2), world(4));
+    let mut away = stopped;
+    power_off(&topology, &mut away, "m1");
+    for name in ["m3", "m4", "m5"] {
+        back(&topology, &mut away, &whole, name);
+    }
+    let found = blockers(&recover(&topology, &[]), &away);
+    assert_eq!(found, ["recover-unseen"]);
+    // It is back, and alone: what it knows counts, whatever others do.
+    let mut both = away.clone();
+    back(&topology, &mut both, &forced, "m1");
+    let found = blockers(&planner, &both);
+    assert!(found.iter().all(|id| id == "recover-open"), "{found:?}");
+    let found = blockers(&recover(&topology, &[]), &both);
+    assert!(found.iter().all(|id| id == "came-back"), "{found:?}");
+}
+
+#[test]
+fn data_that_differs_goes_on_last_of_all() {
+    let (topology, mut seen) = left(5, &[("m1", 95, 95), ("m2", 90, 90)]);
+    let view = seen.members.get_mut(&topology.members[0].name).unwrap();
+    let view = view.known_mut().unwrap();
+    let id = u64::from_str_radix(&view.id.to_string(), 16).unwrap();
+    view.errors = vec![format!("memberID:{id} alarm:CORRUPT ")];
+    let recovery = recover(&topology, &["m3", "m4", "m5"]);
+    let (keys, _) = carried_out(&recovery, &seen);
+    assert!(keys.contains(&"force-new:m2".to_owned()), "{keys:?}");
+    let why = &stages(&recovery, &seen)[0].why;
+    assert!(why.iter().any(|why| why.contains("CORRUPT")), "{why:?}");
+}

@@ -85,7 +85,8 @@ fn in_an_object_store(context: &Context) -> Outcome {
         .exits(0)?
         .says("hush-in-the-store")?;
     // What was decrypted for it is gone.
-    lab.inside("ls snapshots/prod/*.db")?.says("No such file")?;
+    lab.inside("ls snapshots/prod/.restore/*.db")?
+        .says("No such file")?;
     // The restore kept what was there, so that two are; the rule keeps one.
     lab.edit(
         "[snapshots]",

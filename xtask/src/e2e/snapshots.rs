@@ -121,6 +121,12 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
         .says("cannot be restored")?;
     let left = lab.inside("ls -Ad .drill-* snapshots/prod/.drill-*; pgrep -f 'data-dir dat[a]'")?;
     ensure(left.out.is_empty(), left.all())?;
+    // Where no more can be written nothing is left.
+    let full = format!(
+        "trap '' XFSZ; ulimit -f 8; {} snapshot save",
+        context.etcdup.display()
+    );
+    lab.inside(&full)?.exits(1)?.says("File too large")?;
     // Where others may look, nothing is put; where nobody serves, nothing is made.
     lab.inside("chmod 755 snapshots/prod")?.exits(0)?;
     lab.etcdup(&["snapshot", "save"])?

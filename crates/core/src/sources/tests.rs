@@ -145,6 +145,7 @@ fn commands_for_snapshots_come_with_a_source_only() {
     for change in [
         |snapshots: &mut Snapshots| snapshots.encrypt = vec!["rm".into()],
         |snapshots: &mut Snapshots| snapshots.decrypt = vec!["rm".into()],
+        |snapshots: &mut Snapshots| snapshots.keep.last = 0,
         |snapshots: &mut Snapshots| {
             snapshots.options = [("endpoint".into(), "http://x".into())].into();
         },

@@ -50,6 +50,14 @@ impl SnapshotDirectory {
         }
     }
 
+    /// One of this name in it.
+    pub(super) fn below(self, name: &str) -> Self {
+        Self {
+            path: self.path.join(name),
+            ..self
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub(super) fn path(&self) -> &Path {

@@ -3,15 +3,24 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use etcdup_client::Snapshot;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::digest::{SnapshotDigest, SnapshotFault};
 use super::error::{FlowError, PlaceError};
+
+/// How long a command may move nothing: it may wait for a person.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// How long what a command said last is waited for, once it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How much is moved at once.
 const PIECE: usize = 1 << 20;
@@ -173,8 +182,10 @@ pub(super) async fn flow(
     else {
         return Err(filter.failed("has no pipes"));
     };
+    let pieces = AtomicU64::new(1);
     let feed = async {
         while let Some(piece) = source.next().await? {
+            pieces.fetch_add(1, Ordering::Relaxed);
             match input.write_all(&piece).await {
                 Ok(()) => {}
                 // How it ended says why it takes no more.
@@ -193,20 +204,43 @@ pub(super) async fn flow(
             if read == 0 {
                 return Ok(());
             }
+            pieces.fetch_add(1, Ordering::Relaxed);
             sink.take(&piece[..read]).await?;
         }
     };
-    let said = async {
+    // What it says beyond the first 64 KiB is read as well, or it would wait and wait.
+    let saying = AbortOnDropHandle::new(tokio::spawn(async move {
         let mut said = Vec::new();
-        // What comes after the first 64 KiB is read as well, or the command would wait and wait.
         let mut first = (&mut errors).take(64 << 10);
         let _ = first.read_to_end(&mut said).await;
         let _ = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
-        Ok::<_, FlowError>(said)
+        said
+    }));
+    let moved = async {
+        tokio::try_join!(feed, drain)?;
+        child
+            .wait()
+            .await
+            .map_err(|error| filter.failed(format!("cannot be waited for: {error}")))
     };
-    let ((), (), said) = tokio::try_join!(feed, drain, said)?;
-    let ended = child.wait().await;
-    let ended = ended.map_err(|error| filter.failed(format!("cannot be waited for: {error}")))?;
+    let stalled = async {
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(SILENCE).await;
+            let now = pieces.load(Ordering::Relaxed);
+            if now == before {
+                return filter.failed(format!("has moved nothing for {} s", SILENCE.as_secs()));
+            }
+            before = now;
+        }
+    };
+    let ended = tokio::select! {
+        ended = moved => ended?,
+        error = stalled => return Err(error),
+    };
+    // What it left behind may hold its standard error open for as long as it likes.
+    let said = tokio::time::timeout(LAST_WORDS, saying).await;
+    let said = said.ok().and_then(Result::ok).unwrap_or_default();
     if ended.success() {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use etcdup_core::file::Snapshots;
 use etcdup_core::name::ClusterName;
+use etcdup_core::plain::chain;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use object_store::path::Path as Key;
@@ -67,11 +68,17 @@ impl Objects {
                 format!("`{}` is none of s3, gs and az", parsed.scheme()).into(),
             ));
         }
-        let mut options: BTreeMap<String, String> = std::env::vars_os()
+        // A body may take as long as it comes: what counts is that it does.
+        let mut options: BTreeMap<String, String> = [
+            ("timeout".to_owned(), "24 hours".to_owned()),
+            ("read_timeout".to_owned(), "60 s".to_owned()),
+        ]
+        .into();
+        let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| VARIABLES.iter().any(|begin| name.starts_with(begin)))
-            .map(|(name, value)| (name.to_lowercase(), value))
-            .collect();
+            .map(|(name, value)| (name.to_lowercase(), value));
+        options.extend(variables);
         if let Some(path) = &settings.credentials {
             options.extend(credentials(&base.join(path))?);
         }
@@ -89,6 +96,14 @@ impl Objects {
     fn key(&self, name: &str) -> Key {
         self.prefix.clone().join(name)
     }
+}
+
+/// Why the store refused, without what it answered: some answers repeat the request, and who asked.
+fn refusal(what: impl std::fmt::Display, error: &object_store::Error) -> PlaceError {
+    let text = chain(error);
+    let first = text.split(['<', '\n']).next().unwrap_or_default();
+    let first = first.trim_end_matches([' ', ':', ',']);
+    PlaceError::new(what, first.to_owned())
 }
 
 /// The lines `NAME=VALUE` of a file that nobody else may read.
@@ -127,7 +142,7 @@ impl Place for Objects {
         let listed = self.store.list_with_delimiter(Some(&self.prefix));
         let listed = tokio::time::timeout(LISTS, listed).await;
         let listed = listed.map_err(|late| PlaceError::new(&self.url, late))?;
-        let listed = listed.map_err(|error| PlaceError::new(&self.url, error))?;
+        let listed = listed.map_err(|error| refusal(&self.url, &error))?;
         let found = listed.objects.into_iter().filter_map(|object| {
             Some(Found {
                 name: object.location.filename()?.to_owned(),
@@ -140,14 +155,15 @@ impl Place for Objects {
 
     async fn read(&self, name: &str) -> Result<Box<dyn AsyncRead + Send + Unpin>, PlaceError> {
         let got = self.store.get(&self.key(name)).await;
-        let got = got.map_err(|error| PlaceError::new(self.show(name), error))?;
-        let pieces = got.into_stream().map_err(std::io::Error::other);
+        let got = got.map_err(|error| refusal(self.show(name), &error))?;
+        let pieces = got.into_stream();
+        let pieces = pieces.map_err(|error| std::io::Error::other(refusal("it", &error).source));
         Ok(Box::new(StreamReader::new(pieces)))
     }
 
     async fn write(&self, name: &str) -> Result<Box<dyn Piece>, PlaceError> {
         let upload = self.store.put_multipart(&self.key(name)).await;
-        let upload = upload.map_err(|error| PlaceError::new(self.show(name), error))?;
+        let upload = upload.map_err(|error| refusal(self.show(name), &error))?;
         Ok(Box::new(Upload {
             what: self.show(name),
             parts: Some(WriteMultipart::new_with_chunk_size(upload, PART)),
@@ -157,7 +173,7 @@ impl Place for Objects {
     async fn delete(&self, name: &str) -> Result<(), PlaceError> {
         match self.store.delete(&self.key(name)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(PlaceError::new(self.show(name), error)),
+            Err(error) => Err(refusal(self.show(name), &error)),
         }
     }
 
@@ -185,7 +201,7 @@ impl Sink for Upload {
     async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
         if let Some(parts) = &mut self.parts {
             let room = parts.wait_for_capacity(AT_ONCE).await;
-            room.map_err(|error| PlaceError::new(&self.what, error))?;
+            room.map_err(|error| refusal(&self.what, &error))?;
             parts.write(piece);
         }
         Ok(())
@@ -197,7 +213,7 @@ impl Piece for Upload {
     async fn finish(mut self: Box<Self>) -> Result<(), PlaceError> {
         if let Some(parts) = self.parts.take() {
             let finished = parts.finish().await;
-            finished.map_err(|error| PlaceError::new(&self.what, error))?;
+            finished.map_err(|error| refusal(&self.what, &error))?;
         }
         Ok(())
     }

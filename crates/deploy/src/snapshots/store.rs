@@ -10,7 +10,8 @@ use etcdup_core::digest::hex;
 use etcdup_core::file::Snapshots;
 use etcdup_core::name::ClusterName;
 use etcdup_core::observation::SnapshotSeen;
-use jiff::Timestamp;
+use etcdup_core::plain::chain;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
@@ -22,6 +23,12 @@ use super::kept::{DOCUMENT, ENCRYPTED, EncryptedSnapshot, KeptSnapshot, PLAIN, S
 use super::objects::Objects;
 use super::place::{Found, Piece, Place};
 use crate::tasks::run_all;
+
+/// The directory for what is copied here to be restored: nothing in it is kept.
+const HERE: &str = ".restore";
+
+/// How old a copy must be that nobody restores any more.
+const LEFT: SignedDuration = SignedDuration::from_hours(24);
 
 /// More than any document has, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -69,7 +76,7 @@ impl SnapshotStore {
         };
         Ok(Self {
             place,
-            local: SnapshotDirectory::of(base, &Snapshots::default(), cluster),
+            local: SnapshotDirectory::of(base, &Snapshots::default(), cluster).below(HERE),
             encrypt: filter(&settings.encrypt),
             decrypt: filter(&settings.decrypt),
         })
@@ -98,10 +105,7 @@ impl SnapshotStore {
     /// When it cannot be read.
     pub async fn list(&self) -> Result<Vec<KeptSnapshot>, PlaceError> {
         let found = self.place.list().await?;
-        let described: BTreeSet<String> = found
-            .iter()
-            .filter_map(|one| Some(one.name.strip_suffix(DOCUMENT)?.to_owned()))
-            .collect();
+        let described = described(&found);
         let snapshots: Vec<KeptSnapshot> = found.iter().filter_map(|one| self.kept(one)).collect();
         let work = snapshots.iter().filter(|one| described.contains(&one.name));
         let work = work.map(|one| {
@@ -131,7 +135,10 @@ impl SnapshotStore {
     /// When it cannot be read.
     pub async fn newest(&self) -> Result<Option<SnapshotSeen>, PlaceError> {
         let found = self.place.list().await?;
+        let described = described(&found);
         let all = found.iter().filter_map(|one| self.kept(one));
+        // Its document is written once all is well.
+        let all = all.filter(|one| described.contains(&one.name));
         let newest = all.max_by(|a, b| (a.taken, &a.name).cmp(&(b.taken, &b.name)));
         Ok(newest.map(|kept| SnapshotSeen {
             name: kept.name,
@@ -169,6 +176,7 @@ impl SnapshotStore {
         }
         self.local.prepare().await?;
         let path = self.local.path().join(format!("{}{PLAIN}", kept.name));
+        self.forget_copies(&path).await?;
         if !path.exists() {
             kept.copy_to(&path).await?;
         }
@@ -179,6 +187,18 @@ impl SnapshotStore {
             taken: kept.taken,
             ..here
         })
+    }
+
+    /// Deletes copies of other snapshots that nobody restores any more.
+    async fn forget_copies(&self, but: &Path) -> Result<(), PlaceError> {
+        for found in self.local.list().await? {
+            let age = Timestamp::now().duration_since(found.written);
+            let is_copy = found.name.ends_with(PLAIN) && self.local.path().join(&found.name) != but;
+            if is_copy && age > LEFT {
+                self.local.delete(&found.name).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A directory of this machine for what is needed for a moment, which nobody else looks into.
@@ -220,8 +240,7 @@ impl SnapshotStore {
             piece.finish().await?;
             let read = self.place.read(&file).await?;
             if let Err(fault) = read_back(&what, read, &stored).await {
-                self.place.delete(&file).await?;
-                return Err(fault);
+                return Err(self.give_up(&file, fault).await);
             }
         }
         // Where there is a way back it is gone: what cannot be decrypted is no backup.
@@ -234,8 +253,7 @@ impl SnapshotStore {
             let back = self.kept(&found);
             let back = back.ok_or_else(|| PlaceError::new(&what, "it has no name"))?;
             if let Err(fault) = back.verify().await {
-                self.place.delete(&file).await?;
-                return Err(fault);
+                return Err(self.give_up(&file, fault).await);
             }
         }
         Ok(SavedSnapshot {
@@ -246,6 +264,20 @@ impl SnapshotStore {
                 sha256: stored,
             }),
         })
+    }
+
+    /// Deletes what was written and is wrong. What could not be read may be whole: without a
+    /// document it counts for nothing, and stays.
+    async fn give_up(&self, file: &str, why: FlowError) -> FlowError {
+        let is_wrong = matches!(why, FlowError::Fault(_) | FlowError::Command { .. });
+        if is_wrong && let Err(error) = self.place.delete(file).await {
+            tracing::warn!(
+                file,
+                error = chain(&error),
+                "a snapshot that is wrong is left"
+            );
+        }
+        why
     }
 
     /// Writes the document beside a snapshot.
@@ -265,6 +297,12 @@ fn taken(name: &str) -> Option<Timestamp> {
     revision.parse::<u64>().ok()?;
     let (_, time) = rest.rsplit_once('-')?;
     time.parse().ok()
+}
+
+/// The names of which there is a document.
+fn described(found: &[Found]) -> BTreeSet<String> {
+    let names = found.iter().map(|one| one.name.strip_suffix(DOCUMENT));
+    names.flatten().map(str::to_owned).collect()
 }
 
 async fn document(place: Arc<dyn Place>, name: &str) -> Option<SnapshotDocument> {

@@ -264,8 +264,10 @@ force_here() {
     timeout -s KILL 180 env -i "PATH=$PATH" "$etcd" "$@" >console 2>&1 8<&- 9>&- &
     forced=$! waited=0
     until grep -q 'ready to serve client requests' console; do
-        if ! kill -0 "$forced" 2>/dev/null || [ "$waited" -gt 170 ]; then
-            kill -KILL "$forced" 2>/dev/null
+        if ! kill -0 "$forced" 2>/dev/null || [ "$waited" -gt 150 ]; then
+            # What limits it passes this on, and does not wait for what it limits when it is killed itself.
+            kill -TERM "$forced" 2>/dev/null
+            wait "$forced"
             tail -n 10 console
             echo 'etcd did not come up on a copy of the data'
             return 1

@@ -118,8 +118,15 @@ impl PlanRequest {
 pub(crate) async fn make(call: Call) -> Result<Answer, Problem> {
     let request = call.json::<PlanRequest>()?;
     let cluster = open(&call.state, call.part("cluster")).await?;
+    let goal = match &request {
+        // It may be read from afar: whoever plans meanwhile is not kept waiting.
+        PlanRequest::Restore { .. } => {
+            let _copy = call.state.copy().await?;
+            request.goal(&cluster).await?
+        }
+        _ => request.goal(&cluster).await?,
+    };
     let _turn = call.state.turn().await?;
-    let goal = request.goal(&cluster).await?;
     let plan = cluster.plan(goal).await?;
     let document = Arc::new(PlanDocument::new(&plan));
     call.state.plans.keep(Arc::clone(&document));

@@ -1,6 +1,7 @@
 //! Snapshots: what is kept, how old it is, whether it can be restored, and another one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcdup_core::file::Every;
 use etcdup_core::plain::chain;
@@ -14,6 +15,9 @@ use serde::Serialize;
 use crate::call::{Answer, Call};
 use crate::open::open;
 use crate::problem::Problem;
+
+/// How long a place may take to list what is there.
+const LISTS: Duration = Duration::from_secs(30);
 
 /// A cluster's snapshots.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -70,7 +74,10 @@ pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
     let cluster = open(&call.state, call.part("cluster")).await?;
     let _look = call.state.look().await?;
     let store = cluster.snapshots().map_err(unusable)?;
-    let found = store.list().await.map_err(unusable)?;
+    // A disk that is gone hangs whoever looks at it.
+    let found = tokio::time::timeout(LISTS, store.list()).await;
+    let late = |_| Problem::internal("the snapshots cannot be listed in time");
+    let found = found.map_err(late)?.map_err(unusable)?;
     let entry = |kept: KeptSnapshot| SnapshotEntry {
         taken: kept.taken,
         size: kept.size,
@@ -142,7 +149,10 @@ where
     let state = Arc::clone(&call.state);
     let done = call.state.tasks.spawn(async move {
         let _turn = state.copy().await?;
-        Ok(work.await)
+        tokio::select! {
+            done = work => Ok(done),
+            () = state.stopping.cancelled() => Err(Problem::internal("the server stops")),
+        }
     });
     let lost = |error| Problem::internal(format!("work on a snapshot died: {error}"));
     done.await.map_err(lost)?

@@ -18,8 +18,8 @@ use etcdup_core::recover::{ForcedMember, RecoverPhase, RecoverRecord, RecoveredB
 use etcdup_core::stage::{ClusterStep, Gate, HostStep, Impact, Next, Rule, Stage, StageKey, Work};
 use etcdup_core::topology::Member;
 
-use self::checks::{CAME_BACK, RECOVER_FILE, RECOVER_OPEN};
-use self::left::{Left, Survivor, learners, left, reasons, unproven, voters};
+use self::checks::{CAME_BACK, RECOVER_FILE, RECOVER_OPEN, RECOVER_UNSEEN};
+use self::left::{Left, corrupt, learners, left, reasons, unproven, voters};
 use crate::assess::assess;
 use crate::identity::{Bootstrap, identity_of};
 use crate::recovering::{came_back, known_ids, last, recovered_serves};
@@ -134,6 +134,11 @@ fn begin(
         cluster: data.cluster,
         by: None,
         members: known_ids(target, seen),
+        candidates: survivors
+            .iter()
+            .map(|one| one.member.name.clone())
+            .collect(),
+        corrupt: corrupt(seen),
         voters: voters(target, seen),
         learners: learners(seen),
         earlier: last.map(RecoverRecord::left_behind).unwrap_or_default(),
@@ -143,11 +148,12 @@ fn begin(
     let hosts = answering(target, seen);
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> =
         hosts.map(|host| (host.clone(), Vec::new())).collect();
-    // What would keep one of them from going on is known before any is stopped.
-    for Survivor { member, .. } in &survivors {
-        let task = tasks.entry(member.host.clone()).or_default();
-        task.push(HostStep::CheckForce(Box::new(as_forced(member, None))));
-    }
+    // What would keep it from going on is known before any is stopped.
+    let task = tasks.entry(first.member.host.clone()).or_default();
+    task.push(HostStep::CheckForce(Box::new(as_forced(
+        first.member,
+        None,
+    ))));
     tasks.values_mut().for_each(|task| task.push(note()));
     let title = format!("begin to recover the cluster by {}", first.member.name);
     let why = reasons(&survivors, gone);
@@ -164,6 +170,10 @@ fn stopping(
 ) -> Next {
     let survivors = match left(target, seen, gone) {
         Left::Enough(found) => {
+            let unheard = unheard(target, seen, open, gone);
+            if !unheard.is_empty() {
+                return Next::Blocked(unheard);
+            }
             let why = found.into_iter();
             let why = why.map(|found| format!("{}: {}", found.subject, found.evidence));
             let title = "give the recovery up: nothing was changed".to_owned();
@@ -211,6 +221,26 @@ fn stopping(
     };
     choose.key.subject = Some(name.clone());
     Next::Stage(Box::new(choose))
+}
+
+/// Members of which one may have been made the only one already, and whose hosts do not say.
+fn unheard(
+    target: &Target,
+    seen: &Observation,
+    open: &RecoverRecord,
+    gone: &[MemberName],
+) -> Vec<Finding> {
+    let candidates = open.candidates.iter().filter(|name| !gone.contains(name));
+    let silent = candidates.filter(|name| {
+        let member = target.topology.member(name);
+        member.is_none_or(|member| seen.host(&member.host).is_none())
+    });
+    silent
+        .map(|name| {
+            let evidence = "it may have been made the only member, and its host does not say";
+            RECOVER_UNSEEN.error(name, evidence)
+        })
+        .collect()
 }
 
 /// What every host of a member that answers comes to know.

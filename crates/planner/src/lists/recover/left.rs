@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use etcdup_core::finding::Finding;
 use etcdup_core::membership::{MemberId, quorum_of};
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{ListedMember, Observation, RaftLog};
+use etcdup_core::observation::{CORRUPT, ListedMember, Observation, RaftLog};
 use etcdup_core::observed::Observed;
 use etcdup_core::recover::RecoverRecord;
 use etcdup_core::topology::Member;
@@ -26,6 +26,8 @@ use crate::target::Target;
 pub(crate) struct Survivor<'a> {
     pub(crate) member: &'a Member,
     pub(crate) log: RaftLog,
+    /// Whether etcd says that its data differs from the others'.
+    pub(crate) corrupt: bool,
 }
 
 /// Who is left.
@@ -72,6 +74,12 @@ pub(crate) fn left<'a>(target: &'a Target, seen: &Observation, gone: &[MemberNam
         Some(finding) => Left::Unclear(vec![finding]),
         None => Left::Few(survivors),
     }
+}
+
+/// Members whose data differs from the others', as etcd's alarm says.
+pub(crate) fn corrupt(seen: &Observation) -> BTreeSet<MemberId> {
+    let views = seen.known_members();
+    views.flat_map(|view| view.alarms(CORRUPT)).collect()
 }
 
 /// Members without a vote, as others say.
@@ -172,6 +180,8 @@ fn survivors<'a>(
     let open = last(&target.topology, seen).filter(|last| last.is_open());
     let mut without_vote = learners(seen);
     without_vote.extend(open.iter().flat_map(|open| open.learners.iter()));
+    let mut differs = corrupt(seen);
+    differs.extend(open.iter().flat_map(|open| open.corrupt.iter()));
     let (mut found, mut unknown) = (Vec::new(), Vec::new());
     for member in target.topology.everyone() {
         let Some(host) = seen.host(&member.host) else {
@@ -200,7 +210,12 @@ fn survivors<'a>(
                     last: log.last.max(answered),
                     ..*log
                 };
-                found.push(Survivor { member, log });
+                let corrupt = differs.contains(&data.member);
+                found.push(Survivor {
+                    member,
+                    log,
+                    corrupt,
+                });
             }
             Some(Observed::Unknown(unseen)) => {
                 unknown.push(RECOVER_LOG.error(&member.name, unseen.why.clone()));
@@ -212,8 +227,8 @@ fn survivors<'a>(
         return Err(unknown);
     }
     // What is not known to be committed is dropped by etcd, so that only the rest counts. Of equals
-    // the first in the file.
-    found.sort_by_key(|one| std::cmp::Reverse((one.log.committed, one.log.term)));
+    // the first in the file; and of all those first whose data is right.
+    found.sort_by_key(|one| std::cmp::Reverse((!one.corrupt, one.log.committed, one.log.term)));
     Ok(found)
 }
 
@@ -231,7 +246,16 @@ fn other_release(target: &Target, seen: &Observation, member: &Member) -> Option
 /// What a person must know before it.
 pub(crate) fn reasons(survivors: &[Survivor<'_>], gone: &[MemberName]) -> Vec<String> {
     let mut why = Vec::new();
-    for Survivor { member, log } in survivors {
+    for Survivor {
+        member,
+        log,
+        corrupt,
+    } in survivors
+    {
+        let differs = match corrupt {
+            true => "; the alarm CORRUPT is raised for it: its data differs from the others'",
+            false => "",
+        };
         let written = log.written.and_then(|at| Timestamp::from_second(at).ok());
         let written = written.map(|at| format!(", last written {}", at.strftime("%F %T UTC")));
         let dropped = match log.last.saturating_sub(log.committed) {
@@ -242,7 +266,7 @@ pub(crate) fn reasons(survivors: &[Survivor<'_>], gone: &[MemberName]) -> Vec<St
             }
         };
         why.push(format!(
-            "{} on {}: committed up to entry {} in term {}{}{dropped}",
+            "{} on {}: committed up to entry {} in term {}{}{dropped}{differs}",
             member.name,
             member.host,
             log.committed,
@@ -250,7 +274,7 @@ pub(crate) fn reasons(survivors: &[Survivor<'_>], gone: &[MemberName]) -> Vec<St
             written.unwrap_or_default()
         ));
     }
-    if let Some(Survivor { member, log }) = survivors.first() {
+    if let Some(Survivor { member, log, .. }) = survivors.first() {
         why.push(format!(
             "{} goes on: whatever was acknowledged after entry {} is lost",
             member.name, log.committed
