@@ -2,6 +2,7 @@
 
 pub(crate) mod care;
 pub(crate) mod converge;
+pub(crate) mod on_hosts;
 pub(crate) mod recover;
 pub(crate) mod reset;
 pub(crate) mod restore;

@@ -181,27 +181,14 @@ impl Planner {
     /// What to do next.
     #[must_use]
     pub fn next(&self, seen: &Observation) -> Next {
+        let under_way = self.under_way(seen);
+        if !under_way.is_empty() {
+            return Next::Blocked(under_way);
+        }
         let mut next = match &self.goal {
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
             Goal::Restore { order } => restore::next(&self.target, seen, order),
-            Goal::Converge { .. }
-            | Goal::Maintain { .. }
-            | Goal::Disarm
-            | Goal::Recover { .. }
-            | Goal::MoveLeader { .. }
-                if !restore::open(&self.target, seen).is_empty() =>
-            {
-                Next::Blocked(restore::open(&self.target, seen))
-            }
             Goal::Recover { gone } => recover::next(&self.target, seen, gone),
-            Goal::Converge { .. }
-            | Goal::Maintain { .. }
-            | Goal::Disarm
-            | Goal::MoveLeader { .. }
-                if !recover::open(&self.target, seen).is_empty() =>
-            {
-                Next::Blocked(recover::open(&self.target, seen))
-            }
             Goal::Converge {
                 allow_outage,
                 retry,
@@ -227,6 +214,20 @@ impl Planner {
             stage.key.leg = self.target.leg().clone();
         }
         next
+    }
+
+    /// What was begun on the cluster and has not ended, as far as it keeps the goal from being
+    /// reached.
+    fn under_way(&self, seen: &Observation) -> Vec<Finding> {
+        let mut found = Vec::new();
+        // A reset gives either up, and a restore begins the cluster over again.
+        if !matches!(self.goal, Goal::Reset { .. } | Goal::Restore { .. }) {
+            found = restore::open(&self.target, seen);
+            if found.is_empty() && !matches!(self.goal, Goal::Recover { .. }) {
+                found = recover::open(&self.target, seen);
+            }
+        }
+        found
     }
 
     /// What brings a member back that did not come up with another release, as it was `before`.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use etcdup_core::host::HostId;
 use etcdup_core::membership::MemberId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{DataIdentity, HostView, Observation};
@@ -15,11 +14,9 @@ use crate::target::Target;
 
 /// The last recovery, by what any host remembers: the furthest that it is known to be. Of two that
 /// never heard of one another it is the later one.
-pub(crate) fn last<'a>(topology: &Topology, seen: &'a Observation) -> Option<&'a RecoverRecord> {
-    let hosts: Vec<HostId> = topology.hosts.keys().cloned().collect();
-    let remembered = hosts
-        .into_iter()
-        .filter_map(|host| seen.host(&host)?.record()?.recover.as_ref());
+pub(crate) fn last<'a>(topology: &'a Topology, seen: &'a Observation) -> Option<&'a RecoverRecord> {
+    let hosts = topology.hosts.keys();
+    let remembered = hosts.filter_map(|host| seen.host(host)?.record()?.recover.as_ref());
     remembered.max_by_key(|one| (one.count, one.begun, one.phase))
 }
 

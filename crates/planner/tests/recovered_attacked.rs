@@ -13,9 +13,7 @@ use etcdup_core::observation::{DataDir, ListedMember, Observation};
 use etcdup_core::stage::Goal;
 use etcdup_core::topology::Topology;
 use etcdup_planner::Planner;
-use scripted::lost::{
-    back, host_of, left, power_off, predict, recover, stages, stopped, with_data,
-};
+use scripted::lost::{after, back, host_of, left, power_off, recover, stages, stopped, with_data};
 use scripted::{blockers, bootstrapped, carried_out, seen_by};
 
 /// What is done once a quorum is there again: nothing was changed, so that it is given up, and
@@ -35,11 +33,7 @@ fn a_quorum_that_is_back_before_anything_was_changed_is_left_alone() {
     let (_, seen) = left(3, &[("m1", 90, 90)]);
     let recovery = recover(&topology, &["m2", "m3"]);
     for cut in 1..=2 {
-        let mut world = stages(&recovery, &seen)[..cut]
-            .iter()
-            .fold(seen.clone(), |world, stage| {
-                predict(&recovery, &world, stage)
-            });
+        let mut world = after(&recovery, &seen, cut);
         back(&topology, &mut world, &whole, "m2");
         back(&topology, &mut world, &whole, "m3");
         is_given_up(&topology, &world);
@@ -53,9 +47,7 @@ fn once_one_may_be_alone_others_must_not_serve() {
     let topology = planner.topology().clone();
     let (_, seen) = left(3, &[("m1", 90, 90)]);
     let recovery = recover(&topology, &["m2", "m3"]);
-    let mut world = stages(&recovery, &seen)[..3]
-        .iter()
-        .fold(seen, |world, stage| predict(&recovery, &world, stage));
+    let mut world = after(&recovery, &seen, 3);
     back(&topology, &mut world, &whole, "m2");
     back(&topology, &mut world, &whole, "m3");
     let found = blockers(&recover(&topology, &[]), &world);
@@ -67,9 +59,7 @@ fn once_one_may_be_alone_others_must_not_serve() {
 fn a_member_without_data_in_its_place_goes_on_if_it_was_chosen() {
     let (topology, seen) = left(3, &[("m1", 90, 90)]);
     let recovery = recover(&topology, &["m2", "m3"]);
-    let mut world = stages(&recovery, &seen)[..3]
-        .iter()
-        .fold(seen, |world, stage| predict(&recovery, &world, stage));
+    let mut world = after(&recovery, &seen, 3);
     let host = world.hosts.get_mut(&host_of(&topology, "m1")).unwrap();
     let data = &topology.members[0].layout.data;
     host.known_mut()
@@ -86,7 +76,7 @@ fn a_member_without_data_in_its_place_goes_on_if_it_was_chosen() {
 fn a_note_of_long_ago_stops_nothing() {
     let (topology, seen) = left(3, &[("m1", 90, 90)]);
     let recovery = recover(&topology, &["m2", "m3"]);
-    let noted = predict(&recovery, &seen, &stages(&recovery, &seen)[0]);
+    let noted = after(&recovery, &seen, 1);
     let (_, recovered) = carried_out(&recovery, &seen);
     let text = |members: &[u32]| {
         let one = |n: &u32| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n");
@@ -187,9 +177,7 @@ fn voters_that_only_a_list_names_must_be_called_gone_too() {
 fn a_learner_that_stays_in_the_list_is_removed() {
     let (topology, seen) = left(3, &[("m1", 90, 90)]);
     let recovery = recover(&topology, &["m2", "m3"]);
-    let mut world = stages(&recovery, &seen)[..4]
-        .iter()
-        .fold(seen, |world, stage| predict(&recovery, &world, stage));
+    let mut world = after(&recovery, &seen, 4);
     let m2 = {
         let host = world.host(&host_of(&topology, "m1")).unwrap();
         let by = host.record().unwrap().recover.clone().unwrap().by.unwrap();
@@ -226,7 +214,7 @@ fn reset_gives_a_recovery_up() {
     let topology = planner.topology().clone();
     let (_, seen) = left(3, &[("m1", 90, 90)]);
     let recovery = recover(&topology, &["m2", "m3"]);
-    let mut world = predict(&recovery, &seen, &stages(&recovery, &seen)[0]);
+    let mut world = after(&recovery, &seen, 1);
     for name in ["m2", "m3"] {
         back(&topology, &mut world, &whole, name);
     }
@@ -254,13 +242,7 @@ fn nothing_is_given_up_while_one_may_be_alone_unheard() {
     let topology = planner.topology().clone();
     let (_, seen) = left(5, &[("m1", 95, 95), ("m2", 90, 90)]);
     let recovery = recover(&topology, &["m3", "m4", "m5"]);
-    let all = stages(&recovery, &seen);
-    let world = |cut: usize| {
-        all[..cut].iter().fold(seen.clone(), |world, stage| {
-            predict(&recovery, &world, stage)
-        })
-    };
-    let (stopped, forced) = (world(2), world(4));
+    let (stopped, forced) = (after(&recovery, &seen, 2), after(&recovery, &seen, 4));
     let mut away = stopped;
     power_off(&topology, &mut away, "m1");
     for name in ["m3", "m4", "m5"] {

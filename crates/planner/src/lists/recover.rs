@@ -22,8 +22,9 @@ use self::checks::{CAME_BACK, RECOVER_FILE, RECOVER_OPEN, RECOVER_UNSEEN};
 use self::left::{Left, corrupt, learners, left, reasons, unproven, voters};
 use crate::assess::assess;
 use crate::identity::{Bootstrap, identity_of};
+use crate::lists::on_hosts::{on_hosts, stage};
 use crate::recovering::{came_back, known_ids, last, recovered_serves};
-use crate::rules::clean_up::{held, is_written_by_us, stop};
+use crate::rules::clean_up::{stop_and_keep, stop_for_good};
 use crate::rules::restart::{serves, start_steps};
 use crate::rules::restored::fetch_tools;
 use crate::target::Target;
@@ -217,7 +218,7 @@ fn stopping(
     let mut choose = Stage {
         title: format!("{name} goes on"),
         why: reasons(&survivors, gone),
-        ..stage_of(Rule::Choose, note(target, seen, &record))
+        ..on_hosts(Rule::Choose, note(target, seen, &record))
     };
     choose.key.subject = Some(name.clone());
     Next::Stage(Box::new(choose))
@@ -336,14 +337,6 @@ fn remove(member: &Member, left: &ListedMember) -> Next {
     }))
 }
 
-/// Whether a member runs, or would at the next boot.
-fn may_run(member: &Member, host: &HostView) -> bool {
-    let unit = host.units.get(&member.layout.unit);
-    let enabled = member.layout.is_systemd() && unit.is_some_and(|unit| unit.enabled);
-    let pod = member.layout.is_pod() && host.files.contains_key(&member.layout.manifest);
-    host.processes.contains_key(&member.name) || enabled || pod
-}
-
 fn stop_all(target: &Target, seen: &Observation) -> Option<Next> {
     let mut why = Vec::new();
     let mut tasks: BTreeMap<HostId, Vec<HostStep>> = BTreeMap::new();
@@ -351,10 +344,10 @@ fn stop_all(target: &Target, seen: &Observation) -> Option<Next> {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        if may_run(member, host) {
+        let steps = stop_for_good(target, member, host);
+        if !steps.is_empty() {
             why.push(format!("{} on {}", member.name, member.host));
-            let task = tasks.entry(member.host.clone()).or_default();
-            task.extend(stop(target, member, host));
+            tasks.entry(member.host.clone()).or_default().extend(steps);
         }
     }
     let outage = Impact::Outage("no member runs until one of them goes on".to_owned());
@@ -468,7 +461,7 @@ fn set_aside(
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        let steps = aside(target, member, host);
+        let steps = stop_and_keep(target, member, host);
         // What stays on the host is known there still.
         let stays = topology.on_host(&member.host).any(|other| !is_aside(other));
         let record = host.record();
@@ -494,24 +487,6 @@ fn set_aside(
     (!tasks.is_empty()).then(|| stage(Rule::SetAside, title, why, Impact::None, tasks))
 }
 
-fn aside(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
-    let layout = &member.layout;
-    let mut steps = match may_run(member, host) {
-        true => stop(target, member, host),
-        false => Vec::new(),
-    };
-    let held = held(member, host).into_iter();
-    steps.extend(held.map(|path| HostStep::MoveAside { path }));
-    let start = &target.desired(member).settled.path;
-    if !layout.is_pod() && is_written_by_us(target, member, host, start) {
-        steps.push(HostStep::Remove(start.clone()));
-    }
-    if layout.is_systemd() && !steps.is_empty() {
-        steps.push(HostStep::Reload);
-    }
-    steps
-}
-
 fn end(target: &Target, seen: &Observation, member: &Member, open: &RecoverRecord) -> Next {
     let revision = seen.member(&member.name).map_or(0, |view| view.revision);
     let why = vec![
@@ -522,31 +497,4 @@ fn end(target: &Target, seen: &Observation, member: &Member, open: &RecoverRecor
     let tasks = note(target, seen, &open.at(RecoverPhase::Ended));
     let title = "end the recovery".to_owned();
     stage(Rule::EndRecover, title, why, Impact::None, tasks)
-}
-
-fn stage(
-    rule: Rule,
-    title: String,
-    why: Vec<String>,
-    impact: Impact,
-    tasks: BTreeMap<HostId, Vec<HostStep>>,
-) -> Next {
-    Next::Stage(Box::new(Stage {
-        title,
-        why,
-        impact,
-        ..stage_of(rule, tasks)
-    }))
-}
-
-fn stage_of(rule: Rule, tasks: BTreeMap<HostId, Vec<HostStep>>) -> Stage {
-    Stage {
-        key: StageKey::new(rule, None),
-        title: String::new(),
-        why: Vec::new(),
-        impact: Impact::None,
-        preconditions: Vec::new(),
-        work: Work::Hosts(tasks),
-        postconditions: Vec::new(),
-    }
 }

@@ -12,15 +12,16 @@ use etcdup_core::host::HostId;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::restore::{RestoreOrder, RestorePhase, RestoreRecord, can_bump};
-use etcdup_core::stage::{HostStep, Impact, Next, Rule, Stage, StageKey, Work};
+use etcdup_core::stage::{HostStep, Impact, Next, Rule};
 use etcdup_core::topology::{Member, Topology};
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::is_ours;
+use crate::lists::on_hosts::stage;
 use crate::lists::{converge, reset};
 use crate::preflight::unseen_hosts;
 use crate::restoring::{Phase, is_under_way, last_ended, phase};
-use crate::rules::clean_up::{held, is_written_by_us, stop};
+use crate::rules::clean_up::stop_and_keep;
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -160,7 +161,7 @@ pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) ->
         if own && !host.processes.contains_key(&member.name) {
             why.push(format!("{} on {}", member.name, member.host));
             let task = tasks.entry(member.host.clone()).or_default();
-            task.extend(steps(target, member, host));
+            task.extend(stop_and_keep(target, member, host));
         }
     }
     if !tasks.is_empty() {
@@ -334,7 +335,7 @@ fn set_aside(
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
-        let steps = steps(target, member, host);
+        let steps = stop_and_keep(target, member, host);
         if !steps.is_empty() {
             why.push(format!("{} on {}", member.name, member.host));
             tasks.entry(member.host.clone()).or_default().extend(steps);
@@ -363,24 +364,6 @@ fn set_aside(
     stage(Rule::Forget, title, why, Impact::None, tasks)
 }
 
-fn stage(
-    rule: Rule,
-    title: String,
-    why: Vec<String>,
-    impact: Impact,
-    tasks: BTreeMap<HostId, Vec<HostStep>>,
-) -> Next {
-    Next::Stage(Box::new(Stage {
-        key: StageKey::new(rule, None),
-        title,
-        why,
-        impact,
-        preconditions: Vec::new(),
-        work: Work::Hosts(tasks),
-        postconditions: Vec::new(),
-    }))
-}
-
 /// What a person must know before it.
 fn reasons(order: &RestoreOrder) -> Vec<String> {
     let mut why = vec![match &order.known {
@@ -401,30 +384,6 @@ fn reasons(order: &RestoreOrder) -> Vec<String> {
         );
     }
     why
-}
-
-/// Stops a member and moves its data aside; what starts it goes, since it would start without data.
-fn steps(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
-    let layout = &member.layout;
-    // A unit of another hand stays where it is, and is stopped and disabled once.
-    let unit = host.units.get(&layout.unit);
-    let may_run = host.processes.contains_key(&member.name)
-        || !layout.is_systemd()
-        || unit.is_some_and(|unit| unit.enabled);
-    let mut steps = match may_run {
-        true => stop(target, member, host),
-        false => Vec::new(),
-    };
-    let held = held(member, host).into_iter();
-    steps.extend(held.map(|path| HostStep::MoveAside { path }));
-    let start = &target.desired(member).settled.path;
-    if !layout.is_pod() && is_written_by_us(target, member, host, start) {
-        steps.push(HostStep::Remove(start.clone()));
-    }
-    if layout.is_systemd() && !steps.is_empty() {
-        steps.push(HostStep::Reload);
-    }
-    steps
 }
 
 /// Every member holds what was restored, and all of it.

@@ -211,6 +211,34 @@ pub(crate) fn held(member: &Member, host: &HostView) -> Vec<HostPath> {
     }
 }
 
+/// Stops a member that runs or would start by itself, for good.
+pub(crate) fn stop_for_good(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
+    // A unit of another hand stays where it is, and is stopped and disabled once.
+    let unit = host.units.get(&member.layout.unit);
+    let may_run = host.processes.contains_key(&member.name)
+        || !member.layout.is_systemd()
+        || unit.is_some_and(|unit| unit.enabled);
+    match may_run {
+        true => stop(target, member, host),
+        false => Vec::new(),
+    }
+}
+
+/// The same, and its data is moved aside; what starts it goes, since it would start without data.
+pub(crate) fn stop_and_keep(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
+    let layout = &member.layout;
+    let mut steps = stop_for_good(target, member, host);
+    steps.extend(aside(member, host));
+    let start = &target.desired(member).settled.path;
+    if !layout.is_pod() && is_written_by_us(target, member, host, start) {
+        steps.push(HostStep::Remove(start.clone()));
+    }
+    if layout.is_systemd() && !steps.is_empty() {
+        steps.push(HostStep::Reload);
+    }
+    steps
+}
+
 /// Stops a member, and keeps it from starting at boot.
 pub(crate) fn stop(target: &Target, member: &Member, host: &HostView) -> Vec<HostStep> {
     let layout = &member.layout;

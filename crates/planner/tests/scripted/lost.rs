@@ -126,3 +126,10 @@ pub(crate) fn predict(planner: &Planner, world: &Observation, stage: &Stage) -> 
     let leg = planner.clone().next_leg(world).unwrap();
     leg.predict(world, stage)
 }
+
+/// The world after so many stages of a plan.
+pub(crate) fn after(planner: &Planner, seen: &Observation, count: usize) -> Observation {
+    let all = stages(planner, seen);
+    let first = all[..count].iter();
+    first.fold(seen.clone(), |world, stage| predict(planner, &world, stage))
+}
