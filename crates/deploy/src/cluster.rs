@@ -100,7 +100,7 @@ impl Cluster {
         self.session_of(who).await
     }
 
-    /// The same in somebody's name, who goes into what is recorded.
+    /// The same in the name of `who`, which goes into what is recorded.
     pub async fn session_of(&self, who: Who) -> Session {
         let cancel = self.inner.process.settings.cancel.child_token();
         self.session_for(Events::default(), cancel, who).await

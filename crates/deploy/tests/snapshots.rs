@@ -137,6 +137,15 @@ async fn a_snapshot_is_whole_for_etcds_own_tool_or_is_not_there() {
     assert_eq!(left.count(), 2, "the one snapshot and .gitignore");
 }
 
+/// A directory for a topology file, one for buckets, and a server of those.
+async fn with_buckets(place: &Path) -> (PathBuf, PathBuf, s3::Server) {
+    let (base, buckets) = (place.join("base"), place.join("buckets"));
+    std::fs::create_dir_all(&base).unwrap();
+    std::fs::create_dir_all(buckets.join("backups")).unwrap();
+    let server = s3::serve(&buckets, "127.0.0.1:0").await.unwrap();
+    (base, buckets, server)
+}
+
 /// Settings for an object store, with the secret in a file beside the topology.
 fn objects(base: &Path, server: &s3::Server, secret: &str) -> Snapshots {
     let credentials = base.join("s3.env");
@@ -188,10 +197,7 @@ fn files_of(place: &Path, name: &str) -> Vec<PathBuf> {
 async fn an_object_store_keeps_what_was_sent_or_nothing() {
     let Some(binaries) = binaries() else { return };
     let place = tempfile::tempdir().unwrap();
-    let (base, buckets) = (place.path().join("base"), place.path().join("buckets"));
-    std::fs::create_dir_all(&base).unwrap();
-    std::fs::create_dir_all(buckets.join("backups")).unwrap();
-    let server = s3::serve(&buckets, "127.0.0.1:0").await.unwrap();
+    let (base, buckets, server) = with_buckets(place.path()).await;
     let member = Running::start(&binaries.join("etcd"), &place.path().join("data")).await;
     // More than one part.
     for number in 0..12 {
@@ -249,10 +255,7 @@ async fn an_object_store_keeps_what_was_sent_or_nothing() {
 async fn an_object_store_that_goes_away_is_an_error_and_keeps_nothing() {
     let Some(binaries) = binaries() else { return };
     let place = tempfile::tempdir().unwrap();
-    let (base, buckets) = (place.path().join("base"), place.path().join("buckets"));
-    std::fs::create_dir_all(&base).unwrap();
-    std::fs::create_dir_all(buckets.join("backups")).unwrap();
-    let server = s3::serve(&buckets, "127.0.0.1:0").await.unwrap();
+    let (base, buckets, server) = with_buckets(place.path()).await;
     let member = Running::start(&binaries.join("etcd"), &place.path().join("data")).await;
     for number in 0..24 {
         put(

@@ -265,12 +265,18 @@ async fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed
     Ok(exit::DONE)
 }
 
-/// What is kept of the cluster's snapshots, the oldest first.
-async fn listed(context: &Context) -> Result<(SnapshotStore, Vec<KeptSnapshot>), Failed> {
+/// Where the cluster's snapshots are kept.
+fn store(context: &Context) -> Result<SnapshotStore, Failed> {
     let (document, path) = context.document()?;
     let (base, spec) = (directory_of(&path), &document.spec);
+    let store = SnapshotStore::of(base, &spec.snapshots, &spec.cluster);
+    store.map_err(|error| Failed::Here(chain(&error)))
+}
+
+/// What is kept of them, the oldest first.
+async fn listed(context: &Context) -> Result<(SnapshotStore, Vec<KeptSnapshot>), Failed> {
+    let store = store(context)?;
     let failed = |error| Failed::Here(chain(&error));
-    let store = SnapshotStore::of(base, &spec.snapshots, &spec.cluster).map_err(failed)?;
     let found = store.list().await.map_err(failed)?;
     Ok((store, found))
 }
@@ -312,12 +318,8 @@ pub(crate) async fn here(context: &Context, name: &str) -> Result<Here, String> 
             let is_copy = false;
             return Ok(Here { kept, is_copy });
         }
-        let (document, path) = context.document()?;
-        let (base, spec) = (directory_of(&path), &document.spec);
         let failed = |error| Failed::Here(chain(&error));
-        let store = SnapshotStore::of(base, &spec.snapshots, &spec.cluster).map_err(failed)?;
-        let failed = |error| Failed::Here(chain(&error));
-        let kept = store.here(kept).await.map_err(failed)?;
+        let kept = store(context)?.here(kept).await.map_err(failed)?;
         let is_copy = true;
         Ok(Here { kept, is_copy })
     };
@@ -330,19 +332,16 @@ pub(crate) async fn here(context: &Context, name: &str) -> Result<Here, String> 
 
 /// The one of this name, or the newest for `latest`.
 async fn named(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
-    let (store, mut found) = listed(context).await?;
+    let store = store(context)?;
     let wanted = name.trim_end_matches(".enc").trim_end_matches(".db");
-    let at = match wanted {
-        "latest" => found.len().checked_sub(1),
-        _ => found.iter().position(|kept| kept.name == wanted),
-    };
-    let at = at.ok_or_else(|| {
+    let found = store.find(wanted).await;
+    let found = found.map_err(|error| Failed::Here(chain(&error)))?;
+    found.ok_or_else(|| {
         let place = store.show();
         Failed::Here(format!(
             "no snapshot `{name}` in {place}; `etcdup snapshot list` shows what is there"
         ))
-    })?;
-    Ok(found.swap_remove(at))
+    })
 }
 
 fn one(kept: &KeptSnapshot) -> Value {

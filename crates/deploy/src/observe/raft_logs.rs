@@ -70,6 +70,7 @@ fn wal(member: &Member) -> Result<HostPath, NameError> {
 }
 
 /// Takes up what the script prints: a line that names the segment, then the segment.
+#[derive(Default)]
 struct Reading {
     head: Vec<u8>,
     segment: Option<GzDecoder<Segment>>,
@@ -159,12 +160,7 @@ async fn read(
         now: jiff::Timestamp::now(),
     };
     let input = std::io::Cursor::new(header.line() + &format!("{log}\n"));
-    let reading = Mutex::new(Reading {
-        head: Vec::new(),
-        segment: None,
-        written: None,
-        fault: None,
-    });
+    let reading = Mutex::new(Reading::default());
     let watch = |piece: &[u8]| {
         let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
         reading.push(piece);
@@ -192,15 +188,6 @@ mod tests {
 
     use super::*;
 
-    fn reading() -> Reading {
-        Reading {
-            head: Vec::new(),
-            segment: None,
-            written: None,
-            fault: None,
-        }
-    }
-
     fn answer() -> Vec<u8> {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(&[0; 4096]).unwrap();
@@ -211,7 +198,7 @@ mod tests {
     #[test]
     fn a_segment_is_read_in_pieces_of_any_size() {
         for size in [1, 3, 50, 10_000] {
-            let mut reading = reading();
+            let mut reading = Reading::default();
             answer().chunks(size).for_each(|piece| reading.push(piece));
             let log = reading.finish().unwrap();
             assert_eq!((log.last, log.written), (15, Some(1_700_000_000)));
@@ -223,7 +210,7 @@ mod tests {
     fn an_answer_that_was_cut_off_is_no_shorter_log() {
         let answer = answer();
         for end in 0..answer.len() {
-            let mut reading = reading();
+            let mut reading = Reading::default();
             reading.push(&answer[..end]);
             assert!(reading.finish().is_err(), "cut at {end}");
         }

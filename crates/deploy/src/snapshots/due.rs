@@ -21,7 +21,8 @@ pub struct Kept {
 }
 
 impl Cluster {
-    /// Takes a snapshot of the member that serves clients least, in somebody's name, and keeps it.
+    /// Takes a snapshot of the member that serves clients least, in the name of `who`, and keeps
+    /// it.
     ///
     /// # Errors
     /// When no member can be asked, or what it sends cannot be kept.
@@ -71,13 +72,8 @@ impl Cluster {
     /// When those that are kept cannot be listed, or there is none of that name.
     pub async fn snapshot(&self, name: &str) -> Result<KeptSnapshot, DeployError> {
         let store = self.snapshots().map_err(FlowError::from)?;
-        let mut found = store.list().await.map_err(FlowError::from)?;
-        let at = match name {
-            "latest" => found.len().checked_sub(1),
-            name => found.iter().position(|kept| kept.name == name),
-        };
-        let none = || DeployError::Take(TakeError::Unknown(name.to_owned()));
-        Ok(found.swap_remove(at.ok_or_else(none)?))
+        let found = store.find(name).await.map_err(FlowError::from)?;
+        Ok(found.ok_or_else(|| TakeError::Unknown(name.to_owned()))?)
     }
 
     /// An order to restore the cluster from the snapshot of this name: it was read to its end, and

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use etcdup_client::Snapshot;
+use etcdup_core::digest::hex;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -80,16 +81,28 @@ impl Source for Sent<'_> {
 pub(super) struct Read {
     pub(super) what: String,
     pub(super) reader: Box<dyn AsyncRead + Send + Unpin>,
-    /// SHA-256 of what was read so far.
-    pub(super) stored: Sha256,
+    /// SHA-256 of all that was read so far, where that is what proves it: a plain snapshot has a
+    /// digest of its own.
+    pub(super) stored: Option<Sha256>,
 }
 
 impl Read {
-    pub(super) fn new(what: String, reader: Box<dyn AsyncRead + Send + Unpin>) -> Self {
-        Self {
-            what,
-            reader,
-            stored: Sha256::new(),
+    /// Reads to the end, and keeps nothing.
+    pub(super) async fn drain(&mut self) -> Result<(), FlowError> {
+        while self.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Whether what was read is what was written, by its SHA-256, where that was counted.
+    pub(super) fn check(self, written: &str) -> Result<(), SnapshotFault> {
+        let found = self.stored.map(|stored| hex(&stored.finalize()));
+        match found.filter(|found| found != written) {
+            None => Ok(()),
+            Some(found) => Err(SnapshotFault::Stored {
+                what: self.what,
+                found,
+                written: written.to_owned(),
+            }),
         }
     }
 }
@@ -101,7 +114,9 @@ impl Source for Read {
         let read = self.reader.read(&mut piece).await;
         let read = read.map_err(|source| PlaceError::new(&self.what, source))?;
         piece.truncate(read);
-        self.stored.update(&piece);
+        if let Some(stored) = &mut self.stored {
+            stored.update(&piece);
+        }
         Ok((read > 0).then_some(piece))
     }
 }

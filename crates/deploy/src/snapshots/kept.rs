@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use etcdup_core::digest::hex;
 use etcdup_core::membership::ClusterId;
 use etcdup_core::name::{ClusterName, MemberName};
 use etcdup_core::restore::{KnownSnapshot, RestoreOrder};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::Digest;
+use sha2::{Digest, Sha256};
 
 use super::digest::{SnapshotDigest, SnapshotFault};
 use super::directory::{SnapshotDirectory, piece_in};
@@ -166,8 +165,11 @@ impl KeptSnapshot {
     }
 
     async fn read(&self) -> Result<Read, PlaceError> {
-        let reader = self.place.read(&self.file).await?;
-        Ok(Read::new(self.show(), reader))
+        Ok(Read {
+            what: self.show(),
+            reader: self.place.read(&self.file).await?,
+            stored: self.encrypted.then(Sha256::new),
+        })
     }
 
     /// Reads it to its end where it lies: whether it is whole, and the one that its document means.
@@ -178,10 +180,9 @@ impl KeptSnapshot {
     /// When it is not whole, or another one.
     pub async fn verify(&self) -> Result<String, FlowError> {
         let mut read = self.read().await?;
-        let mut digest = SnapshotDigest::default();
         match (self.encrypted, &self.decrypt) {
             (true, None) => {
-                flow(&mut read, None, &mut digest).await?;
+                read.drain().await?;
                 let known = self.document.as_ref();
                 let known = known.filter(|known| known.encrypted.is_some()).ok_or_else(|| {
                     let why = "it is encrypted, its document is missing, and [snapshots] does not say how to decrypt it";
@@ -192,6 +193,7 @@ impl KeptSnapshot {
             }
             (encrypted, decrypt) => {
                 let filter = decrypt.as_ref().filter(|_| encrypted);
+                let mut digest = SnapshotDigest::default();
                 flow(&mut read, filter, &mut digest).await?;
                 self.check_stored(read)?;
                 Ok(self.check(digest)?)
@@ -200,18 +202,10 @@ impl KeptSnapshot {
     }
 
     fn check_stored(&self, read: Read) -> Result<(), SnapshotFault> {
-        let known = self.document.as_ref().filter(|_| self.encrypted);
-        let Some(known) = known.and_then(|known| known.encrypted.as_ref()) else {
-            return Ok(());
-        };
-        let found = hex(&read.stored.finalize());
-        match found == known.sha256 {
-            true => Ok(()),
-            false => Err(SnapshotFault::Stored {
-                what: read.what,
-                found,
-                written: known.sha256.clone(),
-            }),
+        let known = self.document.as_ref();
+        match known.and_then(|known| known.encrypted.as_ref()) {
+            Some(known) => read.check(&known.sha256),
+            None => Ok(()),
         }
     }
 

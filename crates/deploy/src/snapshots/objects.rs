@@ -220,7 +220,7 @@ impl Piece for Upload {
 }
 
 impl Drop for Upload {
-    /// What was uploaded of an object that will not be is paid for until somebody deletes it.
+    /// Parts of an object that never comes to be are stored, and paid for, until they are deleted.
     fn drop(&mut self) {
         if let (Some(parts), Ok(runtime)) =
             (self.parts.take(), tokio::runtime::Handle::try_current())

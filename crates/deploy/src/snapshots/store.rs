@@ -15,10 +15,10 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
-use super::digest::SnapshotFault;
+use super::digest::{SnapshotDigest, SnapshotFault};
 use super::directory::SnapshotDirectory;
 use super::error::{FlowError, PlaceError};
-use super::flow::{Filter, Read, Sent, Sink, Source, flow};
+use super::flow::{Filter, Read, Sent, Sink, flow};
 use super::kept::{DOCUMENT, ENCRYPTED, EncryptedSnapshot, KeptSnapshot, PLAIN, SnapshotDocument};
 use super::objects::Objects;
 use super::place::{Found, Piece, Place};
@@ -137,7 +137,7 @@ impl SnapshotStore {
         let found = self.place.list().await?;
         let described = described(&found);
         let all = found.iter().filter_map(|one| self.kept(one));
-        // Its document is written once all is well.
+        // A document is written last of all, so that one without was never finished.
         let all = all.filter(|one| described.contains(&one.name));
         let newest = all.max_by(|a, b| (a.taken, &a.name).cmp(&(b.taken, &b.name)));
         Ok(newest.map(|kept| SnapshotSeen {
@@ -145,6 +145,19 @@ impl SnapshotStore {
             taken: kept.taken,
             size: kept.size,
         }))
+    }
+
+    /// The one of this name, or the newest for `latest`, where there is one.
+    ///
+    /// # Errors
+    /// When those that are kept cannot be read.
+    pub async fn find(&self, name: &str) -> Result<Option<KeptSnapshot>, PlaceError> {
+        let mut found = self.list().await?;
+        let at = match name {
+            "latest" => found.len().checked_sub(1),
+            name => found.iter().position(|kept| kept.name == name),
+        };
+        Ok(at.map(|at| found.swap_remove(at)))
     }
 
     /// A file that is a snapshot by its name.
@@ -226,20 +239,25 @@ impl SnapshotStore {
         let mut sent = Sent::new(client.snapshot().await?, &mut progress);
         let mut written = Written {
             piece: piece.as_mut(),
-            stored: Sha256::new(),
+            stored: self.encrypt.as_ref().map(|_| Sha256::new()),
             size: 0,
         };
         flow(&mut sent, self.encrypt.as_ref(), &mut written).await?;
-        let (stored, stored_size) = (hex(&written.stored.finalize()), written.size);
+        let (stored, stored_size) = (written.stored, written.size);
         let (sha256, size) = sent.finish(&what)?;
+        let encrypted = stored.map(|stored| EncryptedSnapshot {
+            size: stored_size,
+            sha256: hex(&stored.finalize()),
+        });
+        let meant = (sha256.as_str(), encrypted.as_ref());
         let early = piece.settle().await?;
         if let Some(reader) = early {
-            read_back(&what, reader, &stored).await?;
+            read_back(&what, reader, meant).await?;
             piece.finish().await?;
         } else {
             piece.finish().await?;
             let read = self.place.read(&file).await?;
-            if let Err(fault) = read_back(&what, read, &stored).await {
+            if let Err(fault) = read_back(&what, read, meant).await {
                 return Err(self.give_up(&file, fault).await);
             }
         }
@@ -259,10 +277,7 @@ impl SnapshotStore {
         Ok(SavedSnapshot {
             size,
             sha256,
-            encrypted: self.encrypt.as_ref().map(|_| EncryptedSnapshot {
-                size: stored_size,
-                sha256: stored,
-            }),
+            encrypted,
         })
     }
 
@@ -312,21 +327,31 @@ async fn document(place: Arc<dyn Place>, name: &str) -> Option<SnapshotDocument>
     serde_json::from_slice(&text).ok()
 }
 
-/// Whether what lies there is what was written.
+/// Whether what lies there is what was written: the database of this SHA-256, or what a command
+/// made of it.
 async fn read_back(
     what: &str,
     reader: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
-    written: &str,
+    (sha256, encrypted): (&str, Option<&EncryptedSnapshot>),
 ) -> Result<(), FlowError> {
-    let mut read = Read::new(what.to_owned(), reader);
-    while read.next().await?.is_some() {}
-    let found = hex(&read.stored.finalize());
-    match found == written {
+    let mut read = Read {
+        what: what.to_owned(),
+        reader,
+        stored: encrypted.map(|_| Sha256::new()),
+    };
+    if let Some(encrypted) = encrypted {
+        read.drain().await?;
+        return Ok(read.check(&encrypted.sha256)?);
+    }
+    let mut digest = SnapshotDigest::default();
+    flow(&mut read, None, &mut digest).await?;
+    let found = digest.finish(what)?;
+    match found == sha256 {
         true => Ok(()),
-        false => Err(FlowError::Fault(SnapshotFault::Stored {
+        false => Err(FlowError::Fault(SnapshotFault::Another {
             what: what.to_owned(),
             found,
-            written: written.to_owned(),
+            meant: sha256.to_owned(),
         })),
     }
 }
@@ -334,14 +359,17 @@ async fn read_back(
 /// What is written, with a digest of it.
 struct Written<'a> {
     piece: &'a mut dyn Piece,
-    stored: Sha256,
+    /// Where it is not the plain snapshot, which is digested as it is sent.
+    stored: Option<Sha256>,
     size: u64,
 }
 
 #[async_trait]
 impl Sink for Written<'_> {
     async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
-        self.stored.update(piece);
+        if let Some(stored) = &mut self.stored {
+            stored.update(piece);
+        }
         self.size += piece.len() as u64;
         self.piece.take(piece).await
     }
