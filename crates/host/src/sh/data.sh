@@ -226,10 +226,9 @@ FORCE
 
 # A link would lead from the copy to the data itself, and a mount point cannot be renamed.
 can_be_copied() {
-    for held in "$1/member" "$1/member/snap" ${2:+"$2/wal"}; do
-        case $held in
-        -/*) held=$1/member/wal ;;
-        esac
+    held_log=$1/member/wal
+    [ "$2" = - ] || held_log=$2/wal
+    for held in "$1/member" "$1/member/snap" "$held_log"; do
         [ ! -L "$held" ] && [ -d "$held" ] || { echo "$held is a link, or no directory"; return 1; }
         ! stays "$held" || { echo "$held is a mount point: put what is in it into the directory above it"; return 1; }
     done
