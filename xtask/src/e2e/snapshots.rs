@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use super::context::{Context, Scenario};
+use crate::lab::archive;
 use crate::outcome::{Outcome, ensure};
+use crate::setup::cache;
 
 pub(crate) const ALL: &[Scenario] = &[
     ("snapshots-are-kept", snapshots_are_kept),
@@ -108,6 +110,19 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
         .exits(0)?
         .says("restored and read back: prod-")?
         .says("1 key,")?;
+    let own = cache().join("etcd/bin").join(&context.version);
+    lab.inside(&format!("cp -r {} own", own.display()))?
+        .exits(0)?;
+    let archived = format!(
+        "archive = {{ path = \"{}\" }}",
+        archive(&context.version).display()
+    );
+    let directory = "directory = { path = \"own\" }";
+    lab.edit(&archived, directory)?;
+    lab.etcdup(&["snapshot", "drill"])?
+        .exits(0)?
+        .says("restored and read back: prod-")?;
+    lab.edit(directory, &archived)?;
     lab.inside("cp copy.db torn.db; chmod u+w torn.db; printf x | dd of=torn.db bs=1 seek=5000 conv=notrunc 2>&1")?
         .exits(0)?;
     lab.etcdup(&["snapshot", "drill", "torn.db"])?

@@ -142,9 +142,12 @@ impl Session {
                 copy
             }
         };
-        let program = |name: &'static str| {
+        let program = async |name: &'static str| {
             let (base, cache) = (&self.base, &self.settings.cache);
-            release::program(&topology, base, cache, place.path(), name)
+            let found = release::program(&topology, base, cache, place.path(), name).await?;
+            // It runs in a directory of its own, from which no relative path leads there.
+            let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+            Ok::<_, DrillError>(found.map(absolute))
         };
         let etcd = program("etcd").await?.ok_or(DrillError::Missing("etcd"))?;
         let (tool, name) = match program("etcdutl").await? {
