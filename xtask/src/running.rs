@@ -84,7 +84,7 @@ impl Running {
     }
 
     /// What it has printed so far.
-    fn printed(&self) -> String {
+    pub(crate) fn printed(&self) -> String {
         // Read by position: the program's own place in the file is the same one, and stays.
         let mut text = vec![0; 1 << 16];
         match self.printed.read_at(&mut text, 0) {

@@ -88,8 +88,10 @@ impl Session {
         topology: &Topology,
         into: &Path,
     ) -> Result<Option<PathBuf>, DeployError> {
-        let cache = &self.settings.cache;
-        Ok(release::program(topology, &self.base, cache, into, "etcdctl").await?)
+        let from = (self.base.as_path(), self.settings.cache.as_path());
+        let own = release::own_architecture();
+        let found = release::unpacked(topology, from, into, own, &["etcdctl"]).await?;
+        Ok(found.into_iter().next().map(|(_, ready)| ready.path))
     }
 
     async fn forward(

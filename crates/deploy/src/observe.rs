@@ -446,7 +446,7 @@ pub(crate) fn state_of(topology: &Topology, host: &HostId) -> String {
     )
 }
 
-async fn observe_host(
+pub(crate) async fn observe_host(
     host: &HostId,
     link: Observed<Arc<dyn Transport>>,
     state: &str,

@@ -13,6 +13,7 @@
 // A new step, content or decision must not compile until each place has said what it means there.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod drill;
 mod header;
 mod history;
 mod lease;
@@ -22,6 +23,7 @@ mod records;
 mod reports;
 pub mod scripts;
 
+pub use drill::{DrillAnswer, DrillPlace, DrillRefused};
 pub use header::Header;
 pub use history::{LogEntry, LogLine, read_log};
 pub use lease::{LeaseAnswer, LeaseRequest};

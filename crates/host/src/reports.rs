@@ -66,7 +66,7 @@ pub fn refusal(output: &str) -> Option<String> {
     Some(lines(field).join(" "))
 }
 
-fn lines(field: &str) -> Vec<String> {
+pub(crate) fn lines(field: &str) -> Vec<String> {
     let bytes = BASE64_STANDARD.decode(field).unwrap_or_default();
     harmless(&String::from_utf8_lossy(&bytes))
         .lines()

@@ -32,6 +32,9 @@ pub const RAFT_LOG: &str = concat!(
     include_str!("sh/raft_log.sh")
 );
 
+/// Restores a snapshot into a member that is thrown away.
+pub const DRILL: &str = concat!(include_str!("sh/functions.sh"), include_str!("sh/drill.sh"));
+
 /// Prints a member's log.
 pub const LOGS: &str = concat!(include_str!("sh/functions.sh"), include_str!("sh/logs.sh"));
 
@@ -44,7 +47,7 @@ mod tests {
     /// The second of two functions of one name would quietly be called for the first.
     #[test]
     fn no_script_defines_a_function_twice() {
-        for script in [OBSERVE, STAGE, LEASE, HISTORY, LOGS, RAFT_LOG] {
+        for script in [OBSERVE, STAGE, LEASE, HISTORY, LOGS, RAFT_LOG, DRILL] {
             let mut known = BTreeSet::new();
             let named = script.lines().filter_map(|line| line.split_once("()"));
             let plain = |name: &str| name.chars().all(|c| c == '_' || c.is_ascii_lowercase());

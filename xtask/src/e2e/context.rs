@@ -11,7 +11,7 @@ use crate::setup::testbed;
 use crate::writer::{Writer, Written};
 
 /// How the names of labs begin, for each scenario that is carried out at once.
-pub(super) const LABS: [&str; 2] = ["e2e", "e2f"];
+pub(super) const LABS: [&str; 3] = ["e2e", "e2f", "e2g"];
 
 /// What a scenario is given.
 #[derive(Clone)]

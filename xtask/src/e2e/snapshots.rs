@@ -1,11 +1,12 @@
 //! The cluster's store as files: saved, verified, copied, pruned.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::context::{Context, Scenario};
-use crate::lab::archive;
+use crate::lab::{Lab, archive};
 use crate::outcome::{Outcome, ensure};
 use crate::setup::cache;
 
@@ -134,8 +135,11 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
     lab.etcdup(&["snapshot", "drill", "torn.db"])?
         .exits(1)?
         .says("cannot be restored")?;
-    let left = lab.inside("ls -Ad .drill-* snapshots/prod/.drill-*; pgrep -f 'data-dir dat[a]'")?;
+    let left =
+        lab.inside("ls -Ad .drill-* snapshots/prod/.drill-*; pgrep -f '^./etcd --name dril[l]'")?;
     ensure(left.out.is_empty(), left.all())?;
+    drilled_on_a_host(&lab)?;
+    lost_link(&lab)?;
     // Where no more can be written nothing is left.
     let full = format!(
         "trap '' XFSZ; ulimit -f 8; {} snapshot save",
@@ -154,8 +158,69 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
     lab.etcdup(&["snapshot", "save"])?
         .exits(1)?
         .says("no member serves")?;
-    let pieces = lab.inside("ls -A snapshots/prod | sed 's/prod-.*[.]/*./' | sort")?;
+    let pieces = lab.inside("ls -A snapshots/prod | sed 's/prod-.*[.]/*./' | sort -u")?;
     ensure(pieces.out == "*.db\n*.json\n.gitignore\n", pieces.all())
+}
+
+/// Another machine does it, which gets all that it needs and keeps none of it.
+fn drilled_on_a_host(lab: &Lab) -> Outcome {
+    lab.etcdup(&["snapshot", "drill", "--on", "nowhere"])?
+        .exits(64)?
+        .says("no host `nowhere`; the topology has")?;
+    let drill = |snapshot| {
+        let host = Lab::address(2);
+        lab.etcdup(&["snapshot", "drill", snapshot, "--on", &host])
+    };
+    drill("latest")?
+        .exits(0)?
+        .says(&format!(
+            "restored and read back on {}: prod-",
+            Lab::address(2)
+        ))?
+        .says("1 key,")?;
+    drill("torn.db")?.exits(1)?.says("etcdutl")?;
+    // As if one had been killed there a moment ago: its directory goes with the next.
+    lab.on(2, "mkdir -m 700 /var/lib/etcdup/drill.a-b")?
+        .exits(0)?;
+    drill("copy.db")?.exits(0)?;
+    let left = lab.on(
+        2,
+        "ls -d /var/lib/etcdup/drill.*-*; pgrep -f '^./etcd --name dril[l]'",
+    )?;
+    ensure(left.out.is_empty(), left.all())?;
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)
+}
+
+/// The link dies while a member sends its snapshot: nothing is left of it, and the next is whole.
+fn lost_link(lab: &Lab) -> Outcome {
+    let value = "v".repeat(100_000);
+    for key in 0..40 {
+        let key = format!("large{key}");
+        lab.etcdctl("https://10.77.0.11:2379", &["put", &key, &value])?
+            .exits(0)?;
+    }
+    lab.on(
+        1,
+        "tc qdisc add dev host0 root tbf rate 10mbit burst 64kb latency 400ms",
+    )?
+    .exits(0)?;
+    let mut saving = lab.start(&["snapshot", "save", "--member", "m1"])?;
+    let sent = "find snapshots/prod -type f -size +512k ! -name '*.db' | grep .";
+    saving.until(Duration::from_secs(20), "under way", || {
+        Ok(lab.inside(sent)?.code == 0)
+    })?;
+    lab.on(1, "pkill -KILL -f 'sshd: root@'")?;
+    let status = saving.wait()?;
+    ensure(
+        status.code() == Some(1),
+        format!("it ended with {status}: {}", saving.printed()),
+    )?;
+    ensure(lab.inside(sent)?.code != 0, "a piece is left")?;
+    lab.on(1, "tc qdisc del dev host0 root")?.exits(0)?;
+    lab.etcdup(&["snapshot", "save", "--member", "m1"])?
+        .exits(0)?;
+    lab.etcdup(&["snapshot", "verify", "latest"])?.exits(0)?;
+    Ok(())
 }
 
 /// The timer that `etcdup snapshot timer` installs, on a machine with systemd: it takes one.

@@ -25,12 +25,17 @@ pub(crate) enum Snapshot {
         #[arg(value_name = "SNAPSHOT")]
         snapshots: Vec<String>,
     },
-    /// Restore a snapshot into a member on this machine that is thrown away, and read it back
-    #[command(after_help = "Example:\n  etcdup snapshot drill")]
+    /// Restore a snapshot into a member that is thrown away, and read it back
+    #[command(
+        after_help = "Examples:\n  etcdup snapshot drill\n  etcdup snapshot drill latest --on spare"
+    )]
     Drill {
         /// Its name, `latest`, or a file
         #[arg(default_value = "latest")]
         snapshot: String,
+        /// The host that does it, with room for the snapshot twice [default: this machine]
+        #[arg(long, value_name = "HOST")]
+        on: Option<String>,
     },
     /// Copy a snapshot that is whole into a file that nobody else may read
     #[command(after_help = "Example:\n  etcdup snapshot get latest backup.db")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use etcdup_core::file::Document;
 use etcdup_core::finding::Verdict;
+use etcdup_core::host::HostId;
 use etcdup_core::lint::lint;
 use etcdup_core::topology::{Member, ResolveError, Topology, resolve};
 use etcdup_core::version::SUGGESTED;
@@ -132,20 +133,26 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 
 /// The member of this name; reports and returns none where the topology has no such member.
 pub(crate) fn member_of<'a>(topology: &'a Topology, name: &str) -> Option<&'a Member> {
-    let member = topology
-        .members
-        .iter()
-        .find(|member| member.name.as_str() == name);
-    if member.is_none() {
-        let names: Vec<&str> = topology
-            .members
-            .iter()
-            .map(|member| member.name.as_str())
-            .collect();
-        view::error::plain(&format!(
-            "no member `{name}`; the topology has {}",
-            names.join(", ")
-        ));
+    let mut members = topology.members.iter();
+    let found = members.find(|member| member.name.as_str() == name);
+    if found.is_none() {
+        let names = topology.members.iter().map(|member| member.name.as_str());
+        unknown("member", name, names);
     }
-    member
+    found
+}
+
+/// The host of this name; reports and returns none where the topology has no such host.
+pub(crate) fn host_of<'a>(topology: &'a Topology, name: &str) -> Option<&'a HostId> {
+    let found = topology.hosts.keys().find(|host| host.as_str() == name);
+    if found.is_none() {
+        unknown("host", name, topology.hosts.keys().map(HostId::as_str));
+    }
+    found
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) {
+    let known: Vec<&str> = known.collect();
+    let known = known.join(", ");
+    view::error::plain(&format!("no {what} `{name}`; the topology has {known}"));
 }

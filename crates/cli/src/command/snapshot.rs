@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::arguments::Snapshot;
-use crate::command::context::{Context, directory_of, member_of};
+use crate::command::context::{Context, directory_of, host_of, member_of};
 use crate::command::timer::Units;
 use crate::exit;
 use crate::view::print::errln;
@@ -41,7 +41,7 @@ pub(crate) async fn run(context: &Context, arguments: &Snapshot) -> u8 {
         Snapshot::Save { member } => save(context, member.as_deref()).await,
         Snapshot::List => list(context).await,
         Snapshot::Verify { snapshots } => check(context, snapshots).await,
-        Snapshot::Drill { snapshot } => drill(context, snapshot).await,
+        Snapshot::Drill { snapshot, on } => drill(context, snapshot, on.as_deref()).await,
         Snapshot::Get { snapshot, to } => get(context, snapshot, to).await,
         Snapshot::Prune { yes, dry_run } => prune(context, *yes, *dry_run).await,
         Snapshot::Timer { install } => timer(context, *install),
@@ -108,11 +108,18 @@ async fn save(context: &Context, member: Option<&str>) -> Result<u8, Failed> {
     Ok(exit::DONE)
 }
 
-async fn drill(context: &Context, snapshot: &str) -> Result<u8, Failed> {
+async fn drill(context: &Context, snapshot: &str, on: Option<&str>) -> Result<u8, Failed> {
     let kept = named_or_file(context, snapshot).await?;
     let session = context.session().await?;
     let topology = session.resolved().await?;
-    let drilling = session.drill(&topology, &kept);
+    let on = match on {
+        None => None,
+        Some(name) => match host_of(&topology, name) {
+            Some(host) => Some(host),
+            None => return Ok(exit::USAGE),
+        },
+    };
+    let drilling = session.drill(&topology, &kept, on);
     let drilled = tokio::select! {
         drilled = drilling => drilled,
         () = context.cancel.cancelled() => return Ok(exit::STOPPED),
@@ -129,7 +136,10 @@ async fn drill(context: &Context, snapshot: &str) -> Result<u8, Failed> {
         |keys| count(usize::try_from(keys).unwrap_or_default(), "key"),
     );
     outln!(
-        "restored and read back: {}, at revision {}, {keys}, by etcd {}, in {:.1} s",
+        "restored and read back{}: {}, at revision {}, {keys}, by etcd {}, in {:.1} s",
+        drilled
+            .host
+            .map_or_else(String::new, |host| format!(" on {host}")),
         drilled.snapshot,
         drilled.revision,
         drilled.etcd,

@@ -344,58 +344,73 @@ async fn download(
     Ok(())
 }
 
-/// A program of a topology's binaries for this machine, taken out of an archive into `into` where
-/// it is in one. None where hosts bring their own, or there is none of that name.
-pub(crate) async fn program(
-    topology: &Topology,
-    base: &Path,
-    cache: &Path,
-    into: &Path,
-    program: &str,
-) -> Result<Option<PathBuf>, ReleaseError> {
-    let mut binaries = topology.binaries.clone();
-    if let Binaries::Release(release) = &mut binaries {
-        // Whoever downloads for hosts, this one is needed here.
-        release.download = Download::Operator;
-    }
-    let own = match std::env::consts::ARCH {
+/// The architecture of this machine.
+pub(crate) fn own_architecture() -> Architecture {
+    match std::env::consts::ARCH {
         "x86_64" => Architecture::Amd64,
         "aarch64" => Architecture::Arm64,
         other => Architecture::Other(other.to_owned()),
-    };
-    let prepared = prepare(&binaries, &topology.version, base, cache, &[own], None).await?;
-    match prepared.into_values().next() {
-        Some(Binary::Files(files)) => Ok(files
-            .into_iter()
-            .find_map(|(name, file)| (name == program).then_some(file.path))),
-        Some(Binary::Archive(archive)) => {
-            let (to, name) = (into.join(program), program.to_owned());
-            let (path, place) = (archive.path.clone(), to.clone());
-            let found = blocking(move || unpack_one(&path, &name, &place)).await;
-            let found = found.map_err(|source| ReleaseError::File {
-                path: archive.path,
-                source,
-            })?;
-            Ok(found.then_some(to))
-        }
-        Some(Binary::Fetch { .. }) | None => Ok(None),
     }
 }
 
-/// Takes one program out of an archive; says whether it holds that one.
-fn unpack_one(archive: &Path, name: &str, to: &Path) -> std::io::Result<bool> {
-    let file = std::fs::File::open(archive)?;
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        if entry.path()?.file_name().is_some_and(|file| file == name) {
-            std::io::copy(&mut entry, &mut std::fs::File::create_new(to)?)?;
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-            std::fs::set_permissions(to, mode)?;
-            return Ok(true);
-        }
+/// These programs of a topology's binaries for a machine, by name: taken out of an archive into
+/// `into` where they are in one. Those that are not there are left out, and all of them where hosts
+/// bring their own.
+pub(crate) async fn unpacked(
+    topology: &Topology,
+    (base, cache): (&Path, &Path),
+    into: &Path,
+    architecture: Architecture,
+    programs: &'static [&'static str],
+) -> Result<Vec<(String, Ready)>, ReleaseError> {
+    let mut binaries = topology.binaries.clone();
+    if let Binaries::Release(release) = &mut binaries {
+        // Whoever downloads for hosts, these are needed here.
+        release.download = Download::Operator;
     }
-    Ok(false)
+    let wanted = [architecture];
+    let prepared = prepare(&binaries, &topology.version, base, cache, &wanted, None).await?;
+    match prepared.into_values().next() {
+        Some(Binary::Files(mut files)) => {
+            files.retain(|(name, _)| programs.contains(&name.as_str()));
+            Ok(files)
+        }
+        Some(Binary::Archive(archive)) => {
+            let into = into.to_owned();
+            blocking(move || unpack(&archive.path, &into, programs)).await
+        }
+        Some(Binary::Fetch { .. }) | None => Ok(Vec::new()),
+    }
+}
+
+/// Takes these programs out of an archive.
+fn unpack(
+    path: &Path,
+    into: &Path,
+    programs: &[&str],
+) -> Result<Vec<(String, Ready)>, ReleaseError> {
+    let failed = |source| ReleaseError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
+    let mut found = Vec::new();
+    for entry in archive.entries().map_err(failed)? {
+        let mut entry = entry.map_err(failed)?;
+        let name = entry.path().map_err(failed)?;
+        let name = name.file_name().unwrap_or_default().to_string_lossy();
+        if !programs.contains(&name.as_ref()) || found.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        let (name, to) = (name.clone().into_owned(), into.join(&*name));
+        let mut file = std::fs::File::create_new(&to).map_err(failed)?;
+        std::io::copy(&mut entry, &mut file).map_err(failed)?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        file.set_permissions(mode).map_err(failed)?;
+        found.push((name, ready(&to)?));
+    }
+    Ok(found)
 }
 
 /// The version of etcd in a binary or an archive, found out before anyone approves a plan with it.

@@ -1,23 +1,28 @@
-//! Whether a snapshot can be restored: into a member that is thrown away, on this machine.
+//! Whether a snapshot can be restored: into a member that is thrown away, on this machine or on a
+//! host.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcdup_client::{Access, ClientError, Endpoint, MemberClient, Plain, TcpDial};
-use etcdup_core::plain::chain;
+use etcdup_core::host::{Architecture, HostId};
+use etcdup_core::observed::Observed;
 use etcdup_core::topology::Topology;
 use etcdup_core::version::EtcdVersion;
+use etcdup_host::{Body, DrillAnswer, DrillPlace, DrillRefused, Header};
+use etcdup_transport::{Local, Transport, TransportError};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::process::{Child, Command};
 
 use super::error::FlowError;
 use super::kept::KeptSnapshot;
 use super::store::SnapshotStore;
 use crate::binaries::release::{self, ReleaseError};
+use crate::observe::{observe_host, state_of};
+use crate::scripts::DRILL;
 use crate::session::Session;
+use crate::stream::stream;
 
 /// What a member that is thrown away read back from a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -27,6 +32,9 @@ pub struct Drilled {
     pub snapshot: String,
     /// The release of etcd that was started on it.
     pub etcd: String,
+    /// The host that it was restored on; `None` for the machine that etcdup runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostId>,
     /// The revision that it is at.
     pub revision: i64,
     /// How many keys are in it; `None` where authentication is on, which lets nobody count.
@@ -41,12 +49,12 @@ pub enum DrillError {
     /// It is not whole, or cannot be read.
     #[error(transparent)]
     Snapshot(#[from] FlowError),
-    /// There is no etcd for this machine.
+    /// There is no etcd for the machine.
     #[error(transparent)]
     Release(#[from] ReleaseError),
     /// Binaries are the hosts' own, or do not hold what is needed.
     #[error(
-        "[binaries] has no {0} for this machine: let it name a release, an archive or a directory"
+        "[binaries] has no {0} for that machine: let it name a release, an archive or a directory"
     )]
     Missing(&'static str),
     /// The directory of another topology's binaries has no usable path.
@@ -60,20 +68,31 @@ pub enum DrillError {
         /// Why not.
         source: std::io::Error,
     },
-    /// etcd's own tool refused it.
-    #[error("{tool} does not restore it: {why}")]
-    Tool {
-        /// The tool.
-        tool: &'static str,
-        /// Its last line.
+    /// This machine cannot run etcd.
+    #[error("this machine does not run Linux: name a host with `--on`")]
+    NoLinux,
+    /// The host is not in the file, or cannot be reached.
+    #[error("{host}: {why}")]
+    Host {
+        /// The host.
+        host: HostId,
+        /// Why not.
         why: String,
     },
-    /// etcd does not come up on it.
-    #[error("etcd {version} does not serve what was restored: {why}")]
-    Silent {
+    /// The link broke, or the script was silent.
+    #[error(transparent)]
+    Link(#[from] TransportError),
+    /// The script did not begin, or did not come to its end.
+    #[error("{0}")]
+    Script(String),
+    /// etcd's own tool refused it, or etcd does not come up on it.
+    #[error("{name} of etcd {version} does not take it: {why}")]
+    Program {
+        /// The program.
+        name: String,
         /// The release.
         version: String,
-        /// Its last lines, or what a client was answered.
+        /// What it said.
         why: String,
     },
     /// It holds less than its document says.
@@ -86,17 +105,8 @@ pub enum DrillError {
     },
 }
 
-/// How long the tool may take: some minutes a gigabyte on a slow disk.
-const LIMIT: Duration = Duration::from_secs(1200);
-
-/// Becomes the program, which is killed once standard input ends: when it is not needed any more,
-/// and when this process was killed. That it is still the same one its directory says.
-const WATCHED: &str = "exec 3<&0; (cat <&3 >/dev/null; \
-                       [ \"$(readlink /proc/$$/cwd)\" = \"$PWD\" ] && kill -KILL $$) >/dev/null 2>&1 & \
-                       exec \"$@\" </dev/null 3<&-";
-
-/// How long etcd may take to serve.
-const SERVES: Duration = Duration::from_secs(120);
+/// What it takes; the tool that restores is etcdctl before 3.5.
+const PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
 
 /// How old a directory must be that nobody uses any more: the tool and etcd have their limits.
 const LEFT: Duration = Duration::from_secs(3600);
@@ -105,8 +115,10 @@ const LEFT: Duration = Duration::from_secs(3600);
 const PLACE: &str = ".drill-";
 
 impl Session {
-    /// Restores a snapshot beside itself with etcd's own tool, starts etcd on it, reads it back and
-    /// deletes all of it again. etcd listens on this machine's loopback alone.
+    /// Restores a snapshot with etcd's own tool, starts etcd on it, reads it back and deletes all
+    /// of it again: beside the snapshot, or on a host of the topology, which gets etcd's programs
+    /// and the snapshot for as long as this takes. Nobody reaches that etcd but by a socket in a
+    /// directory of its own.
     ///
     /// # Errors
     /// Where in this it failed.
@@ -114,52 +126,104 @@ impl Session {
         &self,
         topology: &Topology,
         kept: &KeptSnapshot,
+        on: Option<&HostId>,
     ) -> Result<Drilled, DrillError> {
         let begun = Instant::now();
-        kept.verify().await?;
+        if on.is_none() && !cfg!(target_os = "linux") {
+            return Err(DrillError::NoLinux);
+        }
+        let sha256 = kept.verify().await?;
         let version = version_for(topology, kept);
-        let topology = topology
+        let at_version = topology
             .at_version(&version)
             .map_err(|_| DrillError::Version(version.to_string()))?;
+        let (link, architecture) = match on {
+            None => {
+                let link: Arc<dyn Transport> = Arc::new(Local::new("sh"));
+                (link, release::own_architecture())
+            }
+            Some(host) => self.machine(topology, host).await?,
+        };
         let store = SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster);
         let store = store.map_err(FlowError::from)?;
         let file = kept.file();
         let beside = match file.as_deref().and_then(Path::parent) {
-            Some(beside) => beside,
-            None => store.scratch().await.map_err(FlowError::from)?,
+            Some(beside) => beside.to_owned(),
+            None => store.scratch().await.map_err(FlowError::from)?.to_owned(),
         };
-        sweep(beside);
-        let place = tempfile::Builder::new().prefix(PLACE).tempdir_in(beside);
-        let place = place.map_err(|source| DrillError::Here {
-            path: beside.to_owned(),
+        sweep(&beside);
+        let here = |source| DrillError::Here {
+            path: beside.clone(),
             source,
-        })?;
+        };
+        let place = tempfile::Builder::new().prefix(PLACE).tempdir_in(&beside);
+        let place = place.map_err(here)?;
+        let programs = place.path().join("programs");
+        std::fs::create_dir(&programs).map_err(here)?;
+        let from = (self.base.as_path(), self.settings.cache.as_path());
+        let programs =
+            release::unpacked(&at_version, from, &programs, architecture, &PROGRAMS).await?;
+        let has = |name: &str| programs.iter().any(|(known, _)| known == name);
+        if let Some(missing) = ["etcd", "etcdctl"].into_iter().find(|name| !has(name)) {
+            return Err(DrillError::Missing(missing));
+        }
         let file = match file {
             Some(file) => file,
             None => {
-                let copy = place.path().join("snapshot.db");
+                let copy = place.path().join("copy.db");
                 kept.copy_to(&copy).await?;
                 copy
             }
         };
-        let program = async |name: &'static str| {
-            let (base, cache) = (&self.base, &self.settings.cache);
-            let found = release::program(&topology, base, cache, place.path(), name).await?;
-            // It runs in a directory of its own, from which no relative path leads there.
-            let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
-            Ok::<_, DrillError>(found.map(absolute))
-        };
-        let etcd = program("etcd").await?.ok_or(DrillError::Missing("etcd"))?;
-        let (tool, name) = match program("etcdutl").await? {
-            Some(tool) => (tool, "etcdutl"),
+        let size = std::fs::metadata(&file).map_err(here)?.len();
+        let mut entries: Vec<(String, Body)> = programs
+            .into_iter()
+            .map(|(name, ready)| (name, ready.into_body()))
+            .collect();
+        let input = match on {
             None => {
-                let tool = program("etcdctl").await?;
-                (tool.ok_or(DrillError::Missing("etcdutl"))?, "etcdctl")
+                // It runs in a directory of its own, from which no relative path leads there.
+                let absolute = |path: &Path| std::path::absolute(path).map_err(here);
+                let (place, file) = (absolute(place.path())?, absolute(&file)?);
+                let (place, snapshot) = (place.to_str(), file.to_str());
+                let here = place.zip(snapshot);
+                here.and_then(|(place, snapshot)| DrillPlace::Here { place, snapshot }.line(size))
+            }
+            Some(_) => {
+                let path = file.clone();
+                entries.push(("snapshot.db".to_owned(), Body::File { path, size, sha256 }));
+                DrillPlace::Sent.line(size)
             }
         };
-        let member = ThrownAway::new(place.path(), etcd)?;
-        member.restore(&tool, name, &file).await?;
-        let (revision, keys) = member.read_back(&version).await?;
+        let input = input.ok_or_else(|| here(std::io::ErrorKind::InvalidFilename.into()))?;
+        entries.push(("end".to_owned(), Body::Bytes(b"end\n".to_vec().into())));
+        let state = on.map_or_else(|| "-".to_owned(), |host| state_of(topology, host));
+        let header = Header {
+            state: &state,
+            cluster: topology.cluster.as_str(),
+            operation: None,
+            now: Timestamp::now(),
+        };
+        let (reader, writing) = stream(header.line() + &input, entries);
+        let output = link.run(&DRILL, Box::new(reader)).await?;
+        let answer = DrillAnswer::read(&output.text(), &output.last_stderr_line());
+        let DrillAnswer { revision, keys } = match (answer, writing.await) {
+            (Ok(answer), _) => answer,
+            // The file could not be read: that is why the input ended early.
+            (Err(_), Ok(Err(source))) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+                return Err(DrillError::Here { path: file, source });
+            }
+            (Err(DrillRefused::Script(why)), _) => {
+                return Err(match on.cloned() {
+                    Some(host) => DrillError::Host { host, why },
+                    None => DrillError::Script(why),
+                });
+            }
+            (Err(DrillRefused::Program { name, why }), _) => {
+                let version = version.to_string();
+                return Err(DrillError::Program { name, version, why });
+            }
+        };
         let meant = kept.document.as_ref().map(|document| document.revision);
         if let Some(meant) = meant.filter(|meant| *meant > revision) {
             return Err(DrillError::Short {
@@ -170,10 +234,32 @@ impl Session {
         Ok(Drilled {
             snapshot: kept.name.clone(),
             etcd: version.to_string(),
+            host: on.cloned(),
             revision,
             keys,
             took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         })
+    }
+
+    /// The link to a host, and its architecture.
+    async fn machine(
+        &self,
+        topology: &Topology,
+        host: &HostId,
+    ) -> Result<(Arc<dyn Transport>, Architecture), DrillError> {
+        let failed = |why: String| DrillError::Host {
+            host: host.clone(),
+            why,
+        };
+        let link = self.link(host);
+        let (state, cluster) = (state_of(topology, host), topology.cluster.as_str());
+        let view = observe_host(host, link.clone(), &state, cluster, Vec::new()).await;
+        match (link, view) {
+            (Observed::Known(link), Observed::Known(view)) => Ok((link, view.facts.architecture)),
+            (Observed::Unknown(unseen), _) | (_, Observed::Unknown(unseen)) => {
+                Err(failed(unseen.to_string()))
+            }
+        }
     }
 }
 
@@ -199,169 +285,4 @@ fn version_for(topology: &Topology, kept: &KeptSnapshot) -> EtcdVersion {
         Some(taken_by) if taken_by.minor() != topology.version.minor() => taken_by,
         Some(_) | None => topology.version.clone(),
     }
-}
-
-/// A member on this machine, in a directory that goes with it.
-struct ThrownAway<'a> {
-    place: &'a Path,
-    etcd: PathBuf,
-    client: u16,
-    peer: u16,
-}
-
-impl<'a> ThrownAway<'a> {
-    fn new(place: &'a Path, etcd: PathBuf) -> Result<Self, DrillError> {
-        let here = |source| DrillError::Here {
-            path: place.to_owned(),
-            source,
-        };
-        // Both at once, so that they differ; free until etcd takes them, as a rule.
-        let client = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(here)?;
-        let peer = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(here)?;
-        let port = |listener: &std::net::TcpListener| listener.local_addr().map(|at| at.port());
-        Ok(Self {
-            place,
-            etcd,
-            client: port(&client).map_err(here)?,
-            peer: port(&peer).map_err(here)?,
-        })
-    }
-
-    /// A program of etcd's, which does not outlive this process.
-    fn run(&self, program: &Path) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", WATCHED, "sh"]).arg(program);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        // No variable of the caller's changes what it does.
-        command
-            .env_clear()
-            .env("PATH", path)
-            .env("ETCDCTL_API", "3");
-        command.current_dir(self.place).stdin(Stdio::piped());
-        command.kill_on_drop(true);
-        command
-    }
-
-    /// What both etcd and its tool must be given alike.
-    fn identity(&self) -> [String; 6] {
-        let url = format!("http://127.0.0.1:{}", self.peer);
-        [
-            "--name".to_owned(),
-            "drill".to_owned(),
-            "--initial-cluster".to_owned(),
-            format!("drill={url}"),
-            "--initial-advertise-peer-urls".to_owned(),
-            url,
-        ]
-    }
-
-    async fn restore(
-        &self,
-        tool: &Path,
-        name: &'static str,
-        snapshot: &Path,
-    ) -> Result<(), DrillError> {
-        let snapshot = std::path::absolute(snapshot).unwrap_or_else(|_| snapshot.to_owned());
-        let mut command = self.run(tool);
-        command.args(["snapshot", "restore"]).arg(snapshot);
-        command.args(["--data-dir", "data"]).args(self.identity());
-        let here = |source| DrillError::Here {
-            path: tool.to_owned(),
-            source,
-        };
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(here)?;
-        let watched = child.stdin.take();
-        let ran = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
-        drop(watched);
-        let failed = |why| DrillError::Tool { tool: name, why };
-        let ran = ran.map_err(|_| failed(format!("it did not end within {} s", LIMIT.as_secs())));
-        let ran = ran?.map_err(here)?;
-        match ran.status.success() {
-            true => Ok(()),
-            false => Err(failed(first_line(&ran.stderr))),
-        }
-    }
-
-    /// Starts etcd, and asks it for its revision and how many keys it has.
-    async fn read_back(&self, version: &EtcdVersion) -> Result<(i64, Option<i64>), DrillError> {
-        let here = |path: PathBuf| move |source| DrillError::Here { path, source };
-        let log = self.place.join("log");
-        let output = std::fs::File::create(&log).map_err(here(log.clone()))?;
-        let errors = output.try_clone().map_err(here(log.clone()))?;
-        let url = format!("http://127.0.0.1:{}", self.client);
-        let mut command = self.run(&self.etcd);
-        command.args(["--data-dir", "data"]).args(self.identity());
-        command.args([
-            "--listen-client-urls",
-            &url,
-            "--advertise-client-urls",
-            &url,
-        ]);
-        let peer = format!("http://127.0.0.1:{}", self.peer);
-        command.args(["--listen-peer-urls", &peer]);
-        let mut child = command
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .map_err(here(self.etcd.clone()))?;
-        let read = self.ask(&mut child).await;
-        // Its data goes with the directory: nothing has to be written any more.
-        let _ = child.kill().await;
-        read.map_err(|why| DrillError::Silent {
-            version: version.to_string(),
-            why: format!(
-                "{why}: {}",
-                last_line(&std::fs::read(&log).unwrap_or_default())
-            ),
-        })
-    }
-
-    async fn ask(&self, child: &mut Child) -> Result<(i64, Option<i64>), String> {
-        let authority = format!("127.0.0.1:{}", self.client);
-        let endpoint = Endpoint {
-            authority,
-            plain: Plain::Only,
-            ..Endpoint::default()
-        };
-        let dial = Arc::new(TcpDial::new("127.0.0.1", self.client));
-        let client = MemberClient::new(&endpoint, &Access::Plain, dial);
-        let client = client.map_err(|error| chain(&error))?;
-        let start = Instant::now();
-        loop {
-            let denied = |error: &ClientError| matches!(error, ClientError::Denied(_));
-            match client.keys().await {
-                Ok((revision, keys)) => return Ok((revision, Some(keys))),
-                Err(error) if denied(&error) => {
-                    let view = client.view().await.map_err(|error| chain(&error))?;
-                    return Ok((view.revision, None));
-                }
-                Err(error) if start.elapsed() > SERVES => return Err(chain(&error)),
-                Err(_) => {}
-            }
-            if let Ok(Some(status)) = child.try_wait() {
-                return Err(format!("it ended with {status}"));
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-}
-
-/// What a program says first is why it ended: a panic is followed by where.
-fn first_line(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-    // etcd's tools say what they do before, as JSON or with a time.
-    let why = lines.clone().find(|line| {
-        let line = line.to_lowercase();
-        line.starts_with("error") || line.starts_with("panic") || line.starts_with("unexpected")
-    });
-    let why = why.or_else(|| lines.next_back());
-    why.unwrap_or("it says nothing").trim().to_owned()
-}
-
-fn last_line(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let last = text.lines().rfind(|line| !line.trim().is_empty());
-    last.unwrap_or("it says nothing").trim().to_owned()
 }

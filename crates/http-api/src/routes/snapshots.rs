@@ -121,7 +121,7 @@ pub(crate) async fn drill(call: Call) -> Result<Answer, Problem> {
         let kept = cluster.snapshot(&name).await?;
         let session = cluster.session().await;
         let topology = session.resolved().await?;
-        let (restored, why) = match session.drill(&topology, &kept).await {
+        let (restored, why) = match session.drill(&topology, &kept, None).await {
             Ok(restored) => (Some(restored), None),
             Err(why) => (None, Some(chain(&why))),
         };
