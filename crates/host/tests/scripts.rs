@@ -11,7 +11,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{LEASE, LOGS, OBSERVE, STAGE, header, leased, run, runtime, shells, stage_of};
+use common::{LEASE, OBSERVE, STAGE, header, leased, run, runtime, shells, stage_of};
 use etcdup_core::observed::Observed;
 use etcdup_host::read_answer;
 use etcdup_transport::{Fault, FaultyTransport, Local, Transport};
@@ -166,26 +166,6 @@ fn a_cut_observation_is_never_whole() {
             assert!(
                 read_answer(&answer[..cut], &|_| Observed::unknown("not read")).is_err(),
                 "{shell}: cut at {cut} passed"
-            );
-        }
-    }
-}
-
-/// A shell takes the last of two functions of one name, so a fixed one above an old one is never
-/// run.
-#[test]
-fn no_function_stands_twice_in_a_script() {
-    for script in [&OBSERVE, &STAGE, &LEASE, &LOGS] {
-        let mut names = std::collections::BTreeSet::new();
-        for line in script.text().lines() {
-            let Some((name, _)) = line.split_once("() ") else {
-                continue;
-            };
-            let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            assert!(
-                !is_name || names.insert(name),
-                "{}: {name} stands twice",
-                script.name
             );
         }
     }

@@ -19,6 +19,7 @@ pub(crate) static STAGE: Script = Script::new("stage", scripts::STAGE);
 pub(crate) static LEASE: Script = Script::new("lease", scripts::LEASE);
 pub(crate) static HISTORY: Script = Script::new("history", scripts::HISTORY);
 pub(crate) static LOGS: Script = Script::new("logs", scripts::LOGS);
+pub(crate) static DRILL: Script = Script::new("drill", scripts::DRILL);
 
 /// The shells that are here. `cargo xtask test` installs all three.
 pub(crate) fn shells() -> Vec<&'static str> {
