@@ -51,7 +51,7 @@ const ALONE: [&str; 3] = [
 /// How many lines of a failure are printed again at the end.
 const LAST_LINES: usize = 14;
 
-pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
+pub(crate) fn run(filters: &[String], keep: bool, long: bool) -> Outcome {
     fixtures()?;
     dashboard::up_to_date()?;
     // What a killed run left behind goes first.
@@ -99,7 +99,9 @@ pub(crate) fn run(filter: Option<&str>, keep: bool, long: bool) -> Outcome {
     let wanted: Vec<&Scenario> = all
         .iter()
         .copied()
-        .filter(|(name, _)| filter.is_none_or(|filter| name.contains(filter)))
+        .filter(|(name, _)| {
+            filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
+        })
         .collect();
     if wanted.is_empty() {
         let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();

@@ -44,8 +44,8 @@ enum Task {
     },
     /// Runs every scenario through the real binary on real hosts
     E2e {
-        /// Only scenarios whose name holds this
-        filter: Option<String>,
+        /// Only scenarios whose name holds one of these
+        filters: Vec<String>,
         /// Leaves the hosts of a failed scenario up
         #[arg(long)]
         keep: bool,
@@ -79,7 +79,11 @@ fn main() -> ExitCode {
         Task::Test => test::run(),
         Task::Fixtures => setup::fixtures(),
         Task::Hosts { count } => hosts::run(count),
-        Task::E2e { filter, keep, long } => e2e::run(filter.as_deref(), keep, long),
+        Task::E2e {
+            filters,
+            keep,
+            long,
+        } => e2e::run(&filters, keep, long),
         Task::Bench { part } => bench::run(part),
         Task::Dashboard => dashboard::run(),
         Task::Tidy => tidy::run(),

@@ -19,7 +19,7 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-PAUSE = 0.005
+PAUSE = 0.025
 # Seconds. What is on its way to a leader that loses power is lost, and etcd says so after seven.
 # Asked again sooner, the gap is how long the cluster stood still, not how long that answer took.
 TIMEOUT = 1

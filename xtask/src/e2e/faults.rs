@@ -51,6 +51,19 @@ fn killed_at(context: &Context, point: u32, after: Duration) -> Outcome {
     ensure(left.out.is_empty(), format!("left behind: {}", left.out))
 }
 
+/// Waits until the first host is sent a release.
+fn upload_begins(lab: &Lab) -> Outcome {
+    let start = Instant::now();
+    while lab.on(1, "ls /var/lib/etcdup/in.*/f/0 2>/dev/null")?.code != 0 {
+        ensure(
+            start.elapsed() < Duration::from_secs(20),
+            "the upload never began",
+        )?;
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
 /// The link dies in the middle of an upload: the host is as it was, and the next run finishes.
 fn upload_cut(context: &Context) -> Outcome {
     let lab = context.lab(1)?;
@@ -65,14 +78,7 @@ fn upload_cut(context: &Context) -> Outcome {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .map_err(|error| error.to_string())?;
-    let start = Instant::now();
-    while lab.on(1, "ls /var/lib/etcdup/in.*/f/0 2>/dev/null")?.code != 0 {
-        ensure(
-            start.elapsed() < Duration::from_secs(20),
-            "the upload never began",
-        )?;
-        thread::sleep(Duration::from_millis(50));
-    }
+    upload_begins(&lab)?;
     lab.on(1, "pkill -KILL -f 'sshd: root@'")?;
     let status = running.wait().map_err(|error| error.to_string())?;
     ensure(
@@ -153,7 +159,7 @@ fn stopped_by_ctrl_c(context: &Context) -> Outcome {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .map_err(|error| error.to_string())?;
-    thread::sleep(Duration::from_millis(1200));
+    upload_begins(&lab)?;
     lab.inside(&format!("kill -INT {}", running.id()))?
         .exits(0)?;
     let output = running

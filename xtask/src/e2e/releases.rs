@@ -124,7 +124,7 @@ fn from_minor_to_minor(context: &Context) -> Outcome {
 }
 
 /// A directory of every release that there is, and a file that takes binaries from it.
-fn all_at_hand(lab: &Lab, further: &[Release]) -> Outcome {
+pub(super) fn all_at_hand(lab: &Lab, further: &[Release]) -> Outcome {
     let place = lab.work.path().join("releases");
     std::fs::create_dir_all(&place).map_err(|error| error.to_string())?;
     let link = |version: &str, directory: &Path| {

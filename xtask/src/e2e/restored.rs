@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use crate::e2e::context::{Context, Killed, Round, STILL, Scenario};
+use crate::e2e::releases::all_at_hand;
 use crate::lab::Lab;
-use crate::outcome::{Outcome, ensure};
-use crate::setup::newest_of;
+use crate::outcome::{Outcome, ensure, note};
+use crate::setup::{newest_of, releases};
 use crate::writer::Written;
 
 pub(crate) const ALL: &[Scenario] = &[
     ("restored-over-a-cluster", over_a_cluster),
     ("restored-on-other-hosts", on_other_hosts),
     ("restored-static-pods", pods),
+    ("restored-and-recovered-on-later-minors", later_minors),
     ("restore-killed-at-any-moment", killed),
 ];
 
@@ -21,6 +23,10 @@ const RESTORE: [&str; 4] = ["restore", "latest", "--confirm", "prod"];
 fn saved(lab: &Lab, version: &str, head: &str) -> Outcome {
     lab.topology(version, head, 3)?;
     lab.apply()?;
+    keep_a_snapshot(lab)
+}
+
+fn keep_a_snapshot(lab: &Lab) -> Outcome {
     lab.etcdctl(&Lab::endpoints(3), &["put", "kept", "yes"])?
         .exits(0)?;
     lab.etcdup(&["snapshot", "save"])?.exits(0)?;
@@ -159,6 +165,53 @@ fn on_other_hosts(context: &Context) -> Outcome {
         .exits(4)?
         .says("restore-revision")
         .map(|_| ())
+}
+
+/// A snapshot of one minor is restored to the next; then two of the three are lost, one goes on, and
+/// those that come back join it.
+fn later_minors(context: &Context) -> Outcome {
+    let further = releases();
+    let newest = |minor: &str| {
+        let mut known = further.iter().rev();
+        known.find(|release| release.version.starts_with(minor))
+    };
+    let (Some(five), Some(six), Some(seven)) = (newest("3.5."), newest("3.6."), newest("3.7."))
+    else {
+        note!("skipped: it needs etcd 3.5, 3.6 and 3.7 in ETCDUP_RELEASES");
+        return Ok(());
+    };
+    for (name, from, to) in [("s", five, six), ("t", six, seven)] {
+        let lab = context.named(name, 3)?;
+        lab.topology(&from.version, "", 3)?;
+        all_at_hand(&lab, &further)?;
+        lab.apply()?;
+        keep_a_snapshot(&lab)?;
+        lab.etcdup(&["snapshot", "drill"])?
+            .exits(0)?
+            .says(&from.version)?;
+        lab.edit(
+            &format!("etcd = \"{}\"", from.version),
+            &format!("etcd = \"{}\"", to.version),
+        )?;
+        lab.etcdup(&RESTORE)?.exits(0)?;
+        holds_the_snapshot(&lab, &[1, 2, 3])?;
+        lab.nothing_to_do()?;
+        lab.power("kill", 2)?;
+        lab.power("kill", 3)?;
+        lab.etcdup(&["recover", "--gone", "m2,m3", "--confirm", "prod"])?
+            .exits(0)?
+            .says("serves again, with one member")?;
+        holds_the_snapshot(&lab, &[1])?;
+        lab.power("start", 2)?;
+        lab.power("start", 3)?;
+        lab.etcdup(&["recover", "--confirm", "prod"])?.exits(0)?;
+        lab.apply()?;
+        lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+        holds_the_snapshot(&lab, &[1, 2, 3])?;
+        lab.nothing_to_do()?;
+        note!("{} to {}", from.version, to.version);
+    }
+    Ok(())
 }
 
 /// A pod's image has no tool that a host could run: it comes from `[binaries]`, and goes again.

@@ -11,6 +11,8 @@ use etcdup_core::observation::{
     EtcdProcess, FileKind, FileView, HostRecord, ListedMember, RecordedFile, UnitView,
 };
 use etcdup_core::path::{HostPath, Mode};
+use etcdup_core::recover::RecoverRecord;
+use etcdup_core::restore::RestoreRecord;
 use etcdup_core::stage::{Artifact, Content, Part};
 use etcdup_core::topology::{Member, MemberLayout, Topology};
 use sha1::{Digest, Sha1};
@@ -66,7 +68,9 @@ pub(crate) struct Data {
     pub(crate) cluster: ClusterId,
     pub(crate) id: MemberId,
     /// How many entries of the one log it has.
-    pub(super) log: usize,
+    pub(crate) log: usize,
+    /// Counts what went on without a quorum: who is of an earlier one was left behind.
+    pub(crate) branch: usize,
     pub(super) mark: Option<String>,
     /// Whether its log has entries that only 3.6 and before read.
     pub(super) old_entries: bool,
@@ -127,6 +131,7 @@ pub(super) fn bootstrap(cluster: &str, own: &str, token: &str) -> Data {
         cluster: ClusterId::new(first_eight(&Sha1::digest(ids))),
         id: id_of(own, token),
         log: 0,
+        branch: 0,
         mark: None,
         old_entries: false,
         snapshot: None,
@@ -158,6 +163,18 @@ impl Machine {
             .as_ref()
             .is_some_and(|record| record.cluster.is_some());
         recorded && text.is_some_and(|text| text.contains("initial-cluster-state=existing"))
+    }
+
+    /// Whether a restore or a recovery is under way as far as it remembers.
+    pub(crate) fn record_is_open(&self) -> bool {
+        let record = self.record.iter().filter(|_| self.up);
+        let mut open = record.map(|record| {
+            let restore = record.restore.as_ref();
+            let recover = record.recover.as_ref();
+            restore.is_some_and(RestoreRecord::is_open)
+                || recover.is_some_and(RecoverRecord::is_open)
+        });
+        open.any(|open| open)
     }
 
     /// Whether nothing of a member is left.

@@ -9,6 +9,7 @@
     reason = "tests say what they expect"
 )]
 
+mod given_up;
 pub(crate) mod machine;
 pub(crate) mod runs;
 mod start;
@@ -49,6 +50,8 @@ pub(crate) struct Model {
     pub(super) issued: usize,
     /// How many members were ever added.
     pub(super) added: usize,
+    /// How often a cluster went on without a quorum.
+    pub(super) branches: usize,
     /// The minor that each cluster is of.
     pub(super) minors: BTreeMap<ClusterId, u64>,
     /// The minor that is being downgraded to.
@@ -90,6 +93,7 @@ impl Model {
             leader: None,
             issued: 0,
             added: 0,
+            branches: 0,
             minors: BTreeMap::new(),
             downgrade: None,
             clients: None,
@@ -193,6 +197,7 @@ impl Model {
                 .map(|taken| (machine.data_at.clone(), taken))
                 .into_iter()
                 .collect();
+            view.raft_logs = machine.raft_log();
             view.units
                 .insert(member.layout.unit.clone(), machine.unit());
             let found = |_: &&_| machine.is_run_by(&member.layout);
@@ -289,7 +294,7 @@ impl Model {
             let data = machine.data.as_ref();
             machine.up
                 && machine.process.is_some()
-                && data.is_some_and(|data| data.cluster == cluster)
+                && data.is_some_and(|data| data.cluster == cluster && !self.is_left_behind(data))
         };
         (0..self.machines.len()).filter(runs).collect()
     }
@@ -318,7 +323,7 @@ impl Model {
             .machines
             .iter()
             .filter_map(|machine| machine.data.as_ref());
-        let newest = datas.max_by_key(|data| data.log);
+        let newest = datas.max_by_key(|data| (data.branch, data.log));
         newest.map_or(0, |data| {
             data.list.iter().filter(|listed| !listed.learner).count()
         })
@@ -346,6 +351,7 @@ impl Model {
                 self.follow_versions(cluster);
             }
         }
+        self.check_left_behind();
         self.end_removed();
         self.check_trust();
         self.check_clients();

@@ -129,6 +129,7 @@ impl Model {
                 cluster: data.cluster,
                 id: own.id,
                 log: 0,
+                branch: data.branch,
                 mark: None,
                 old_entries: false,
                 snapshot: None,

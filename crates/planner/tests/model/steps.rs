@@ -90,8 +90,10 @@ impl Model {
                         continue;
                     };
                     let until = cut.get(&host).copied().unwrap_or(usize::MAX);
-                    let steps: Vec<HostStep> = steps.iter().take(until).cloned().collect();
-                    self.host_steps(planner, index, &steps, stage.key.rule);
+                    let (done, cut) = steps.split_at(until.min(steps.len()));
+                    // Data that is restored is there before the record says that it is.
+                    let first = !cut.iter().any(|step| matches!(step, HostStep::Restore(_)));
+                    self.host_steps(planner, index, done, stage.key.rule, first);
                 }
             }
         }
@@ -165,10 +167,17 @@ impl Model {
         self.settle();
     }
 
-    fn host_steps(&mut self, planner: &Planner, index: usize, steps: &[HostStep], rule: Rule) {
+    fn host_steps(
+        &mut self,
+        planner: &Planner,
+        index: usize,
+        steps: &[HostStep],
+        rule: Rule,
+        recorded: bool,
+    ) {
         // The record is the first file of a stage that is put in its place.
         let record = self.machines[index].record.get_or_insert_default();
-        if rule == Rule::Bootstrap {
+        if rule == Rule::Bootstrap && recorded {
             record.begun = Some(planner.target().leg().generation);
         }
         for step in steps {
@@ -321,13 +330,15 @@ impl Model {
             HostStep::LoadImage { .. } | HostStep::TimeSync => {}
             HostStep::Forget => machine.record.get_or_insert_default().forget_cluster(),
             HostStep::CheckRoom { .. } => {}
-            HostStep::NoteRestore(_)
-            | HostStep::Restore(_)
-            | HostStep::NoteRecover(_)
-            | HostStep::CheckForce(_)
-            | HostStep::ForceNew(_) => {
-                panic!("nothing is restored in these worlds")
+            HostStep::NoteRestore(restore) => {
+                machine.record.get_or_insert_default().note_restore(restore);
             }
+            HostStep::NoteRecover(recover) => {
+                machine.record.get_or_insert_default().note_recover(recover);
+            }
+            HostStep::Restore(made) => self.restore(index, made),
+            HostStep::CheckForce(_) => {}
+            HostStep::ForceNew(_) => self.force_new(index),
             HostStep::MoveData {
                 held: Held::Log,
                 from,

@@ -1,0 +1,225 @@
+//! Restores and recoveries against the model of hosts and etcd: wherever they are cut, whatever
+//! loses power, nothing serves beside what is made, nothing is deleted, and they end.
+//!
+//! `ETCDUP_WORLDS` says how many worlds each property looks at.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod model;
+mod worlds;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use etcdup_core::membership::ClusterId;
+use etcdup_core::restore::RestoreOrder;
+use etcdup_core::stage::{Goal, Next};
+use etcdup_planner::Planner;
+use model::runs::{cases, one_round, run, to_the_end};
+use model::{Machine, Model};
+use proptest::prelude::*;
+
+/// What happens on the way, to a machine by its number.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// So many stages.
+    Rounds(usize),
+    /// A stage is cut there after so many steps.
+    Cut(usize, usize),
+    /// It has no power for so many stages.
+    Power(usize, usize),
+    /// Somebody runs `apply`, which must leave all as it is.
+    Apply,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (1_usize..4).prop_map(Event::Rounds),
+        3 => (0_usize..5, 0_usize..12).prop_map(|(at, after)| Event::Cut(at, after)),
+        2 => (0_usize..5, 0_usize..3).prop_map(|(at, rounds)| Event::Power(at, rounds)),
+        1 => Just(Event::Apply),
+    ]
+}
+
+/// The file of so many members.
+fn apply(members: usize, pods: bool) -> &'static Planner {
+    static PLANNERS: LazyLock<BTreeMap<(usize, bool), Planner>> = LazyLock::new(|| {
+        let all = (1..6).flat_map(|members| [false, true].map(|pods| (members, pods)));
+        all.map(|(members, pods)| ((members, pods), planner(members, pods)))
+            .collect()
+    });
+    &PLANNERS[&(members, pods)]
+}
+
+fn planner(members: usize, pods: bool) -> Planner {
+    let runtime = if pods {
+        "runtime = \"static-pod\"\n"
+    } else {
+        ""
+    };
+    let members: String = (1..=members)
+        .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
+        .collect();
+    let text = format!("format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n{runtime}{members}");
+    worlds::planner(worlds::topology_of(&text))
+}
+
+/// Only these machines are concerned: the others stay as they are.
+fn happens(
+    goal: &Planner,
+    apply: &Planner,
+    model: &mut Model,
+    machines: &[usize],
+    event: Event,
+) -> Result<(), TestCaseError> {
+    let machine = |at: usize| machines[at % machines.len()];
+    match event {
+        Event::Rounds(rounds) => {
+            for _ in 0..rounds {
+                one_round(goal, model, &BTreeMap::new())?;
+            }
+        }
+        Event::Cut(at, after) => {
+            let host = model.machines[machine(at)].member.host.clone();
+            one_round(goal, model, &BTreeMap::from([(host, after)]))?;
+        }
+        Event::Power(at, rounds) => {
+            model.power_off(machine(at));
+            model.settle();
+            for _ in 0..rounds {
+                one_round(goal, model, &BTreeMap::new())?;
+            }
+            model.power_on(machine(at));
+        }
+        Event::Apply => {
+            let record = |machine: &Machine| machine.record_is_open();
+            if model.machines.iter().any(record) {
+                let (planner, seen) = model.observe(apply);
+                prop_assert!(matches!(planner.next(&seen), Next::Blocked(_)));
+            }
+        }
+    }
+    prop_assert_eq!(&model.lost, &Vec::<String>::new());
+    Ok(())
+}
+
+fn clusters(model: &Model) -> Vec<ClusterId> {
+    let datas = model.machines.iter().filter_map(|one| one.data.as_ref());
+    let mut clusters: Vec<ClusterId> = datas.map(|data| data.cluster).collect();
+    clusters.dedup();
+    clusters
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    /// The cluster that was never serves once the other begins, its data is all kept, and in the
+    /// end every member is of the other.
+    #[test]
+    fn a_restore_ends_wherever_it_was_cut(
+        members in 1_usize..6,
+        pods in any::<bool>(),
+        events in proptest::collection::vec(event(), 0..10),
+    ) {
+        let apply = apply(members, pods);
+        let mut model = Model::new(apply);
+        to_the_end(apply, &mut model)?;
+        let before = clusters(&model);
+        let order = RestoreOrder {
+            id: "1".to_owned(),
+            path: "/backup/a.db".to_owned(),
+            sha256: "a".to_owned(),
+            size: 1 << 20,
+            known: None,
+            bump: false,
+            again: false,
+            cluster_id: None,
+        };
+        let order = Box::new(order);
+        let topology = apply.topology().clone();
+        let restore = Planner::new(topology, Goal::Restore { order }, None).unwrap();
+        let all: Vec<usize> = (0..members).collect();
+        for event in events {
+            happens(&restore, apply, &mut model, &all, event)?;
+        }
+        run(&restore, &mut model, false)?;
+        prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        prop_assert_eq!(model.healthy().len(), members);
+        prop_assert_eq!(clusters(&model).len(), 1);
+        prop_assert_ne!(clusters(&model), before.clone());
+        for machine in &model.machines {
+            prop_assert!(machine.aside.iter().any(|data| data.cluster == before[0]));
+        }
+        // And `apply` has nothing to do.
+        prop_assert_eq!(run(apply, &mut model, false)?, Vec::new());
+    }
+
+    /// Members die one after the other while the others take writes, and too few come back. Of
+    /// those the one goes on that knows most; whoever was left behind comes back later, and `apply`
+    /// makes the whole cluster of it.
+    #[test]
+    fn a_recovery_ends_wherever_it_was_cut(
+        members in 3_usize..6,
+        pods in any::<bool>(),
+        deaths in Just((0..5_usize).collect::<Vec<_>>()).prop_shuffle(),
+        lives in Just((0..5_usize).collect::<Vec<_>>()).prop_shuffle(),
+        survivors in 1_usize..3,
+        events in proptest::collection::vec(event(), 0..10),
+    ) {
+        let apply = apply(members, pods);
+        let mut model = Model::new(apply);
+        to_the_end(apply, &mut model)?;
+        for index in deaths.into_iter().filter(|index| *index < members) {
+            model.settle();
+            model.power_off(index);
+        }
+        let mut lives = lives.into_iter().filter(|index| *index < members);
+        let survivors: Vec<usize> = lives.by_ref().take(survivors.min((members - 1) / 2)).collect();
+        let gone: Vec<usize> = lives.collect();
+        for index in &survivors {
+            model.power_on(*index);
+        }
+        let log = |index: &usize| model.machines[*index].data.as_ref().unwrap().log;
+        let most = survivors.iter().map(log).max().unwrap();
+        let name = |index: &usize| model.machines[*index].member.name.clone();
+        let goal = Goal::Recover { gone: gone.iter().map(name).collect() };
+        let recover = Planner::new(apply.topology().clone(), goal, None).unwrap();
+        for event in events {
+            happens(&recover, apply, &mut model, &survivors, event)?;
+        }
+        run(&recover, &mut model, false)?;
+        prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        prop_assert_eq!(model.healthy().len(), 1);
+        let goes_on: Vec<&Machine> = survivors
+            .iter()
+            .map(|index| &model.machines[*index])
+            .filter(|machine| machine.data.is_some())
+            .collect();
+        prop_assert_eq!(goes_on.len(), 1);
+        prop_assert!(goes_on[0].data.as_ref().unwrap().log >= most);
+        for index in survivors {
+            let machine = &model.machines[index];
+            prop_assert_eq!(machine.data.is_none(), !machine.aside.is_empty());
+        }
+        // They come back one after the other, as they were when they died: `apply` says what sets
+        // them aside.
+        for index in gone {
+            model.power_on(index);
+            let (planner, seen) = model.observe(apply);
+            let Next::Blocked(findings) = planner.next(&seen) else {
+                return Err(TestCaseError::fail("it goes on beside what came back"));
+            };
+            prop_assert!(findings.iter().any(|finding| finding.is_of(&["came-back"])));
+            run(&recover, &mut model, false)?;
+            prop_assert!(model.machines[index].data.is_none());
+            prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        }
+        run(apply, &mut model, false)?;
+        prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        prop_assert_eq!(model.healthy().len(), members);
+        prop_assert_eq!(clusters(&model).len(), 1);
+    }
+}
