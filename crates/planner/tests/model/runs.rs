@@ -19,7 +19,7 @@ use super::Model;
 )]
 pub(crate) fn cases() -> u32 {
     let given = std::env::var("ETCDUP_WORLDS").ok();
-    given.and_then(|given| given.parse().ok()).unwrap_or(120)
+    given.and_then(|given| given.parse().ok()).unwrap_or(60)
 }
 
 /// What both must agree on: files, processes, data and records of each host, and what members say.
