@@ -167,8 +167,8 @@ fn on_other_hosts(context: &Context) -> Outcome {
         .map(|_| ())
 }
 
-/// A snapshot of one minor is restored to the next; then two of the three are lost, one goes on, and
-/// those that come back join it.
+/// A snapshot of one minor is restored to the next; then two of the three are lost, one goes on,
+/// and those that come back join it.
 fn later_minors(context: &Context) -> Outcome {
     let further = releases();
     let newest = |minor: &str| {

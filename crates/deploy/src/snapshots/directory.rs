@@ -1,7 +1,7 @@
 //! A directory that snapshots are kept in.
 
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,14 +10,19 @@ use etcdup_core::file::Snapshots;
 use etcdup_core::name::ClusterName;
 use jiff::Timestamp;
 use tokio::io::AsyncRead;
+use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::digest::SnapshotDigest;
 use super::error::{FlowError, PlaceError};
 use super::flow::Sink;
-use super::place::{Found, Piece, Place};
+use super::place::{Found, PLAIN, Piece, Place, Settled};
 use crate::tasks::blocking;
 
 /// What the name of a file begins with that is not whole yet.
 const PIECE: &str = ".piece-";
+
+/// How much is written at once: members send pieces of 32 KiB.
+const AT_ONCE: usize = 1 << 20;
 
 /// How old a piece of a snapshot must be that nobody writes any more.
 const LEFT: Duration = Duration::from_secs(24 * 3600);
@@ -162,9 +167,16 @@ impl Place for SnapshotDirectory {
         let failed = |source| PlaceError::new(self.show(name), source);
         let directory = self.path.clone();
         let file = blocking(move || piece_in(&directory)).await;
+        let is_snapshot = name.ends_with(PLAIN);
         Ok(Box::new(FilePiece {
             to: self.path.join(name),
-            file: Some(file.map_err(failed)?),
+            waiting: Vec::new(),
+            file: Some(PartialFile {
+                file: file.map_err(failed)?,
+                size: 0,
+                back: is_snapshot.then(SnapshotDigest::default),
+            }),
+            writing: None,
         }))
     }
 
@@ -189,10 +201,34 @@ impl Place for SnapshotDirectory {
     }
 }
 
-/// A file beside its name. It is there all the time, but for the moment in which it is written to.
+/// A file beside its name. While some of it is written and read back, more comes.
 struct FilePiece {
     to: PathBuf,
-    file: Option<tempfile::NamedTempFile>,
+    /// What has come and is not written yet.
+    waiting: Vec<u8>,
+    /// None while some of it is written.
+    file: Option<PartialFile>,
+    writing: Option<JoinHandle<std::io::Result<PartialFile>>>,
+}
+
+/// What is there of a file.
+struct PartialFile {
+    file: tempfile::NamedTempFile,
+    size: u64,
+    /// What was read back of a snapshot.
+    back: Option<SnapshotDigest>,
+}
+
+impl PartialFile {
+    fn write(mut self, mut bytes: Vec<u8>) -> std::io::Result<Self> {
+        self.file.write_all(&bytes)?;
+        if let Some(back) = &mut self.back {
+            self.file.as_file().read_exact_at(&mut bytes, self.size)?;
+            back.push(&bytes);
+        }
+        self.size += bytes.len() as u64;
+        Ok(self)
+    }
 }
 
 impl FilePiece {
@@ -201,42 +237,64 @@ impl FilePiece {
         move |source| PlaceError::new(&to, source)
     }
 
-    fn taken(&mut self) -> Result<tempfile::NamedTempFile, PlaceError> {
+    /// The file, once nothing of it is being written.
+    async fn taken(&mut self) -> Result<PartialFile, PlaceError> {
         let failed = self.failed();
-        let none = || failed(std::io::Error::other("an earlier piece was not written"));
-        self.file.take().ok_or_else(none)
+        let file = match self.writing.take() {
+            Some(writing) => writing.await.unwrap_or_else(|error| Err(error.into())),
+            None => {
+                let none = || std::io::Error::other("an earlier piece was not written");
+                self.file.take().ok_or_else(none)
+            }
+        };
+        file.map_err(failed)
+    }
+
+    /// The file with all that came.
+    async fn written(&mut self) -> Result<PartialFile, PlaceError> {
+        let (file, bytes) = (self.taken().await?, std::mem::take(&mut self.waiting));
+        let written = blocking(move || file.write(bytes)).await;
+        written.map_err(self.failed())
     }
 }
 
 #[async_trait]
 impl Sink for FilePiece {
     async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
-        let (mut file, piece) = (self.taken()?, piece.to_vec());
-        let written = blocking(move || file.write_all(&piece).map(|()| file)).await;
-        self.file = Some(written.map_err(self.failed())?);
+        self.waiting.extend_from_slice(piece);
+        if self.waiting.len() >= AT_ONCE {
+            let file = self.taken().await?;
+            let room = Vec::with_capacity(self.waiting.len());
+            let bytes = std::mem::replace(&mut self.waiting, room);
+            self.writing = Some(spawn_blocking(move || file.write(bytes)));
+        }
         Ok(())
     }
 }
 
 #[async_trait]
 impl Piece for FilePiece {
-    async fn settle(&mut self) -> Result<Option<Box<dyn AsyncRead + Send + Unpin>>, PlaceError> {
-        let file = self.taken()?;
+    async fn settle(&mut self) -> Result<Settled, PlaceError> {
+        let mut written = self.written().await?;
+        let back = written.back.take();
         let synced = blocking(move || {
-            file.as_file().sync_all()?;
-            let back = file.reopen()?;
-            Ok((file, back))
+            written.file.as_file().sync_all()?;
+            let reader = written.file.reopen()?;
+            Ok((written, reader))
         });
-        let (file, back) = synced.await.map_err(self.failed())?;
-        self.file = Some(file);
-        Ok(Some(Box::new(tokio::fs::File::from_std(back))))
+        let (written, reader) = synced.await.map_err(self.failed())?;
+        self.file = Some(written);
+        Ok(match back {
+            Some(back) => Settled::ReadBack(back),
+            None => Settled::Readable(Box::new(tokio::fs::File::from_std(reader))),
+        })
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), PlaceError> {
-        let (file, to) = (self.taken()?, self.to.clone());
+        let (written, to) = (self.written().await?, self.to.clone());
         let finished = blocking(move || {
-            file.as_file().sync_all()?;
-            file.persist(&to).map_err(|error| error.error)?;
+            written.file.as_file().sync_all()?;
+            written.file.persist(&to).map_err(|error| error.error)?;
             let parent = to.parent().unwrap_or(Path::new("."));
             std::fs::File::open(parent)?.sync_all()
         });

@@ -44,23 +44,28 @@ pub(super) trait Sink: Send {
 pub(super) struct Sent<'a> {
     snapshot: Snapshot,
     size: u64,
-    digest: SnapshotDigest,
+    /// None where it is digested as it lies.
+    digest: Option<SnapshotDigest>,
     progress: &'a mut (dyn FnMut(u64, u64) + Send),
 }
 
 impl<'a> Sent<'a> {
-    pub(super) fn new(snapshot: Snapshot, progress: &'a mut (dyn FnMut(u64, u64) + Send)) -> Self {
+    pub(super) fn new(
+        snapshot: Snapshot,
+        digest: Option<SnapshotDigest>,
+        progress: &'a mut (dyn FnMut(u64, u64) + Send),
+    ) -> Self {
         Self {
             snapshot,
             size: 0,
-            digest: SnapshotDigest::default(),
+            digest,
             progress,
         }
     }
 
-    /// The SHA-256 of what came, if that was a whole snapshot, and its size.
-    pub(super) fn finish(self, what: &str) -> Result<(String, u64), SnapshotFault> {
-        Ok((self.digest.finish(what)?, self.size))
+    /// The digest of what came, where it was counted, and its size.
+    pub(super) fn finish(self) -> (Option<SnapshotDigest>, u64) {
+        (self.digest, self.size)
     }
 }
 
@@ -72,7 +77,9 @@ impl Source for Sent<'_> {
         };
         self.size += piece.bytes.len() as u64;
         (self.progress)(self.size, self.size + piece.remaining);
-        self.digest.push(&piece.bytes);
+        if let Some(digest) = &mut self.digest {
+            digest.push(&piece.bytes);
+        }
         Ok(Some(piece.bytes))
     }
 }

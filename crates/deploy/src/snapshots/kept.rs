@@ -15,18 +15,11 @@ use super::digest::{SnapshotDigest, SnapshotFault};
 use super::directory::{SnapshotDirectory, piece_in};
 use super::error::{FlowError, PlaceError};
 use super::flow::{Filter, Read, ToFile, flow};
-use super::place::Place;
+use super::place::{DOCUMENT, PLAIN, Place};
 use crate::tasks::blocking;
 
 /// The format that the document beside a snapshot names.
 pub const SNAPSHOT_FORMAT: &str = "etcdup/snapshot/1";
-
-/// How a snapshot's file ends.
-pub(super) const PLAIN: &str = ".db";
-/// The same where a command encrypted it.
-pub(super) const ENCRYPTED: &str = ".db.enc";
-/// How its document ends.
-pub(super) const DOCUMENT: &str = ".json";
 
 /// What is known of a snapshot beside what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

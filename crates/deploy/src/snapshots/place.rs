@@ -7,8 +7,16 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::io::AsyncRead;
 
+use super::digest::SnapshotDigest;
 use super::error::PlaceError;
 use super::flow::Sink;
+
+/// How a snapshot's file ends.
+pub(super) const PLAIN: &str = ".db";
+/// The same where a command encrypted it.
+pub(super) const ENCRYPTED: &str = ".db.enc";
+/// How its document ends.
+pub(super) const DOCUMENT: &str = ".json";
 
 /// A file that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +54,23 @@ pub(super) trait Place: fmt::Debug + Send + Sync {
     fn file(&self, name: &str) -> Option<PathBuf>;
 }
 
+/// How something is read back that has no name yet.
+pub(super) enum Settled {
+    /// It was, piece by piece as it was written: it is to be a plain snapshot.
+    ReadBack(SnapshotDigest),
+    /// By this.
+    Readable(Box<dyn AsyncRead + Send + Unpin>),
+    /// Only once it has its name.
+    Later,
+}
+
 /// Something that is being written: it has no name before it is finished, and nothing is left of it
 /// where it never is.
 #[async_trait]
 pub(super) trait Piece: Sink {
-    /// Puts all of it where no power cut takes it away, and reads it back from there where that
-    /// can be done before it has its name.
-    async fn settle(&mut self) -> Result<Option<Box<dyn AsyncRead + Send + Unpin>>, PlaceError> {
-        Ok(None)
+    /// Puts all of it where no power cut takes it away. How it is read back from there.
+    async fn settle(&mut self) -> Result<Settled, PlaceError> {
+        Ok(Settled::Later)
     }
 
     /// Gives it its name, once it is where no power cut takes it away.

@@ -19,9 +19,9 @@ use super::digest::{SnapshotDigest, SnapshotFault};
 use super::directory::SnapshotDirectory;
 use super::error::{FlowError, PlaceError};
 use super::flow::{Filter, Read, Sent, Sink, flow};
-use super::kept::{DOCUMENT, ENCRYPTED, EncryptedSnapshot, KeptSnapshot, PLAIN, SnapshotDocument};
+use super::kept::{EncryptedSnapshot, KeptSnapshot, SnapshotDocument};
 use super::objects::Objects;
-use super::place::{Found, Piece, Place};
+use super::place::{DOCUMENT, ENCRYPTED, Found, PLAIN, Piece, Place, Settled};
 use crate::tasks::run_all;
 
 /// The directory for what is copied here to be restored: nothing in it is kept.
@@ -236,7 +236,10 @@ impl SnapshotStore {
         let file = self.file(name);
         let what = self.place.show(&file);
         let mut piece = self.place.write(&file).await?;
-        let mut sent = Sent::new(client.snapshot().await?, &mut progress);
+        // A plain one is digested as its file is read back: once is enough.
+        let counts = self.encrypt.is_some() || self.place.file(&file).is_none();
+        let digest = counts.then(SnapshotDigest::default);
+        let mut sent = Sent::new(client.snapshot().await?, digest, &mut progress);
         let mut written = Written {
             piece: piece.as_mut(),
             stored: self.encrypt.as_ref().map(|_| Sha256::new()),
@@ -244,23 +247,33 @@ impl SnapshotStore {
         };
         flow(&mut sent, self.encrypt.as_ref(), &mut written).await?;
         let (stored, stored_size) = (written.stored, written.size);
-        let (sha256, size) = sent.finish(&what)?;
+        let (digest, size) = sent.finish();
+        let sha256 = digest.map(|digest| digest.finish(&what)).transpose()?;
         let encrypted = stored.map(|stored| EncryptedSnapshot {
             size: stored_size,
             sha256: hex(&stored.finalize()),
         });
-        let meant = (sha256.as_str(), encrypted.as_ref());
-        let early = piece.settle().await?;
-        if let Some(reader) = early {
-            read_back(&what, reader, meant).await?;
-            piece.finish().await?;
-        } else {
-            piece.finish().await?;
-            let read = self.place.read(&file).await?;
-            if let Err(fault) = read_back(&what, read, meant).await {
-                return Err(self.give_up(&file, fault).await);
+        let meant = (sha256.as_deref(), encrypted.as_ref());
+        let back = match piece.settle().await? {
+            Settled::ReadBack(digest) => {
+                let found = digest.finish(&what)?;
+                piece.finish().await?;
+                found
             }
-        }
+            Settled::Readable(reader) => {
+                let found = read_back(&what, reader, meant).await?;
+                piece.finish().await?;
+                found
+            }
+            Settled::Later => {
+                piece.finish().await?;
+                let read = self.place.read(&file).await?;
+                match read_back(&what, read, meant).await {
+                    Ok(found) => found,
+                    Err(fault) => return Err(self.give_up(&file, fault).await),
+                }
+            }
+        };
         // Where there is a way back it is gone: what cannot be decrypted is no backup.
         if self.encrypt.is_some() && self.decrypt.is_some() {
             let found = Found {
@@ -276,7 +289,7 @@ impl SnapshotStore {
         }
         Ok(SavedSnapshot {
             size,
-            sha256,
+            sha256: sha256.unwrap_or(back),
             encrypted,
         })
     }
@@ -328,12 +341,12 @@ async fn document(place: Arc<dyn Place>, name: &str) -> Option<SnapshotDocument>
 }
 
 /// Whether what lies there is what was written: the database of this SHA-256, or what a command
-/// made of it.
+/// made of it. The SHA-256 of what lies there, hex.
 async fn read_back(
     what: &str,
     reader: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
-    (sha256, encrypted): (&str, Option<&EncryptedSnapshot>),
-) -> Result<(), FlowError> {
+    (sha256, encrypted): (Option<&str>, Option<&EncryptedSnapshot>),
+) -> Result<String, FlowError> {
     let mut read = Read {
         what: what.to_owned(),
         reader,
@@ -341,14 +354,15 @@ async fn read_back(
     };
     if let Some(encrypted) = encrypted {
         read.drain().await?;
-        return Ok(read.check(&encrypted.sha256)?);
+        read.check(&encrypted.sha256)?;
+        return Ok(encrypted.sha256.clone());
     }
     let mut digest = SnapshotDigest::default();
     flow(&mut read, None, &mut digest).await?;
     let found = digest.finish(what)?;
-    match found == sha256 {
-        true => Ok(()),
-        false => Err(FlowError::Fault(SnapshotFault::Another {
+    match sha256.filter(|sha256| *sha256 != found) {
+        None => Ok(found),
+        Some(sha256) => Err(FlowError::Fault(SnapshotFault::Another {
             what: what.to_owned(),
             found,
             meant: sha256.to_owned(),

@@ -155,6 +155,12 @@ fn config(recorded: &[Algorithm]) -> Arc<client::Config> {
     // A host known by its RSA key must not look unknown because it shows an Ed25519 key first.
     keys.sort_by_key(|algorithm| !recorded.iter().any(|known| same_type(known, algorithm)));
     preferred.key = Cow::Owned(keys);
+    if has_aes() {
+        // A snapshot of a gigabyte comes in half the time.
+        let mut ciphers = preferred.cipher.to_vec();
+        ciphers.sort_by_key(|cipher| *cipher != russh::cipher::AES_256_GCM);
+        preferred.cipher = Cow::Owned(ciphers);
+    }
     Arc::new(client::Config {
         window_size: 8 << 20,
         keepalive_interval: Some(Duration::from_secs(15)),
@@ -163,6 +169,16 @@ fn config(recorded: &[Algorithm]) -> Arc<client::Config> {
         preferred,
         ..client::Config::default()
     })
+}
+
+/// Whether this machine computes AES by itself: without that ChaCha20, which is first, is faster.
+fn has_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
 }
 
 fn same_type(a: &Algorithm, b: &Algorithm) -> bool {
