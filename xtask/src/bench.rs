@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use crate::lab::Lab;
 use crate::outcome::Outcome;
-use crate::setup::{binary, example, fixtures, newest_of, testbed};
+use crate::setup::{binary, fixtures, measured_example, newest_of, testbed};
 use crate::writer::Writer;
 use figures::{middle, ratios, spread, worst};
 use floor::{bare, timed, timed_shell};
@@ -122,7 +122,7 @@ fn of_itself(etcdup: &Path) -> Outcome {
     });
     let help = help.collect::<Result<Vec<_>, _>>()?;
     row("`etcdup --help`", &spread(&help), "10 ms");
-    let program = example("etcdup-planner", "forecasts", true)?;
+    let program = measured_example("etcdup-planner", "forecasts")?;
     for (count, wanted) in [("1000", "300 ms"), ("3334", "1000 ms, 200 MB")] {
         let (mut took, mut memory) = (Vec::new(), 0.0_f64);
         for _ in 0..PAIRS {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::outcome::Outcome;
-use crate::setup::{binary, example, root};
+use crate::setup::{built_for_tests, example, root};
 
 pub(crate) fn run(check: bool) -> Outcome {
     let mut stale = Vec::new();
@@ -29,7 +29,7 @@ pub(crate) fn run(check: bool) -> Outcome {
 }
 
 fn pages() -> Result<Vec<(PathBuf, String)>, String> {
-    let etcdup = binary(false)?;
+    let etcdup = built_for_tests()?;
     let run = |arguments: &[&str]| -> Result<String, String> {
         let output = Command::new(&etcdup)
             .args(arguments)
@@ -159,7 +159,7 @@ fn of(name: &str) -> String {
 }
 
 fn openapi() -> Result<String, String> {
-    let program = example("etcdup-http-api", "openapi", false)?;
+    let program = example("openapi")?;
     let output = Command::new(program)
         .output()
         .map_err(|error| error.to_string())?;

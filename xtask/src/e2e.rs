@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use crate::dashboard;
 use crate::lab::Kept;
 use crate::outcome::{Outcome, SCENARIO};
-use crate::setup::{binary, fixtures, newest_of, testbed};
+use crate::setup::{built_for_tests, fixtures, newest_of, testbed};
 
 use context::{Context, LABS, Scenario};
 
@@ -58,7 +58,7 @@ pub(crate) fn run(filters: &[String], keep: bool, long: bool) -> Outcome {
     let _ = testbed("hosts.sh").args(["sweep", "e2"]).output();
     let kept = keep.then(Kept::default);
     let context = Context {
-        etcdup: binary(false)?,
+        etcdup: built_for_tests()?,
         version: newest_of("3.5")?,
         labs: LABS[0],
         kept: kept.clone(),

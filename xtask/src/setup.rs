@@ -26,6 +26,9 @@ const NEEDS: &[(&str, &str)] = &[
     ("age", "age"),
 ];
 
+/// What cargo builds for tests. The program that builds it is not among it: it runs.
+pub(crate) const TESTED: [&str; 3] = ["--workspace", "--exclude", "xtask"];
+
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -200,7 +203,21 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Builds the binary and says where it is.
+/// Builds the binary and all examples as tests use them, and says where the binary is. At once with
+/// what `cargo test` builds, for a package that is built alone gets other features of what it uses,
+/// and all of the workspace was built once more for each.
+pub(crate) fn built_for_tests() -> Result<PathBuf, String> {
+    let mut command = Command::new("cargo");
+    command.current_dir(root()).arg("build");
+    command.args(TESTED).args(["--bins", "--examples"]);
+    if page().join("dist/app.js.gz").is_file() {
+        command.args(["--features", "etcdup/dashboard"]);
+    }
+    carry_out(&mut command)?;
+    Ok(target().join("debug/etcdup"))
+}
+
+/// Builds the binary for use and says where it is.
 pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
     let mut command = Command::new("cargo");
     command
@@ -218,18 +235,19 @@ pub(crate) fn binary(release: bool) -> Result<PathBuf, String> {
     Ok(target().join(profile).join("etcdup"))
 }
 
-/// Builds an example of a crate and says where it is.
-pub(crate) fn example(package: &str, name: &str, release: bool) -> Result<PathBuf, String> {
+/// Builds an example as tests use it and says where it is.
+pub(crate) fn example(name: &str) -> Result<PathBuf, String> {
+    built_for_tests()?;
+    Ok(target().join("debug/examples").join(name))
+}
+
+/// Builds an example of a crate as it is measured and says where it is.
+pub(crate) fn measured_example(package: &str, name: &str) -> Result<PathBuf, String> {
     let mut command = Command::new("cargo");
-    command
-        .current_dir(root())
-        .args(["build", "--quiet", "--package", package, "--example", name]);
-    if release {
-        command.arg("--release");
-    }
-    carry_out(&mut command)?;
-    let profile = if release { "release" } else { "debug" };
-    Ok(target().join(profile).join("examples").join(name))
+    command.current_dir(root());
+    command.args(["build", "--quiet", "--release", "--package", package]);
+    carry_out(command.args(["--example", name]))?;
+    Ok(target().join("release/examples").join(name))
 }
 
 /// The version of etcd that `etcdup init` writes.

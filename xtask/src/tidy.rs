@@ -220,7 +220,7 @@ fn one_tls_stack(faults: &mut Vec<String>) -> Outcome {
 /// Scripts that run on hosts pass shellcheck as the shells have them: put together, for POSIX sh.
 fn host_scripts(faults: &mut Vec<String>) -> Outcome {
     let place = tempfile::tempdir().map_err(|error| error.to_string())?;
-    carry_out(Command::new(example("etcdup-host", "scripts", false)?).arg(place.path()))?;
+    carry_out(Command::new(example("scripts")?).arg(place.path()))?;
     let entries = std::fs::read_dir(place.path()).map_err(|error| error.to_string())?;
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::lab::Lab;
 use crate::outcome::ensure;
 use crate::serving::{AT, Client, Server, text};
-use crate::setup::{example, newest_of};
+use crate::setup::{measured_example, newest_of};
 
 /// What was measured, the figure, and what was wanted.
 type Row = (String, String, String);
@@ -19,7 +19,7 @@ const CLUSTERS: usize = 300;
 
 /// Rows of the table: what was measured, and what was wanted.
 pub(super) fn measure(etcdup: &Path) -> Result<Vec<Row>, String> {
-    let program = example("etcdup-http-api", "load", true)?;
+    let program = measured_example("etcdup-http-api", "load")?;
     let mut rows = streams(&lab_of(etcdup)?, &program, 1)?;
     // The hosts share the machine with the server: what they take alone is in the rows above.
     let lab = lab_of(etcdup)?;

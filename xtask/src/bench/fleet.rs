@@ -6,7 +6,7 @@ use std::path::Path;
 use super::figures::middle;
 use crate::lab::Lab;
 use crate::outcome::Outcome;
-use crate::setup::{example, newest_of};
+use crate::setup::{measured_example, newest_of};
 
 /// Each cluster's name, and its hosts.
 const CLUSTERS: [(&str, std::ops::RangeInclusive<u32>); 6] = [
@@ -24,7 +24,7 @@ const SLOW: &str = "200kbit";
 /// Rows of the table: what was looked at, and the milliseconds that connecting and looking again
 /// took.
 pub(super) fn measure(etcdup: &Path) -> Result<Vec<(String, String)>, String> {
-    let program = example("etcdup-deploy", "fleet", true)?;
+    let program = measured_example("etcdup-deploy", "fleet")?;
     let version = newest_of("3.5")?;
     let lab = Lab::up("bench20", 20, etcdup)?;
     let head = lab.head(&version);

@@ -62,7 +62,7 @@ fn plan_in_a_file(context: &Context) -> Outcome {
 }
 
 fn server(lab: &Lab, arguments: &[&str]) -> Result<CommandOutput, String> {
-    let program = example("etcdup-deploy", "server", false)?;
+    let program = example("server")?;
     Lab::run(lab.command(&program.to_string_lossy(), arguments))
 }
 

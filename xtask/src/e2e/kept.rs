@@ -28,7 +28,7 @@ fn in_an_object_store(context: &Context) -> Outcome {
     let lab = context.lab(1)?;
     let buckets = tempfile::tempdir().map_err(|error| error.to_string())?;
     std::fs::create_dir(buckets.path().join("backups")).map_err(|error| error.to_string())?;
-    let program = example("etcdup-deploy", "objects", false)?;
+    let program = example("objects")?;
     let root = buckets.path().to_string_lossy();
     let mut server = Running::start(lab.command(&program.to_string_lossy(), &[&root, AT]))?;
     let serves = || Ok(lab.inside(&format!("curl -s http://{AT}"))?.code == 0);
