@@ -1,6 +1,7 @@
 //! The server's page in a real browser, and its API under a fuzzer that reads its own document.
 
-use std::process::Child;
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,23 +20,32 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// A server at a terminal of its own, which is where it prints the code to sign in with.
-struct AtTerminal(Child);
+struct AtTerminal {
+    terminal: Child,
+    /// Where its process ID is: it may outlive its terminal.
+    pid: PathBuf,
+}
 
 impl AtTerminal {
     /// Starts it in the lab; what it says goes to this file of the operator's.
     fn start(context: &Context, lab: &Lab, said: &str) -> Result<Self, String> {
-        let serve = format!("{} serve", context.etcdup.display());
+        let serve = format!("echo $$ >pid; exec {} serve", context.etcdup.display());
         let mut command = lab.command("script", &["-qfc", &serve, said]);
         let child = command.stdout(std::process::Stdio::null()).spawn();
-        Ok(Self(child.map_err(|error| format!("script: {error}"))?))
+        Ok(Self {
+            terminal: child.map_err(|error| format!("script: {error}"))?,
+            pid: lab.work.path().join("pid"),
+        })
     }
 }
 
 impl Drop for AtTerminal {
     fn drop(&mut self) {
-        // Its terminal is gone with it, which ends the server.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        if let Ok(pid) = std::fs::read_to_string(&self.pid) {
+            let _ = Command::new("kill").args(["-KILL", pid.trim()]).status();
+        }
+        let _ = self.terminal.kill();
+        let _ = self.terminal.wait();
     }
 }
 
