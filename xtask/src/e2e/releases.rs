@@ -72,13 +72,7 @@ fn one_release(context: &Context, release: &Release) -> Outcome {
 /// hand on the way.
 fn from_minor_to_minor(context: &Context) -> Outcome {
     let further = releases();
-    let newest = |minor: &str| {
-        let mut known = further.iter().rev();
-        known.find(|release| release.version.starts_with(minor))
-    };
-    let (Some(five), Some(six), Some(seven)) = (newest("3.5."), newest("3.6."), newest("3.7."))
-    else {
-        note!("skipped: it needs etcd 3.5, 3.6 and 3.7 in ETCDUP_RELEASES");
+    let Some([five, six, seven]) = newest_of_each(&further, ["3.5", "3.6", "3.7"]) else {
         return Ok(());
     };
     let lab = context.lab(3)?;
@@ -147,7 +141,7 @@ pub(super) fn all_at_hand(lab: &Lab, further: &[Release]) -> Outcome {
 /// as any other.
 fn downgrade_given_up(context: &Context) -> Outcome {
     let further = releases();
-    let Some((six, seven)) = six_and_seven(&further) else {
+    let Some([six, seven]) = newest_of_each(&further, ["3.6", "3.7"]) else {
         return Ok(());
     };
     let lab = context.lab(3)?;
@@ -200,7 +194,7 @@ fn downgrade_given_up(context: &Context) -> Outcome {
 /// `apply` is killed at seeded moments while members go from 3.7 to 3.6; the next run finishes.
 fn downgrade_killed(context: &Context) -> Outcome {
     let further = releases();
-    let Some((six, seven)) = six_and_seven(&further) else {
+    let Some([six, seven]) = newest_of_each(&further, ["3.6", "3.7"]) else {
         return Ok(());
     };
     Killed {
@@ -223,17 +217,23 @@ fn downgrade_killed(context: &Context) -> Outcome {
     })
 }
 
-/// The newest of 3.6 and of 3.7, where both are at hand.
-fn six_and_seven(further: &[Release]) -> Option<(&Release, &Release)> {
-    let of = |minor: &str| {
+/// The newest release of each of these minors, where all are at hand.
+pub(super) fn newest_of_each<'r, const N: usize>(
+    further: &'r [Release],
+    minors: [&str; N],
+) -> Option<[&'r Release; N]> {
+    let newest = |minor: &str| {
+        let begins = format!("{minor}.");
         let mut known = further.iter().rev();
-        known.find(|release| release.version.starts_with(minor))
+        known.find(|release| release.version.starts_with(&begins))
     };
-    let both = of("3.6.").zip(of("3.7."));
-    if both.is_none() {
-        note!("skipped: it needs etcd 3.6 and 3.7 in ETCDUP_RELEASES");
+    let found: Vec<&Release> = minors.into_iter().filter_map(newest).collect();
+    let all = found.try_into().ok();
+    if all.is_none() {
+        let needed = minors.join(", ");
+        note!("skipped: it needs etcd {needed} in ETCDUP_RELEASES");
     }
-    both
+    all
 }
 
 /// What etcdctl of a newer release says of all three members.

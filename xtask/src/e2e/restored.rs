@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::e2e::context::{Context, Killed, Round, STILL, Scenario};
-use crate::e2e::releases::all_at_hand;
+use crate::e2e::releases::{all_at_hand, newest_of_each};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure, note};
 use crate::setup::{newest_of, releases};
@@ -171,13 +171,7 @@ fn on_other_hosts(context: &Context) -> Outcome {
 /// and those that come back join it.
 fn later_minors(context: &Context) -> Outcome {
     let further = releases();
-    let newest = |minor: &str| {
-        let mut known = further.iter().rev();
-        known.find(|release| release.version.starts_with(minor))
-    };
-    let (Some(five), Some(six), Some(seven)) = (newest("3.5."), newest("3.6."), newest("3.7."))
-    else {
-        note!("skipped: it needs etcd 3.5, 3.6 and 3.7 in ETCDUP_RELEASES");
+    let Some([five, six, seven]) = newest_of_each(&further, ["3.5", "3.6", "3.7"]) else {
         return Ok(());
     };
     for (name, from, to) in [("s", five, six), ("t", six, seven)] {
