@@ -31,7 +31,7 @@ enum Event {
     Cut(usize, usize),
     /// It has no power for so many stages.
     Power(usize, usize),
-    /// Somebody runs `apply`, which must leave all as it is.
+    /// An operator runs `apply`, which must leave all as it is.
     Apply,
 }
 
@@ -48,23 +48,14 @@ fn event() -> impl Strategy<Value = Event> {
 fn apply(members: usize, pods: bool) -> &'static Planner {
     static PLANNERS: LazyLock<BTreeMap<(usize, bool), Planner>> = LazyLock::new(|| {
         let all = (1..6).flat_map(|members| [false, true].map(|pods| (members, pods)));
-        all.map(|(members, pods)| ((members, pods), planner(members, pods)))
-            .collect()
+        all.map(|(members, pods)| {
+            let head = if pods { "runtime = \"static-pod\"" } else { "" };
+            let planner = worlds::planner(worlds::topology(members, head));
+            ((members, pods), planner)
+        })
+        .collect()
     });
     &PLANNERS[&(members, pods)]
-}
-
-fn planner(members: usize, pods: bool) -> Planner {
-    let runtime = if pods {
-        "runtime = \"static-pod\"\n"
-    } else {
-        ""
-    };
-    let members: String = (1..=members)
-        .map(|n| format!("[[member]]\nname = \"m{n}\"\nhost = \"10.0.0.{n}\"\n"))
-        .collect();
-    let text = format!("format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n{runtime}{members}");
-    worlds::planner(worlds::topology_of(&text))
 }
 
 /// Only these machines are concerned: the others stay as they are.
