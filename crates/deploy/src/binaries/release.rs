@@ -409,6 +409,10 @@ fn unpack(
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         file.set_permissions(mode).map_err(failed)?;
         found.push((name, ready(&to)?));
+        if found.len() == programs.len() {
+            // The rest need not be unpacked.
+            break;
+        }
     }
     Ok(found)
 }
