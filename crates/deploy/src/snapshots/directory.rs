@@ -24,6 +24,10 @@ const PIECE: &str = ".piece-";
 /// How much is written at once: members send pieces of 32 KiB.
 const AT_ONCE: usize = 1 << 20;
 
+/// How much is written before the disk is asked to begin with it: at the end little is left to
+/// wait for.
+const SYNC_AFTER: u64 = 64 << 20;
+
 /// How old a piece of a snapshot must be that nobody writes any more.
 const LEFT: Duration = Duration::from_secs(24 * 3600);
 
@@ -174,6 +178,8 @@ impl Place for SnapshotDirectory {
             file: Some(PartialFile {
                 file: file.map_err(failed)?,
                 size: 0,
+                synced: 0,
+                syncing: None,
                 back: is_snapshot.then(SnapshotDigest::default),
             }),
             writing: None,
@@ -215,6 +221,9 @@ struct FilePiece {
 struct PartialFile {
     file: tempfile::NamedTempFile,
     size: u64,
+    /// How much of it was there when it was last synced.
+    synced: u64,
+    syncing: Option<std::thread::JoinHandle<std::io::Result<()>>>,
     /// What was read back of a snapshot.
     back: Option<SnapshotDigest>,
 }
@@ -227,7 +236,39 @@ impl PartialFile {
             back.push(&bytes);
         }
         self.size += bytes.len() as u64;
+        if self.size - self.synced >= SYNC_AFTER {
+            self.begin_sync()?;
+        }
         Ok(self)
+    }
+
+    /// Has the disk write what is there, while more comes.
+    fn begin_sync(&mut self) -> std::io::Result<()> {
+        if self
+            .syncing
+            .as_ref()
+            .is_some_and(|syncing| !syncing.is_finished())
+        {
+            return Ok(());
+        }
+        self.end_sync()?;
+        let file = self.file.as_file().try_clone()?;
+        self.synced = self.size;
+        self.syncing = Some(std::thread::spawn(move || file.sync_data()));
+        Ok(())
+    }
+
+    /// The kernel names a disk's fault once for an open file: what an earlier sync found counts.
+    fn end_sync(&mut self) -> std::io::Result<()> {
+        let broken = |_| Err(std::io::Error::other("it could not be synced"));
+        let syncing = self.syncing.take();
+        syncing.map_or(Ok(()), |syncing| syncing.join().unwrap_or_else(broken))
+    }
+
+    /// All of it is on the disk.
+    fn sync(&mut self) -> std::io::Result<()> {
+        self.end_sync()?;
+        self.file.as_file().sync_all()
     }
 }
 
@@ -278,7 +319,7 @@ impl Piece for FilePiece {
         let mut written = self.written().await?;
         let back = written.back.take();
         let synced = blocking(move || {
-            written.file.as_file().sync_all()?;
+            written.sync()?;
             let reader = written.file.reopen()?;
             Ok((written, reader))
         });
@@ -291,9 +332,9 @@ impl Piece for FilePiece {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), PlaceError> {
-        let (written, to) = (self.written().await?, self.to.clone());
+        let (mut written, to) = (self.written().await?, self.to.clone());
         let finished = blocking(move || {
-            written.file.as_file().sync_all()?;
+            written.sync()?;
             written.file.persist(&to).map_err(|error| error.error)?;
             let parent = to.parent().unwrap_or(Path::new("."));
             std::fs::File::open(parent)?.sync_all()
@@ -357,5 +398,25 @@ mod tests {
         );
         directory.delete("a.db").await.unwrap();
         directory.delete("a.db").await.unwrap();
+    }
+
+    /// The disk begins before all is there.
+    #[tokio::test]
+    async fn what_is_synced_on_the_way_is_whole() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = SnapshotDirectory::at(base.path());
+        let mut piece = directory.write("a.db").await.unwrap();
+        let pieces = SYNC_AFTER as usize / AT_ONCE * 2 + 1;
+        for at in 0..pieces {
+            piece.take(&vec![at as u8; AT_ONCE]).await.unwrap();
+        }
+        piece.finish().await.unwrap();
+        let read = std::fs::read(base.path().join("a.db")).unwrap();
+        assert_eq!(read.len(), pieces * AT_ONCE);
+        let all = read.chunks(AT_ONCE).enumerate();
+        assert!(
+            all.into_iter()
+                .all(|(at, piece)| piece.iter().all(|byte| *byte == at as u8))
+        );
     }
 }
