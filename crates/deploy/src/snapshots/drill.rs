@@ -129,45 +129,13 @@ impl Session {
         on: Option<&HostId>,
     ) -> Result<Drilled, DrillError> {
         let begun = Instant::now();
-        if on.is_none() && !cfg!(target_os = "linux") {
-            return Err(DrillError::NoLinux);
-        }
+        let link = self.machine(topology, on).await?;
         let sha256 = kept.verify().await?;
         let version = version_for(topology, kept);
-        let at_version = topology
-            .at_version(&version)
-            .map_err(|_| DrillError::Version(version.to_string()))?;
-        let (link, architecture) = match on {
-            None => {
-                let link: Arc<dyn Transport> = Arc::new(Local::new("sh"));
-                (link, release::own_architecture())
-            }
-            Some(host) => self.machine(topology, host).await?,
-        };
-        let store = SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster);
-        let store = store.map_err(FlowError::from)?;
-        let file = kept.file();
-        let beside = match file.as_deref().and_then(Path::parent) {
-            Some(beside) => beside.to_owned(),
-            None => store.scratch().await.map_err(FlowError::from)?.to_owned(),
-        };
-        sweep(&beside);
-        let here = |source| DrillError::Here {
-            path: beside.clone(),
-            source,
-        };
-        let place = tempfile::Builder::new().prefix(PLACE).tempdir_in(&beside);
-        let place = place.map_err(here)?;
-        let programs = place.path().join("programs");
-        std::fs::create_dir(&programs).map_err(here)?;
-        let from = (self.base.as_path(), self.settings.cache.as_path());
-        let programs =
-            release::unpacked(&at_version, from, &programs, architecture, &PROGRAMS).await?;
-        let has = |name: &str| programs.iter().any(|(known, _)| known == name);
-        if let Some(missing) = ["etcd", "etcdctl"].into_iter().find(|name| !has(name)) {
-            return Err(DrillError::Missing(missing));
-        }
-        let file = match file {
+        let place = self.place(topology, kept).await?;
+        let programs = self.programs(topology, &version, place.path(), link.architecture);
+        let programs = programs.await?;
+        let file = match kept.file() {
             Some(file) => file,
             None => {
                 let copy = place.path().join("copy.db");
@@ -175,28 +143,10 @@ impl Session {
                 copy
             }
         };
-        let size = std::fs::metadata(&file).map_err(here)?.len();
-        let mut entries: Vec<(String, Body)> = programs
-            .into_iter()
-            .map(|(name, ready)| (name, ready.into_body()))
-            .collect();
         let input = match on {
-            None => {
-                // It runs in a directory of its own, from which no relative path leads there.
-                let absolute = |path: &Path| std::path::absolute(path).map_err(here);
-                let (place, file) = (absolute(place.path())?, absolute(&file)?);
-                let (place, snapshot) = (place.to_str(), file.to_str());
-                let here = place.zip(snapshot);
-                here.and_then(|(place, snapshot)| DrillPlace::Here { place, snapshot }.line(size))
-            }
-            Some(_) => {
-                let path = file.clone();
-                entries.push(("snapshot.db".to_owned(), Body::File { path, size, sha256 }));
-                DrillPlace::Sent.line(size)
-            }
+            None => Input::here(place.path(), file, programs)?,
+            Some(_) => Input::sent(file, sha256, programs)?,
         };
-        let input = input.ok_or_else(|| here(std::io::ErrorKind::InvalidFilename.into()))?;
-        entries.push(("end".to_owned(), Body::Bytes(b"end\n".to_vec().into())));
         let state = on.map_or_else(|| "-".to_owned(), |host| state_of(topology, host));
         let header = Header {
             state: &state,
@@ -204,22 +154,15 @@ impl Session {
             operation: None,
             now: Timestamp::now(),
         };
-        let (reader, writing) = stream(header.line() + &input, entries);
-        let output = link.run(&DRILL, Box::new(reader)).await?;
-        let answer = DrillAnswer::read(&output.text(), &output.last_stderr_line());
-        let DrillAnswer { revision, keys } = match (answer, writing.await) {
-            (Ok(answer), _) => answer,
-            // The file could not be read: that is why the input ended early.
-            (Err(_), Ok(Err(source))) if source.kind() != std::io::ErrorKind::BrokenPipe => {
-                return Err(DrillError::Here { path: file, source });
-            }
-            (Err(DrillRefused::Script(why)), _) => {
+        let DrillAnswer { revision, keys } = match input.run(link.transport, header).await? {
+            Ok(answer) => answer,
+            Err(DrillRefused::Script(why)) => {
                 return Err(match on.cloned() {
                     Some(host) => DrillError::Host { host, why },
                     None => DrillError::Script(why),
                 });
             }
-            (Err(DrillRefused::Program { name, why }), _) => {
+            Err(DrillRefused::Program { name, why }) => {
                 let version = version.to_string();
                 return Err(DrillError::Program { name, version, why });
             }
@@ -241,12 +184,21 @@ impl Session {
         })
     }
 
-    /// The link to a host, and its architecture.
+    /// The link to a host, or to this machine.
     async fn machine(
         &self,
         topology: &Topology,
-        host: &HostId,
-    ) -> Result<(Arc<dyn Transport>, Architecture), DrillError> {
+        on: Option<&HostId>,
+    ) -> Result<Machine, DrillError> {
+        let Some(host) = on else {
+            if !cfg!(target_os = "linux") {
+                return Err(DrillError::NoLinux);
+            }
+            return Ok(Machine {
+                transport: Arc::new(Local::new("sh")),
+                architecture: release::own_architecture(),
+            });
+        };
         let failed = |why: String| DrillError::Host {
             host: host.clone(),
             why,
@@ -255,11 +207,138 @@ impl Session {
         let (state, cluster) = (state_of(topology, host), topology.cluster.as_str());
         let view = observe_host(host, link.clone(), &state, cluster, Vec::new()).await;
         match (link, view) {
-            (Observed::Known(link), Observed::Known(view)) => Ok((link, view.facts.architecture)),
+            (Observed::Known(transport), Observed::Known(view)) => Ok(Machine {
+                transport,
+                architecture: view.facts.architecture,
+            }),
             (Observed::Unknown(unseen), _) | (_, Observed::Unknown(unseen)) => {
                 Err(failed(unseen.to_string()))
             }
         }
+    }
+
+    /// A directory of this machine for as long as it takes: beside the snapshot, where there is
+    /// room for another of its size as a rule.
+    async fn place(
+        &self,
+        topology: &Topology,
+        kept: &KeptSnapshot,
+    ) -> Result<tempfile::TempDir, DrillError> {
+        let file = kept.file();
+        let beside = match file.as_deref().and_then(Path::parent) {
+            Some(beside) => beside.to_owned(),
+            None => {
+                let store = SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster);
+                let store = store.map_err(FlowError::from)?;
+                store.scratch().await.map_err(FlowError::from)?.to_owned()
+            }
+        };
+        sweep(&beside);
+        let place = tempfile::Builder::new().prefix(PLACE).tempdir_in(&beside);
+        place.map_err(here(&beside))
+    }
+
+    /// etcd's programs for a machine, as entries of what is sent.
+    async fn programs(
+        &self,
+        topology: &Topology,
+        version: &EtcdVersion,
+        place: &Path,
+        architecture: Architecture,
+    ) -> Result<Vec<(String, Body)>, DrillError> {
+        let at_version = topology
+            .at_version(version)
+            .map_err(|_| DrillError::Version(version.to_string()))?;
+        let to = place.join("programs");
+        std::fs::create_dir(&to).map_err(here(place))?;
+        let from = (self.base.as_path(), self.settings.cache.as_path());
+        let programs = release::unpacked(&at_version, from, &to, architecture, &PROGRAMS).await?;
+        let has = |name: &str| programs.iter().any(|(known, _)| known == name);
+        if let Some(missing) = ["etcd", "etcdctl"].into_iter().find(|name| !has(name)) {
+            return Err(DrillError::Missing(missing));
+        }
+        let entry = |(name, ready): (String, release::Ready)| (name, ready.into_body());
+        Ok(programs.into_iter().map(entry).collect())
+    }
+}
+
+/// Where it is restored.
+struct Machine {
+    transport: Arc<dyn Transport>,
+    architecture: Architecture,
+}
+
+/// What the script reads.
+struct Input {
+    /// The snapshot's file on this machine.
+    file: PathBuf,
+    line: String,
+    entries: Vec<(String, Body)>,
+}
+
+impl Input {
+    /// For this machine: the snapshot stays where it is.
+    fn here(place: &Path, file: PathBuf, entries: Vec<(String, Body)>) -> Result<Self, DrillError> {
+        let size = std::fs::metadata(&file).map_err(here(&file))?.len();
+        // It runs in a directory of its own, from which no relative path leads there.
+        let absolute = |path: &Path| std::path::absolute(path).map_err(here(path));
+        let (place, snapshot) = (absolute(place)?, absolute(&file)?);
+        let named = place.to_str().zip(snapshot.to_str());
+        let line = named
+            .and_then(|(place, snapshot)| DrillPlace::Here { place, snapshot }.line(size))
+            .ok_or_else(|| here(&snapshot)(std::io::ErrorKind::InvalidFilename.into()))?;
+        Ok(Self {
+            file,
+            line,
+            entries,
+        })
+    }
+
+    /// For a host: the snapshot is sent with the programs.
+    fn sent(
+        file: PathBuf,
+        sha256: String,
+        mut entries: Vec<(String, Body)>,
+    ) -> Result<Self, DrillError> {
+        let size = std::fs::metadata(&file).map_err(here(&file))?.len();
+        let line = DrillPlace::Sent.line(size);
+        let line = line.ok_or_else(|| here(&file)(std::io::ErrorKind::InvalidFilename.into()))?;
+        let path = file.clone();
+        entries.push(("snapshot.db".to_owned(), Body::File { path, size, sha256 }));
+        Ok(Self {
+            file,
+            line,
+            entries,
+        })
+    }
+
+    /// Runs the script with it.
+    async fn run(
+        mut self,
+        transport: Arc<dyn Transport>,
+        header: Header<'_>,
+    ) -> Result<Result<DrillAnswer, DrillRefused>, DrillError> {
+        let end = Body::Bytes(b"end\n".to_vec().into());
+        self.entries.push(("end".to_owned(), end));
+        let (reader, writing) = stream(header.line() + &self.line, self.entries);
+        let output = transport.run(&DRILL, Box::new(reader)).await?;
+        let answer = DrillAnswer::read(&output.text(), &output.last_stderr_line());
+        match (answer, writing.await) {
+            // The file could not be read: that is why the input ended early.
+            (Err(_), Ok(Err(source))) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(here(&self.file)(source))
+            }
+            (answer, _) => Ok(answer),
+        }
+    }
+}
+
+/// What a file or directory of this machine refused.
+fn here(path: &Path) -> impl Fn(std::io::Error) -> DrillError + use<> {
+    let path = path.to_owned();
+    move |source| DrillError::Here {
+        path: path.clone(),
+        source,
     }
 }
 
