@@ -49,12 +49,17 @@ pub(crate) async fn keep_snapshots(state: Arc<State>) {
             };
             match kept {
                 Ok(None) => {}
-                Ok(Some(kept)) => tracing::info!(
-                    cluster = name,
-                    snapshot = kept.taken.name,
-                    deleted = kept.deleted.len(),
-                    "took a snapshot that was due"
-                ),
+                Ok(Some(kept)) => {
+                    tracing::info!(
+                        cluster = name,
+                        snapshot = kept.taken.name,
+                        deleted = kept.deleted.len(),
+                        "took a snapshot that was due"
+                    );
+                    if let Some(why) = kept.undeleted {
+                        tracing::error!(cluster = name, why, "older snapshots are not deleted");
+                    }
+                }
                 Err(error) => {
                     let why = chain(&error);
                     tracing::error!(cluster = name, why, "no snapshot could be taken");

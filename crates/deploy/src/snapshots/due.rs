@@ -1,13 +1,16 @@
 //! Snapshots of a cluster as a whole: taken now, or when the file says that one is due.
 
+use etcdup_core::file::Keep;
 use etcdup_core::operation::Who;
+use etcdup_core::plain::chain;
 use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
 use jiff::Timestamp;
 
-use super::error::{FlowError, TakeError};
+use super::error::{FlowError, PlaceError, TakeError};
 use super::kept::{KeptSnapshot, SnapshotDocument};
 use super::prune::surplus;
+use super::store::SnapshotStore;
 use crate::cluster::Cluster;
 use crate::error::DeployError;
 
@@ -18,6 +21,8 @@ pub struct Kept {
     pub taken: SnapshotDocument,
     /// The names of those that were deleted, since the rule keeps them no longer.
     pub deleted: Vec<String>,
+    /// Why older ones are still there that should have been deleted.
+    pub undeleted: Option<String>,
 }
 
 impl Cluster {
@@ -42,7 +47,7 @@ impl Cluster {
     /// keeps no longer; `None` where nothing was due. The newest that is whole is never deleted.
     ///
     /// # Errors
-    /// As [`Cluster::take_snapshot`], and when those that are kept cannot be listed or deleted.
+    /// As [`Cluster::take_snapshot`], and when it cannot be seen how old the newest is.
     pub async fn keep_snapshots(&self, who: Who) -> Result<Option<Kept>, DeployError> {
         let settings = &self.document().spec.snapshots;
         let Some(every) = settings.every else {
@@ -56,14 +61,13 @@ impl Cluster {
             return Ok(None);
         }
         let taken = self.take_snapshot(who).await?;
-        let found = store.list().await.map_err(FlowError::from)?;
-        let gone = surplus(found, &settings.keep).await;
         let mut deleted = Vec::new();
-        for kept in gone.into_iter().flat_map(|surplus| surplus.gone) {
-            kept.delete().await.map_err(FlowError::from)?;
-            deleted.push(kept.name);
-        }
-        Ok(Some(Kept { taken, deleted }))
+        let pruned = prune(&store, &settings.keep, &mut deleted).await;
+        Ok(Some(Kept {
+            taken,
+            deleted,
+            undeleted: pruned.err().map(|error| chain(&error)),
+        }))
     }
 
     /// The snapshot of this name, or the newest for `latest`.
@@ -92,4 +96,18 @@ impl Cluster {
         let here = store.here(kept).await?;
         Ok(here.order(bump, again).await?)
     }
+}
+
+/// Deletes what a rule does not keep; the names of what was are in `deleted`.
+async fn prune(
+    store: &SnapshotStore,
+    keep: &Keep,
+    deleted: &mut Vec<String>,
+) -> Result<(), PlaceError> {
+    let gone = surplus(store.list().await?, keep).await;
+    for kept in gone.into_iter().flat_map(|surplus| surplus.gone) {
+        kept.delete().await?;
+        deleted.push(kept.name);
+    }
+    Ok(())
 }
