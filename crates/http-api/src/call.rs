@@ -190,6 +190,13 @@ impl Call {
         self.path.get(name).map_or("", String::as_str)
     }
 
+    /// The same of what may be any text, which its client encodes.
+    pub(crate) fn text(&self, name: &str) -> Result<String, Problem> {
+        let text = percent_encoding::percent_decode_str(self.part(name)).decode_utf8();
+        let broken = |_| Problem::bad_request(format!("the {name} in the path is not UTF-8"));
+        Ok(text.map_err(broken)?.into_owned())
+    }
+
     /// Who asks, on a path that asks for a token.
     pub(crate) fn principal(&self) -> Result<&Principal, Problem> {
         let none = || Problem::internal("a path without a role asks who is asking");

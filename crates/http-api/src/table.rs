@@ -14,7 +14,7 @@ use crate::watch::{ClusterChange, ClusterEntry};
 mod parts;
 
 use parts::{
-    ADMIN, ANYONE, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LAST_EVENT, LAST_EVENT_ID, LIMIT,
+    ADMIN, ANYONE, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LAST_EVENT, LAST_EVENT_ID, LIMIT, ON,
     OPERATOR, SINCE, VIEWER, get, of,
 };
 
@@ -397,10 +397,11 @@ pub const TABLE: &[Row] = &[
         path: "/v1/clusters/{cluster}/snapshots/{snapshot}/drill",
         methods: &[Method {
             verb: Verb::Post,
+            parameters: &[ON],
             problems: &[404, 409, 422, 502, 503],
             ..get(
                 OPERATOR,
-                "restores a snapshot into a member on this machine that is thrown away",
+                "restores a snapshot into a member that is thrown away, and reads it back",
                 &[(200, Gives::Json(of::<snapshots::SnapshotDrilled>))],
                 |call| Box::pin(snapshots::drill(call)),
             )

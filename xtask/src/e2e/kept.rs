@@ -162,6 +162,14 @@ fn over_http(context: &Context) -> Outcome {
         status == 200 && drilled["restored"]["keys"] == 1,
         format!("{status} {drilled}"),
     )?;
+    let host = Lab::address(1);
+    let (status, drilled) = work("latest", &format!("drill?on={host}"))?;
+    ensure(
+        status == 200 && drilled["restored"]["host"] == host,
+        format!("{status} {drilled}"),
+    )?;
+    let (status, nowhere) = work("latest", "drill?on=nowhere")?;
+    ensure(status == 400, format!("{status} {nowhere}"))?;
     let (status, none) = work("../../etc", "verify")?;
     ensure(status == 404, format!("{status} {none}"))?;
     lab.inside(&format!(

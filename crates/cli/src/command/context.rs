@@ -144,7 +144,7 @@ pub(crate) fn member_of<'a>(topology: &'a Topology, name: &str) -> Option<&'a Me
 
 /// The host of this name; reports and returns none where the topology has no such host.
 pub(crate) fn host_of<'a>(topology: &'a Topology, name: &str) -> Option<&'a HostId> {
-    let found = topology.hosts.keys().find(|host| host.as_str() == name);
+    let found = topology.host(name);
     if found.is_none() {
         unknown("host", name, topology.hosts.keys().map(HostId::as_str));
     }

@@ -213,6 +213,12 @@ impl Topology {
         self.leaving.iter().find(|one| one.member.name == *name)
     }
 
+    /// The host of this name.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<&HostId> {
+        self.hosts.keys().find(|host| host.as_str() == name)
+    }
+
     /// The members on a host, those that should go too.
     pub fn on_host<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Member> {
         self.everyone().filter(move |member| member.host == *host)

@@ -102,7 +102,7 @@ pub(crate) async fn take(call: Call) -> Result<Answer, Problem> {
 }
 
 pub(crate) async fn verify(call: Call) -> Result<Answer, Problem> {
-    let name = call.part("snapshot").to_owned();
+    let name = call.text("snapshot")?;
     let checked = working(&call, |cluster| async move {
         let kept = cluster.snapshot(&name).await?;
         let why = kept.verify().await.err().map(|why| chain(&why));
@@ -116,22 +116,31 @@ pub(crate) async fn verify(call: Call) -> Result<Answer, Problem> {
 }
 
 pub(crate) async fn drill(call: Call) -> Result<Answer, Problem> {
-    let name = call.part("snapshot").to_owned();
+    let name = call.text("snapshot")?;
+    let on = call.query.get("on").cloned();
     let drilled = working(&call, |cluster| async move {
         let kept = cluster.snapshot(&name).await?;
         let session = cluster.session().await;
         let topology = session.resolved().await?;
-        let (restored, why) = match session.drill(&topology, &kept, None).await {
+        let on = match on.as_deref().map(|on| topology.host(on).ok_or(on)) {
+            Some(Err(unknown)) => {
+                let why = format!("`on`: the cluster has no host `{unknown}`");
+                return Ok(Err(Problem::bad_request(why)));
+            }
+            Some(Ok(host)) => Some(host),
+            None => None,
+        };
+        let (restored, why) = match session.drill(&topology, &kept, on).await {
             Ok(restored) => (Some(restored), None),
             Err(why) => (None, Some(chain(&why))),
         };
-        Ok::<_, DeployError>(SnapshotDrilled {
+        Ok::<_, DeployError>(Ok(SnapshotDrilled {
             name: kept.name,
             restored,
             why,
-        })
+        }))
     });
-    Answer::json(&drilled.await??)
+    Answer::json(&drilled.await???)
 }
 
 /// Work on snapshots that goes on when the client hangs up, one at a time: each reads or writes a

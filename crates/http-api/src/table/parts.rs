@@ -46,6 +46,13 @@ pub(super) const SINCE: Parameter = Parameter {
     place: ParameterPlace::Query,
 };
 
+pub(super) const ON: Parameter = Parameter {
+    name: "on",
+    about: "a host of the cluster that it is done on, instead of this machine",
+    value: ParameterValue::Text,
+    place: ParameterPlace::Query,
+};
+
 pub(super) const IF_MATCH: Parameter = Parameter {
     name: "If-Match",
     about: "the tag that was read: nobody else's change is written over",

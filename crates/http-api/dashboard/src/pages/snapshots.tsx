@@ -36,11 +36,11 @@ export function SnapshotTable({ name }: { name: string }): JSX.Element {
   })
   const note = (of: string, kind: string, text: string): void => setFound((before) => ({ ...before, [of]: { kind, text } }))
   const verify = (of: string): Promise<void> => attempt(`Reading ${of}…`, async () => {
-    const read = await post<SnapshotChecked>(`/v1/clusters/${name}/snapshots/${of}/verify`, undefined)
+    const read = await post<SnapshotChecked>(`/v1/clusters/${name}/snapshots/${encodeURIComponent(of)}/verify`, undefined)
     note(of, read.whole ? 'well' : 'broken', read.whole ? 'whole' : read.why ?? 'damaged')
   })
   const drill = (of: string): Promise<void> => attempt(`Restoring ${of} into a member that is thrown away…`, async () => {
-    const read = await post<SnapshotDrilled>(`/v1/clusters/${name}/snapshots/${of}/drill`, undefined)
+    const read = await post<SnapshotDrilled>(`/v1/clusters/${name}/snapshots/${encodeURIComponent(of)}/drill`, undefined)
     const back = read.restored
     note(of, back ? 'well' : 'broken', back ? `restored and read back: ${back.keys ?? 'unknown'} keys, etcd ${back.etcd}` : read.why ?? 'cannot be restored')
   })
