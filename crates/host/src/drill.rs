@@ -33,12 +33,14 @@ impl DrillPlace<'_> {
 }
 
 /// What was read back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrillAnswer {
     /// The revision that it is at.
     pub revision: i64,
     /// How many keys are in it; `None` where authentication is on, which lets nobody count.
     pub keys: Option<i64>,
+    /// The release of etcd that served it, as etcd itself says.
+    pub release: String,
 }
 
 /// Why nothing was read back.
@@ -70,13 +72,18 @@ impl DrillAnswer {
             return Err(DrillRefused::Program { name, why });
         }
         let read = |line: &str| {
-            let (revision, keys) = line.split_once('|')?;
+            let (revision, rest) = line.split_once('|')?;
+            let (keys, release) = rest.split_once('|')?;
             let keys = match keys {
                 "-" => None,
                 keys => Some(keys.parse().ok()?),
             };
             let revision = revision.parse().ok()?;
-            Some(Self { revision, keys })
+            Some(Self {
+                revision,
+                keys,
+                release: release.to_owned(),
+            })
         };
         marked("@drilled|").and_then(read).ok_or_else(|| {
             let why = match complaint {
@@ -95,19 +102,27 @@ mod tests {
     #[test]
     fn what_was_read_back_is_taken_up() {
         let read = |output| DrillAnswer::read(output, "");
-        let (revision, keys) = (7, Some(3));
-        let counted = "motd\n@etcdup\n@alive\n@alive\n@drilled|7|3\n";
-        assert_eq!(read(counted), Ok(DrillAnswer { revision, keys }));
-        let keys = None;
-        let closed = "@etcdup\n@drilled|7|-\n";
-        assert_eq!(read(closed), Ok(DrillAnswer { revision, keys }));
+        let answer = |keys| DrillAnswer {
+            revision: 7,
+            keys,
+            release: "3.5.30".to_owned(),
+        };
+        let counted = "motd\n@etcdup\n@alive\n@alive\n@drilled|7|3|3.5.30\n";
+        assert_eq!(read(counted), Ok(answer(Some(3))));
+        let closed = "@etcdup\n@drilled|7|-|3.5.30\n";
+        assert_eq!(read(closed), Ok(answer(None)));
         let why = "boom".to_owned();
         let name = "etcdutl".to_owned();
         let failed = "@etcdup\n@alive\n@failed|etcdutl|Ym9vbQo=\n";
         assert_eq!(read(failed), Err(DrillRefused::Program { name, why }));
         let refused = "@etcdup\n@refused|bm8K\n";
         assert_eq!(read(refused), Err(DrillRefused::Script("no".to_owned())));
-        for cut in ["", "@etcdup\n@alive\n", "@drilled|7", "@drilled|x|1\n"] {
+        for cut in [
+            "",
+            "@etcdup\n@alive\n",
+            "@drilled|7|1",
+            "@drilled|x|1|3.5.30\n",
+        ] {
             let why = "the answer was cut off".to_owned();
             assert_eq!(read(cut), Err(DrillRefused::Script(why)), "{cut}");
         }

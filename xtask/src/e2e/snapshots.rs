@@ -135,8 +135,9 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
     lab.etcdup(&["snapshot", "drill", "torn.db"])?
         .exits(1)?
         .says("cannot be restored")?;
-    let left =
-        lab.inside("ls -Ad .drill-* snapshots/prod/.drill-*; pgrep -f '^./etcd --name dril[l]'")?;
+    let left = lab.inside(
+        "ls -Ad .etcdup-drill-* snapshots/prod/.etcdup-drill-*; pgrep -f '^./etcd --name dril[l]'",
+    )?;
     ensure(left.out.is_empty(), left.all())?;
     drilled_on_a_host(&lab)?;
     lost_link(&lab)?;

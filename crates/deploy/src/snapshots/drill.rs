@@ -1,9 +1,11 @@
 //! Whether a snapshot can be restored: into a member that is thrown away, on this machine or on a
 //! host.
 
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use etcdup_core::host::{Architecture, HostId};
 use etcdup_core::observed::Observed;
@@ -23,6 +25,7 @@ use crate::observe::{observe_host, state_of};
 use crate::scripts::DRILL;
 use crate::session::Session;
 use crate::stream::stream;
+use crate::tasks::blocking;
 
 /// What a member that is thrown away read back from a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -95,6 +98,14 @@ pub enum DrillError {
         /// What it said.
         why: String,
     },
+    /// The programs are of another release than the file says, so that it was not tried.
+    #[error("[binaries] holds etcd {found}, and this takes {meant}")]
+    Other {
+        /// The release that etcd itself names.
+        found: String,
+        /// The one that the file, or the snapshot's document, names.
+        meant: String,
+    },
     /// It holds less than its document says.
     #[error("it is at revision {found}, and was taken at {meant}")]
     Short {
@@ -108,11 +119,11 @@ pub enum DrillError {
 /// What it takes; the tool that restores is etcdctl before 3.5.
 const PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
 
-/// How old a directory must be that nobody uses any more: the tool and etcd have their limits.
-const LEFT: Duration = Duration::from_secs(3600);
-
 /// How the directory's name begins.
-const PLACE: &str = ".drill-";
+const PLACE: &str = ".etcdup-drill-";
+
+/// A file in it that is locked for as long as it is used.
+const LOCK: &str = "lock";
 
 impl Session {
     /// Restores a snapshot with etcd's own tool, starts etcd on it, reads it back and deletes all
@@ -154,7 +165,7 @@ impl Session {
             operation: None,
             now: Timestamp::now(),
         };
-        let DrillAnswer { revision, keys } = match input.run(link.transport, header).await? {
+        let answer = match input.run(link.transport, header).await? {
             Ok(answer) => answer,
             Err(DrillRefused::Script(why)) => {
                 return Err(match on.cloned() {
@@ -167,6 +178,18 @@ impl Session {
                 return Err(DrillError::Program { name, version, why });
             }
         };
+        let DrillAnswer {
+            revision,
+            keys,
+            release,
+        } = answer;
+        let ran = release.parse::<EtcdVersion>();
+        if !ran.is_ok_and(|ran| ran.minor() == version.minor()) {
+            return Err(DrillError::Other {
+                found: release,
+                meant: version.to_string(),
+            });
+        }
         let meant = kept.document.as_ref().map(|document| document.revision);
         if let Some(meant) = meant.filter(|meant| *meant > revision) {
             return Err(DrillError::Short {
@@ -176,7 +199,7 @@ impl Session {
         }
         Ok(Drilled {
             snapshot: kept.name.clone(),
-            etcd: version.to_string(),
+            etcd: release,
             host: on.cloned(),
             revision,
             keys,
@@ -218,14 +241,15 @@ impl Session {
     }
 
     /// A directory of this machine for as long as it takes: beside the snapshot, where there is
-    /// room for another of its size as a rule.
+    /// room for another of its size as a rule, unless another user could put programs there.
     async fn place(
         &self,
         topology: &Topology,
         kept: &KeptSnapshot,
-    ) -> Result<tempfile::TempDir, DrillError> {
+    ) -> Result<DrillDirectory, DrillError> {
         let file = kept.file();
-        let beside = match file.as_deref().and_then(Path::parent) {
+        let beside = file.as_deref().map(directory_of);
+        let beside = match beside.filter(|beside| is_ours_alone(beside)) {
             Some(beside) => beside.to_owned(),
             None => {
                 let store = SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster);
@@ -233,9 +257,11 @@ impl Session {
                 store.scratch().await.map_err(FlowError::from)?.to_owned()
             }
         };
-        sweep(&beside);
-        let place = tempfile::Builder::new().prefix(PLACE).tempdir_in(&beside);
-        place.map_err(here(&beside))
+        let made = blocking({
+            let beside = beside.clone();
+            move || DrillDirectory::in_(&beside)
+        });
+        made.await.map_err(here(&beside))
     }
 
     /// etcd's programs for a machine, as entries of what is sent.
@@ -342,18 +368,61 @@ fn here(path: &Path) -> impl Fn(std::io::Error) -> DrillError + use<> {
     }
 }
 
-/// Deletes what a process left that was killed: all of a cluster's secrets are in it.
-fn sweep(beside: &Path) {
-    let entries = std::fs::read_dir(beside).into_iter().flatten().flatten();
-    for entry in entries {
-        let left = entry.file_name().to_string_lossy().starts_with(PLACE);
-        let modified = entry.metadata().and_then(|about| about.modified());
-        let old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT));
-        if left && old {
-            // Whoever may not delete it can do no more about it here.
-            let _ = std::fs::remove_dir_all(entry.path());
+/// A directory that nobody else may look into, locked for as long as it is used and deleted then.
+struct DrillDirectory {
+    directory: tempfile::TempDir,
+    _lock: File,
+}
+
+impl DrillDirectory {
+    fn in_(beside: &Path) -> std::io::Result<Self> {
+        Self::sweep(beside);
+        let directory = tempfile::Builder::new()
+            .prefix(PLACE)
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir_in(beside)?;
+        let lock = File::create(directory.path().join(LOCK))?;
+        lock.lock()?;
+        Ok(Self {
+            directory,
+            _lock: lock,
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Deletes what a process left that was killed: all of a cluster's secrets are in it.
+    fn sweep(beside: &Path) {
+        let entries = std::fs::read_dir(beside).into_iter().flatten().flatten();
+        for entry in entries {
+            let is_place = entry.file_name().to_string_lossy().starts_with(PLACE);
+            // One without a lock is just being made, or it was killed in that very moment and holds
+            // nothing.
+            let lock = File::open(entry.path().join(LOCK));
+            if is_place && lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+                // Whoever may not delete it can do no more about it here.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
         }
     }
+}
+
+/// The directory that a file is in.
+fn directory_of(file: &Path) -> &Path {
+    let parent = file.parent();
+    parent
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Whether nobody else may rename what is in a directory.
+fn is_ours_alone(directory: &Path) -> bool {
+    // The user that runs this owns what it makes: this reads its ID without any unsafe call.
+    let own = std::fs::metadata("/proc/self").map(|own| own.uid());
+    let about = std::fs::metadata(directory);
+    about.is_ok_and(|about| own.is_ok_and(|own| own == about.uid()) && about.mode() & 0o022 == 0)
 }
 
 /// The file's own release where that is of the snapshot's minor, else the one that took it.

@@ -91,7 +91,7 @@ is_free_for() {
 # copied is deleted first.
 has_room() {
     used=$(bounded 60 du -sk "$2/$1/" | cut -f1) && [ -n "$used" ] || { echo "cannot find out how large $2/$1 is"; return 1; }
-    free=$(df -Pk "$4" | awk 'NR == 2 { print $4 }')
+    free=$(free_kib "$4")
     [ ! -d "$3/$1" ] || free=$((free + $(bounded 60 du -sk "$3/$1/" | cut -f1)))
     [ "${free:-0}" -gt "$((used + 262144))" ] || {
         echo "$2/$1 takes $((used / 1024)) MiB, and $((${free:-0} / 1024)) MiB are free for $3"

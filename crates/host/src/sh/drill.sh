@@ -2,7 +2,7 @@
 # Restores a snapshot into a member that is thrown away, and reads it back: nobody can reach it but by a socket in a directory
 # of its own. The second line of the input is `PLACE|SNAPSHOT|KIB`: the directory, or `-` for a fresh one below etcdup's own; the
 # snapshot's file here, or `-` where it is in the tar that follows; its size. The tar holds etcd's programs, and `end` as its last.
-# `@alive` is said while it works, `@drilled|REVISION|KEYS` at its end, and `@failed|PROGRAM|its words` where one of them fails.
+# `@alive` is said while it works, `@drilled|REVISION|KEYS|RELEASE` at its end, and `@failed|PROGRAM|its words` where one fails.
 
 no() {
     refused "$1"
@@ -18,37 +18,53 @@ failed() {
 take_place() {
     own_directory "$state" || no "cannot make $state, or it is owned by another user"
     exec 9>"$state/drill.lock"
-    flock -n 9 || no 'a snapshot is being restored on this host already'
-    rm -rf "$state"/drill.?*-*
+    flock -n 9
+    case $? in
+    0) ;;
+    1) no 'a snapshot is being restored on this host already' ;;
+    *) no "cannot lock $state/drill.lock" ;;
+    esac
+    for left in "$state"/drill.?*-*; do
+        [ ! -d "$left" ] || [ -L "$left" ] || end_all_in "$left"
+        rm -rf "$left"
+    done
     read -r fresh </proc/sys/kernel/random/uuid
     place=$state/drill.$fresh
     mkdir -m 700 "$place" || no "cannot write below $state"
 }
 
-# In a process of its own, which outlives this one however that ends, and holds none of its files: a shell keeps those that a
-# redirected function had before. A process that has ended and that nobody has asked about has no program any more.
+# In a process of its own, which outlives this one unless both are killed as a group: then the next one on this host cleans up.
+# It holds none of its files: a shell keeps those that a redirected function had before. A process that has ended and that
+# nobody has asked about has no program any more.
 clean_up_after() {
     exec </dev/null >/dev/null 2>&1 9>&-
-    cd /
+    read -r cleaner _ </proc/self/stat
     while [ -e "/proc/$1/exe" ]; do sleep 1; done
     clean_up
 }
 
-# What works in that directory still, and the directory.
+# What works in that directory still, and the directory: whoever is in it stands where it was, even once it is deleted.
 clean_up() {
-    { read -r worker <"$place/worker"; } 2>/dev/null || worker=''
-    [ "$(readlink "/proc/${worker:-0}/cwd")" != "$place" ] || kill -KILL "$worker"
+    end_all_in .
+    cd /
     rm -rf "${place:?}"
 }
 
-# A program in the background, of which `clean_up` knows, and which may take so many seconds: its output goes to a file. It
-# becomes the process that is known, and holds none of this one's files.
+# What was started in a directory; not this process, nor the one that cleans up after it.
+end_all_in() {
+    for process in /proc/[0-9]*; do
+        # shellcheck disable=SC3013
+        [ "$process/cwd" -ef "$1" ] || continue
+        case ${process#/proc/} in "$$" | "$cleaner") ;; *) kill -KILL "${process#/proc/}" ;; esac
+    done
+}
+
+# A program in the background, which may take so many seconds: all it says goes to a file. It holds none of this one's files.
 work_on() {
-    output=$1 last=$(($(uptime_ms) + $2 * 1000))
+    output=$1 limit=$2 last=$(($(uptime_ms) + $2 * 1000))
     shift 2
     nice -n 10 env -i "PATH=$PATH" ETCDCTL_API=3 "$@" >"$output" 2>&1 9>&- &
     working=$!
-    say "$working" >worker
 }
 
 # Whether it goes on and may, and whoever waits for it is still there.
@@ -60,67 +76,109 @@ goes_on() {
 
 in_time() { [ "$(uptime_ms)" -lt "$last" ]; }
 
+# Waits for it: whether it ended well.
+ends_well() {
+    while goes_on; do :; done
+    in_time || failed "$1" "it did not end within $limit s"
+    wait "$working"
+}
+
 # Asks etcd for its numbers, a line each.
 ask() {
-    env -i "PATH=$PATH" ETCDCTL_API=3 ./etcdctl --endpoints=unix://client:1 --command-timeout=50s --write-out=fields "$@" \
-        >said 2>refusal
+    work_on said 60 ./etcdctl --endpoints=unix://client:1 --command-timeout=50s --write-out=fields "$@"
+    ends_well etcdctl
 }
 
 number_of() { sed -n "s/^\"$1\" : //p" said | head -n 1; }
 
 # What a program says first is why it ended: a panic is followed by where. What it does it says before, as JSON or with a time.
 why_of() {
-    why=$(grep -im 1 -E '^(error|panic|unexpected)' "$1") || why=$(grep -v '^[[:space:]]*$' "$1" | tail -n 1)
-    say "${why:-it says nothing}"
+    why=$(grep -im 1 -E '^(error|panic|unexpected)|"level":"(fatal|panic)"' "$1") ||
+        why=$(grep -v -E '^[[:space:]]*$|[[:space:]"]info[[:space:]"]' "$1" | tail -n 1)
+    [ -n "$why" ] || why='it does not say why'
+    say "$why" | sed 's/^{.*"msg":"\([^"]*\)".*"error":"\([^"]*\)".*/\1: \2/; s/^{.*"msg":"\([^"]*\)".*/\1/'
 }
 
 main() {
+    cleaner=''
     read_header || { refused 'the input has no header'; exit 65; }
     IFS='|' read -r place snapshot size || no 'the input was cut off'
     if [ "$place" = - ]; then take_place; fi
     cd "$place" || no "there is no $place"
     place=$(pwd -P)
+    # Whoever else may write in it could put another program there.
+    own=$(find . -prune -user "$(id -u)" ! -perm -020 ! -perm -002)
+    [ "$own" = . ] || no "$place is owned by another user, or others may write in it"
     clean_up_after "$$" &
+    cleaner=$!
     # Without these dash leaves it to that process when the link dies, a second later.
     trap 'clean_up 2>/dev/null' EXIT
     trap 'exit 129' HUP PIPE INT TERM
-    free=$(df -Pk . | awk 'NR == 2 { print $4 }')
+    # Where memory is short, this goes before a member of the cluster does.
+    { echo 1000 >"/proc/$$/oom_score_adj"; } 2>/dev/null
+    free=$(free_kib .)
     # What is sent and what is made of it, the programs, and etcd's log.
     [ "${free:-0}" -gt "$((size * 2 + 524288))" ] ||
         no "$((${free:-0} / 1024)) MiB are free for $place; twice the snapshot and 512 MiB are needed"
-    tar -xmf - 2>/dev/null && [ -f end ] || no 'the input was cut off'
-    chmod 700 etcd etcdctl
-    [ ! -f etcdutl ] || chmod 700 etcdutl
-    [ "$snapshot" != - ] || snapshot=$place/snapshot.db
-
-    set -- --name drill --initial-cluster drill=unix://peer:1 --initial-advertise-peer-urls unix://peer:1 --data-dir data
-    with=etcdutl
-    [ -f "$with" ] || with=etcdctl
-    work_on said 1200 "./$with" snapshot restore "$snapshot" "$@"
-    while goes_on; do :; done
-    in_time || failed "$with" 'it did not end within 20 min'
-    wait "$working" || failed "$with" "$(why_of said)"
-
-    work_on console 300 ./etcd "$@" --listen-client-urls unix://client:1 --advertise-client-urls unix://client:1 \
-        --listen-peer-urls unix://peer:1 --quota-backend-bytes=-1
-    until grep -q 'ready to serve client requests' console; do
-        goes_on || failed etcd "$(tail -n 1 console)"
-    done
+    unpack
+    restore
+    start_etcd
     read_back
 }
 
+unpack() {
+    complaint=$(tar -xmf - 2>&1) && [ -f end ] || case $complaint in
+    '' | *EOF* | *'short read'* | *'look like a tar'*) no 'the input was cut off' ;;
+    *) no "cannot unpack what was sent: $(say "$complaint" | head -n 1)" ;;
+    esac
+    for program in etcd etcdctl etcdutl; do
+        [ ! -f "$program" ] || chmod 700 "$program"
+    done
+    [ -x etcd ] || no "no program may run in $place: the file system is mounted noexec"
+    [ "$snapshot" != - ] || snapshot=snapshot.db
+    with=etcdutl
+    [ -f "$with" ] || with=etcdctl
+}
+
+restore() {
+    work_on said 1200 "./$with" snapshot restore "$snapshot" --data-dir data --name drill \
+        --initial-cluster drill=unix://peer:1 --initial-advertise-peer-urls unix://peer:1
+    ends_well "$with" || failed "$with" "$(why_of said)"
+}
+
+start_etcd() {
+    work_on said 20 ./etcd --version
+    ends_well etcd || failed etcd "$(why_of said)"
+    release=$(sed -n 's/^etcd Version: //p' said)
+    work_on console 300 ./etcd --data-dir data --name drill --quota-backend-bytes=-1 \
+        --initial-cluster drill=unix://peer:1 --initial-advertise-peer-urls unix://peer:1 \
+        --listen-client-urls unix://client:1 --advertise-client-urls unix://client:1 --listen-peer-urls unix://peer:1
+    etcd=$working
+    until grep -q 'ready to serve client requests' console; do
+        goes_on || {
+            in_time || failed etcd "it was not ready within $limit s"
+            failed etcd "$(why_of console)"
+        }
+    done
+}
+
 # How many keys there are: the answer has the count of all with the first, and 3.4's etcdctl cannot ask for it alone.
-# Nobody may count them where authentication is on, and the revision is for everybody.
+# Nobody may count them where authentication is on, nor ask for the revision since 3.5.30: the file has it, once etcd has ended.
 read_back() {
     if ask get '' --prefix --keys-only --limit=1; then
         keys=$(number_of Count)
-    else
-        grep -q -e 'user name is empty' -e 'permission denied' refusal || failed etcdctl "$(why_of refusal)"
+    elif grep -q -e 'user name is empty' -e 'permission denied' said; then
         keys=-
-        ask endpoint status || failed etcdctl "$(why_of refusal)"
+        kill -KILL "$etcd"
+        wait "$etcd"
+        work_on said 600 "./$with" snapshot status data/member/snap/db --write-out=fields
+        ends_well "$with" || failed "$with" "$(why_of said)"
+    else
+        [ -e "/proc/$etcd/exe" ] || failed etcd "$(why_of console)"
+        failed etcdctl "$(why_of said)"
     fi
     revision=$(number_of Revision)
     [ -n "$keys" ] && [ -n "$revision" ] || failed etcdctl 'it printed no revision'
-    say "@drilled|$revision|$keys"
+    say "@drilled|$revision|$keys|$release"
 }
 main

@@ -33,6 +33,9 @@ parent_of() {
     say "${above:-/}"
 }
 
+# How many KiB are free where this is. A device may hold blanks in its name: what counts stands before the `N%`.
+free_kib() { df -Pk "$1" | awk 'NR == 2 { sub(/ +[0-9]+% .*/, ""); print $NF }'; }
+
 # Directories that are missing above something of ours are for everybody to pass.
 make_parents() { (umask 022 && mkdir -p "$@"); }
 
