@@ -1,6 +1,7 @@
 //! This very machine.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -118,6 +119,7 @@ impl Transport for Local {
             .map_err(start)?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let moved = AtomicU64::new(0);
         let feed = async {
             if let Some(mut stdin) = stdin {
                 if let Some(password) = &self.password {
@@ -134,6 +136,7 @@ impl Transport for Local {
                     if read == 0 || stdin.write_all(&buffer[..read]).await.is_err() {
                         break;
                     }
+                    moved.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Ok::<(), TransportError>(())
@@ -148,6 +151,7 @@ impl Transport for Local {
                 };
                 let mut buffer = vec![0; 16 * 1024];
                 while let Ok(read @ 1..) = out.read(&mut buffer).await {
+                    moved.fetch_add(1, Ordering::Relaxed);
                     watch(&buffer[..read]);
                     output.add(&buffer[..read], script)?;
                 }
@@ -164,14 +168,24 @@ impl Transport for Local {
             output.stderr = complaints;
             (read, output)
         };
-        // No keepalive here, so limit the total run time.
-        let limit = script.idle + Duration::from_secs(60);
-        let ended = tokio::time::timeout(limit, async { tokio::join!(feed, collect) }).await;
-        let silent = TransportError::Silent {
-            script: script.name,
-            seconds: limit.as_secs(),
+        let silence = async {
+            let mut before = 0;
+            loop {
+                tokio::time::sleep(script.idle).await;
+                let now = moved.load(Ordering::Relaxed);
+                if now == before {
+                    return TransportError::Silent {
+                        script: script.name,
+                        seconds: script.idle.as_secs(),
+                    };
+                }
+                before = now;
+            }
         };
-        let (fed, (read, mut output)) = ended.map_err(|_| silent)?;
+        let (fed, (read, mut output)) = tokio::select! {
+            ended = async { tokio::join!(feed, collect) } => ended,
+            silent = silence => return Err(silent),
+        };
         read?;
         let status = child.wait().await.map_err(start)?;
         fed?;
@@ -199,4 +213,36 @@ impl Transport for Local {
     }
 
     async fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use super::*;
+
+    /// How long a script may take is its own affair, as long as it says something.
+    #[tokio::test]
+    async fn a_script_is_given_up_when_it_is_silent() {
+        static SAYS: Script = Script::new("says", "for n in 1 2 3 4; do sleep 0.4; echo $n; done")
+            .with_idle_timeout(Duration::from_millis(900));
+        static SILENT: Script =
+            Script::new("silent", "sleep 30").with_idle_timeout(Duration::from_millis(900));
+        let run = |script| {
+            let local = Local::new("sh");
+            async move { local.run(script, Box::new(tokio::io::empty())).await }
+        };
+        assert_eq!(run(&SAYS).await.unwrap().text(), "1\n2\n3\n4\n");
+        let silent = run(&SILENT).await;
+        assert!(
+            matches!(
+                silent,
+                Err(TransportError::Silent {
+                    script: "silent",
+                    ..
+                })
+            ),
+            "{silent:?}"
+        );
+    }
 }
