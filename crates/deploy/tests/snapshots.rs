@@ -302,6 +302,9 @@ async fn what_a_command_encrypts_lies_there_encrypted_and_comes_back() {
     let kept = own.list().await.unwrap().remove(0);
     assert!(kept.is_encrypted() && kept.file().is_none());
     assert_eq!(kept.verify().await.unwrap(), saved.sha256);
+    // Its file is one as well, as `save` prints it.
+    let by_path = own.at(&file).unwrap();
+    assert_eq!(by_path.verify().await.unwrap(), saved.sha256);
     // It comes back as it was sent, and stays beside what is encrypted.
     let here = own.here(kept).await.unwrap();
     assert_eq!(verify(&here.file().unwrap()).unwrap(), saved.sha256);

@@ -165,7 +165,9 @@ impl Planner {
         let mut asked = queries(&self.target, host, provided, measure);
         let topology = &self.target.topology;
         if matches!(self.goal, Goal::Restore { .. }) && restore::is_hosts_own(topology) {
-            let tools = topology.on_host(host).flat_map(restore::tools);
+            let tools = topology
+                .on_host(host)
+                .flat_map(|member| restore::tools(member, &topology.version));
             asked.extend(tools.map(Query::File));
         }
         asked

@@ -278,6 +278,24 @@ fn what_has_ended_is_not_begun_by_an_order_that_is_taken_up() {
     }
 }
 
+/// `latest` may mean another one when the same command is run again.
+#[test]
+fn another_snapshot_is_not_begun_while_one_is_under_way() {
+    let (planner, seen) = bootstrapped("");
+    for rule in [Rule::SetAside, Rule::Bootstrap, Rule::EndRestore] {
+        let cut = until(&of(planner.topology(), order("1", "a")), &seen, rule);
+        let other = of(planner.topology(), order("2", "b"));
+        assert_eq!(blockers(&other, &cut), ["restore-other"; 3], "{rule}");
+        let again = RestoreOrder {
+            again: true,
+            ..order("3", "b")
+        };
+        let (keys, after) = carried_out(&of(planner.topology(), again), &cut);
+        assert_eq!(rules(&keys)[0], "begin-restore", "{rule}");
+        assert_ne!(cluster(&after), cluster(&seen));
+    }
+}
+
 /// One host missed the end, and another lost its record: clients were let in meanwhile.
 #[test]
 fn an_end_that_any_host_remembers_is_the_end() {

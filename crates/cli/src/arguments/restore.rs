@@ -13,7 +13,8 @@ pub(crate) struct Restore {
     /// Leave revisions as they are: clients that watch miss what changed
     #[arg(long)]
     pub(crate) no_bump_revision: bool,
-    /// Restore once more from a snapshot that the cluster was restored from already
+    /// Restore once more from a snapshot that the cluster was restored from already, or from
+    /// another one than the restore that is under way
     #[arg(long)]
     pub(crate) again: bool,
     /// Also move aside data of this cluster ID (hex), which neither the file nor a record knows

@@ -187,11 +187,16 @@ async fn check(context: &Context, names: &[String]) -> Result<u8, Failed> {
     for kept in &wanted {
         checked.push((kept.show(), kept.verify().await));
     }
-    let damaged = checked.iter().filter(|(_, found)| found.is_err()).count();
+    let bad = checked.iter().filter(|(_, found)| found.is_err()).count();
     if context.json() {
         let one = |(path, found): &(String, Result<String, FlowError>)| match found {
             Ok(sha256) => json!({ "file": path, "whole": true, "sha256": sha256 }),
-            Err(fault) => json!({ "file": path, "whole": false, "why": chain(fault) }),
+            Err(fault) => json!({
+                "file": path,
+                // Of what could not be read nothing is known.
+                "whole": fault.is_damage().then_some(false),
+                "why": chain(fault),
+            }),
         };
         let snapshots: Vec<Value> = checked.iter().map(one).collect();
         view::json::print("snapshots-verified", &json!({ "snapshots": snapshots }));
@@ -199,16 +204,21 @@ async fn check(context: &Context, names: &[String]) -> Result<u8, Failed> {
         for (path, found) in &checked {
             match found {
                 Ok(_) => outln!("whole    {path}"),
-                Err(fault) => outln!("damaged  {}", view::harmless(&chain(fault))),
+                Err(fault) => {
+                    let word = match fault.is_damage() {
+                        true => "damaged ",
+                        false => "unread  ",
+                    };
+                    outln!("{word} {}", view::harmless(&chain(fault)));
+                }
             }
         }
     }
-    if damaged == 0 {
+    if bad == 0 {
         return Ok(exit::DONE);
     }
     errln!(
-        "{} of {} damaged",
-        damaged,
+        "{bad} of {} damaged, or could not be read",
         count(checked.len(), "snapshot")
     );
     Ok(exit::FAILED)
@@ -298,7 +308,11 @@ async fn named_or_file(context: &Context, name: &str) -> Result<KeptSnapshot, Fa
         return named(context, name).await;
     }
     let failed = |error| Failed::Here(format!("{}: {error}", path.display()));
-    KeptSnapshot::at(path).map_err(failed)
+    let kept = KeptSnapshot::at(path).map_err(failed)?;
+    match kept.is_encrypted() {
+        true => store(context)?.at(path).map_err(failed),
+        false => Ok(kept),
+    }
 }
 
 /// A snapshot that is a file of this machine, as etcd sent it.
@@ -343,7 +357,10 @@ pub(crate) async fn here(context: &Context, name: &str) -> Result<Here, String> 
 /// The one of this name, or the newest for `latest`.
 async fn named(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
     let store = store(context)?;
-    let wanted = name.trim_end_matches(".enc").trim_end_matches(".db");
+    // As `save` prints it.
+    let place = format!("{}/", store.show());
+    let wanted = name.strip_prefix(&place).unwrap_or(name);
+    let wanted = wanted.trim_end_matches(".enc").trim_end_matches(".db");
     let found = store.find(wanted).await;
     let found = found.map_err(|error| Failed::Here(chain(&error)))?;
     found.ok_or_else(|| {

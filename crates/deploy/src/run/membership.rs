@@ -8,7 +8,7 @@ use etcdup_core::membership::{Electorate, MemberId, NotRemoved};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
 use etcdup_core::plain::chain;
-use etcdup_core::stage::ClusterStep;
+use etcdup_core::stage::{ClusterStep, Goal};
 
 use tokio::task::JoinSet;
 
@@ -224,7 +224,11 @@ impl Run<'_> {
         let topology = self.planner.topology();
         let member = least_busy(topology, seen, leaving);
         let member = member.ok_or("no member serves to take a snapshot of")?;
-        let saving = self.session.snapshot_of(topology, seen, member, |_, _| {});
+        let replaced = matches!(self.planner.goal(), Goal::Restore { .. });
+        let show = |_, _| {};
+        let saving = self
+            .session
+            .snapshot_of(topology, seen, member, replaced, show);
         // It may take minutes, and nothing is begun that would have to be finished.
         let kept = tokio::select! {
             kept = saving => kept,

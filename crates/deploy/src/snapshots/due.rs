@@ -54,10 +54,10 @@ impl Cluster {
             return Ok(None);
         };
         let store = self.snapshots().map_err(FlowError::from)?;
-        let newest = store.newest().await.map_err(FlowError::from)?;
-        let age = newest.map(|newest| Timestamp::now().duration_since(newest.taken));
-        // One of the future was taken by a clock that was wrong.
-        if age.is_some_and(|age| !age.is_negative() && age < every.duration()) {
+        let now = Timestamp::now();
+        let newest = store.newest_by(now).await.map_err(FlowError::from)?;
+        let age = newest.map(|newest| now.duration_since(newest.taken));
+        if age.is_some_and(|age| age < every.duration()) {
             return Ok(None);
         }
         let taken = self.take_snapshot(who).await?;

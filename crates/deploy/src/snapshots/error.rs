@@ -51,6 +51,14 @@ pub enum FlowError {
     Fault(#[from] SnapshotFault),
 }
 
+impl FlowError {
+    /// Whether the snapshot itself is at fault, rather than the way to it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Fault(_))
+    }
+}
+
 /// Why no snapshot was taken. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {

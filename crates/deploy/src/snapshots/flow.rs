@@ -20,6 +20,9 @@ use super::error::{FlowError, PlaceError};
 /// How long a command may move nothing: it may wait for a person.
 const SILENCE: Duration = Duration::from_secs(300);
 
+/// How long a place may send nothing of what is read from it.
+const STALLED: Duration = Duration::from_secs(120);
+
 /// How long what a command said last is waited for, once it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -118,7 +121,8 @@ impl Read {
 impl Source for Read {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, FlowError> {
         let mut piece = vec![0; PIECE];
-        let read = self.reader.read(&mut piece).await;
+        let read = tokio::time::timeout(STALLED, self.reader.read(&mut piece)).await;
+        let read = read.map_err(|late| PlaceError::new(&self.what, late))?;
         let read = read.map_err(|source| PlaceError::new(&self.what, source))?;
         piece.truncate(read);
         if let Some(stored) = &mut self.stored {

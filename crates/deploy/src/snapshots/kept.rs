@@ -15,7 +15,7 @@ use super::digest::{SnapshotDigest, SnapshotFault};
 use super::directory::{SnapshotDirectory, piece_in};
 use super::error::{FlowError, PlaceError};
 use super::flow::{Filter, Read, ToFile, flow};
-use super::place::{DOCUMENT, PLAIN, Place};
+use super::place::{DOCUMENT, ENCRYPTED, PLAIN, Place};
 use crate::tasks::blocking;
 
 /// The format that the document beside a snapshot names.
@@ -49,6 +49,10 @@ pub struct SnapshotDocument {
     /// What lies there, where a command encrypted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypted: Option<EncryptedSnapshot>,
+    /// Whether it was taken of what a restore replaced then: whoever asks for the latest one means
+    /// an earlier one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
     /// Who took it, `user@machine`.
     pub who: String,
 }
@@ -87,7 +91,12 @@ impl KeptSnapshot {
     /// When there is no such file.
     pub fn at(path: &Path) -> std::io::Result<Self> {
         let about = std::fs::metadata(path)?;
-        let document = std::fs::read(path.with_extension("json")).ok();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let encrypted = file.strip_suffix(ENCRYPTED);
+        let name = encrypted.or_else(|| file.strip_suffix(PLAIN));
+        let name = name.unwrap_or(&file).to_owned();
+        let beside = path.with_file_name(format!("{name}{DOCUMENT}"));
+        let document = std::fs::read(beside).ok();
         let document =
             document.and_then(|text| serde_json::from_slice::<SnapshotDocument>(&text).ok());
         let written = || Timestamp::try_from(about.modified().ok()?).ok();
@@ -95,13 +104,12 @@ impl KeptSnapshot {
         let parent = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
         Ok(Self {
-            name: file.strip_suffix(PLAIN).unwrap_or(&file).to_owned(),
+            name,
             taken: taken.or_else(written).unwrap_or_default(),
             size: about.len(),
             document,
-            encrypted: false,
+            encrypted: encrypted.is_some(),
             place: Arc::new(SnapshotDirectory::at(parent.unwrap_or(Path::new(".")))),
             file: file.into_owned(),
             decrypt: None,

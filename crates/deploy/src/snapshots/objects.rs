@@ -68,19 +68,26 @@ impl Objects {
                 format!("`{}` is none of s3, gs and az", parsed.scheme()).into(),
             ));
         }
-        // A body may take as long as it comes: what counts is that it does.
+        // A body may take as long as it comes: what counts is that it does. The second is how long
+        // an answer may take, counted from when the request is begun: parts that are on their way
+        // together share a slow uplink.
         let mut options: BTreeMap<String, String> = [
             ("timeout".to_owned(), "24 hours".to_owned()),
-            ("read_timeout".to_owned(), "60 s".to_owned()),
+            ("read_timeout".to_owned(), "15 min".to_owned()),
         ]
         .into();
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| VARIABLES.iter().any(|begin| name.starts_with(begin)))
-            .map(|(name, value)| (name.to_lowercase(), value));
-        options.extend(variables);
-        if let Some(path) = &settings.credentials {
-            options.extend(credentials(&base.join(path))?);
+        match &settings.credentials {
+            // A stray variable would be used together with what the file says.
+            Some(path) => options.extend(credentials(&base.join(path))?),
+            None => {
+                let variables = std::env::vars_os().filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                });
+                let own = variables
+                    .filter(|(name, _)| VARIABLES.iter().any(|begin| name.starts_with(begin)))
+                    .map(|(name, value)| (name.to_lowercase(), value));
+                options.extend(own);
+            }
         }
         let given = settings.options.iter();
         options.extend(given.map(|(name, value)| (name.to_lowercase(), value.clone())));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use etcdup_client::MemberClient;
@@ -29,6 +30,9 @@ const HERE: &str = ".restore";
 
 /// How old a copy must be that nobody restores any more.
 const LEFT: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long a place may take to list what is there: a disk that is gone hangs whoever looks at it.
+const LISTS: Duration = Duration::from_secs(30);
 
 /// More than any document has, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -134,11 +138,20 @@ impl SnapshotStore {
     /// # Errors
     /// When it cannot be read.
     pub async fn newest(&self) -> Result<Option<SnapshotSeen>, PlaceError> {
-        let found = self.place.list().await?;
+        self.newest_by(Timestamp::MAX).await
+    }
+
+    /// The newest that was taken by then: one of the future was taken by a clock that was wrong.
+    pub(super) async fn newest_by(
+        &self,
+        then: Timestamp,
+    ) -> Result<Option<SnapshotSeen>, PlaceError> {
+        let found = tokio::time::timeout(LISTS, self.place.list()).await;
+        let found = found.map_err(|late| PlaceError::new(self.show(), late))??;
         let described = described(&found);
         let all = found.iter().filter_map(|one| self.kept(one));
         // A document is written last of all, so that one without was never finished.
-        let all = all.filter(|one| described.contains(&one.name));
+        let all = all.filter(|one| described.contains(&one.name) && one.taken <= then);
         let newest = all.max_by(|a, b| (a.taken, &a.name).cmp(&(b.taken, &b.name)));
         Ok(newest.map(|kept| SnapshotSeen {
             name: kept.name,
@@ -154,10 +167,21 @@ impl SnapshotStore {
     pub async fn find(&self, name: &str) -> Result<Option<KeptSnapshot>, PlaceError> {
         let mut found = self.list().await?;
         let at = match name {
-            "latest" => found.len().checked_sub(1),
+            "latest" => latest(&found),
             name => found.iter().position(|kept| kept.name == name),
         };
         Ok(at.map(|at| found.swap_remove(at)))
+    }
+
+    /// The snapshot in a file of this machine, which is decrypted as those that are kept are.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn at(&self, path: &Path) -> std::io::Result<KeptSnapshot> {
+        Ok(KeptSnapshot {
+            decrypt: self.decrypt.clone(),
+            ..KeptSnapshot::at(path)?
+        })
     }
 
     /// A file that is a snapshot by its name.
@@ -327,6 +351,17 @@ fn taken(name: &str) -> Option<Timestamp> {
     time.parse().ok()
 }
 
+/// Which of a list, the oldest first, is the latest: one that was never finished has no document,
+/// and what a restore replaced is not what anybody wants back by that name.
+fn latest(found: &[KeptSnapshot]) -> Option<usize> {
+    let is_whole = |kept: &KeptSnapshot| {
+        let document = kept.document.as_ref();
+        document.is_some_and(|document| !document.replaced)
+    };
+    let newest = found.iter().rposition(is_whole);
+    newest.or_else(|| found.len().checked_sub(1))
+}
+
 /// The names of which there is a document.
 fn described(found: &[Found]) -> BTreeSet<String> {
     let names = found.iter().map(|one| one.name.strip_suffix(DOCUMENT));
@@ -386,5 +421,82 @@ impl Sink for Written<'_> {
         }
         self.size += piece.len() as u64;
         self.piece.take(piece).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use super::super::kept::SNAPSHOT_FORMAT;
+    use super::*;
+
+    /// Puts a snapshot into the directory, with a document where `replaced` says something.
+    fn put(base: &Path, day: u32, replaced: Option<bool>) -> String {
+        let name = format!("prod-202611{day:02}T120000Z-r7");
+        let at = base.join("snapshots/prod");
+        std::fs::write(at.join(format!("{name}{PLAIN}")), b"any").unwrap();
+        if let Some(replaced) = replaced {
+            let document = SnapshotDocument {
+                format: SNAPSHOT_FORMAT.to_owned(),
+                name: name.clone(),
+                cluster: "prod".parse().unwrap(),
+                cluster_id: etcdup_core::membership::ClusterId::new(1),
+                etcd: "3.5.30".to_owned(),
+                member: "m1".parse().unwrap(),
+                revision: 7,
+                taken: taken(&name).unwrap(),
+                size: 3,
+                sha256: String::new(),
+                encrypted: None,
+                replaced,
+                who: "ann@desk".to_owned(),
+            };
+            let text = serde_json::to_vec(&document).unwrap();
+            std::fs::write(at.join(format!("{name}{DOCUMENT}")), text).unwrap();
+        }
+        name
+    }
+
+    fn store() -> (tempfile::TempDir, SnapshotStore) {
+        let base = tempfile::tempdir().unwrap();
+        let settings = Snapshots::default();
+        let store = SnapshotStore::of(base.path(), &settings, &"prod".parse().unwrap()).unwrap();
+        std::fs::create_dir_all(base.path().join("snapshots/prod")).unwrap();
+        (base, store)
+    }
+
+    async fn latest_of(store: &SnapshotStore) -> Option<String> {
+        let found = store.find("latest").await.unwrap();
+        found.map(|found| found.name)
+    }
+
+    /// Whoever runs `restore latest` again means the same one.
+    #[tokio::test]
+    async fn what_a_restore_replaced_is_not_the_latest() {
+        let (base, store) = store();
+        assert_eq!(latest_of(&store).await, None);
+        // One that was put there by hand has no document.
+        let bare = put(base.path(), 9, None);
+        assert_eq!(latest_of(&store).await, Some(bare.clone()));
+        let first = put(base.path(), 2, Some(false));
+        let second = put(base.path(), 3, Some(false));
+        let replaced = put(base.path(), 4, Some(true));
+        assert_eq!(latest_of(&store).await, Some(second));
+        for name in [bare, first, replaced] {
+            let found = store.find(&name).await.unwrap();
+            assert_eq!(found.map(|found| found.name), Some(name));
+        }
+    }
+
+    /// A clock that was wrong for a while must not have one taken at each look.
+    #[tokio::test]
+    async fn one_of_the_future_is_not_the_newest_that_counts() {
+        let (base, store) = store();
+        let past = put(base.path(), 2, Some(false));
+        put(base.path(), 29, Some(false));
+        let now = "2026-11-15T00:00:00Z".parse().unwrap();
+        let newest = store.newest_by(now).await.unwrap();
+        assert_eq!(newest.map(|newest| newest.name), Some(past));
     }
 }

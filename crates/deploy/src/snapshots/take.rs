@@ -31,15 +31,17 @@ impl Session {
         let member = member.ok_or_else(|| {
             of.map_or(TakeError::Nobody, |name| TakeError::Unhealthy(name.clone()))
         })?;
-        self.snapshot_of(topology, seen, member, progress).await
+        self.snapshot_of(topology, seen, member, false, progress)
+            .await
     }
 
-    /// The same of a member that is known to serve.
+    /// The same of a member that is known to serve; `replaced` where a restore replaces it then.
     pub(crate) async fn snapshot_of(
         &self,
         topology: &Topology,
         seen: &Observation,
         member: &Member,
+        replaced: bool,
         progress: impl FnMut(u64, u64) + Send,
     ) -> Result<(SnapshotStore, SnapshotDocument), TakeError> {
         let name = || member.name.clone();
@@ -74,6 +76,7 @@ impl Session {
             size: saved.size,
             sha256: saved.sha256,
             encrypted: saved.encrypted,
+            replaced,
             who: self.who.to_string(),
         };
         store.describe(&document).await.map_err(failed)?;

@@ -160,10 +160,9 @@ op_restore() {
     IFS='|' read -r log whose who token url list bump <<REST
 $4
 REST
-    # No shell variable of the caller's may change what the tool does.
-    tool="env ETCDCTL_API=3 $tools/etcdutl"
-    [ -x "$tools/etcdutl" ] || tool="env ETCDCTL_API=3 $tools/etcdctl"
-    [ -x "${tool##* }" ] || { echo "neither etcdutl nor etcdctl is in $tools"; return 1; }
+    tool=$tools/etcdutl
+    [ -x "$tool" ] || tool=$tools/etcdctl
+    [ -x "$tool" ] || { echo "neither etcdutl nor etcdctl is in $tools"; return 1; }
     is_idle "$to" || return 1
     [ ! -e "$to/member" ] || { echo "there is data in $to"; return 1; }
     [ "$log" = - ] || is_idle "$log" || return 1
@@ -177,8 +176,8 @@ restore_here() {
     rm -rf made
     set -- --name "$who" --initial-cluster "$list" --initial-cluster-token "$token" --initial-advertise-peer-urls "$url"
     [ "$bump" = 0 ] || set -- "$@" --bump-revision "$bump" --mark-compacted
-    # shellcheck disable=SC2086
-    bounded 900 $tool snapshot restore "$snapshot" --data-dir made "$@" || { echo "${tool##*/} could not restore it"; return 1; }
+    # No variable of the caller's may change what the tool does.
+    bounded 900 env -i "PATH=$PATH" ETCDCTL_API=3 "$tool" snapshot restore "$snapshot" --data-dir made "$@" || { echo "${tool##*/} could not restore it"; return 1; }
     [ -d made/member/wal ] && [ -d made/member/snap ] || { echo "${tool##*/} made no data"; return 1; }
     if [ "$log" != - ]; then
         op_dir 700 "$whose" "$log" || return 1
@@ -216,8 +215,9 @@ FORCE
     { [ "$selinux" = no ] || restorecon -R "$to"; } && sync "$to"
 }
 
-# The same, while it may still run, and nothing is done. A pod's etcd is fetched later.
+# The same, while it may still run, and nothing is done. A pod's etcd is fetched later, and its directory is made then.
 op_can_force() {
+    [ ! -d "$2" ] || [ -x "$2/etcd" ] || { echo "there is no etcd in $2"; return 1; }
     IFS='|' read -r log _ <<FORCE
 $4
 FORCE

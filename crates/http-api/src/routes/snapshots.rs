@@ -105,7 +105,12 @@ pub(crate) async fn verify(call: Call) -> Result<Answer, Problem> {
     let name = call.text("snapshot")?;
     let checked = working(&call, |cluster| async move {
         let kept = cluster.snapshot(&name).await?;
-        let why = kept.verify().await.err().map(|why| chain(&why));
+        let why = match kept.verify().await {
+            Ok(_) => None,
+            Err(why) if why.is_damage() => Some(chain(&why)),
+            // Of what could not be read nothing is known.
+            Err(why) => return Err(why.into()),
+        };
         Ok::<_, DeployError>(SnapshotChecked {
             name: kept.name,
             whole: why.is_none(),

@@ -324,7 +324,10 @@ fn remove(member: &Member, left: &ListedMember) -> Next {
     let name = left.name.parse().unwrap_or_else(|_| member.name.clone());
     Next::Stage(Box::new(Stage {
         key: StageKey::new(Rule::Remove, Some(&name)),
-        title: format!("remove {name} from the list"),
+        title: match left.name.as_str() {
+            "" => format!("remove the learner {} from the list", left.id),
+            name => format!("remove {name} from the list"),
+        },
         why: vec![format!("{}: a learner of before the recovery", left.id)],
         impact: Impact::None,
         preconditions: Vec::new(),

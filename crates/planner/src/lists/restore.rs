@@ -26,6 +26,7 @@ use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
     RESTORE_OPEN,
+    RESTORE_OTHER,
     RESTORE_RELEASE,
     RESTORE_REVISION,
     RESTORE_ROOM,
@@ -40,6 +41,13 @@ pub(crate) const RESTORE_OPEN: Check = Check {
     about: "A host's record says that the cluster is being restored from a snapshot. Until that has ended nothing else is done \
             to it: members may hold what was restored, or nothing.",
     advice: "run `etcdup restore` with the same snapshot to go on, or `etcdup reset` to give it up",
+};
+const RESTORE_OTHER: Check = Check {
+    id: "restore-other",
+    title: "a restore of another snapshot has not ended",
+    about: "A host's record says that the cluster is being restored from another snapshot than the one that is named. What was \
+            meant by `latest` may be another one by now.",
+    advice: "name the snapshot of the restore that is under way to go on with it, or give --again to begin with this one",
 };
 const RESTORE_RELEASE: Check = Check {
     id: "restore-release",
@@ -89,16 +97,34 @@ const SPARE: u64 = 256 << 20;
 
 /// Whether a restore of the cluster is under way, where anything else is asked for.
 pub(crate) fn open(target: &Target, seen: &Observation) -> Vec<Finding> {
-    let ended = last_ended(&target.topology, seen);
-    let hosts = target.topology.hosts.keys();
-    let found = hosts.filter_map(|host| {
-        let restore = seen.host(host)?.record()?.restore.as_ref()?;
-        is_under_way(restore, ended).then(|| {
-            let evidence = format!("it is being restored from {}", restore.snapshot);
-            RESTORE_OPEN.error(host, evidence)
-        })
+    let found = under_way(&target.topology, seen).map(|(host, restore)| {
+        let evidence = format!("it is being restored from {}", restore.snapshot);
+        RESTORE_OPEN.error(host, evidence)
     });
     found.collect()
+}
+
+/// Whether a restore of another snapshot is under way.
+fn another(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Finding> {
+    let topology = &target.topology;
+    let found = under_way(topology, seen).filter(|(_, one)| one.sha256 != order.sha256);
+    let finding = |(host, one): (&HostId, &RestoreRecord)| {
+        let evidence = format!("it is being restored from {}", one.snapshot);
+        RESTORE_OTHER.error(host, evidence)
+    };
+    found.map(finding).collect()
+}
+
+/// The restores that hosts remember and that have not ended.
+fn under_way<'a>(
+    topology: &'a Topology,
+    seen: &'a Observation,
+) -> impl Iterator<Item = (&'a HostId, &'a RestoreRecord)> {
+    let ended = last_ended(topology, seen);
+    topology.hosts.keys().filter_map(move |host| {
+        let restore = seen.host(host)?.record()?.restore.as_ref()?;
+        is_under_way(restore, ended).then_some((host, restore))
+    })
 }
 
 /// A host that was not reached when a restore ended remembers so, too.
@@ -258,11 +284,12 @@ fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Fin
             );
             findings.push(RESTORE_UNREADABLE.error(&member.name, evidence));
         }
-        let tools = tools(member);
+        let tools = tools(member, wanted);
         let is_there = |path: &HostPath| host.files.contains_key(path);
         if is_hosts_own(topology) && !tools.iter().any(is_there) {
             let evidence = format!(
-                "neither etcdutl nor etcdctl is in {}",
+                "{} is not in {}",
+                tool_names(wanted).join(" or "),
                 member.layout.binaries
             );
             findings.push(RESTORE_TOOL.error(&member.name, evidence));
@@ -276,10 +303,18 @@ pub(crate) fn is_hosts_own(topology: &Topology) -> bool {
     matches!(topology.binaries, Binaries::Host(_))
 }
 
+/// What restores: etcdctl no longer does since 3.6.
+fn tool_names(version: &EtcdVersion) -> &'static [&'static str] {
+    match version.minor() {
+        0..=5 => &["etcdutl", "etcdctl"],
+        _ => &["etcdutl"],
+    }
+}
+
 /// The tools that restore, beside a member's etcd.
-pub(crate) fn tools(member: &Member) -> Vec<HostPath> {
-    let tools = ["etcdutl", "etcdctl"].into_iter();
-    tools
+pub(crate) fn tools(member: &Member, version: &EtcdVersion) -> Vec<HostPath> {
+    tool_names(version)
+        .iter()
         .filter_map(|name| member.layout.binaries.join(name).ok())
         .collect()
 }
@@ -295,6 +330,9 @@ fn set_aside(
         return Next::Blocked(unseen);
     }
     let mut findings = reset::foreign(target, seen, order.cluster_id);
+    if !order.again {
+        findings.extend(another(target, seen, order));
+    }
     findings.extend(refused(target, seen, order));
     if !findings.is_empty() {
         return Next::Blocked(findings);
