@@ -85,7 +85,12 @@ impl<'a> Client<'a> {
     }
 
     pub(crate) fn new(lab: &'a Lab) -> Result<Self, String> {
-        let made = lab.etcdup(&["token", "create", "ann", "--role", "operator"])?;
+        Self::named(lab, "ann", "operator")
+    }
+
+    /// One with a token of this name and role.
+    pub(crate) fn named(lab: &'a Lab, name: &str, role: &str) -> Result<Self, String> {
+        let made = lab.etcdup(&["token", "create", name, "--role", role])?;
         let token = made.exits(0)?.out.trim().to_owned();
         Ok(Self { lab, token })
     }

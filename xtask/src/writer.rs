@@ -5,8 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::lab::Lab;
-use crate::outcome::note;
+use crate::outcome::{Outcome, ensure, note};
 use crate::setup::root;
+
+/// By how much a restore raises revisions.
+const RAISED: u64 = 1_000_000_000;
 
 /// Where the record of a run lies, in the lab's directory.
 const RECORD: &str = "written";
@@ -83,10 +86,51 @@ impl<'a> Writer<'a> {
 
     /// Stops it. Fails where it wrote nothing, or where a member lacks what was acknowledged.
     pub(crate) fn stop(mut self) -> Result<Written, String> {
-        let ask = Command::new("kill")
-            .arg(self.running.id().to_string())
-            .status();
-        ask.map_err(|error| error.to_string())?;
+        let (acknowledged, gap) = self.record()?;
+        for host in self.hosts.clone() {
+            let held = self.held(host)?;
+            let lost = acknowledged.iter().filter(|one| !held.contains(&one.key));
+            let lost: Vec<_> = lost.take(5).collect();
+            if !lost.is_empty() {
+                return Err(format!(
+                    "the member on host {host} lacks acknowledged writes, {lost:?} among them"
+                ));
+            }
+        }
+        Ok(Written {
+            count: acknowledged.len(),
+            gap,
+        })
+    }
+
+    /// Stops it where some of what was acknowledged must be lost, and says which the member on a
+    /// host has: each with its revision.
+    pub(crate) fn stop_at(mut self, host: u32) -> Result<Fate, String> {
+        let (acknowledged, gap) = self.record()?;
+        let held = self.held(host)?;
+        let count = acknowledged.len();
+        let all = acknowledged.into_iter();
+        let (kept, lost) = all.partition(|one| held.contains(&one.key));
+        Ok(Fate {
+            kept,
+            lost,
+            written: Written { count, gap },
+        })
+    }
+
+    /// Ends it before what comes next; what it recorded is asked for later.
+    pub(crate) fn end(&mut self) -> Outcome {
+        self.record().map(|_| ())
+    }
+
+    /// Ends it, and reads what it recorded.
+    fn record(&mut self) -> Result<(Vec<Acknowledged>, Duration), String> {
+        if let Ok(None) = self.running.try_wait() {
+            let ask = Command::new("kill")
+                .arg(self.running.id().to_string())
+                .status();
+            ask.map_err(|error| error.to_string())?;
+        }
         let ended = self.running.wait().map_err(|error| error.to_string())?;
         if !ended.success() {
             return Err(format!("the writer ended with {ended}"));
@@ -98,30 +142,87 @@ impl<'a> Writer<'a> {
             .and_then(|(_, gap)| gap.parse().ok())
             .map(Duration::from_millis)
             .ok_or_else(|| format!("the writer's record ends with no gap:\n{record}"))?;
-        let written: BTreeSet<&str> = lines
-            .iter()
-            .filter_map(|line| line.split_once(' '))
-            .map(|(_, key)| key)
-            .collect();
-        if written.is_empty() {
+        let one = |line: &&str| {
+            let mut words = line.split(' ').skip(1);
+            Some(Acknowledged {
+                key: words.next()?.to_owned(),
+                revision: words.next()?.parse().ok()?,
+            })
+        };
+        let all: Option<Vec<Acknowledged>> = lines.iter().map(one).collect();
+        let all = all.ok_or_else(|| format!("a line of the writer's record is torn:\n{record}"))?;
+        if all.is_empty() {
             return Err("no write was acknowledged".to_owned());
         }
-        for host in &self.hosts {
-            let url = self.lab.client_url(*host)?;
-            let get = ["get", "--prefix", "", "--keys-only"];
-            let held = self.lab.etcdctl(&url, &get)?.exits(0)?;
-            let held: BTreeSet<&str> = held.out.lines().collect();
-            let lost: Vec<_> = written.difference(&held).take(5).collect();
-            if !lost.is_empty() {
-                return Err(format!(
-                    "the member on host {host} lacks acknowledged writes, {lost:?} among them"
-                ));
-            }
-        }
-        Ok(Written {
-            count: written.len(),
-            gap,
-        })
+        Ok((all, gap))
+    }
+
+    /// The keys that the member on a host has.
+    fn held(&self, host: u32) -> Result<BTreeSet<String>, String> {
+        let url = self.lab.client_url(host)?;
+        let get = ["get", "--prefix", "", "--keys-only"];
+        let held = self.lab.etcdctl(&url, &get)?.exits(0)?;
+        Ok(held.out.lines().map(str::to_owned).collect())
+    }
+}
+
+/// A write that was acknowledged.
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    key: String,
+    /// The cluster's revision as of it.
+    pub(crate) revision: u64,
+}
+
+/// What became of what was acknowledged where some of it may be lost.
+pub(crate) struct Fate {
+    /// What is there.
+    pub(crate) kept: Vec<Acknowledged>,
+    /// What is not.
+    pub(crate) lost: Vec<Acknowledged>,
+    /// What the writer saw.
+    pub(crate) written: Written,
+}
+
+impl Fate {
+    /// Fails unless what is lost is the end of what was written: nothing is kept after a gap.
+    pub(crate) fn lost_the_end(&self) -> Outcome {
+        let kept = self.kept.iter().map(|one| one.revision).max();
+        let lost = self.lost.iter().map(|one| one.revision).min();
+        note!(
+            "{} acknowledged writes are there, {} are lost",
+            self.kept.len(),
+            self.lost.len()
+        );
+        ensure(
+            kept.is_some() && lost.is_none_or(|lost| kept < Some(lost)),
+            format!("the last that is there: {kept:?}, the first that is lost: {lost:?}"),
+        )
+    }
+
+    /// Fails unless all up to the revision of a snapshot is there, and all that a restored cluster
+    /// acknowledged, which raised its revision.
+    pub(crate) fn restored_from(&self, snapshot: u64) -> Outcome {
+        let after = |one: &&Acknowledged| one.revision > RAISED;
+        let (before, since) = (
+            self.kept
+                .iter()
+                .filter(|one| one.revision <= snapshot)
+                .count(),
+            self.kept.iter().filter(after).count(),
+        );
+        note!(
+            "{before} writes of before the snapshot are there, {since} of after the restore, {} are lost",
+            self.lost.len()
+        );
+        let wrong = |one: &&Acknowledged| one.revision <= snapshot || after(one);
+        ensure(
+            before > 0 && since > 0 && !self.lost.iter().any(|one| wrong(&one)),
+            format!(
+                "of a snapshot at {snapshot}: {before}, {since}, lost {:?}",
+                self.lost
+            ),
+        )
     }
 }
 

@@ -4,8 +4,8 @@
     writer.py RECORD CA CERT KEY URL...
 
 One thread a member, each on one connection, each write a key of its own: a client that goes to
-whichever member answers is never worse off than the best of them. Appends a line `SECONDS KEY` to
-RECORD for each acknowledgement, until SIGTERM. The last line says what was seen: `writes N gap MS`,
+whichever member answers is never worse off than the best of them. Writes a line
+`SECONDS KEY REVISION` to RECORD for each acknowledgement, once it gets SIGTERM. The last line says what was seen: `writes N gap MS`,
 the gap being the longest time in which no member acknowledged anything.
 """
 
@@ -53,10 +53,11 @@ def write(member, url):
         try:
             connection.request("POST", "/v3/kv/put", body)
             answer = connection.getresponse()
-            answer.read()
+            body = answer.read()
             if answer.status == 200:
+                now, revision = time.monotonic(), json.loads(body)["header"]["revision"]
                 with lock:
-                    acknowledged.append((time.monotonic(), name))
+                    acknowledged.append((now, name, revision))
         except (OSError, http.client.HTTPException):
             # A member that restarts; the next round opens a connection anew.
             connection.close()
@@ -74,9 +75,9 @@ with lock:
     seen = sorted(acknowledged)
     ended = time.monotonic()
 with open(record_path, "w", encoding="ascii") as record:
-    for at, name in seen:
-        record.write(f"{at:.6f} {name}\n")
+    for at, name, revision in seen:
+        record.write(f"{at:.6f} {name} {revision}\n")
     # From the first attempt to the last: what came to nothing at either end counts too.
-    times = [begun, *(at for at, _ in seen), ended]
+    times = [begun, *(at for at, _, _ in seen), ended]
     gap = max(after - before for before, after in zip(times, times[1:]))
     record.write(f"writes {len(seen)} gap {gap * 1000:.0f}\n")

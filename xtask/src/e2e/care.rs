@@ -77,6 +77,41 @@ fn out_of_nospace(context: &Context) -> Outcome {
         .says("required revision has been compacted")?;
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
+    lab.nothing_to_do()?;
+    full_of_what_is_in_use(&lab)
+}
+
+/// Where history is not what fills it, a larger quota and the same command lead out of it.
+fn full_of_what_is_in_use(lab: &Lab) -> Outcome {
+    let tool = crate::setup::cache()
+        .join("etcd/bin")
+        .join(crate::setup::newest_of("3.5")?)
+        .join("etcdctl");
+    let filled = lab.inside(&format!(
+        "for n in $(seq 60); do {} --endpoints {} --cacert pki/prod/ca.crt --cert tester.crt \
+         --key tester.key put big$n < big 2>&1 || break; done",
+        tool.display(),
+        Lab::endpoints(3)
+    ))?;
+    filled.says("database space exceeded")?;
+    lab.etcdup(&["maintain", "--yes"])?
+        .exits(4)?
+        .says("still-full")?;
+    lab.edit(
+        "quota-backend-bytes = 33554432",
+        "quota-backend-bytes = 134217728",
+    )?;
+    // The alarm stays until it is disarmed, and is what verification says then.
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(1)?
+        .says("NOSPACE")?
+        .says("etcdup maintain")?;
+    lab.etcdup(&["maintain", "--yes"])?
+        .exits(0)?
+        .says("disarm the alarm NOSPACE")?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "after", "larger"])?
+        .exits(0)?;
+    lab.etcdup(&["verify"])?.exits(0)?;
     lab.nothing_to_do()
 }
 

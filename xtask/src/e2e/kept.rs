@@ -194,5 +194,39 @@ fn over_http(context: &Context) -> Outcome {
     ensure(
         status == 201 && recover["findings"][0]["id"] == "quorum-not-lost",
         format!("{status} {recover}"),
-    )
+    )?;
+    restored_by_an_admin(&lab, &restore)
+}
+
+/// An admin who types the cluster's name restores what was planned.
+fn restored_by_an_admin(lab: &Lab, plan: &Value) -> Outcome {
+    lab.etcdctl(&Lab::endpoints(1), &["put", "later", "yes"])?
+        .exits(0)?;
+    let admin = Client::named(lab, "eve", "admin")?;
+    let begin = |confirm: Option<&str>| {
+        let mut body = json!({ "verb": "restore", "plan": plan["digest"] });
+        if let Some(name) = confirm {
+            body["confirm"] = name.into();
+        }
+        let path = "/v1/clusters/etcdup/operations";
+        admin.call("POST", path, &[], Some(&body))
+    };
+    for unconfirmed in [None, Some("etcdup")] {
+        let (status, refused) = begin(unconfirmed)?;
+        ensure(
+            (400..500).contains(&status),
+            format!("{unconfirmed:?}: {status} {refused}"),
+        )?;
+    }
+    let (status, begun) = begin(Some("prod"))?;
+    ensure(status == 202, format!("{status} {begun}"))?;
+    let ended = admin.ended(begun["id"].as_str().unwrap_or_default())?;
+    ensure(ended["state"] == "done", format!("{ended}"))?;
+    let get = |key: &str| lab.etcdctl(&Lab::endpoints(1), &["get", key, "--print-value-only"]);
+    let (kept, later) = (get("kept")?.exits(0)?.out, get("later")?.exits(0)?.out);
+    ensure(
+        kept == "yes\n" && later.is_empty(),
+        format!("kept {kept:?}, later {later:?}"),
+    )?;
+    lab.nothing_to_do()
 }

@@ -6,7 +6,7 @@ use crate::e2e::context::{Context, Killed, Round, STILL, Scenario};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::setup::newest_of;
-use crate::writer::Written;
+use crate::writer::Writer;
 
 pub(crate) const ALL: &[Scenario] = &[
     ("recovered-by-one-of-three", by_one_of_three),
@@ -54,22 +54,38 @@ fn by_one_of_three(context: &Context) -> Outcome {
     lab.etcdup(&["recover", "--confirm", "prod"])?
         .exits(4)?
         .says("quorum-not-lost")?;
+    let mut writer = Writer::start(&lab, 3)?;
+    std::thread::sleep(Duration::from_secs(1));
     lab.power("kill", 2)?;
     lab.power("kill", 3)?;
+    writer.end()?;
     lab.on(1, "systemctl restart --no-block etcd")?.exits(0)?;
     lab.etcdup(&["recover"])?
         .exits(4)?
         .says("recover-unseen")?
         .says("--gone")?;
-    lab.etcdup(&["recover", "--gone", "m2", "--gone", "m3"])?
+    let shown = lab.etcdup(&["recover", "--gone", "m2", "--gone", "m3"])?;
+    let shown = shown
         .exits(3)?
         .says("committed up to entry")?
-        .says("--confirm prod")?;
+        .says("--confirm prod")?
+        .all();
     lab.etcdup(&GONE)?
         .exits(0)?
         .says("m1 goes on: whatever was acknowledged after entry")?
         .says("serves again, with one member")?;
     holds(&lab, 1, "kept")?;
+    let fate = writer.stop_at(1)?;
+    fate.lost_the_end()?;
+    let entry = shown.split("committed up to entry ").nth(1);
+    let entry = entry.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    let entry = entry.and_then(|entry| entry.parse::<usize>().ok());
+    // Each write is an entry of the log, and there are few others.
+    let writes = fate.kept.len();
+    ensure(
+        entry.is_some_and(|entry| (writes..writes + 60).contains(&entry)),
+        format!("up to {entry:?}, with {writes} writes: {shown}"),
+    )?;
     put(&lab, 1, "alone")?;
     lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
     lab.on(1, "ls -d /var/lib/etcd/etcd.kept-*/member/wal")?
@@ -184,14 +200,18 @@ fn killed(context: &Context) -> Outcome {
         lab.topology(&newest_of("3.5")?, "", 3)?;
         lab.apply()?;
         put(&lab, 1, "kept")?;
+        let mut writer = Writer::start(&lab, 3)?;
         std::thread::sleep(Duration::from_secs(1));
         lab.power("kill", 2)?;
         lab.power("kill", 3)?;
+        writer.end()?;
         let mut running = lab.start(&GONE)?;
         std::thread::sleep(after);
         let cut = running.kill()?;
         lab.etcdup(&GONE)?.exits(0)?;
         holds(&lab, 1, "kept")?;
+        let fate = writer.stop_at(1)?;
+        fate.lost_the_end()?;
         put(&lab, 1, "after")?;
         lab.etcdctl_agrees(&Lab::endpoints(1), 1)?;
         let file = format!("{}{}", lab.head(&newest_of("3.5")?), members(&[(1, 1)]));
@@ -199,7 +219,7 @@ fn killed(context: &Context) -> Outcome {
         lab.etcdup(&["apply", "--yes"])?.exits(0)?;
         lab.nothing_to_do()?;
         Ok(Round {
-            written: Written::default(),
+            written: fate.written,
             cut,
         })
     })

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::e2e::context::{Context, Killed, Round, STILL, Scenario};
+use crate::e2e::context::{Context, Killed, Round, Scenario};
 use crate::e2e::releases::{all_at_hand, newest_of_each};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure, note};
 use crate::setup::{newest_of, releases};
-use crate::writer::Written;
+use crate::writer::Writer;
 
 pub(crate) const ALL: &[Scenario] = &[
     ("restored-over-a-cluster", over_a_cluster),
@@ -17,22 +17,73 @@ pub(crate) const ALL: &[Scenario] = &[
     ("restore-killed-at-any-moment", killed),
 ];
 
+/// How long a cluster may serve nobody that is restored by a command that is cut and run again.
+const AWAY: Duration = Duration::from_secs(90);
+
 const RESTORE: [&str; 4] = ["restore", "latest", "--confirm", "prod"];
 
 /// Three members with one key, and a snapshot in which nothing else is.
 fn saved(lab: &Lab, version: &str, head: &str) -> Outcome {
     lab.topology(version, head, 3)?;
     lab.apply()?;
-    keep_a_snapshot(lab)
+    keep_a_snapshot(lab).map(|_| ())
 }
 
-fn keep_a_snapshot(lab: &Lab) -> Outcome {
+/// The revision that it has at least.
+fn keep_a_snapshot(lab: &Lab) -> Result<u64, String> {
     lab.etcdctl(&Lab::endpoints(3), &["put", "kept", "yes"])?
         .exits(0)?;
-    lab.etcdup(&["snapshot", "save"])?.exits(0)?;
+    let saved = lab.etcdup(&["snapshot", "save"])?.exits(0)?.out;
     lab.etcdctl(&Lab::endpoints(3), &["put", "later", "yes"])?
         .exits(0)?;
-    Ok(())
+    let revision = saved.trim().trim_end_matches(".db").rsplit_once("-r");
+    let revision = revision.and_then(|(_, revision)| revision.parse().ok());
+    revision.ok_or(saved)
+}
+
+/// Notes on a host, from now on, at which addresses clients are listened to.
+fn note_listeners(lab: &Lab, host: u32) -> Outcome {
+    // 2379 is 094B there, and 0A is a socket that listens.
+    let script = r#"while :; do
+        awk '$2 ~ /:094B$/ && $4 == "0A" { printf "%s ", $2 } END { print "" }' /proc/net/tcp
+        sleep 0.02
+    done >/run/listeners"#;
+    let note = format!(
+        "cat >/run/note.sh <<'END'\n{script}\nEND\nsystemd-run --quiet --unit=noting sh /run/note.sh"
+    );
+    lab.on(host, &note)?.exits(0).map(|_| ())
+}
+
+/// Between the cluster before and the one that was restored and verified, nobody but the host
+/// itself was listened to.
+fn let_nobody_in_before(lab: &Lab, host: u32) -> Outcome {
+    let noted = lab.on(host, "systemctl stop noting; uniq /run/listeners")?;
+    let noted = noted.exits(0)?.out;
+    let mut states = Vec::new();
+    for line in noted.lines() {
+        let state = match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [] => "none",
+            // 127.0.0.0/8, the least byte first.
+            [one] if one.ends_with("7F:094B") => "itself",
+            _ => "everybody",
+        };
+        if states.last() != Some(&state) {
+            states.push(state);
+        }
+    }
+    // It may restart between the two, and each start takes one step after another.
+    let first = states.iter().position(|state| *state == "itself");
+    let since = first.map(|first| &states[first..]).unwrap_or_default();
+    let let_in = since.iter().position(|state| *state == "everybody");
+    ensure(
+        states.first() == Some(&"everybody") && states.contains(&"none") && let_in.is_some(),
+        format!("{states:?}: {noted}"),
+    )?;
+    let before = first.map(|first| &states[1..first]).unwrap_or_default();
+    ensure(
+        !before.contains(&"everybody"),
+        format!("{states:?}: {noted}"),
+    )
 }
 
 /// What the snapshot holds is there, on every member, and nothing that was written later.
@@ -52,8 +103,10 @@ fn holds_the_snapshot(lab: &Lab, hosts: &[u32]) -> Outcome {
 
 fn over_a_cluster(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
-    let version = newest_of("3.5")?;
-    saved(&lab, &version, "")?;
+    lab.topology(&newest_of("3.5")?, "", 3)?;
+    lab.apply()?;
+    let writer = Writer::start(&lab, 3)?;
+    let snapshot = keep_a_snapshot(&lab)?;
     let pids = lab.on(1, "pidof etcd")?.out;
     // What a tired operator types.
     lab.etcdup(&["restore", "lates", "--confirm", "prod"])?
@@ -76,10 +129,14 @@ fn over_a_cluster(context: &Context) -> Outcome {
             .exits(1)?;
     }
     ensure(lab.on(1, "pidof etcd")?.out == pids, "m1 was restarted")?;
+    note_listeners(&lab, 1)?;
     let restored = lab.etcdup(&RESTORE)?.exits(0)?;
     restored
         .says("whatever was written since is lost")?
         .says("a snapshot of")?;
+    let_nobody_in_before(&lab, 1)?;
+    std::thread::sleep(Duration::from_secs(1));
+    writer.stop_at(1)?.restored_from(snapshot)?;
     holds_the_snapshot(&lab, &[1, 2, 3])?;
     // A watch from a revision that is no more is not served something else.
     let watch = lab.etcdctl(&Lab::endpoints(1), &["watch", "kept", "--rev", "2"])?;
@@ -104,19 +161,14 @@ fn over_a_cluster(context: &Context) -> Outcome {
             format!("left on m{host}: {left}"),
         )?;
     }
-    // The newest is by now what was kept before the restore.
-    let first = lab
-        .inside("ls snapshots/prod/*.db | head -n 1")?
-        .exits(0)?
-        .out;
-    let first = first.trim().to_owned();
-    lab.etcdup(&["restore", &first, "--confirm", "prod"])?
+    // What was kept before the restore is newer, and nobody means it by `latest`.
+    lab.etcdup(&RESTORE)?
         .exits(0)?
         .says("was restored from")?
         .says("--again")?;
     let flows = lab.etcdctl(&Lab::endpoints(1), &["get", "flows"])?;
     flows.exits(0)?.says("yes")?;
-    lab.etcdup(&["restore", &first, "--again", "--confirm", "prod"])?
+    lab.etcdup(&["restore", "latest", "--again", "--confirm", "prod"])?
         .exits(0)?;
     holds_the_snapshot(&lab, &[1, 2, 3])?;
     lab.etcdctl(&Lab::endpoints(1), &["get", "flows"])?
@@ -141,30 +193,36 @@ fn on_other_hosts(context: &Context) -> Outcome {
         )
     };
     let head = lab.head(&version);
-    lab.write(
-        "etcdup.toml",
-        &format!("{head}{}{}", member(1, 4), member(2, 5)),
-    )?;
+    lab.etcdup(&["snapshot", "drill"])?
+        .exits(0)?
+        .says("by etcd 3.4.")?;
+    let two = format!("{}{}", member(1, 4), member(2, 5));
+    lab.write("etcdup.toml", &format!("{head}{}", member(1, 4)))?;
     // It would be an empty cluster.
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
         .says("cluster-elsewhere")?;
     lab.etcdup(&RESTORE)?.exits(0)?;
+    holds_the_snapshot(&lab, &[4])?;
+    lab.nothing_to_do()?;
+    lab.write("etcdup.toml", &format!("{head}{two}"))?;
+    lab.apply()?;
     holds_the_snapshot(&lab, &[4, 5])?;
     lab.nothing_to_do()?;
     // An old member that comes back is another cluster's, and takes no part.
     lab.power("start", 1)?;
     std::thread::sleep(Duration::from_secs(3));
     lab.etcdup(&["verify"])?.exits(0)?;
-    // 3.4 before 3.4.27 cannot raise revisions.
-    lab.write(
-        "etcdup.toml",
-        &format!("{}{}", lab.head(&newest_of("3.4")?), member(1, 4)),
-    )?;
-    lab.etcdup(&["restore", "latest", "--again", "--confirm", "prod"])?
-        .exits(4)?
-        .says("restore-revision")
-        .map(|_| ())
+    // 3.4 before 3.4.27 cannot raise revisions. Its etcdctl restores, on more members than before.
+    let file = format!("{}{two}", lab.head(&newest_of("3.4")?));
+    lab.write("etcdup.toml", &file)?;
+    let mut again = vec!["restore", "latest", "--again", "--confirm", "prod"];
+    lab.etcdup(&again)?.exits(4)?.says("restore-revision")?;
+    again.push("--no-bump-revision");
+    lab.etcdup(&again)?.exits(0)?;
+    lab.etcdup(&["status"])?.exits(0)?.says("3.4.")?;
+    holds_the_snapshot(&lab, &[4, 5])?;
+    lab.nothing_to_do()
 }
 
 /// A snapshot of one minor is restored to the next; then two of the three are lost, one goes on,
@@ -242,16 +300,16 @@ fn killed(context: &Context) -> Outcome {
         seed: 20_261_209,
         labs: "q",
         span: Duration::from_millis(14_000),
-        gap: STILL,
+        gap: AWAY,
         sample: 1,
     }
     .series(context, |context, name, after| {
         let lab = context.named(name, 3)?;
-        saved(&lab, &newest_of("3.5")?, "")?;
-        lab.inside("mv snapshots/prod/*.db only.db; mv snapshots/prod/*.json only.json")?
-            .exits(0)?;
-        let restore = ["restore", "only.db", "--confirm", "prod"];
-        let mut running = lab.start(&restore)?;
+        lab.topology(&newest_of("3.5")?, "", 3)?;
+        lab.apply()?;
+        let writer = Writer::start(&lab, 3)?;
+        let snapshot = keep_a_snapshot(&lab)?;
+        let mut running = lab.start(&RESTORE)?;
         std::thread::sleep(after);
         let cut = running.kill()?;
         // Once the restore has let clients in, what they wrote stays.
@@ -266,8 +324,11 @@ fn killed(context: &Context) -> Outcome {
             lab.etcdctl(&Lab::endpoints(3), &["put", "between", "yes"])?
                 .exits(0)?;
         }
-        lab.etcdup(&restore)?.exits(0)?;
+        lab.etcdup(&RESTORE)?.exits(0)?;
         holds_the_snapshot(&lab, &[1, 2, 3])?;
+        std::thread::sleep(Duration::from_millis(500));
+        let fate = writer.stop_at(1)?;
+        fate.restored_from(snapshot)?;
         let between = lab
             .etcdctl(&Lab::endpoints(1), &["get", "between"])?
             .exits(0)?;
@@ -277,7 +338,7 @@ fn killed(context: &Context) -> Outcome {
         )?;
         lab.etcdup(&["verify"])?.exits(0)?;
         lab.nothing_to_do()?;
-        let written = Written::default();
+        let written = fate.written;
         Ok(Round { written, cut })
     })
 }

@@ -276,6 +276,8 @@ fn etcd_auth(context: &Context) -> Outcome {
             .collect()
     };
     let before = pids(&lab)?;
+    let file = lab.etcdctl(&Lab::endpoints(3), &["put", "kept", "yes"])?;
+    file.exits(0)?;
     for arguments in [
         &["user", "add", "root:secret"][..],
         &["user", "grant-role", "root", "root"],
@@ -287,7 +289,14 @@ fn etcd_auth(context: &Context) -> Outcome {
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
         .says("etcd-auth-denied")?;
-    ensure(pids(&lab)? == before, "members were restarted")
+    ensure(pids(&lab)? == before, "members were restarted")?;
+    // Nobody may count its keys, and it can be restored all the same.
+    let save = ["--user", "root:secret", "snapshot", "save", "auth.db"];
+    lab.etcdctl("https://10.77.0.11:2379", &save)?.exits(0)?;
+    lab.etcdup(&["snapshot", "drill", "auth.db"])?
+        .exits(0)?
+        .says("authentication is on")
+        .map(|_| ())
 }
 
 /// `etcdctl`, `env`, `logs` and `ssh` go where the topology says, with client ports closed to this

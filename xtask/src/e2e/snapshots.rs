@@ -23,7 +23,7 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
     lab.etcdup(&["snapshot", "list"])?
         .exits(0)?
         .says("There is no snapshot in")?;
-    lab.etcdctl("https://10.77.0.11:2379", &["put", "before", "saved"])?
+    lab.etcdctl("https://10.77.0.11:2379", &["put", "before", "open-sesame"])?
         .exits(0)?;
     let saved = lab.etcdup(&["snapshot", "save"])?.exits(0)?;
     let file = saved.out.trim().to_owned();
@@ -55,7 +55,25 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
         document["etcd"] == context.version.as_str(),
         document.to_string(),
     )?;
-    // The leader is asked only where it is named.
+    // The leader has enough to do.
+    let leader = lab.etcdctl(
+        "https://10.77.0.11:2379",
+        &["endpoint", "status", "--cluster", "--write-out", "json"],
+    )?;
+    let views: Value =
+        serde_json::from_str(&leader.exits(0)?.out).map_err(|error| error.to_string())?;
+    let by_name = |name: &str| {
+        let host = name.trim_start_matches('m');
+        let url = format!("https://10.77.0.1{host}:2379");
+        let mut views = views.as_array().into_iter().flatten();
+        views.find(|view| view["Endpoint"] == url.as_str()).cloned()
+    };
+    let sender = by_name(document["member"].as_str().unwrap_or_default()).unwrap_or_default();
+    let header = &sender["Status"]["header"]["member_id"];
+    ensure(
+        header.is_u64() && *header != sender["Status"]["leader"],
+        format!("{document} of {views}"),
+    )?;
     let led = lab.etcdup(&["snapshot", "save", "--member", "m9"])?;
     led.exits(64)?.says("no member `m9`")?;
     let second = lab
@@ -147,6 +165,13 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
         context.etcdup.display()
     );
     lab.inside(&full)?.exits(1)?.says("File too large")?;
+    // Neither logs nor events say what is in it.
+    let told = lab.inside("grep -rlF open-sesame . --exclude='*.db'")?;
+    ensure(told.out.is_empty(), told.all())?;
+    for host in 1..=3 {
+        lab.on(host, "! grep -rF open-sesame /var/lib/etcdup")?
+            .exits(0)?;
+    }
     // Where others may look, nothing is put; where nobody serves, nothing is made.
     lab.inside("chmod 755 snapshots/prod")?.exits(0)?;
     lab.etcdup(&["snapshot", "save"])?
