@@ -34,6 +34,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use etcdup_deploy::Cancel;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Alarm, Arguments, Color, Pki, Verb};
 use crate::exit;
@@ -172,14 +173,19 @@ fn on_runtime(context: &Context, interrupt: Interrupt, verb: impl Future<Output 
 
 /// The first Ctrl-C finishes the stage; the second drops the links.
 async fn stop_on_signal(cancel: Cancel, interrupt: Interrupt) {
-    let kind = tokio::signal::unix::SignalKind::terminate();
-    let Ok(mut terminate) = tokio::signal::unix::signal(kind) else {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return;
+    };
+    let mut hangup = match is_hangup_ignored() {
+        true => None,
+        false => signal(SignalKind::hangup()).ok(),
     };
     for count in 0.. {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
+            // The terminal is gone.
+            () = hung_up(hangup.as_mut()) => {}
         }
         cancel.cancel();
         if count > 0 {
@@ -191,6 +197,25 @@ async fn stop_on_signal(cancel: Cancel, interrupt: Interrupt) {
             );
         }
     }
+}
+
+async fn hung_up(hangup: Option<&mut tokio::signal::unix::Signal>) {
+    match hangup {
+        Some(hangup) => {
+            hangup.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started this wants it to outlive its terminal, as `nohup` does; also where the
+/// system does not say.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Its number is 1.
+    mask.is_none_or(|mask| mask & 1 == 1)
 }
 
 fn listen_to_tracing(verbose: u8, serves: bool) {

@@ -171,7 +171,8 @@ fn a_killed_one_is_cleaned_up_after() {
     }
 }
 
-/// Its directory is deleted by others before anything is seen of that: what works there stands in it.
+/// Its directory is deleted by others before anything is seen of that: what works there stands in
+/// it still.
 #[test]
 fn whatever_works_in_a_directory_that_is_gone_is_ended() {
     for shell in shells() {

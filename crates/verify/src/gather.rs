@@ -142,8 +142,8 @@ async fn anonymous(
     };
     let mut unproven = String::new();
     // The member may hang up in the middle of our request, which reads like a call that we gave up:
-    // asked once more, it says what it means.
-    for _ in 0..2 {
+    // asked again, it says what it means.
+    for _ in 0..5 {
         let client = match MemberClient::new(endpoint, &nobody, Arc::clone(dial)) {
             Ok(client) => client,
             Err(error) => return Anonymous::Inconclusive(error.to_string()),

@@ -1,5 +1,6 @@
 //! `etcdup snapshot`: the cluster's store as a file, what is kept of it, and what of that is whole.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -114,9 +115,17 @@ async fn drill(context: &Context, snapshot: &str, on: Option<&str>) -> Result<u8
     let topology = session.resolved().await?;
     let on = match on {
         None => None,
-        Some(name) => match host_of(&topology, name) {
-            Some(host) => Some(host),
-            None => return Ok(exit::USAGE),
+        // A person may think of a host by the member on it.
+        Some(name) => match topology
+            .members
+            .iter()
+            .find(|one| one.name.as_str() == name)
+        {
+            Some(member) => Some(&member.host),
+            None => match host_of(&topology, name) {
+                Some(host) => Some(host),
+                None => return Ok(exit::USAGE),
+            },
         },
     };
     let drilling = session.drill(&topology, &kept, on);
@@ -258,6 +267,10 @@ async fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed
     let deleted = count(gone.len(), "snapshot");
     let stays = count(stay, "snapshot");
     if !gone.is_empty() && !dry_run && !yes {
+        if !std::io::stdin().is_terminal() {
+            view::error::plain("stdin is not a terminal; use --yes to delete them");
+            return Ok(exit::UNAPPROVED);
+        }
         let question = format!("Delete {deleted} and keep {stays}?");
         match view::ask::yes(&question) {
             view::ask::Answer::Yes => {}
@@ -305,7 +318,12 @@ async fn listed(context: &Context) -> Result<(SnapshotStore, Vec<KeptSnapshot>),
 async fn named_or_file(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
     let path = Path::new(name);
     if !path.is_file() {
-        return named(context, name).await;
+        let found = named(context, name).await;
+        let is_path = name.contains('/') && !name.contains("://");
+        return match is_path {
+            true => found.map_err(|_| Failed::Here(format!("there is no file {name}"))),
+            false => found,
+        };
     }
     let failed = |error| Failed::Here(format!("{}: {error}", path.display()));
     let kept = KeptSnapshot::at(path).map_err(failed)?;

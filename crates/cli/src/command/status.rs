@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcdup_core::membership::{Electorate, Place, Standing};
-use etcdup_core::observation::{MemberView, Observation};
+use etcdup_core::observation::{CORRUPT, MemberView, NO_SPACE, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_planner::{Ending, Planner};
@@ -12,6 +12,12 @@ use crate::arguments::Status;
 use crate::command::context::Context;
 use crate::exit;
 use crate::view::{self, age_of, count, outln};
+
+/// Alarms under which a cluster has a quorum and is not well, and the way out of each.
+const ALARMS: [(&str, &str); 2] = [
+    (NO_SPACE, "no member takes writes; run `etcdup maintain`"),
+    (CORRUPT, "its data differs; see `etcdup explain alarms`"),
+];
 
 pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
     let session = match context.session().await {
@@ -49,7 +55,11 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
             .iter()
             .all(|member| seen.serves(&member.name));
         if !arguments.watch {
-            return if healthy { exit::DONE } else { exit::FAILED };
+            let well = healthy
+                && ALARMS
+                    .iter()
+                    .all(|(alarm, _)| seen.alarms(alarm).is_empty());
+            return if well { exit::DONE } else { exit::FAILED };
         }
         tokio::select! {
             () = context.cancel.cancelled() => return exit::STOPPED,
@@ -69,6 +79,17 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
     let rows = rows(planner, seen);
     view::table::print_fitting(&head, &rows, &spare);
     outln!("{}", summary(planner, seen));
+    for (alarm, way_out) in ALARMS {
+        let raised = seen.alarms(alarm);
+        let names = seen.members.iter().filter_map(|(name, view)| {
+            let view = view.known()?;
+            raised.contains(&view.id).then_some(name.as_str())
+        });
+        let names: Vec<&str> = names.collect();
+        if !raised.is_empty() {
+            outln!("alarm {alarm} of {}: {way_out}", names.join(", "));
+        }
+    }
     if let Some(newest) = &seen.snapshot {
         let age = seen.at.duration_since(newest.taken).as_secs();
         outln!("newest snapshot: {}, {} old", newest.name, age_of(age));

@@ -6,6 +6,7 @@ use etcdup_deploy::{Credential, Prompt};
 use zeroize::Zeroizing;
 
 use crate::settings::{SSH_PASSPHRASE, SUDO_PASSWORD};
+use crate::view::print::errln;
 
 /// Asks on the terminal; off it, variables answer.
 pub(crate) struct TerminalPrompt;
@@ -68,8 +69,12 @@ pub(crate) fn yes(question: &str) -> Answer {
 pub(crate) fn name(question: &str, name: &str) -> Answer {
     match inquire::Text::new(question).prompt() {
         Ok(typed) if typed.trim() == name => Answer::Yes,
+        Ok(typed) => {
+            errln!("`{}` is not `{name}`", typed.trim());
+            Answer::No
+        }
         Err(inquire::InquireError::OperationInterrupted) => Answer::Stop,
-        Ok(_) | Err(_) => Answer::No,
+        Err(_) => Answer::No,
     }
 }
 

@@ -208,9 +208,10 @@ impl Run<'_> {
         }
         if let Err(why) = self.keep_snapshot(None, seen).await {
             self.session.events.send(Body::Gate {
-                holds: "no snapshot of what is there was kept; its data is, on the hosts"
-                    .to_owned(),
-                why,
+                holds: format!(
+                    "no snapshot of what is there was kept ({why}); its data is, on the hosts"
+                ),
+                why: String::new(),
             });
         }
     }

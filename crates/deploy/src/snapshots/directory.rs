@@ -79,13 +79,8 @@ impl SnapshotDirectory {
     /// # Errors
     /// When it cannot be made, or other users may look into it.
     pub(super) fn make(&self) -> std::io::Result<()> {
+        self.is_mounted()?;
         let mut builder = std::fs::DirBuilder::new();
-        if let Some(given) = self.given.as_ref().filter(|given| !given.is_dir()) {
-            return Err(std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                format!("{} is no directory: mount it, or make it", given.display()),
-            ));
-        }
         builder.recursive(true).mode(0o700).create(&self.path)?;
         let mode = std::fs::metadata(&self.path)?.permissions().mode();
         if mode & 0o007 != 0 {
@@ -111,7 +106,19 @@ impl SnapshotDirectory {
         Ok(())
     }
 
+    /// A disk that is not mounted holds no fewer snapshots for that.
+    fn is_mounted(&self) -> std::io::Result<()> {
+        match self.given.as_ref().filter(|given| !given.is_dir()) {
+            None => Ok(()),
+            Some(given) => Err(std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                format!("{} is no directory: mount it, or make it", given.display()),
+            )),
+        }
+    }
+
     fn found(&self) -> std::io::Result<Vec<Found>> {
+        self.is_mounted()?;
         let entries = match std::fs::read_dir(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -373,6 +380,8 @@ mod tests {
         let directory = SnapshotDirectory::of(base.path(), &settings, &"prod".parse().unwrap());
         let refused = directory.make().unwrap_err().to_string();
         assert!(refused.contains("mount it"), "{refused}");
+        let unseen = directory.found().unwrap_err().to_string();
+        assert!(unseen.contains("mount it"), "{unseen}");
         std::fs::create_dir(base.path().join("backup")).unwrap();
         directory.make().unwrap();
         assert_eq!(directory.path(), base.path().join("backup/prod"));

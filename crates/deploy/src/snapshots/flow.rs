@@ -271,9 +271,14 @@ pub(super) async fn flow(
         return Ok(());
     }
     let said = String::from_utf8_lossy(&said);
-    let last = said.lines().rfind(|line| !line.trim().is_empty());
-    let last = last.map(|line| format!(": {}", line.trim()));
-    Err(filter.failed(format!("ended with {ended}{}", last.unwrap_or_default())))
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    // Some programs say last where to report what they have just explained.
+    let error = lines
+        .clone()
+        .find(|line| line.to_lowercase().contains("error"));
+    let words = error.or_else(|| lines.next_back());
+    let words = words.map(|line| format!(": {line}"));
+    Err(filter.failed(format!("ended with {ended}{}", words.unwrap_or_default())))
 }
 
 #[cfg(test)]

@@ -491,9 +491,8 @@ fn set_aside(
 }
 
 fn end(target: &Target, seen: &Observation, member: &Member, open: &RecoverRecord) -> Next {
-    let revision = seen.member(&member.name).map_or(0, |view| view.revision);
     let why = vec![
-        format!("{} serves alone, at revision {revision}", member.name),
+        format!("{} serves alone", member.name),
         "no other member is left on a host that answers".to_owned(),
     ];
     // Whoever joins later is on one of these hosts, or hears of it by `apply`.

@@ -40,7 +40,8 @@ pub(crate) const RESTORE_OPEN: Check = Check {
     title: "a restore of this cluster has not ended",
     about: "A host's record says that the cluster is being restored from a snapshot. Until that has ended nothing else is done \
             to it: members may hold what was restored, or nothing.",
-    advice: "run `etcdup restore` with the same snapshot to go on, or `etcdup reset` to give it up",
+    advice: "run `etcdup restore` with the same snapshot to go on. `etcdup reset` gives it up, and leaves no cluster: what was \
+             there lies beside each data directory, in .kept-*, and in the snapshot that was taken before, if members served",
 };
 const RESTORE_OTHER: Check = Check {
     id: "restore-other",
