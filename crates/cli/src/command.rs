@@ -184,8 +184,8 @@ async fn stop_on_signal(cancel: Cancel, interrupt: Interrupt) {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
-            // The terminal is gone.
-            () = hung_up(hangup.as_mut()) => {}
+            // The terminal is gone. The shell and the kernel may both say so: once is enough.
+            () = hung_up(hangup.as_mut()) => hangup = None,
         }
         cancel.cancel();
         if count > 0 {

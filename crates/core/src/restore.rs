@@ -115,11 +115,11 @@ impl RestoreOrder {
     /// The least revision that members have once they are restored, where that is known.
     #[must_use]
     pub fn least_revision(&self) -> Option<i64> {
-        let known = self.known.as_ref().map(|known| known.revision);
         match self.bump {
-            // Whatever it holds, it is beyond that.
-            true => Some(known.unwrap_or_default().saturating_add(BUMP)),
-            false => known,
+            // etcd's tool adds to the last revision of a key: one that was deleted and compacted
+            // counts no more, and neither does the first, at which there is none.
+            true => Some(BUMP),
+            false => self.known.as_ref().map(|known| known.revision),
         }
     }
 }

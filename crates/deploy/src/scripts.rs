@@ -29,7 +29,7 @@ pub(crate) static RAFT_LOG: Script = Script::new("raft-log", scripts::RAFT_LOG)
     .with_idle_timeout(Duration::from_secs(60))
     .watched();
 
-/// Restores a snapshot into a member that is thrown away. It says each second that it works.
+/// Restores a snapshot into a member that is thrown away. It says all the time that it works.
 pub(crate) static DRILL: Script = Script::new("drill", scripts::DRILL);
 
 /// Prints a member's log. A log may have nothing new to say for as long as anyone follows it.

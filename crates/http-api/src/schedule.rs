@@ -41,11 +41,24 @@ pub(crate) async fn keep_snapshots(state: Arc<State>) {
             let Ok(cluster) = open(&state, &name).await else {
                 continue;
             };
-            let keeping = cluster.keep_snapshots(Who::new(WHO));
+            // With what clients ask for there are a few at a time.
+            let keeping = async {
+                match state.copy().await {
+                    Ok(_turn) => Some(cluster.keep_snapshots(Who::new(WHO)).await),
+                    Err(_) => None,
+                }
+            };
             let kept = tokio::select! {
                 kept = keeping => kept,
                 // What was half taken leaves nothing.
                 () = state.stopping.cancelled() => return,
+            };
+            let Some(kept) = kept else {
+                tracing::warn!(
+                    cluster = name,
+                    "too many snapshots are read to take one now"
+                );
+                continue;
             };
             match kept {
                 Ok(None) => {}

@@ -87,13 +87,19 @@ fn full_of_what_is_in_use(lab: &Lab) -> Outcome {
         .join("etcd/bin")
         .join(crate::setup::newest_of("3.5")?)
         .join("etcdctl");
-    let filled = lab.inside(&format!(
-        "for n in $(seq 60); do {} --endpoints {} --cacert pki/prod/ca.crt --cert tester.crt \
-         --key tester.key put big$n < big 2>&1 || break; done",
-        tool.display(),
-        Lab::endpoints(3)
-    ))?;
-    filled.says("database space exceeded")?;
+    // What was free in the database is used up once it was given back.
+    for round in ["a", "b"] {
+        let filled = lab.inside(&format!(
+            "for n in $(seq 60); do {} --endpoints {} --cacert pki/prod/ca.crt --cert tester.crt \
+             --key tester.key put big-{round}$n < big 2>&1 || break; done",
+            tool.display(),
+            Lab::endpoints(3)
+        ))?;
+        filled.says("database space exceeded")?;
+        if round == "a" {
+            lab.etcdup(&["maintain", "--yes"])?;
+        }
+    }
     lab.etcdup(&["maintain", "--yes"])?
         .exits(4)?
         .says("still-full")?;

@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Snapshot {
-    /// Take a snapshot of a follower, verify it, and keep it beside the topology file
+    /// Take a snapshot of a follower, verify it, and keep it
     #[command(after_help = "Example:\n  etcdup snapshot save --member m2")]
     Save {
         /// The member that sends it [default: one that serves, and does not lead]

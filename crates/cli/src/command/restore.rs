@@ -28,10 +28,8 @@ pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
             };
             let order = Box::new(order);
             let code = apply::converge(context, Goal::Restore { order }, approve).await;
-            // Until all of it has ended well the same order may need it again; where nothing was
-            // begun, all secrets lie there for nothing.
-            let unneeded = [exit::DONE, exit::UNAPPROVED, exit::BLOCKED].contains(&code);
-            if unneeded && found.is_copy {
+            // Until all of it has ended well the same order, or another one's, may need it again.
+            if code == exit::DONE && found.is_copy {
                 found.remove().await;
             }
             code

@@ -115,17 +115,9 @@ async fn drill(context: &Context, snapshot: &str, on: Option<&str>) -> Result<u8
     let topology = session.resolved().await?;
     let on = match on {
         None => None,
-        // A person may think of a host by the member on it.
-        Some(name) => match topology
-            .members
-            .iter()
-            .find(|one| one.name.as_str() == name)
-        {
-            Some(member) => Some(&member.host),
-            None => match host_of(&topology, name) {
-                Some(host) => Some(host),
-                None => return Ok(exit::USAGE),
-            },
+        Some(name) => match host_of(&topology, name) {
+            Some(host) => Some(host),
+            None => return Ok(exit::USAGE),
         },
     };
     let drilling = session.drill(&topology, &kept, on);
@@ -318,11 +310,11 @@ async fn listed(context: &Context) -> Result<(SnapshotStore, Vec<KeptSnapshot>),
 async fn named_or_file(context: &Context, name: &str) -> Result<KeptSnapshot, Failed> {
     let path = Path::new(name);
     if !path.is_file() {
-        let found = named(context, name).await;
-        let is_path = name.contains('/') && !name.contains("://");
-        return match is_path {
-            true => found.map_err(|_| Failed::Here(format!("there is no file {name}"))),
-            false => found,
+        let is_url = name.contains("://");
+        let is_kept = !name.contains('/') || is_url || name.starts_with(&store(context)?.show());
+        return match is_kept {
+            true => named(context, name).await,
+            false => Err(Failed::Here(format!("there is no file {name}"))),
         };
     }
     let failed = |error| Failed::Here(format!("{}: {error}", path.display()));

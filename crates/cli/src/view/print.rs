@@ -9,10 +9,11 @@ pub(crate) fn plain(message: &str) {
     errln!("{red}error:{red:#} {}", harmless(message));
 }
 
-/// Writes to standard error.
+/// Writes to standard error. Where nobody can read it any more the work goes on.
 #[cfg(not(test))]
 pub(crate) fn tell(text: &str) {
-    anstream::eprint!("{text}");
+    use std::io::Write;
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
 
 #[cfg(test)]
@@ -26,10 +27,21 @@ pub(crate) fn write(text: &str) {
     let mut out = anstream::stdout().lock();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
         && error.kind() != std::io::ErrorKind::BrokenPipe
+        && !is_gone_terminal(&error)
     {
         plain(&format!("cannot write to standard output: {error}"));
         std::process::exit(i32::from(crate::exit::FAILED));
     }
+}
+
+/// Whether the terminal has gone: what was printed there arrived nowhere, and a stage that has
+/// begun must still come to its end.
+#[cfg(not(test))]
+fn is_gone_terminal(error: &std::io::Error) -> bool {
+    use std::io::IsTerminal;
+    // EIO. A terminal that hung up is none any more to whoever asks.
+    let is_file = std::fs::metadata("/proc/self/fd/1").is_ok_and(|about| about.is_file());
+    error.raw_os_error() == Some(5) && !is_file && !std::io::stdout().is_terminal()
 }
 
 /// Writes one line to standard error.

@@ -79,8 +79,9 @@ fn counts(spec: &Spec, findings: &mut Vec<Finding>) {
         findings.push(finding.at(KeyPath::root("cluster")));
     } else if count.is_multiple_of(2) {
         let survives = (count - 1) / 2;
+        let verb = if count == 2 { "does" } else { "do" };
         let evidence = format!(
-            "{count} members survive the loss of {survives}, as {} do",
+            "{count} members survive the loss of {survives}, as {} {verb}",
             count - 1
         );
         findings.push(EVEN_MEMBERS.warning("cluster", evidence).at(at()));

@@ -90,7 +90,7 @@ fn counts_that_protect_no_better_are_warnings() {
     assert!(
         found[0]
             .2
-            .starts_with("2 members survive the loss of 0, as 1 do"),
+            .starts_with("2 members survive the loss of 0, as 1 does"),
         "{}",
         found[0].2
     );

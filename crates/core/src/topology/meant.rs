@@ -213,10 +213,13 @@ impl Topology {
         self.leaving.iter().find(|one| one.member.name == *name)
     }
 
-    /// The host of this name.
+    /// The host of this name, or else the one of the member of this name: a person may think of a
+    /// host by the member on it.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<&HostId> {
-        self.hosts.keys().find(|host| host.as_str() == name)
+        let host = self.hosts.keys().find(|host| host.as_str() == name);
+        let member = || self.members.iter().find(|one| one.name.as_str() == name);
+        host.or_else(|| Some(&member()?.host))
     }
 
     /// The members on a host, those that should go too.

@@ -98,7 +98,7 @@ pub enum DrillError {
         /// What it said.
         why: String,
     },
-    /// The programs are of another release than the file says, so that it was not tried.
+    /// The programs are of another release than the file says: that proves nothing of this one.
     #[error("[binaries] holds etcd {found}, and this takes {meant}")]
     Other {
         /// The release that etcd itself names.
@@ -382,7 +382,14 @@ impl DrillDirectory {
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir_in(beside)?;
         let lock = File::create(directory.path().join(LOCK))?;
-        lock.lock()?;
+        // Some file systems have no locks: there nothing is swept. One that another drill holds has
+        // found this one between its making and here, and deletes it.
+        match lock.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(std::io::ErrorKind::ResourceBusy.into());
+            }
+            Ok(()) | Err(std::fs::TryLockError::Error(_)) => {}
+        }
         Ok(Self {
             directory,
             _lock: lock,
@@ -397,11 +404,15 @@ impl DrillDirectory {
     fn sweep(beside: &Path) {
         let entries = std::fs::read_dir(beside).into_iter().flatten().flatten();
         for entry in entries {
-            let is_place = entry.file_name().to_string_lossy().starts_with(PLACE);
+            if !entry.file_name().to_string_lossy().starts_with(PLACE) {
+                continue;
+            }
             // One without a lock is just being made, or it was killed in that very moment and holds
-            // nothing.
-            let lock = File::open(entry.path().join(LOCK));
-            if is_place && lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            // nothing. The lock is held until all is gone.
+            let Ok(lock) = File::open(entry.path().join(LOCK)) else {
+                continue;
+            };
+            if lock.try_lock().is_ok() {
                 // Whoever may not delete it can do no more about it here.
                 let _ = std::fs::remove_dir_all(entry.path());
             }

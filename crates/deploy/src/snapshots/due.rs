@@ -62,7 +62,7 @@ impl Cluster {
         }
         let taken = self.take_snapshot(who).await?;
         let mut deleted = Vec::new();
-        let pruned = prune(&store, &settings.keep, &mut deleted).await;
+        let pruned = prune(&store, &settings.keep, &taken, &mut deleted).await;
         Ok(Some(Kept {
             taken,
             deleted,
@@ -98,14 +98,17 @@ impl Cluster {
     }
 }
 
-/// Deletes what a rule does not keep; the names of what was are in `deleted`.
+/// Deletes what a rule does not keep, but for the one that was just taken: one of the future may be
+/// the newest to the rule. The names of what was deleted are in `deleted`.
 async fn prune(
     store: &SnapshotStore,
     keep: &Keep,
+    taken: &SnapshotDocument,
     deleted: &mut Vec<String>,
 ) -> Result<(), PlaceError> {
     let gone = surplus(store.list().await?, keep).await;
-    for kept in gone.into_iter().flat_map(|surplus| surplus.gone) {
+    let gone = gone.into_iter().flat_map(|surplus| surplus.gone);
+    for kept in gone.filter(|kept| kept.name != taken.name) {
         kept.delete().await?;
         deleted.push(kept.name);
     }

@@ -21,7 +21,7 @@ use super::error::{FlowError, PlaceError};
 const SILENCE: Duration = Duration::from_secs(300);
 
 /// How long a place may send nothing of what is read from it.
-const STALLED: Duration = Duration::from_secs(120);
+pub(super) const STALLED: Duration = Duration::from_secs(120);
 
 /// How long what a command said last is waited for, once it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::digest::{SnapshotDigest, SnapshotFault};
 use super::directory::{SnapshotDirectory, piece_in};
 use super::error::{FlowError, PlaceError};
-use super::flow::{Filter, Read, ToFile, flow};
+use super::flow::{Filter, Read, STALLED, ToFile, flow};
 use super::place::{DOCUMENT, ENCRYPTED, PLAIN, Place};
 use crate::tasks::blocking;
 
@@ -150,6 +150,18 @@ impl KeptSnapshot {
         self.place.show(&self.file)
     }
 
+    /// By what lists are sorted, the oldest first.
+    pub(super) fn age_order(&self) -> (Timestamp, &str) {
+        (self.taken, &self.name)
+    }
+
+    /// Whether it is of what a restore replaced.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.document
+            .as_ref()
+            .is_some_and(|document| document.replaced)
+    }
+
     /// Whether a command encrypted it.
     #[must_use]
     pub const fn is_encrypted(&self) -> bool {
@@ -166,9 +178,11 @@ impl KeptSnapshot {
     }
 
     async fn read(&self) -> Result<Read, PlaceError> {
+        let reader = tokio::time::timeout(STALLED, self.place.read(&self.file)).await;
+        let reader = reader.map_err(|late| PlaceError::new(self.show(), late))??;
         Ok(Read {
             what: self.show(),
-            reader: self.place.read(&self.file).await?,
+            reader,
             stored: self.encrypted.then(Sha256::new),
         })
     }

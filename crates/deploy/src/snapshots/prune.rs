@@ -22,11 +22,23 @@ pub struct Surplus {
 /// stays: it is read to its end, since what is kept is worth something only where one of it can be
 /// restored. `None` where there are some and none is whole.
 pub async fn surplus(found: Vec<KeptSnapshot>, keep: &Keep) -> Option<Surplus> {
-    let taken: Vec<Timestamp> = found.iter().map(|kept| kept.taken).collect();
-    let mut stay = kept(&taken, keep);
+    // What a restore replaced takes no place of a snapshot that somebody may want back.
+    let mut stay = BTreeSet::new();
+    for replaced in [false, true] {
+        let of = found.iter().enumerate();
+        let of: Vec<usize> = of
+            .filter(|(_, one)| one.is_replaced() == replaced)
+            .map(|(at, _)| at)
+            .collect();
+        let taken: Vec<Timestamp> = of.iter().map(|at| found[*at].taken).collect();
+        stay.extend(kept(&taken, keep).into_iter().map(|at| of[at]));
+    }
     let mut whole = None;
-    for (at, one) in found.iter().enumerate().rev() {
-        if one.verify().await.is_ok() {
+    let newest_first = (0..found.len()).rev();
+    let (replaced, own): (Vec<usize>, Vec<usize>) =
+        newest_first.partition(|at| found[*at].is_replaced());
+    for at in own.into_iter().chain(replaced) {
+        if found[at].verify().await.is_ok() {
             whole = Some(at);
             break;
         }

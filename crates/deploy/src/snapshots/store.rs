@@ -31,7 +31,7 @@ const HERE: &str = ".restore";
 /// How old a copy must be that nobody restores any more.
 const LEFT: SignedDuration = SignedDuration::from_hours(24);
 
-/// How long a place may take to list what is there: a disk that is gone hangs whoever looks at it.
+/// How long a place may take to list what is there, or to send a document.
 const LISTS: Duration = Duration::from_secs(30);
 
 /// More than any document has, in bytes.
@@ -108,7 +108,12 @@ impl SnapshotStore {
     /// # Errors
     /// When it cannot be read.
     pub async fn list(&self) -> Result<Vec<KeptSnapshot>, PlaceError> {
-        let found = self.place.list().await?;
+        let all = self.entries().await?.into_iter();
+        Ok(all.map(|entry| entry.kept).collect())
+    }
+
+    async fn entries(&self) -> Result<Vec<Entry>, PlaceError> {
+        let found = self.found().await?;
         let described = described(&found);
         let snapshots: Vec<KeptSnapshot> = found.iter().filter_map(|one| self.kept(one)).collect();
         let work = snapshots.iter().filter(|one| described.contains(&one.name));
@@ -120,20 +125,27 @@ impl SnapshotStore {
             )
         });
         let mut documents = run_all(work).await;
-        let with_document = snapshots.into_iter().map(|mut one| {
-            one.document = documents
-                .remove(&one.name)
+        let with_document = snapshots.into_iter().map(|mut kept| {
+            kept.document = documents
+                .remove(&kept.name)
                 .and_then(|read| read.ok().flatten());
-            let said = one.document.as_ref().map(|document| document.taken);
-            one.taken = said.unwrap_or(one.taken);
-            one
+            let said = kept.document.as_ref().map(|document| document.taken);
+            kept.taken = said.unwrap_or(kept.taken);
+            let is_described = described.contains(&kept.name);
+            Entry { kept, is_described }
         });
-        let mut all: Vec<KeptSnapshot> = with_document.collect();
-        all.sort_by(|a, b| (a.taken, &a.name).cmp(&(b.taken, &b.name)));
+        let mut all: Vec<Entry> = with_document.collect();
+        all.sort_by(|a, b| a.kept.age_order().cmp(&b.kept.age_order()));
         Ok(all)
     }
 
-    /// The newest of them, by their names.
+    /// A disk that is gone hangs whoever looks at it.
+    async fn found(&self) -> Result<Vec<Found>, PlaceError> {
+        let found = tokio::time::timeout(LISTS, self.place.list()).await;
+        found.map_err(|late| PlaceError::new(self.show(), late))?
+    }
+
+    /// The newest of them that is not of what a restore replaced.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -146,31 +158,57 @@ impl SnapshotStore {
         &self,
         then: Timestamp,
     ) -> Result<Option<SnapshotSeen>, PlaceError> {
-        let found = tokio::time::timeout(LISTS, self.place.list()).await;
-        let found = found.map_err(|late| PlaceError::new(self.show(), late))??;
+        let found = self.found().await?;
         let described = described(&found);
         let all = found.iter().filter_map(|one| self.kept(one));
         // A document is written last of all, so that one without was never finished.
-        let all = all.filter(|one| described.contains(&one.name) && one.taken <= then);
-        let newest = all.max_by(|a, b| (a.taken, &a.name).cmp(&(b.taken, &b.name)));
-        Ok(newest.map(|kept| SnapshotSeen {
-            name: kept.name,
-            taken: kept.taken,
-            size: kept.size,
-        }))
+        let mut all: Vec<KeptSnapshot> = all
+            .filter(|one| described.contains(&one.name) && one.taken <= then)
+            .collect();
+        all.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
+        // As a rule one document is read.
+        while let Some(kept) = all.pop() {
+            let document = document(Arc::clone(&self.place), &kept.name).await;
+            if !document.is_some_and(|document| document.replaced) {
+                return Ok(Some(SnapshotSeen {
+                    name: kept.name,
+                    taken: kept.taken,
+                    size: kept.size,
+                }));
+            }
+        }
+        Ok(None)
     }
 
     /// The one of this name, or the newest for `latest`, where there is one.
     ///
     /// # Errors
-    /// When those that are kept cannot be read.
+    /// When those that are kept cannot be read; for `latest` also the document of a newer one.
     pub async fn find(&self, name: &str) -> Result<Option<KeptSnapshot>, PlaceError> {
-        let mut found = self.list().await?;
+        let mut found = self.entries().await?;
         let at = match name {
-            "latest" => latest(&found),
-            name => found.iter().position(|kept| kept.name == name),
+            "latest" => self.latest(&found)?,
+            name => found.iter().position(|entry| entry.kept.name == name),
         };
-        Ok(at.map(|at| found.swap_remove(at)))
+        Ok(at.map(|at| found.swap_remove(at).kept))
+    }
+
+    /// Which of a list, the oldest first, is the latest: one that was never finished has no
+    /// document, and what a restore replaced is not what anybody wants back by that name.
+    fn latest(&self, found: &[Entry]) -> Result<Option<usize>, PlaceError> {
+        for (at, Entry { kept, is_described }) in found.iter().enumerate().rev() {
+            match &kept.document {
+                Some(document) if document.replaced => {}
+                Some(_) => return Ok(Some(at)),
+                None if *is_described => {
+                    let why = "its document cannot be read, so which is the latest is not known: name one";
+                    return Err(PlaceError::new(self.show_one(&kept.name), why));
+                }
+                None => {}
+            }
+        }
+        // Those that were put there by hand.
+        Ok(found.iter().rposition(|entry| !entry.is_described))
     }
 
     /// The snapshot in a file of this machine, which is decrypted as those that are kept are.
@@ -351,15 +389,11 @@ fn taken(name: &str) -> Option<Timestamp> {
     time.parse().ok()
 }
 
-/// Which of a list, the oldest first, is the latest: one that was never finished has no document,
-/// and what a restore replaced is not what anybody wants back by that name.
-fn latest(found: &[KeptSnapshot]) -> Option<usize> {
-    let is_whole = |kept: &KeptSnapshot| {
-        let document = kept.document.as_ref();
-        document.is_some_and(|document| !document.replaced)
-    };
-    let newest = found.iter().rposition(is_whole);
-    newest.or_else(|| found.len().checked_sub(1))
+/// A snapshot of a list.
+struct Entry {
+    kept: KeptSnapshot,
+    /// Whether a document lies there, which may still not be read.
+    is_described: bool,
 }
 
 /// The names of which there is a document.
@@ -369,10 +403,13 @@ fn described(found: &[Found]) -> BTreeSet<String> {
 }
 
 async fn document(place: Arc<dyn Place>, name: &str) -> Option<SnapshotDocument> {
-    let reader = place.read(&format!("{name}{DOCUMENT}")).await.ok()?;
-    let mut text = Vec::new();
-    reader.take(LONGEST).read_to_end(&mut text).await.ok()?;
-    serde_json::from_slice(&text).ok()
+    let read = async {
+        let reader = place.read(&format!("{name}{DOCUMENT}")).await.ok()?;
+        let mut text = Vec::new();
+        reader.take(LONGEST).read_to_end(&mut text).await.ok()?;
+        serde_json::from_slice(&text).ok()
+    };
+    tokio::time::timeout(LISTS, read).await.ok().flatten()
 }
 
 /// Whether what lies there is what was written: the database of this SHA-256, or what a command
@@ -483,7 +520,13 @@ mod tests {
         let second = put(base.path(), 3, Some(false));
         let replaced = put(base.path(), 4, Some(true));
         assert_eq!(latest_of(&store).await, Some(second));
-        for name in [bare, first, replaced] {
+        // Whether a newer one whose document is torn was replaced nobody can say.
+        let torn = put(base.path(), 5, Some(false));
+        let path = base.path().join(format!("snapshots/prod/{torn}{DOCUMENT}"));
+        std::fs::write(path, "{").unwrap();
+        let unknown = store.find("latest").await.unwrap_err();
+        assert!(chain(&unknown).contains("cannot be read"), "{unknown:?}");
+        for name in [bare, first, replaced, torn] {
             let found = store.find(&name).await.unwrap();
             assert_eq!(found.map(|found| found.name), Some(name));
         }
@@ -495,6 +538,7 @@ mod tests {
         let (base, store) = store();
         let past = put(base.path(), 2, Some(false));
         put(base.path(), 29, Some(false));
+        put(base.path(), 4, Some(true));
         let now = "2026-11-15T00:00:00Z".parse().unwrap();
         let newest = store.newest_by(now).await.unwrap();
         assert_eq!(newest.map(|newest| newest.name), Some(past));

@@ -25,7 +25,7 @@ take_place() {
     *) no "cannot lock $state/drill.lock" ;;
     esac
     for left in "$state"/drill.?*-*; do
-        [ ! -d "$left" ] || [ -L "$left" ] || end_all_in "$left"
+        [ ! -d "$left" ] || [ -L "$left" ] || end_all_in "$left" "$(readlink -f "$left")"
         rm -rf "$left"
     done
     read -r fresh </proc/sys/kernel/random/uuid
@@ -45,14 +45,19 @@ clean_up_after() {
 
 # What works in that directory still, and the directory: whoever is in it stands where it was, even once it is deleted.
 clean_up() {
-    end_all_in .
-    cd /
-    rm -rf "${place:?}"
+    # What was just killed may still make a file.
+    for _ in 1 2 3; do
+        end_all_in . "$place"
+        rm -rf "${place:?}" && break
+        sleep 1
+    done
 }
 
-# What was started in a directory; not this process, nor the one that cleans up after it.
+# What was started in a directory, given as it is reached and as it is called; not this process, nor the one that cleans up after it.
 end_all_in() {
     for process in /proc/[0-9]*; do
+        # By name first: what stands on a disk that hangs would be waited for.
+        case $(readlink "$process/cwd" 2>/dev/null) in "$2" | "$2 (deleted)") ;; *) continue ;; esac
         # shellcheck disable=SC3013
         [ "$process/cwd" -ef "$1" ] || continue
         case ${process#/proc/} in "$$" | "$cleaner") ;; *) kill -KILL "${process#/proc/}" ;; esac
@@ -103,7 +108,11 @@ main() {
     cleaner=''
     read_header || { refused 'the input has no header'; exit 65; }
     IFS='|' read -r place snapshot size || no 'the input was cut off'
-    if [ "$place" = - ]; then take_place; fi
+    case $place in
+    -) take_place ;;
+    /?*) ;;
+    *) no 'the directory has no absolute path' ;;
+    esac
     cd "$place" || no "there is no $place"
     place=$(pwd -P)
     # Whoever else may write in it could put another program there.

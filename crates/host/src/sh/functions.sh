@@ -34,7 +34,7 @@ parent_of() {
 }
 
 # How many KiB are free where this is. A device may hold blanks in its name: what counts stands before the `N%`.
-free_kib() { df -Pk "$1" | awk 'NR == 2 { sub(/ +[0-9]+% .*/, ""); print $NF }'; }
+free_kib() { df -Pk "$1" | awk 'NR == 2 { sub(/ +([0-9]+%|-) .*/, ""); print $NF + 0 }'; }
 
 # Directories that are missing above something of ours are for everybody to pass.
 make_parents() { (umask 022 && mkdir -p "$@"); }

@@ -148,7 +148,7 @@ pub(crate) async fn drill(call: Call) -> Result<Answer, Problem> {
     Answer::json(&drilled.await???)
 }
 
-/// Work on snapshots that goes on when the client hangs up, one at a time: each reads or writes a
+/// Work on snapshots that goes on when the client hangs up, a few at a time: each reads or writes a
 /// whole store.
 async fn working<T, F>(
     call: &Call,

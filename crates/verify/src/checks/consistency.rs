@@ -113,6 +113,11 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
             }
         }
     }
+    let revisions: BTreeSet<i64> = evidence
+        .answered()
+        .map(|(_, member)| member.view.revision)
+        .collect();
+    let at_one_revision = revisions.len() == 1;
     let compacted: BTreeSet<i64> = hashes.iter().map(|(_, compacted)| *compacted).collect();
     if hashes.len() > 1 && compacted.len() == 1 {
         let each = evidence
@@ -121,6 +126,9 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
         findings.push(check.error("cluster", each.collect::<Vec<_>>().join(", ")));
     } else if hashes.len() > 1 {
         let words = "members were compacted at different revisions just now; verify again";
+        findings.push(check.warning("cluster", words));
+    } else if findings.is_empty() && forgotten && !(hashes.is_empty() && at_one_revision) {
+        let words = "members were compacted beyond where others are; verify again";
         findings.push(check.warning("cluster", words));
     } else if findings.is_empty() && forgotten {
         let words = "nothing was written since all was compacted: compared once something is";

@@ -8,7 +8,7 @@ pub(super) const SNAPSHOT_AGE: Check = Check {
     id: "snapshot-age",
     title: "the newest snapshot is as new as the file asks for",
     about: "`snapshots.every` says how old the newest snapshot may become. One that is twice as old was missed: the timer does not run, or \
-            no snapshot could be taken or kept. Those in this machine's directory count.",
+            no snapshot could be taken or kept. What counts is what [snapshots] names, or else what lies beside the topology file.",
     advice: "run `etcdup snapshot save`; `systemctl status etcdup-snapshot-CLUSTER` (`systemctl --user` where it is a user's) says why the timer took none",
 };
 pub(super) const CERTS_END: Check = Check {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Snapshots {
-    /// How old the newest may become before another is taken, by `etcdup snapshot timer`: `6h`,
-    /// `1d`.
+    /// How often one is taken, by the timer of `etcdup snapshot timer`; `etcdup serve` takes one
+    /// where the newest is older: `6h`, `1d`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Every>,
     /// The directory that they are kept in, each cluster's in one of its own name; relative to the
