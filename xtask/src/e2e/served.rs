@@ -53,8 +53,17 @@ fn served_over_http(context: &Context) -> Outcome {
         format!("{streamed} of {} events came by the stream", events.len()),
     )?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
-    let members = client.get("/v1/clusters/etcdup/members")?;
-    ensure(members["healthy"] == 3, format!("{members}"))?;
+    // What is answered may be the look of some seconds ago.
+    let start = Instant::now();
+    loop {
+        let members = client.get("/v1/clusters/etcdup/members")?;
+        if members["healthy"] == 3 {
+            break;
+        }
+        let late = start.elapsed() > Duration::from_secs(20);
+        ensure(!late, format!("{members}"))?;
+        thread::sleep(Duration::from_millis(500));
+    }
     killed_and_started_again(&lab, (server, client))?;
     lab.nothing_to_do()?;
     sent_over_http(context, &lab)

@@ -297,3 +297,29 @@ impl KeptSnapshot {
         self.place.delete(&format!("{}{DOCUMENT}", self.name)).await
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use super::*;
+
+    /// A document of a snapshot of this name.
+    pub(in crate::snapshots) fn document(name: &str, replaced: bool) -> SnapshotDocument {
+        SnapshotDocument {
+            format: SNAPSHOT_FORMAT.to_owned(),
+            name: name.to_owned(),
+            cluster: "prod".parse().unwrap(),
+            cluster_id: ClusterId::new(1),
+            etcd: "3.5.30".to_owned(),
+            member: "m1".parse().unwrap(),
+            revision: 7,
+            taken: Timestamp::UNIX_EPOCH,
+            size: 3,
+            sha256: String::new(),
+            encrypted: None,
+            replaced,
+            who: "ann@desk".to_owned(),
+        }
+    }
+}

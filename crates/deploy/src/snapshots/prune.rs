@@ -177,4 +177,29 @@ mod tests {
         assert!(surplus(found[2..].to_vec(), &keep).await.is_none());
         assert_eq!(surplus(Vec::new(), &keep).await.unwrap().stay, 0);
     }
+
+    /// What a restore replaced never pushes out what somebody may want back.
+    #[tokio::test]
+    async fn what_was_replaced_takes_no_place_of_another() {
+        let place = tempfile::tempdir().unwrap();
+        let whole = crate::snapshots::digest::tests::snapshot(8);
+        let one = |name: &str, replaced: bool| {
+            let path = place.path().join(format!("{name}.db"));
+            std::fs::write(&path, &whole).unwrap();
+            let mut kept = KeptSnapshot::at(&path).unwrap();
+            kept.document = Some(crate::snapshots::kept::tests::document(name, replaced));
+            let sha256 = crate::snapshots::digest::verify(&path).unwrap();
+            kept.document.as_mut().unwrap().sha256 = sha256;
+            kept
+        };
+        let found = vec![
+            one("a", false),
+            one("b", false),
+            one("c", true),
+            one("d", true),
+        ];
+        let left = surplus(found, &Keep { last: 1, ..NONE }).await.unwrap();
+        let gone: Vec<&str> = left.gone.iter().map(|kept| kept.name.as_str()).collect();
+        assert_eq!(gone, ["a", "c"]);
+    }
 }

@@ -465,7 +465,6 @@ impl Sink for Written<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
-    use super::super::kept::SNAPSHOT_FORMAT;
     use super::*;
 
     /// Puts a snapshot into the directory, with a document where `replaced` says something.
@@ -475,19 +474,8 @@ mod tests {
         std::fs::write(at.join(format!("{name}{PLAIN}")), b"any").unwrap();
         if let Some(replaced) = replaced {
             let document = SnapshotDocument {
-                format: SNAPSHOT_FORMAT.to_owned(),
-                name: name.clone(),
-                cluster: "prod".parse().unwrap(),
-                cluster_id: etcdup_core::membership::ClusterId::new(1),
-                etcd: "3.5.30".to_owned(),
-                member: "m1".parse().unwrap(),
-                revision: 7,
                 taken: taken(&name).unwrap(),
-                size: 3,
-                sha256: String::new(),
-                encrypted: None,
-                replaced,
-                who: "ann@desk".to_owned(),
+                ..super::super::kept::tests::document(&name, replaced)
             };
             let text = serde_json::to_vec(&document).unwrap();
             std::fs::write(at.join(format!("{name}{DOCUMENT}")), text).unwrap();

@@ -129,8 +129,8 @@ pub(crate) async fn drill(call: Call) -> Result<Answer, Problem> {
         let topology = session.resolved().await?;
         let on = match on.as_deref().map(|on| topology.host(on).ok_or(on)) {
             Some(Err(unknown)) => {
-                let why = format!("`on`: the cluster has no host `{unknown}`");
-                return Ok(Err(Problem::bad_request(why)));
+                let why = format!("the cluster has no host `{unknown}`");
+                return Ok(Err(Problem::not_found(why)));
             }
             Some(Ok(host)) => Some(host),
             None => None,
