@@ -48,7 +48,7 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Opens what the topology names; what is broken is told by [`Vault::view`].
+    /// Opens what the topology names; what is broken is said when it is looked at.
     #[must_use]
     pub fn open(spec: &Spec, base: &Path) -> Self {
         let mut vault = Self {
