@@ -166,8 +166,8 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
     );
     lab.inside(&full)?.exits(1)?.says("File too large")?;
     // Neither logs nor events say what is in it.
-    let told = lab.inside("grep -rlF open-sesame . --exclude='*.db'")?;
-    ensure(told.out.is_empty(), told.all())?;
+    let said = lab.inside("grep -rlF open-sesame . --exclude='*.db'")?;
+    ensure(said.out.is_empty(), said.all())?;
     for host in 1..=3 {
         lab.on(host, "! grep -rF open-sesame /var/lib/etcdup")?
             .exits(0)?;

@@ -13,7 +13,7 @@ use crate::command::context::Context;
 use crate::exit;
 use crate::view::{self, age_of, count, outln};
 
-/// Alarms under which a cluster has a quorum and is not well, and the way out of each.
+/// Alarms that a cluster with a quorum may have all the same, and what to do about each.
 const ALARMS: [(&str, &str); 2] = [
     (NO_SPACE, "no member takes writes; run `etcdup maintain`"),
     (CORRUPT, "its data differs; see `etcdup explain alarms`"),
@@ -79,7 +79,7 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
     let rows = rows(planner, seen);
     view::table::print_fitting(&head, &rows, &spare);
     outln!("{}", summary(planner, seen));
-    for (alarm, way_out) in ALARMS {
+    for (alarm, advice) in ALARMS {
         let raised = seen.alarms(alarm);
         // One that does not answer has no name here.
         let name = |id: &MemberId| {
@@ -89,7 +89,7 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
         };
         let names: Vec<String> = raised.iter().map(name).collect();
         if !names.is_empty() {
-            outln!("alarm {alarm} of {}: {way_out}", names.join(", "));
+            outln!("alarm {alarm} of {}: {advice}", names.join(", "));
         }
     }
     if let Some(newest) = &seen.snapshot {

@@ -144,6 +144,14 @@ impl SnapshotDirectory {
     }
 }
 
+/// The directory that a file is in.
+pub(super) fn directory_of(file: &Path) -> &Path {
+    let parent = file.parent();
+    parent
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
 /// A file that is not whole yet, for its owner alone: it holds every secret of the cluster.
 pub(super) fn piece_in(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let file = tempfile::Builder::new()

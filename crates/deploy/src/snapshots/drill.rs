@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::directory::directory_of;
 use super::error::FlowError;
 use super::kept::KeptSnapshot;
 use super::store::SnapshotStore;
@@ -418,14 +419,6 @@ impl DrillDirectory {
             }
         }
     }
-}
-
-/// The directory that a file is in.
-fn directory_of(file: &Path) -> &Path {
-    let parent = file.parent();
-    parent
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 /// Whether nobody else may rename what is in a directory.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::digest::{SnapshotDigest, SnapshotFault};
-use super::directory::{SnapshotDirectory, piece_in};
+use super::directory::{SnapshotDirectory, directory_of, piece_in};
 use super::error::{FlowError, PlaceError};
 use super::flow::{Filter, Read, STALLED, ToFile, flow};
 use super::place::{DOCUMENT, ENCRYPTED, PLAIN, Place};
@@ -101,16 +101,13 @@ impl KeptSnapshot {
             document.and_then(|text| serde_json::from_slice::<SnapshotDocument>(&text).ok());
         let written = || Timestamp::try_from(about.modified().ok()?).ok();
         let taken = document.as_ref().map(|document| document.taken);
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
         Ok(Self {
             name,
             taken: taken.or_else(written).unwrap_or_default(),
             size: about.len(),
             document,
             encrypted: encrypted.is_some(),
-            place: Arc::new(SnapshotDirectory::at(parent.unwrap_or(Path::new(".")))),
+            place: Arc::new(SnapshotDirectory::at(directory_of(path))),
             file: file.into_owned(),
             decrypt: None,
         })
@@ -252,8 +249,7 @@ impl KeptSnapshot {
             let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
             return Err(failed(exists).into());
         }
-        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new(".")).to_owned();
+        let directory = directory_of(to).to_owned();
         let piece = blocking(move || piece_in(&directory))
             .await
             .map_err(failed)?;

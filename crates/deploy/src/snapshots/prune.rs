@@ -22,7 +22,7 @@ pub struct Surplus {
 /// stays: it is read to its end, since what is kept is worth something only where one of it can be
 /// restored. `None` where there are some and none is whole.
 pub async fn surplus(found: Vec<KeptSnapshot>, keep: &Keep) -> Option<Surplus> {
-    // What a restore replaced takes no place of a snapshot that somebody may want back.
+    // What a restore replaced takes no other snapshot's place: those may be needed again.
     let mut stay = BTreeSet::new();
     for replaced in [false, true] {
         let of = found.iter().enumerate();
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(surplus(Vec::new(), &keep).await.unwrap().stay, 0);
     }
 
-    /// What a restore replaced never pushes out what somebody may want back.
+    /// What a restore replaced never pushes out another snapshot.
     #[tokio::test]
     async fn what_was_replaced_takes_no_place_of_another() {
         let place = tempfile::tempdir().unwrap();
