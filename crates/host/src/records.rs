@@ -289,10 +289,11 @@ impl Reader<'_> {
     fn of_network(&mut self, kind: &str, fields: &[&str]) -> Option<()> {
         let view = &mut self.view;
         match (kind, fields) {
-            ("port", [port, pid, program]) => {
+            ("port", [port, pid, program, unit]) => {
                 let listener = Listener {
                     pid: pid.parse().ok(),
                     program: text(program),
+                    unit: Some(text(unit)).filter(|unit| !unit.is_empty()),
                 };
                 view.listeners.insert(port.parse().ok()?, listener);
             }
@@ -442,11 +443,12 @@ mod tests {
     #[test]
     fn a_whole_answer_is_read() {
         let answer = format!(
-            "{SYS}hostname|ho%7Cst%0A\nfile|/etc/etcd|dir|755|etcd:etcd|4096|-|1700000000\nport|2379|12|etcd\nend|4\n"
+            "{SYS}hostname|ho%7Cst%0A\nfile|/etc/etcd|dir|755|etcd:etcd|4096|-|1700000000\nport|2379|12|etcd|etcd.service\nend|4\n"
         );
         let view = read_answer(&answer, &|_| Observed::unknown("not read")).unwrap();
         assert_eq!(view.facts.hostname, "ho|st\n");
         assert_eq!(view.listeners[&2379].program, "etcd");
+        assert_eq!(view.listeners[&2379].unit.as_deref(), Some("etcd.service"));
     }
 
     #[test]

@@ -54,6 +54,7 @@ fn a_port_whose_owner_is_not_known_is_not_another_programs() {
     let unknown = Listener {
         pid: None,
         program: String::new(),
+        unit: None,
     };
     let view = host(&mut seen, &member);
     view.listeners.insert(2379, unknown);
@@ -63,6 +64,28 @@ fn a_port_whose_owner_is_not_known_is_not_another_programs() {
     let advice = &port.unwrap().advice;
     assert!(advice.contains("root"), "{advice}");
     assert!(!advice.contains("stop that program"), "{advice}");
+}
+
+/// A member that ends and is started again over and over is seen without a process at one moment,
+/// and on its port at the next: that is not another program.
+#[test]
+fn a_port_of_the_members_own_unit_is_not_another_programs() {
+    let planner = worlds::planner(worlds::topology(1, ""));
+    let mut seen = worlds::bare(&planner);
+    let member = planner.topology().members[0].clone();
+    let mut listener = Listener {
+        pid: Some(865),
+        program: "etcd".to_owned(),
+        unit: Some(member.layout.unit.clone()),
+    };
+    host(&mut seen, &member)
+        .listeners
+        .insert(2380, listener.clone());
+    assert!(matches!(planner.next(&seen), Next::Stage(_)));
+    listener.unit = Some("another.service".to_owned());
+    host(&mut seen, &member).listeners.insert(2380, listener);
+    let found = blocked(&planner, &seen);
+    assert!(found.iter().any(|finding| finding.id == "port-taken"));
 }
 
 /// U9, M11: each kind of reason for which a host cannot be reached has help of its own.

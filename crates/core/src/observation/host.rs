@@ -253,4 +253,6 @@ pub struct Listener {
     pub pid: Option<u32>,
     /// Its program's name, where it could be found.
     pub program: String,
+    /// The systemd service it belongs to, where there is one and the process could be found.
+    pub unit: Option<String>,
 }

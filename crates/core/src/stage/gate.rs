@@ -419,6 +419,7 @@ mod tests {
             let listener = Listener {
                 pid: Some(100),
                 program: "etcd".to_owned(),
+                unit: None,
             };
             host.listeners.insert(2380, listener);
             let id = HostId::new(format!("10.0.0.{id}"));

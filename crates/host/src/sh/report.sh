@@ -80,7 +80,7 @@ report='
         if (!listened) listening()
         hex = sprintf("%04X", number)
         if (!(hex in inode)) return
-        if (runs) { emit("port|" number "|-|etcd"); return }
+        if (runs) { emit("port|" number "|-|etcd|"); return }
         command = "ls -l /proc/[0-9]*/fd 2>/dev/null"
         while ((command | getline line) > 0) {
             if (line ~ /^\/proc\//) split(line, p, "/")
@@ -89,7 +89,15 @@ report='
         }
         close(command)
         if (pid != "") { getline comm < ("/proc/" pid "/comm"); close("/proc/" pid "/comm") }
-        emit("port|" number "|" (pid == "" ? "-" : pid) "|" encoded(comm))
+        emit("port|" number "|" (pid == "" ? "-" : pid) "|" encoded(comm) "|" encoded(unit_of(pid)))
+    }
+    # The service that a process belongs to, by its control group.
+    function unit_of(pid,   line, unit) {
+        if (pid == "") return ""
+        while ((getline line < ("/proc/" pid "/cgroup")) > 0)
+            if (line ~ /\.service$/) { sub(/^.*\//, "", line); if (unit == "") unit = line }
+        close("/proc/" pid "/cgroup")
+        return unit
     }
     # When a process began, in seconds since 1970: its stat counts ticks since the boot.
     function since(pid,   line, f, booted, path) {

@@ -250,6 +250,7 @@ fn run(target: &Target, host: &mut HostView, member: &Member, at: jiff::Timestam
     let listener = Listener {
         pid: Some(process.pid),
         program: "etcd".to_owned(),
+        unit: None,
     };
     host.listeners.insert(port, listener);
     host.processes.insert(member.name.clone(), process);

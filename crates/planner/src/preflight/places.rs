@@ -52,6 +52,11 @@ pub(super) fn ports(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
         else {
             continue;
         };
+        // etcd that ends and is started again may have been between the two when processes were
+        // looked at, and listen when ports were: it is the member itself.
+        if listener.unit.as_deref() == Some(fresh.member.layout.unit.as_str()) {
+            continue;
+        }
         let program = if listener.program.is_empty() {
             "another program"
         } else {

@@ -206,6 +206,7 @@ impl Model {
                 let listener = Listener {
                     pid: Some(process.pid),
                     program: "etcd".into(),
+                    unit: None,
                 };
                 view.listeners.insert(process.peer_port(), listener);
             }
