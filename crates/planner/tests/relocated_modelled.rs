@@ -14,9 +14,10 @@ mod worlds;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use etcdup_core::path::HostPath;
 use etcdup_planner::Planner;
 use model::Model;
-use model::runs::{cases, event, happens, run, to_the_end};
+use model::runs::{Event, cases, event, happens, run, to_the_end};
 use proptest::prelude::*;
 
 /// Where the file has members: what runs them, what its layout says, and what peers speak.
@@ -100,6 +101,23 @@ proptest! {
         prop_assert_eq!(model.healthy().len(), members);
         for machine in &model.machines {
             prop_assert!(machine.is_at(planner(members, said).topology()));
+            prop_assert_eq!(machine.unpaired(), Vec::<&HostPath>::new());
         }
+    }
+}
+
+/// Files of another user, of which a cut leaves the new key beside the old certificate: the record
+/// says that the certificate is not the one that was meant, and both are issued again.
+#[test]
+fn a_key_without_its_certificate_is_not_kept() {
+    let (first, then) = ((1, 4, 0), (0, 4, 0));
+    for after in 0..12 {
+        let mut model = Model::new(planner(3, first));
+        to_the_end(planner(3, first), &mut model).unwrap();
+        for after in [1, after] {
+            happens(planner(3, then), &mut model, Event::<()>::Cut(0, after)).unwrap();
+        }
+        run(planner(3, then), &mut model, false).unwrap();
+        assert_eq!(model.machines[0].unpaired(), Vec::<&HostPath>::new());
     }
 }

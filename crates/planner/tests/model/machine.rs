@@ -223,6 +223,19 @@ impl Machine {
             && found == [&member.layout.start().unwrap()]
     }
 
+    /// Certificates that lie beside the key of another.
+    pub(crate) fn unpaired(&self) -> Vec<&HostPath> {
+        let apart = |(path, facts): &(&HostPath, &CertFacts)| {
+            let key = path.as_str().replace(".crt", ".key").parse().unwrap();
+            let made_with = format!("key {}", facts.key_id);
+            let made_with = file(Mode::CLOSED, Some(&made_with), 0).sha256;
+            let key: Option<&FileView> = self.files.get::<HostPath>(&key);
+            key.is_some_and(|key| key.sha256 != made_with)
+        };
+        let certificates = self.certificates.iter();
+        certificates.filter(apart).map(|(path, _)| path).collect()
+    }
+
     /// The directory that holds its log.
     pub(super) fn holds_log(&self) -> HostPath {
         let inside = || self.data_at.join("member").unwrap();

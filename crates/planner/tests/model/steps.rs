@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use etcdup_core::host::HostId;
 use etcdup_core::membership::MemberId;
-use etcdup_core::observation::{FileKind, FileView, ListedMember, RecordedMember};
+use etcdup_core::observation::{FileKind, FileView, ListedMember, RecordedFile, RecordedMember};
 use etcdup_core::path::Mode;
 use etcdup_core::stage::{
     Artifact, ClusterStep, Content, Held, HostStep, OperatorStep, Part, Rule, Stage, Work,
@@ -93,6 +93,9 @@ impl Model {
                     let (done, cut) = steps.split_at(until.min(steps.len()));
                     // Data that is restored is there before the record says that it is.
                     let first = !cut.iter().any(|step| matches!(step, HostStep::Restore(_)));
+                    if !done.is_empty() {
+                        self.record_what_is_missing(index, cut);
+                    }
                     self.host_steps(planner, index, done, stage.key.rule, first);
                 }
             }
@@ -165,6 +168,20 @@ impl Model {
             }
         }
         self.settle();
+    }
+
+    /// The record is the first file that is put in its place, and has the digests of all files of
+    /// its stage: of those that did not follow it, nothing on the host has that digest.
+    fn record_what_is_missing(&mut self, index: usize, cut: &[HostStep]) {
+        let record = self.machines[index].record.get_or_insert_default();
+        for step in cut {
+            if let HostStep::File(artifact) = step {
+                let sha256 = "not written".to_owned();
+                record
+                    .files
+                    .insert(artifact.path.clone(), RecordedFile { sha256 });
+            }
+        }
     }
 
     fn host_steps(
