@@ -1,10 +1,12 @@
 //! Snapshots of a cluster's store: taken, kept, read back.
 
+mod aligned;
 mod digest;
 mod directory;
 mod drill;
 mod due;
 mod error;
+mod file_piece;
 mod flow;
 mod kept;
 mod objects;
@@ -20,4 +22,4 @@ pub use error::{FlowError, PlaceError, TakeError};
 pub use kept::{EncryptedSnapshot, KeptSnapshot, SNAPSHOT_FORMAT, SnapshotDocument};
 pub use prune::{Surplus, surplus};
 pub use store::{SavedSnapshot, SnapshotStore};
-pub(crate) use take::least_busy;
+pub(crate) use take::{Purpose, least_busy};

@@ -112,7 +112,7 @@ pub(crate) fn is_place_of(known: &RosterMember, member: &Member) -> bool {
 /// others are connected to. A host that does not answer agrees with nobody; one that has no record
 /// of the cluster has no say.
 fn agreed(file: &Topology, seen: &Observation) -> Vec<RosterMember> {
-    let hosts = file.hosts.keys().filter(|host| file.has_member_on(host));
+    let hosts = file.member_hosts();
     let mut say = 0;
     let mut rosters: Vec<&[RosterMember]> = Vec::new();
     for host in hosts {

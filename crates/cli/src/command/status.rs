@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcdup_core::membership::{Electorate, MemberId, Place, Standing};
-use etcdup_core::observation::{CORRUPT, MemberView, NO_SPACE, Observation};
+use etcdup_core::observation::{CORRUPT, HostView, MemberView, NO_SPACE, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_planner::{Ending, Planner};
@@ -163,7 +163,9 @@ fn rows(planner: &Planner, seen: &Observation) -> Vec<Vec<String>> {
 }
 
 /// What a member is to the cluster: by its own answer, else by how it stands.
-fn role(place: &Place, view: Option<&MemberView>) -> String {
+fn role(place: &Place, view: Option<&MemberView>, seen: &Observation) -> String {
+    let host = place.host.as_ref().and_then(|host| seen.host(host));
+    let is_being_restored = || host.is_some_and(HostView::is_being_restored);
     let leads = view.is_some_and(|view| Some(view.id) == view.leader);
     let role = match &place.standing {
         Standing::Voter { .. } if leads => "leader".to_owned(),
@@ -174,6 +176,7 @@ fn role(place: &Place, view: Option<&MemberView>) -> String {
         } => format!("learner, {behind} behind"),
         Standing::Learner { .. } => "learner".to_owned(),
         Standing::Added { .. } => "added, not started".to_owned(),
+        Standing::Lost { .. } if is_being_restored() => "being restored".to_owned(),
         Standing::Lost { .. } => "lost its data".to_owned(),
         Standing::Removed { .. } => "removed".to_owned(),
         Standing::Unmanaged(_) => "in no file".to_owned(),
@@ -213,7 +216,7 @@ fn row(place: &Place, seen: &Observation) -> Vec<String> {
                 view.id.to_string(),
                 view.version.clone(),
                 format!("{} kB", view.db_size / 1000),
-                role(place, Some(view)),
+                role(place, Some(view), seen),
                 view.term.to_string(),
                 view.raft_index.to_string(),
                 health,
@@ -221,7 +224,7 @@ fn row(place: &Place, seen: &Observation) -> Vec<String> {
         }
         other => {
             row.extend(vec!["-".to_owned(); 3]);
-            row.push(role(place, None));
+            row.push(role(place, None, seen));
             row.extend(vec!["-".to_owned(); 2]);
             row.push(match other {
                 Some(Observed::Unknown(unseen)) => view::harmless(&unseen.why),

@@ -233,6 +233,11 @@ impl Topology {
         self.members.iter().any(|member| member.host == *host)
     }
 
+    /// The hosts that are to run members; others are known because they did.
+    pub fn member_hosts(&self) -> impl Iterator<Item = &HostId> {
+        self.hosts.keys().filter(|host| self.has_member_on(host))
+    }
+
     /// The scheme of the client plane.
     #[must_use]
     pub fn client_scheme(&self) -> Scheme {

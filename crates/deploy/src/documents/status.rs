@@ -2,7 +2,7 @@
 
 use etcdup_core::flag::quota_of as quota_of_flags;
 use etcdup_core::membership::{ClusterId, Electorate, MemberId, Place, Standing};
-use etcdup_core::observation::{MemberView, Observation, SnapshotSeen};
+use etcdup_core::observation::{HostView, MemberView, Observation, SnapshotSeen};
 use etcdup_core::observed::Observed;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_planner::Planner;
@@ -76,6 +76,8 @@ pub enum MemberStanding {
     Voter,
     /// It has lost its data, and must be removed and added again.
     Lost,
+    /// Its data is gone or moved aside, and a restore that has not ended gives it back.
+    Restoring,
     /// It was a member, and the list has it no more.
     Removed,
     /// The cluster lists it, and neither the file nor a host record knows it.
@@ -85,13 +87,16 @@ pub enum MemberStanding {
 }
 
 impl MemberStanding {
-    fn of(standing: &Standing) -> Self {
-        match standing {
+    fn of(place: &Place, seen: &Observation) -> Self {
+        let host = place.host.as_ref().and_then(|host| seen.host(host));
+        let is_being_restored = || host.is_some_and(HostView::is_being_restored);
+        match &place.standing {
             Standing::New => Self::New,
             Standing::Bootstrapped(_) => Self::Bootstrapped,
             Standing::Added { .. } => Self::Added,
             Standing::Learner { .. } => Self::Learner,
             Standing::Voter { .. } => Self::Voter,
+            Standing::Lost { .. } if is_being_restored() => Self::Restoring,
             Standing::Lost { .. } => Self::Lost,
             Standing::Removed { .. } => Self::Removed,
             Standing::Unmanaged(_) => Self::Unmanaged,
@@ -187,7 +192,7 @@ impl MemberStatus {
         let member = name
             .filter(|_| place.host.is_some())
             .and_then(|name| topology.member(name));
-        let standing = MemberStanding::of(&place.standing);
+        let standing = MemberStanding::of(place, seen);
         let Some(member) = member else {
             let id = if let Standing::Unmanaged(id) = &place.standing {
                 id.to_string()

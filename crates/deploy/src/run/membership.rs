@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::context::Run;
 use crate::documents::describe_call;
 use crate::error::DeployError;
-use crate::snapshots::least_busy;
+use crate::snapshots::{Purpose, least_busy};
 
 /// How long etcd may refuse a change for a moment's reason: members must have been connected for
 /// five seconds, and a learner that was near the leader may have fallen behind again.
@@ -225,11 +225,15 @@ impl Run<'_> {
         let topology = self.planner.topology();
         let member = least_busy(topology, seen, leaving);
         let member = member.ok_or("no member serves to take a snapshot of")?;
-        let replaced = matches!(self.planner.goal(), Goal::Restore { .. });
+        let purpose = if matches!(self.planner.goal(), Goal::Restore { .. }) {
+            Purpose::BeforeRestore
+        } else {
+            Purpose::Backup
+        };
         let show = |_, _| {};
         let saving = self
             .session
-            .snapshot_of(topology, seen, member, replaced, show);
+            .snapshot_of(topology, seen, member, purpose, show);
         // It may take minutes, and nothing is begun that would have to be finished.
         let kept = tokio::select! {
             kept = saving => kept,

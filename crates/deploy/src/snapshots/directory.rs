@@ -1,7 +1,6 @@
 //! A directory that snapshots are kept in.
 
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,23 +9,11 @@ use etcdup_core::file::Snapshots;
 use etcdup_core::name::ClusterName;
 use jiff::Timestamp;
 use tokio::io::AsyncRead;
-use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::digest::SnapshotDigest;
-use super::error::{FlowError, PlaceError};
-use super::flow::Sink;
-use super::place::{Found, PLAIN, Piece, Place, Settled};
+use super::error::PlaceError;
+use super::file_piece::{FilePiece, PIECE};
+use super::place::{Found, PLAIN, Piece, Place};
 use crate::tasks::blocking;
-
-/// What the name of a file begins with that is not whole yet.
-const PIECE: &str = ".piece-";
-
-/// How much is written at once: members send pieces of 32 KiB.
-const AT_ONCE: usize = 1 << 20;
-
-/// How much is written before the disk is asked to begin with it: at the end little is left to
-/// wait for.
-const SYNC_AFTER: u64 = 64 << 20;
 
 /// How old a piece of a snapshot must be that nobody writes any more.
 const LEFT: Duration = Duration::from_secs(24 * 3600);
@@ -152,16 +139,6 @@ pub(super) fn directory_of(file: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// A file that is not whole yet, for its owner alone: it holds every secret of the cluster.
-pub(super) fn piece_in(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let file = tempfile::Builder::new()
-        .prefix(PIECE)
-        .tempfile_in(directory)?;
-    let own = std::fs::Permissions::from_mode(0o600);
-    file.as_file().set_permissions(own)?;
-    Ok(file)
-}
-
 #[async_trait]
 impl Place for SnapshotDirectory {
     async fn prepare(&self) -> Result<(), PlaceError> {
@@ -183,22 +160,9 @@ impl Place for SnapshotDirectory {
     }
 
     async fn write(&self, name: &str) -> Result<Box<dyn Piece>, PlaceError> {
-        let failed = |source| PlaceError::new(self.show(name), source);
-        let directory = self.path.clone();
-        let file = blocking(move || piece_in(&directory)).await;
-        let is_snapshot = name.ends_with(PLAIN);
-        Ok(Box::new(FilePiece {
-            to: self.path.join(name),
-            waiting: Vec::new(),
-            file: Some(PartialFile {
-                file: file.map_err(failed)?,
-                size: 0,
-                synced: 0,
-                syncing: None,
-                back: is_snapshot.then(SnapshotDigest::default),
-            }),
-            writing: None,
-        }))
+        let (directory, to) = (self.path.clone(), self.path.join(name));
+        let piece = FilePiece::begin(directory, to, name.ends_with(PLAIN)).await?;
+        Ok(Box::new(piece))
     }
 
     async fn delete(&self, name: &str) -> Result<(), PlaceError> {
@@ -219,142 +183,6 @@ impl Place for SnapshotDirectory {
 
     fn file(&self, name: &str) -> Option<PathBuf> {
         Some(self.path.join(name))
-    }
-}
-
-/// A file beside its name. While some of it is written and read back, more comes.
-struct FilePiece {
-    to: PathBuf,
-    /// What has come and is not written yet.
-    waiting: Vec<u8>,
-    /// None while some of it is written.
-    file: Option<PartialFile>,
-    writing: Option<JoinHandle<std::io::Result<PartialFile>>>,
-}
-
-/// What is there of a file.
-struct PartialFile {
-    file: tempfile::NamedTempFile,
-    size: u64,
-    /// How much of it was there when it was last synced.
-    synced: u64,
-    syncing: Option<std::thread::JoinHandle<std::io::Result<()>>>,
-    /// What was read back of a snapshot.
-    back: Option<SnapshotDigest>,
-}
-
-impl PartialFile {
-    fn write(mut self, mut bytes: Vec<u8>) -> std::io::Result<Self> {
-        self.file.write_all(&bytes)?;
-        if let Some(back) = &mut self.back {
-            self.file.as_file().read_exact_at(&mut bytes, self.size)?;
-            back.push(&bytes);
-        }
-        self.size += bytes.len() as u64;
-        if self.size - self.synced >= SYNC_AFTER {
-            self.begin_sync()?;
-        }
-        Ok(self)
-    }
-
-    /// Has the disk write what is there, while more comes.
-    fn begin_sync(&mut self) -> std::io::Result<()> {
-        if self
-            .syncing
-            .as_ref()
-            .is_some_and(|syncing| !syncing.is_finished())
-        {
-            return Ok(());
-        }
-        self.end_sync()?;
-        let file = self.file.as_file().try_clone()?;
-        self.synced = self.size;
-        self.syncing = Some(std::thread::spawn(move || file.sync_data()));
-        Ok(())
-    }
-
-    /// The kernel names a disk's fault once for an open file: what an earlier sync found counts.
-    fn end_sync(&mut self) -> std::io::Result<()> {
-        let broken = |_| Err(std::io::Error::other("it could not be synced"));
-        let syncing = self.syncing.take();
-        syncing.map_or(Ok(()), |syncing| syncing.join().unwrap_or_else(broken))
-    }
-
-    /// All of it is on the disk.
-    fn sync(&mut self) -> std::io::Result<()> {
-        self.end_sync()?;
-        self.file.as_file().sync_all()
-    }
-}
-
-impl FilePiece {
-    fn failed(&self) -> impl Fn(std::io::Error) -> PlaceError + use<> {
-        let to = self.to.display().to_string();
-        move |source| PlaceError::new(&to, source)
-    }
-
-    /// The file, once nothing of it is being written.
-    async fn taken(&mut self) -> Result<PartialFile, PlaceError> {
-        let failed = self.failed();
-        let file = match self.writing.take() {
-            Some(writing) => writing.await.unwrap_or_else(|error| Err(error.into())),
-            None => {
-                let none = || std::io::Error::other("an earlier piece was not written");
-                self.file.take().ok_or_else(none)
-            }
-        };
-        file.map_err(failed)
-    }
-
-    /// The file with all that came.
-    async fn written(&mut self) -> Result<PartialFile, PlaceError> {
-        let (file, bytes) = (self.taken().await?, std::mem::take(&mut self.waiting));
-        let written = blocking(move || file.write(bytes)).await;
-        written.map_err(self.failed())
-    }
-}
-
-#[async_trait]
-impl Sink for FilePiece {
-    async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
-        self.waiting.extend_from_slice(piece);
-        if self.waiting.len() >= AT_ONCE {
-            let file = self.taken().await?;
-            let room = Vec::with_capacity(self.waiting.len());
-            let bytes = std::mem::replace(&mut self.waiting, room);
-            self.writing = Some(spawn_blocking(move || file.write(bytes)));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Piece for FilePiece {
-    async fn settle(&mut self) -> Result<Settled, PlaceError> {
-        let mut written = self.written().await?;
-        let back = written.back.take();
-        let synced = blocking(move || {
-            written.sync()?;
-            let reader = written.file.reopen()?;
-            Ok((written, reader))
-        });
-        let (written, reader) = synced.await.map_err(self.failed())?;
-        self.file = Some(written);
-        Ok(match back {
-            Some(back) => Settled::ReadBack(back),
-            None => Settled::Readable(Box::new(tokio::fs::File::from_std(reader))),
-        })
-    }
-
-    async fn finish(mut self: Box<Self>) -> Result<(), PlaceError> {
-        let (mut written, to) = (self.written().await?, self.to.clone());
-        let finished = blocking(move || {
-            written.sync()?;
-            written.file.persist(&to).map_err(|error| error.error)?;
-            let parent = to.parent().unwrap_or(Path::new("."));
-            std::fs::File::open(parent)?.sync_all()
-        });
-        finished.await.map_err(self.failed())
     }
 }
 
@@ -415,25 +243,5 @@ mod tests {
         );
         directory.delete("a.db").await.unwrap();
         directory.delete("a.db").await.unwrap();
-    }
-
-    /// The disk begins before all is there.
-    #[tokio::test]
-    async fn what_is_synced_on_the_way_is_whole() {
-        let base = tempfile::tempdir().unwrap();
-        let directory = SnapshotDirectory::at(base.path());
-        let mut piece = directory.write("a.db").await.unwrap();
-        let pieces = SYNC_AFTER as usize / AT_ONCE * 2 + 1;
-        for at in 0..pieces {
-            piece.take(&vec![at as u8; AT_ONCE]).await.unwrap();
-        }
-        piece.finish().await.unwrap();
-        let read = std::fs::read(base.path().join("a.db")).unwrap();
-        assert_eq!(read.len(), pieces * AT_ONCE);
-        let all = read.chunks(AT_ONCE).enumerate();
-        assert!(
-            all.into_iter()
-                .all(|(at, piece)| piece.iter().all(|byte| *byte == at as u8))
-        );
     }
 }

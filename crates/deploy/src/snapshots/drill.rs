@@ -260,7 +260,7 @@ impl Session {
         };
         let made = blocking({
             let beside = beside.clone();
-            move || DrillDirectory::in_(&beside)
+            move || DrillDirectory::make_in(&beside)
         });
         made.await.map_err(here(&beside))
     }
@@ -376,7 +376,7 @@ struct DrillDirectory {
 }
 
 impl DrillDirectory {
-    fn in_(beside: &Path) -> std::io::Result<Self> {
+    fn make_in(beside: &Path) -> std::io::Result<Self> {
         Self::sweep(beside);
         let directory = tempfile::Builder::new()
             .prefix(PLACE)

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::digest::{SnapshotDigest, SnapshotFault};
-use super::directory::{SnapshotDirectory, directory_of, piece_in};
+use super::directory::{SnapshotDirectory, directory_of};
 use super::error::{FlowError, PlaceError};
+use super::file_piece::piece_in;
 use super::flow::{Filter, Read, STALLED, ToFile, flow};
 use super::place::{DOCUMENT, ENCRYPTED, PLAIN, Place};
 use crate::tasks::blocking;

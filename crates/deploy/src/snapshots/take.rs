@@ -10,6 +10,15 @@ use super::kept::{SNAPSHOT_FORMAT, SnapshotDocument};
 use super::store::SnapshotStore;
 use crate::session::Session;
 
+/// What a snapshot is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be restored where the cluster is lost.
+    Backup,
+    /// A restore is about to replace what is in it.
+    BeforeRestore,
+}
+
 impl Session {
     /// Takes a snapshot of this member, or of the one that serves clients least, and keeps it
     /// where the cluster's are. `progress` receives how many bytes came, and of how many.
@@ -31,17 +40,17 @@ impl Session {
         let member = member.ok_or_else(|| {
             of.map_or(TakeError::Nobody, |name| TakeError::Unhealthy(name.clone()))
         })?;
-        self.snapshot_of(topology, seen, member, false, progress)
+        self.snapshot_of(topology, seen, member, Purpose::Backup, progress)
             .await
     }
 
-    /// The same of a member that is known to serve; `replaced` where a restore replaces it then.
+    /// The same of a member that is known to serve.
     pub(crate) async fn snapshot_of(
         &self,
         topology: &Topology,
         seen: &Observation,
         member: &Member,
-        replaced: bool,
+        purpose: Purpose,
         progress: impl FnMut(u64, u64) + Send,
     ) -> Result<(SnapshotStore, SnapshotDocument), TakeError> {
         let name = || member.name.clone();
@@ -76,7 +85,7 @@ impl Session {
             size: saved.size,
             sha256: saved.sha256,
             encrypted: saved.encrypted,
-            replaced,
+            replaced: purpose == Purpose::BeforeRestore,
             who: self.who.to_string(),
         };
         store.describe(&document).await.map_err(failed)?;

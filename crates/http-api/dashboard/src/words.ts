@@ -77,6 +77,7 @@ export function roleOf(member: { standing: string; leaves?: boolean; behind?: nu
     learner: member.behind == null ? 'learner' : `learner, ${count(member.behind, 'entry', 'entries')} behind`,
     voter: member.answer ? (member.answer.leads ? 'leader' : 'follower') : 'not seen',
     lost: 'lost its data',
+    restoring: 'being restored',
     removed: 'removed',
     unmanaged: 'in no file',
   }

@@ -138,12 +138,9 @@ pub(crate) fn agree(target: &Target, seen: &Observation) -> Option<Next> {
             .and_then(|host| host.record()?.restore.as_ref());
         known.is_some_and(|known| known.is_open() && !is_under_way(known, Some(ended)))
     };
-    let hosts = topology
-        .hosts
-        .keys()
-        .filter(|host| topology.has_member_on(host));
     let note = || vec![HostStep::NoteRestore(Box::new(ended.clone()))];
-    let tasks: BTreeMap<HostId, Vec<HostStep>> = hosts
+    let tasks: BTreeMap<HostId, Vec<HostStep>> = topology
+        .member_hosts()
         .filter(differs)
         .map(|host| (host.clone(), note()))
         .collect();
@@ -211,20 +208,30 @@ fn cannot_raise(target: &Target, order: &RestoreOrder) -> Vec<Finding> {
     found.into_iter().collect()
 }
 
-/// What each disk of a host must have free for what comes onto it, by the path that shows it.
+/// What a disk has free, and what comes onto it.
+struct Room<'a> {
+    /// A directory on it.
+    path: &'a HostPath,
+    free: u64,
+    needed: u64,
+}
+
+/// The disks of a host that something comes onto, by their device.
 fn needed<'a>(
     topology: &'a Topology,
     host: &'a HostId,
     view: &'a HostView,
     size: u64,
-) -> BTreeMap<&'a str, (&'a HostPath, u64, u64)> {
-    let mut disks: BTreeMap<&str, (&HostPath, u64, u64)> = BTreeMap::new();
+) -> BTreeMap<&'a str, Room<'a>> {
+    let mut disks: BTreeMap<&str, Room<'_>> = BTreeMap::new();
     let mut add = |path: &'a HostPath, needed: u64| {
         if let Some(disk) = view.disks.get(path) {
-            let entry = disks
-                .entry(disk.device.as_str())
-                .or_insert((path, disk.free, 0));
-            entry.2 = entry.2.saturating_add(needed);
+            let room = disks.entry(disk.device.as_str()).or_insert(Room {
+                path,
+                free: disk.free,
+                needed: 0,
+            });
+            room.needed = room.needed.saturating_add(needed);
         }
     };
     let mut sent = false;
@@ -263,7 +270,8 @@ fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Fin
         let Some(view) = seen.host(host) else {
             continue;
         };
-        for (path, free, needed) in needed(topology, host, view, order.size).into_values() {
+        for room in needed(topology, host, view, order.size).into_values() {
+            let Room { path, free, needed } = room;
             if free < needed {
                 let evidence = format!(
                     "{} MiB are free on the disk of {path}, and {} MiB are needed",
@@ -339,12 +347,6 @@ fn set_aside(
         return Next::Blocked(findings);
     }
     let topology = &target.topology;
-    let hosts = || {
-        topology
-            .hosts
-            .keys()
-            .filter(|host| topology.has_member_on(host))
-    };
     // First of all, on every host: whatever is cut later, `apply` knows of it.
     let unaware = |host: &&HostId| {
         let known = seen
@@ -354,7 +356,8 @@ fn set_aside(
     };
     let note = |phase: RestorePhase| vec![HostStep::NoteRestore(Box::new(record.at(phase)))];
     let begun = note(RestorePhase::SettingAside);
-    let tasks: BTreeMap<HostId, Vec<HostStep>> = hosts()
+    let tasks: BTreeMap<HostId, Vec<HostStep>> = topology
+        .member_hosts()
         .filter(unaware)
         .map(|host| (host.clone(), begun.clone()))
         .collect();
@@ -387,7 +390,8 @@ fn set_aside(
     }
     // Until nothing of it is left anywhere, records say where its members are.
     let forgotten = note(RestorePhase::Restoring);
-    tasks.extend(hosts().map(|host| (host.clone(), forgotten.clone())));
+    let members = topology.member_hosts();
+    tasks.extend(members.map(|host| (host.clone(), forgotten.clone())));
     for host in topology
         .hosts
         .keys()
@@ -444,10 +448,7 @@ fn end(target: &Target, seen: &Observation, order: &RestoreOrder, record: &Resto
         return Next::Blocked(short);
     }
     let ended = Box::new(record.at(RestorePhase::Ended));
-    let hosts = topology
-        .hosts
-        .keys()
-        .filter(|host| topology.has_member_on(host));
+    let hosts = topology.member_hosts();
     let tasks = hosts.map(|host| (host.clone(), vec![HostStep::NoteRestore(ended.clone())]));
     stage(
         Rule::EndRestore,
