@@ -174,6 +174,31 @@ impl Verb {
             Goal::MoveLeader { .. } => Verb::MoveLeader,
         }
     }
+
+    /// All of them, as documents and the hosts' logs spell them.
+    pub const NAMES: &'static [&'static str] = &[
+        Verb::Apply.as_str(),
+        Verb::Reset.as_str(),
+        Verb::Maintain.as_str(),
+        Verb::Disarm.as_str(),
+        Verb::Restore.as_str(),
+        Verb::Recover.as_str(),
+        Verb::MoveLeader.as_str(),
+    ];
+
+    /// As documents and the hosts' logs spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verb::Apply => "apply",
+            Verb::Reset => "reset",
+            Verb::Maintain => "maintain",
+            Verb::Disarm => "disarm",
+            Verb::Restore => "restore",
+            Verb::Recover => "recover",
+            Verb::MoveLeader => "move-leader",
+        }
+    }
 }
 
 impl OperationState {
@@ -197,15 +222,7 @@ impl fmt::Display for OperationState {
 
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Verb::Apply => "apply",
-            Verb::Reset => "reset",
-            Verb::Maintain => "maintain",
-            Verb::Disarm => "disarm",
-            Verb::Restore => "restore",
-            Verb::Recover => "recover",
-            Verb::MoveLeader => "move-leader",
-        })
+        f.pad(self.as_str())
     }
 }
 
@@ -249,6 +266,14 @@ impl<'de> Deserialize<'de> for OperationId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verb_is_spelt_in_one_way() {
+        for name in Verb::NAMES {
+            let verb: Verb = serde_json::from_value((*name).into()).unwrap();
+            assert_eq!(verb.to_string(), *name);
+        }
+    }
 
     #[test]
     fn a_name_forges_no_field() {

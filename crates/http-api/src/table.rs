@@ -1,7 +1,7 @@
 //! The table of paths and methods: it feeds the router, `Allow`, `/openapi.json` and the tests, and
 //! no handler is reached but through it.
 
-use etcdup_core::operation::OperationId;
+use etcdup_core::operation::{self, OperationId};
 use etcdup_deploy::snapshots::SnapshotDocument;
 
 use crate::audit::AuditEntry;
@@ -492,7 +492,7 @@ pub const TABLE: &[Row] = &[
                 Parameter {
                     name: "verb",
                     about: "only those for this",
-                    value: ParameterValue::OneOf(&["apply", "reset"]),
+                    value: ParameterValue::OneOf(operation::Verb::NAMES),
                     place: ParameterPlace::Query,
                 },
                 Parameter {
