@@ -1,8 +1,8 @@
 //! Checks of a member's ports, disk and listen address.
 
-use etcdup_core::file::KeyPath;
+use etcdup_core::file::{KeyPath, RuntimeKind};
 use etcdup_core::finding::{Check, Finding};
-use etcdup_core::observation::{DataDir, HostView};
+use etcdup_core::observation::{DataDir, HostView, Listener};
 use etcdup_core::path::HostPath;
 use etcdup_core::topology::Member;
 
@@ -52,9 +52,7 @@ pub(super) fn ports(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
         else {
             continue;
         };
-        // etcd that ends and is started again may have been between the two when processes were
-        // looked at, and listen when ports were: it is the member itself.
-        if listener.unit.as_deref() == Some(fresh.member.layout.unit.as_str()) {
+        if is_itself(fresh, listener) {
             continue;
         }
         let program = if listener.program.is_empty() {
@@ -80,6 +78,19 @@ pub(super) fn ports(fresh: &StoppedMember<'_>, findings: &mut Vec<Finding>) {
             finding
         });
     }
+}
+
+/// Whether who listens is the member: etcd that ends and is started again may have been between two
+/// lives when processes were looked at, and listen when ports were. Only of a unit that etcdup
+/// wrote, since a distribution's etcd has one of the same name.
+fn is_itself(fresh: &StoppedMember<'_>, listener: &Listener) -> bool {
+    let layout = &fresh.member.layout;
+    let record = fresh.host.record();
+    let wrote = |unit: HostPath| record.is_some_and(|record| record.files.contains_key(&unit));
+    layout.runtime == RuntimeKind::Systemd
+        && listener.program == "etcd"
+        && listener.unit.as_deref() == Some(layout.unit.as_str())
+        && layout.start().is_ok_and(wrote)
 }
 
 /// What unpacking a release takes: the archive beside etcdup's own files, etcd and its tools where
