@@ -333,6 +333,16 @@ async fn what_a_command_encrypts_lies_there_encrypted_and_comes_back() {
         let names: Vec<&str> = list.iter().map(|kept| kept.name.as_str()).collect();
         assert_eq!(names, ["a"], "{script}");
     }
+    // One that writes nothing and ends well, where nobody can look at what it made.
+    let swallowing = Snapshots {
+        encrypt: command("cat >/dev/null"),
+        ..blind
+    };
+    let own = store(&base, &swallowing);
+    let failed = own.save(&member.client(), "b", |_, _| {}).await;
+    let why = etcdup_core::plain::chain(&failed.unwrap_err());
+    assert!(why.contains("wrote nothing"), "{why}");
+    assert_eq!(own.list().await.unwrap().len(), 1);
 }
 
 fn put(binaries: &Path, port: u16, key: &str, value: &str) {

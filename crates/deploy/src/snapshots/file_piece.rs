@@ -14,8 +14,8 @@ use super::flow::Sink;
 use super::place::{Piece, Settled};
 use crate::tasks::blocking;
 
-/// How much is written at once: members send pieces of 32 KiB, and a disk is waited for each time.
-const AT_ONCE: usize = 4 << 20;
+/// How much is written at once: members send pieces of 32 KiB, and each write waits for the disk.
+const AT_ONCE: usize = 1 << 20;
 
 /// What the name of a file begins with that is not whole yet.
 pub(super) const PIECE: &str = ".piece-";
@@ -32,7 +32,10 @@ pub(super) fn piece_in(directory: &Path) -> std::io::Result<tempfile::NamedTempF
 
 /// A file beside its name. While some of it is written and read back, more comes.
 pub(super) struct FilePiece {
+    directory: PathBuf,
     to: PathBuf,
+    /// Deleted with this, whoever may still be writing.
+    path: tempfile::TempPath,
     /// What has come and is not written yet.
     waiting: AlignedBuffer,
     state: State,
@@ -50,7 +53,7 @@ enum State {
 
 /// What is there of a file.
 struct PartialFile {
-    file: tempfile::NamedTempFile,
+    file: File,
     size: u64,
     /// Whether it goes past the page cache.
     direct: bool,
@@ -59,17 +62,16 @@ struct PartialFile {
 }
 
 impl PartialFile {
-    fn new(directory: &Path, is_snapshot: bool) -> std::io::Result<Self> {
-        let file = piece_in(directory)?;
-        // What is read back is what the disk has, a gigabyte that nobody reads soon drives nothing
-        // out of memory, and two copies less are made of it.
-        let direct = set_direct(file.as_file(), true);
-        Ok(Self {
+    fn new(file: File, is_snapshot: bool) -> Self {
+        // What is read back is what the disk has, and a gigabyte that nobody reads soon drives
+        // nothing out of memory.
+        let direct = set_direct(&file, true);
+        Self {
             file,
             size: 0,
             direct,
             back: is_snapshot.then(SnapshotDigest::default),
-        })
+        }
     }
 
     /// Appends what is in the buffer, and reads it back into it. Only the last may be less than a
@@ -78,36 +80,59 @@ impl PartialFile {
         if self.direct && !buffer.is_full() {
             self.leave_direct();
         }
-        let written = self.file.as_file().write_all_at(buffer.filled(), self.size);
-        match written {
-            // A file system may take the flag, and then want another alignment.
-            Err(error) if self.direct && error.kind() == std::io::ErrorKind::InvalidInput => {
-                self.leave_direct();
-                self.file
-                    .as_file()
-                    .write_all_at(buffer.filled(), self.size)?;
+        let at = self.size;
+        self.either_way(|file| file.write_all_at(buffer.filled(), at))?;
+        self.size += buffer.filled().len() as u64;
+        if self.back.is_some() {
+            if !self.direct {
+                leave_the_cache(&self.file, at)?;
             }
-            written => written?,
+            self.either_way(|file| file.read_exact_at(buffer.filled_mut(), at))?;
         }
         if let Some(back) = &mut self.back {
-            let file = self.file.as_file();
-            file.read_exact_at(buffer.filled_mut(), self.size)?;
             back.push(buffer.filled());
         }
-        self.size += buffer.filled().len() as u64;
         buffer.clear();
         Ok(())
     }
 
-    fn leave_direct(&mut self) {
-        set_direct(self.file.as_file(), false);
-        self.direct = false;
+    /// Reads or writes; through the page cache where a file system took the flag and then refuses
+    /// what it means, or wants another alignment.
+    fn either_way(
+        &mut self,
+        mut act: impl FnMut(&File) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        use std::io::ErrorKind::{InvalidInput, Unsupported};
+        match act(&self.file) {
+            Err(error) if self.direct && matches!(error.kind(), InvalidInput | Unsupported) => {
+                self.leave_direct();
+                act(&self.file)
+            }
+            done => done,
+        }
     }
 
-    /// All of it is where no power cut takes it away.
-    fn sync(&self) -> std::io::Result<()> {
-        self.file.as_file().sync_all()
+    fn leave_direct(&mut self) {
+        set_direct(&self.file, false);
+        self.direct = false;
     }
+}
+
+/// Has the disk written, and what follows read from it.
+#[cfg(target_os = "linux")]
+fn leave_the_cache(file: &File, from: u64) -> std::io::Result<()> {
+    file.sync_data()?;
+    Ok(rustix::fs::fadvise(
+        file,
+        from,
+        None,
+        rustix::fs::Advice::DontNeed,
+    )?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn leave_the_cache(_: &File, _: u64) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// Whether writes and reads of a file go past the page cache from now on, as far as its file system
@@ -135,10 +160,19 @@ impl FilePiece {
         is_snapshot: bool,
     ) -> Result<Self, PlaceError> {
         let show = to.display().to_string();
-        let file = blocking(move || PartialFile::new(&directory, is_snapshot)).await;
-        let file = Box::new(file.map_err(|source| PlaceError::new(show, source))?);
+        let piece = blocking({
+            let directory = directory.clone();
+            move || piece_in(&directory)
+        });
+        let piece = piece
+            .await
+            .map_err(|source| PlaceError::new(show, source))?;
+        let (file, path) = piece.into_parts();
+        let file = Box::new(PartialFile::new(file, is_snapshot));
         Ok(Self {
+            directory,
             to,
+            path,
             waiting: AlignedBuffer::new(AT_ONCE),
             state: State::Idle((file, AlignedBuffer::new(AT_ONCE))),
         })
@@ -199,27 +233,32 @@ impl Piece for FilePiece {
         let (mut file, room) = self.written().await?;
         let back = file.back.take();
         let synced = blocking(move || {
-            file.sync()?;
-            let reader = file.file.reopen()?;
-            Ok((file, reader))
+            file.file.sync_all()?;
+            Ok(file)
         });
-        let (file, reader) = synced.await.map_err(self.failed())?;
+        let file = synced.await.map_err(self.failed())?;
         self.state = State::Idle((file, room));
-        Ok(match back {
-            Some(back) => Settled::ReadBack(back),
-            None => Settled::Readable(Box::new(tokio::fs::File::from_std(reader))),
-        })
+        if let Some(back) = back {
+            return Ok(Settled::ReadBack(back));
+        }
+        let reader = tokio::fs::File::open(&self.path).await;
+        Ok(Settled::Readable(Box::new(reader.map_err(self.failed())?)))
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), PlaceError> {
-        let ((file, _), to) = (self.written().await?, self.to.clone());
+        let ((file, _), failed) = (self.written().await?, self.failed());
+        let Self {
+            directory,
+            to,
+            path,
+            ..
+        } = *self;
         let finished = blocking(move || {
-            file.sync()?;
-            file.file.persist(&to).map_err(|error| error.error)?;
-            let parent = to.parent().unwrap_or(Path::new("."));
-            File::open(parent)?.sync_all()
+            file.file.sync_all()?;
+            path.persist(&to).map_err(|error| error.error)?;
+            File::open(directory)?.sync_all()
         });
-        finished.await.map_err(self.failed())
+        finished.await.map_err(failed)
     }
 }
 

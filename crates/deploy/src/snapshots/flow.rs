@@ -165,7 +165,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn failed(&self, why: impl Into<String>) -> FlowError {
+    pub(super) fn failed(&self, why: impl Into<String>) -> FlowError {
         FlowError::Command {
             command: self.command.first().cloned().unwrap_or_default(),
             why: why.into(),

@@ -309,6 +309,10 @@ impl SnapshotStore {
         };
         flow(&mut sent, self.encrypt.as_ref(), &mut written).await?;
         let (stored, stored_size) = (written.stored, written.size);
+        if let Some(encrypt) = self.encrypt.as_ref().filter(|_| stored_size == 0) {
+            // What is nothing has the size and the digest that were noted of it.
+            return Err(encrypt.failed("ended well, and wrote nothing"));
+        }
         let (digest, size) = sent.finish();
         let sha256 = digest.map(|digest| digest.finish(&what)).transpose()?;
         let encrypted = stored.map(|stored| EncryptedSnapshot {
