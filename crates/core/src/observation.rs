@@ -32,6 +32,7 @@ use crate::host::HostId;
 use crate::membership::MemberId;
 use crate::name::MemberName;
 use crate::observed::Observed;
+use crate::restore::RestoreRecord;
 use crate::stage::StageKey;
 use crate::topology::SrvRecord;
 
@@ -212,6 +213,14 @@ impl Observation {
     #[must_use]
     pub fn host(&self, id: &HostId) -> Option<&HostView> {
         self.hosts.get(id)?.known()
+    }
+
+    /// Whether a host's record says that the cluster is being restored.
+    #[must_use]
+    pub fn is_being_restored(&self, id: &HostId) -> bool {
+        let record = self.host(id).and_then(HostView::record);
+        let restore = record.and_then(|record| record.restore.as_ref());
+        restore.is_some_and(RestoreRecord::is_open)
     }
 
     /// A member's own answer, where it gave one.

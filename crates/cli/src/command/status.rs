@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcdup_core::membership::{Electorate, MemberId, Place, Standing};
-use etcdup_core::observation::{CORRUPT, HostView, MemberView, NO_SPACE, Observation};
+use etcdup_core::observation::{CORRUPT, MemberView, NO_SPACE, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
 use etcdup_planner::{Ending, Planner};
@@ -164,8 +164,8 @@ fn rows(planner: &Planner, seen: &Observation) -> Vec<Vec<String>> {
 
 /// What a member is to the cluster: by its own answer, else by how it stands.
 fn role(place: &Place, view: Option<&MemberView>, seen: &Observation) -> String {
-    let host = place.host.as_ref().and_then(|host| seen.host(host));
-    let is_being_restored = || host.is_some_and(HostView::is_being_restored);
+    let host = place.host.as_ref();
+    let is_being_restored = || host.is_some_and(|host| seen.is_being_restored(host));
     let leads = view.is_some_and(|view| Some(view.id) == view.leader);
     let role = match &place.standing {
         Standing::Voter { .. } if leads => "leader".to_owned(),

@@ -15,7 +15,6 @@ use crate::membership::ClusterId;
 use crate::name::MemberName;
 use crate::observed::Observed;
 use crate::path::{HostPath, Mode, Owner};
-use crate::restore::RestoreRecord;
 
 /// All that was seen of a host.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -79,13 +78,6 @@ impl HostView {
     #[must_use]
     pub fn record(&self) -> Option<&HostRecord> {
         self.record.known()?.as_ref()
-    }
-
-    /// Whether its record says that the cluster is being restored.
-    #[must_use]
-    pub fn is_being_restored(&self) -> bool {
-        let restore = self.record().and_then(|record| record.restore.as_ref());
-        restore.is_some_and(RestoreRecord::is_open)
     }
 
     /// The other name under which etcdup knows a cluster here.

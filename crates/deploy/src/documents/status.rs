@@ -2,7 +2,7 @@
 
 use etcdup_core::flag::quota_of as quota_of_flags;
 use etcdup_core::membership::{ClusterId, Electorate, MemberId, Place, Standing};
-use etcdup_core::observation::{HostView, MemberView, Observation, SnapshotSeen};
+use etcdup_core::observation::{MemberView, Observation, SnapshotSeen};
 use etcdup_core::observed::Observed;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_planner::Planner;
@@ -88,8 +88,8 @@ pub enum MemberStanding {
 
 impl MemberStanding {
     fn of(place: &Place, seen: &Observation) -> Self {
-        let host = place.host.as_ref().and_then(|host| seen.host(host));
-        let is_being_restored = || host.is_some_and(HostView::is_being_restored);
+        let host = place.host.as_ref();
+        let is_being_restored = || host.is_some_and(|host| seen.is_being_restored(host));
         match &place.standing {
             Standing::New => Self::New,
             Standing::Bootstrapped(_) => Self::Bootstrapped,

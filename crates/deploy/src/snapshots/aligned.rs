@@ -1,7 +1,7 @@
 //! Memory that a disk reads and writes without a copy of it.
 
-/// What direct I/O wants addresses, sizes and places in a file to be a multiple of: a page is
-/// enough for every disk.
+/// What direct I/O wants addresses, sizes and places in a file to be a multiple of, on nearly every
+/// disk: one that wants more refuses, and its files go through the page cache.
 const ALIGNMENT: usize = 4096;
 
 /// Room for so many bytes, from an address that direct I/O takes.

@@ -269,7 +269,7 @@ impl KeptSnapshot {
         drop(file);
         let to = to.to_owned();
         let kept = blocking(move || {
-            // From the disk: that is what will be restored.
+            // What lies there is what will be restored, and not what was sent.
             let back = super::digest::verify(piece.path())?;
             if back != sha256 {
                 return Err(FlowError::Fault(SnapshotFault::Another {

@@ -1,6 +1,6 @@
 //! Checks of a member's ports, disk and listen address.
 
-use etcdup_core::file::{KeyPath, RuntimeKind};
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::observation::{DataDir, HostView, Listener};
 use etcdup_core::path::HostPath;
@@ -87,7 +87,7 @@ fn is_itself(fresh: &StoppedMember<'_>, listener: &Listener) -> bool {
     let layout = &fresh.member.layout;
     let record = fresh.host.record();
     let wrote = |unit: HostPath| record.is_some_and(|record| record.files.contains_key(&unit));
-    layout.runtime == RuntimeKind::Systemd
+    layout.is_systemd()
         && listener.program == "etcd"
         && listener.unit.as_deref() == Some(layout.unit.as_str())
         && layout.start().is_ok_and(wrote)
