@@ -90,8 +90,12 @@ pub(crate) fn run(part: Option<Part>) -> Outcome {
             3,
         )?;
         lab.apply()?;
-        for [what, measured, wanted] in snapshots::measure(&lab, &etcdup)? {
-            row(&what, &measured, &wanted);
+        let measured = snapshots::measure(&lab, &etcdup)?;
+        for [what, measured, wanted] in &measured.rows {
+            row(what, measured, wanted);
+        }
+        if !measured.missed.is_empty() {
+            return Err(measured.missed.join("\n"));
         }
     }
     Ok(())
