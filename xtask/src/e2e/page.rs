@@ -76,6 +76,7 @@ fn page_in_chromium(context: &Context) -> Outcome {
         hosts.display(),
         lab.name()
     );
+    let lose = [2, 3].map(|host| format!("bash {} kill {} {host}", hosts.display(), lab.name()));
     let (node, script) = (
         node.program().to_string_lossy(),
         page().join("tests/walk.mjs"),
@@ -84,7 +85,8 @@ fn page_in_chromium(context: &Context) -> Outcome {
     walk.env("ETCDUP_AT", AT)
         .env("ETCDUP_CODE", code)
         .env("ETCDUP_TOPOLOGY", place("topology.txt"))
-        .env("ETCDUP_STOP", stop);
+        .env("ETCDUP_STOP", stop)
+        .env("ETCDUP_LOSE", lose.join("; "));
     if context.long {
         walk.env("ETCDUP_LONG", "1");
     }

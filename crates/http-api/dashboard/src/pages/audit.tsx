@@ -2,7 +2,14 @@ import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { get, type AuditEntry } from '../api.ts'
 import { Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
+import { to } from '../route.ts'
 import { moment } from '../words.ts'
+
+/** What was made: an operation and a plan are pages of their own. */
+function Made({ path }: { path: string }): JSX.Element {
+  const [, kind, id] = /^\/v1\/(operations|plans)\/([^/]+)$/.exec(path) ?? []
+  return kind && id ? <a href={to(kind, id)}>{path}</a> : <>{path}</>
+}
 
 export function AuditPage(): JSX.Element {
   const [cursor, setCursor] = useState<string[]>([])
@@ -24,7 +31,7 @@ export function AuditPage(): JSX.Element {
                 <th scope="row">{moment(one.at)}</th>
                 <td data-label="Who">{one.who ?? 'nobody with a token'}{one.skipped ? ` (and ${one.skipped} more)` : ''}</td>
                 <td data-label="From">{one.from}</td>
-                <td data-label="What">{one.method} {one.path}{one.made && <div class="quiet">{one.made}</div>}</td>
+                <td data-label="What">{one.method} {one.path}{one.made && <div class="quiet"><Made path={one.made} /></div>}</td>
                 <td data-label="Answer"><State kind={one.status < 400 ? 'well' : 'error'}>{one.status}</State></td>
               </tr>
             ))}

@@ -44,7 +44,8 @@ export function ClusterPage({ name, tab }: { name: string; tab: string }): JSX.E
       <details class="more">
         <summary>More</summary>
         <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'apply', 'allow-outage': true })}>Plan with outage allowed</Action>
-        <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'maintain' })}>Plan maintenance</Action>
+        <Maintenance busy={busy} plan={(body) => void plan(body)} />
+        <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'disarm' })}>Plan to disarm alarms</Action>
         <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'move-leader' })}>Plan another leader</Action>
         <Action role="operator" busy={busy} onClick={() => void plan({ verb: 'reset' })}>Plan a reset</Action>
       </details>
@@ -69,6 +70,22 @@ export function ClusterPage({ name, tab }: { name: string; tab: string }): JSX.E
         : tab === 'history' ? <><Operations cluster={cluster?.cluster ?? name} /><Elsewhere name={name} /></>
         : <Members name={name} />}
     </Page>
+  )
+}
+
+/** What is asked of maintenance beyond what is due. */
+function Maintenance({ busy, plan }: { busy: boolean; plan: (body: object) => void }): JSX.Element {
+  const [compact, setCompact] = useState(false)
+  const [all, setAll] = useState(false)
+  const [outage, setOutage] = useState(false)
+  return (
+    <fieldset class="choices">
+      <legend>Maintenance</legend>
+      <label><input type="checkbox" checked={compact} onChange={(event) => setCompact(event.currentTarget.checked)} /> Drop history</label>
+      <label><input type="checkbox" checked={all} onChange={(event) => setAll(event.currentTarget.checked)} /> Defragment every member</label>
+      <label><input type="checkbox" checked={outage} onChange={(event) => setOutage(event.currentTarget.checked)} /> Allow an outage</label>
+      <Action role="operator" busy={busy} onClick={() => plan({ verb: 'maintain', compact, all, 'allow-outage': outage })}>Plan maintenance</Action>
+    </fieldset>
   )
 }
 

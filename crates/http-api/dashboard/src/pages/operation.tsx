@@ -5,6 +5,7 @@ import { addressOf, now } from '../live.ts'
 import { Action, Findings, Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
 import { go, to } from '../route.ts'
 import { follow, type State as Stream } from '../stream.ts'
+import { planAgain } from '../goals.ts'
 import { bytes, moment, span } from '../words.ts'
 import { legs, lineOf, standing, unfold } from '../events.ts'
 
@@ -54,7 +55,7 @@ export function OperationPage({ id }: { id: string }): JSX.Element {
   }
   const plan = async (): Promise<void> => {
     try {
-      const made = await post<Plan>(`/v1/clusters/${addressOf(operation.cluster)}/plans`, { verb: operation.verb })
+      const made = await post<Plan>(`/v1/clusters/${addressOf(operation.cluster)}/plans`, planAgain(operation))
       go('plans', made.digest)
     } catch (failed) {
       setTrouble(failed)

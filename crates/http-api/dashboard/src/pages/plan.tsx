@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks'
 import { ask, get, Refused, type Finding, type Operation, type Plan, type Stage } from '../api.ts'
 import { Action, Confirm, Findings, Loading, Page, State, Trouble, useLoaded } from '../parts.tsx'
 import { addressOf } from '../live.ts'
+import { lossOf } from '../goals.ts'
 import { go, to } from '../route.ts'
 import { cost, count, legFrom } from '../words.ts'
 
@@ -90,7 +91,7 @@ export function PlanPage({ digest }: { digest: string }): JSX.Element {
       )}
       {trouble !== null && <Trouble error={trouble} />}
       {asking && <Confirm cluster={plan.cluster} what={words} onClose={() => setAsking(false)} onDone={() => { setAsking(false); void begin(plan.cluster) }}
-        loss={<ul>{(verb === 'restore' || verb === 'recover') && plan.stages[0]?.why.map((why) => <li key={why}>{why}</li>)}{verb === 'reset' && <li>the cluster stops, and is disabled on every host</li>}{plan.stages.filter((stage) => stage.scope.outage || stage.scope.destroys).map((stage) => <li key={JSON.stringify(stage.key)}>{stage.title}: {impact(stage)}</li>)}</ul>} />}
+        loss={<ul>{lossOf(plan).map((why) => <li key={why}>{why}</li>)}{verb === 'reset' && <li>the cluster stops, and is disabled on every host</li>}{plan.stages.filter((stage) => stage.scope.outage || stage.scope.destroys).map((stage) => <li key={JSON.stringify(stage.key)}>{stage.title}: {impact(stage)}</li>)}</ul>} />}
     </Page>
   )
 }

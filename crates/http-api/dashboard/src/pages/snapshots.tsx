@@ -11,11 +11,14 @@ type Found = Record<string, { kind: string; text: string }>
 
 /** The snapshots of a cluster: what is kept, another one, and what they are for. */
 export function SnapshotTable({ name }: { name: string }): JSX.Element {
-  const { value, error, again } = useLoaded((signal) => get<Snapshots>(`/v1/clusters/${name}/snapshots`, signal), [name], 60_000)
+  const { value, error, again: reload } = useLoaded((signal) => get<Snapshots>(`/v1/clusters/${name}/snapshots`, signal), [name], 60_000)
   const [busy, setBusy] = useState('')
   const [found, setFound] = useState<Found>({})
   const [trouble, setTrouble] = useState<unknown>(null)
   const [gone, setGone] = useState('')
+  const [on, setOn] = useState('')
+  const [unraised, setUnraised] = useState(false)
+  const [again, setAgain] = useState(false)
   const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
     setBusy(what)
     setTrouble(null)
@@ -32,7 +35,7 @@ export function SnapshotTable({ name }: { name: string }): JSX.Element {
   })
   const take = (): Promise<void> => attempt('Taking a snapshot…', async () => {
     await post(`/v1/clusters/${name}/snapshots`, undefined)
-    again()
+    reload()
   })
   const note = (of: string, kind: string, text: string): void => setFound((before) => ({ ...before, [of]: { kind, text } }))
   const verify = (of: string): Promise<void> => attempt(`Reading ${of}…`, async () => {
@@ -40,11 +43,11 @@ export function SnapshotTable({ name }: { name: string }): JSX.Element {
     note(of, read.whole ? 'well' : 'broken', read.whole ? 'whole' : read.why ?? 'damaged')
   })
   const drill = (of: string): Promise<void> => attempt(`Restoring ${of} into a member that is thrown away…`, async () => {
-    const read = await post<SnapshotDrilled>(`/v1/clusters/${name}/snapshots/${encodeURIComponent(of)}/drill`, undefined)
+    const read = await post<SnapshotDrilled>(`/v1/clusters/${name}/snapshots/${encodeURIComponent(of)}/drill${on ? `?on=${encodeURIComponent(on)}` : ''}`, undefined)
     const back = read.restored
     note(of, back ? 'well' : 'broken', back ? `restored and read back: ${back.keys ?? 'unknown'} keys, etcd ${back.etcd}` : read.why ?? 'cannot be restored')
   })
-  if (error && !value) return <Trouble error={error} again={again} />
+  if (error && !value) return <Trouble error={error} again={reload} />
   if (!value) return <Loading what="snapshots" />
   return (
     <section>
@@ -61,10 +64,18 @@ export function SnapshotTable({ name }: { name: string }): JSX.Element {
           <tbody>{value.snapshots.map((one) => (
             <Row key={one.name} one={one} found={found[one.name]} busy={busy !== ''}
               verify={() => void verify(one.name)} drill={() => void drill(one.name)}
-              restore={() => void plan({ verb: 'restore', snapshot: one.name })} />
+              restore={() => void plan({ verb: 'restore', snapshot: one.name, 'no-bump-revision': unraised, again })} />
           ))}</tbody>
         </table>
       )}
+      <details>
+        <summary>How to drill and restore</summary>
+        <p class="choices">
+          <label>Drill on this host of the cluster's, where the server does not run Linux <input value={on} placeholder="10.0.0.11" onInput={(event) => setOn(event.currentTarget.value.trim())} /></label>
+          <label><input type="checkbox" checked={unraised} onChange={(event) => setUnraised(event.currentTarget.checked)} /> Restore without raising revisions: clients that watch miss what changed, and must be restarted</label>
+          <label><input type="checkbox" checked={again} onChange={(event) => setAgain(event.currentTarget.checked)} /> Restore though the cluster was restored from this snapshot already: what was written since is lost</label>
+        </p>
+      </details>
       <details>
         <summary>Most members are gone for good</summary>
         <p>One of those that are left can go on alone, and grow again. What only the others have is lost; the plan says since when. Name the members that never come back: any other must answer.</p>
