@@ -1,5 +1,6 @@
 //! Checks of the topology that need no host: all at once, each with its place and a way out.
 
+mod binaries;
 mod duplicate;
 mod file;
 mod flags;

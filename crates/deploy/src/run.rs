@@ -218,7 +218,7 @@ impl Session {
         for (version, architectures) in installs(plan) {
             let topology = plan.planner.at_version(&version)?;
             let binaries = release::prepare(
-                &topology.binaries,
+                topology.binaries.tools(),
                 &version,
                 &self.base,
                 &self.settings.cache,

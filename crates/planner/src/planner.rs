@@ -23,8 +23,8 @@ use crate::preflight;
 use crate::questions::{hosts_to_observe_again, queries};
 use crate::rules::put_back::{PutBack, put_back};
 use crate::rules::{
-    clean_up, conflict, grow, operator, provided, relocate, roll, shrink, transition, trust,
-    version, wait,
+    clean_up, conflict, grow, operator, provided, relocate, restored, roll, shrink, transition,
+    trust, version, wait,
 };
 use crate::target::{DesiredFiles, Target};
 
@@ -164,10 +164,10 @@ impl Planner {
     pub fn queries(&self, host: &HostId, provided: &[CertFacts], measure: bool) -> Vec<Query> {
         let mut asked = queries(&self.target, host, provided, measure);
         let topology = &self.target.topology;
-        if matches!(self.goal, Goal::Restore { .. }) && restore::is_hosts_own(topology) {
+        if matches!(self.goal, Goal::Restore { .. }) && restored::is_hosts_own(topology) {
             let tools = topology
                 .on_host(host)
-                .flat_map(|member| restore::tools(member, &topology.version));
+                .flat_map(|member| restored::tools(member, &topology.version));
             asked.extend(tools.map(Query::File));
         }
         asked

@@ -9,8 +9,11 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::membership::ClusterId;
-use etcdup_core::observation::{DataDir, HostRecord, HostView, LogDir, Observation};
+use etcdup_core::observation::{
+    DataDir, FileKind, FileView, HostRecord, HostView, LogDir, Observation,
+};
 use etcdup_core::observed::Observed;
+use etcdup_core::path::Mode;
 use etcdup_core::restore::{KnownSnapshot, RestoreOrder, RestorePhase};
 use etcdup_core::stage::{Goal, HostStep, Next, Rule, Stage, Work};
 use etcdup_core::topology::Topology;
@@ -191,6 +194,62 @@ fn new_hosts_get_the_data_before_anything_starts() {
         }
     }
     assert_eq!(made, 3);
+}
+
+/// The tool is fetched for as long as it takes, on hosts that have none beside their own etcd.
+#[test]
+fn hosts_without_a_tool_get_one_for_a_while() {
+    let own = "binaries = { host = { directory = \"/usr/bin\" } }";
+    let planner = worlds::planner(worlds::topology(3, own));
+    let restore = of(planner.topology(), order("1", "a"));
+    let mut seen = worlds::bare(&restore);
+    let first = planner.topology().members[0].clone();
+    let view = seen.hosts.get_mut(&first.host).unwrap();
+    let files = &mut view.known_mut().unwrap().files;
+    let tool = first.layout.binaries.join("etcdctl").unwrap();
+    let there = FileView {
+        kind: FileKind::File,
+        mode: Mode::PROGRAM,
+        owner: None,
+        size: 1,
+        sha256: None,
+        text: None,
+        modified: None,
+    };
+    files.insert(tool, there);
+    let forecast = restore.next_leg(&seen).unwrap().forecast(&seen);
+    let tasks = forecast
+        .stages
+        .iter()
+        .filter_map(|stage| match &stage.work {
+            Work::Hosts(tasks) if stage.key.rule == Rule::Bootstrap => Some(tasks),
+            _ => None,
+        });
+    let mut fetched = 0;
+    for (host, steps) in tasks.flatten() {
+        let Some(at) = steps
+            .iter()
+            .position(|step| matches!(step, HostStep::Restore(_)))
+        else {
+            continue;
+        };
+        let HostStep::Restore(restored) = &steps[at] else {
+            panic!("it is one")
+        };
+        let tools = restored.tools.as_str();
+        if *host == first.host {
+            assert_eq!(tools, "/usr/bin");
+            continue;
+        }
+        assert_eq!(tools, "/var/lib/etcdup/tools");
+        assert!(matches!(
+            &steps[at - 1],
+            HostStep::Binaries { links: None, .. }
+        ));
+        assert!(matches!(&steps[at + 1], HostStep::Remove(path) if path.as_str() == tools));
+        fetched += 1;
+    }
+    assert_eq!(fetched, 2);
 }
 
 /// Nothing is stopped where it could not be restored: a snapshot of a newer or much older minor, a

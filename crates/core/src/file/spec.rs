@@ -149,7 +149,7 @@ impl Binaries {
                 let own = release.sums_of(version);
                 release.sha256.extend(own);
             }
-            Binaries::Host(_) => {}
+            Binaries::Host(host) => *host.tools = host.tools.of(version),
         }
         filled
     }
@@ -161,9 +161,19 @@ impl Binaries {
         match &mut other {
             Binaries::Release(release) => release.sha256 = release.sums_of(version),
             Binaries::Archive(archive) => archive.sha256 = None,
-            Binaries::Directory(_) | Binaries::Host(_) => {}
+            Binaries::Directory(_) => {}
+            Binaries::Host(host) => *host.tools = host.tools.of_another(version),
         }
         other
+    }
+
+    /// Where a release's tools come from that a host does not have.
+    #[must_use]
+    pub fn tools(&self) -> &Self {
+        match self {
+            Binaries::Host(host) => &host.tools,
+            Binaries::Release(_) | Binaries::Archive(_) | Binaries::Directory(_) => self,
+        }
     }
 }
 
@@ -248,6 +258,14 @@ pub struct Directory {
 pub struct HostBinaries {
     /// The directory on the host that holds etcd.
     pub directory: HostPath,
+    /// Where tools come from that a restore needs and the hosts lack, as under `[binaries]`;
+    /// upstream's release when not given.
+    #[serde(default, skip_serializing_if = "is_upstreams")]
+    pub tools: Box<Binaries>,
+}
+
+fn is_upstreams(binaries: &Binaries) -> bool {
+    *binaries == Binaries::default()
 }
 
 /// How a plane is protected.

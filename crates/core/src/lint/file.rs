@@ -2,21 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::binaries::binaries;
 use super::duplicate::duplicate_name;
 use super::flags::lint_flags;
 use super::resolved::lint_resolved;
 use super::rows::{
-    ADDRESS, CHECKSUM_FORM, CLIENT_NAME, EVEN_MEMBERS, LIFETIME, MANY_VOTERS, MIRROR_URL,
-    NO_MEMBERS, SNAPSHOT_PLACE, TRUST,
+    ADDRESS, CLIENT_NAME, EVEN_MEMBERS, LIFETIME, MANY_VOTERS, NO_MEMBERS, SNAPSHOT_PLACE, TRUST,
 };
 use super::version::versions;
-use crate::file::{Binaries, HostSpec, KeyPath, Snapshots, Spec, TransportSecurity};
+use crate::file::{HostSpec, KeyPath, Snapshots, Spec, TransportSecurity};
 use crate::finding::Finding;
 use crate::membership::quorum_of;
 use crate::path::HostPath;
 use crate::topology::resolve;
-use crate::url::is_loopback_http;
-use crate::version::EtcdVersion;
 
 /// All that is wrong or questionable about a topology, before any host is asked.
 #[must_use]
@@ -26,8 +24,7 @@ pub fn lint(spec: &Spec) -> Vec<Finding> {
     counts(spec, &mut findings);
     duplicate_names(spec, &mut findings);
     lifetimes(spec, &mut findings);
-    checksums(spec, &mut findings);
-    checked_archives(spec, &mut findings);
+    findings.extend(binaries(&spec.binaries));
     names(spec, &mut findings);
     trust(spec, &mut findings);
     snapshots(spec, &mut findings);
@@ -213,88 +210,7 @@ fn lifetimes(spec: &Spec, findings: &mut Vec<Finding>) {
     }
 }
 
-fn checksums(spec: &Spec, findings: &mut Vec<Finding>) {
-    let at = |kind: &str| KeyPath::root("binaries").key(kind).key("sha256");
-    let mut check = |sum: &str, at: KeyPath| {
-        if sum.len() != 64 || !sum.chars().all(|c| c.is_ascii_hexdigit()) {
-            findings.push(
-                CHECKSUM_FORM
-                    .error("sha256", format!("`{sum}` is no SHA-256"))
-                    .at(at),
-            );
-        }
-    };
-    match &spec.binaries {
-        Binaries::Release(release) => {
-            for (archive, sum) in &release.sha256 {
-                check(sum, at("release").key(archive));
-            }
-        }
-        Binaries::Archive(archive) => archive
-            .sha256
-            .iter()
-            .for_each(|sum| check(sum, at("archive"))),
-        Binaries::Directory(_) | Binaries::Host(_) => {}
-    }
-}
-
-/// Checksums that would be compared with nothing: what is meant goes unchecked.
-fn checked_archives(spec: &Spec, findings: &mut Vec<Finding>) {
-    let Binaries::Release(release) = &spec.binaries else {
-        return;
-    };
-    for archive in release.sha256.keys() {
-        let (version, architecture) = match archive.rsplit_once('-') {
-            Some((version, architecture)) => (Some(version), architecture),
-            None => (None, archive.as_str()),
-        };
-        let is_release = version.is_none_or(|text| {
-            let parsed = text.parse::<EtcdVersion>();
-            // It is looked up as it is written.
-            parsed.is_ok_and(|version| version.to_string() == text)
-        });
-        if !is_release || !["amd64", "arm64"].contains(&architecture) {
-            let evidence = format!("`{archive}` is no archive: amd64, arm64, or 3.5.33-amd64");
-            let at = KeyPath::root("binaries").key("release").key("sha256");
-            findings.push(CHECKSUM_FORM.error("sha256", evidence).at(at.key(archive)));
-        }
-    }
-}
-
 fn names(spec: &Spec, findings: &mut Vec<Finding>) {
-    if let Binaries::Release(release) = &spec.binaries
-        && let Some(mirror) = &release.mirror
-    {
-        let rest = mirror
-            .strip_prefix("https://")
-            .or_else(|| mirror.strip_prefix("http://"));
-        let plain = rest.is_some_and(|rest| {
-            !rest.is_empty()
-                && !rest.contains('@')
-                && rest
-                    .chars()
-                    .all(|c| c.is_ascii_graphic() && c != '|' && c != '\'')
-        });
-        if !plain {
-            let at = KeyPath::root("binaries").key("release").key("mirror");
-            findings.push(
-                MIRROR_URL
-                    .error("mirror", "it is not an http or https URL without a login")
-                    .at(at),
-            );
-        } else if mirror.starts_with("http://")
-            && release.sha256.is_empty()
-            && !is_loopback_http(mirror)
-        {
-            let at = KeyPath::root("binaries").key("release").key("mirror");
-            let evidence = format!(
-                "{mirror} is plain HTTP, and the checksums would come from there too: anyone in between could replace etcd"
-            );
-            findings.push(MIRROR_URL.error("mirror", evidence).at(at).advise(
-                "use https, or give the archives' checksums under [binaries.release.sha256]",
-            ));
-        }
-    }
     for client in spec
         .certificates
         .clients

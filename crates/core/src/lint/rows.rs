@@ -17,6 +17,7 @@ pub const LINTS: &[Check] = &[
     CLIENT_ALSO,
     TRUST,
     CHECKSUM_FORM,
+    TOOLS_SOURCE,
     MIRROR_URL,
     SNAPSHOT_PLACE,
     SYSTEM_PATH,
@@ -74,6 +75,13 @@ pub(super) const CHECKSUM_FORM: Check = Check {
     title: "invalid checksum",
     about: "A SHA-256 is 64 hexadecimal digits.",
     advice: "copy the line from SHA256SUMS",
+};
+
+pub(super) const TOOLS_SOURCE: Check = Check {
+    id: "tools-source",
+    title: "tools that hosts lack cannot come from hosts",
+    about: "`tools` under [binaries.host] says where a restore gets etcdutl from where a host's own directory has none.",
+    advice: "name a release, an archive or a directory, or leave `tools` out: then it is upstream's release",
 };
 
 pub(super) const MIRROR_URL: Check = Check {

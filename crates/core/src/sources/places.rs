@@ -98,7 +98,7 @@ pub(super) fn places(spec: &mut Spec) -> Vec<Place<'_>> {
     } = spec;
     let mut found = Found(Vec::new());
     of_snapshots(snapshots, &mut found);
-    of_binaries(binaries, &mut found);
+    of_binaries(binaries, &KeyPath::root("binaries"), &mut found);
     of_certificates(certificates, &mut found);
     of_layout(layout, &mut found);
     of_pod(pod, &mut found);
@@ -200,8 +200,8 @@ fn of_snapshots<'a>(snapshots: &'a mut Snapshots, found: &mut Found<'a>) {
     found.path(&at("credentials"), "key", credentials);
 }
 
-fn of_binaries<'a>(binaries: &'a mut Binaries, found: &mut Found<'a>) {
-    let at = |kind: &str, name: &str| KeyPath::root("binaries").key(kind).key(name);
+fn of_binaries<'a>(binaries: &'a mut Binaries, base: &KeyPath, found: &mut Found<'a>) {
+    let at = |kind: &str, name: &str| base.clone().key(kind).key(name);
     match binaries {
         Binaries::Release(Release {
             mirror,
@@ -215,7 +215,10 @@ fn of_binaries<'a>(binaries: &'a mut Binaries, found: &mut Found<'a>) {
             found.path(&at("directory", "path"), "directory", [path]);
             found.path(&at("directory", "also"), "directory", also);
         }
-        Binaries::Host(HostBinaries { directory: _ }) => {}
+        Binaries::Host(HostBinaries {
+            directory: _,
+            tools,
+        }) => of_binaries(tools, &at("host", "tools"), found),
     }
 }
 

@@ -354,8 +354,7 @@ pub(crate) fn own_architecture() -> Architecture {
 }
 
 /// These programs of a topology's binaries for a machine, by name: taken out of an archive into
-/// `into` where they are in one. Those that are not there are left out, and all of them where hosts
-/// bring their own.
+/// `into` where they are in one. Those that are not there are left out.
 pub(crate) async fn unpacked(
     topology: &Topology,
     (base, cache): (&Path, &Path),
@@ -363,7 +362,7 @@ pub(crate) async fn unpacked(
     architecture: Architecture,
     programs: &'static [&'static str],
 ) -> Result<Vec<(String, Ready)>, ReleaseError> {
-    let mut binaries = topology.binaries.clone();
+    let mut binaries = topology.binaries.tools().clone();
     if let Binaries::Release(release) = &mut binaries {
         // Whoever downloads for hosts, these are needed here.
         release.download = Download::Operator;

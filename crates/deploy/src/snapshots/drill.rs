@@ -56,7 +56,7 @@ pub enum DrillError {
     /// There is no etcd for the machine.
     #[error(transparent)]
     Release(#[from] ReleaseError),
-    /// Binaries are the hosts' own, or do not hold what is needed.
+    /// Binaries do not hold what is needed.
     #[error(
         "[binaries] has no {0} for that machine: let it name a release, an archive or a directory"
     )]

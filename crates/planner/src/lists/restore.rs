@@ -6,14 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use etcdup_core::file::Binaries;
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::restore::{RestoreOrder, RestorePhase, RestoreRecord, can_bump};
 use etcdup_core::stage::{HostStep, Impact, Next, Rule};
-use etcdup_core::topology::{Member, Topology};
+use etcdup_core::topology::Topology;
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::is_ours;
@@ -30,7 +29,6 @@ pub(crate) const CHECKS: &[Check] = &[
     RESTORE_RELEASE,
     RESTORE_REVISION,
     RESTORE_ROOM,
-    RESTORE_TOOL,
     RESTORE_UNREADABLE,
     RESTORED_SHORT,
 ];
@@ -78,12 +76,6 @@ const RESTORE_UNREADABLE: Check = Check {
     about: "Data is moved aside only where its log says that it is this cluster's. A log that is damaged or missing says nothing, and \
             the directory may be another program's.",
     advice: "look at it, and move it aside yourself: `mv /var/lib/etcd /var/lib/etcd.damaged`; then run the same command again",
-};
-const RESTORE_TOOL: Check = Check {
-    id: "restore-tool",
-    title: "the host has no tool to restore with",
-    about: "Where binaries are the host's own, so is the tool: etcdutl, or etcdctl before etcd 3.6.",
-    advice: "install the tool of the same release beside etcd, or let [binaries] name a release",
 };
 const RESTORED_SHORT: Check = Check {
     id: "restored-short",
@@ -293,39 +285,8 @@ fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Fin
             );
             findings.push(RESTORE_UNREADABLE.error(&member.name, evidence));
         }
-        let tools = tools(member, wanted);
-        let is_there = |path: &HostPath| host.files.contains_key(path);
-        if is_hosts_own(topology) && !tools.iter().any(is_there) {
-            let evidence = format!(
-                "{} is not in {}",
-                tool_names(wanted).join(" or "),
-                member.layout.binaries
-            );
-            findings.push(RESTORE_TOOL.error(&member.name, evidence));
-        }
     }
     findings
-}
-
-/// Whether binaries are their host's own: then the tool is as well.
-pub(crate) fn is_hosts_own(topology: &Topology) -> bool {
-    matches!(topology.binaries, Binaries::Host(_))
-}
-
-/// What restores: etcdctl no longer does since 3.6.
-fn tool_names(version: &EtcdVersion) -> &'static [&'static str] {
-    match version.minor() {
-        0..=5 => &["etcdutl", "etcdctl"],
-        _ => &["etcdutl"],
-    }
-}
-
-/// The tools that restore, beside a member's etcd.
-pub(crate) fn tools(member: &Member, version: &EtcdVersion) -> Vec<HostPath> {
-    tool_names(version)
-        .iter()
-        .filter_map(|name| member.layout.binaries.join(name).ok())
-        .collect()
 }
 
 fn set_aside(

@@ -4,7 +4,7 @@ use etcdup_core::file::{Binaries, Download, fill_version};
 use etcdup_core::observation::HostView;
 use etcdup_core::path::{HostPath, Mode, Owner};
 use etcdup_core::stage::{Artifact, BinarySource, Held, HostStep};
-use etcdup_core::topology::{LOG, Member, Topology};
+use etcdup_core::topology::{LOG, Member};
 
 use crate::questions::COPY;
 use crate::target::Target;
@@ -102,7 +102,7 @@ pub(crate) fn install_binaries(target: &Target, member: &Member) -> Vec<HostStep
             })
             .collect();
     }
-    let Some(source) = source_of(&target.topology) else {
+    let Some(source) = source_of(&target.topology.binaries) else {
         return Vec::new();
     };
     let Member { layout, .. } = member;
@@ -115,8 +115,8 @@ pub(crate) fn install_binaries(target: &Target, member: &Member) -> Vec<HostStep
 }
 
 /// Where binaries come from; `None` where they are their host's own.
-pub(crate) fn source_of(topology: &Topology) -> Option<BinarySource> {
-    Some(match &topology.binaries {
+pub(crate) fn source_of(binaries: &Binaries) -> Option<BinarySource> {
+    Some(match binaries {
         Binaries::Host(_) => return None,
         Binaries::Directory(_) => BinarySource::Directory,
         Binaries::Archive(_) => BinarySource::Push,

@@ -1,9 +1,12 @@
 //! A member's first data, made of a snapshot.
 
+use etcdup_core::file::Binaries;
+use etcdup_core::observation::HostView;
 use etcdup_core::path::HostPath;
 use etcdup_core::restore::{BUMP, RestoredMember};
 use etcdup_core::stage::HostStep;
 use etcdup_core::topology::{Member, Topology};
+use etcdup_core::version::EtcdVersion;
 
 use crate::assess::Assessment;
 use crate::identity::Start;
@@ -31,10 +34,9 @@ pub(crate) fn restore_steps(target: &Target, member: &Assessment<'_>) -> Vec<Hos
         initial_cluster: topology.initial_cluster(),
         bump: if with.bump { BUMP } else { 0 },
     };
-    // An image has no tool that could be run outside of it.
-    let fetched = layout
-        .is_pod()
-        .then(|| fetch_tools(topology, member.member));
+    // An image has no tool that could be run outside of it, and a distribution may leave it out.
+    let needs = layout.is_pod() || lacks_tools(topology, member.member, member.host);
+    let fetched = needs.then(|| fetch_tools(topology, member.member));
     let Some((directory, step)) = fetched.flatten() else {
         return vec![HostStep::Restore(Box::new(restored))];
     };
@@ -53,7 +55,35 @@ pub(crate) fn fetch_tools(topology: &Topology, member: &Member) -> Option<(HostP
         directory: directory.clone(),
         version: topology.version.clone(),
         links: None,
-        source: source_of(topology)?,
+        source: source_of(topology.binaries.tools())?,
     };
     Some((directory, step))
+}
+
+/// Whether binaries are their host's own: then the tool is as well.
+pub(crate) fn is_hosts_own(topology: &Topology) -> bool {
+    matches!(topology.binaries, Binaries::Host(_))
+}
+
+/// Whether a host whose binaries are its own has no tool among them that restores.
+fn lacks_tools(topology: &Topology, member: &Member, host: &HostView) -> bool {
+    let is_there = |path: &HostPath| host.files.contains_key(path);
+    let tools = tools(member, &topology.version);
+    is_hosts_own(topology) && !tools.iter().any(is_there)
+}
+
+/// What restores: etcdctl no longer does since 3.6.
+fn tool_names(version: &EtcdVersion) -> &'static [&'static str] {
+    match version.minor() {
+        0..=5 => &["etcdutl", "etcdctl"],
+        _ => &["etcdutl"],
+    }
+}
+
+/// The tools that restore, beside a member's etcd.
+pub(crate) fn tools(member: &Member, version: &EtcdVersion) -> Vec<HostPath> {
+    tool_names(version)
+        .iter()
+        .filter_map(|name| member.layout.binaries.join(name).ok())
+        .collect()
 }
