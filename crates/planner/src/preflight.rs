@@ -5,6 +5,7 @@ mod certs;
 mod hosts;
 mod names;
 mod places;
+mod quota;
 mod srv;
 mod stopped;
 mod unseen;
@@ -36,6 +37,7 @@ pub(crate) const CHECKS: &[Check] = &[
     places::DISK_SPACE,
     places::DISK_SLOW,
     places::LISTEN_ADDRESS,
+    quota::QUOTA_BELOW,
     names::NAME_UNRESOLVED,
     names::PEER_UNREACHABLE,
     names::REACH_UNKNOWN,
@@ -70,6 +72,7 @@ pub(crate) fn preflight(target: &Target, seen: &Observation) -> Vec<Finding> {
         let Some(host) = seen.host(&member.host) else {
             continue;
         };
+        findings.extend(quota::below(target, seen, member, host));
         if crate::assess::binaries(target, member, host).is_some() {
             places::room(member, host, &mut findings);
         }

@@ -309,10 +309,56 @@ fn what_stands_in_the_way_is_named() {
         plan(&planner, &seen),
         "blocked defragment-room: m1\nblocked defragment-room: m2\nblocked defragment-room: m3\n"
     );
+    // What is not known is not room.
+    let (planner, mut seen) = world(3, usual());
+    for index in 0..3 {
+        let member = planner.topology().members[index].clone();
+        host(&mut seen, &member).disks.clear();
+    }
+    assert!(plan(&planner, &seen).starts_with("blocked defragment-room: m1\n"));
     for view in seen.members.values_mut() {
         *view = Observed::unknown("connection refused");
     }
     assert_eq!(plan(&planner, &seen), "blocked no-quorum: cluster\n");
+}
+
+/// A full cluster's plan says what it costs: watchers, and time.
+#[test]
+fn what_a_full_cluster_is_in_for_is_said_before() {
+    let (planner, mut seen) = world(3, usual());
+    fill(&planner, &mut seen);
+    let stages = planner.forecast(&seen).stages;
+    let why: Vec<String> = stages.into_iter().flat_map(|stage| stage.why).collect();
+    let says = |words: &str| why.iter().any(|line| line.contains(words));
+    assert!(says("its client must list again"), "{why:?}");
+    assert!(
+        says("m2: its database is 1024 MiB; at most about 11 s"),
+        "{why:?}"
+    );
+}
+
+/// A restart with less than the database has would stop every write.
+#[test]
+fn a_quota_below_the_database_is_refused_where_it_is_lowered() {
+    let (planner, mut seen) =
+        scripted::bootstrapped("flags = { quota-backend-bytes = 4294967296 }");
+    for member in planner.topology().members.clone() {
+        view(&mut seen, &member).db_size = 3 << 30;
+    }
+    let of = |quota: u64| {
+        let flags = format!("flags = {{ quota-backend-bytes = {quota} }}");
+        worlds::planner(worlds::topology(3, &flags))
+    };
+    let lowered = scripted::blockers(&of(2 << 30), &seen);
+    assert_eq!(lowered, ["quota-below-database"; 3]);
+    // Lower, and still enough; or as it is, however full that is.
+    for quota in [(3 << 30) + 1, 8 << 30] {
+        assert!(!scripted::carried_out(&of(quota), &seen).0.is_empty());
+    }
+    for member in planner.topology().members.clone() {
+        view(&mut seen, &member).db_size = 5 << 30;
+    }
+    assert!(scripted::carried_out(&planner, &seen).0.is_empty());
 }
 
 #[test]

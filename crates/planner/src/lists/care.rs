@@ -253,14 +253,13 @@ fn compact(members: &[Answering<'_>], full: bool) -> Stage {
     let step = ClusterStep::Compact { revision };
     let title = format!("compact to revision {revision}");
     let mut stage = stage(Rule::Compact, None, title, step);
-    stage.why.push(match full {
-        true => "the alarm NOSPACE is raised: a database is full, and the cluster takes no writes"
-            .to_owned(),
-        false => {
-            "asked for with --compact; a watch from an older revision fails with `compacted`, and its client must list again"
-                .to_owned()
-        }
-    });
+    let reason = match full {
+        true => "the alarm NOSPACE is raised: a database is full, and the cluster takes no writes",
+        false => "asked for with --compact",
+    };
+    let watchers =
+        "a watch from an older revision fails with `compacted`, and its client must list again";
+    stage.why.extend([reason, watchers].map(str::to_owned));
     let serve = voters(members).map(|voter| Gate::serves(&voter.member.name));
     stage.postconditions = serve.collect();
     stage
@@ -333,7 +332,10 @@ fn defragment(
         .why
         .push(match is_done(seen, Rule::Compact, None) && used == 0 {
             // Predicted: how much is history is not known before it is gone.
-            true => format!("{name}: its database is {}", mebibytes(size)),
+            true => {
+                let (seconds, size) = (size / SPEED + 1, mebibytes(size));
+                format!("{name}: its database is {size}; at most about {seconds} s")
+            }
             false => {
                 let seconds = used / SPEED + 1;
                 let (used, size) = (mebibytes(used), mebibytes(size));
@@ -368,10 +370,15 @@ fn defragment(
     Ok(stage)
 }
 
-/// Whether the disk has no room for the new database beside the old one, where that is known.
+/// Why the disk has no room for the new database beside the old one, or is not known to have it.
 fn no_room(seen: &Observation, one: &Answering<'_>) -> Option<Finding> {
-    let host = seen.host(&one.member.host)?;
-    let disk = host.disks.get(&one.member.layout.data)?;
+    let host = seen.host(&one.member.host);
+    let disk = host.and_then(|host| host.disks.get(&one.member.layout.data));
+    let Some(disk) = disk else {
+        let evidence = format!("it is not known how much is free on {}", one.member.host);
+        let finding = NO_ROOM.error(&one.member.name, evidence);
+        return Some(finding.advise("make the host reachable over SSH, and run it again"));
+    };
     let needed = u64::try_from(one.view.db_in_use).ok()? + SPARE;
     (disk.free < needed).then(|| {
         let evidence = format!(
