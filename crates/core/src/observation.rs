@@ -61,8 +61,8 @@ pub struct Observation {
     pub srv: BTreeMap<(HostId, String), Observed<Vec<SrvRecord>>>,
     /// Whether a host reaches an `address:port`, dialled from that host.
     pub reach: BTreeMap<(HostId, String), Reach>,
-    /// The newest snapshot that is kept here, where there is one.
-    pub snapshot: Option<SnapshotSeen>,
+    /// The newest snapshot that is kept, where there is one.
+    pub snapshot: Observed<Option<SnapshotSeen>>,
     /// The stages that the operation under way has carried out. What may be done again at any time,
     /// as a defragmentation may, is done once an operation.
     pub done: BTreeSet<StageKey>,
@@ -156,7 +156,7 @@ impl Observation {
             members: BTreeMap::new(),
             srv: BTreeMap::new(),
             reach: BTreeMap::new(),
-            snapshot: None,
+            snapshot: Observed::default(),
             done: BTreeSet::new(),
         }
     }

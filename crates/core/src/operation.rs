@@ -57,6 +57,15 @@ impl Who {
         })
     }
 
+    /// Someone of this name, on the same machine.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> Self {
+        match self.0.rsplit_once('@') {
+            Some((_, machine)) => Self::new(&format!("{name}@{machine}")),
+            None => Self::new(name),
+        }
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -26,7 +26,7 @@ use crate::run::approved::Approved;
 use crate::session::{LastLook, Session};
 use crate::settings::Cancel;
 use crate::snapshots::{PlaceError, SnapshotStore};
-use crate::store::Journal;
+use crate::store::{Journal, Store};
 use crate::tasks::blocking;
 use crate::topology_file::directory_of;
 use crate::vault::Vault;
@@ -113,6 +113,10 @@ impl Cluster {
     pub fn snapshots(&self) -> Result<SnapshotStore, PlaceError> {
         let spec = &self.inner.document.spec;
         SnapshotStore::of(&self.inner.base, &spec.snapshots, &spec.cluster)
+    }
+
+    pub(crate) fn operations_store(&self) -> Store {
+        self.inner.process.store.clone()
     }
 
     async fn session_for(&self, events: Events, cancel: Cancel, who: Who) -> Session {
@@ -273,6 +277,10 @@ impl Cluster {
             drop(session);
             drop(alive);
             running.end(result).await;
+            // One that is left has not ended: whoever goes on with it needs the copy.
+            if let Goal::Restore { order } = &record.goal {
+                cluster.forget_copy(order).await;
+            }
             cluster.inner.process.remove(&id);
         };
         process.tasks.spawn(work);

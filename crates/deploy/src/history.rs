@@ -8,8 +8,9 @@ use etcdup_core::name::ClusterName;
 use etcdup_core::observed::Observed;
 use etcdup_core::operation::{OperationId, OperationState};
 use etcdup_core::plain::chain;
+use etcdup_core::stage::StageKey;
 use etcdup_core::topology::Topology;
-use etcdup_host::{Header, LogEntry, LogLine, read_log};
+use etcdup_host::{Header, LogEntry, LogLine, first_stages, read_log};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use crate::error::DeployError;
 use crate::observe::state_of;
 use crate::scripts::HISTORY;
 use crate::session::Session;
-use crate::store::StoredOperation;
+use crate::store::{StoreError, StoredOperation};
 use crate::tasks::{blocking, run_all};
 
 /// The format that histories name.
@@ -119,9 +120,19 @@ impl Session {
     pub async fn history(&self) -> Result<HistoryDocument, DeployError> {
         let topology = self.resolved().await?;
         let logs = self.logs_of_hosts(&topology).await;
-        let store = self.store.clone();
-        let mut stored = blocking(move || store.list()).await?;
-        stored.retain(|one| one.record.cluster == topology.cluster);
+        let (store, cluster) = (self.store.clone(), topology.cluster.clone());
+        let stored = blocking(move || {
+            let mut stored = store.list()?;
+            stored.retain(|one| one.record.cluster == cluster);
+            let with_stages = stored.into_iter().map(|one| {
+                // One whose plan cannot be read happened all the same.
+                let plan = store.plan(&one.record.id).unwrap_or_default();
+                let stages: Vec<StageKey> = plan.stages.into_iter().map(|one| one.key).collect();
+                (one, first_stages(&stages))
+            });
+            Ok::<_, StoreError>(with_stages.collect::<Vec<_>>())
+        });
+        let stored = stored.await?;
         let mut unseen = Vec::new();
         let mut lines = Vec::new();
         for (host, log) in logs {
@@ -174,7 +185,7 @@ impl Session {
 fn merge(
     cluster: &ClusterName,
     lines: &[(HostId, LogLine)],
-    stored: &[StoredOperation],
+    stored: &[(StoredOperation, Vec<String>)],
 ) -> Vec<PastOperation> {
     let mut known: BTreeMap<OperationId, PastOperation> = BTreeMap::new();
     let mut last_begun: BTreeMap<OperationId, Timestamp> = BTreeMap::new();
@@ -231,7 +242,7 @@ fn merge(
             (one.ended, one.state) = (Some(*at), *state);
         }
     }
-    for stored in stored {
+    for (stored, stages) in stored {
         let record = &stored.record;
         let hosts = known.remove(&record.id);
         let one = PastOperation {
@@ -242,10 +253,8 @@ fn merge(
             ended: record.ended,
             state: PastState::of(stored),
             message: record.message.clone(),
-            stages: hosts
-                .as_ref()
-                .map(|one| one.stages.clone())
-                .unwrap_or_default(),
+            // Hosts forget in time, and those that are gone say nothing.
+            stages: stages.clone(),
             hosts: hosts.map(|one| one.hosts).unwrap_or_default(),
             events: true,
         };
@@ -261,6 +270,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
     use super::*;
+    use crate::store::running_record;
 
     const FIRST: &str = "0192f3a4-0000-7000-8000-000000000001";
     const SECOND: &str = "0192f3a4-0000-7000-8000-000000000002";
@@ -321,6 +331,18 @@ mod tests {
             (FIRST.to_owned(), PastState::Done, 2),
         ];
         assert_eq!(merged(lines), expected);
+    }
+
+    #[test]
+    fn what_hosts_forgot_the_journal_has() {
+        let stored = StoredOperation {
+            record: running_record(7),
+            interrupted: false,
+            cancelled: false,
+        };
+        let stages = vec!["roll:m1".to_owned()];
+        let merged = merge(&"prod".parse().unwrap(), &[], &[(stored, stages.clone())]);
+        assert_eq!((merged[0].stages.clone(), merged[0].events), (stages, true));
     }
 
     #[test]

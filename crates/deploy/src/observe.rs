@@ -12,7 +12,7 @@ use etcdup_core::file::HostSpec;
 use etcdup_core::finding::Verdict;
 use etcdup_core::host::{HostFacts, HostId, HostTarget};
 use etcdup_core::lint::lint_resolved;
-use etcdup_core::observation::{HostView, Observation, Query, Reach};
+use etcdup_core::observation::{HostView, Observation, Query, Reach, SnapshotSeen};
 use etcdup_core::observed::Observed;
 use etcdup_core::plain::chain;
 use etcdup_core::stage::{Content, Goal};
@@ -74,15 +74,7 @@ impl Session {
         ) = here.await;
         let topology = planner.topology();
         // One that cannot be read is no reason not to look at the cluster.
-        seen.snapshot = match SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster)
-        {
-            // Neither is a disk that is gone, and hangs whoever looks at it.
-            Ok(store) => {
-                let newest = tokio::time::timeout(KEPT, store.newest()).await;
-                newest.ok().and_then(Result::ok).flatten()
-            }
-            Err(_) => None,
-        };
+        seen.snapshot = self.newest_snapshot(topology).await;
         let hosts: Vec<HostId> = planner.topology().hosts.keys().cloned().collect();
         self.observe_hosts(&planner, &hosts, true, &mut seen).await;
         let planner = planner.next_leg(&seen)?;
@@ -96,6 +88,23 @@ impl Session {
         self.probe_peer_ports(&planner, &mut seen).await;
         self.look_up_srv(&planner, &mut seen).await;
         Ok((planner, seen))
+    }
+
+    async fn newest_snapshot(&self, topology: &Topology) -> Observed<Option<SnapshotSeen>> {
+        let look = async {
+            SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster)?
+                .newest()
+                .await
+        };
+        // A disk that is gone hangs whoever looks at it.
+        match tokio::time::timeout(KEPT, look).await {
+            Ok(Ok(newest)) => Observed::Known(newest),
+            Ok(Err(error)) => Observed::unknown(chain(&error)),
+            Err(_) => {
+                let seconds = KEPT.as_secs();
+                Observed::unknown(format!("their place does not answer within {seconds} s"))
+            }
+        }
     }
 
     /// Looks at the binaries of the releases on the way to the file's, where they lie here: what is

@@ -1,6 +1,7 @@
 //! Snapshots of a cluster's store: taken, kept, read back.
 
 mod aligned;
+mod copies;
 mod digest;
 mod directory;
 mod drill;
@@ -10,8 +11,10 @@ mod file_piece;
 mod flow;
 mod kept;
 mod objects;
+mod patience;
 mod place;
 mod prune;
+mod stalled;
 mod store;
 mod take;
 

@@ -43,18 +43,21 @@ pub enum LogEntry {
     },
 }
 
-/// What was approved, as a field of a line.
-pub(crate) fn stages_field(stages: &[StageKey]) -> String {
-    let mut field: Vec<String> = stages
-        .iter()
-        .take(MOST_STAGES)
-        .map(ToString::to_string)
-        .collect();
+/// What was approved, as a log has it: a last `+3` where there were three more.
+#[must_use]
+pub fn first_stages(stages: &[StageKey]) -> Vec<String> {
+    let first = stages.iter().take(MOST_STAGES);
+    let mut named: Vec<String> = first.map(ToString::to_string).collect();
     let more = stages.len().saturating_sub(MOST_STAGES);
     if more > 0 {
-        field.push(format!("+{more}"));
+        named.push(format!("+{more}"));
     }
-    field.join(",")
+    named
+}
+
+/// The same as a field of a line.
+pub(crate) fn stages_field(stages: &[StageKey]) -> String {
+    first_stages(stages).join(",")
 }
 
 /// Reads what the script printed. A line that is no line of the log is left out: a write that was

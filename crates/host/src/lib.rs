@@ -25,7 +25,7 @@ pub mod scripts;
 
 pub use drill::{DrillAnswer, DrillPlace, DrillRefused};
 pub use header::Header;
-pub use history::{LogEntry, LogLine, read_log};
+pub use history::{LogEntry, LogLine, first_stages, read_log};
 pub use lease::{LeaseAnswer, LeaseRequest};
 pub use operations::{Body, Look, StageInput, Stamp, Supply, WrongSupply};
 pub use queries::query_text;

@@ -64,6 +64,8 @@ pub struct Options {
 /// What requests share.
 pub(crate) struct State {
     pub(crate) engine: Engine,
+    /// Whose process this is, and on which machine.
+    pub(crate) operator: Who,
     pub(crate) store: Store,
     /// The document that tells programs what this server takes.
     pub(crate) openapi: serde_json::Value,
@@ -205,7 +207,8 @@ impl Call {
 
     /// Who it is for leases and records.
     pub(crate) fn recorded_as(&self) -> Result<Who, Problem> {
-        Ok(Who::new(&format!("{BY_TOKEN}{}", self.principal()?.name)))
+        let name = format!("{BY_TOKEN}{}", self.principal()?.name);
+        Ok(self.state.operator.beside(&name))
     }
 
     /// Refuses who has a lower role.

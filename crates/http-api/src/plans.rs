@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use etcdup_core::name::ClusterName;
+use etcdup_core::stage::Goal;
 use etcdup_deploy::PlanDocument;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 /// How long a plan is kept for whoever reads it.
-const KEPT: Duration = Duration::from_secs(3600);
+pub(crate) const KEPT: Duration = Duration::from_secs(3600);
 /// How many are kept: beyond that the oldest goes.
 const MOST: usize = 256;
 
@@ -46,6 +47,15 @@ impl Plans {
             Arc::clone(all.entry(cluster.clone()).or_default())
         };
         lock.lock_owned().await
+    }
+
+    /// Whether a plan that is kept restores the snapshot in this file.
+    pub(crate) fn restores(&self, path: &str) -> bool {
+        let plans = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.values().any(|(made, plan)| {
+            let is_of = matches!(&plan.goal, Goal::Restore { order } if order.path == path);
+            is_of && made.elapsed() < KEPT
+        })
     }
 
     pub(crate) fn get(&self, digest: &str) -> Option<Arc<PlanDocument>> {

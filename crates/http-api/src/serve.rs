@@ -227,6 +227,7 @@ fn state_of(options: Options, stopping: Cancel) -> State {
     };
     State {
         directories: own_directories(&options.directory, &settings),
+        operator: settings.operator.clone(),
         engine: Engine::new(settings, store.clone()),
         topologies: Topologies::of(options.directory.clone(), store.clone()),
         store,

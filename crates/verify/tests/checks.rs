@@ -300,11 +300,15 @@ const DISTURBANCES: &[Disturbance] = &[
     }),
     ("snapshot-age", Verdict::Warning, |world| {
         world.topology.snapshots.every = Some("6h".parse().unwrap());
-        world.seen.snapshot = Some(SnapshotSeen {
+        world.seen.snapshot = Observed::Known(Some(SnapshotSeen {
             name: "prod-1".to_owned(),
             taken: world.seen.at - SignedDuration::from_hours(13),
             size: 1,
-        });
+        }));
+    }),
+    ("snapshot-age", Verdict::Warning, |world| {
+        world.topology.snapshots.every = Some("6h".parse().unwrap());
+        world.seen.snapshot = Observed::unknown("cannot use s3://backups: refused");
     }),
     ("snapshot-age", Verdict::Warning, |world| {
         world.topology.snapshots.every = Some("6h".parse().unwrap());

@@ -142,7 +142,7 @@ fn killed_and_started_again(lab: &Lab, (server, client): (Server, Client<'_>)) -
     let whos = all["operations"].as_array().into_iter().flatten();
     let whos: Vec<&str> = whos.filter_map(|one| one["who"].as_str()).collect();
     ensure(
-        whos.len() == 4 && !whos[0].starts_with("token_") && whos[1] == "token_ann",
+        whos.len() == 4 && !whos[0].starts_with("token_") && whos[1].starts_with("token_ann@"),
         format!("the history is {whos:?}"),
     )
 }

@@ -10,6 +10,9 @@ pub(crate) struct Restore {
     /// Cluster name, typed to confirm in a script
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
+    /// Show the plan, and change nothing
+    #[arg(long, conflicts_with = "confirm")]
+    pub(crate) dry_run: bool,
     /// Leave revisions as they are: clients that watch miss what changed
     #[arg(long)]
     pub(crate) no_bump_revision: bool,

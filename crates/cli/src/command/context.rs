@@ -72,6 +72,14 @@ impl Context {
             .cluster(document, &path)
     }
 
+    /// The cluster for what is done on this machine alone: the engine that reaches hosts is made by
+    /// whoever shows what comes from them.
+    pub(crate) fn cluster_here(&self) -> Result<Cluster, DeployError> {
+        let (document, path) = self.document()?;
+        let store = Store::beside(directory_of(&path));
+        Engine::new(self.library_settings(None), store).cluster(document, &path)
+    }
+
     /// The cluster with the links to its hosts.
     pub(crate) async fn session(&self) -> Result<Session, DeployError> {
         Ok(self.cluster(None)?.session().await)

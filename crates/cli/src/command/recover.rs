@@ -6,8 +6,14 @@ use crate::arguments::Recover;
 use crate::command::apply;
 use crate::command::apply::Approve;
 use crate::command::context::Context;
+use crate::command::plan;
 
 pub(crate) async fn run(context: &Context, arguments: &Recover) -> u8 {
+    let gone = arguments.gone.clone();
+    let goal = Goal::Recover { gone };
+    if arguments.dry_run {
+        return plan::show(context, goal).await;
+    }
     // What only the others had is lost: a habit of typing `y` is not enough.
     let approve = Approve::Name {
         typed: arguments.confirm.clone(),
@@ -18,6 +24,5 @@ pub(crate) async fn run(context: &Context, arguments: &Recover) -> u8 {
         },
         loses: "what only the other members have is lost",
     };
-    let gone = arguments.gone.clone();
-    apply::converge(context, Goal::Recover { gone }, approve).await
+    apply::converge(context, goal, approve).await
 }

@@ -3,19 +3,35 @@
 use etcdup_core::plain::chain;
 use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
+use etcdup_deploy::Cluster;
 
 use crate::arguments::Restore;
 use crate::command::apply;
 use crate::command::apply::Approve;
 use crate::command::context::Context;
-use crate::command::snapshot::{Here, here};
+use crate::command::plan;
+use crate::command::snapshot::here;
 use crate::exit;
 use crate::view;
 
 pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
-    match order(context, arguments).await {
-        Ok((mut order, found)) => {
-            order.cluster_id = arguments.cluster_id;
+    let cluster = match context.cluster_here() {
+        Ok(cluster) => cluster,
+        Err(error) => return context.fail(&error),
+    };
+    let order = match order(context, &cluster, arguments).await {
+        Ok(order) => Box::new(order),
+        Err(why) => {
+            view::error::plain(&why);
+            return exit::FAILED;
+        }
+    };
+    let goal = Goal::Restore {
+        order: order.clone(),
+    };
+    let code = match arguments.dry_run {
+        true => plan::show(context, goal).await,
+        false => {
             // What was written since the snapshot is lost: a habit of typing `y` is not enough.
             let approve = Approve::Name {
                 typed: arguments.confirm.clone(),
@@ -26,26 +42,24 @@ pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
                 },
                 loses: "what was written since the snapshot is lost",
             };
-            let order = Box::new(order);
-            let code = apply::converge(context, Goal::Restore { order }, approve).await;
-            // Until all of it has ended well the same order, or another one's, may need it again.
-            if code == exit::DONE && found.is_copy {
-                found.remove().await;
-            }
-            code
+            apply::converge(context, goal, approve).await
         }
-        Err(why) => {
-            view::error::plain(&why);
-            exit::FAILED
-        }
-    }
+    };
+    // Where it was refused, or only shown, nothing has deleted the copy.
+    cluster.forget_copy(&order).await;
+    code
 }
 
-async fn order(context: &Context, arguments: &Restore) -> Result<(RestoreOrder, Here), String> {
-    let found = here(context, &arguments.snapshot).await?;
-    let order = found
-        .kept
-        .order(!arguments.no_bump_revision, arguments.again);
+async fn order(
+    context: &Context,
+    cluster: &Cluster,
+    arguments: &Restore,
+) -> Result<RestoreOrder, String> {
+    let kept = here(context, cluster, &arguments.snapshot).await?;
+    let order = kept.order(!arguments.no_bump_revision, arguments.again);
     let order = order.await.map_err(|fault| chain(&fault))?;
-    Ok((order, found))
+    Ok(RestoreOrder {
+        cluster_id: arguments.cluster_id,
+        ..order
+    })
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::DeployError;
 use etcdup_deploy::snapshots::{
     FlowError, KeptSnapshot, SnapshotStore, Surplus, TakeError, surplus,
 };
+use etcdup_deploy::{Cluster, DeployError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -325,37 +325,21 @@ async fn named_or_file(context: &Context, name: &str) -> Result<KeptSnapshot, Fa
     }
 }
 
-/// A snapshot that is a file of this machine, as etcd sent it.
-pub(crate) struct Here {
-    pub(crate) kept: KeptSnapshot,
-    /// Whether it was copied from where it is kept, or decrypted, to be read here.
-    pub(crate) is_copy: bool,
-}
-
-impl Here {
-    /// Deletes what was copied.
-    pub(crate) async fn remove(&self) {
-        if let Err(error) = self.kept.delete().await {
-            errln!("{} is left: {}", self.kept.show(), chain(&error));
-        }
-    }
-}
-
 /// The same as a file of this machine as etcd sent it, for another command.
 ///
 /// # Errors
 /// Why there is none, in words.
-pub(crate) async fn here(context: &Context, name: &str) -> Result<Here, String> {
+pub(crate) async fn here(
+    context: &Context,
+    cluster: &Cluster,
+    name: &str,
+) -> Result<KeptSnapshot, String> {
     let found = async {
         let kept = named_or_file(context, name).await?;
-        if kept.file().is_some() {
-            let is_copy = false;
-            return Ok(Here { kept, is_copy });
+        match kept.file() {
+            Some(_) => Ok(kept),
+            None => Ok(cluster.snapshot_here(kept).await?),
         }
-        let failed = |error| Failed::Here(chain(&error));
-        let kept = store(context)?.here(kept).await.map_err(failed)?;
-        let is_copy = true;
-        Ok(Here { kept, is_copy })
     };
     found.await.map_err(|failed| match failed {
         Failed::Deploy(error) => chain(&error),

@@ -92,9 +92,13 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
             outln!("alarm {alarm} of {}: {advice}", names.join(", "));
         }
     }
-    if let Some(newest) = &seen.snapshot {
-        let age = seen.at.duration_since(newest.taken).as_secs();
-        outln!("newest snapshot: {}, {} old", newest.name, age_of(age));
+    match &seen.snapshot {
+        Observed::Known(Some(newest)) => {
+            let age = seen.at.duration_since(newest.taken).as_secs();
+            outln!("newest snapshot: {}, {} old", newest.name, age_of(age));
+        }
+        Observed::Known(None) => {}
+        Observed::Unknown(why) => outln!("newest snapshot: not known: {why}"),
     }
 }
 

@@ -29,9 +29,12 @@ pub struct StatusDocument {
     /// The members of the topology, those that still have to go, and those that only the cluster
     /// lists.
     pub members: Vec<MemberStatus>,
-    /// The newest snapshot that is kept here.
+    /// The newest snapshot that is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotSeen>,
+    /// Why it is not known which is the newest, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_unseen: Option<String>,
 }
 
 /// How a member stands.
@@ -177,7 +180,8 @@ impl StatusDocument {
                 .iter()
                 .filter_map(|place| MemberStatus::of(topology, place, seen))
                 .collect(),
-            snapshot: seen.snapshot.clone(),
+            snapshot: seen.snapshot.known().cloned().flatten(),
+            snapshot_unseen: seen.snapshot.why().map(str::to_owned),
         }
     }
 }

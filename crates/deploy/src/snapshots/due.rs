@@ -3,7 +3,6 @@
 use etcdup_core::file::Keep;
 use etcdup_core::operation::Who;
 use etcdup_core::plain::chain;
-use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
 use jiff::Timestamp;
 
@@ -78,23 +77,6 @@ impl Cluster {
         let store = self.snapshots().map_err(FlowError::from)?;
         let found = store.find(name).await.map_err(FlowError::from)?;
         Ok(found.ok_or_else(|| TakeError::Unknown(name.to_owned()))?)
-    }
-
-    /// An order to restore the cluster from the snapshot of this name: it was read to its end, and
-    /// lies on this machine as etcd sent it.
-    ///
-    /// # Errors
-    /// As [`Cluster::snapshot`], and when it is not whole or cannot be copied here.
-    pub async fn restore_order(
-        &self,
-        name: &str,
-        bump: bool,
-        again: bool,
-    ) -> Result<RestoreOrder, DeployError> {
-        let kept = self.snapshot(name).await?;
-        let store = self.snapshots().map_err(FlowError::from)?;
-        let here = store.here(kept).await?;
-        Ok(here.order(bump, again).await?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -12,6 +13,7 @@ use super::digest::SnapshotDigest;
 use super::error::{FlowError, PlaceError};
 use super::flow::Sink;
 use super::place::{Piece, Settled};
+use super::stalled::{STALLED, in_time};
 use crate::tasks::blocking;
 
 /// How much is written at once: members send pieces of 32 KiB, and each write waits for the disk.
@@ -39,6 +41,8 @@ pub(super) struct FilePiece {
     /// What has come and is not written yet.
     waiting: AlignedBuffer,
     state: State,
+    /// How long a disk may take for what is written at once.
+    stalled: Duration,
 }
 
 /// A file, and room for what comes while it is written.
@@ -175,6 +179,7 @@ impl FilePiece {
             path,
             waiting: AlignedBuffer::new(AT_ONCE),
             state: State::Idle((file, AlignedBuffer::new(AT_ONCE))),
+            stalled: STALLED,
         })
     }
 
@@ -187,7 +192,14 @@ impl FilePiece {
     async fn idle(&mut self) -> Result<WithRoom, PlaceError> {
         let file = match std::mem::replace(&mut self.state, State::Failed) {
             State::Idle(file) => Ok(file),
-            State::Writing(writing) => writing.await.unwrap_or_else(|error| Err(error.into())),
+            State::Writing(writing) => {
+                let (failed, limit) = (self.failed(), self.stalled);
+                let written = async {
+                    let written = writing.await.unwrap_or_else(|error| Err(error.into()));
+                    written.map_err(failed)
+                };
+                return in_time(self.to.display(), limit, written).await;
+            }
             State::Failed => Err(std::io::Error::other("an earlier piece was not written")),
         };
         file.map_err(self.failed())
@@ -232,11 +244,15 @@ impl Piece for FilePiece {
     async fn settle(&mut self) -> Result<Settled, PlaceError> {
         let (mut file, room) = self.written().await?;
         let back = file.back.take();
-        let synced = blocking(move || {
-            file.file.sync_all()?;
-            Ok(file)
-        });
-        let file = synced.await.map_err(self.failed())?;
+        let failed = self.failed();
+        let synced = async {
+            let synced = blocking(move || {
+                file.file.sync_all()?;
+                Ok(file)
+            });
+            synced.await.map_err(failed)
+        };
+        let file = in_time(self.to.display(), self.stalled, synced).await?;
         self.state = State::Idle((file, room));
         if let Some(back) = back {
             return Ok(Settled::ReadBack(back));
@@ -251,14 +267,19 @@ impl Piece for FilePiece {
             directory,
             to,
             path,
+            stalled,
             ..
         } = *self;
-        let finished = blocking(move || {
-            file.file.sync_all()?;
-            path.persist(&to).map_err(|error| error.error)?;
-            File::open(directory)?.sync_all()
-        });
-        finished.await.map_err(failed)
+        let what = to.display().to_string();
+        let finished = async {
+            let finished = blocking(move || {
+                file.file.sync_all()?;
+                path.persist(&to).map_err(|error| error.error)?;
+                File::open(directory)?.sync_all()
+            });
+            finished.await.map_err(failed)
+        };
+        in_time(what, stalled, finished).await
     }
 }
 
@@ -297,5 +318,25 @@ mod tests {
             Box::new(piece).finish().await.unwrap();
             assert_eq!(std::fs::read(base.path().join("a.db")).unwrap(), bytes);
         }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_waited_for_no_longer_than_it_may() {
+        let (_base, mut piece, _) = written(AT_ONCE / 2).await;
+        let (end, hangs) = std::sync::mpsc::channel::<()>();
+        piece.state = State::Writing(spawn_blocking(move || {
+            let _ = hangs.recv();
+            Err(std::io::Error::other("the disk is back"))
+        }));
+        piece.stalled = Duration::from_millis(50);
+        let mut taken = Ok(());
+        for _ in 0..2 {
+            taken = taken.and(piece.take(&vec![0; AT_ONCE]).await);
+        }
+        let why = etcdup_core::plain::chain(&taken.unwrap_err());
+        assert!(why.ends_with("nothing has moved for 0.05 s"), "{why}");
+        // What came is not taken for written, whatever the disk does now.
+        drop(end);
+        assert!(piece.settle().await.is_err());
     }
 }

@@ -16,12 +16,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::digest::{SnapshotDigest, SnapshotFault};
 use super::error::{FlowError, PlaceError};
+use super::stalled::{STALLED, in_time};
 
 /// How long a command may move nothing: it may wait for a person.
 const SILENCE: Duration = Duration::from_secs(300);
-
-/// How long a place may send nothing of what is read from it.
-pub(super) const STALLED: Duration = Duration::from_secs(120);
 
 /// How long what a command said last is waited for, once it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -121,9 +119,12 @@ impl Read {
 impl Source for Read {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, FlowError> {
         let mut piece = vec![0; PIECE];
-        let read = tokio::time::timeout(STALLED, self.reader.read(&mut piece)).await;
-        let read = read.map_err(|late| PlaceError::new(&self.what, late))?;
-        let read = read.map_err(|source| PlaceError::new(&self.what, source))?;
+        let (what, reader) = (&self.what, &mut self.reader);
+        let read = async {
+            let read = reader.read(&mut piece).await;
+            read.map_err(|source| PlaceError::new(what, source))
+        };
+        let read = in_time(what, STALLED, read).await?;
         piece.truncate(read);
         if let Some(stored) = &mut self.stored {
             stored.update(&piece);
@@ -152,8 +153,12 @@ pub(super) struct ToFile<'a> {
 impl Sink for ToFile<'_> {
     async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
         self.digest.push(piece);
-        let written = self.file.write_all(piece).await;
-        Ok(written.map_err(|source| PlaceError::new(self.path.display(), source))?)
+        let (path, file) = (self.path, &mut self.file);
+        let written = async {
+            let written = file.write_all(piece).await;
+            written.map_err(|source| PlaceError::new(path.display(), source))
+        };
+        Ok(in_time(path.display(), STALLED, written).await?)
     }
 }
 

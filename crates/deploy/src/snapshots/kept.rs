@@ -15,7 +15,8 @@ use super::digest::{SnapshotDigest, SnapshotFault};
 use super::directory::{SnapshotDirectory, directory_of};
 use super::error::{FlowError, PlaceError};
 use super::file_piece::piece_in;
-use super::flow::{Filter, Read, STALLED, ToFile, flow};
+use super::flow::{Filter, Read, ToFile, flow};
+use super::patience::Patient;
 use super::place::{DOCUMENT, ENCRYPTED, PLAIN, Place};
 use crate::tasks::blocking;
 
@@ -108,7 +109,7 @@ impl KeptSnapshot {
             size: about.len(),
             document,
             encrypted: encrypted.is_some(),
-            place: Arc::new(SnapshotDirectory::at(directory_of(path))),
+            place: Patient::with(Arc::new(SnapshotDirectory::at(directory_of(path)))),
             file: file.into_owned(),
             decrypt: None,
         })
@@ -176,11 +177,9 @@ impl KeptSnapshot {
     }
 
     async fn read(&self) -> Result<Read, PlaceError> {
-        let reader = tokio::time::timeout(STALLED, self.place.read(&self.file)).await;
-        let reader = reader.map_err(|late| PlaceError::new(self.show(), late))??;
         Ok(Read {
             what: self.show(),
-            reader,
+            reader: self.place.read(&self.file).await?,
             stored: self.encrypted.then(Sha256::new),
         })
     }

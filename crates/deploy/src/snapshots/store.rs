@@ -12,7 +12,7 @@ use etcdup_core::file::Snapshots;
 use etcdup_core::name::ClusterName;
 use etcdup_core::observation::SnapshotSeen;
 use etcdup_core::plain::chain;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
@@ -22,17 +22,15 @@ use super::error::{FlowError, PlaceError};
 use super::flow::{Filter, Read, Sent, Sink, flow};
 use super::kept::{EncryptedSnapshot, KeptSnapshot, SnapshotDocument};
 use super::objects::Objects;
+use super::patience::Patient;
 use super::place::{DOCUMENT, ENCRYPTED, Found, PLAIN, Piece, Place, Settled};
 use crate::tasks::run_all;
 
 /// The directory for what is copied here to be restored: nothing in it is kept.
 const HERE: &str = ".restore";
 
-/// How old a copy must be that nobody restores any more.
-const LEFT: SignedDuration = SignedDuration::from_hours(24);
-
-/// How long a place may take to list what is there, or to send a document.
-const LISTS: Duration = Duration::from_secs(30);
+/// How long a place may take to send a document.
+const SENDS: Duration = Duration::from_secs(30);
 
 /// More than any document has, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -42,7 +40,7 @@ const LONGEST: u64 = 64 << 10;
 pub struct SnapshotStore {
     place: Arc<dyn Place>,
     /// Where those that come from elsewhere are on this machine, before they are restored.
-    local: SnapshotDirectory,
+    pub(super) local: SnapshotDirectory,
     encrypt: Option<Filter>,
     decrypt: Option<Filter>,
 }
@@ -79,7 +77,7 @@ impl SnapshotStore {
             })
         };
         Ok(Self {
-            place,
+            place: Patient::with(place),
             local: SnapshotDirectory::of(base, &Snapshots::default(), cluster).below(HERE),
             encrypt: filter(&settings.encrypt),
             decrypt: filter(&settings.decrypt),
@@ -113,7 +111,7 @@ impl SnapshotStore {
     }
 
     async fn entries(&self) -> Result<Vec<Entry>, PlaceError> {
-        let found = self.found().await?;
+        let found = self.place.list().await?;
         let described = described(&found);
         let snapshots: Vec<KeptSnapshot> = found.iter().filter_map(|one| self.kept(one)).collect();
         let work = snapshots.iter().filter(|one| described.contains(&one.name));
@@ -139,12 +137,6 @@ impl SnapshotStore {
         Ok(all)
     }
 
-    /// A disk that is gone hangs whoever looks at it.
-    async fn found(&self) -> Result<Vec<Found>, PlaceError> {
-        let found = tokio::time::timeout(LISTS, self.place.list()).await;
-        found.map_err(|late| PlaceError::new(self.show(), late))?
-    }
-
     /// The newest of them that is not of what a restore replaced.
     ///
     /// # Errors
@@ -158,7 +150,7 @@ impl SnapshotStore {
         &self,
         then: Timestamp,
     ) -> Result<Option<SnapshotSeen>, PlaceError> {
-        let found = self.found().await?;
+        let found = self.place.list().await?;
         let described = described(&found);
         let all = found.iter().filter_map(|one| self.kept(one));
         // A document is written last of all, so that one without was never finished.
@@ -238,42 +230,6 @@ impl SnapshotStore {
             place: Arc::clone(&self.place),
             decrypt: self.decrypt.clone(),
         })
-    }
-
-    /// One that is kept, as a file of this machine as etcd sent it: what lies elsewhere, or is
-    /// encrypted, is copied beside the topology file first, and stays there.
-    ///
-    /// # Errors
-    /// When it is not whole, or cannot be copied.
-    pub async fn here(&self, kept: KeptSnapshot) -> Result<KeptSnapshot, FlowError> {
-        if kept.file().is_some() {
-            return Ok(kept);
-        }
-        self.local.prepare().await?;
-        let path = self.local.path().join(format!("{}{PLAIN}", kept.name));
-        self.forget_copies(&path).await?;
-        if !path.exists() {
-            kept.copy_to(&path).await?;
-        }
-        let failed = |source| PlaceError::new(path.display(), source);
-        let here = KeptSnapshot::at(&path).map_err(failed)?;
-        Ok(KeptSnapshot {
-            document: kept.document,
-            taken: kept.taken,
-            ..here
-        })
-    }
-
-    /// Deletes copies of other snapshots that nobody restores any more.
-    async fn forget_copies(&self, but: &Path) -> Result<(), PlaceError> {
-        for found in self.local.list().await? {
-            let age = Timestamp::now().duration_since(found.written);
-            let is_copy = found.name.ends_with(PLAIN) && self.local.path().join(&found.name) != but;
-            if is_copy && age > LEFT {
-                self.local.delete(&found.name).await?;
-            }
-        }
-        Ok(())
     }
 
     /// A directory of this machine for what is needed for a moment, which nobody else looks into.
@@ -413,7 +369,7 @@ async fn document(place: Arc<dyn Place>, name: &str) -> Option<SnapshotDocument>
         reader.take(LONGEST).read_to_end(&mut text).await.ok()?;
         serde_json::from_slice(&text).ok()
     };
-    tokio::time::timeout(LISTS, read).await.ok().flatten()
+    tokio::time::timeout(SENDS, read).await.ok().flatten()
 }
 
 /// Whether what lies there is what was written: the database of this SHA-256, or what a command

@@ -19,7 +19,7 @@ use crate::blocking::blocking;
 use crate::call::{Answer, Call, JSON_LINES, MOST_EVENTS, State};
 use crate::open::{open, open_recorded};
 use crate::problem::{Problem, RUNNING, UNCONFIRMED, UNREADY};
-use crate::routes::plans::unknown;
+use crate::routes::plans::{keep_copy, unknown};
 use crate::stream::{Moved, Source};
 use crate::token::{Role, Token};
 
@@ -126,6 +126,7 @@ pub(crate) async fn begin(call: Call) -> Result<Answer, Problem> {
     drop(turn);
     let document = Arc::new(PlanDocument::new(&fresh));
     if document.digest != plan.digest {
+        keep_copy(&state, &cluster, &document.goal);
         return Err(changed(&state, &document));
     }
     let begin = Begin {

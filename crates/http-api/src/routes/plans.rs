@@ -1,6 +1,7 @@
 //! Plans: what an operation would do, and what is approved with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcdup_core::name::MemberName;
 use etcdup_core::stage::Goal;
@@ -9,8 +10,9 @@ use http::{StatusCode, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, State};
 use crate::open::open;
+use crate::plans::KEPT;
 use crate::problem::Problem;
 
 /// A plan to make.
@@ -126,6 +128,8 @@ pub(crate) async fn make(call: Call) -> Result<Answer, Problem> {
         }
         _ => request.goal(&cluster).await?,
     };
+    // Whatever comes of it, what was copied for it is not left.
+    keep_copy(&call.state, &cluster, &goal);
     let _turn = call.state.turn().await?;
     let plan = cluster.plan(goal).await?;
     let document = Arc::new(PlanDocument::new(&plan));
@@ -133,6 +137,28 @@ pub(crate) async fn make(call: Call) -> Result<Answer, Problem> {
     let place = format!("/v1/plans/{}", document.digest);
     let made = Answer::with(StatusCode::CREATED, &*document)?;
     Ok(made.header(header::LOCATION, &place))
+}
+
+/// Keeps what was copied of a snapshot for as long as a plan means it, and no longer: an encrypted
+/// one lies there in plain text.
+pub(crate) fn keep_copy(state: &Arc<State>, cluster: &Cluster, goal: &Goal) {
+    let Goal::Restore { order } = goal else {
+        return;
+    };
+    let (state, cluster, order) = (Arc::clone(state), cluster.clone(), order.clone());
+    let tasks = state.tasks.clone();
+    tasks.spawn(async move {
+        // A plan is kept from when it is made, which is a little later.
+        let kept = KEPT + Duration::from_secs(60);
+        tokio::select! {
+            () = tokio::time::sleep(kept) => {}
+            // Plans are gone with the server.
+            () = state.stopping.cancelled() => {}
+        }
+        if state.stopping.is_cancelled() || !state.plans.restores(&order.path) {
+            cluster.forget_copy(&order).await;
+        }
+    });
 }
 
 pub(crate) async fn one(call: Call) -> Result<Answer, Problem> {

@@ -296,6 +296,7 @@ mod tests {
             quorum: 2,
             healthy: healthy.count(),
             snapshot: None,
+            snapshot_unseen: None,
             members,
         }
     }

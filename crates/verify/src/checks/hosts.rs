@@ -1,6 +1,7 @@
 //! Certificates' ends and clocks.
 
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::observed::Observed;
 
 use super::evidence::Evidence;
 
@@ -144,8 +145,13 @@ pub(super) fn snapshot(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let Some(every) = evidence.topology.snapshots.every else {
         return vec![check.pass("cluster", "`snapshots.every` asks for none")];
     };
-    let Some(newest) = &evidence.seen.snapshot else {
-        return vec![check.warning("cluster", "none is kept here")];
+    let newest = match &evidence.seen.snapshot {
+        Observed::Known(Some(newest)) => newest,
+        Observed::Known(None) => return vec![check.warning("cluster", "none is kept")],
+        // What is not known does not pass.
+        Observed::Unknown(why) => {
+            return vec![check.warning("cluster", format!("not known: {why}"))];
+        }
     };
     let age = evidence.seen.at.duration_since(newest.taken);
     let words = format!("{} was taken {} min ago", newest.name, age.as_mins());

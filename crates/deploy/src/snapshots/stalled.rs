@@ -1,0 +1,24 @@
+//! How long anything may take that a disk or a network does.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::error::PlaceError;
+
+/// How long a place may send nothing of what is read from it, or take nothing.
+pub(super) const STALLED: Duration = Duration::from_secs(120);
+
+/// What is done with `what`, unless it takes longer than this.
+pub(super) async fn in_time<T>(
+    what: impl Display,
+    limit: Duration,
+    work: impl Future<Output = Result<T, PlaceError>>,
+) -> Result<T, PlaceError> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => {
+            let why = format!("nothing has moved for {} s", limit.as_secs_f32());
+            Err(PlaceError::new(what, why))
+        }
+    }
+}
