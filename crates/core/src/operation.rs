@@ -66,6 +66,13 @@ impl Who {
         }
     }
 
+    /// Whether this is their name, with or without the machine.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        let without = self.0.rsplit_once('@').map(|(own, _)| own);
+        self.0 == name || without == Some(name)
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -10,6 +10,7 @@ use etcdup_core::observation::Observation;
 use etcdup_core::operation::{
     OPERATION_FORMAT, OperationId, OperationRecord, OperationState, RequestDigest, Verb, Who,
 };
+use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
 use etcdup_planner::{Ending, Planner};
 use jiff::Timestamp;
@@ -278,8 +279,10 @@ impl Cluster {
             drop(alive);
             running.end(result).await;
             // One that is left has not ended: whoever goes on with it needs the copy.
-            if let Goal::Restore { order } = &record.goal {
-                cluster.forget_copy(order).await;
+            if let Goal::Restore { order } = &record.goal
+                && let Err(error) = cluster.forget_copy(order).await
+            {
+                tracing::error!(error = chain(&error), "the copy of a snapshot is left");
             }
             cluster.inner.process.remove(&id);
         };

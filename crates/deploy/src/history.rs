@@ -253,8 +253,11 @@ fn merge(
             ended: record.ended,
             state: PastState::of(stored),
             message: record.message.clone(),
-            // Hosts forget in time, and those that are gone say nothing.
-            stages: stages.clone(),
+            // Hosts forget in time, and those that are gone say nothing; a plan may be damaged.
+            stages: match (stages.is_empty(), &hosts) {
+                (true, Some(hosts)) => hosts.stages.clone(),
+                (false, _) | (true, None) => stages.clone(),
+            },
             hosts: hosts.map(|one| one.hosts).unwrap_or_default(),
             events: true,
         };

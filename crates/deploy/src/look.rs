@@ -4,17 +4,21 @@
 use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::Goal;
 use etcdup_planner::Ending;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cluster::Cluster;
 use crate::documents::{CertificatesDocument, HostsDocument, PlanDocument, StatusDocument};
 use crate::error::DeployError;
 use crate::plan::Plan;
 
+/// How often it is asked which snapshot is the newest.
+const SNAPSHOTS: SignedDuration = SignedDuration::from_secs(30);
+
 /// How a cluster stood when it was last looked at. Made by [`Cluster::look`].
 pub struct Look {
     plan: Plan,
     members_at: Timestamp,
+    snapshots_at: Timestamp,
 }
 
 impl Look {
@@ -84,12 +88,17 @@ impl Cluster {
             retry: false,
         };
         let plan = self.plan(goal).await?;
-        let members_at = Timestamp::now();
-        Ok(Look { plan, members_at })
+        let now = Timestamp::now();
+        Ok(Look {
+            plan,
+            members_at: now,
+            snapshots_at: now,
+        })
     }
 
-    /// Asks every member again, through links that are open already where they are. What hosts
-    /// looked like, and what an apply would do, stays as it was.
+    /// Asks every member again, through links that are open already where they are, and now and
+    /// then which snapshot is the newest. What hosts looked like, and what an apply would do, stays
+    /// as it was.
     pub async fn ask_again(&self, look: &mut Look) {
         let session = self.session().await;
         let topology = look.plan.planner.topology();
@@ -98,5 +107,10 @@ impl Cluster {
         let all = all.collect();
         session.ask_some(topology, &mut look.plan.seen, &all).await;
         look.members_at = Timestamp::now();
+        // A store may count each question.
+        if look.members_at.duration_since(look.snapshots_at) >= SNAPSHOTS {
+            look.plan.seen.snapshot = session.newest_snapshot(topology).await;
+            look.snapshots_at = look.members_at;
+        }
     }
 }

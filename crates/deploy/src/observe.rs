@@ -90,7 +90,10 @@ impl Session {
         Ok((planner, seen))
     }
 
-    async fn newest_snapshot(&self, topology: &Topology) -> Observed<Option<SnapshotSeen>> {
+    pub(crate) async fn newest_snapshot(
+        &self,
+        topology: &Topology,
+    ) -> Observed<Option<SnapshotSeen>> {
         let look = async {
             SnapshotStore::of(&self.base, &topology.snapshots, &topology.cluster)?
                 .newest()

@@ -225,7 +225,11 @@ impl Session {
                 &architectures,
                 progress.as_ref(),
             );
-            prepared.insert(version.clone(), binaries.await?);
+            let binaries = binaries.await?;
+            if matches!(plan.planner.goal(), Goal::Restore { .. }) {
+                release::restores(&binaries, &version)?;
+            }
+            prepared.insert(version.clone(), binaries);
         }
         Ok(prepared)
     }

@@ -1,12 +1,12 @@
 //! The schedule of snapshots: for every topology that says how often, one is taken when it is due.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use etcdup_core::plain::chain;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 use crate::blocking::blocking;
@@ -19,6 +19,9 @@ const LOOKS: Duration = Duration::from_secs(20);
 /// How long a cluster is left alone of which none could be taken.
 const AGAIN: Duration = Duration::from_secs(300);
 
+/// How often copies are looked for that a process left which was killed.
+const SWEEPS: Duration = Duration::from_secs(3600);
+
 /// How many are taken at once: each reads a whole store, and one whose disk hangs waits for it.
 const AT_ONCE: usize = 4;
 
@@ -30,32 +33,38 @@ const WHO: &str = "etcdup-serve";
 pub(crate) async fn keep_snapshots(state: Arc<State>) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut failed: BTreeMap<String, Instant> = BTreeMap::new();
-    let mut busy: BTreeSet<String> = BTreeSet::new();
+    let mut swept: BTreeMap<String, Instant> = BTreeMap::new();
+    let mut busy: BTreeMap<Id, String> = BTreeMap::new();
     // With this one they end as well: what was half taken leaves nothing.
-    let mut work: JoinSet<(String, bool)> = JoinSet::new();
-    forget_copies(&state).await;
+    let mut work: JoinSet<bool> = JoinSet::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOKS) => {}
             () = state.stopping.cancelled() => return,
         }
-        while let Some(ended) = work.try_join_next() {
-            // One that died stays busy: its reason would come again.
-            let Ok((name, well)) = ended else { continue };
-            busy.remove(&name);
-            if !well {
+        while let Some(ended) = work.try_join_next_with_id() {
+            let (id, well) = match ended {
+                Ok((id, well)) => (id, well),
+                Err(died) => {
+                    tracing::error!(why = %died, "a scheduled snapshot died");
+                    (died.id(), false)
+                }
+            };
+            if let (Some(name), false) = (busy.remove(&id), well) {
                 failed.insert(name, Instant::now());
             }
         }
         failed.retain(|_, at| at.elapsed() < AGAIN);
+        swept.retain(|_, at| at.elapsed() < SWEEPS);
         for name in names(&state).await {
-            if !failed.contains_key(&name) && busy.insert(name.clone()) {
-                let (state, turns) = (Arc::clone(&state), Arc::clone(&turns));
-                work.spawn(async move {
-                    let well = keep_one(&state, &turns, &name).await;
-                    (name, well)
-                });
+            if failed.contains_key(&name) || busy.values().any(|other| *other == name) {
+                continue;
             }
+            let sweeps = !swept.contains_key(&name);
+            swept.entry(name.clone()).or_insert_with(Instant::now);
+            let (state, turns, own) = (Arc::clone(&state), Arc::clone(&turns), name.clone());
+            let work = work.spawn(async move { keep_one(&state, &turns, &own, sweeps).await });
+            busy.insert(work.id(), name);
         }
     }
 }
@@ -67,21 +76,16 @@ async fn names(state: &Arc<State>) -> Vec<String> {
     listed.into_iter().map(|(name, _)| name).collect()
 }
 
-/// What a server left that was killed.
-async fn forget_copies(state: &Arc<State>) {
-    for name in names(state).await {
-        if let Ok(cluster) = open(state, &name).await {
-            cluster.forget_old_copies().await;
-        }
-    }
-}
-
 /// Takes one of a cluster if it is due; whether nothing went wrong.
-async fn keep_one(state: &Arc<State>, turns: &Semaphore, name: &str) -> bool {
+async fn keep_one(state: &Arc<State>, turns: &Semaphore, name: &str, sweeps: bool) -> bool {
     // A file that cannot be used is shown with the cluster.
     let Ok(cluster) = open(state, name).await else {
         return true;
     };
+    if sweeps && let Err(error) = cluster.forget_old_copies().await {
+        let error = chain(&error);
+        tracing::error!(cluster = name, error, "old copies of snapshots are left");
+    }
     if cluster.document().spec.snapshots.every.is_none() {
         return true;
     }

@@ -68,7 +68,7 @@ pub(crate) fn queries(
             }
         }
     }
-    if matches!(&topology.binaries, Binaries::Release(release) if release.download == Download::Host)
+    if matches!(topology.binaries.tools(), Binaries::Release(release) if release.download == Download::Host)
     {
         asked.extend([Query::Tool("curl"), Query::Tool("wget")]);
     }

@@ -316,6 +316,21 @@ fn what_stands_in_the_way_is_named() {
         host(&mut seen, &member).disks.clear();
     }
     assert!(plan(&planner, &seen).starts_with("blocked defragment-room: m1\n"));
+    // Nobody waits for one of them while no client can write.
+    let (planner, mut seen) = world(3, usual());
+    fill(&planner, &mut seen);
+    let member = planner.topology().members[1].clone();
+    seen.hosts
+        .insert(member.host, Observed::unknown("no route"));
+    let stages = plan(&planner, &seen);
+    assert!(
+        !stages.contains("defragment:m2") && stages.contains("defragment:m3"),
+        "{stages}"
+    );
+    assert!(stages.ends_with("disarm\n"), "{stages}");
+    // Unless it is so full that the alarm would be raised again.
+    view(&mut seen, &planner.topology().members[1].clone()).db_size = 2 << 30;
+    assert!(plan(&planner, &seen).contains("blocked still-full: m2"));
     for view in seen.members.values_mut() {
         *view = Observed::unknown("connection refused");
     }

@@ -134,7 +134,53 @@ fn one_vps(context: &Context) -> Outcome {
     until_it_serves(&lab, 1)?;
     adopt(&lab, 1, &FILES)?.exits(0)?.says("No changes")?;
     adopt(&lab, 1, &FILES)?.exits(1)?.says("already exists")?;
-    lives_on(&lab, true)
+    lives_on(&lab, true)?;
+    restored_without_a_tool(context, &lab)
+}
+
+/// A host whose etcd came without its tools gets one for as long as a restore takes.
+fn restored_without_a_tool(context: &Context, lab: &Lab) -> Outcome {
+    let bin = cache().join("etcd/bin").join(&context.version);
+    let tools = format!(
+        "tools = {{ directory = {{ path = \"{}\" }} }}",
+        bin.display()
+    );
+    lab.edit(
+        "directory = \"/usr/local/bin\"",
+        &format!("directory = \"/usr/local/bin\"\n{tools}"),
+    )?;
+    lab.on(1, "rm /usr/local/bin/etcdctl")?.exits(0)?;
+    lab.etcdup(&["etcdctl", "--", "put", "kept", "yes"])?
+        .exits(0)?;
+    lab.etcdup(&["snapshot", "save"])?.exits(0)?;
+    lab.etcdup(&["snapshot", "drill"])?
+        .exits(0)?
+        .says("1 key,")?;
+    lab.etcdup(&["etcdctl", "--", "put", "later", "yes"])?
+        .exits(0)?;
+    let document = lab.read("etcdup.toml")?;
+    let cluster = document
+        .split_once("cluster = \"")
+        .and_then(|(_, rest)| rest.split_once('"'));
+    let (cluster, _) = cluster.ok_or("the file names no cluster")?;
+    let restore = ["restore", "latest", "--dry-run"];
+    lab.etcdup(&restore)?
+        .exits(0)?
+        .says("whatever was written since is lost")?;
+    lab.etcdup(&["restore", "latest", "--confirm", cluster])?
+        .exits(0)?;
+    let read = |key: &str| lab.etcdup(&["etcdctl", "--", "get", key, "--print-value-only"]);
+    let (kept, later) = (read("kept")?.exits(0)?.out, read("later")?.exits(0)?.out);
+    ensure(
+        kept == "yes\n" && later.is_empty(),
+        format!("kept {kept:?}, later {later:?}"),
+    )?;
+    lab.on(1, "ls /var/lib/etcdup /usr/local/bin")?
+        .exits(0)?
+        .never_says("tools")?
+        .never_says("etcdutl")?;
+    lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
 }
 
 fn lab_node(context: &Context) -> Outcome {

@@ -1,5 +1,8 @@
 //! The care of a cluster that serves: space, the alarm of a full database, who leads.
 
+use std::thread;
+use std::time::Duration;
+
 use super::context::{Context, Scenario, never_still};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
@@ -41,6 +44,7 @@ fn out_of_nospace(context: &Context) -> Outcome {
     lab.etcdup(&["maintain", "--yes"])?
         .exits(0)?
         .says("Nothing to do")?;
+    let writer = Writer::start(&lab, 3)?;
     let filled = fill(&lab, 100)?;
     ensure(filled.contains("database space exceeded"), &filled)?;
     lab.etcdup(&["alarm", "list"])?
@@ -65,12 +69,18 @@ fn out_of_nospace(context: &Context) -> Outcome {
     )?;
     lab.etcdup(&["maintain", "--yes"])?
         .exits(0)?
-        .says("the database of m2 is")?;
+        .says("the database of m2 is")?
+        .says("; it took ")?;
     lab.etcdup(&["alarm", "list"])?.exits(0)?;
     lab.etcdctl(&Lab::endpoints(3), &put)?.exits(0)?;
     lab.etcdctl(&Lab::endpoints(3), &["get", "kept"])?
         .exits(0)?
         .says("yes")?;
+    // Whatever was acknowledged is there, and writes flow: the writer asked all the time.
+    thread::sleep(Duration::from_secs(1));
+    let written = writer.stop()?;
+    written.tell();
+    ensure(written.count > 100, format!("{} writes", written.count))?;
     // Whoever watches from before is told, and lists again.
     let watch = ["watch", "kept", "--rev", "2", "--command-timeout", "5s"];
     lab.etcdctl(&Lab::endpoints(3), &watch)?

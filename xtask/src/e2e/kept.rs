@@ -10,7 +10,7 @@ use super::context::{Context, Scenario};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::running::Running;
-use crate::serving::{Client, Server, text};
+use crate::serving::{AT as SERVED, Client, Server, text};
 use crate::setup::example;
 
 /// Where the object store listens, within the lab's network, and what it asks for.
@@ -123,7 +123,11 @@ fn left(buckets: &Path, count: usize) -> Outcome {
 /// restore, which an admin alone may begin.
 fn over_http(context: &Context) -> Outcome {
     let lab = context.lab(1)?;
-    lab.topology(&context.version, "snapshots = { every = \"1h\" }", 1)?;
+    // A command that anybody could undo: what matters is that it is undone for no longer than that
+    // takes.
+    let place =
+        "[snapshots]\nevery = \"1h\"\nencrypt = [\"gzip\", \"-c\"]\ndecrypt = [\"gzip\", \"-dc\"]";
+    lab.topology(&context.version, place, 1)?;
     lab.apply()?;
     lab.etcdctl(&Lab::endpoints(1), &["put", "kept", "yes"])?
         .exits(0)?;
@@ -173,8 +177,10 @@ fn over_http(context: &Context) -> Outcome {
     ensure(status == 404, format!("{status} {nowhere}"))?;
     let (status, none) = work("../../etc", "verify")?;
     ensure(status == 404, format!("{status} {none}"))?;
+    // Undone it is another one than was kept.
     lab.inside(&format!(
-        "chmod u+w snapshots/prod/{due}.db; printf x | dd of=snapshots/prod/{due}.db bs=1 seek=5000 conv=notrunc 2>&1"
+        "cd snapshots/prod && gzip -dc {due}.db.enc >plain && printf x | dd of=plain bs=1 seek=5000 conv=notrunc 2>&1 \
+         && gzip -c plain >{due}.db.enc && rm plain"
     ))?
     .exits(0)?;
     let (_, read) = work(&due, "verify")?;
@@ -182,6 +188,7 @@ fn over_http(context: &Context) -> Outcome {
     let plan = |body: Value| client.call("POST", "/v1/clusters/etcdup/plans", &[], Some(&body));
     let (status, damaged) = plan(json!({ "verb": "restore", "snapshot": due }))?;
     ensure(status == 422, format!("{status} {damaged}"))?;
+    newest_is_measured(&lab)?;
     let (status, restore) = plan(json!({ "verb": "restore", "snapshot": "latest" }))?;
     ensure(
         status == 201 && restore["changes"] == true,
@@ -229,5 +236,34 @@ fn restored_by_an_admin(lab: &Lab, plan: &Value) -> Outcome {
         kept == "yes\n" && later.is_empty(),
         format!("kept {kept:?}, later {later:?}"),
     )?;
+    // What was decrypted for it is gone; its record is not.
+    lab.inside("ls snapshots/prod/.restore/*.db")?
+        .says("No such file")?;
     lab.nothing_to_do()
+}
+
+/// The metrics say when the newest was taken: a moment ago.
+fn newest_is_measured(lab: &Lab) -> Outcome {
+    let token = lab.etcdup(&["token", "create", "prometheus", "--role", "viewer"])?;
+    let token = token.exits(0)?.out;
+    let ask = format!(
+        "curl -s -H 'Authorization: Bearer {}' {SERVED}/metrics",
+        token.trim()
+    );
+    let start = Instant::now();
+    loop {
+        let said = lab.inside(&ask)?.exits(0)?.out;
+        let mut lines = said.lines();
+        let taken = lines.find(|line| line.contains("cluster_snapshot_taken_timestamp_seconds{"));
+        let taken = taken.and_then(|line| line.split(' ').nth(1)?.parse::<f64>().ok());
+        let now = std::time::SystemTime::now();
+        let now = now.duration_since(std::time::UNIX_EPOCH);
+        let age = now.unwrap_or_default().as_secs_f64() - taken.unwrap_or_default();
+        if (0.0..120.0).contains(&age) {
+            return Ok(());
+        }
+        // It is asked for every half a minute.
+        ensure(start.elapsed() < Duration::from_secs(60), &said)?;
+        thread::sleep(Duration::from_millis(500));
+    }
 }

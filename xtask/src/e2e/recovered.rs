@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::e2e::context::{Context, Killed, Round, STILL, Scenario};
+use crate::e2e::restored::{SESAME, says_no_secret};
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::setup::newest_of;
@@ -50,6 +51,8 @@ fn by_one_of_three(context: &Context) -> Outcome {
     lab.topology(&version, "", 3)?;
     lab.apply()?;
     put(&lab, 1, "kept")?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "secret", SESAME])?
+        .exits(0)?;
     // What a tired operator types while nothing is lost.
     lab.etcdup(&["recover", "--confirm", "prod"])?
         .exits(4)?
@@ -93,6 +96,7 @@ fn by_one_of_three(context: &Context) -> Outcome {
     lab.on(1, "ls -A /var/lib/etcd")?
         .exits(0)?
         .never_says("etcdup-new")?;
+    says_no_secret(&lab, &[1])?;
     // Once more changes nothing.
     lab.etcdup(&GONE)?.exits(0)?.says("Nothing to do")?;
     let head = lab.head(&version);

@@ -20,6 +20,9 @@ pub(crate) const ALL: &[Scenario] = &[
 /// How long a cluster may serve nobody that is restored by a command that is cut and run again.
 const AWAY: Duration = Duration::from_secs(90);
 
+/// What is in the store, and must be nowhere else.
+pub(crate) const SESAME: &str = "open-sesame";
+
 const RESTORE: [&str; 4] = ["restore", "latest", "--confirm", "prod"];
 
 /// Three members with one key, and a snapshot in which nothing else is.
@@ -45,7 +48,7 @@ fn keep_a_snapshot(lab: &Lab) -> Result<u64, String> {
 fn note_listeners(lab: &Lab, host: u32) -> Outcome {
     // 2379 is 094B there, and 0A is a socket that listens.
     let script = r#"while :; do
-        awk '$2 ~ /:094B$/ && $4 == "0A" { printf "%s ", $2 } END { print "" }' /proc/net/tcp
+        awk '$2 ~ /:094B$/ && $4 == "0A" { printf "%s ", $2 } END { print "" }' /proc/net/tcp /proc/net/tcp6
         sleep 0.02
     done >/run/listeners"#;
     let note = format!(
@@ -63,7 +66,7 @@ fn let_nobody_in_before(lab: &Lab, host: u32) -> Outcome {
     for line in noted.lines() {
         let state = match line.split_whitespace().collect::<Vec<_>>()[..] {
             [] => "none",
-            // 127.0.0.0/8, the least byte first.
+            // 127.0.0.0/8, the least byte first; the same as IPv6 has it has no other ending.
             [one] if one.ends_with("7F:094B") => "itself",
             _ => "everybody",
         };
@@ -101,10 +104,32 @@ fn holds_the_snapshot(lab: &Lab, hosts: &[u32]) -> Outcome {
     Ok(())
 }
 
+/// What is in a store is said by no event, no log and no record of etcdup's.
+pub(crate) fn says_no_secret(lab: &Lab, hosts: &[u32]) -> Outcome {
+    let here = lab.inside(&format!("grep -rlF {SESAME} . --exclude='*.db'"))?;
+    ensure(
+        here.out.is_empty(),
+        format!("on this machine: {}", here.out),
+    )?;
+    let search = format!(
+        "journalctl -q --no-pager | grep -F {SESAME}; grep -rlF {SESAME} /var/lib/etcdup /run /etc 2>/dev/null; true"
+    );
+    for host in hosts {
+        let there = lab.on(*host, &search)?.exits(0)?;
+        ensure(
+            there.out.is_empty(),
+            format!("on host {host}: {}", there.out),
+        )?;
+    }
+    Ok(())
+}
+
 fn over_a_cluster(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.topology(&newest_of("3.5")?, "", 3)?;
     lab.apply()?;
+    lab.etcdctl(&Lab::endpoints(3), &["put", "secret", SESAME])?
+        .exits(0)?;
     let writer = Writer::start(&lab, 3)?;
     let snapshot = keep_a_snapshot(&lab)?;
     let pids = lab.on(1, "pidof etcd")?.out;
@@ -129,12 +154,16 @@ fn over_a_cluster(context: &Context) -> Outcome {
             .exits(1)?;
     }
     ensure(lab.on(1, "pidof etcd")?.out == pids, "m1 was restarted")?;
-    note_listeners(&lab, 1)?;
+    for host in 1..=3 {
+        note_listeners(&lab, host)?;
+    }
     let restored = lab.etcdup(&RESTORE)?.exits(0)?;
     restored
         .says("whatever was written since is lost")?
         .says("a snapshot of")?;
-    let_nobody_in_before(&lab, 1)?;
+    for host in 1..=3 {
+        let_nobody_in_before(&lab, host)?;
+    }
     std::thread::sleep(Duration::from_secs(1));
     writer.stop_at(1)?.restored_from(snapshot)?;
     holds_the_snapshot(&lab, &[1, 2, 3])?;
@@ -161,6 +190,7 @@ fn over_a_cluster(context: &Context) -> Outcome {
             format!("left on m{host}: {left}"),
         )?;
     }
+    says_no_secret(&lab, &[1, 2, 3])?;
     // What was kept before the restore is newer, and nobody means it by `latest`.
     lab.etcdup(&RESTORE)?
         .exits(0)?
@@ -177,14 +207,19 @@ fn over_a_cluster(context: &Context) -> Outcome {
     lab.nothing_to_do()
 }
 
-/// All hosts are gone; others get the snapshot, fewer than before, and grow again. The release is
-/// the next minor by then.
+/// All three hosts are gone, with what was written since; three others get the snapshot at once.
+/// The release is the next minor by then. Then on fewer, and on more again.
 fn on_other_hosts(context: &Context) -> Outcome {
-    let lab = context.lab(5)?;
-    saved(&lab, &newest_of("3.4")?, "")?;
+    let lab = context.lab(6)?;
+    lab.topology(&newest_of("3.4")?, "", 3)?;
+    lab.apply()?;
+    let mut writer = Writer::start(&lab, 3)?;
+    std::thread::sleep(Duration::from_secs(1));
+    let snapshot = keep_a_snapshot(&lab)?;
     for host in 1..=3 {
         lab.power("kill", host)?;
     }
+    writer.end()?;
     let version = newest_of("3.5")?;
     let member = |n: u32, host: u32| {
         format!(
@@ -197,28 +232,39 @@ fn on_other_hosts(context: &Context) -> Outcome {
         .exits(0)?
         .says("by etcd 3.4.")?;
     let two = format!("{}{}", member(1, 4), member(2, 5));
-    lab.write("etcdup.toml", &format!("{head}{}", member(1, 4)))?;
+    lab.write("etcdup.toml", &format!("{head}{two}{}", member(3, 6)))?;
     // It would be an empty cluster.
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
         .says("cluster-elsewhere")?;
     lab.etcdup(&RESTORE)?.exits(0)?;
-    holds_the_snapshot(&lab, &[4])?;
-    lab.nothing_to_do()?;
-    lab.write("etcdup.toml", &format!("{head}{two}"))?;
-    lab.apply()?;
-    holds_the_snapshot(&lab, &[4, 5])?;
+    holds_the_snapshot(&lab, &[4, 5, 6])?;
+    let fate = writer.stop_at(4)?;
+    fate.lost_the_end()?;
+    let first = fate.lost.iter().map(|one| one.revision).min();
+    ensure(
+        first.is_none_or(|first| first > snapshot),
+        format!("a snapshot at {snapshot} lacks {first:?}"),
+    )?;
+    lab.etcdctl_agrees(&Lab::endpoints_of(&[4, 5, 6]), 3)?;
     lab.nothing_to_do()?;
     // An old member that comes back is another cluster's, and takes no part.
     lab.power("start", 1)?;
     std::thread::sleep(Duration::from_secs(3));
     lab.etcdup(&["verify"])?.exits(0)?;
-    // 3.4 before 3.4.27 cannot raise revisions. Its etcdctl restores, on more members than before.
-    let file = format!("{}{two}", lab.head(&newest_of("3.4")?));
-    lab.write("etcdup.toml", &file)?;
+    // 3.4 before 3.4.27 cannot raise revisions. Its etcdctl restores, on fewer members than before.
+    let head = lab.head(&newest_of("3.4")?);
+    lab.write("etcdup.toml", &format!("{head}{}", member(1, 4)))?;
     let mut again = vec!["restore", "latest", "--again", "--confirm", "prod"];
     lab.etcdup(&again)?.exits(4)?.says("restore-revision")?;
     again.push("--no-bump-revision");
+    lab.etcdup(&again)?.exits(0)?;
+    holds_the_snapshot(&lab, &[4])?;
+    for host in [5, 6] {
+        let runs = lab.on(host, "pidof etcd")?;
+        ensure(runs.out.is_empty(), format!("etcd runs on host {host}"))?;
+    }
+    lab.write("etcdup.toml", &format!("{head}{two}"))?;
     lab.etcdup(&again)?.exits(0)?;
     lab.etcdup(&["status"])?.exits(0)?.says("3.4.")?;
     holds_the_snapshot(&lab, &[4, 5])?;

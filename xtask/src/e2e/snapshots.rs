@@ -1,13 +1,14 @@
 //! The cluster's store as files: saved, verified, copied, pruned.
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::context::{Context, Scenario};
 use crate::lab::{Lab, archive};
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, ensure, note};
 use crate::setup::cache;
 
 pub(crate) const ALL: &[Scenario] = &[
@@ -159,12 +160,20 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
     ensure(left.out.is_empty(), left.all())?;
     drilled_on_a_host(&lab)?;
     lost_link(&lab)?;
-    // Where no more can be written nothing is left.
-    let full = format!(
-        "trap '' XFSZ; ulimit -f 8; {} snapshot save",
-        context.etcdup.display()
-    );
+    // Where no more can be written nothing is left: by a limit, and by a disk that fills up while a
+    // snapshot of some megabytes comes.
+    let program = context.etcdup.display();
+    let full = format!("trap '' XFSZ; ulimit -f 8; {program} snapshot save");
     lab.inside(&full)?.exits(1)?.says("File too large")?;
+    let full = format!(
+        "mkdir full && exec unshare --mount sh -c 'mount -t tmpfs -o size=2m,mode=700 none full && \
+         {program} --set snapshots.to=full snapshot save; code=$?; find full -type f ! -name .gitignore; exit $code'"
+    );
+    let full = lab.inside(&full)?.exits(1)?.says("No space left")?;
+    ensure(
+        full.out.is_empty(),
+        format!("left on the full disk: {}", full.out),
+    )?;
     // Neither logs nor events say what is in it.
     let said = lab.inside("grep -rlF open-sesame . --exclude='*.db'")?;
     ensure(said.out.is_empty(), said.all())?;
@@ -217,23 +226,34 @@ fn drilled_on_a_host(lab: &Lab) -> Outcome {
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)
 }
 
-/// The link dies while a member sends its snapshot: nothing is left of it, and the next is whole.
-fn lost_link(lab: &Lab) -> Outcome {
+/// Finds what came of a snapshot that is not whole.
+const SENT: &str = "find snapshots/prod -type f -size +512k ! -name '*.db' | grep .";
+
+/// Some megabytes, which take seconds over a link that is slow.
+fn large(lab: &Lab) -> Outcome {
     let value = "v".repeat(100_000);
     for key in 0..40 {
         let key = format!("large{key}");
         lab.etcdctl("https://10.77.0.11:2379", &["put", &key, &value])?
             .exits(0)?;
     }
-    lab.on(
-        1,
-        "tc qdisc add dev host0 root tbf rate 10mbit burst 64kb latency 400ms",
-    )?
-    .exits(0)?;
+    Ok(())
+}
+
+fn slow(lab: &Lab, host: u32) -> Outcome {
+    let shape = "tc qdisc add dev host0 root tbf rate 10mbit burst 64kb latency 400ms";
+    lab.on(host, shape)?.exits(0)?;
+    // It serves all the same, once what it was behind has come.
+    lab.etcdctl_agrees(&Lab::endpoints(3), 3)
+}
+
+/// The link dies while a member sends its snapshot: nothing is left of it, and the next is whole.
+fn lost_link(lab: &Lab) -> Outcome {
+    large(lab)?;
+    slow(lab, 1)?;
     let mut saving = lab.start(&["snapshot", "save", "--member", "m1"])?;
-    let sent = "find snapshots/prod -type f -size +512k ! -name '*.db' | grep .";
     saving.until(Duration::from_secs(20), "under way", || {
-        Ok(lab.inside(sent)?.code == 0)
+        Ok(lab.inside(SENT)?.code == 0)
     })?;
     lab.on(1, "pkill -KILL -f 'sshd: root@'")?;
     let status = saving.wait()?;
@@ -241,12 +261,37 @@ fn lost_link(lab: &Lab) -> Outcome {
         status.code() == Some(1),
         format!("it ended with {status}: {}", saving.printed()),
     )?;
-    ensure(lab.inside(sent)?.code != 0, "a piece is left")?;
+    ensure(lab.inside(SENT)?.code != 0, "a piece is left")?;
     lab.on(1, "tc qdisc del dev host0 root")?.exits(0)?;
     lab.etcdup(&["snapshot", "save", "--member", "m1"])?
         .exits(0)?;
     lab.etcdup(&["snapshot", "verify", "latest"])?.exits(0)?;
     Ok(())
+}
+
+/// Nothing more comes over a link that nobody closed: it is given up, and nothing is left.
+fn silent_link(lab: &Lab) -> Outcome {
+    large(lab)?;
+    slow(lab, 2)?;
+    let mut saving = lab.start(&["snapshot", "save", "--member", "m2"])?;
+    saving.until(Duration::from_secs(20), "under way", || {
+        Ok(lab.inside(SENT)?.code == 0)
+    })?;
+    let begun = Instant::now();
+    // What is sent to it is lost, too: the host knows of nothing.
+    let silent = "sleep 0.3; ip link set host0 down; sleep 90; ip link set host0 up";
+    lab.on(
+        2,
+        &format!("tc qdisc del dev host0 root; systemd-run --quiet sh -c '{silent}'"),
+    )?;
+    let status = saving.wait()?;
+    let (took, said) = (begun.elapsed(), saving.printed());
+    ensure(
+        status.code() == Some(1) && took < Duration::from_secs(80),
+        format!("it ended with {status} after {took:?}: {said}"),
+    )?;
+    note!("a silent link is given up after {} s", took.as_secs());
+    ensure(lab.inside(SENT)?.code != 0, "a piece is left")
 }
 
 /// The timer that `etcdup snapshot timer` installs, on a machine with systemd: it takes one.
@@ -256,9 +301,14 @@ fn taken_by_a_timer(context: &Context) -> Outcome {
         .exits(1)?
         .says("add `every = \"6h\"` under [snapshots]")?;
     lab.edit("etcd = \"", "snapshots = { every = \"6h\" }\netcd = \"")?;
-    lab.etcdup(&["verify"])?
+    lab.etcdup(&["verify"])?.exits(0)?.says("none is kept")?;
+    // A place that cannot be read is not an empty one.
+    let elsewhere = ["--set", "snapshots.to=/proc/nowhere", "verify"];
+    lab.etcdup(&elsewhere)?
         .exits(0)?
-        .says("none is kept here")?;
+        .says("not known: cannot use /proc/nowhere")?;
+    lab.etcdup(&["--set", "snapshots.to=/proc/nowhere", "status"])?
+        .says("newest snapshot: not known")?;
     lab.etcdup(&["snapshot", "timer"])?
         .exits(0)?
         .says("OnUnitActiveSec=360min")?;
@@ -278,6 +328,7 @@ fn taken_by_a_timer(context: &Context) -> Outcome {
     }
     lab.inside("tar cf operator.tar etcdup.toml pki")?
         .exits(0)?;
+    lab.write("etcdup.toml", &text)?;
     let files = lab.work.path().join("operator.tar");
     lab.send(1, &files, "tar xf - -C /srv/clusters")?;
     let there = |command: &str| lab.on(1, &format!("cd /srv/clusters && {command}"));
@@ -286,11 +337,19 @@ fn taken_by_a_timer(context: &Context) -> Outcome {
         .says("installed and started")?;
     there("systemctl is-active etcdup-snapshot-prod.timer")?.exits(0)?;
     there("systemctl is-enabled etcdup-snapshot-prod.timer")?.exits(0)?;
-    let logs = "journalctl --no-pager -u etcdup-snapshot-prod; exit 1";
-    there(&format!(
-        "systemctl start etcdup-snapshot-prod.service || {{ {logs}; }}"
-    ))?
-    .exits(0)?;
+    // It fires by itself a minute after it was installed. Meanwhile another member's link falls
+    // silent.
+    let installed = Instant::now();
+    silent_link(&lab)?;
+    let taken = || there("ls snapshots/prod/*.json");
+    while taken()?.code != 0 {
+        let logs =
+            "systemctl list-timers --no-pager; journalctl --no-pager -u etcdup-snapshot-prod";
+        if installed.elapsed() > Duration::from_secs(100) {
+            return Err(there(logs)?.all());
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
     there("etcdup snapshot verify latest")?
         .exits(0)?
         .says("whole")?;

@@ -3,24 +3,28 @@
 use etcdup_core::plain::chain;
 use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
-use etcdup_deploy::Cluster;
 
 use crate::arguments::Restore;
 use crate::command::apply;
 use crate::command::apply::Approve;
 use crate::command::context::Context;
 use crate::command::plan;
-use crate::command::snapshot::here;
+use crate::command::snapshot::order;
 use crate::exit;
 use crate::view;
+use crate::view::print::errln;
 
 pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
     let cluster = match context.cluster_here() {
         Ok(cluster) => cluster,
         Err(error) => return context.fail(&error),
     };
-    let order = match order(context, &cluster, arguments).await {
-        Ok(order) => Box::new(order),
+    let (bump, again) = (!arguments.no_bump_revision, arguments.again);
+    let order = match order(context, &cluster, &arguments.snapshot, bump, again).await {
+        Ok(order) => Box::new(RestoreOrder {
+            cluster_id: arguments.cluster_id,
+            ..order
+        }),
         Err(why) => {
             view::error::plain(&why);
             return exit::FAILED;
@@ -46,20 +50,8 @@ pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
         }
     };
     // Where it was refused, or only shown, nothing has deleted the copy.
-    cluster.forget_copy(&order).await;
+    if let Err(error) = cluster.forget_copy(&order).await {
+        errln!("a copy is left in .restore: {}", chain(&error));
+    }
     code
-}
-
-async fn order(
-    context: &Context,
-    cluster: &Cluster,
-    arguments: &Restore,
-) -> Result<RestoreOrder, String> {
-    let kept = here(context, cluster, &arguments.snapshot).await?;
-    let order = kept.order(!arguments.no_bump_revision, arguments.again);
-    let order = order.await.map_err(|fault| chain(&fault))?;
-    Ok(RestoreOrder {
-        cluster_id: arguments.cluster_id,
-        ..order
-    })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcdup_core::plain::chain;
+use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::snapshots::{
     FlowError, KeptSnapshot, SnapshotStore, Surplus, TakeError, surplus,
@@ -325,21 +326,20 @@ async fn named_or_file(context: &Context, name: &str) -> Result<KeptSnapshot, Fa
     }
 }
 
-/// The same as a file of this machine as etcd sent it, for another command.
+/// An order to restore a file, or the kept snapshot of this name.
 ///
 /// # Errors
 /// Why there is none, in words.
-pub(crate) async fn here(
+pub(crate) async fn order(
     context: &Context,
     cluster: &Cluster,
     name: &str,
-) -> Result<KeptSnapshot, String> {
+    bump: bool,
+    again: bool,
+) -> Result<RestoreOrder, String> {
     let found = async {
         let kept = named_or_file(context, name).await?;
-        match kept.file() {
-            Some(_) => Ok(kept),
-            None => Ok(cluster.snapshot_here(kept).await?),
-        }
+        Ok(cluster.restore_order_of(kept, bump, again).await?)
     };
     found.await.map_err(|failed| match failed {
         Failed::Deploy(error) => chain(&error),

@@ -80,7 +80,7 @@ pub(super) const CHECKSUM_FORM: Check = Check {
 pub(super) const TOOLS_SOURCE: Check = Check {
     id: "tools-source",
     title: "tools that hosts lack cannot come from hosts",
-    about: "`tools` under [binaries.host] says where a restore gets etcdutl from where a host's own directory has none.",
+    about: "`tools` under [binaries.host] says where etcdutl comes from for a restore on a host that has none in its own directory.",
     advice: "name a release, an archive or a directory, or leave `tools` out: then it is upstream's release",
 };
 

@@ -49,6 +49,9 @@ pub enum ReleaseError {
         /// The architecture that has no checksum.
         architecture: String,
     },
+    /// A directory has no tool that restores a snapshot.
+    #[error("the directory of etcd {0} under [binaries] has no etcdutl, which restores snapshots")]
+    NoTool(String),
     /// The archive is not what it should be.
     #[error("{file} has SHA-256 {found}, expected {expected}; nothing was changed")]
     WrongSum {
@@ -137,6 +140,24 @@ pub(crate) async fn prepare(
         prepared.insert(architecture.to_string(), binary);
     }
     Ok(prepared)
+}
+
+/// Whether a tool is among files that a directory holds which restores a snapshot: an archive of
+/// upstream's has one.
+pub(crate) fn restores(
+    binaries: &BTreeMap<String, Binary>,
+    version: &EtcdVersion,
+) -> Result<(), ReleaseError> {
+    // etcdctl no longer does since 3.6.
+    let restores = |name: &str| name == "etcdutl" || name == "etcdctl" && version.minor() < 6;
+    let lacks = |binary: &Binary| match binary {
+        Binary::Files(files) => !files.iter().any(|(name, _)| restores(name)),
+        Binary::Archive(_) | Binary::Fetch { .. } => false,
+    };
+    match binaries.values().any(lacks) {
+        true => Err(ReleaseError::NoTool(version.to_string())),
+        false => Ok(()),
+    }
 }
 
 pub(crate) fn ready(path: &Path) -> Result<Ready, ReleaseError> {

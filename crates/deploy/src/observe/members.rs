@@ -247,6 +247,10 @@ impl Session {
 
     /// Asks every member that runs.
     pub(crate) async fn ask_members(&self, topology: &Topology, seen: &mut Observation) {
+        // What a member said that nothing knows of any more, as once a restore has forgotten it, is
+        // of another cluster by now.
+        let everyone: BTreeSet<&MemberName> = topology.everyone().map(|one| &one.name).collect();
+        seen.members.retain(|name, _| everyone.contains(name));
         let (asked, unseen) = self.running(topology, seen);
         for (name, why) in unseen {
             seen.members.insert(name, Observed::Unknown(why));

@@ -1,18 +1,19 @@
 //! Copies of snapshots on this machine, which restores are made of: what is kept elsewhere, or is
 //! encrypted there, lies here as etcd sent it, and no longer than it is needed.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use etcdup_core::operation::OperationState;
+use etcdup_core::digest::sha256;
 use etcdup_core::plain::chain;
 use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
 use jiff::{SignedDuration, Timestamp};
 
 use super::error::{FlowError, PlaceError};
+use super::file_piece::PIECE;
 use super::kept::KeptSnapshot;
 use super::place::{PLAIN, Place};
+use super::stalled::{STALLED, in_time};
 use super::store::SnapshotStore;
 use crate::cluster::Cluster;
 use crate::error::DeployError;
@@ -22,6 +23,9 @@ use crate::tasks::blocking;
 /// How old a copy must be that a process left which was killed: a plan may be read for an hour
 /// before it is carried out.
 const LEFT: SignedDuration = SignedDuration::from_hours(2);
+
+/// How long a server may need to go on with an operation whose process died.
+const RESUMED: SignedDuration = SignedDuration::from_hours(24);
 
 impl SnapshotStore {
     /// One that is kept, as a file of this machine as etcd sent it: what lies elsewhere, or is
@@ -34,8 +38,9 @@ impl SnapshotStore {
         if kept.file().is_some() {
             return Ok(kept);
         }
-        self.local.prepare().await?;
-        let path = self.local.path().join(format!("{}{PLAIN}", kept.name));
+        let local = self.local.path().display();
+        in_time(local, STALLED, self.local.prepare()).await?;
+        let path = self.local.path().join(self.copy_of(&kept));
         let failed = |source| PlaceError::new(path.display(), source);
         if path.exists() {
             // It is needed from now on, however long it has been there.
@@ -53,22 +58,43 @@ impl SnapshotStore {
         })
     }
 
-    /// Deletes copies but those in use: of this order, or all that are old.
-    async fn forget(&self, which: Which, in_use: BTreeSet<PathBuf>) -> Result<(), PlaceError> {
-        let directory = std::path::absolute(self.local.path());
-        let directory = directory.map_err(|error| PlaceError::new(self.show(), error))?;
-        for found in self.local.list().await? {
-            let path = directory.join(&found.name);
+    /// The name of a copy: files of one name in two directories are two snapshots.
+    fn copy_of(&self, kept: &KeptSnapshot) -> String {
+        let name = &kept.name;
+        if kept.show() == self.show_one(name) {
+            return format!("{name}{PLAIN}");
+        }
+        let which = format!("{} {} {}", kept.show(), kept.size, kept.taken);
+        let digest = sha256(which.as_bytes());
+        format!("{name}-{}{PLAIN}", &digest[..8])
+    }
+
+    /// Deletes copies but those in use: of this order, or all that are old, and what is left of one
+    /// that was never finished.
+    async fn forget(&self, which: Which, in_use: Vec<PathBuf>) -> Result<(), PlaceError> {
+        let place = self.local.path().display();
+        let found = in_time(&place, STALLED, self.local.list()).await?;
+        for found in found {
+            let path = self.local.path().join(&found.name);
             let is_meant = match &which {
-                Which::One(meant) => path == *meant,
+                Which::One(meant) => is_same_copy(&path, meant),
                 Which::Old => Timestamp::now().duration_since(found.written) > LEFT,
             };
-            if is_meant && found.name.ends_with(PLAIN) && !in_use.contains(&path) {
-                self.local.delete(&found.name).await?;
+            let is_copy = found.name.ends_with(PLAIN) || found.name.starts_with(PIECE);
+            if is_meant && is_copy && !in_use.iter().any(|used| is_same_copy(&path, used)) {
+                in_time(&place, STALLED, self.local.delete(&found.name)).await?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether two paths are of one copy, whatever leads to the topology file's directory: another
+/// command may come by a link.
+fn is_same_copy(one: &Path, other: &Path) -> bool {
+    let mut ends = [one, other].map(|path| path.iter().rev().take(3));
+    let [one, other] = &mut ends;
+    one.eq(other)
 }
 
 /// Which copies are deleted.
@@ -78,13 +104,16 @@ enum Which {
 }
 
 /// What operations that have not ended are about to read: another process may go on with them.
-fn in_use(store: &Store) -> Result<BTreeSet<PathBuf>, DeployError> {
-    let records = store.list()?.into_iter().map(|stored| stored.record);
-    let unfinished = records.filter(|record| record.state == OperationState::Running);
-    let mut paths = BTreeSet::new();
-    for record in unfinished {
-        if let Goal::Restore { order } = record.goal {
-            paths.insert(PathBuf::from(order.path));
+fn in_use(store: &Store) -> Result<Vec<PathBuf>, DeployError> {
+    let mut paths = Vec::new();
+    for stored in store.list()? {
+        // What was begun at a terminal and died there is begun once more by a person, with a copy
+        // of its own; a server goes on with its own where nobody asked for their end.
+        let may_resume = stored.record.token.is_some() && !stored.cancelled;
+        let is_old = Timestamp::now().duration_since(stored.record.begun) > RESUMED;
+        let goes_on = stored.runs() || stored.interrupted && may_resume && !is_old;
+        if let (true, Goal::Restore { order }) = (goes_on, stored.record.goal) {
+            paths.push(PathBuf::from(order.path));
         }
     }
     Ok(paths)
@@ -104,44 +133,75 @@ impl Cluster {
         again: bool,
     ) -> Result<RestoreOrder, DeployError> {
         let kept = self.snapshot(name).await?;
-        let here = self.snapshot_here(kept).await?;
-        Ok(here.order(bump, again).await?)
+        self.restore_order_of(kept, bump, again).await
     }
 
-    /// A snapshot that is kept, as a file of this machine as etcd sent it.
+    /// The same of a snapshot that was found already.
     ///
     /// # Errors
-    /// When it is not whole, or cannot be copied here.
-    pub async fn snapshot_here(&self, kept: KeptSnapshot) -> Result<KeptSnapshot, DeployError> {
-        self.forget_old_copies().await;
+    /// When it is not whole or cannot be copied here.
+    pub async fn restore_order_of(
+        &self,
+        kept: KeptSnapshot,
+        bump: bool,
+        again: bool,
+    ) -> Result<RestoreOrder, DeployError> {
+        if let Err(error) = self.forget_old_copies().await {
+            // They are in the way of nothing.
+            tracing::warn!(error = chain(&error), "old copies of snapshots are left");
+        }
         let store = self.snapshots().map_err(FlowError::from)?;
-        Ok(store.here(kept).await?)
+        let here = store.here(kept).await?;
+        let path = here.file();
+        match here.order(bump, again).await {
+            Ok(order) => Ok(order),
+            Err(error) => {
+                // A copy that is wrong would be in the way of a better one.
+                if let Some(path) = path.and_then(|path| std::path::absolute(path).ok()) {
+                    self.forget(Which::One(path)).await?;
+                }
+                Err(error.into())
+            }
+        }
     }
 
     /// Deletes the copy of a snapshot that an order was to restore, where there is one and no
     /// operation goes on with it. One that ends does so itself.
-    pub async fn forget_copy(&self, order: &RestoreOrder) {
-        self.forget(Which::One(PathBuf::from(&order.path))).await;
+    ///
+    /// # Errors
+    /// When it is left: it holds every secret of the cluster.
+    pub async fn forget_copy(&self, order: &RestoreOrder) -> Result<(), DeployError> {
+        self.forget(Which::One(PathBuf::from(&order.path))).await
     }
 
     /// Deletes copies that processes left which were killed.
-    pub async fn forget_old_copies(&self) {
-        self.forget(Which::Old).await;
+    ///
+    /// # Errors
+    /// When one is left.
+    pub async fn forget_old_copies(&self) -> Result<(), DeployError> {
+        self.forget(Which::Old).await
     }
 
-    /// What stays is said: it holds every secret of the cluster.
-    async fn forget(&self, which: Which) {
-        let forget = async {
-            let store = self.operations_store();
-            let in_use = blocking(move || in_use(&store)).await?;
-            let store = self.snapshots().map_err(FlowError::from)?;
-            store.forget(which, in_use).await.map_err(FlowError::from)?;
-            Ok::<_, DeployError>(())
-        };
-        if let Err(error) = forget.await {
-            let cluster = self.document().spec.cluster.as_str();
-            let error = chain(&error);
-            tracing::warn!(cluster, error, "copies of snapshots are left in .restore");
-        }
+    async fn forget(&self, which: Which) -> Result<(), DeployError> {
+        let store = self.operations_store();
+        let in_use = blocking(move || in_use(&store)).await?;
+        let store = self.snapshots().map_err(FlowError::from)?;
+        Ok(store.forget(which, in_use).await.map_err(FlowError::from)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_the_same_by_another_way() {
+        let copy = Path::new("/srv/real/snapshots/prod/.restore/a.db");
+        let same = |other: &str| is_same_copy(copy, Path::new(other));
+        assert!(same("/srv/link/snapshots/prod/.restore/a.db"));
+        assert!(same("snapshots/prod/.restore/a.db"));
+        assert!(!same("/srv/real/snapshots/test/.restore/a.db"));
+        assert!(!same("/srv/real/snapshots/prod/.restore/b.db"));
+        assert!(!same("a.db"));
     }
 }

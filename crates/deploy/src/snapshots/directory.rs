@@ -1,7 +1,9 @@
 //! A directory that snapshots are kept in.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -131,6 +133,40 @@ impl SnapshotDirectory {
     }
 }
 
+/// A look at a directory that has not ended: each keeps a thread, for as long as its disk hangs.
+struct OpenLook(PathBuf);
+
+/// How many looks at a directory may be open.
+const OPEN: usize = 8;
+
+static OPEN_LOOKS: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
+
+impl OpenLook {
+    /// Another one, unless too many of them have not ended.
+    fn begin(path: &Path) -> Option<Self> {
+        let mut all = OPEN_LOOKS.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = all.entry(path.to_owned()).or_default();
+        *open += 1;
+        if *open > OPEN {
+            *open -= 1;
+            return None;
+        }
+        Some(Self(path.to_owned()))
+    }
+}
+
+impl Drop for OpenLook {
+    fn drop(&mut self) {
+        let mut all = OPEN_LOOKS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = all.get_mut(&self.0) {
+            *open -= 1;
+            if *open == 0 {
+                all.remove(&self.0);
+            }
+        }
+    }
+}
+
 /// The directory that a file is in.
 pub(super) fn directory_of(file: &Path) -> &Path {
     let parent = file.parent();
@@ -149,7 +185,17 @@ impl Place for SnapshotDirectory {
 
     async fn list(&self) -> Result<Vec<Found>, PlaceError> {
         let own = self.clone();
-        let found = blocking(move || own.found()).await;
+        let look = OpenLook::begin(&self.path);
+        let look = look.ok_or_else(|| {
+            let why = "earlier looks at it have not ended: its disk hangs";
+            PlaceError::new(self.path.display(), why)
+        })?;
+        let found = blocking(move || {
+            let found = own.found();
+            drop(look);
+            found
+        });
+        let found = found.await;
         found.map_err(|source| PlaceError::new(self.path.display(), source))
     }
 
@@ -191,6 +237,17 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
 
     use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_keeps_no_more_than_a_few_threads() {
+        let path = Path::new("/mnt/hangs");
+        let mut open: Vec<OpenLook> = (0..OPEN).filter_map(|_| OpenLook::begin(path)).collect();
+        assert_eq!(open.len(), OPEN);
+        assert!(OpenLook::begin(path).is_none());
+        assert!(OpenLook::begin(Path::new("/mnt/other")).is_some());
+        open.pop();
+        assert!(OpenLook::begin(path).is_some());
+    }
 
     #[test]
     fn a_directory_that_others_may_look_into_is_refused() {

@@ -57,9 +57,7 @@ pub enum DrillError {
     #[error(transparent)]
     Release(#[from] ReleaseError),
     /// Binaries do not hold what is needed.
-    #[error(
-        "[binaries] has no {0} for that machine: let it name a release, an archive or a directory"
-    )]
+    #[error("[binaries], or `tools` under [binaries.host], has no {0} for that machine")]
     Missing(&'static str),
     /// The directory of another topology's binaries has no usable path.
     #[error("no etcd {0} can be had by [binaries]")]

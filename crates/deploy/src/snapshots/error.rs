@@ -59,6 +59,11 @@ impl FlowError {
     }
 }
 
+fn in_parentheses(why: &Option<String>) -> String {
+    why.as_ref()
+        .map_or_else(String::new, |why| format!(" ({why})"))
+}
+
 /// Why no snapshot was taken. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
@@ -66,11 +71,19 @@ pub enum TakeError {
     #[error("there is no snapshot `{0}`")]
     Unknown(String),
     /// There is none to take it of.
-    #[error("no member serves to take a snapshot of")]
-    Nobody,
+    #[error("no member serves to take a snapshot of{}", in_parentheses(.why))]
+    Nobody {
+        /// Why the first of them is not known to, where that is so.
+        why: Option<String>,
+    },
     /// The member that was asked for does not serve.
-    #[error("{0} does not serve, so no snapshot is taken of it")]
-    Unhealthy(MemberName),
+    #[error("{member} does not serve, so no snapshot is taken of it{}", in_parentheses(.why))]
+    Unhealthy {
+        /// The member.
+        member: MemberName,
+        /// Why it is not known to, where that is so.
+        why: Option<String>,
+    },
     /// The alarm CORRUPT of the member that was asked for is raised.
     #[error("the alarm CORRUPT of {0} is raised: its data differs from the others'")]
     Corrupt(MemberName),

@@ -19,6 +19,10 @@ use crate::tasks::blocking;
 /// How much is written at once: members send pieces of 32 KiB, and each write waits for the disk.
 const AT_ONCE: usize = 1 << 20;
 
+/// How much is written at most before the disk must have it, in bytes: all of it at the end would
+/// look like a disk that hangs.
+const SYNCED: u64 = 64 << 20;
+
 /// What the name of a file begins with that is not whole yet.
 pub(super) const PIECE: &str = ".piece-";
 
@@ -36,8 +40,8 @@ pub(super) fn piece_in(directory: &Path) -> std::io::Result<tempfile::NamedTempF
 pub(super) struct FilePiece {
     directory: PathBuf,
     to: PathBuf,
-    /// Deleted with this, whoever may still be writing.
-    path: tempfile::TempPath,
+    /// Deleted with this, whoever may still be writing; none once it has its name.
+    path: Option<tempfile::TempPath>,
     /// What has come and is not written yet.
     waiting: AlignedBuffer,
     state: State,
@@ -87,6 +91,9 @@ impl PartialFile {
         let at = self.size;
         self.either_way(|file| file.write_all_at(buffer.filled(), at))?;
         self.size += buffer.filled().len() as u64;
+        if self.back.is_none() && !self.direct && self.size.is_multiple_of(SYNCED) {
+            self.file.sync_data()?;
+        }
         if self.back.is_some() {
             if !self.direct {
                 leave_the_cache(&self.file, at)?;
@@ -176,7 +183,7 @@ impl FilePiece {
         Ok(Self {
             directory,
             to,
-            path,
+            path: Some(path),
             waiting: AlignedBuffer::new(AT_ONCE),
             state: State::Idle((file, AlignedBuffer::new(AT_ONCE))),
             stalled: STALLED,
@@ -225,6 +232,16 @@ impl FilePiece {
     }
 }
 
+impl Drop for FilePiece {
+    /// What is not finished is deleted, by a thread that may hang with its disk.
+    fn drop(&mut self) {
+        let path = self.path.take();
+        if path.is_some() && tokio::runtime::Handle::try_current().is_ok() {
+            drop(spawn_blocking(move || drop(path)));
+        }
+    }
+}
+
 #[async_trait]
 impl Sink for FilePiece {
     async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
@@ -257,29 +274,25 @@ impl Piece for FilePiece {
         if let Some(back) = back {
             return Ok(Settled::ReadBack(back));
         }
-        let reader = tokio::fs::File::open(&self.path).await;
+        let path = self.path.as_deref().unwrap_or(&self.to);
+        let reader = tokio::fs::File::open(path).await;
         Ok(Settled::Readable(Box::new(reader.map_err(self.failed())?)))
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), PlaceError> {
         let ((file, _), failed) = (self.written().await?, self.failed());
-        let Self {
-            directory,
-            to,
-            path,
-            stalled,
-            ..
-        } = *self;
-        let what = to.display().to_string();
+        let (directory, to, path) = (self.directory.clone(), self.to.clone(), self.path.take());
         let finished = async {
             let finished = blocking(move || {
                 file.file.sync_all()?;
-                path.persist(&to).map_err(|error| error.error)?;
+                if let Some(path) = path {
+                    path.persist(&to).map_err(|error| error.error)?;
+                }
                 File::open(directory)?.sync_all()
             });
             finished.await.map_err(failed)
         };
-        in_time(what, stalled, finished).await
+        in_time(self.to.display(), self.stalled, finished).await
     }
 }
 
@@ -334,7 +347,7 @@ mod tests {
             taken = taken.and(piece.take(&vec![0; AT_ONCE]).await);
         }
         let why = etcdup_core::plain::chain(&taken.unwrap_err());
-        assert!(why.ends_with("nothing has moved for 0.05 s"), "{why}");
+        assert!(why.ends_with("it was not done within 0.05 s"), "{why}");
         // What came is not taken for written, whatever the disk does now.
         drop(end);
         assert!(piece.settle().await.is_err());

@@ -18,6 +18,7 @@ use super::file_piece::piece_in;
 use super::flow::{Filter, Read, ToFile, flow};
 use super::patience::Patient;
 use super::place::{DOCUMENT, ENCRYPTED, PLAIN, Place};
+use super::stalled::{STALLED, in_time};
 use crate::tasks::blocking;
 
 /// The format that the document beside a snapshot names.
@@ -250,9 +251,10 @@ impl KeptSnapshot {
             return Err(failed(exists).into());
         }
         let directory = directory_of(to).to_owned();
-        let piece = blocking(move || piece_in(&directory))
-            .await
-            .map_err(failed)?;
+        let piece = in_time(to.display(), STALLED, async {
+            blocking(move || piece_in(&directory)).await.map_err(failed)
+        });
+        let piece = piece.await?;
         let mut read = self.read().await?;
         let mut copy = ToFile {
             path: to,
@@ -264,7 +266,8 @@ impl KeptSnapshot {
         let ToFile { file, digest, .. } = copy;
         self.check_stored(read)?;
         let sha256 = self.check(digest)?;
-        file.sync_all().await.map_err(failed)?;
+        let synced = async { file.sync_all().await.map_err(failed) };
+        in_time(to.display(), STALLED, synced).await?;
         drop(file);
         let to = to.to_owned();
         let kept = blocking(move || {
@@ -278,7 +281,11 @@ impl KeptSnapshot {
                 }));
             }
             let named = piece.persist_noclobber(&to);
-            named.map_err(|error| PlaceError::new(to.display(), error.error))?;
+            let failed = |source| PlaceError::new(to.display(), source);
+            named.map_err(|error| failed(error.error))?;
+            // Its name is there after a power cut as well.
+            let directory = std::fs::File::open(directory_of(&to)).map_err(failed)?;
+            directory.sync_all().map_err(failed)?;
             Ok(())
         });
         kept.await

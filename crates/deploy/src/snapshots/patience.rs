@@ -102,7 +102,7 @@ mod tests {
         let place = Patient::with(Arc::new(Hanging));
         let said = |error: PlaceError| etcdup_core::plain::chain(&error);
         let listed = said(place.list().await.unwrap_err());
-        assert_eq!(listed, "cannot use /mnt/nas/: nothing has moved for 30 s");
+        assert_eq!(listed, "cannot use /mnt/nas/: it was not done within 30 s");
         let refused = [
             said(place.prepare().await.unwrap_err()),
             said(place.read("a.db").await.err().unwrap()),
@@ -110,7 +110,7 @@ mod tests {
             said(place.delete("a.db").await.unwrap_err()),
         ];
         for why in refused {
-            assert!(why.ends_with("nothing has moved for 120 s"), "{why}");
+            assert!(why.ends_with("it was not done within 120 s"), "{why}");
         }
     }
 }

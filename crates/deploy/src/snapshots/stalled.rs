@@ -17,7 +17,7 @@ pub(super) async fn in_time<T>(
     match tokio::time::timeout(limit, work).await {
         Ok(done) => done,
         Err(_) => {
-            let why = format!("nothing has moved for {} s", limit.as_secs_f32());
+            let why = format!("it was not done within {} s", limit.as_secs_f32());
             Err(PlaceError::new(what, why))
         }
     }

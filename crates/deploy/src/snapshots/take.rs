@@ -2,6 +2,7 @@
 
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{CORRUPT, Observation};
+use etcdup_core::observed::Observed;
 use etcdup_core::topology::{Member, Topology};
 use jiff::Timestamp;
 
@@ -37,8 +38,17 @@ impl Session {
             Some(name) => topology.member(name).filter(|_| seen.serves(name)),
             None => least_busy(topology, seen, None),
         };
-        let member = member.ok_or_else(|| {
-            of.map_or(TakeError::Nobody, |name| TakeError::Unhealthy(name.clone()))
+        let member = member.ok_or_else(|| match of {
+            Some(name) => TakeError::Unhealthy {
+                member: name.clone(),
+                why: unseen(topology, seen, name),
+            },
+            None => TakeError::Nobody {
+                why: {
+                    let mut names = topology.members.iter().map(|member| &member.name);
+                    names.find_map(|name| unseen(topology, seen, name))
+                },
+            },
         })?;
         self.snapshot_of(topology, seen, member, Purpose::Backup, progress)
             .await
@@ -99,6 +109,19 @@ fn is_corrupt(seen: &Observation, name: &MemberName) -> bool {
     let corrupt = seen.alarms(CORRUPT);
     seen.member(name)
         .is_some_and(|view| corrupt.contains(&view.id))
+}
+
+/// Why it is not known how a member is, where it is not.
+fn unseen(topology: &Topology, seen: &Observation, name: &MemberName) -> Option<String> {
+    let host = &topology.member(name)?.host;
+    let host_unseen = seen.hosts.get(host).and_then(Observed::why);
+    let why = host_unseen.map(|why| format!("{host}: {why}"));
+    why.or_else(|| {
+        seen.members
+            .get(name)?
+            .why()
+            .map(|why| format!("{name}: {why}"))
+    })
 }
 
 /// A member that serves and stays, a follower where there is one: a snapshot is read from its disk,

@@ -320,7 +320,7 @@ pub(crate) async fn list(call: Call) -> Result<Answer, Problem> {
         let record = &stored.record;
         let (of_verb, of_state) = (record.verb.to_string(), state_of(stored));
         let wanted = cluster.is_none_or(|name| record.cluster.as_str() == name)
-            && who.is_none_or(|who| record.who.as_str() == who)
+            && who.is_none_or(|who| record.who.is_called(who))
             && verb.is_none_or(|verb| of_verb == verb)
             && state.is_none_or(|state| of_state == state);
         wanted && after.as_ref().is_none_or(|after| stored.record.id < *after)

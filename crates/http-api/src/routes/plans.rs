@@ -1,9 +1,9 @@
 //! Plans: what an operation would do, and what is approved with it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use etcdup_core::name::MemberName;
+use etcdup_core::plain::chain;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::{Cluster, DeployError, PlanDocument};
 use http::{StatusCode, header};
@@ -148,15 +148,19 @@ pub(crate) fn keep_copy(state: &Arc<State>, cluster: &Cluster, goal: &Goal) {
     let (state, cluster, order) = (Arc::clone(state), cluster.clone(), order.clone());
     let tasks = state.tasks.clone();
     tasks.spawn(async move {
-        // A plan is kept from when it is made, which is a little later.
-        let kept = KEPT + Duration::from_secs(60);
-        tokio::select! {
-            () = tokio::time::sleep(kept) => {}
-            // Plans are gone with the server.
-            () = state.stopping.cancelled() => {}
+        while !state.stopping.is_cancelled() {
+            tokio::select! {
+                () = tokio::time::sleep(KEPT) => {}
+                // Plans are gone with the server.
+                () = state.stopping.cancelled() => {}
+            }
+            // Planned again meanwhile, it is kept for as long as that plan.
+            if !state.plans.restores(&order.path) {
+                break;
+            }
         }
-        if state.stopping.is_cancelled() || !state.plans.restores(&order.path) {
-            cluster.forget_copy(&order).await;
+        if let Err(error) = cluster.forget_copy(&order).await {
+            tracing::error!(error = chain(&error), "the copy of a snapshot is left");
         }
     });
 }

@@ -12,7 +12,7 @@ use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::{
     Alarm, ClusterStep, Condition, Gate, Impact, Next, Rule, Stage, StageKey, Work, limits,
 };
-use etcdup_core::topology::Member;
+use etcdup_core::topology::{ClusterState, Member};
 
 use crate::generation::recorded_cluster;
 use crate::rules::conflict::AUTH_DENIED;
@@ -222,7 +222,10 @@ pub(crate) fn maintain(target: &Target, seen: &Observation, wanted: Wanted) -> N
     let full = !seen.alarms(NO_SPACE).is_empty();
     let due = |one: &&Answering<'_>| {
         let done = is_done(seen, Rule::Defragment, Some(&one.member.name));
-        !done && (full || wanted.all || one.view.is_fragmented())
+        // Nobody waits for a host that does not answer while no client can write.
+        let urgent = full || is_done(seen, Rule::Disarm, None);
+        let skipped = urgent && disk_unseen(seen, one).is_some();
+        !done && !skipped && (full || wanted.all || one.view.is_fragmented())
     };
     let due: Vec<Answering<'_>> = members.iter().filter(due).copied().collect();
     // Before history is dropped: it would be dropped for nothing.
@@ -240,7 +243,7 @@ pub(crate) fn maintain(target: &Target, seen: &Observation, wanted: Wanted) -> N
         };
     }
     match full {
-        true => disarm(seen, &members),
+        true => disarm(target, seen, &members),
         false => Next::Done,
     }
 }
@@ -370,14 +373,29 @@ fn defragment(
     Ok(stage)
 }
 
+/// Why it is not known how much a member's disk has free, where it is not.
+fn disk_unseen(seen: &Observation, one: &Answering<'_>) -> Option<String> {
+    let host = &one.member.host;
+    let view = seen.hosts.get(host);
+    let disks = view.and_then(Observed::known).map(|view| &view.disks);
+    if disks.is_some_and(|disks| disks.contains_key(&one.member.layout.data)) {
+        return None;
+    }
+    let why = view.and_then(Observed::why);
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    Some(format!("it is not known how much is free on {host}{why}"))
+}
+
 /// Why the disk has no room for the new database beside the old one, or is not known to have it.
 fn no_room(seen: &Observation, one: &Answering<'_>) -> Option<Finding> {
     let host = seen.host(&one.member.host);
     let disk = host.and_then(|host| host.disks.get(&one.member.layout.data));
     let Some(disk) = disk else {
-        let evidence = format!("it is not known how much is free on {}", one.member.host);
+        let evidence = disk_unseen(seen, one)?;
         let finding = NO_ROOM.error(&one.member.name, evidence);
-        return Some(finding.advise("make the host reachable over SSH, and run it again"));
+        return Some(
+            finding.advise("see to it that etcdup can look at the host, and run it again"),
+        );
     };
     let needed = u64::try_from(one.view.db_in_use).ok()? + SPARE;
     (disk.free < needed).then(|| {
@@ -396,11 +414,15 @@ fn mebibytes(bytes: i64) -> String {
 }
 
 /// The alarm goes once there is room: else a write raises it again soon.
-fn disarm(seen: &Observation, members: &[Answering<'_>]) -> Next {
+fn disarm(target: &Target, seen: &Observation, members: &[Answering<'_>]) -> Next {
     let full = members.iter().filter_map(|one| {
         let host = seen.host(&one.member.host);
-        let process = host.and_then(|host| host.processes.get(&one.member.name))?;
-        let quota = quota_of(&process.flags)?;
+        let process = host.and_then(|host| host.processes.get(&one.member.name));
+        // Where the host does not say, the file does.
+        let quota = match process {
+            Some(process) => quota_of(&process.flags),
+            None => quota_of(&target.topology.flags(one.member, ClusterState::Existing)),
+        }?;
         let least = (quota / 10).max(LEFT.min(quota / 4));
         (quota.saturating_sub(one.view.db_size) < least).then(|| {
             let evidence = format!(
@@ -422,6 +444,10 @@ fn disarm(seen: &Observation, members: &[Answering<'_>]) -> Next {
     why.extend(raised.iter().filter(silent).map(|id| {
         format!("member {id} does not answer: if its database is full when it is back, the alarm is raised again")
     }));
+    why.extend(members.iter().filter_map(|one| {
+        let why = disk_unseen(seen, one)?;
+        Some(format!("{} is not defragmented: {why}", one.member.name))
+    }));
     take_back(Alarm::NoSpace, raised, why)
 }
 
@@ -442,7 +468,7 @@ pub(crate) fn disarm_only(target: &Target, seen: &Observation) -> Next {
     match begin(target, seen) {
         Err(next) => next,
         Ok(_) if seen.alarms(NO_SPACE).is_empty() => Next::Done,
-        Ok(members) => disarm(seen, &members),
+        Ok(members) => disarm(target, seen, &members),
     }
 }
 
