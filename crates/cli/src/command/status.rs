@@ -97,7 +97,7 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
             let age = seen.at.duration_since(newest.taken).as_secs();
             outln!("newest snapshot: {}, {} old", newest.name, age_of(age));
         }
-        Observed::Known(None) => {}
+        Observed::Known(None) => outln!("newest snapshot: none is kept"),
         Observed::Unknown(why) => outln!("newest snapshot: not known: {why}"),
     }
 }

@@ -39,7 +39,7 @@ impl Units<'_> {
              \n\
              [Service]\n\
              Type=oneshot\n\
-             TimeoutStartSec=6h\n\
+             TimeoutStartSec=infinity\n\
              UMask=0077\n\
              Environment=HOME=%h\n\
              WorkingDirectory={}\n\

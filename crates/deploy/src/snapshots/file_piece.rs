@@ -131,7 +131,7 @@ impl PartialFile {
 
 /// Has the disk written, and what follows read from it.
 #[cfg(target_os = "linux")]
-fn leave_the_cache(file: &File, from: u64) -> std::io::Result<()> {
+pub(super) fn leave_the_cache(file: &File, from: u64) -> std::io::Result<()> {
     file.sync_data()?;
     Ok(rustix::fs::fadvise(
         file,
@@ -142,7 +142,7 @@ fn leave_the_cache(file: &File, from: u64) -> std::io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn leave_the_cache(_: &File, _: u64) -> std::io::Result<()> {
+pub(super) fn leave_the_cache(_: &File, _: u64) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -233,7 +233,7 @@ impl FilePiece {
 }
 
 impl Drop for FilePiece {
-    /// What is not finished is deleted, by a thread that may hang with its disk.
+    /// What is stopped half-way is deleted, by a thread that may hang with its disk.
     fn drop(&mut self) {
         let path = self.path.take();
         if path.is_some() && tokio::runtime::Handle::try_current().is_ok() {
@@ -265,6 +265,8 @@ impl Piece for FilePiece {
         let synced = async {
             let synced = blocking(move || {
                 file.file.sync_all()?;
+                // What is read next is what the disk has.
+                leave_the_cache(&file.file, 0)?;
                 Ok(file)
             });
             synced.await.map_err(failed)
@@ -277,6 +279,16 @@ impl Piece for FilePiece {
         let path = self.path.as_deref().unwrap_or(&self.to);
         let reader = tokio::fs::File::open(path).await;
         Ok(Settled::Readable(Box::new(reader.map_err(self.failed())?)))
+    }
+
+    async fn discard(mut self: Box<Self>) {
+        let path = self.path.take();
+        let deleted = async {
+            blocking(move || drop(path)).await;
+            Ok(())
+        };
+        // What a disk keeps that hangs is deleted a day later.
+        let _ = in_time(self.to.display(), self.stalled, deleted).await;
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), PlaceError> {

@@ -271,7 +271,9 @@ impl KeptSnapshot {
         drop(file);
         let to = to.to_owned();
         let kept = blocking(move || {
-            // What lies there is what will be restored, and not what was sent.
+            // What the disk has is what will be restored, and not what was sent.
+            super::file_piece::leave_the_cache(piece.as_file(), 0)
+                .map_err(|source| PlaceError::new(to.display(), source))?;
             let back = super::digest::verify(piece.path())?;
             if back != sha256 {
                 return Err(FlowError::Fault(SnapshotFault::Another {

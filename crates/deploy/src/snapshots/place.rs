@@ -73,6 +73,9 @@ pub(super) trait Piece: Sink {
         Ok(Settled::Later)
     }
 
+    /// Ends it without a name: nothing is left of it.
+    async fn discard(self: Box<Self>) {}
+
     /// Gives it its name, once it is where no power cut takes it away.
     async fn finish(self: Box<Self>) -> Result<(), PlaceError>;
 }

@@ -254,12 +254,66 @@ impl SnapshotStore {
         let file = self.file(name);
         let what = self.place.show(&file);
         let mut piece = self.place.write(&file).await?;
+        let filled = self.fill(client, &file, piece.as_mut(), &mut progress);
+        let filled = match filled.await {
+            Ok(filled) => filled,
+            Err(error) => {
+                piece.discard().await;
+                return Err(error);
+            }
+        };
+        piece.finish().await?;
+        let Filled {
+            size,
+            sha256,
+            encrypted,
+            back,
+        } = filled;
+        let back = match back {
+            Some(back) => back,
+            None => {
+                let read = self.place.read(&file).await?;
+                match read_back(&what, read, (sha256.as_deref(), encrypted.as_ref())).await {
+                    Ok(found) => found,
+                    Err(fault) => return Err(self.give_up(&file, fault).await),
+                }
+            }
+        };
+        // Where there is a way back it is gone: what cannot be decrypted is no backup.
+        if self.encrypt.is_some() && self.decrypt.is_some() {
+            let found = Found {
+                name: file.clone(),
+                size: encrypted.as_ref().map_or(size, |stored| stored.size),
+                written: Timestamp::now(),
+            };
+            let back = self.kept(&found);
+            let back = back.ok_or_else(|| PlaceError::new(&what, "it has no name"))?;
+            if let Err(fault) = back.verify().await {
+                return Err(self.give_up(&file, fault).await);
+            }
+        }
+        Ok(SavedSnapshot {
+            size,
+            sha256: sha256.unwrap_or(back),
+            encrypted,
+        })
+    }
+
+    /// Writes what a member sends, and reads it back where that can be done before it has its name.
+    async fn fill(
+        &self,
+        client: &MemberClient,
+        file: &str,
+        piece: &mut dyn Piece,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<Filled, FlowError> {
+        let what = self.place.show(file);
         // A plain one is digested as its file is read back: once is enough.
-        let counts = self.encrypt.is_some() || self.place.file(&file).is_none();
+        let counts = self.encrypt.is_some() || self.place.file(file).is_none();
         let digest = counts.then(SnapshotDigest::default);
-        let mut sent = Sent::new(client.snapshot().await?, digest, &mut progress);
+        let mut sent = Sent::new(client.snapshot().await?, digest, progress);
         let mut written = Written {
-            piece: piece.as_mut(),
+            piece,
             stored: self.encrypt.as_ref().map(|_| Sha256::new()),
             size: 0,
         };
@@ -275,44 +329,19 @@ impl SnapshotStore {
             size: stored_size,
             sha256: hex(&stored.finalize()),
         });
-        let meant = (sha256.as_deref(), encrypted.as_ref());
         let back = match piece.settle().await? {
-            Settled::ReadBack(digest) => {
-                let found = digest.finish(&what)?;
-                piece.finish().await?;
-                found
-            }
+            Settled::ReadBack(digest) => Some(digest.finish(&what)?),
             Settled::Readable(reader) => {
-                let found = read_back(&what, reader, meant).await?;
-                piece.finish().await?;
-                found
+                let meant = (sha256.as_deref(), encrypted.as_ref());
+                Some(read_back(&what, reader, meant).await?)
             }
-            Settled::Later => {
-                piece.finish().await?;
-                let read = self.place.read(&file).await?;
-                match read_back(&what, read, meant).await {
-                    Ok(found) => found,
-                    Err(fault) => return Err(self.give_up(&file, fault).await),
-                }
-            }
+            Settled::Later => None,
         };
-        // Where there is a way back it is gone: what cannot be decrypted is no backup.
-        if self.encrypt.is_some() && self.decrypt.is_some() {
-            let found = Found {
-                name: file.clone(),
-                size: stored_size,
-                written: Timestamp::now(),
-            };
-            let back = self.kept(&found);
-            let back = back.ok_or_else(|| PlaceError::new(&what, "it has no name"))?;
-            if let Err(fault) = back.verify().await {
-                return Err(self.give_up(&file, fault).await);
-            }
-        }
-        Ok(SavedSnapshot {
+        Ok(Filled {
             size,
-            sha256: sha256.unwrap_or(back),
+            sha256,
             encrypted,
+            back,
         })
     }
 
@@ -347,6 +376,16 @@ fn taken(name: &str) -> Option<Timestamp> {
     revision.parse::<u64>().ok()?;
     let (_, time) = rest.rsplit_once('-')?;
     time.parse().ok()
+}
+
+/// What was written.
+struct Filled {
+    size: u64,
+    /// SHA-256 of the database, hex, where it was counted on its way.
+    sha256: Option<String>,
+    encrypted: Option<EncryptedSnapshot>,
+    /// The same of what was read back, where it was.
+    back: Option<String>,
 }
 
 /// A snapshot of a list.

@@ -142,11 +142,15 @@ pub(super) fn clocks(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn snapshot(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
-    let Some(every) = evidence.topology.snapshots.every else {
-        return vec![check.pass("cluster", "`snapshots.every` asks for none")];
-    };
+    let every = evidence.topology.snapshots.every;
     let newest = match &evidence.seen.snapshot {
         Observed::Known(Some(newest)) => newest,
+        Observed::Known(None) if every.is_none() => {
+            return vec![check.pass(
+                "cluster",
+                "none is kept, and `snapshots.every` asks for none",
+            )];
+        }
         Observed::Known(None) => return vec![check.warning("cluster", "none is kept")],
         // What is not known does not pass.
         Observed::Unknown(why) => {
@@ -156,7 +160,8 @@ pub(super) fn snapshot(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
     let age = evidence.seen.at.duration_since(newest.taken);
     let words = format!("{} was taken {} min ago", newest.name, age.as_mins());
     // One of tomorrow was taken by a wrong clock, and stays the newest until then.
-    let odd = age.is_negative() || age > every.duration() * 2;
+    let late = every.is_some_and(|every| age > every.duration() * 2);
+    let odd = age.is_negative() || late;
     vec![match odd {
         true => check.warning("cluster", words),
         false => check.pass("cluster", words),
