@@ -284,6 +284,10 @@ fn corrupt_data_is_replaced_and_its_alarm_then_taken_back() {
     assert_eq!(plan(&disarm, &seen), "blocked corrupt: m1\n");
     // Away from it is where leadership should go.
     assert_eq!(plan(&leader, &seen), "move-leader\n");
+    // Nobody's is somebody's: of none it would be disarmed while the member is there.
+    raise(&mut seen, 0);
+    assert_eq!(plan(&planner, &seen), "blocked corrupt: cluster\n");
+    assert_eq!(plan(&disarm, &seen), "blocked corrupt: cluster\n");
     raise(&mut seen, 99);
     assert_eq!(plan(&disarm, &seen), "disarm\n");
     assert!(plan(&planner, &seen).starts_with("disarm\ndefragment:m2"));

@@ -57,9 +57,9 @@ fn note_listeners(lab: &Lab, host: u32) -> Outcome {
     lab.on(host, &note)?.exits(0).map(|_| ())
 }
 
-/// Between the cluster before and the one that was restored and verified, nobody but the host
-/// itself was listened to.
-fn let_nobody_in_before(lab: &Lab, host: u32) -> Outcome {
+/// Between what was there and the cluster that was restored and verified, nobody but the host
+/// itself was listened to. What was there served everybody, or none.
+fn let_nobody_in_before(lab: &Lab, host: u32, before: &str) -> Outcome {
     let noted = lab.on(host, "systemctl stop noting; uniq /run/listeners")?;
     let noted = noted.exits(0)?.out;
     let mut states = Vec::new();
@@ -79,7 +79,7 @@ fn let_nobody_in_before(lab: &Lab, host: u32) -> Outcome {
     let since = first.map(|first| &states[first..]).unwrap_or_default();
     let let_in = since.iter().position(|state| *state == "everybody");
     ensure(
-        states.first() == Some(&"everybody") && states.contains(&"none") && let_in.is_some(),
+        states.first() == Some(&before) && states.contains(&"none") && let_in.is_some(),
         format!("{states:?}: {noted}"),
     )?;
     let before = first.map(|first| &states[1..first]).unwrap_or_default();
@@ -162,7 +162,7 @@ fn over_a_cluster(context: &Context) -> Outcome {
         .says("whatever was written since is lost")?
         .says("a snapshot of")?;
     for host in 1..=3 {
-        let_nobody_in_before(&lab, host)?;
+        let_nobody_in_before(&lab, host, "everybody")?;
     }
     std::thread::sleep(Duration::from_secs(1));
     writer.stop_at(1)?.restored_from(snapshot)?;
@@ -237,7 +237,13 @@ fn on_other_hosts(context: &Context) -> Outcome {
     lab.etcdup(&["apply", "--yes"])?
         .exits(4)?
         .says("cluster-elsewhere")?;
+    for host in 4..=6 {
+        note_listeners(&lab, host)?;
+    }
     lab.etcdup(&RESTORE)?.exits(0)?;
+    for host in 4..=6 {
+        let_nobody_in_before(&lab, host, "none")?;
+    }
     holds_the_snapshot(&lab, &[4, 5, 6])?;
     let fate = writer.stop_at(4)?;
     fate.lost_the_end()?;
@@ -327,9 +333,15 @@ fn pods(context: &Context) -> Outcome {
         "--confirm",
         "prod",
     ];
+    for host in 1..=3 {
+        note_listeners(&lab, host)?;
+    }
     lab.etcdup(&restore)?
         .exits(0)?
         .says("clients that watch miss what changed")?;
+    for host in 1..=3 {
+        let_nobody_in_before(&lab, host, "everybody")?;
+    }
     holds_the_snapshot(&lab, &[1, 2, 3])?;
     let tools = lab.on(
         1,

@@ -10,6 +10,7 @@ use super::context::{Context, Scenario};
 use crate::lab::{Lab, archive};
 use crate::outcome::{Outcome, ensure, note};
 use crate::setup::cache;
+use crate::writer::Writer;
 
 pub(crate) const ALL: &[Scenario] = &[
     ("snapshots-are-kept", snapshots_are_kept),
@@ -159,6 +160,8 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
     )?;
     ensure(left.out.is_empty(), left.all())?;
     drilled_on_a_host(&lab)?;
+    // Whatever becomes of snapshots, clients' writes are there.
+    let writer = Writer::start(&lab, 3)?;
     lost_link(&lab)?;
     // Where no more can be written nothing is left: by a limit, and by a disk that fills up while a
     // snapshot of some megabytes comes.
@@ -174,6 +177,7 @@ fn snapshots_are_kept(context: &Context) -> Outcome {
         full.out.is_empty(),
         format!("left on the full disk: {}", full.out),
     )?;
+    writer.stop()?.tell();
     // Neither logs nor events say what is in it.
     let said = lab.inside("grep -rlF open-sesame . --exclude='*.db'")?;
     ensure(said.out.is_empty(), said.all())?;
@@ -272,6 +276,7 @@ fn lost_link(lab: &Lab) -> Outcome {
 /// Nothing more comes over a link that nobody closed: it is given up, and nothing is left.
 fn silent_link(lab: &Lab) -> Outcome {
     large(lab)?;
+    let writer = Writer::start(lab, 3)?;
     slow(lab, 2)?;
     let mut saving = lab.start(&["snapshot", "save", "--member", "m2"])?;
     saving.until(Duration::from_secs(20), "under way", || {
@@ -289,8 +294,15 @@ fn silent_link(lab: &Lab) -> Outcome {
     note!("a silent link is given up after {} s", took.as_secs());
     ensure(lab.inside(SENT)?.code != 0, "a piece is left")?;
     lab.on(2, "ip link set host0 up && tc qdisc del dev host0 root")?
-        .exits(0)
-        .map(|_| ())
+        .exits(0)?;
+    // Peers wait longer and longer before they try again.
+    let up = Instant::now();
+    while let Err(why) = lab.etcdctl_agrees(&Lab::endpoints(3), 3) {
+        ensure(up.elapsed() < Duration::from_secs(40), why)?;
+        thread::sleep(Duration::from_secs(1));
+    }
+    writer.stop()?.tell();
+    Ok(())
 }
 
 /// The timer that `etcdup snapshot timer` installs, on a machine with systemd: it takes one.

@@ -20,6 +20,9 @@ pub struct RaftLog {
     pub committed: u64,
     /// The last entry that it has, committed or not.
     pub last: u64,
+    /// The revision of the store that was made of it, as far as that is on the disk; none where it
+    /// is not known: etcd runs on it, or the host has no tool that says it.
+    pub revision: Option<i64>,
     /// When it was last written, in seconds since 1970 by the host's clock.
     pub written: Option<i64>,
     /// Whether a record in its middle is damaged: etcd does not start on it.
@@ -288,6 +291,7 @@ mod tests {
         term: 4,
         committed: 17,
         last: 20,
+        revision: None,
         written: None,
         damaged: false,
     };

@@ -51,7 +51,12 @@ impl Session {
                 };
                 let state = state_of(topology, host);
                 let cluster = topology.cluster.to_string();
-                let read = async move { read(link, &state, &cluster, &log).await };
+                // The tool would wait for the lock that etcd has.
+                let runs = view.processes.contains_key(&member.name);
+                let store = (!runs).then(|| data.join(STORE).ok()).flatten();
+                let store = store.map_or_else(|| "-".to_owned(), |store| store.to_string());
+                let asked = format!("{log}\n{store}\n{}\n", member.layout.binaries);
+                let read = async move { read(link, &state, &cluster, &asked).await };
                 work.push(((host.clone(), data.clone()), read));
             }
         }
@@ -69,12 +74,16 @@ fn wal(member: &Member) -> Result<HostPath, NameError> {
     member.layout.holds_log()?.join(LOG)
 }
 
+/// What a member's directory of data has its store at.
+const STORE: &str = "member/snap/db";
+
 /// Takes up what the script prints: a line that names the segment, then the segment.
 #[derive(Default)]
 struct Reading {
     head: Vec<u8>,
     segment: Option<GzDecoder<Segment>>,
     written: Option<i64>,
+    revision: Option<i64>,
     fault: Option<String>,
 }
 
@@ -100,17 +109,17 @@ impl Reading {
         let mut rest = piece;
         if self.segment.is_none() {
             self.head.extend_from_slice(piece);
-            let Some((name, written, begins)) = head_of(&self.head) else {
+            let Some((head, begins)) = head_of(&self.head) else {
                 if self.head.len() > HEAD {
                     self.fault = Some("the answer has no beginning".to_owned());
                 }
                 return;
             };
-            let Some(reader) = RaftLogReader::new(&name) else {
-                self.fault = Some(format!("{name} is no segment of a log"));
+            let Some(reader) = RaftLogReader::new(&head.name) else {
+                self.fault = Some(format!("{} is no segment of a log", head.name));
                 return;
             };
-            self.written = written;
+            (self.written, self.revision) = (head.written, head.revision);
             self.segment = Some(GzDecoder::new(Segment(reader)));
             rest = &piece[piece.len() - (self.head.len() - begins)..];
         }
@@ -130,28 +139,44 @@ impl Reading {
         let segment = segment.finish().map_err(|error| chain(&error))?;
         Ok(RaftLog {
             written: self.written,
+            revision: self.revision,
             ..segment.0.finish()
         })
     }
 }
 
-/// The segment's name, when it was written, and where it begins.
-fn head_of(text: &[u8]) -> Option<(String, Option<i64>, usize)> {
+/// What is said of a segment before it comes.
+struct SegmentHead {
+    name: String,
+    /// When it was written.
+    written: Option<i64>,
+    /// The revision of the store beside it.
+    revision: Option<i64>,
+}
+
+/// What is said of the segment, and where it begins.
+fn head_of(text: &[u8]) -> Option<(SegmentHead, usize)> {
     let mark = b"\n@log|";
     let at = text.windows(mark.len()).position(|found| found == mark)? + mark.len();
     let line = text[at..].split(|byte| *byte == b'\n').next()?;
     let end = at + line.len();
     (end < text.len()).then_some(())?;
     let line = std::str::from_utf8(line).ok()?;
-    let (name, written) = line.split_once('|')?;
-    Some((name.to_owned(), written.parse().ok(), end + 1))
+    let mut fields = line.split('|');
+    let (name, written, revision) = (fields.next()?, fields.next()?, fields.next()?);
+    let head = SegmentHead {
+        name: name.to_owned(),
+        written: written.parse().ok(),
+        revision: revision.parse().ok(),
+    };
+    Some((head, end + 1))
 }
 
 async fn read(
     link: Arc<dyn Transport>,
     state: &str,
     cluster: &str,
-    log: &HostPath,
+    asked: &str,
 ) -> Observed<RaftLog> {
     let header = Header {
         state,
@@ -159,7 +184,7 @@ async fn read(
         operation: None,
         now: jiff::Timestamp::now(),
     };
-    let input = std::io::Cursor::new(header.line() + &format!("{log}\n"));
+    let input = std::io::Cursor::new(header.line() + asked);
     let reading = Mutex::new(Reading::default());
     let watch = |piece: &[u8]| {
         let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +216,7 @@ mod tests {
     fn answer() -> Vec<u8> {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(&[0; 4096]).unwrap();
-        let head = "motd\n@etcdup\n@log|0000000000000001-0000000000000010.wal|1700000000\n";
+        let head = "motd\n@etcdup\n@log|0000000000000001-0000000000000010.wal|1700000000|8123\n";
         [head.as_bytes(), &packed.finish().unwrap()].concat()
     }
 
@@ -202,6 +227,7 @@ mod tests {
             answer().chunks(size).for_each(|piece| reading.push(piece));
             let log = reading.finish().unwrap();
             assert_eq!((log.last, log.written), (15, Some(1_700_000_000)));
+            assert_eq!(log.revision, Some(8123));
         }
     }
 

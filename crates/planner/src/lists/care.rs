@@ -78,6 +78,9 @@ const SPEED: i64 = 100 << 20;
 /// largest requests.
 const LEFT: i64 = 16 << 20;
 
+/// The ID that etcd gives for a member that it does not know.
+const NOBODY: u64 = 0;
+
 /// How much of the work is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
@@ -186,10 +189,13 @@ fn denied(target: &Target, seen: &Observation) -> Vec<Finding> {
 }
 
 /// Whose data is said to be corrupt: members of the list, and those that were removed, which the
-/// alarm outlives.
+/// alarm outlives. Since 3.4.23 and 3.5.7 etcd may not say whose it is: then it is of some member
+/// of the list.
 fn corrupt(seen: &Observation) -> (Vec<MemberId>, Vec<MemberId>) {
     let view = ClusterView::confirmed(seen);
-    let listed = |id: &MemberId| view.as_ref().is_some_and(|view| view.member(*id).is_some());
+    let listed = |id: &MemberId| {
+        id.get() == NOBODY || view.as_ref().is_some_and(|view| view.member(*id).is_some())
+    };
     seen.alarms(CORRUPT).into_iter().partition(listed)
 }
 
@@ -200,6 +206,12 @@ fn begin<'a>(target: &'a Target, seen: &'a Observation) -> Result<Vec<Answering<
     let (listed, removed) = corrupt(seen);
     if !listed.is_empty() {
         let of = |id: MemberId| {
+            if id.get() == NOBODY {
+                let evidence = "the alarm CORRUPT is raised, and etcd does not say of which member";
+                let advice = "`etcdup verify` compares hashes: replace the member that differs from the others (delete its \
+                              [[member]], apply, add it again, apply); once all agree, `etcdup etcdctl -- alarm disarm`";
+                return CORRUPT_DATA.error("cluster", evidence).advise(advice);
+            }
             let name = seen.name_of(id);
             let name = name.map_or_else(|| id.to_string(), ToString::to_string);
             CORRUPT_DATA.error(name, "the alarm CORRUPT is raised")

@@ -110,6 +110,7 @@ impl Machine {
             term: 2,
             committed: data.log as u64,
             last: data.log as u64,
+            revision: None,
             written: Some(1_700_000_000),
             damaged: false,
         };

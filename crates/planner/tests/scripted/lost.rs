@@ -68,6 +68,7 @@ pub(crate) fn log(
         term: 3,
         committed,
         last,
+        revision: None,
         written: Some(1_700_000_000),
         damaged: false,
     };

@@ -208,6 +208,7 @@ fn survivors<'a>(
                 let log = RaftLog {
                     committed: log.committed.max(answered),
                     last: log.last.max(answered),
+                    revision: log.revision.or_else(|| Some(view?.revision)),
                     ..*log
                 };
                 let corrupt = differs.contains(&data.member);
@@ -226,9 +227,14 @@ fn survivors<'a>(
     if !unknown.is_empty() {
         return Err(unknown);
     }
-    // What is not known to be committed is dropped by etcd, so that only the rest counts. Of equals
-    // the first in the file; and of all those first whose data is right.
-    found.sort_by_key(|one| std::cmp::Reverse((!one.corrupt, one.log.committed, one.log.term)));
+    // What is not known to be committed is dropped by etcd, so that only the rest counts. The store
+    // is made of the log, and its revision decides only where all else is equal; of equals the
+    // first in the file. Those whose data is right come before all others.
+    let rank = |one: &Survivor<'_>| {
+        let log = &one.log;
+        std::cmp::Reverse((!one.corrupt, log.committed, log.term, log.revision))
+    };
+    found.sort_by_key(rank);
     Ok(found)
 }
 
@@ -265,12 +271,16 @@ pub(crate) fn reasons(survivors: &[Survivor<'_>], gone: &[MemberName]) -> Vec<St
                 format!("; {more} later entries are not known to be committed, and are dropped")
             }
         };
+        let revision = log
+            .revision
+            .map(|at| format!(", its store at revision {at} or later"));
         why.push(format!(
-            "{} on {}: committed up to entry {} in term {}{}{dropped}{differs}",
+            "{} on {}: committed up to entry {} in term {}{}{}{dropped}{differs}",
             member.name,
             member.host,
             log.committed,
             log.term,
+            revision.unwrap_or_default(),
             written.unwrap_or_default()
         ));
     }
