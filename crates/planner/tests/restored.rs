@@ -463,3 +463,20 @@ fn what_lies_there_is_made_once_more_moved_aside_or_named() {
     let found = blockers(&restore, &with(&seen, unreadable));
     assert_eq!(found, ["restore-unreadable"]);
 }
+
+/// A host that is gone for good is waited for no more once the file says so; taken out of it, the
+/// member may still run there, and be another cluster's than the one that is restored.
+#[test]
+fn a_host_that_is_said_to_be_gone_keeps_nothing_from_being_restored() {
+    let (planner, mut seen) = bootstrapped("");
+    let gone = planner.topology().members[2].host.clone();
+    seen.hosts.insert(gone, Observed::unknown("no route"));
+    let name = planner.topology().members[2].name.clone();
+    seen.members.insert(name, Observed::unknown("no route"));
+    let out = of(&worlds::topology(2, ""), order("1", "a"));
+    assert_eq!(blockers(&out, &seen), ["host-unseen"]);
+    let said = "[[member]]\nname = \"m3\"\nhost = \"10.0.0.3\"\nabsent = \"gone\"";
+    let said = of(&worlds::topology(2, said), order("1", "a"));
+    let (keys, _) = carried_out(&said, &seen);
+    assert_eq!(rules(&keys)[0], "begin-restore");
+}
