@@ -169,7 +169,18 @@ impl Observation {
         known.map(|(name, _)| name)
     }
 
-    /// The members of which some member says that this alarm is theirs.
+    /// The same for people: the ID where no member answers with it, and words where it is none.
+    #[must_use]
+    pub fn shown_name_of(&self, id: MemberId) -> String {
+        match (self.name_of(id), id.get()) {
+            (Some(name), _) => name.to_string(),
+            (None, 0) => "a member that etcd does not name".to_owned(),
+            (None, _) => id.to_string(),
+        }
+    }
+
+    /// The members of which some member says that this alarm is theirs; ID 0 where it does not say
+    /// whose it is.
     #[must_use]
     pub fn alarms(&self, alarm: &str) -> BTreeSet<MemberId> {
         let views = self.known_members();

@@ -276,7 +276,12 @@ fn corrupt_data_is_replaced_and_its_alarm_then_taken_back() {
     let id = view(&mut seen, &first).id;
     let raise = |seen: &mut Observation, id: u64| {
         for view in seen.members.values_mut().filter_map(Observed::known_mut) {
-            view.errors = vec![format!("memberID:{id} alarm:CORRUPT ")];
+            // As etcd says it: what is zero is left out.
+            let whose = match id {
+                0 => String::new(),
+                id => format!("memberID:{id} "),
+            };
+            view.errors = vec![format!("{whose}alarm:CORRUPT ")];
         }
     };
     raise(&mut seen, id.get());

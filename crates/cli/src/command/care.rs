@@ -1,6 +1,5 @@
 //! `etcdup maintain`, `etcdup alarm` and `etcdup move-leader`: the care of a cluster that serves.
 
-use etcdup_core::membership::MemberId;
 use etcdup_core::observation::{CORRUPT, NO_SPACE};
 use etcdup_core::stage::Goal;
 use etcdup_deploy::DeployError;
@@ -90,19 +89,10 @@ async fn raised(context: &Context) -> Result<Vec<(String, &'static str)>, Deploy
             why: "no member answers".to_owned(),
         });
     }
-    let name = |id: MemberId| {
-        let name = seen.name_of(id);
-        name.map_or_else(
-            || match id.get() {
-                0 => "a member that etcd does not name".to_owned(),
-                _ => id.to_string(),
-            },
-            ToString::to_string,
-        )
-    };
     let of = |alarm: &'static str| {
         let ids = seen.alarms(alarm).into_iter();
-        ids.map(|id| (name(id), alarm)).collect::<Vec<_>>()
+        ids.map(|id| (seen.shown_name_of(id), alarm))
+            .collect::<Vec<_>>()
     };
     Ok([of(NO_SPACE), of(CORRUPT)].concat())
 }

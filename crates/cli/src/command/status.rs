@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcdup_core::membership::{Electorate, MemberId, Place, Standing};
+use etcdup_core::membership::{Electorate, Place, Standing};
 use etcdup_core::observation::{CORRUPT, MemberView, NO_SPACE, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::Goal;
@@ -81,13 +81,8 @@ pub(crate) fn print(planner: &Planner, seen: &Observation) {
     outln!("{}", summary(planner, seen));
     for (alarm, advice) in ALARMS {
         let raised = seen.alarms(alarm);
-        // One that does not answer has no name here.
-        let name = |id: &MemberId| {
-            let mut all = seen.members.iter();
-            let own = all.find(|(_, view)| view.known().is_some_and(|view| view.id == *id));
-            own.map_or_else(|| id.to_string(), |(name, _)| name.to_string())
-        };
-        let names: Vec<String> = raised.iter().map(name).collect();
+        let names = raised.iter().map(|id| seen.shown_name_of(*id));
+        let names: Vec<String> = names.collect();
         if !names.is_empty() {
             outln!("alarm {alarm} of {}: {advice}", names.join(", "));
         }

@@ -93,9 +93,12 @@ impl MemberView {
     #[must_use]
     pub fn alarms(&self, alarm: &str) -> Vec<MemberId> {
         let of = |error: &String| {
-            let mut words = error.split_whitespace();
-            let mut find = |name: &str| words.find_map(|word| word.strip_prefix(name));
-            let id = find("memberID:")?.parse().ok()?;
+            let find = |name: &str| {
+                let mut words = error.split_whitespace();
+                words.find_map(|word| word.strip_prefix(name))
+            };
+            // Of a member that it does not know etcd says nothing, which stands for zero.
+            let id = find("memberID:").map_or(Some(0), |id| id.parse().ok())?;
             (find("alarm:")? == alarm).then(|| MemberId::new(id))
         };
         self.errors.iter().filter_map(of).collect()
@@ -156,12 +159,14 @@ mod tests {
         view.errors = vec![
             "memberID:10276657743932975437 alarm:NOSPACE ".into(),
             "memberID:7  alarm:CORRUPT".into(),
+            "alarm:CORRUPT ".into(),
             "etcdserver: no leader".into(),
         ];
         assert_eq!(
             view.alarms(NO_SPACE),
             [MemberId::new(10_276_657_743_932_975_437)]
         );
-        assert_eq!(view.alarms(CORRUPT), [MemberId::new(7)]);
+        let corrupt = [MemberId::new(7), MemberId::new(0)];
+        assert_eq!(view.alarms(CORRUPT), corrupt);
     }
 }

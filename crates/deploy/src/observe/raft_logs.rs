@@ -51,9 +51,12 @@ impl Session {
                 };
                 let state = state_of(topology, host);
                 let cluster = topology.cluster.to_string();
-                // The tool would wait for the lock that etcd has.
+                // The tool would wait for the lock that etcd has, or etcd, which is started again
+                // and again, for that of the tool.
                 let runs = view.processes.contains_key(&member.name);
-                let store = (!runs).then(|| data.join(STORE).ok()).flatten();
+                let unit = view.units.get(&member.layout.unit);
+                let rests = unit.is_none_or(|unit| ["dead", "failed"].contains(&unit.sub.as_str()));
+                let store = (!runs && rests).then(|| data.join(STORE).ok()).flatten();
                 let store = store.map_or_else(|| "-".to_owned(), |store| store.to_string());
                 let asked = format!("{log}\n{store}\n{}\n", member.layout.binaries);
                 let read = async move { read(link, &state, &cluster, &asked).await };

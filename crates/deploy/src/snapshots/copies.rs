@@ -158,7 +158,10 @@ impl Cluster {
             Err(error) => {
                 // A copy that is wrong would be in the way of a better one.
                 if let Some(path) = path.and_then(|path| std::path::absolute(path).ok()) {
-                    self.forget(Which::One(path)).await?;
+                    let forgotten = self.forget(Which::One(path)).await;
+                    if let Err(error) = forgotten {
+                        tracing::error!(error = chain(&error), "a copy that is wrong is left");
+                    }
                 }
                 Err(error.into())
             }

@@ -137,7 +137,7 @@ impl SnapshotDirectory {
 struct OpenLook(PathBuf);
 
 /// How many looks at a directory may be open.
-const OPEN: usize = 8;
+const OPEN: usize = 32;
 
 static OPEN_LOOKS: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
 

@@ -13,15 +13,11 @@ use super::digest::SnapshotDigest;
 use super::error::{FlowError, PlaceError};
 use super::flow::Sink;
 use super::place::{Piece, Settled};
-use super::stalled::{STALLED, in_time};
+use super::stalled::{STALLED, SYNCED, in_time};
 use crate::tasks::blocking;
 
 /// How much is written at once: members send pieces of 32 KiB, and each write waits for the disk.
 const AT_ONCE: usize = 1 << 20;
-
-/// How much is written at most before the disk must have it, in bytes: all of it at the end would
-/// look like a disk that hangs.
-const SYNCED: u64 = 64 << 20;
 
 /// What the name of a file begins with that is not whole yet.
 pub(super) const PIECE: &str = ".piece-";

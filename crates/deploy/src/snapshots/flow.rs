@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::digest::{SnapshotDigest, SnapshotFault};
 use super::error::{FlowError, PlaceError};
-use super::stalled::{STALLED, in_time};
+use super::stalled::{STALLED, SYNCED, in_time};
 
 /// How long a command may move nothing: it may wait for a person.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -147,16 +147,31 @@ pub(super) struct ToFile<'a> {
     pub(super) path: &'a Path,
     pub(super) file: tokio::fs::File,
     pub(super) digest: SnapshotDigest,
+    /// What the disk need not have yet, in bytes.
+    pub(super) unsynced: u64,
 }
 
 #[async_trait]
 impl Sink for ToFile<'_> {
     async fn take(&mut self, piece: &[u8]) -> Result<(), FlowError> {
         self.digest.push(piece);
+        self.unsynced += piece.len() as u64;
+        let synced = self.unsynced >= SYNCED;
+        if synced {
+            self.unsynced = 0;
+        }
         let (path, file) = (self.path, &mut self.file);
         let written = async {
-            let written = file.write_all(piece).await;
-            written.map_err(|source| PlaceError::new(path.display(), source))
+            let written = async {
+                file.write_all(piece).await?;
+                match synced {
+                    true => file.sync_data().await,
+                    false => Ok(()),
+                }
+            };
+            written
+                .await
+                .map_err(|source| PlaceError::new(path.display(), source))
         };
         Ok(in_time(path.display(), STALLED, written).await?)
     }

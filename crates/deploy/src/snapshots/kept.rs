@@ -260,6 +260,7 @@ impl KeptSnapshot {
             path: to,
             file: tokio::fs::File::from_std(piece.reopen().map_err(failed)?),
             digest: SnapshotDigest::default(),
+            unsynced: 0,
         };
         let filter = self.decrypt.as_ref().filter(|_| self.encrypted);
         flow(&mut read, filter, &mut copy).await?;

@@ -8,6 +8,10 @@ use super::error::PlaceError;
 /// How long a place may send nothing of what is read from it, or take nothing.
 pub(super) const STALLED: Duration = Duration::from_secs(120);
 
+/// How much is written at most before the disk must have it, in bytes: all of it at the end would
+/// look like a disk that hangs.
+pub(super) const SYNCED: u64 = 64 << 20;
+
 /// What is done with `what`, unless it takes longer than this.
 pub(super) async fn in_time<T>(
     what: impl Display,

@@ -1,6 +1,7 @@
 //! Plans: what an operation would do, and what is approved with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcdup_core::name::MemberName;
 use etcdup_core::plain::chain;
@@ -14,6 +15,9 @@ use crate::call::{Answer, Call, State};
 use crate::open::open;
 use crate::plans::KEPT;
 use crate::problem::Problem;
+
+/// How long it may take to make a plan, and how often it is asked whether one is still kept.
+const LATER: Duration = Duration::from_secs(60);
 
 /// A plan to make.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -148,9 +152,11 @@ pub(crate) fn keep_copy(state: &Arc<State>, cluster: &Cluster, goal: &Goal) {
     let (state, cluster, order) = (Arc::clone(state), cluster.clone(), order.clone());
     let tasks = state.tasks.clone();
     tasks.spawn(async move {
+        // A plan is kept from when it is made, which is a little later.
+        let mut pause = KEPT + LATER;
         while !state.stopping.is_cancelled() {
             tokio::select! {
-                () = tokio::time::sleep(KEPT) => {}
+                () = tokio::time::sleep(pause) => pause = LATER,
                 // Plans are gone with the server.
                 () = state.stopping.cancelled() => {}
             }

@@ -227,14 +227,10 @@ fn survivors<'a>(
     if !unknown.is_empty() {
         return Err(unknown);
     }
-    // What is not known to be committed is dropped by etcd, so that only the rest counts. The store
-    // is made of the log, and its revision decides only where all else is equal; of equals the
-    // first in the file. Those whose data is right come before all others.
-    let rank = |one: &Survivor<'_>| {
-        let log = &one.log;
-        std::cmp::Reverse((!one.corrupt, log.committed, log.term, log.revision))
-    };
-    found.sort_by_key(rank);
+    // What is not known to be committed is dropped by etcd, so that only the rest counts. Of equals
+    // the first in the file; and of all those first whose data is right. The revision of a store
+    // says no more than how much of the log was on the disk already: it is only shown.
+    found.sort_by_key(|one| std::cmp::Reverse((!one.corrupt, one.log.committed, one.log.term)));
     Ok(found)
 }
 
