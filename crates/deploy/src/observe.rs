@@ -90,6 +90,7 @@ impl Session {
         Ok((planner, seen))
     }
 
+    /// The newest snapshot that is kept, or why that is not known.
     pub(crate) async fn newest_snapshot(
         &self,
         topology: &Topology,

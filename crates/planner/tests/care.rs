@@ -289,7 +289,7 @@ fn corrupt_data_is_replaced_and_its_alarm_then_taken_back() {
     assert_eq!(plan(&disarm, &seen), "blocked corrupt: m1\n");
     // Away from it is where leadership should go.
     assert_eq!(plan(&leader, &seen), "move-leader\n");
-    // Nobody's is somebody's: of none it would be disarmed while the member is there.
+    // etcd named no member: some member's data is wrong all the same, and it may still be there.
     raise(&mut seen, 0);
     assert_eq!(plan(&planner, &seen), "blocked corrupt: cluster\n");
     assert_eq!(plan(&disarm, &seen), "blocked corrupt: cluster\n");

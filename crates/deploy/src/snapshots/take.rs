@@ -43,12 +43,11 @@ impl Session {
                 member: name.clone(),
                 why: unseen(topology, seen, name),
             },
-            None => TakeError::Nobody {
-                why: {
-                    let mut names = topology.members.iter().map(|member| &member.name);
-                    names.find_map(|name| unseen(topology, seen, name))
-                },
-            },
+            None => {
+                let mut members = topology.members.iter();
+                let why = members.find_map(|member| unseen(topology, seen, &member.name));
+                TakeError::Nobody { why }
+            }
         })?;
         self.snapshot_of(topology, seen, member, Purpose::Backup, progress)
             .await
@@ -114,14 +113,11 @@ fn is_corrupt(seen: &Observation, name: &MemberName) -> bool {
 /// Why it is not known how a member is, where it is not.
 fn unseen(topology: &Topology, seen: &Observation, name: &MemberName) -> Option<String> {
     let host = &topology.member(name)?.host;
-    let host_unseen = seen.hosts.get(host).and_then(Observed::why);
-    let why = host_unseen.map(|why| format!("{host}: {why}"));
-    why.or_else(|| {
-        seen.members
-            .get(name)?
-            .why()
-            .map(|why| format!("{name}: {why}"))
-    })
+    if let Some(why) = seen.hosts.get(host).and_then(Observed::why) {
+        return Some(format!("{host}: {why}"));
+    }
+    let why = seen.members.get(name).and_then(Observed::why)?;
+    Some(format!("{name}: {why}"))
 }
 
 /// A member that serves and stays, a follower where there is one: a snapshot is read from its disk,
