@@ -80,7 +80,7 @@ pub use session::Session;
 pub use settings::{Cancel, Limits, Settings};
 pub use store::{Store, StoreError, StoredOperation};
 pub use topology_file::{read_sources, read_topology, topology_of};
-pub use vault::{OperatorPair, Vault, VaultError, inspect_sources};
+pub use vault::{OperatorPair, Vault, VaultError, ca_certificate, inspect_sources};
 
 pub use etcdup_core::plain::chain;
 pub use etcdup_pki::inspect;

@@ -21,9 +21,12 @@ pub(crate) mod cfssl;
 mod error;
 mod files;
 mod identities;
+mod places;
 mod sources;
 
 pub use error::VaultError;
+pub use places::ca_certificate;
+use places::own_directory;
 pub(crate) use sources::inspect_binaries;
 pub use sources::inspect_sources;
 
@@ -83,7 +86,7 @@ impl Vault {
     /// The directory of the CA and of clients' certificates.
     #[must_use]
     pub fn directory(&self) -> PathBuf {
-        self.base.join("pki").join(self.spec.cluster.as_str())
+        own_directory(&self.spec, &self.base)
     }
 
     /// The CA as the planner sees it.

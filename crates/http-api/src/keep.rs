@@ -41,11 +41,10 @@ pub(crate) async fn read_files(state: &Arc<State>) -> Result<(), Problem> {
         let mut new = Vec::new();
         let sources = read_sources(reading.topologies.directory()).unwrap_or_default();
         for (name, path) in reading.topologies.list()? {
-            let stamp = Stamp::of(&path);
             // Of two files with one name the first is shown; opening it is refused.
             let first = names.insert(name.clone());
-            if first && known.get(&name) != Some(&stamp) {
-                new.push((stamp, Read::of(name, &path)));
+            if first && !known.get(&name).is_some_and(|known| known.still(&path)) {
+                new.push(Read::of(name, &path));
             }
         }
         Ok::<_, Problem>((names, new, sources.named()))

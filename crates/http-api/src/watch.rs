@@ -12,7 +12,7 @@ use etcdup_core::operation::{OperationId, OperationRecord};
 use etcdup_core::plain::chain;
 use etcdup_core::sources::named_outside;
 use etcdup_core::topology::other_hosts;
-use etcdup_deploy::{DeployError, read_topology};
+use etcdup_deploy::{DeployError, ca_certificate, read_topology};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -124,12 +124,17 @@ pub(crate) struct Watched {
     _task: Option<AbortOnDropHandle<()>>,
 }
 
-/// What changes when a file does, the sources that it names, or the CA beside it.
+/// What changes when a file does, the sources that it names, or the cluster's CA.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp {
     path: PathBuf,
-    states: Vec<Option<(u64, u64, i64, i64)>>,
+    /// Where the CA's certificate is, or will be; none where the file cannot be read.
+    ca: Option<PathBuf>,
+    states: [Option<FileState>; 3],
 }
+
+/// Inode, size, and when it was written.
+type FileState = (u64, u64, i64, i64);
 
 impl Watched {
     /// What is known, which is nothing where nobody looked when somebody should have.
@@ -145,24 +150,35 @@ impl Watched {
 }
 
 impl Stamp {
-    pub(crate) fn of(path: &Path) -> Self {
+    fn of(path: &Path) -> Self {
         let sources = path.with_file_name("sources.toml");
-        let stem = path.file_stem().unwrap_or_default();
-        let ca = path.with_file_name("pki").join(stem).join("ca.crt");
-        let state = |path: &Path| {
-            let data = std::fs::metadata(path).ok()?;
-            Some((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
-        };
         Self {
             path: path.to_owned(),
-            states: vec![state(path), state(&sources), state(&ca)],
+            ca: None,
+            states: [state_of(path), state_of(&sources), None],
         }
+    }
+
+    /// The same, with what the CA's certificate is like now.
+    fn beside(mut self, ca: Option<PathBuf>) -> Self {
+        self.states[2] = ca.as_deref().and_then(state_of);
+        Self { ca, ..self }
     }
 
     /// What the files are like now.
     pub(crate) fn again(&self) -> Self {
-        Self::of(&self.path)
+        Self::of(&self.path).beside(self.ca.clone())
     }
+
+    /// Whether this is that file, as it was.
+    pub(crate) fn still(&self, path: &Path) -> bool {
+        self.path == path && self.again() == *self
+    }
+}
+
+fn state_of(path: &Path) -> Option<FileState> {
+    let data = std::fs::metadata(path).ok()?;
+    Some((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
 }
 
 impl Watches {
@@ -338,7 +354,7 @@ impl Watches {
     /// view. The task of a file that changed ends.
     pub(crate) fn add(
         &self,
-        new: Vec<(Stamp, Read)>,
+        new: Vec<Read>,
         directories: &[PathBuf],
         watch: impl Fn(&str, &Arc<Notify>) -> AbortOnDropHandle<()>,
     ) {
@@ -346,8 +362,9 @@ impl Watches {
             return;
         }
         let mut kept = self.kept();
-        for (file, read) in new {
+        for read in new {
             let Read {
+                file,
                 outside,
                 hosts,
                 mut entry,
@@ -450,6 +467,7 @@ impl ClusterEntry {
 
 /// What was read of a topology file.
 pub(crate) struct Read {
+    file: Stamp,
     outside: Vec<String>,
     hosts: Vec<HostTarget>,
     entry: ClusterEntry,
@@ -457,8 +475,11 @@ pub(crate) struct Read {
 
 impl Read {
     pub(crate) fn of(name: String, path: &Path) -> Self {
+        // Before it is read: what changes meanwhile is noticed by the next look at the file.
+        let before = Stamp::of(path);
         let read = read_topology(path, &[]);
         let spec = read.as_ref().ok().map(|document| &document.spec);
+        let ca = spec.map(|spec| ca_certificate(spec, path));
         // Its error names the file by its path, which viewers are not shown.
         let hidden = |error: &DeployError| {
             let shown = path.display().to_string();
@@ -469,6 +490,7 @@ impl Read {
             words.unwrap_or_else(|| chain(error)).replace(&shown, &name)
         };
         Self {
+            file: before.beside(ca),
             outside: spec.map_or_else(|| quoted(path), named_outside),
             hosts: spec.map(hosts_of).unwrap_or_default(),
             entry: ClusterEntry {
@@ -499,4 +521,27 @@ fn quoted(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let parts = text.split(|c: char| c.is_whitespace() || "\"'[]{},=".contains(c));
     parts.map(|part| part.trim().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use super::*;
+
+    #[test]
+    fn a_ca_that_is_made_changes_the_file_of_its_cluster() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("etcdup.toml");
+        let text = "format = 1\ncluster = \"prod\"\netcd = \"3.5.30\"\n\
+                    [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n";
+        std::fs::write(&path, text).unwrap();
+        let read = Read::of("etcdup".to_owned(), &path);
+        assert!(read.file.still(&path));
+        // Its name is the cluster's, whatever the file is called.
+        let own = place.path().join("pki/prod");
+        std::fs::create_dir_all(&own).unwrap();
+        std::fs::write(own.join("ca.crt"), "made").unwrap();
+        assert!(!read.file.still(&path));
+    }
 }

@@ -7,23 +7,19 @@ use etcdup_core::secret::Secret;
 use etcdup_pki::Ca;
 
 use super::Vault;
+use super::places::place;
 
 impl Vault {
-    fn place(&self, given: Option<&camino::Utf8PathBuf>, standard: &str) -> PathBuf {
-        given.map_or_else(
-            || self.directory().join(standard),
-            |path| self.base.join(path),
-        )
-    }
-
     /// The CA's certificate.
     #[must_use]
     pub fn certificate_file(&self) -> PathBuf {
-        self.place(self.spec.certificates.ca.cert.as_ref(), "ca.crt")
+        let given = self.spec.certificates.ca.cert.as_ref();
+        place(&self.spec, &self.base, given, "ca.crt")
     }
 
     pub(super) fn key_file(&self) -> PathBuf {
-        self.place(self.spec.certificates.ca.key.as_ref(), "ca.key")
+        let given = self.spec.certificates.ca.key.as_ref();
+        place(&self.spec, &self.base, given, "ca.key")
     }
 
     /// Whether the file says where a key is to come from: then a missing certificate is a mistake,
