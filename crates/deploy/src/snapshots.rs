@@ -2,6 +2,7 @@
 
 mod aligned;
 mod copies;
+mod copies_directory;
 mod digest;
 mod directory;
 mod drill;

@@ -1,6 +1,7 @@
 //! Copies of snapshots on this machine, which restores are made of: what is kept elsewhere, or is
 //! encrypted there, lies here as etcd sent it, and no longer than it is needed.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use etcdup_core::digest::sha256;
@@ -9,10 +10,11 @@ use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
 use jiff::{SignedDuration, Timestamp};
 
+use super::copies_directory::CopiesDirectory;
 use super::error::{FlowError, PlaceError};
 use super::file_piece::PIECE;
 use super::kept::KeptSnapshot;
-use super::place::{PLAIN, Place};
+use super::place::PLAIN;
 use super::stalled::{STALLED, in_time};
 use super::store::SnapshotStore;
 use crate::cluster::Cluster;
@@ -38,19 +40,15 @@ impl SnapshotStore {
         if kept.file().is_some() {
             return Ok(kept);
         }
-        let local = self.local.path().display();
-        in_time(local, STALLED, self.local.prepare()).await?;
-        let path = self.local.path().join(self.copy_of(&kept));
-        let failed = |source| PlaceError::new(path.display(), source);
-        if path.exists() {
-            // It is needed from now on, however long it has been there.
-            let file = std::fs::File::open(&path).map_err(failed)?;
-            let touched = file.set_modified(std::time::SystemTime::now());
-            touched.map_err(failed)?;
-        } else {
-            kept.copy_to(&path).await?;
-        }
-        let here = KeptSnapshot::at(&path).map_err(failed)?;
+        let path = self.copies.prepare().await?.join(self.copy_of(&kept));
+        let here = match there_already(&path).await? {
+            Some(here) => here,
+            None => {
+                kept.copy_to(&path).await?;
+                let made = there_already(&path).await?;
+                made.ok_or_else(|| PlaceError::new(path.display(), "it was deleted meanwhile"))?
+            }
+        };
         Ok(KeptSnapshot {
             document: kept.document,
             taken: kept.taken,
@@ -72,21 +70,36 @@ impl SnapshotStore {
     /// Deletes copies but those in use: of this order, or all that are old, and what is left of one
     /// that was never finished.
     async fn forget(&self, which: Which, in_use: Vec<PathBuf>) -> Result<(), PlaceError> {
-        let place = self.local.path().display();
-        let found = in_time(&place, STALLED, self.local.list()).await?;
-        for found in found {
-            let path = self.local.path().join(&found.name);
+        let CopiesDirectory { path, place } = &self.copies;
+        for found in place.list().await? {
+            let path = path.join(&found.name);
             let is_meant = match &which {
                 Which::One(meant) => is_same_copy(&path, meant),
                 Which::Old => Timestamp::now().duration_since(found.written) > LEFT,
             };
             let is_copy = found.name.ends_with(PLAIN) || found.name.starts_with(PIECE);
             if is_meant && is_copy && !in_use.iter().any(|used| is_same_copy(&path, used)) {
-                in_time(&place, STALLED, self.local.delete(&found.name)).await?;
+                place.delete(&found.name).await?;
             }
         }
         Ok(())
     }
+}
+
+/// The copy at this path, where there is one. It is needed from now on, however long it has been
+/// there.
+async fn there_already(path: &Path) -> Result<Option<KeptSnapshot>, PlaceError> {
+    let (at, shown) = (path.to_owned(), path.display());
+    let look = blocking(move || {
+        let file = match std::fs::File::open(&at) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        file.set_modified(std::time::SystemTime::now())?;
+        KeptSnapshot::at(&at).map(Some)
+    });
+    let look = async { look.await.map_err(|source| PlaceError::new(shown, source)) };
+    in_time(path.display(), STALLED, look).await
 }
 
 /// Whether two paths are of one copy, whatever leads to the topology file's directory: another

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
+use super::copies_directory::CopiesDirectory;
 use super::digest::{SnapshotDigest, SnapshotFault};
 use super::directory::SnapshotDirectory;
 use super::error::{FlowError, PlaceError};
@@ -25,9 +26,6 @@ use super::objects::Objects;
 use super::patience::Patient;
 use super::place::{DOCUMENT, ENCRYPTED, Found, PLAIN, Piece, Place, Settled};
 use crate::tasks::run_all;
-
-/// The directory for what is copied here to be restored: nothing in it is kept.
-const HERE: &str = ".restore";
 
 /// How long a place may take to send a document.
 const SENDS: Duration = Duration::from_secs(30);
@@ -40,7 +38,7 @@ const LONGEST: u64 = 64 << 10;
 pub struct SnapshotStore {
     place: Arc<dyn Place>,
     /// Where those that come from elsewhere are on this machine, before they are restored.
-    pub(super) local: SnapshotDirectory,
+    pub(super) copies: CopiesDirectory,
     encrypt: Option<Filter>,
     decrypt: Option<Filter>,
 }
@@ -78,7 +76,7 @@ impl SnapshotStore {
         };
         Ok(Self {
             place: Patient::with(place),
-            local: SnapshotDirectory::of(base, &Snapshots::default(), cluster).below(HERE),
+            copies: CopiesDirectory::of(base, cluster),
             encrypt: filter(&settings.encrypt),
             decrypt: filter(&settings.decrypt),
         })
@@ -234,8 +232,7 @@ impl SnapshotStore {
 
     /// A directory of this machine for what is needed for a moment, which nobody else looks into.
     pub(super) async fn scratch(&self) -> Result<&Path, PlaceError> {
-        self.local.prepare().await?;
-        Ok(self.local.path())
+        self.copies.prepare().await
     }
 
     /// Saves what a member sends under this name, readable by its owner alone, and reads it again
