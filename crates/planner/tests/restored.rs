@@ -279,6 +279,14 @@ fn what_cannot_be_restored_stops_nothing() {
         ..order("1", "a")
     };
     assert!(refused(large, &seen).contains("restore-room"));
+    // etcd's own quota: what fills it would take no write.
+    let full = |size: u64| RestoreOrder {
+        size,
+        ..order("1", "a")
+    };
+    assert_eq!(refused(full(2 << 30), &seen), "restore-quota");
+    let (keys, _) = carried_out(&of(planner.topology(), full((2 << 30) - 1)), &seen);
+    assert!(keys.len() > 3, "{keys:?}");
     let mut away = seen.clone();
     let host = planner.topology().members[2].host.clone();
     away.hosts.insert(host, Observed::unknown("no route"));

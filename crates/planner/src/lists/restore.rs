@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 
+use etcdup_core::file::KeyPath;
 use etcdup_core::finding::{Check, Finding};
+use etcdup_core::flag::quota_of;
 use etcdup_core::host::HostId;
 use etcdup_core::observation::{DataDir, HostView, Observation};
 use etcdup_core::path::HostPath;
 use etcdup_core::restore::{RestoreOrder, RestorePhase, RestoreRecord, can_bump};
 use etcdup_core::stage::{HostStep, Impact, Next, Rule};
-use etcdup_core::topology::Topology;
+use etcdup_core::topology::{ClusterState, Topology};
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::is_ours;
@@ -26,6 +28,7 @@ use crate::target::Target;
 pub(crate) const CHECKS: &[Check] = &[
     RESTORE_OPEN,
     RESTORE_OTHER,
+    RESTORE_QUOTA,
     RESTORE_RELEASE,
     RESTORE_REVISION,
     RESTORE_ROOM,
@@ -47,6 +50,14 @@ const RESTORE_OTHER: Check = Check {
     about: "A host's record says that the cluster is being restored from another snapshot than the one that is named. What was \
             meant by `latest` may be another one by now.",
     advice: "name the snapshot of the restore that is under way to go on with it, or give --again to begin with this one",
+};
+const RESTORE_QUOTA: Check = Check {
+    id: "restore-quota",
+    title: "the snapshot is larger than the quota",
+    about: "etcd compares its whole database with quota-backend-bytes, 2 GiB where the file says nothing. Members that hold more \
+            raise NOSPACE at the first write, and the restored cluster would take none.",
+    advice: "set `flags = { quota-backend-bytes = … }` above the snapshot's size and restore; `etcdup maintain --compact` makes the \
+             database smaller afterwards",
 };
 const RESTORE_RELEASE: Check = Check {
     id: "restore-release",
@@ -241,6 +252,21 @@ fn needed<'a>(
     disks
 }
 
+/// The member with the smallest quota, where the snapshot would fill that.
+fn over_quota(topology: &Topology, order: &RestoreOrder) -> Option<Finding> {
+    let limited = topology.members.iter().filter_map(|member| {
+        let quota = quota_of(&topology.flags(member, ClusterState::New))?;
+        Some((u64::try_from(quota).ok()?, member))
+    });
+    let (quota, member) = limited.min_by_key(|(quota, _)| *quota)?;
+    (order.size >= quota).then(|| {
+        let (size, quota) = (order.size >> 20, quota >> 20);
+        let evidence = format!("it has {size} MiB, and the quota is {quota} MiB");
+        let at = KeyPath::root("flags").key("quota-backend-bytes");
+        RESTORE_QUOTA.error(&member.name, evidence).at(at)
+    })
+}
+
 /// What keeps the snapshot from being restored, before anything is stopped.
 fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Finding> {
     let topology = &target.topology;
@@ -258,6 +284,7 @@ fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Fin
         findings.push(RESTORE_RELEASE.error(order.snapshot(), evidence));
     }
     findings.extend(cannot_raise(target, order));
+    findings.extend(over_quota(topology, order));
     for host in topology.hosts.keys() {
         let Some(view) = seen.host(host) else {
             continue;
