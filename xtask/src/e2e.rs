@@ -42,11 +42,7 @@ use crate::setup::{built_for_tests, fixtures, newest_of, testbed};
 use context::{Context, LABS, Scenario};
 
 /// What is carried out on its own at the end: it counts or times what a machine does.
-const ALONE: [&str; 3] = [
-    "page-in-chromium",
-    "api-under-a-fuzzer",
-    "programs-on-a-host",
-];
+const ALONE: [&str; 2] = ["page-in-chromium", "programs-on-a-host"];
 
 /// How many lines of a failure are printed again at the end.
 const LAST_LINES: usize = 14;
