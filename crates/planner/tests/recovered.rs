@@ -45,6 +45,21 @@ fn the_only_one_that_is_left_goes_on() {
     assert!(carried_out(&planner, &world).0.is_empty());
 }
 
+/// What a member knows that runs is in its log once it is stopped: one plan has one number.
+#[test]
+fn a_plan_says_of_one_entry_alone_what_is_lost_after_it() {
+    let (topology, mut seen) = left(3, &[("m2", 90, 90)]);
+    let view = seen.members.get_mut(&"m2".parse().unwrap()).unwrap();
+    let view = view.known_mut().unwrap();
+    (view.raft_index, view.revision) = (92, 81);
+    let all = stages(&recover(&topology, &["m1", "m3"]), &seen);
+    let said = |rule: Rule| all.iter().find(|stage| stage.key.rule == rule).unwrap();
+    let (begin, choose) = (said(Rule::BeginRecover), said(Rule::Choose));
+    assert!(begin.why[0].contains("entry 92"), "{:?}", begin.why);
+    assert!(begin.why[0].contains("revision 81"), "{:?}", begin.why);
+    assert_eq!(begin.why[..2], choose.why[..2]);
+}
+
 #[test]
 fn of_several_the_one_goes_on_that_knows_most_to_be_committed() {
     // m2 has the longer log, and etcd drops what is not known to be committed.

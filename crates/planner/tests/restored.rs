@@ -15,7 +15,7 @@ use etcdup_core::observation::{
 use etcdup_core::observed::Observed;
 use etcdup_core::path::Mode;
 use etcdup_core::restore::{KnownSnapshot, RestoreOrder, RestorePhase};
-use etcdup_core::stage::{Goal, HostStep, Next, Rule, Stage, Work};
+use etcdup_core::stage::{Approval, Goal, HostStep, Next, Rule, Stage, Work};
 use etcdup_core::topology::Topology;
 use etcdup_planner::Planner;
 use scripted::{blockers, bootstrapped, carried_out};
@@ -252,6 +252,45 @@ fn hosts_without_a_tool_get_one_for_a_while() {
     assert_eq!(fetched, 2);
 }
 
+/// A snapshot of a cluster that was full, or whose members differed, brings its alarms along.
+/// Nobody waits for what cannot be disarmed while clients are kept out.
+#[test]
+fn the_alarms_of_a_snapshot_are_disarmed_before_clients_come_in() {
+    let (planner, seen) = bootstrapped("");
+    let restore = of(planner.topology(), order("1", "a"));
+    let mut world = seen;
+    let approved = restore.clone().next_leg(&world).unwrap().forecast(&world);
+    let approved = Approval::of(&approved.stages, planner.topology());
+    let (mut keys, mut raised) = (Vec::new(), false);
+    for _ in 0..60 {
+        let leg = restore.clone().next_leg(&world).unwrap();
+        let stage = match leg.next(&world) {
+            Next::Stage(stage) => *stage,
+            Next::Done => break,
+            Next::Blocked(findings) => panic!("{findings:?}"),
+        };
+        approved.covers(&stage, planner.topology()).unwrap();
+        keys.push(stage.key.to_string());
+        world = leg.predict(&world, &stage);
+        // What they were made of holds it as soon as they serve.
+        if stage.key.rule == Rule::Bootstrap && !raised {
+            raised = true;
+            let views = world.members.values_mut().filter_map(Observed::known_mut);
+            for view in views {
+                let alarms = ["memberID:77 alarm:NOSPACE ", "alarm:CORRUPT "];
+                view.errors.extend(alarms.map(str::to_owned));
+            }
+        }
+    }
+    let rules = rules(&keys);
+    let end = rules
+        .iter()
+        .position(|rule| *rule == "end-restore")
+        .unwrap();
+    assert_eq!(rules[end - 2..end], ["disarm", "disarm"], "{rules:?}");
+    assert!(!rules[end..].contains(&"disarm"), "{rules:?}");
+}
+
 /// Nothing is stopped where it could not be restored: a snapshot of a newer or much older minor, a
 /// release that cannot raise revisions, no room, a host that does not answer.
 #[test]
@@ -279,14 +318,24 @@ fn what_cannot_be_restored_stops_nothing() {
         ..order("1", "a")
     };
     assert!(refused(large, &seen).contains("restore-room"));
-    // etcd's own quota: what fills it would take no write.
-    let full = |size: u64| RestoreOrder {
-        size,
+    // etcd's own quota, of which a tenth must be left.
+    let full = |mebibytes: u64| RestoreOrder {
+        size: mebibytes << 20,
         ..order("1", "a")
     };
-    assert_eq!(refused(full(2 << 30), &seen), "restore-quota");
-    let (keys, _) = carried_out(&of(planner.topology(), full((2 << 30) - 1)), &seen);
+    assert_eq!(refused(full(1844), &seen), "restore-quota");
+    let (keys, _) = carried_out(&of(planner.topology(), full(1843)), &seen);
     assert!(keys.len() > 3, "{keys:?}");
+    // Members with quotas of their own are named, each that is too small.
+    let one = worlds::planner(worlds::topology_of(
+        "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n\
+         [[member]]\nname = \"m1\"\nhost = \"10.0.0.1\"\n\
+         [[member]]\nname = \"m2\"\nhost = \"10.0.0.2\"\n\
+         flags = { quota-backend-bytes = 1073741824 }\n",
+    ));
+    let there = scripted::carry_out(&one, worlds::bare(&one));
+    let restore = of(one.topology(), full(1800));
+    assert_eq!(blockers(&restore, &there), ["restore-quota"]);
     let mut away = seen.clone();
     let host = planner.topology().members[2].host.clone();
     away.hosts.insert(host, Observed::unknown("no route"));

@@ -54,6 +54,11 @@ fn out_of_nospace(context: &Context) -> Outcome {
         .exits(1)?
         .says("NOSPACE")?
         .says("etcdup maintain")?;
+    let saved = lab.etcdup(&["snapshot", "save"])?.exits(0)?;
+    let of_a_full_one = saved.out.trim();
+    lab.etcdup(&["restore", of_a_full_one, "--dry-run"])?
+        .exits(4)?
+        .says("restore-quota")?;
     lab.etcdup(&["maintain", "--dry-run"])?
         .exits(0)?
         .says("compact to revision")?
@@ -88,7 +93,14 @@ fn out_of_nospace(context: &Context) -> Outcome {
     lab.etcdup(&["verify"])?.exits(0)?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
     lab.nothing_to_do()?;
-    full_of_what_is_in_use(&lab)
+    full_of_what_is_in_use(&lab)?;
+    // The alarm is in the snapshot, and nobody could disarm it while clients are kept out.
+    lab.etcdup(&["restore", of_a_full_one, "--confirm", "prod"])?
+        .exits(0)?
+        .says("disarm the alarm NOSPACE")?;
+    lab.etcdup(&["alarm", "list"])?.exits(0)?;
+    lab.etcdctl(&Lab::endpoints(3), &put)?.exits(0)?;
+    lab.nothing_to_do()
 }
 
 /// Where history is not what fills it, a larger quota and the same command lead out of it.

@@ -148,8 +148,15 @@ impl Approval {
         stage.rule == Rule::MoveLeader && self.0.keys().any(follows)
     }
 
+    /// Whether a stage only disarms what a snapshot holds that an approved one restores: which
+    /// alarms those are is not known before members serve it.
+    fn disarms(&self, stage: &StageKey) -> bool {
+        stage.rule == Rule::Disarm && self.0.keys().any(|key| key.rule == Rule::EndRestore)
+    }
+
     /// Whether a stage stays within what was approved. One that only waits needs no approval, and
-    /// neither does one that starts again what an approved stage stopped.
+    /// neither does one that starts again what an approved stage stopped, or that disarms what it
+    /// restored.
     ///
     /// # Errors
     /// How it goes beyond.
@@ -159,7 +166,10 @@ impl Approval {
         }
         let wanted = Scope::of(stage, topology);
         let Some(approved) = self.0.get(&stage.key) else {
-            return if self.starts_again(&stage.key, &wanted) || self.hands_over(&stage.key) {
+            return if self.starts_again(&stage.key, &wanted)
+                || self.hands_over(&stage.key)
+                || self.disarms(&stage.key)
+            {
                 Ok(())
             } else {
                 Err(Beyond::Stage)

@@ -425,6 +425,24 @@ fn mebibytes(bytes: i64) -> String {
     format!("{} MiB", bytes >> 20)
 }
 
+/// How much of a quota must be left, so that an alarm is not raised again soon.
+pub(crate) fn room_in(quota: i64) -> i64 {
+    (quota / 10).max(LEFT.min(quota / 4))
+}
+
+/// The alarms that a snapshot holds, of the cluster that it was taken of: by now every member was
+/// made of the same data, with room beside it. A member that is listed would be truly meant.
+pub(crate) fn disarm_restored(seen: &Observation) -> Option<Next> {
+    let view = ClusterView::confirmed(seen)?;
+    let alarms = [(Alarm::NoSpace, NO_SPACE), (Alarm::Corrupt, CORRUPT)];
+    alarms.into_iter().find_map(|(alarm, name)| {
+        let raised = seen.alarms(name).into_iter();
+        let stale: Vec<MemberId> = raised.filter(|id| view.member(*id).is_none()).collect();
+        let why = "it was raised in the cluster that the snapshot was taken of";
+        (!stale.is_empty()).then(|| take_back(alarm, stale, vec![why.to_owned()]))
+    })
+}
+
 /// The alarm goes once there is room: else a write raises it again soon.
 fn disarm(target: &Target, seen: &Observation, members: &[Answering<'_>]) -> Next {
     let full = members.iter().filter_map(|one| {
@@ -435,8 +453,7 @@ fn disarm(target: &Target, seen: &Observation, members: &[Answering<'_>]) -> Nex
             Some(process) => quota_of(&process.flags),
             None => quota_of(&target.topology.flags(one.member, ClusterState::Existing)),
         }?;
-        let least = (quota / 10).max(LEFT.min(quota / 4));
-        (quota.saturating_sub(one.view.db_size) < least).then(|| {
+        (quota.saturating_sub(one.view.db_size) < room_in(quota)).then(|| {
             let evidence = format!(
                 "{} of a quota of {}, {} of it in use",
                 mebibytes(one.view.db_size),

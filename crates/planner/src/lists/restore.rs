@@ -18,6 +18,7 @@ use etcdup_core::topology::{ClusterState, Topology};
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::is_ours;
+use crate::lists::care::{disarm_restored, room_in};
 use crate::lists::on_hosts::stage;
 use crate::lists::{converge, reset};
 use crate::preflight::unseen_hosts;
@@ -53,11 +54,11 @@ const RESTORE_OTHER: Check = Check {
 };
 const RESTORE_QUOTA: Check = Check {
     id: "restore-quota",
-    title: "the snapshot is larger than the quota",
-    about: "etcd compares its whole database with quota-backend-bytes, 2 GiB where the file says nothing. Members that hold more \
-            raise NOSPACE at the first write, and the restored cluster would take none.",
-    advice: "set `flags = { quota-backend-bytes = … }` above the snapshot's size and restore; `etcdup maintain --compact` makes the \
-             database smaller afterwards",
+    title: "the snapshot would fill the quota",
+    about: "etcd compares its whole database with quota-backend-bytes, 2 GiB where the file says nothing. A member with less than a \
+            tenth of it left, or less than 16 MiB, soon raises NOSPACE, and the restored cluster would take no writes.",
+    advice: "raise quota-backend-bytes under [flags], or of that member (8 GiB at most), and run it again; `etcdup maintain \
+             --compact` makes the database smaller once the cluster is restored",
 };
 const RESTORE_RELEASE: Check = Check {
     id: "restore-release",
@@ -168,9 +169,9 @@ pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) ->
             return agree(target, seen).unwrap_or_else(next);
         }
     };
-    let cannot = cannot_raise(target, order);
-    if !cannot.is_empty() {
-        return Next::Blocked(cannot);
+    let unfit = unfit(target, order);
+    if !unfit.is_empty() {
+        return Next::Blocked(unfit);
     }
     // A disk of the cluster before that is back counts as what was there.
     let mut why = Vec::new();
@@ -196,7 +197,7 @@ pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) ->
         return stage(Rule::SetAside, title, why, Impact::None, tasks);
     }
     match converge::next(target, seen, true, false) {
-        Next::Done => end(target, seen, order, &record),
+        Next::Done => disarm_restored(seen).unwrap_or_else(|| end(target, seen, order, &record)),
         next @ (Next::Stage(_) | Next::Blocked(_)) => next,
     }
 }
@@ -252,22 +253,43 @@ fn needed<'a>(
     disks
 }
 
-/// The member with the smallest quota, where the snapshot would fill that.
-fn over_quota(topology: &Topology, order: &RestoreOrder) -> Option<Finding> {
-    let limited = topology.members.iter().filter_map(|member| {
-        let quota = quota_of(&topology.flags(member, ClusterState::New))?;
-        Some((u64::try_from(quota).ok()?, member))
+/// Where a quota leaves no room beside the snapshot: one finding where all members have the same.
+fn over_quota(topology: &Topology, order: &RestoreOrder) -> Vec<Finding> {
+    let size = i64::try_from(order.size).unwrap_or(i64::MAX);
+    let quotas: Vec<_> = topology
+        .members
+        .iter()
+        .map(|member| (member, quota_of(&topology.flags(member, ClusterState::New))))
+        .collect();
+    let full = quotas.iter().filter_map(|(member, quota)| {
+        let quota = (*quota)?;
+        (quota.saturating_sub(size) < room_in(quota)).then_some((member, quota))
     });
-    let (quota, member) = limited.min_by_key(|(quota, _)| *quota)?;
-    (order.size >= quota).then(|| {
-        let (size, quota) = (order.size >> 20, quota >> 20);
-        let evidence = format!("it has {size} MiB, and the quota is {quota} MiB");
-        let at = KeyPath::root("flags").key("quota-backend-bytes");
+    let is_common = quotas.iter().all(|(_, quota)| *quota == quotas[0].1);
+    let found = full.map(|(member, quota)| {
+        let (size, quota) = (size >> 20, quota >> 20);
+        if is_common {
+            let evidence = format!("it has {size} MiB, and the members' quota is {quota} MiB");
+            let at = KeyPath::root("flags").key("quota-backend-bytes");
+            return RESTORE_QUOTA.error(order.snapshot(), evidence).at(at);
+        }
+        let evidence =
+            format!("the snapshot has {size} MiB, and the member's quota is {quota} MiB");
+        let at = KeyPath::member(member.index);
         RESTORE_QUOTA.error(&member.name, evidence).at(at)
-    })
+    });
+    found.take(if is_common { 1 } else { usize::MAX }).collect()
 }
 
-/// What keeps the snapshot from being restored, before anything is stopped.
+/// What stands in the way whenever members are made of the snapshot, and an edit of the file cures.
+fn unfit(target: &Target, order: &RestoreOrder) -> Vec<Finding> {
+    let mut findings = cannot_raise(target, order);
+    findings.extend(over_quota(&target.topology, order));
+    findings
+}
+
+/// What keeps the snapshot from being restored, before anything is stopped and before anything is
+/// made of it.
 fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Finding> {
     let topology = &target.topology;
     let wanted = &topology.version;
@@ -283,8 +305,7 @@ fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Fin
         let evidence = "its document does not say which release of etcd took it".to_owned();
         findings.push(RESTORE_RELEASE.error(order.snapshot(), evidence));
     }
-    findings.extend(cannot_raise(target, order));
-    findings.extend(over_quota(topology, order));
+    findings.extend(unfit(target, order));
     for host in topology.hosts.keys() {
         let Some(view) = seen.host(host) else {
             continue;

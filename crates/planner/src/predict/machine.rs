@@ -291,12 +291,13 @@ pub(super) fn stop(
     member: &Member,
 ) {
     host.processes.remove(&member.name);
-    // One that is stopped in order writes the end of its log, which was in its memory.
+    // One that is stopped cleanly writes the end of its log, which was in its memory.
     let answer = members.get(&member.name).and_then(Observed::known);
     let log = host.raft_logs.get_mut(&member.layout.data);
     if let (Some(view), Some(Observed::Known(log))) = (answer, log) {
         log.committed = log.committed.max(view.raft_index);
         log.last = log.last.max(view.raft_index);
+        log.revision = log.revision.or(Some(view.revision));
     }
     let ports = &member.ports;
     for port in [Some(ports.peer), Some(ports.client), ports.metrics] {
