@@ -1,6 +1,7 @@
 //! Copies of snapshots on this machine, which restores are made of: what is kept elsewhere, or is
 //! encrypted there, lies here as etcd sent it, and no longer than it is needed.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -44,9 +45,16 @@ impl SnapshotStore {
         let here = match there_already(&path).await? {
             Some(here) => here,
             None => {
-                kept.copy_to(&path).await?;
-                let made = there_already(&path).await?;
-                made.ok_or_else(|| PlaceError::new(path.display(), "it was deleted meanwhile"))?
+                let copied = kept.copy_to(&path).await;
+                match (there_already(&path).await?, copied) {
+                    // Where it could not be named, another command was the first to copy it.
+                    (Some(here), _) => here,
+                    (None, Err(error)) => return Err(error),
+                    (None, Ok(())) => {
+                        let why = "it was deleted meanwhile";
+                        return Err(PlaceError::new(path.display(), why).into());
+                    }
+                }
             }
         };
         Ok(KeptSnapshot {
@@ -67,22 +75,18 @@ impl SnapshotStore {
         format!("{name}-{}{PLAIN}", &digest[..8])
     }
 
-    /// Deletes copies but those in use: of this order, or all that are old, and what is left of one
-    /// that was never finished.
-    async fn forget(&self, which: Which, in_use: Vec<PathBuf>) -> Result<(), PlaceError> {
+    /// The names of these copies, in use or not, and of what is left of unfinished ones.
+    async fn copies(&self, which: &Which) -> Result<BTreeSet<String>, PlaceError> {
         let CopiesDirectory { path, place } = &self.copies;
-        for found in place.list().await? {
-            let path = path.join(&found.name);
-            let is_meant = match &which {
-                Which::One(meant) => is_same_copy(&path, meant),
-                Which::Old => Timestamp::now().duration_since(found.written) > LEFT,
-            };
-            let is_copy = found.name.ends_with(PLAIN) || found.name.starts_with(PIECE);
-            if is_meant && is_copy && !in_use.iter().any(|used| is_same_copy(&path, used)) {
-                place.delete(&found.name).await?;
-            }
-        }
-        Ok(())
+        let found = place.list().await?.into_iter();
+        let meant = found.filter(|found| match which {
+            Which::One(meant) => is_same_copy(&path.join(&found.name), meant),
+            Which::Old => Timestamp::now().duration_since(found.written) > LEFT,
+        });
+        let copies = meant.map(|found| found.name);
+        Ok(copies
+            .filter(|name| name.ends_with(PLAIN) || name.starts_with(PIECE))
+            .collect())
     }
 }
 
@@ -96,7 +100,10 @@ async fn there_already(path: &Path) -> Result<Option<KeptSnapshot>, PlaceError> 
             file => file?,
         };
         file.set_modified(std::time::SystemTime::now())?;
-        KeptSnapshot::at(&at).map(Some)
+        match KeptSnapshot::at(&at) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            here => here.map(Some),
+        }
     });
     let look = async { look.await.map_err(|source| PlaceError::new(shown, source)) };
     in_time(path.display(), STALLED, look).await
@@ -169,7 +176,9 @@ impl Cluster {
         match here.order(bump, again).await {
             Ok(order) => Ok(order),
             Err(error) => {
-                // A copy that is wrong would be in the way of a better one.
+                // A copy that is wrong would be in the way of a better one; what could not be read
+                // may be whole, and another plan's.
+                let path = path.filter(|_| error.is_damage());
                 if let Some(path) = path.and_then(|path| std::path::absolute(path).ok()) {
                     let forgotten = self.forget(Which::One(path)).await;
                     if let Err(error) = forgotten {
@@ -199,10 +208,21 @@ impl Cluster {
     }
 
     async fn forget(&self, which: Which) -> Result<(), DeployError> {
-        let store = self.operations_store();
-        let in_use = blocking(move || in_use(&store)).await?;
-        let store = self.snapshots().map_err(FlowError::from)?;
-        Ok(store.forget(which, in_use).await.map_err(FlowError::from)?)
+        let snapshots = self.snapshots().map_err(FlowError::from)?;
+        let CopiesDirectory { path, place } = &snapshots.copies;
+        for name in snapshots.copies(&which).await.map_err(FlowError::from)? {
+            // Each is looked at once more: while a slow disk deleted others, an operation may have
+            // begun that needs this one, or another command have taken it up.
+            let store = self.operations_store();
+            let in_use = blocking(move || in_use(&store)).await?;
+            let copy = path.join(&name);
+            let is_used = in_use.iter().any(|used| is_same_copy(&copy, used));
+            let still = snapshots.copies(&which).await.map_err(FlowError::from)?;
+            if !is_used && still.contains(&name) {
+                place.delete(&name).await.map_err(FlowError::from)?;
+            }
+        }
+        Ok(())
     }
 }
 

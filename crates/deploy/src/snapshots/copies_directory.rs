@@ -11,8 +11,8 @@ use super::error::PlaceError;
 use super::patience::Patient;
 use super::place::Place;
 
-/// The directory below a topology file's for what is copied here to be restored: nothing in it is
-/// kept.
+/// The directory below that of the cluster's snapshots for what is copied here to be restored:
+/// nothing in it is kept.
 const HERE: &str = ".restore";
 
 /// Where copies of a cluster's snapshots lie on this machine.
@@ -32,7 +32,7 @@ impl CopiesDirectory {
         }
     }
 
-    /// Makes it where it is missing; where it is.
+    /// Makes it where it is missing, and returns its path.
     pub(super) async fn prepare(&self) -> Result<&Path, PlaceError> {
         self.place.prepare().await?;
         Ok(&self.path)
