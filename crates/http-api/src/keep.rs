@@ -92,7 +92,8 @@ async fn watch_one(state: Arc<State>, name: String, wanted: Arc<Notify>) {
         let pause = view.round(&state, &name, &wanted).await;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = wanted.notified() => view.hosts_at = None,
+            // An operation that ended may have made or replaced the CA, wherever that is kept.
+            () = wanted.notified() => (view.hosts_at, view.cluster) = (None, None),
             () = state.stopping.cancelled() => return,
         }
     }

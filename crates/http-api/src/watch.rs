@@ -128,7 +128,8 @@ pub(crate) struct Watched {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp {
     path: PathBuf,
-    /// Where the CA's certificate is, or will be; none where the file cannot be read.
+    /// Where the CA's certificate is, or will be; none where the file cannot be read, or names one
+    /// elsewhere: a disk that hangs would keep all files from being looked at.
     ca: Option<PathBuf>,
     states: [Option<FileState>; 3],
 }
@@ -480,6 +481,7 @@ impl Read {
         let read = read_topology(path, &[]);
         let spec = read.as_ref().ok().map(|document| &document.spec);
         let ca = spec.map(|spec| ca_certificate(spec, path));
+        let ca = ca.filter(|ca| path.parent().is_some_and(|beside| ca.starts_with(beside)));
         // Its error names the file by its path, which viewers are not shown.
         let hidden = |error: &DeployError| {
             let shown = path.display().to_string();
