@@ -2,6 +2,7 @@
 //! planner must not pull in, what the scripts hold.
 
 mod causes;
+mod checks;
 mod circles;
 mod lines;
 mod voters;
@@ -73,6 +74,7 @@ pub(crate) fn run() -> Outcome {
     words::find(&files()?, &mut faults)?;
     voters::find(&files()?, &mut faults);
     causes::find(&files()?, &mut faults);
+    checks::find(&files()?, &mut faults)?;
     one_tls_stack(&mut faults)?;
     host_scripts(&mut faults)?;
     if faults.is_empty() {

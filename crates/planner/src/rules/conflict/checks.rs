@@ -7,6 +7,7 @@ pub(crate) const CHECKS: &[Check] = &[
     FOREIGN_UNIT,
     OTHER_RUNTIME,
     FOREIGN_DATA,
+    NO_LOG,
     OTHER_CLUSTER,
     UNKNOWN_CLUSTER,
     OTHER_MEMBER,
