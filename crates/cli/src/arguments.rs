@@ -517,8 +517,8 @@ pub(crate) enum Token {
     Create {
         /// Who will have it
         name: String,
-        /// What it allows: viewer sees, operator applies as well, admin resets and makes tokens as
-        /// well
+        /// What it allows: viewer sees, operator applies as well, admin restores, resets and makes
+        /// tokens as well
         #[arg(long, default_value = "viewer")]
         role: etcdup_http_api::Role,
         /// How many days it is valid for

@@ -55,7 +55,7 @@ pub(crate) const UNAUTHENTICATED: Check = Check {
 pub(crate) const FORBIDDEN: Check = Check {
     id: "forbidden",
     title: "a token's role does not allow this",
-    about: "A viewer sees, an operator plans and applies, an admin also resets, accepts outages and makes tokens.",
+    about: "A viewer sees, an operator plans and applies, an admin also restores, recovers, resets, accepts outages and makes tokens.",
     advice: "use a token with the role that the answer names",
 };
 /// Another site's page, or a name that is not this server's.
@@ -113,7 +113,7 @@ pub(crate) const TOO_SLOW: Check = Check {
 pub(crate) const UNCONFIRMED: Check = Check {
     id: "unconfirmed",
     title: "what cannot be undone was not confirmed",
-    about: "A reset, and a plan with an outage, need the cluster's name in `confirm`, as a person types it.",
+    about: "A reset, a restore, a recovery, and a plan with an outage, need the cluster's name in `confirm`, as a person types it.",
     advice: "send the cluster's name as `confirm`",
 };
 /// An operation runs on the cluster.

@@ -9,6 +9,7 @@ use super::floor::{timed, timed_shell};
 
 use crate::lab::Lab;
 use crate::setup::{cache, newest_of};
+use crate::writer::Writer;
 
 /// Pairs: each moves two gigabytes.
 const PAIRS: usize = 5;
@@ -74,7 +75,7 @@ pub(super) fn measure(lab: &Lab, etcdup: &Path) -> Result<Measured, String> {
         ));
     }
     let row = |what: String, measured: String, wanted: &str| [what, measured, wanted.to_owned()];
-    let rows = vec![
+    let mut rows = vec![
         row(
             format!("`etcdctl snapshot save` of {size} MiB, without SSH"),
             spread(&floor),
@@ -96,5 +97,26 @@ pub(super) fn measure(lab: &Lab, etcdup: &Path) -> Result<Measured, String> {
             "flat",
         ),
     ];
+    for (command, what) in [
+        (format!("{etcdctl} snapshot save beside.db"), "`etcdctl`"),
+        (format!("{} {}", etcdup.display(), save.join(" ")), "etcdup"),
+    ] {
+        rows.push(beside_writes(lab, &command, what)?);
+    }
     Ok(Measured { rows, missed })
+}
+
+/// What a client notices that writes to all members meanwhile; none of its writes is lost.
+fn beside_writes(lab: &Lab, command: &str, what: &str) -> Result<[String; 3], String> {
+    let writer = Writer::start(lab, 3)?;
+    lab.inside(command)?.exits(0)?;
+    let written = writer.stop()?;
+    Ok([
+        format!(
+            "longest pause in {} writes while {what} saves it",
+            written.count
+        ),
+        format!("{} ms", written.gap.as_millis()),
+        String::new(),
+    ])
 }

@@ -16,7 +16,10 @@ use crate::view::{self, age_of, count, outln};
 /// Alarms that a cluster with a quorum may have all the same, and what to do about each.
 const ALARMS: [(&str, &str); 2] = [
     (NO_SPACE, "no member takes writes; run `etcdup maintain`"),
-    (CORRUPT, "its data differs; see `etcdup explain alarms`"),
+    (
+        CORRUPT,
+        "members differ, and none takes writes; see `etcdup explain corrupt`",
+    ),
 ];
 
 pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {

@@ -35,17 +35,17 @@ const LOOKS = [[1280, 'light'], [390, 'dark'], [1280, 'dark'], [390, 'light']]
 let turn = 0
 
 /**
- * What axe finds on a page, in both themes, on a desktop and on a phone. `act` brings the page into
- * the state that is looked at, where that is not the one it begins in.
+ * What axe finds on a page: with ETCDUP_LONG in both themes, on a desktop and on a phone. `act`
+ * brings the page into the state that is looked at, where that is not the one it begins in.
  */
 export async function accessible(browser, session, path, ready, act) {
   const sample = [LOOKS[turn++ % LOOKS.length]]
   for (const look of process.env.ETCDUP_LONG || shots ? LOOKS : sample) {
-    await looked(browser, session, path, ready, act, look)
+    await lookAt(browser, session, path, ready, act, look)
   }
 }
 
-async function looked(browser, session, path, ready, act, [width, colorScheme]) {
+async function lookAt(browser, session, path, ready, act, [width, colorScheme]) {
   // axe cannot be brought in under the page's policy, so here alone it does not hold.
   const context = await browser.newContext({ bypassCSP: true, viewport: { width, height: 844 }, colorScheme })
   if (session) await context.addInitScript((kept) => sessionStorage.setItem('etcdup-session', kept), session)

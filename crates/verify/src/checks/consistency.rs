@@ -26,8 +26,9 @@ pub(super) const PEERS: Check = Check {
 pub(super) const ALARMS: Check = Check {
     id: "alarms",
     title: "no alarm is raised",
-    about: "NOSPACE stops all writes; CORRUPT stops a member.",
-    advice: "NOSPACE: `etcdup maintain` compacts, defragments and disarms it. CORRUPT: replace the member",
+    about: "With NOSPACE or CORRUPT the cluster takes no writes.",
+    advice: "NOSPACE: `etcdup maintain` compacts, defragments and disarms it. \
+             CORRUPT: see `etcdup explain corrupt`",
 };
 pub(super) const SIZE: Check = Check {
     id: "db-size",
