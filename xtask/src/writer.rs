@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure, note};
@@ -10,6 +10,9 @@ use crate::setup::root;
 
 /// By how much a restore raises revisions.
 const RAISED: u64 = 1_000_000_000;
+
+/// How long it may take to start.
+const STARTS: Duration = Duration::from_secs(20);
 
 /// Where the record of a run lies, in the lab's directory.
 const RECORD: &str = "written";
@@ -77,6 +80,18 @@ impl<'a> Writer<'a> {
             hosts: (1..=members).collect(),
             running,
         })
+    }
+
+    /// Waits until something was acknowledged: a busy machine may take seconds to start it.
+    pub(crate) fn writes(&self) -> Outcome {
+        let urls = Lab::endpoints(1);
+        let first = ["get", "--prefix", "0-", "--keys-only", "--limit", "1"];
+        let start = Instant::now();
+        while self.lab.etcdctl(&urls, &first)?.exits(0)?.out.is_empty() {
+            ensure(start.elapsed() < STARTS, "the writer does not write")?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
     }
 
     /// In the end the members on these hosts are asked for what was acknowledged.

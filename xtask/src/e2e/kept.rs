@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::{Context, Scenario};
 use crate::lab::Lab;
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, ensure, note};
 use crate::running::Running;
 use crate::serving::{AT as SERVED, Client, Server, text};
 use crate::setup::example;
@@ -97,9 +97,24 @@ fn in_an_object_store(context: &Context) -> Outcome {
         .exits(0)?
         .says("1 snapshot deleted, 2 snapshots kept")?;
     left(buckets.path(), 2)?;
-    // The server is gone.
-    server.kill()?;
     lab.edit("allow_http", "timeout = \"2s\", allow_http")?;
+    // The server stops answering while it is written to, and then is gone.
+    lab.inside(&format!("kill -STOP {}", server.id()))?
+        .exits(0)?;
+    let start = Instant::now();
+    let mut cut = lab.start(&["snapshot", "save"])?;
+    thread::sleep(Duration::from_secs(1));
+    server.kill()?;
+    let status = cut.wait()?;
+    ensure(
+        status.code() == Some(1) && cut.printed().contains("s3://backups/etcd/prod"),
+        format!("{status}: {}", cut.printed()),
+    )?;
+    note!(
+        "given up {:.0} s after it began",
+        start.elapsed().as_secs_f64()
+    );
+    left(buckets.path(), 2)?;
     lab.etcdup(&["snapshot", "list"])?
         .exits(1)?
         .says("s3://backups/etcd/prod")?

@@ -58,6 +58,7 @@ fn by_one_of_three(context: &Context) -> Outcome {
         .exits(4)?
         .says("quorum-not-lost")?;
     let mut writer = Writer::start(&lab, 3)?;
+    writer.writes()?;
     std::thread::sleep(Duration::from_secs(1));
     lab.power("kill", 2)?;
     lab.power("kill", 3)?;
@@ -211,6 +212,7 @@ fn killed(context: &Context) -> Outcome {
         lab.apply()?;
         put(&lab, 1, "kept")?;
         let mut writer = Writer::start(&lab, 3)?;
+        writer.writes()?;
         std::thread::sleep(Duration::from_secs(1));
         lab.power("kill", 2)?;
         lab.power("kill", 3)?;
