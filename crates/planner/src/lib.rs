@@ -43,6 +43,7 @@ pub use forecast::{Ending, Forecast};
 pub use lists::converge::{CONVERGE, RuleRow};
 pub use planner::{PLANNER_CHECKS, Planner};
 pub use preflight::{HOST_UNSEEN, SOURCE_UNREADABLE};
+pub use rules::conflict::AUTH_DENIED;
 pub use rules::put_back::PutBack;
 pub use rules::transition::VERSION_FAILED;
 pub use target::{DesiredFiles, Target};

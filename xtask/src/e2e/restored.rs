@@ -13,6 +13,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("restored-over-a-cluster", over_a_cluster),
     ("restored-on-other-hosts", on_other_hosts),
     ("restored-static-pods", pods),
+    ("restored-with-authentication", with_authentication),
     ("restored-and-recovered-on-later-minors", later_minors),
     ("restore-killed-at-any-moment", killed),
 ];
@@ -349,6 +350,35 @@ fn pods(context: &Context) -> Outcome {
     )?;
     tools.exits(0)?.never_says("tools")?;
     lab.etcdup(&["verify"])?.exits(0)?;
+    lab.nothing_to_do()
+}
+
+/// A snapshot with etcd's own authentication turned on, and without a user for etcdup: it says so
+/// while clients are kept out, and leads the operator in.
+fn with_authentication(context: &Context) -> Outcome {
+    let lab = context.lab(1)?;
+    lab.topology(&context.version, "", 1)?;
+    lab.apply()?;
+    let etcdctl = |arguments: &[&str]| {
+        let all = [&["etcdctl", "--"], arguments].concat();
+        lab.etcdup(&all)?.exits(0)
+    };
+    etcdctl(&["put", "kept", "yes"])?;
+    etcdctl(&["user", "add", "root:sesame"])?;
+    etcdctl(&["user", "grant-role", "root", "root"])?;
+    etcdctl(&["auth", "enable"])?;
+    let root = "--user=root:sesame";
+    etcdctl(&[root, "snapshot", "save", "full.db"])?;
+    lab.inside("chmod 600 full.db")?.exits(0)?;
+    let restore = ["restore", "full.db", "--confirm", "prod"];
+    lab.etcdup(&restore)?
+        .exits(4)?
+        .says("etcd-auth-denied")?
+        .says("etcdup etcdctl -- --user root")?;
+    etcdctl(&[root, "user", "add", "etcdup-operator", "--no-password"])?;
+    etcdctl(&[root, "user", "grant-role", "etcdup-operator", "root"])?;
+    lab.etcdup(&restore)?.exits(0)?;
+    etcdctl(&[root, "get", "kept"])?.says("yes")?;
     lab.nothing_to_do()
 }
 

@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use etcdup_core::event::Body;
+use etcdup_core::finding::Finding;
 use etcdup_core::host::HostId;
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::Observation;
+use etcdup_core::observed::{Cause, Observed};
 use etcdup_core::stage::{Condition, Gate, Reason};
-use etcdup_planner::Planner;
+use etcdup_planner::{AUTH_DENIED, Planner};
 
 use crate::error::DeployError;
 use crate::session::Session;
+
+/// How long members may refuse etcdup, by etcd's own authentication, before that counts as lasting:
+/// one that has just started may not have read all of its data.
+const DENIED: Duration = Duration::from_secs(5);
 
 /// How often gates are looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -72,6 +78,11 @@ impl Session {
                 spoken.clone_from(&why);
                 let holds = gate.condition.to_string();
                 self.events.send(Body::Gate { holds, why });
+            }
+            if start.elapsed() > DENIED
+                && let Some(findings) = denied(&open, seen)
+            {
+                return Err(DeployError::Blocked(findings));
             }
             if waited > gate.within {
                 let console = self.console(planner, seen, &gate.condition).await;
@@ -206,6 +217,20 @@ fn hosts_of(open: &[(&Gate, Reason)], planner: &Planner) -> Vec<HostId> {
         .filter_map(|name| Some(planner.topology().member(name)?.host.clone()))
         .collect();
     hosts.into_iter().collect()
+}
+
+/// Who etcd's own authentication keeps from asking, where that is all that is waited for.
+fn denied(open: &[(&Gate, Reason)], seen: &Observation) -> Option<Vec<Finding>> {
+    let refused = |(gate, _): &(&Gate, Reason)| {
+        let name = waits_for(gate)?;
+        match seen.members.get(name)? {
+            Observed::Unknown(unseen) if unseen.cause == Cause::Denied => {
+                Some(AUTH_DENIED.error(name, unseen.why.clone()))
+            }
+            Observed::Known(_) | Observed::Unknown(_) => None,
+        }
+    };
+    open.iter().map(refused).collect()
 }
 
 /// The log of a member that is waited for in vain.

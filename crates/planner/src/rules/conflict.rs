@@ -21,7 +21,8 @@ use crate::target::Target;
 mod checks;
 mod place;
 
-pub(crate) use checks::{AUTH_DENIED, CHECKS, FOREIGN_UNIT};
+pub use checks::AUTH_DENIED;
+pub(crate) use checks::{CHECKS, FOREIGN_UNIT};
 use checks::{
     FOREIGN_DATA, LOST_DATA, NO_LOG, NOT_LISTED, NOT_MOUNTED, OTHER_CLUSTER, OTHER_MEMBER,
     OTHER_NAME, RECORD_UNREADABLE, RESTORED, SPLIT, UNKNOWN_CLUSTER, UNWANTED,

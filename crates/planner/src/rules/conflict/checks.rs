@@ -66,13 +66,15 @@ pub(super) const NOT_MOUNTED: Check = Check {
     advice: "mount the disk; if there never was any data, run `etcdup reset` first",
 };
 
-pub(crate) const AUTH_DENIED: Check = Check {
+/// Also of a member that is waited for, which never lets etcdup in however long that is.
+pub const AUTH_DENIED: Check = Check {
     id: "etcd-auth-denied",
     title: "etcd's own authentication refuses etcdup",
     about: "The cluster has authentication turned on (`etcdctl auth enable`), and etcdup connects with a client certificate that \
             no etcd user belongs to. A member that cannot be asked is never changed, so nothing can be applied.",
-    advice: "with client = \"mutual\", let the operator's certificate in: `etcdctl user add etcdup-operator --no-password`, then \
-             `etcdctl user grant-role etcdup-operator root`; otherwise turn authentication off while applying",
+    advice: "with client = \"mutual\", let the operator's certificate in: `etcdup etcdctl -- --user root user add etcdup-operator \
+             --no-password`, then `etcdup etcdctl -- --user root user grant-role etcdup-operator root`; otherwise turn \
+             authentication off while applying",
 };
 
 pub(super) const RECORD_UNREADABLE: Check = Check {
