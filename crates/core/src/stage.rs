@@ -140,6 +140,9 @@ pub enum Goal {
     Recover {
         /// Members that are lost for good.
         gone: Vec<MemberName>,
+        /// A cluster ID that the operator typed: data of it is this cluster's too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cluster_id: Option<ClusterId>,
     },
     /// Another member leads.
     MoveLeader {

@@ -190,7 +190,13 @@ impl Planner {
         let mut next = match &self.goal {
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
             Goal::Restore { order } => restore::next(&self.target, seen, order),
-            Goal::Recover { gone } => recover::next(&self.target, seen, gone),
+            Goal::Recover { gone, cluster_id } => {
+                let said = recover::Said {
+                    gone,
+                    cluster: *cluster_id,
+                };
+                recover::next(&self.target, seen, said)
+            }
             Goal::Converge {
                 allow_outage,
                 retry,

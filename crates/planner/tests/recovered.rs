@@ -8,7 +8,9 @@
 mod scripted;
 mod worlds;
 
+use etcdup_core::membership::ClusterId;
 use etcdup_core::name::MemberName;
+use etcdup_core::observation::DataDir;
 use etcdup_core::observed::Observed;
 use etcdup_core::recover::RecoverPhase;
 use etcdup_core::stage::{Goal, HostStep, Next, Rule, Stage, Work};
@@ -43,6 +45,67 @@ fn the_only_one_that_is_left_goes_on() {
     );
     // Carried out already: nothing more to do.
     assert!(carried_out(&planner, &world).0.is_empty());
+}
+
+/// The one that was to go on is lost for good, and a quorum of the others is back.
+#[test]
+fn a_recovery_whose_member_is_gone_is_given_up_where_a_quorum_is_back() {
+    let (topology, seen) = left(5, &[("m1", 90, 90), ("m2", 80, 80)]);
+    let others = ["m3", "m4", "m5"];
+    let planner = recover(&topology, &others);
+    let mut world = seen;
+    for stage in stages(&planner, &world) {
+        if stage.key.rule == Rule::ForceNew {
+            break;
+        }
+        let leg = planner.clone().next_leg(&world).unwrap();
+        world = leg.predict(&world, &stage);
+    }
+    // Three come back, as they were.
+    let whole = worlds::planner(topology.clone());
+    let whole = scripted::carry_out(&whole, worlds::bare(&whole));
+    for name in others {
+        let host = host_of(&topology, name);
+        world.hosts.insert(host.clone(), whole.hosts[&host].clone());
+        let name: MemberName = name.parse().unwrap();
+        let view = whole.members[&name].clone();
+        world.members.insert(name, view);
+    }
+    assert_eq!(blockers(&recover(&topology, &[]), &world), ["came-back"; 3]);
+    let planner = recover(&topology, &["m1"]);
+    power_off(&topology, &mut world, "m1");
+    let (keys, after) = carried_out(&planner, &world);
+    assert_eq!(rules(&keys), ["end-recover"]);
+    let apply = worlds::planner(topology).next_leg(&after).unwrap();
+    let next = apply.next(&after);
+    assert!(matches!(next, Next::Stage(_)), "{next:?}");
+}
+
+/// Nobody knows the cluster of what is left: the operator says that it is this one.
+#[test]
+fn data_of_a_cluster_that_nobody_knows_goes_on_where_it_is_named() {
+    let (topology, mut seen) = left(3, &[("m1", 90, 90)]);
+    let view = seen.hosts.get_mut(&host_of(&topology, "m1")).unwrap();
+    let view = view.known_mut().unwrap();
+    view.record = Observed::Known(None);
+    let id = ClusterId::new(77);
+    for data in view.data.values_mut() {
+        if let DataDir::Member(data) = data {
+            data.cluster = id;
+        }
+    }
+    seen.members
+        .values_mut()
+        .filter_map(Observed::known_mut)
+        .for_each(|view| view.cluster = id);
+    let gone = scripted::lost::names(&["m2", "m3"]);
+    let of = |cluster_id: Option<ClusterId>| {
+        let gone = gone.clone();
+        Planner::new(topology.clone(), Goal::Recover { gone, cluster_id }, None).unwrap()
+    };
+    assert_eq!(blockers(&of(None), &seen), ["reset-of-another"]);
+    let (keys, _) = carried_out(&of(Some(id)), &seen);
+    assert!(keys.contains(&"force-new:m1".to_owned()), "{keys:?}");
 }
 
 /// What a member knows that runs is in its log once it is stopped: one plan has one number.

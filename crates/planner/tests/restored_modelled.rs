@@ -176,7 +176,7 @@ proptest! {
         let log = |index: &usize| model.machines[*index].data.as_ref().unwrap().log;
         let most = survivors.iter().map(log).max().unwrap();
         let name = |index: &usize| model.machines[*index].member.name.clone();
-        let goal = Goal::Recover { gone: gone.iter().map(name).collect() };
+        let goal = Goal::Recover { gone: gone.iter().map(name).collect(), cluster_id: None };
         let recover = Planner::new(apply.topology().clone(), goal, None).unwrap();
         for event in events {
             happens(&recover, apply, &mut model, &survivors, event)?;

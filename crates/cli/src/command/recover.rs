@@ -9,8 +9,10 @@ use crate::command::context::Context;
 use crate::command::plan;
 
 pub(crate) async fn run(context: &Context, arguments: &Recover) -> u8 {
-    let gone = arguments.gone.clone();
-    let goal = Goal::Recover { gone };
+    let goal = Goal::Recover {
+        gone: arguments.gone.clone(),
+        cluster_id: arguments.cluster_id,
+    };
     if arguments.dry_run {
         return plan::show(context, goal).await;
     }

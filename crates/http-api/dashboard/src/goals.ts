@@ -8,14 +8,19 @@ function snapshotOf(path: string): string {
   return file.replace(/\.(db|enc)$/, '')
 }
 
+/** The cluster ID that was typed, where one was. */
+function idOf(id?: string | null): object {
+  return id ? { 'cluster-id': id } : {}
+}
+
 /** The request for a plan of the same as an operation was for. */
 export function planAgain(of: Operation): object {
   switch (of.goal) {
     case 'converge': return { verb: 'apply', 'allow-outage': of['allow-outage'], retry: of.retry ?? false }
-    case 'reset': return { verb: 'reset', wipe: of.wipe }
+    case 'reset': return { verb: 'reset', wipe: of.wipe, ...idOf(of['cluster-id']) }
     case 'maintain': return { verb: 'maintain', compact: of.compact ?? false, all: of.all ?? false, 'allow-outage': of['allow-outage'] }
-    case 'restore': return { verb: 'restore', snapshot: snapshotOf(of.order.path), 'no-bump-revision': !of.order.bump, again: of.order.again ?? false }
-    case 'recover': return { verb: 'recover', gone: of.gone }
+    case 'restore': return { verb: 'restore', snapshot: snapshotOf(of.order.path), 'no-bump-revision': !of.order.bump, again: of.order.again ?? false, ...idOf(of.order['cluster-id']) }
+    case 'recover': return { verb: 'recover', gone: of.gone, ...idOf(of['cluster-id']) }
     case 'move-leader': return { verb: 'move-leader', ...(of.to ? { to: of.to } : {}) }
     case 'disarm': return { verb: 'disarm' }
   }

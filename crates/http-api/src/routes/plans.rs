@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcdup_core::membership::ClusterId;
 use etcdup_core::name::MemberName;
 use etcdup_core::plain::chain;
+use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
 use etcdup_deploy::{Cluster, DeployError, PlanDocument};
 use http::{StatusCode, header};
@@ -34,10 +36,14 @@ pub(crate) enum PlanRequest {
         retry: bool,
     },
     /// What a reset would do.
+    #[serde(rename_all = "kebab-case")]
     Reset {
         /// Whether data is deleted instead of moved aside.
         #[serde(default)]
         wipe: bool,
+        /// A cluster ID whose data is this cluster's too.
+        #[serde(default)]
+        cluster_id: Option<ClusterId>,
     },
     /// What would defragment members, and clear NOSPACE.
     #[serde(rename_all = "kebab-case")]
@@ -66,12 +72,19 @@ pub(crate) enum PlanRequest {
         /// Whether a cluster that was restored from it already is restored once more.
         #[serde(default)]
         again: bool,
+        /// A cluster ID whose data is this cluster's too.
+        #[serde(default)]
+        cluster_id: Option<ClusterId>,
     },
     /// What would go on with one member, where too few are left for a quorum.
+    #[serde(rename_all = "kebab-case")]
     Recover {
         /// Members that are lost for good.
         #[serde(default)]
         gone: Vec<MemberName>,
+        /// A cluster ID whose data is this cluster's too.
+        #[serde(default)]
+        cluster_id: Option<ClusterId>,
     },
     /// What would make another member lead.
     MoveLeader {
@@ -89,12 +102,18 @@ impl PlanRequest {
                 snapshot,
                 no_bump_revision,
                 again,
+                cluster_id,
             } => {
                 let order = cluster.restore_order(&snapshot, !no_bump_revision, again);
-                let order = Box::new(order.await?);
-                Goal::Restore { order }
+                let order = RestoreOrder {
+                    cluster_id,
+                    ..order.await?
+                };
+                Goal::Restore {
+                    order: Box::new(order),
+                }
             }
-            PlanRequest::Recover { gone } => Goal::Recover { gone },
+            PlanRequest::Recover { gone, cluster_id } => Goal::Recover { gone, cluster_id },
             PlanRequest::Apply {
                 allow_outage,
                 retry,
@@ -102,10 +121,7 @@ impl PlanRequest {
                 allow_outage,
                 retry,
             },
-            PlanRequest::Reset { wipe } => Goal::Reset {
-                wipe,
-                cluster_id: None,
-            },
+            PlanRequest::Reset { wipe, cluster_id } => Goal::Reset { wipe, cluster_id },
             PlanRequest::Maintain {
                 compact,
                 all,

@@ -174,7 +174,7 @@ fn usable<'a>(
 
 /// Members whose own authentication does not let us in: some of what is to be done they would do
 /// all the same, and refuse the rest.
-fn denied(target: &Target, seen: &Observation) -> Vec<Finding> {
+pub(crate) fn denied(target: &Target, seen: &Observation) -> Vec<Finding> {
     let of = |member: &Member| {
         let why = match seen.members.get(&member.name)? {
             Observed::Unknown(unseen) if unseen.cause == Cause::Denied => unseen.why.clone(),
@@ -425,21 +425,15 @@ fn mebibytes(bytes: i64) -> String {
     format!("{} MiB", bytes >> 20)
 }
 
-/// How much of a quota must be left, so that an alarm is not raised again soon.
-pub(crate) fn room_in(quota: i64) -> i64 {
-    (quota / 10).max(LEFT.min(quota / 4))
-}
-
-/// The alarms that a snapshot holds, of the cluster that it was taken of: by now every member was
-/// made of the same data, with room beside it. A member that is listed would be truly meant.
+/// The alarms that a snapshot holds, of the cluster that it was taken of, whoever they name: every
+/// member has the same data by now, which the executor makes sure of before it disarms CORRUPT, and
+/// a database that is still full raises NOSPACE again.
 pub(crate) fn disarm_restored(seen: &Observation) -> Option<Next> {
-    let view = ClusterView::confirmed(seen)?;
     let alarms = [(Alarm::NoSpace, NO_SPACE), (Alarm::Corrupt, CORRUPT)];
     alarms.into_iter().find_map(|(alarm, name)| {
-        let raised = seen.alarms(name).into_iter();
-        let stale: Vec<MemberId> = raised.filter(|id| view.member(*id).is_none()).collect();
+        let raised: Vec<MemberId> = seen.alarms(name).into_iter().collect();
         let why = "it was raised in the cluster that the snapshot was taken of";
-        (!stale.is_empty()).then(|| take_back(alarm, stale, vec![why.to_owned()]))
+        (!raised.is_empty()).then(|| take_back(alarm, raised, vec![why.to_owned()]))
     })
 }
 
@@ -453,7 +447,8 @@ fn disarm(target: &Target, seen: &Observation, members: &[Answering<'_>]) -> Nex
             Some(process) => quota_of(&process.flags),
             None => quota_of(&target.topology.flags(one.member, ClusterState::Existing)),
         }?;
-        (quota.saturating_sub(one.view.db_size) < room_in(quota)).then(|| {
+        let least = (quota / 10).max(LEFT.min(quota / 4));
+        (quota.saturating_sub(one.view.db_size) < least).then(|| {
             let evidence = format!(
                 "{} of a quota of {}, {} of it in use",
                 mebibytes(one.view.db_size),

@@ -30,6 +30,7 @@ use crate::rules::restored::fetch_tools;
 use crate::target::Target;
 
 pub(crate) use self::checks::CHECKS;
+pub(crate) use self::left::Said;
 
 /// Whether a recovery of the cluster is under way, or was undone by members that came back, where
 /// anything else is asked for.
@@ -78,16 +79,16 @@ pub(crate) fn agree(target: &Target, seen: &Observation) -> Option<Next> {
     })
 }
 
-pub(crate) fn next(target: &Target, seen: &Observation, gone: &[MemberName]) -> Next {
+pub(crate) fn next(target: &Target, seen: &Observation, said: Said<'_>) -> Next {
     let last = last(&target.topology, seen);
     match (last, last.map(|last| last.phase)) {
-        (Some(last), Some(RecoverPhase::Stopping)) => stopping(target, seen, last, gone),
+        (Some(last), Some(RecoverPhase::Stopping)) => stopping(target, seen, last, said),
         (Some(last), Some(RecoverPhase::Forcing | RecoverPhase::Forced)) => match &last.by {
             // One that is lost meanwhile cannot go on: another does.
-            Some(by) if !gone.contains(&by.member) => go_on(target, seen, last, by, gone),
-            Some(_) | None => begin(target, seen, Some(last), gone),
+            Some(by) if !said.gone.contains(&by.member) => go_on(target, seen, last, by, said.gone),
+            Some(_) | None => begin(target, seen, Some(last), said),
         },
-        _ => begin(target, seen, last, gone),
+        _ => begin(target, seen, last, said),
     }
 }
 
@@ -95,7 +96,7 @@ fn begin(
     target: &Target,
     seen: &Observation,
     last: Option<&RecoverRecord>,
-    gone: &[MemberName],
+    said: Said<'_>,
 ) -> Next {
     let back: BTreeSet<&MemberName> = came_back(target, seen)
         .into_iter()
@@ -107,7 +108,15 @@ fn begin(
         let aside = set_aside(target, seen, |member| back.contains(&member.name));
         return aside.unwrap_or(Next::Done);
     }
-    let survivors = match left(target, seen, gone) {
+    let survivors = match left(target, seen, said) {
+        // The one that was to go on is lost, and meanwhile enough of the others are back.
+        Left::Enough(found) if last.is_some_and(RecoverRecord::is_open) => {
+            let unproven = unproven(target, seen, said.gone);
+            if !unproven.is_empty() {
+                return Next::Blocked(unproven);
+            }
+            return give_up(target, seen, last, found);
+        }
         // Some of those may be what a recovery left behind: which of the two is the cluster is for
         // a person to say.
         Left::Enough(_) if !back.is_empty() => {
@@ -157,35 +166,20 @@ fn begin(
     ))));
     tasks.values_mut().for_each(|task| task.push(note()));
     let title = format!("begin to recover the cluster by {}", first.member.name);
-    let why = reasons(&survivors, gone);
+    let why = reasons(&survivors, said.gone);
     stage(Rule::BeginRecover, title, why, Impact::None, tasks)
 }
 
 /// Nothing was changed yet, so that all is judged once more: a quorum may be back, or one that
 /// knows more; and only once a member is stopped its log is all there.
-fn stopping(
-    target: &Target,
-    seen: &Observation,
-    open: &RecoverRecord,
-    gone: &[MemberName],
-) -> Next {
-    let survivors = match left(target, seen, gone) {
+fn stopping(target: &Target, seen: &Observation, open: &RecoverRecord, said: Said<'_>) -> Next {
+    let survivors = match left(target, seen, said) {
         Left::Enough(found) => {
-            let unheard = unheard(target, seen, open, gone);
-            if !unheard.is_empty() {
-                return Next::Blocked(unheard);
-            }
-            let why = found.into_iter();
-            let why = why.map(|found| format!("{}: {}", found.subject, found.evidence));
-            let title = "give the recovery up: nothing was changed".to_owned();
-            let given_up = note(target, seen, &open.at(RecoverPhase::GivenUp));
-            return stage(
-                Rule::EndRecover,
-                title,
-                why.collect(),
-                Impact::None,
-                given_up,
-            );
+            let unheard = unheard(target, seen, open, said.gone);
+            return match unheard.is_empty() {
+                true => give_up(target, seen, Some(open), found),
+                false => Next::Blocked(unheard),
+            };
         }
         Left::Unclear(findings) => return Next::Blocked(findings),
         Left::Few(survivors) => survivors,
@@ -217,11 +211,37 @@ fn stopping(
     let name = &first.member.name;
     let mut choose = Stage {
         title: format!("{name} goes on"),
-        why: reasons(&survivors, gone),
+        why: reasons(&survivors, said.gone),
         ..on_hosts(Rule::Choose, note(target, seen, &record))
     };
     choose.key.subject = Some(name.clone());
     Next::Stage(Box::new(choose))
+}
+
+/// Enough members are left after all: `apply` starts them.
+fn give_up(
+    target: &Target,
+    seen: &Observation,
+    open: Option<&RecoverRecord>,
+    found: Vec<Finding>,
+) -> Next {
+    let Some(open) = open else {
+        return Next::Blocked(found);
+    };
+    let why = found.into_iter();
+    let why = why.map(|found| format!("{}: {}", found.subject, found.evidence));
+    let title = if open.phase == RecoverPhase::Stopping {
+        "give the recovery up: nothing was changed"
+    } else {
+        "give the recovery up: the member that was to go on is gone"
+    };
+    stage(
+        Rule::EndRecover,
+        title.to_owned(),
+        why.collect(),
+        Impact::None,
+        note(target, seen, &open.at(RecoverPhase::GivenUp)),
+    )
 }
 
 /// Members of which one may have been made the only one already, and whose hosts do not say.

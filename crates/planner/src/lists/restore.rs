@@ -18,7 +18,7 @@ use etcdup_core::topology::{ClusterState, Topology};
 use etcdup_core::version::EtcdVersion;
 
 use crate::identity::is_ours;
-use crate::lists::care::{disarm_restored, room_in};
+use crate::lists::care::{denied, disarm_restored};
 use crate::lists::on_hosts::stage;
 use crate::lists::{converge, reset};
 use crate::preflight::unseen_hosts;
@@ -55,10 +55,10 @@ const RESTORE_OTHER: Check = Check {
 const RESTORE_QUOTA: Check = Check {
     id: "restore-quota",
     title: "the snapshot would fill the quota",
-    about: "etcd compares its whole database with quota-backend-bytes, 2 GiB where the file says nothing. A member with less than a \
-            tenth of it left, or less than 16 MiB, soon raises NOSPACE, and the restored cluster would take no writes.",
-    advice: "raise quota-backend-bytes under [flags], or of that member (8 GiB at most), and run it again; `etcdup maintain \
-             --compact` makes the database smaller once the cluster is restored",
+    about: "etcd compares its whole database with quota-backend-bytes, 2 GiB where the file says nothing. Members that hold more \
+            raise NOSPACE at the first write, and the restored cluster would take none.",
+    advice: "raise quota-backend-bytes under [flags], or in that member's `flags`, and run it again; etcd warns above 8 GiB and takes \
+             it. `etcdup maintain --compact` makes the database smaller once the cluster is restored",
 };
 const RESTORE_RELEASE: Check = Check {
     id: "restore-release",
@@ -169,7 +169,11 @@ pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) ->
             return agree(target, seen).unwrap_or_else(next);
         }
     };
-    let unfit = unfit(target, order);
+    let mut unfit = cannot_raise(target, order);
+    // Once all have their data nobody waits outside for an edit of the quota.
+    if !are_made(target, seen, &record) {
+        unfit.extend(over_quota(&target.topology, order));
+    }
     if !unfit.is_empty() {
         return Next::Blocked(unfit);
     }
@@ -197,7 +201,14 @@ pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) ->
         return stage(Rule::SetAside, title, why, Impact::None, tasks);
     }
     match converge::next(target, seen, true, false) {
-        Next::Done => disarm_restored(seen).unwrap_or_else(|| end(target, seen, order, &record)),
+        Next::Done => {
+            // Some releases let whoever has a certificate ask how a member is, and no more.
+            let denied = denied(target, seen);
+            if !denied.is_empty() {
+                return Next::Blocked(denied);
+            }
+            disarm_restored(seen).unwrap_or_else(|| end(target, seen, order, &record))
+        }
         next @ (Next::Stage(_) | Next::Blocked(_)) => next,
     }
 }
@@ -253,7 +264,7 @@ fn needed<'a>(
     disks
 }
 
-/// Where a quota leaves no room beside the snapshot: one finding where all members have the same.
+/// Where the snapshot would fill a quota: one finding where all members have the same.
 fn over_quota(topology: &Topology, order: &RestoreOrder) -> Vec<Finding> {
     let size = i64::try_from(order.size).unwrap_or(i64::MAX);
     let quotas: Vec<_> = topology
@@ -263,7 +274,7 @@ fn over_quota(topology: &Topology, order: &RestoreOrder) -> Vec<Finding> {
         .collect();
     let full = quotas.iter().filter_map(|(member, quota)| {
         let quota = (*quota)?;
-        (quota.saturating_sub(size) < room_in(quota)).then_some((member, quota))
+        (size >= quota).then_some((member, quota))
     });
     let is_common = quotas.iter().all(|(_, quota)| *quota == quotas[0].1);
     let found = full.map(|(member, quota)| {
@@ -281,15 +292,18 @@ fn over_quota(topology: &Topology, order: &RestoreOrder) -> Vec<Finding> {
     found.take(if is_common { 1 } else { usize::MAX }).collect()
 }
 
-/// What stands in the way whenever members are made of the snapshot, and an edit of the file cures.
-fn unfit(target: &Target, order: &RestoreOrder) -> Vec<Finding> {
-    let mut findings = cannot_raise(target, order);
-    findings.extend(over_quota(&target.topology, order));
-    findings
+/// Whether every member has its data of this restore.
+fn are_made(target: &Target, seen: &Observation, record: &RestoreRecord) -> bool {
+    target.topology.members.iter().all(|member| {
+        let host = seen.host(&member.host);
+        match host.and_then(|host| host.data.get(&member.layout.data)) {
+            Some(DataDir::Member(data)) => data.cluster == record.cluster,
+            Some(DataDir::Absent | DataDir::Empty | DataDir::Foreign) | None => false,
+        }
+    })
 }
 
-/// What keeps the snapshot from being restored, before anything is stopped and before anything is
-/// made of it.
+/// What keeps the snapshot from being restored, before the cluster that was there is moved aside.
 fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Finding> {
     let topology = &target.topology;
     let wanted = &topology.version;
@@ -305,7 +319,8 @@ fn refused(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Fin
         let evidence = "its document does not say which release of etcd took it".to_owned();
         findings.push(RESTORE_RELEASE.error(order.snapshot(), evidence));
     }
-    findings.extend(unfit(target, order));
+    findings.extend(cannot_raise(target, order));
+    findings.extend(over_quota(topology, order));
     for host in topology.hosts.keys() {
         let Some(view) = seen.host(host) else {
             continue;

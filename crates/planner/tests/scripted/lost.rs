@@ -16,7 +16,15 @@ pub(crate) fn names(gone: &[&str]) -> Vec<MemberName> {
 
 pub(crate) fn recover(topology: &Topology, gone: &[&str]) -> Planner {
     let gone = names(gone);
-    Planner::new(topology.clone(), Goal::Recover { gone }, None).unwrap()
+    Planner::new(
+        topology.clone(),
+        Goal::Recover {
+            gone,
+            cluster_id: None,
+        },
+        None,
+    )
+    .unwrap()
 }
 
 pub(crate) fn host_of(topology: &Topology, name: &str) -> HostId {

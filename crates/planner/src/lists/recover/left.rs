@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use etcdup_core::finding::Finding;
-use etcdup_core::membership::{MemberId, quorum_of};
+use etcdup_core::membership::{ClusterId, MemberId, quorum_of};
 use etcdup_core::name::MemberName;
 use etcdup_core::observation::{CORRUPT, ListedMember, Observation, RaftLog};
 use etcdup_core::observed::Observed;
@@ -30,6 +30,15 @@ pub(crate) struct Survivor<'a> {
     pub(crate) corrupt: bool,
 }
 
+/// What the operator says that nobody could see.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said<'a> {
+    /// Members that are lost for good.
+    pub(crate) gone: &'a [MemberName],
+    /// A cluster whose data is this cluster's.
+    pub(crate) cluster: Option<ClusterId>,
+}
+
 /// Who is left.
 pub(crate) enum Left<'a> {
     /// Enough to agree on something: in words, who.
@@ -40,7 +49,8 @@ pub(crate) enum Left<'a> {
     Unclear(Vec<Finding>),
 }
 
-pub(crate) fn left<'a>(target: &'a Target, seen: &Observation, gone: &[MemberName]) -> Left<'a> {
+pub(crate) fn left<'a>(target: &'a Target, seen: &Observation, said: Said<'_>) -> Left<'a> {
+    let gone = said.gone;
     let served = seen.members.keys().filter(|name| seen.serves(name));
     let served: Vec<Finding> = served
         .map(|name| NOT_LOST.error(name, "it serves"))
@@ -49,7 +59,7 @@ pub(crate) fn left<'a>(target: &'a Target, seen: &Observation, gone: &[MemberNam
         return Left::Enough(served);
     }
     let mut findings = unproven(target, seen, gone);
-    findings.extend(reset::foreign(target, seen, None));
+    findings.extend(reset::foreign(target, seen, said.cluster));
     if !findings.is_empty() {
         return Left::Unclear(findings);
     }

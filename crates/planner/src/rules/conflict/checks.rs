@@ -66,7 +66,7 @@ pub(super) const NOT_MOUNTED: Check = Check {
     advice: "mount the disk; if there never was any data, run `etcdup reset` first",
 };
 
-/// Also of a member that is waited for, which never lets etcdup in however long that is.
+/// Also of members that are waited for, and let etcdup in no later.
 pub const AUTH_DENIED: Check = Check {
     id: "etcd-auth-denied",
     title: "etcd's own authentication refuses etcdup",
