@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use etcdup_core::file::TransportSecurity;
 use etcdup_core::name::MemberName;
+use etcdup_core::observation::{HostView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::plain::chain;
+use etcdup_core::restore::RestoreRecord;
+use etcdup_core::stage::Goal;
 use etcdup_core::topology::{Member, Topology};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -38,6 +41,8 @@ pub struct Forwards {
     pub reached: Vec<Reached>,
     /// Members that are not, and why.
     pub unreached: Vec<(MemberName, String)>,
+    /// Whether a restore keeps all other clients out: what is written now may be lost.
+    pub restoring: bool,
     _tasks: JoinSet<()>,
 }
 
@@ -51,6 +56,7 @@ impl Session {
         let mut forwards = Forwards {
             reached: Vec::new(),
             unreached: Vec::new(),
+            restoring: false,
             _tasks: JoinSet::new(),
         };
         for member in &topology.members {
@@ -66,16 +72,54 @@ impl Session {
                 });
                 continue;
             }
-            match self.forward(topology, member, &mut forwards._tasks).await {
-                Ok(address) => forwards.reached.push(Reached {
-                    member: member.name.clone(),
-                    authority: address.to_string(),
-                    forwarded: true,
-                }),
-                Err(why) => forwards.unreached.push((member.name.clone(), why)),
+            self.forward_to(topology, member, None, &mut forwards).await;
+        }
+        if forwards.reached.is_empty()
+            && let Some(seen) = self.restored().await
+        {
+            forwards.unreached.clear();
+            forwards.restoring = true;
+            for member in &topology.members {
+                self.forward_to(topology, member, Some(&seen), &mut forwards)
+                    .await;
             }
         }
         forwards
+    }
+
+    /// The hosts, where one of them remembers a restore that has not ended: members listen apart
+    /// from where clients look for them, as their processes show.
+    async fn restored(&self) -> Option<Observation> {
+        let goal = Goal::Converge {
+            allow_outage: false,
+            retry: false,
+        };
+        let (_, seen) = self.observe(goal).await.ok()?;
+        let mut hosts = seen.hosts.values().filter_map(Observed::known);
+        let is_open = |host: &HostView| {
+            let restore = host.record().and_then(|record| record.restore.as_ref());
+            restore.is_some_and(RestoreRecord::is_open)
+        };
+        hosts.any(is_open).then_some(seen)
+    }
+
+    /// A local port that leads to a member, or why there is none.
+    async fn forward_to(
+        &self,
+        topology: &Topology,
+        member: &Member,
+        seen: Option<&Observation>,
+        forwards: &mut Forwards,
+    ) {
+        let forwarded = self.forward(topology, member, seen, &mut forwards._tasks);
+        match forwarded.await {
+            Ok(address) => forwards.reached.push(Reached {
+                member: member.name.clone(),
+                authority: address.to_string(),
+                forwarded: true,
+            }),
+            Err(why) => forwards.unreached.push((member.name.clone(), why)),
+        }
     }
 
     /// etcdctl of the topology's own binaries for this machine; taken out of an archive it lands in
@@ -98,9 +142,10 @@ impl Session {
         &self,
         topology: &Topology,
         member: &Member,
+        seen: Option<&Observation>,
         tasks: &mut JoinSet<()>,
     ) -> Result<SocketAddr, String> {
-        let dial = match self.member_endpoint(topology, member, None) {
+        let dial = match self.member_endpoint(topology, member, seen) {
             Observed::Known((_, dial)) => dial,
             Observed::Unknown(unseen) => return Err(unseen.why),
         };

@@ -388,10 +388,13 @@ impl Session {
             run.snapshot().await?;
         }
         if stage.key.rule == Rule::SetAside {
-            run.keep_what_serves(seen).await;
+            run.keep_what_serves(seen).await?;
         }
         if stage.key.rule == Rule::EndRestore {
             self.is_well(planner, seen).await?;
+        }
+        if minor::disarms_corrupt(planner, stage) {
+            self.holds_the_same(planner, seen).await?;
         }
         self.wait(planner, &stage.preconditions, seen).await?;
         if stage.preconditions.is_empty() && !stage.stops(topology).is_empty() {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcdup_core::operation::OperationId;
 use etcdup_core::plain::chain;
 use etcdup_deploy::{Cluster, Look, StatusDocument, StoredOperation, read_sources};
 use jiff::Timestamp;
@@ -92,8 +93,7 @@ async fn watch_one(state: Arc<State>, name: String, wanted: Arc<Notify>) {
         let pause = view.round(&state, &name, &wanted).await;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            // An operation that ended may have made or replaced the CA, wherever that is kept.
-            () = wanted.notified() => (view.hosts_at, view.cluster) = (None, None),
+            () = wanted.notified() => view.hosts_at = None,
             () = state.stopping.cancelled() => return,
         }
     }
@@ -106,6 +106,8 @@ struct View {
     /// What the files were like when the cluster was opened.
     files: Option<Stamp>,
     look: Option<Look>,
+    /// What was carried out on it then, and whether it still was.
+    operation: (Option<OperationId>, bool),
     /// When hosts were looked at; none where they are to be looked at in the next round.
     hosts_at: Option<Instant>,
     /// Rounds in which nothing answered.
@@ -187,7 +189,9 @@ impl View {
         // Where something is in the way, which may be that very command, it is tried again.
         let known = state.watches.files().remove(name);
         let files = blocking(move || known.map(|known| known.again())).await?;
-        let same = files.is_some() && files == self.files;
+        // An operation that ended may have made or replaced the CA, wherever that is kept.
+        let operation = state.watches.operation(name);
+        let same = files.is_some() && (&files, &operation) == (&self.files, &self.operation);
         let well = same && self.look.as_ref().is_some_and(Look::is_plannable);
         let cluster = match self.cluster.take().filter(|_| well) {
             Some(cluster) => cluster,
@@ -196,6 +200,7 @@ impl View {
         let look = cluster.look().await?;
         drop(turn);
         (self.cluster, self.files, self.look) = (Some(cluster), files, Some(look));
+        self.operation = operation;
         self.hosts_at = Some(Instant::now());
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -177,6 +177,15 @@ impl Stamp {
     }
 }
 
+/// Whether a file is below the directory of another, as it is written.
+fn is_beside(one: &Path, other: &Path) -> bool {
+    let up = |part: Component<'_>| part == Component::ParentDir;
+    let below = other
+        .parent()
+        .and_then(|beside| one.strip_prefix(beside).ok());
+    below.is_some_and(|below| !below.components().any(up))
+}
+
 fn state_of(path: &Path) -> Option<FileState> {
     let data = std::fs::metadata(path).ok()?;
     Some((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
@@ -233,6 +242,15 @@ impl Watches {
     /// Notes that an operation was begun on a cluster.
     pub(crate) fn note_begun(&self, name: &str, id: &OperationId) {
         self.change(name, |watched| watched.last = Some(id.clone()));
+    }
+
+    /// The newest operation on a cluster that is known, and whether one is carried out.
+    pub(crate) fn operation(&self, name: &str) -> (Option<OperationId>, bool) {
+        let kept = self.kept();
+        let watched = kept.clusters.get(name);
+        watched.map_or((None, false), |watched| {
+            (watched.last.clone(), watched.entry.operation.is_some())
+        })
     }
 
     pub(crate) fn series(&self, name: &str) -> Option<Vec<Point>> {
@@ -481,7 +499,7 @@ impl Read {
         let read = read_topology(path, &[]);
         let spec = read.as_ref().ok().map(|document| &document.spec);
         let ca = spec.map(|spec| ca_certificate(spec, path));
-        let ca = ca.filter(|ca| path.parent().is_some_and(|beside| ca.starts_with(beside)));
+        let ca = ca.filter(|ca| is_beside(ca, path));
         // Its error names the file by its path, which viewers are not shown.
         let hidden = |error: &DeployError| {
             let shown = path.display().to_string();

@@ -98,7 +98,7 @@ fn in_an_object_store(context: &Context) -> Outcome {
         .says("1 snapshot deleted, 2 snapshots kept")?;
     left(buckets.path(), 2)?;
     lab.edit("allow_http", "timeout = \"2s\", allow_http")?;
-    // The server stops answering while it is written to, and then is gone.
+    // The server answers nothing of what it is sent, and then is gone.
     lab.inside(&format!("kill -STOP {}", server.id()))?
         .exits(0)?;
     let start = Instant::now();

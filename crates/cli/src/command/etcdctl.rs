@@ -68,6 +68,9 @@ async fn call(
     for (member, why) in &forwards.unreached {
         errln!("warning: {member} cannot be reached: {why}");
     }
+    if forwards.restoring {
+        errln!("warning: the cluster is being restored: what is written now may be lost");
+    }
     if forwards.reached.is_empty() {
         view::error::plain("no member can be reached");
         return Ok(exit::FAILED);

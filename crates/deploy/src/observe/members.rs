@@ -159,13 +159,6 @@ impl Session {
         if !places.contains(&by_file) {
             places.push(by_file);
         }
-        // Who was not looked at may be kept from clients by a restore.
-        if seen.is_none() {
-            let apart = (kept_out(member.listen).to_string(), member.ports.client);
-            if !places.contains(&apart) {
-                places.push(apart);
-            }
-        }
         let server_name = member.address.to_string();
         let runs_as = urls("advertise-client-urls").into_iter().next();
         let runs_as = runs_as.map(|url| url.address.to_string());

@@ -15,8 +15,8 @@ use etcdup_planner::{AUTH_DENIED, Planner};
 use crate::error::DeployError;
 use crate::session::Session;
 
-/// How long members may refuse etcdup, by etcd's own authentication, before that counts as lasting:
-/// one that has just started may not have read all of its data.
+/// How long all members may refuse etcdup, by etcd's own authentication, before that counts as
+/// lasting: one that has just started may still be behind.
 const DENIED: Duration = Duration::from_secs(5);
 
 /// How often gates are looked at.
@@ -36,6 +36,8 @@ impl Session {
         let (mut spoke, mut spoken) = (Instant::now(), String::new());
         // A learner may take as long as it needs while it comes nearer.
         let (mut nearest, mut progress) = (u64::MAX, Instant::now());
+        // Since when all that is waited for has been refused.
+        let mut refused: Option<Instant> = None;
         loop {
             let hosts = looked_at_by(gates, seen);
             if !hosts.is_empty() {
@@ -79,8 +81,12 @@ impl Session {
                 let holds = gate.condition.to_string();
                 self.events.send(Body::Gate { holds, why });
             }
-            if start.elapsed() > DENIED
-                && let Some(findings) = denied(&open, seen)
+            let findings = denied(&open, seen);
+            refused = findings
+                .as_ref()
+                .and(refused.or_else(|| Some(Instant::now())));
+            if let (Some(findings), Some(since)) = (findings, refused)
+                && since.elapsed() > DENIED
             {
                 return Err(DeployError::Blocked(findings));
             }
@@ -219,10 +225,16 @@ fn hosts_of(open: &[(&Gate, Reason)], planner: &Planner) -> Vec<HostId> {
     hosts.into_iter().collect()
 }
 
-/// Who etcd's own authentication keeps from asking, where that is all that is waited for.
+/// Who refuses etcdup by etcd's own authentication, where that is all that is waited for and no
+/// member lets it in: one that is behind may not know of a user that the others have.
 fn denied(open: &[(&Gate, Reason)], seen: &Observation) -> Option<Vec<Finding>> {
+    if seen.members.keys().any(|name| seen.serves(name)) {
+        return None;
+    }
     let refused = |(gate, _): &(&Gate, Reason)| {
-        let name = waits_for(gate)?;
+        // Whose pod is to be replaced is not asked meanwhile.
+        let pod = matches!(gate.condition, Condition::PodReplaced { .. });
+        let name = waits_for(gate).filter(|_| !pod)?;
         match seen.members.get(name)? {
             Observed::Unknown(unseen) if unseen.cause == Cause::Denied => {
                 Some(AUTH_DENIED.error(name, unseen.why.clone()))

@@ -202,11 +202,19 @@ impl Run<'_> {
 
     /// Keeps a snapshot before all data is moved aside, where anything serves: data is kept too,
     /// so that what cannot be had is not waited for.
-    pub(super) async fn keep_what_serves(&self, seen: &Observation) {
+    ///
+    /// # Errors
+    /// When the run is to stop: nobody gave up the snapshot, and no data was moved yet.
+    pub(super) async fn keep_what_serves(&self, seen: &Observation) -> Result<(), DeployError> {
         if least_busy(self.planner.topology(), seen, None).is_none() {
-            return;
+            return Ok(());
         }
-        if let Err(why) = self.keep_snapshot(None, seen).await {
+        let kept = self.keep_snapshot(None, seen).await;
+        if self.session.cancel.is_cancelled() {
+            let done = "the restore was begun, and before any member was stopped".to_owned();
+            return Err(DeployError::Stopped(Some(done)));
+        }
+        if let Err(why) = kept {
             self.session.events.send(Body::Gate {
                 holds: format!(
                     "no snapshot of what is there was kept ({why}); its data is, on the hosts"
@@ -214,6 +222,7 @@ impl Run<'_> {
                 why: String::new(),
             });
         }
+        Ok(())
     }
 
     /// Keeps a verified snapshot of a member that stays, a follower where there is one.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use etcdup_core::finding::{Finding, Verdict};
 use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::Observation;
-use etcdup_core::stage::{ClusterStep, Rule, Stage, Work};
+use etcdup_core::stage::{Alarm, ClusterStep, Goal, Rule, Stage, Work};
 use etcdup_core::topology::Topology;
 use etcdup_core::version::EtcdVersion;
 use etcdup_planner::Planner;
@@ -48,6 +48,16 @@ pub(super) fn changes_minor(topology: &Topology, stage: &Stage, seen: &Observati
         .filter_map(|view| Some(view.version.parse::<EtcdVersion>().ok()?.minor()));
     let starts = matches!(stage.key.rule, Rule::Roll | Rule::Add | Rule::Join);
     starts && minors.all(|minor| minor != wanted)
+}
+
+/// Whether a stage disarms CORRUPT of a cluster that is being restored: what it was raised for may
+/// be true of what was made, too.
+pub(super) fn disarms_corrupt(planner: &Planner, stage: &Stage) -> bool {
+    let disarms = match &stage.work {
+        Work::Cluster(ClusterStep::Disarm { alarm, .. }) => *alarm == Alarm::Corrupt,
+        Work::Cluster(_) | Work::Hosts(_) | Work::Operator(_) => false,
+    };
+    disarms && matches!(planner.goal(), Goal::Restore { .. })
 }
 
 /// Whether a finding is about a member that is still to join: nothing is wrong with it yet.
@@ -100,11 +110,36 @@ impl Session {
         planner: &Planner,
         seen: &Observation,
     ) -> Result<(), DeployError> {
+        self.settles(planner, seen, |_| true).await
+    }
+
+    /// Waits until members hold the same, whatever else is wrong with them.
+    pub(super) async fn holds_the_same(
+        &self,
+        planner: &Planner,
+        seen: &Observation,
+    ) -> Result<(), DeployError> {
+        self.settles(planner, seen, |finding| finding.is_of(&["hash"]))
+            .await
+    }
+
+    /// Waits until nothing stands in the way that counts.
+    async fn settles(
+        &self,
+        planner: &Planner,
+        seen: &Observation,
+        counts: impl Fn(&Finding) -> bool,
+    ) -> Result<(), DeployError> {
         let start = Instant::now();
-        let mut found = self.in_the_way(planner, seen).await;
+        let look = async || {
+            let mut found = self.in_the_way(planner, seen).await;
+            found.retain(&counts);
+            found
+        };
+        let mut found = look().await;
         while !found.is_empty() && !found.iter().any(is_lasting) && start.elapsed() < SETTLED {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            found = self.in_the_way(planner, seen).await;
+            found = look().await;
         }
         match found.is_empty() {
             true => Ok(()),

@@ -6,10 +6,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use etcdup_core::digest::sha256;
+use etcdup_core::observed::Observed;
 use etcdup_core::plain::chain;
 use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use super::copies_directory::CopiesDirectory;
 use super::error::{FlowError, PlaceError};
@@ -123,6 +125,13 @@ enum Which {
     Old,
 }
 
+/// An ID of a moment later than another's.
+fn after(id: &str) -> Option<String> {
+    let (seconds, nanos) = id.parse::<Uuid>().ok()?.get_timestamp()?.to_unix();
+    let later = uuid::Timestamp::from_unix(uuid::NoContext, seconds + 1, nanos);
+    Some(Uuid::new_v7(later).to_string())
+}
+
 /// What operations that have not ended are about to read: another process may go on with them.
 fn in_use(store: &Store) -> Result<Vec<PathBuf>, DeployError> {
     let mut paths = Vec::new();
@@ -174,7 +183,7 @@ impl Cluster {
         let here = store.here(kept).await?;
         let path = here.file();
         match here.order(bump, again).await {
-            Ok(order) => Ok(order),
+            Ok(order) => Ok(self.after_all(order).await),
             Err(error) => {
                 // A copy that is wrong would be in the way of a better one; what could not be read
                 // may be whole, and another plan's.
@@ -187,6 +196,24 @@ impl Cluster {
                 }
                 Err(error.into())
             }
+        }
+    }
+
+    /// The same order, later than all that hosts know to have been carried out: an earlier one is
+    /// not carried out again, and the clock of the machine that gave one may have been wrong.
+    async fn after_all(&self, order: RestoreOrder) -> RestoreOrder {
+        let Ok((_, seen)) = self.observe().await else {
+            return order;
+        };
+        let hosts = seen.hosts.values().filter_map(Observed::known);
+        let restores = hosts.filter_map(|host| host.record()?.restore.as_ref());
+        let last = restores.map(|restore| restore.id.as_str()).max();
+        let later = last
+            .filter(|last| order.id.as_str() <= *last)
+            .and_then(after);
+        match later {
+            Some(id) => RestoreOrder { id, ..order },
+            None => order,
         }
     }
 
@@ -212,7 +239,7 @@ impl Cluster {
         let CopiesDirectory { path, place } = &snapshots.copies;
         for name in snapshots.copies(&which).await.map_err(FlowError::from)? {
             // Each is looked at once more: while a slow disk deleted others, an operation may have
-            // begun that needs this one, or another command have taken it up.
+            // begun that needs this one, or another command have taken up one that was old.
             let store = self.operations_store();
             let in_use = blocking(move || in_use(&store)).await?;
             let copy = path.join(&name);
@@ -229,6 +256,15 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever the clocks of the machines say on which they were given.
+    #[test]
+    fn an_order_is_later_than_one_of_the_future() {
+        let ahead = uuid::Timestamp::from_unix(uuid::NoContext, 4_000_000_000, 0);
+        let ahead = Uuid::new_v7(ahead).to_string();
+        assert!(after(&ahead).is_some_and(|later| later > ahead));
+        assert_eq!(after("no ID"), None);
+    }
 
     #[test]
     fn a_copy_is_the_same_by_another_way() {

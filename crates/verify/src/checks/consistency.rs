@@ -106,8 +106,8 @@ pub(super) fn hash(check: &Check, evidence: &Evidence<'_>) -> Vec<Finding> {
                 // drastic.
                 findings.push(finding.advise(match unseen.cause {
                     Cause::Denied => {
-                        "let the operator's certificate in: `etcdctl user add etcdup-operator --no-password`, then \
-                         `etcdctl user grant-role etcdup-operator root`"
+                        "let the operator's certificate in: `etcdup etcdctl -- --user root user add etcdup-operator \
+                         --no-password`, then `etcdup etcdctl -- --user root user grant-role etcdup-operator root`"
                     }
                     _ => "see why the member does not answer, then verify again",
                 }));
