@@ -41,8 +41,9 @@ use crate::setup::{built_for_tests, fixtures, newest_of, testbed};
 
 use context::{Context, LABS, Scenario};
 
-/// What is carried out on its own at the end: it times what a machine does.
-const ALONE: [&str; 1] = ["page-in-chromium"];
+/// What is carried out on its own at the end: it times what a machine does, or counts what depends
+/// on how long that takes.
+const ALONE: [&str; 2] = ["page-in-chromium", "programs-on-a-host"];
 
 /// How many lines of a failure are printed again at the end.
 const LAST_LINES: usize = 14;
@@ -61,7 +62,6 @@ pub(crate) fn run(filters: &[String], keep: bool, long: bool) -> Outcome {
         long,
     };
     let all: Vec<&Scenario> = [
-        costs::ALL,
         bootstrap::ALL,
         repair::ALL,
         faults::ALL,
@@ -88,6 +88,7 @@ pub(crate) fn run(filters: &[String], keep: bool, long: bool) -> Outcome {
         embedded::ALL,
         served::ALL,
         page::ALL,
+        costs::ALL,
     ]
     .into_iter()
     .flatten()
