@@ -17,7 +17,7 @@ macro_rules! id {
         $(#[$about])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(into = "String", try_from = "String")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("pattern" = "^(0x)?0*[0-9a-fA-F]{1,16}$"))]
         pub struct $name(u64);
 
         impl $name {
