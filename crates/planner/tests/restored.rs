@@ -280,6 +280,34 @@ fn a_snapshot_without_a_user_for_etcdup_says_so_before_it_ends() {
     panic!("it does not end");
 }
 
+/// The document says at which revision it was taken, and what was made is behind that.
+#[test]
+fn clients_stay_out_where_a_member_lacks_some_of_the_snapshot() {
+    let (planner, mut world) = bootstrapped("");
+    let mut more = order("1", "a");
+    more.known.as_mut().unwrap().revision = 1000;
+    let restore = of(planner.topology(), more);
+    for _ in 0..60 {
+        let leg = restore.clone().next_leg(&world).unwrap();
+        match leg.next(&world) {
+            Next::Stage(stage) => {
+                assert_ne!(stage.key.rule, Rule::EndRestore);
+                world = leg.predict(&world, &stage);
+                for view in world.members.values_mut().filter_map(Observed::known_mut) {
+                    view.revision = 999;
+                }
+            }
+            Next::Done => panic!("it has ended"),
+            Next::Blocked(findings) => {
+                assert_eq!(findings.len(), 3, "{findings:?}");
+                assert!(findings[0].is_of(&["restored-short"]), "{findings:?}");
+                return;
+            }
+        }
+    }
+    panic!("it does not end");
+}
+
 /// A snapshot of a cluster that was full, or whose members differed, brings its alarms along.
 /// Nobody waits for what cannot be disarmed while clients are kept out.
 #[test]
