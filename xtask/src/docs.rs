@@ -171,11 +171,14 @@ fn verbs(help: &str, before: &[String]) -> Vec<Vec<String>> {
     let list = help.split("Commands:\n").nth(1).unwrap_or_default();
     list.lines()
         .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.strip_prefix("  "))
-        // A description that goes on in the next line is further to the right.
-        .filter_map(|line| line.split(' ').next())
-        .filter(|word| !word.is_empty())
-        .filter(|word| *word != "help" && word.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+        // A description that goes on in the next line is further to the right: nothing is before its
+        // first space.
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|word| {
+            !word.is_empty()
+                && *word != "help"
+                && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        })
         .map(|word| [before, &[word.to_owned()]].concat())
         .collect()
 }

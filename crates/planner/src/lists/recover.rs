@@ -108,29 +108,32 @@ fn begin(
         let aside = set_aside(target, seen, |member| back.contains(&member.name));
         return aside.unwrap_or(Next::Done);
     }
-    let survivors = match left(target, seen, said) {
+    let open = last.filter(|last| last.is_open());
+    let survivors = match (left(target, seen, said), open) {
         // The one that was to go on is lost, and meanwhile enough of the others are back.
-        Left::Enough(found) if last.is_some_and(RecoverRecord::is_open) => {
+        (Left::Enough(found), Some(open)) => {
             let unproven = unproven(target, seen, said.gone);
-            if !unproven.is_empty() {
-                return Next::Blocked(unproven);
-            }
-            return give_up(target, seen, last, found);
+            return match unproven.is_empty() {
+                true => give_up(target, seen, open, found),
+                false => Next::Blocked(unproven),
+            };
         }
         // Some of those may be what a recovery left behind: which of the two is the cluster is for
         // a person to say.
-        Left::Enough(_) if !back.is_empty() => {
+        (Left::Enough(_), None) if !back.is_empty() => {
             let evidence = "the cluster that was recovered does not serve";
             let advice = "start the members of the recovered cluster on their hosts, and run `etcdup recover` again";
             let found = back.into_iter();
             let found = found.map(|name| CAME_BACK.error(name, evidence).advise(advice));
             return Next::Blocked(found.collect());
         }
-        Left::Enough(_) if last.is_some_and(|last| last.phase == RecoverPhase::GivenUp) => {
+        (Left::Enough(_), None) if last.is_some_and(|last| last.phase == RecoverPhase::GivenUp) => {
             return Next::Done;
         }
-        Left::Enough(findings) | Left::Unclear(findings) => return Next::Blocked(findings),
-        Left::Few(survivors) => survivors,
+        (Left::Enough(findings), None) | (Left::Unclear(findings), _) => {
+            return Next::Blocked(findings);
+        }
+        (Left::Few(survivors), _) => survivors,
     };
     let Some((first, data)) = survivors
         .first()
@@ -177,7 +180,7 @@ fn stopping(target: &Target, seen: &Observation, open: &RecoverRecord, said: Sai
         Left::Enough(found) => {
             let unheard = unheard(target, seen, open, said.gone);
             return match unheard.is_empty() {
-                true => give_up(target, seen, Some(open), found),
+                true => give_up(target, seen, open, found),
                 false => Next::Blocked(unheard),
             };
         }
@@ -219,15 +222,7 @@ fn stopping(target: &Target, seen: &Observation, open: &RecoverRecord, said: Sai
 }
 
 /// Enough members are left after all: `apply` starts them.
-fn give_up(
-    target: &Target,
-    seen: &Observation,
-    open: Option<&RecoverRecord>,
-    found: Vec<Finding>,
-) -> Next {
-    let Some(open) = open else {
-        return Next::Blocked(found);
-    };
+fn give_up(target: &Target, seen: &Observation, open: &RecoverRecord, found: Vec<Finding>) -> Next {
     let why = found.into_iter();
     let why = why.map(|found| format!("{}: {}", found.subject, found.evidence));
     let title = if open.phase == RecoverPhase::Stopping {

@@ -266,7 +266,8 @@ fn needed<'a>(
 
 /// Where the snapshot would fill a quota: one finding where all members have the same.
 fn over_quota(topology: &Topology, order: &RestoreOrder) -> Vec<Finding> {
-    let size = i64::try_from(order.size).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(order.size).unwrap_or(i64::MAX);
+    let size = bytes >> 20;
     let quotas: Vec<_> = topology
         .members
         .iter()
@@ -274,22 +275,22 @@ fn over_quota(topology: &Topology, order: &RestoreOrder) -> Vec<Finding> {
         .collect();
     let full = quotas.iter().filter_map(|(member, quota)| {
         let quota = (*quota)?;
-        (size >= quota).then_some((member, quota))
+        (bytes >= quota).then_some((member, quota >> 20))
     });
+    let mut full = full.peekable();
     let is_common = quotas.iter().all(|(_, quota)| *quota == quotas[0].1);
+    if let (true, Some((_, quota))) = (is_common, full.peek()) {
+        let evidence = format!("it has {size} MiB, and the members' quota is {quota} MiB");
+        let at = KeyPath::root("flags").key("quota-backend-bytes");
+        return vec![RESTORE_QUOTA.error(order.snapshot(), evidence).at(at)];
+    }
     let found = full.map(|(member, quota)| {
-        let (size, quota) = (size >> 20, quota >> 20);
-        if is_common {
-            let evidence = format!("it has {size} MiB, and the members' quota is {quota} MiB");
-            let at = KeyPath::root("flags").key("quota-backend-bytes");
-            return RESTORE_QUOTA.error(order.snapshot(), evidence).at(at);
-        }
         let evidence =
             format!("the snapshot has {size} MiB, and the member's quota is {quota} MiB");
         let at = KeyPath::member(member.index);
         RESTORE_QUOTA.error(&member.name, evidence).at(at)
     });
-    found.take(if is_common { 1 } else { usize::MAX }).collect()
+    found.collect()
 }
 
 /// Whether every member has its data of this restore.
