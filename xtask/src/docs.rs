@@ -171,8 +171,8 @@ fn verbs(help: &str, before: &[String]) -> Vec<Vec<String>> {
     let list = help.split("Commands:\n").nth(1).unwrap_or_default();
     list.lines()
         .take_while(|line| !line.is_empty())
-        // A description that goes on in the next line is further to the right: nothing is before its
-        // first space.
+        // A description that goes on in the next line is further to the right, and leaves nothing
+        // before the first space.
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
         .filter(|word| {
             !word.is_empty()
