@@ -138,8 +138,36 @@ pub(crate) fn python(name: &str, package: &str) -> Result<PathBuf, String> {
     Ok(place)
 }
 
+/// What must be free for hosts and what is fetched, in GiB: without it each scenario fails in a way
+/// of its own.
+const ROOM: u64 = 4;
+
+/// Whether the disks have room, of the hosts and of what is fetched.
+fn room() -> Outcome {
+    for place in [Path::new("/var/tmp"), Path::new("/var/cache")] {
+        let output = Command::new("df")
+            .args(["--output=avail", "-B1G"])
+            .arg(place)
+            .output();
+        let output = output.map_err(|error| format!("df: {error}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let free = text
+            .lines()
+            .last()
+            .and_then(|line| line.trim().parse::<u64>().ok());
+        if let Some(free) = free.filter(|free| *free < ROOM) {
+            return Err(format!(
+                "{free} GiB are free for {}, and {ROOM} are needed for the hosts and their members: free that disk",
+                place.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Everything.
 pub(crate) fn fixtures() -> Outcome {
+    room()?;
     packages()?;
     carry_out(testbed("fixtures.sh").stdout(Stdio::null()))?;
     carry_out(testbed("root.sh").stdout(Stdio::null()))
