@@ -16,6 +16,64 @@ new_mark() {
     (umask 022 && say "$1" >mark) && sync mark && mv -fT mark ../.etcdup-mark && sync ..
 }
 
+# Runs a program for as long as it gets on, however slow the disk and large the database: whoever waits hears that it works.
+steadily() {
+    begin 21600 "$@"
+    while goes_on; do :; done
+    # What hangs on a disk cannot be killed either, and is not waited for.
+    [ -z "$stuck" ] || { say "given up: $stuck"; return 1; }
+    wait "$working"
+}
+
+# Begins what may take so many seconds.
+begin() {
+    longest=$1 began=$(uptime_ms) stuck='' before=''
+    looked=$began moved=$began
+    shift
+    doing=$1
+    "$@" 2>&1 7>&- 8<&- 9>&- &
+    working=$!
+}
+
+# Whether it works still. It is looked at every five seconds, and given up once it has done nothing for 150 s.
+goes_on() {
+    kill -0 "$working" 2>/dev/null || return 1
+    ticks=$(uptime_ms)
+    if [ "$((ticks - looked))" -ge 5000 ]; then
+        looked=$ticks
+        say '@alive' >&7 || :
+        after=$(done_so_far)
+        [ "$after" = "$before" ] || moved=$ticks
+        before=$after
+    fi
+    if [ "$((ticks - moved))" -ge 150000 ]; then
+        stuck='for 150 s it read, wrote and computed nothing'
+    elif [ "$((ticks - began))" -ge "${longest}000" ]; then
+        stuck="it did not end within $((longest / 60)) min"
+    else
+        sleep 0.1 2>/dev/null || sleep 1
+        return 0
+    fi
+    kill -KILL "$working" 2>/dev/null
+    return 1
+}
+
+# What it has read, written and computed. For what `sync` waits the kernel writes itself.
+done_so_far() {
+    [ "$doing" != sync ] || grep -E '^(Dirty|Writeback):' /proc/meminfo
+    cat "/proc/$working/io" 2>/dev/null
+    cut -d ' ' -f 14,15 "/proc/$working/stat" 2>/dev/null
+}
+
+# Kills a process where this one is killed. It holds none of its files.
+end_with_this() {
+    exec </dev/null >/dev/null 2>&1 7>&- 8<&- 9>&-
+    while [ -e "/proc/$1/exe" ]; do
+        [ -e "/proc/$$/exe" ] || kill -KILL "$1"
+        sleep 1
+    done
+}
+
 # A link or a mount point stays where it is: what is in it is moved or deleted.
 stays() {
     [ ! -L "$1" ] && [ "$(stat -c %d "$1")" = "$(stat -c %d "$(parent_of "$1")")" ] || return 0
@@ -136,11 +194,8 @@ move_held() {
             has_room "$held" "$from" "$to" "$to" || return 1
             say "$from|$time_of" >"$to/.etcdup-copy.new" && sync "$to/.etcdup-copy.new" || return 1
             mv -fT "$to/.etcdup-copy.new" "$to/.etcdup-copy" && sync "$to" || return 1
-            bounded 900 cp -a "$from/$held" "$to/" || {
-                echo "copying $from/$held to $to did not end well within 15 min"
-                return 1
-            }
-            give_to "$whose" "$to/$held" && bounded 120 sync || return 1
+            steadily cp -a "$from/$held" "$to/" || { echo "cannot copy $from/$held to $to"; return 1; }
+            give_to "$whose" "$to/$held" && steadily sync || return 1
             mv -T "$from/$held" "$from/$held.kept-$time_of" && sync "$from" || return 1
         fi
         sync "$from" "$to"
@@ -177,7 +232,10 @@ restore_here() {
     set -- --name "$who" --initial-cluster "$list" --initial-cluster-token "$token" --initial-advertise-peer-urls "$url"
     [ "$bump" = 0 ] || set -- "$@" --bump-revision "$bump" --mark-compacted
     # No variable of the caller's may change what the tool does.
-    bounded 900 env -i "PATH=$PATH" ETCDCTL_API=3 "$tool" snapshot restore "$snapshot" --data-dir made "$@" || { echo "${tool##*/} could not restore it"; return 1; }
+    steadily env -i "PATH=$PATH" ETCDCTL_API=3 "$tool" snapshot restore "$snapshot" --data-dir made "$@" || {
+        echo "${tool##*/} could not restore it"
+        return 1
+    }
     [ -d made/member/wal ] && [ -d made/member/snap ] || { echo "${tool##*/} made no data"; return 1; }
     if [ "$log" != - ]; then
         op_dir 700 "$whose" "$log" || return 1
@@ -185,12 +243,12 @@ restore_here() {
         [ ! -e "$log/wal" ] || mv -T "$log/wal" "$log/wal.kept-$(date -u +%Y%m%dT%H%M%SZ)" || return 1
         in_fresh "$log" "$waiting" log_here "$PWD/made/member/wal" && rm -rf "${log:?}/${waiting:?}" made/member/wal || return 1
     fi
-    give_to "$whose" made/member && bounded 120 sync -f made/member && mv -T made/member ../member && sync ..
+    give_to "$whose" made/member && steadily sync -f made/member && mv -T made/member ../member && sync ..
 }
 
 # The disk of the log may be another one.
 log_here() {
-    rm -rf wal && bounded 60 cp -a "$1" wal && give_to "$whose" wal && bounded 120 sync -f wal && mv -T wal ../wal && sync ..
+    rm -rf wal && steadily cp -a "$1" wal && give_to "$whose" wal && steadily sync -f wal && mv -T wal ../wal && sync ..
 }
 
 # `force_new|DATA|BINARIES|TIME|LOG|OWNER|NAME`: a copy of a member's data is made to name it as the only member, by an etcd that
@@ -249,35 +307,30 @@ last_segment() {
 metadata_in() { od -An -v -tx1 -N 64 "$1"; }
 
 force_here() {
-    mkdir made && bounded 600 cp -a "$to/member" made/ || { echo "cannot copy $to/member"; return 1; }
+    mkdir made && steadily cp -a "$to/member" made/ || { echo "cannot copy $to/member"; return 1; }
     if [ "$log" != - ]; then
-        bounded 60 cp -a "$log/wal" made/member/wal || { echo "cannot copy $log/wal"; return 1; }
+        steadily cp -a "$log/wal" made/member/wal || { echo "cannot copy $log/wal"; return 1; }
     fi
     # Without a log etcd would begin another cluster.
     segment=$(last_segment made/member/wal) || { echo "there is no log in the copy of $to/member"; return 1; }
     whose_log=$(metadata_in "made/member/wal/$segment")
     # Sockets in a directory of root's, so that nobody asks it anything; and no quota: reaching it would raise an alarm that stays.
-    # Ended by its own limit where this script is killed.
     set -- --name "$who" --data-dir made --force-new-cluster --quota-backend-bytes=-1 \
         --listen-client-urls unix://client:1 --advertise-client-urls unix://client:1 --listen-peer-urls unix://peer:1
-    timeout -s KILL 180 env -i "PATH=$PATH" "$etcd" "$@" >console 2>&1 8<&- 9>&- &
-    forced=$! waited=0
+    begin 3600 env -i "PATH=$PATH" "$etcd" "$@" >console
+    end_with_this "$working" &
     until grep -q 'ready to serve client requests' console; do
-        if ! kill -0 "$forced" 2>/dev/null || [ "$waited" -gt 150 ]; then
-            # What limits it passes this on, and does not wait for what it limits when it is killed itself.
-            kill -TERM "$forced" 2>/dev/null
-            wait "$forced"
-            tail -n 10 console
-            echo 'etcd did not come up on a copy of the data'
-            return 1
-        fi
-        sleep 1
-        waited=$((waited + 1))
+        goes_on && continue
+        tail -n 10 console
+        say "etcd did not come up on a copy of the data${stuck:+: $stuck}"
+        return 1
     done
-    kill -TERM "$forced"
-    wait "$forced"
+    kill -TERM "$working"
+    while goes_on; do :; done
+    [ -z "$stuck" ] || { say "etcd does not end: $stuck"; return 1; }
+    wait "$working"
     [ "$(metadata_in "made/member/wal/$segment")" = "$whose_log" ] || { echo 'etcd made another log of the copy'; return 1; }
-    give_to "$whose" made/member && bounded 120 sync -f made/member && : >forced && sync forced . made
+    give_to "$whose" made/member && steadily sync -f made/member && : >forced && sync forced . made
 }
 
 # Each step is one that a run which was cut off may have taken already.

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Carries out one stage: a tar on standard input behind the header, holding `sums`, `ops`, `queries` and files `f/N`.
 # It is checked whole before anything is done; a stream cut at any byte changes nothing. Then each operation is one line,
-# `N|verb|fields`, reported as `@ok|N` or `@fail|N|status|last lines in base64`; the first that fails is the last.
+# `N|verb|fields`, reported as `@ok|N` or `@fail|N|status|last lines in base64`; the first that fails is the last. `@alive` is
+# said while one works that may take long.
 # Once the input is complete the script runs to its end, even when the link dies.
 
 # The signals that a dying link sends are ignored once the input is whole, and what is run here inherits that: busybox' timeout
@@ -342,7 +343,7 @@ op_spawn() {
     started=yes
     ! runs_on "$(cat "$2" 2>/dev/null)" "$4" || return 0
     # A detached etcd must not keep the stage's lock: descriptor 9 is closed for it.
-    setsid sh "$1" >>"$3" 2>&1 </dev/null 8<&- 9>&- &
+    setsid sh "$1" >>"$3" 2>&1 </dev/null 7>&- 8<&- 9>&- &
     say "$!" >"$2"
 }
 
@@ -426,6 +427,8 @@ is_noted() {
 
 run_operations() {
     pending='' unpacked=no started=no
+    # What an operation says goes to a file; that it works, to whoever waits.
+    exec 7>&1
     # Whoever takes the lease later knows by it whether a stage ran, or ended, since it looked.
     say "$fresh runs" >"$state/last"
     while IFS='|' read -r number verb a b c d <&8; do
