@@ -202,7 +202,7 @@ pub(crate) enum Verb {
     Ssh(Ssh),
     /// Restore the cluster from a snapshot, on its own hosts or on new ones
     #[command(
-        after_help = "Examples:\n  etcdup restore latest\n  etcdup restore backup.db --confirm prod"
+        after_help = "Examples:\n  etcdup restore latest\n  etcdup restore backup.db --confirm prod\n  etcdup restore --abort"
     )]
     Restore(Restore),
     /// Go on with one member, where too few are left for a quorum

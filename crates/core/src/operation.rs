@@ -21,10 +21,12 @@ pub enum Verb {
     Reset,
     /// Free databases of what they do not use.
     Maintain,
-    /// Take the alarm of a full database back.
+    /// Disarm the alarm of a full database.
     Disarm,
     /// Make every member hold what a snapshot does.
     Restore,
+    /// Give a restore up that was begun.
+    AbortRestore,
     /// Go on with one member where too few are left.
     Recover,
     /// Let another member lead.
@@ -186,6 +188,7 @@ impl Verb {
             Goal::Maintain { .. } => Verb::Maintain,
             Goal::Disarm => Verb::Disarm,
             Goal::Restore { .. } => Verb::Restore,
+            Goal::AbortRestore => Verb::AbortRestore,
             Goal::Recover { .. } => Verb::Recover,
             Goal::MoveLeader { .. } => Verb::MoveLeader,
         }
@@ -198,6 +201,7 @@ impl Verb {
         Verb::Maintain.as_str(),
         Verb::Disarm.as_str(),
         Verb::Restore.as_str(),
+        Verb::AbortRestore.as_str(),
         Verb::Recover.as_str(),
         Verb::MoveLeader.as_str(),
     ];
@@ -211,6 +215,7 @@ impl Verb {
             Verb::Maintain => "maintain",
             Verb::Disarm => "disarm",
             Verb::Restore => "restore",
+            Verb::AbortRestore => "abort-restore",
             Verb::Recover => "recover",
             Verb::MoveLeader => "move-leader",
         }

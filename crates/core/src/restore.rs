@@ -83,6 +83,8 @@ pub enum RestorePhase {
     Restoring,
     /// It has ended well.
     Ended,
+    /// It was given up while enough members still had their own data.
+    Aborted,
 }
 
 impl RestoreOrder {
@@ -128,7 +130,10 @@ impl RestoreRecord {
     /// Whether it is under way.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.phase != RestorePhase::Ended
+        matches!(
+            self.phase,
+            RestorePhase::SettingAside | RestorePhase::Restoring
+        )
     }
 
     /// The same, so far.

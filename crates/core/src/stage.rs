@@ -128,13 +128,15 @@ pub enum Goal {
         /// A pause that takes the cluster out of service is approved.
         allow_outage: bool,
     },
-    /// The alarm of a full database is taken back, and nothing else.
+    /// The alarm of a full database is disarmed, and nothing else.
     Disarm,
     /// All members hold what a snapshot does, as a new cluster, and nothing else.
     Restore {
         /// Of which, and how.
         order: Box<RestoreOrder>,
     },
+    /// A restore that was begun is given up, as long as enough members have their own data.
+    AbortRestore,
     /// The cluster goes on with the one of its members whose data goes furthest, where too few are
     /// left to agree on anything.
     Recover {

@@ -46,6 +46,7 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
         | Goal::Reset { .. }
         | Goal::Maintain { .. }
         | Goal::Disarm
+        | Goal::AbortRestore
         | Goal::Recover { .. }
         | Goal::MoveLeader { .. } => None,
     };
@@ -90,7 +91,7 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
         }
         Some(Phase::Ended(_)) => {}
         None if matches!(goal, Goal::Converge { .. }) => {}
-        Some(Phase::SetAside(_)) | None => return leg,
+        Some(Phase::SetAside(_) | Phase::Aborted) | None => return leg,
     }
     // A path that is too long with another version in it is refused with the file's own.
     if let Some(version) = version::between(&leg.topology, seen)

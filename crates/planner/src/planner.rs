@@ -16,7 +16,7 @@ use crate::identity::bootstrap;
 use crate::leg::version::between_all;
 use crate::listed::leaving_entry;
 use crate::lists::care::{self, Wanted};
-use crate::lists::{converge, recover, reset, restore};
+use crate::lists::{abort_restore, converge, recover, reset, restore};
 use crate::places::places;
 use crate::predict::predict;
 use crate::preflight;
@@ -47,6 +47,7 @@ pub const PLANNER_CHECKS: &[&[Check]] = &[
     version::CHECKS,
     reset::CHECKS,
     restore::CHECKS,
+    abort_restore::CHECKS,
     recover::CHECKS,
     care::CHECKS,
     grow::CHECKS,
@@ -190,6 +191,7 @@ impl Planner {
         let mut next = match &self.goal {
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
             Goal::Restore { order } => restore::next(&self.target, seen, order),
+            Goal::AbortRestore => abort_restore::next(&self.target, seen),
             Goal::Recover { gone, cluster_id } => {
                 let said = recover::Said {
                     gone,
@@ -229,7 +231,11 @@ impl Planner {
     fn under_way(&self, seen: &Observation) -> Vec<Finding> {
         let mut found = Vec::new();
         // A reset gives either up, and a restore begins the cluster over again.
-        if !matches!(self.goal, Goal::Reset { .. } | Goal::Restore { .. }) {
+        let goes_on = matches!(
+            self.goal,
+            Goal::Reset { .. } | Goal::Restore { .. } | Goal::AbortRestore
+        );
+        if !goes_on {
             found = restore::open(&self.target, seen);
             if found.is_empty() && !matches!(self.goal, Goal::Recover { .. }) {
                 found = recover::open(&self.target, seen);

@@ -23,6 +23,8 @@ pub(crate) enum Phase {
     Restoring(RestoreRecord),
     /// It has ended: the cluster becomes what the file says.
     Ended(RestoreRecord),
+    /// It was given up, and nothing of it is done any more.
+    Aborted,
 }
 
 /// The restores that the hosts of the file's members remember; `None` for a host without one.
@@ -34,8 +36,9 @@ fn remembered<'a>(
     hosts.map(|host| seen.host(host)?.record()?.restore.as_ref())
 }
 
-/// The last restore that has ended, by what any host remembers: where one does, all was verified.
-pub(crate) fn last_ended<'a>(
+/// The last restore that has ended or was given up, by what any host remembers: where one does, all
+/// was verified, or all still had their data.
+pub(crate) fn last_closed<'a>(
     file: &'a Topology,
     seen: &'a Observation,
 ) -> Option<&'a RestoreRecord> {
@@ -44,19 +47,20 @@ pub(crate) fn last_ended<'a>(
         .max_by_key(|one| one.generation)
 }
 
-/// Whether a restore is under way, where this one was the last that ended.
-pub(crate) fn is_under_way(one: &RestoreRecord, ended: Option<&RestoreRecord>) -> bool {
-    one.is_open() && ended.is_none_or(|ended| ended.generation < one.generation)
+/// Whether a restore is under way, where this one was the last that ended or was given up.
+pub(crate) fn is_under_way(one: &RestoreRecord, closed: Option<&RestoreRecord>) -> bool {
+    one.is_open() && closed.is_none_or(|closed| closed.generation < one.generation)
 }
 
 /// How far an order is, by what hosts remember.
 pub(crate) fn phase(file: &Topology, seen: &Observation, order: &RestoreOrder) -> Phase {
     let made = |generation| cluster_id_with(file, &name(file, generation));
     let all = remembered(file, seen);
-    let ended = last_ended(file, seen);
+    let closed = last_closed(file, seen);
+    let aborted = |one: &RestoreRecord| one.phase == RestorePhase::Aborted;
     // Another list of members makes another cluster.
     let fits = |one: &&RestoreRecord| {
-        is_under_way(one, ended) && order.is_same(one) && one.cluster == made(one.generation)
+        is_under_way(one, closed) && order.is_same(one) && one.cluster == made(one.generation)
     };
     let newest = all.clone().flatten().filter(fits);
     if let Some(newest) = newest.max_by_key(|one| one.generation) {
@@ -81,10 +85,15 @@ pub(crate) fn phase(file: &Topology, seen: &Observation, order: &RestoreOrder) -
         if whole || !all.clone().any(at(begun)) {
             return Phase::SetAside(record.at(RestorePhase::SettingAside));
         }
-    } else if let Some(ended) = ended
-        && (order.id <= ended.id || order.is_same(ended) && !order.again)
-    {
-        return Phase::Ended(ended.clone());
+    } else if let Some(closed) = closed {
+        let before = order.id <= closed.id;
+        if aborted(closed) {
+            if before {
+                return Phase::Aborted;
+            }
+        } else if before || order.is_same(closed) && !order.again {
+            return Phase::Ended(closed.clone());
+        }
     }
     // One that no data and no record has, and the snapshot's own cluster had not either: an old
     // disk that comes back is refused by its cluster ID.

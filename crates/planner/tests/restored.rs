@@ -9,16 +9,14 @@ mod scripted;
 mod worlds;
 
 use etcdup_core::membership::ClusterId;
-use etcdup_core::observation::{
-    DataDir, FileKind, FileView, HostRecord, HostView, LogDir, Observation,
-};
+use etcdup_core::observation::{DataDir, FileKind, FileView, HostView, LogDir, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::path::Mode;
 use etcdup_core::restore::{KnownSnapshot, RestoreOrder, RestorePhase};
 use etcdup_core::stage::{Approval, Goal, HostStep, Next, Rule, Stage, Work};
 use etcdup_core::topology::Topology;
 use etcdup_planner::Planner;
-use scripted::{blockers, bootstrapped, carried_out};
+use scripted::{blockers, bootstrapped, carried_out, record, until};
 
 fn order(id: &str, sha256: &str) -> RestoreOrder {
     RestoreOrder {
@@ -408,26 +406,6 @@ fn what_cannot_be_restored_stops_nothing() {
         blockers(&restore, &worlds::bare(&restore)).join(", "),
         "restore-revision"
     );
-}
-
-/// Carries out what comes before a stage of this rule.
-fn until(planner: &Planner, seen: &Observation, rule: Rule) -> Observation {
-    let mut world = seen.clone();
-    for _ in 0..30 {
-        let leg = planner.clone().next_leg(&world).unwrap();
-        match leg.next(&world) {
-            Next::Stage(stage) if stage.key.rule == rule => return world,
-            Next::Stage(stage) => world = leg.predict(&world, &stage),
-            other @ (Next::Done | Next::Blocked(_)) => panic!("{other:?}"),
-        }
-    }
-    panic!("it does not come to {rule}");
-}
-
-fn record<'a>(planner: &Planner, seen: &'a mut Observation, at: usize) -> &'a mut HostRecord {
-    let host = planner.topology().members[at].host.clone();
-    let view = seen.hosts.get_mut(&host).and_then(Observed::known_mut);
-    view.unwrap().record_mut().unwrap()
 }
 
 /// An order that another went on with is not begun once more when it is taken up, nor is the other.

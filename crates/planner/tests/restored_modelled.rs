@@ -58,6 +58,21 @@ fn apply(members: usize, pods: bool) -> &'static Planner {
     &PLANNERS[&(members, pods)]
 }
 
+/// An order to restore the cluster of this file.
+fn restore(apply: &Planner) -> Planner {
+    let order = Box::new(RestoreOrder {
+        id: "1".to_owned(),
+        path: "/backup/a.db".to_owned(),
+        sha256: "a".to_owned(),
+        size: 1 << 20,
+        known: None,
+        bump: false,
+        again: false,
+        cluster_id: None,
+    });
+    Planner::new(apply.topology().clone(), Goal::Restore { order }, None).unwrap()
+}
+
 /// Only these machines are concerned: the others stay as they are.
 fn happens(
     goal: &Planner,
@@ -119,19 +134,7 @@ proptest! {
         let mut model = Model::new(apply);
         to_the_end(apply, &mut model)?;
         let before = clusters(&model);
-        let order = RestoreOrder {
-            id: "1".to_owned(),
-            path: "/backup/a.db".to_owned(),
-            sha256: "a".to_owned(),
-            size: 1 << 20,
-            known: None,
-            bump: false,
-            again: false,
-            cluster_id: None,
-        };
-        let order = Box::new(order);
-        let topology = apply.topology().clone();
-        let restore = Planner::new(topology, Goal::Restore { order }, None).unwrap();
+        let restore = restore(apply);
         let all: Vec<usize> = (0..members).collect();
         for event in events {
             happens(&restore, apply, &mut model, &all, event)?;
@@ -146,6 +149,44 @@ proptest! {
         }
         // And `apply` has nothing to do.
         prop_assert_eq!(run(apply, &mut model, false)?, Vec::new());
+    }
+
+    /// Where it can still be given up, the cluster goes on with its own data, whatever was moved
+    /// aside already; otherwise it goes on and ends.
+    #[test]
+    fn a_restore_is_given_up_or_ends(
+        members in 1_usize..6,
+        pods in any::<bool>(),
+        events in proptest::collection::vec(event(), 0..4),
+    ) {
+        let apply = apply(members, pods);
+        let mut model = Model::new(apply);
+        to_the_end(apply, &mut model)?;
+        let before = clusters(&model);
+        let restore = restore(apply);
+        let all: Vec<usize> = (0..members).collect();
+        for event in events {
+            happens(&restore, apply, &mut model, &all, event)?;
+        }
+        let abort = Planner::new(apply.topology().clone(), Goal::AbortRestore, None).unwrap();
+        let (planner, seen) = model.observe(&abort);
+        if let Next::Blocked(findings) = planner.next(&seen) {
+            prop_assert!(findings.iter().all(|finding| finding.is_of(&["abort-too-late"])));
+            run(&restore, &mut model, false)?;
+            prop_assert_ne!(clusters(&model), before);
+        } else if run(&abort, &mut model, false)?.is_empty() {
+            // Nothing was begun, or all has ended.
+            let open = |machine: &Machine| machine.record_is_open();
+            prop_assert!(!model.machines.iter().any(open));
+        } else {
+            run(apply, &mut model, false)?;
+            prop_assert_eq!(clusters(&model), before);
+            // The order that was given up is not carried out any more.
+            prop_assert_eq!(run(&restore, &mut model, false)?, Vec::new());
+        }
+        prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        prop_assert_eq!(model.healthy().len(), members);
+        prop_assert_eq!(clusters(&model).len(), 1);
     }
 
     /// Members die one after the other while the others take writes, and too few come back. Of

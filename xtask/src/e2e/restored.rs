@@ -154,6 +154,7 @@ fn over_a_cluster(context: &Context) -> Outcome {
         lab.etcdup(&["restore", file, "--confirm", "prod"])?
             .exits(1)?;
     }
+    begun_and_given_up(&lab)?;
     ensure(lab.on(1, "pidof etcd")?.out == pids, "m1 was restarted")?;
     for host in 1..=3 {
         note_listeners(&lab, host)?;
@@ -205,6 +206,36 @@ fn over_a_cluster(context: &Context) -> Outcome {
     lab.etcdctl(&Lab::endpoints(1), &["get", "flows"])?
         .exits(0)?
         .never_says("yes")?;
+    lab.nothing_to_do()
+}
+
+/// A restore that is cut before anything was stopped is given up, and the cluster serves on.
+fn begun_and_given_up(lab: &Lab) -> Outcome {
+    let abort = ["restore", "--abort", "--confirm", "prod"];
+    lab.etcdup(&abort)?
+        .exits(0)?
+        .says("Nothing to do: no restore")?;
+    // What is there is kept before the first member stops, which takes a while here.
+    let slowly = r#"snapshots.encrypt=["sh", "-c", "sleep 20; cat"]"#;
+    let mut restore = lab.start(&[&["--set", slowly], &RESTORE[..]].concat())?;
+    restore.until(Duration::from_secs(60), "begun", || {
+        let record = "grep -q setting-aside /var/lib/etcdup/prod.json";
+        Ok(lab.on(3, record)?.code == 0)
+    })?;
+    lab.inside(&format!("kill -INT {}", restore.id()))?
+        .exits(0)?;
+    let ended = restore.wait()?;
+    ensure(ended.code() == Some(130), restore.printed())?;
+    lab.etcdup(&["apply", "--yes"])?
+        .exits(4)?
+        .says("restore-open")?
+        .says("--abort")?;
+    lab.etcdup(&["restore", "--abort"])?
+        .exits(3)?
+        .says("--confirm prod")?;
+    lab.etcdup(&["restore", "latest", "--abort", "--confirm", "prod"])?
+        .exits(64)?;
+    lab.etcdup(&abort)?.exits(0)?.says("give up restoring")?;
     lab.nothing_to_do()
 }
 

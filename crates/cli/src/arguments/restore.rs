@@ -6,7 +6,11 @@ use etcdup_core::membership::ClusterId;
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// Name of a snapshot that is kept, `latest`, or a file
-    pub(crate) snapshot: String,
+    #[arg(required_unless_present = "abort")]
+    pub(crate) snapshot: Option<String>,
+    /// Give up a restore that was begun, while enough members for a quorum have their own data
+    #[arg(long, conflicts_with_all = ["snapshot", "no_bump_revision", "again", "cluster_id"])]
+    pub(crate) abort: bool,
     /// Cluster name, typed to confirm in a script
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,

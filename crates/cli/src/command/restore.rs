@@ -19,8 +19,11 @@ pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
         Ok(cluster) => cluster,
         Err(error) => return context.fail(&error),
     };
+    let Some(snapshot) = &arguments.snapshot else {
+        return abort(context, arguments).await;
+    };
     let (bump, again) = (!arguments.no_bump_revision, arguments.again);
-    let order = match order(context, &cluster, &arguments.snapshot, bump, again).await {
+    let order = match order(context, &cluster, snapshot, bump, again).await {
         Ok(order) => Box::new(RestoreOrder {
             cluster_id: arguments.cluster_id,
             ..order
@@ -54,4 +57,20 @@ pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
         errln!("a copy is left in .restore: {}", chain(&error));
     }
     code
+}
+
+/// Gives up a restore that was begun. The name is typed here too: it is easily meant for another
+/// cluster.
+async fn abort(context: &Context, arguments: &Restore) -> u8 {
+    if arguments.dry_run {
+        return plan::show(context, Goal::AbortRestore).await;
+    }
+    let approve = Approve::Name {
+        typed: arguments.confirm.clone(),
+        question: |cluster| {
+            format!("The restore of cluster {cluster} is given up. Type its name to go on:")
+        },
+        loses: "the restore is given up",
+    };
+    apply::converge(context, Goal::AbortRestore, approve).await
 }

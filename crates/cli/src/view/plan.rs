@@ -69,6 +69,10 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
                 document.spec.cluster,
                 order.snapshot()
             ),
+            Goal::AbortRestore => outln!(
+                "Nothing to do: no restore of cluster {} is under way.",
+                document.spec.cluster
+            ),
             Goal::Recover { .. } => outln!(
                 "Nothing to do: cluster {} has a quorum, or was recovered already. Where the file names members that are gone, change it and run `etcdup apply`.",
                 document.spec.cluster
@@ -131,6 +135,7 @@ fn headline(plan: &Plan) -> String {
         Goal::Reset { .. } | Goal::Recover { .. } => "",
         Goal::Converge { .. }
         | Goal::Restore { .. }
+        | Goal::AbortRestore
         | Goal::Maintain { .. }
         | Goal::Disarm
         | Goal::MoveLeader { .. } => "; then verify",

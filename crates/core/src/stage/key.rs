@@ -67,6 +67,8 @@ pub enum Rule {
     Forget,
     /// Ends a restore: what was restored is as it should be, and clients may come in.
     EndRestore,
+    /// Gives a restore up that was begun.
+    AbortRestore,
     /// Begins a recovery: every host that answers knows of it.
     BeginRecover,
     /// Stops every member before one of them goes on alone.
@@ -151,7 +153,7 @@ pub struct StageKeyError(String);
 
 impl Rule {
     /// Every kind of stage.
-    pub const ALL: [Rule; 35] = [
+    pub const ALL: [Rule; 36] = [
         Rule::Time,
         Rule::Ca,
         Rule::Clients,
@@ -179,6 +181,7 @@ impl Rule {
         Rule::SetAside,
         Rule::Forget,
         Rule::EndRestore,
+        Rule::AbortRestore,
         Rule::BeginRecover,
         Rule::StopAll,
         Rule::Choose,
@@ -220,6 +223,7 @@ impl Rule {
             Rule::SetAside => "set-aside",
             Rule::Forget => "forget",
             Rule::EndRestore => "end-restore",
+            Rule::AbortRestore => "abort-restore",
             Rule::BeginRecover => "begin-recover",
             Rule::StopAll => "stop-all",
             Rule::Choose => "choose",

@@ -115,6 +115,7 @@ pub fn describe_step(step: &HostStep) -> (&'static str, String) {
                     restore.cluster, restore.snapshot
                 ),
                 RestorePhase::Ended => "host record: the restore has ended".to_owned(),
+                RestorePhase::Aborted => "host record: the restore was given up".to_owned(),
             },
         ),
         HostStep::Restore(restored) => {

@@ -9,6 +9,7 @@ const order = { id: '1', path: '/srv/snapshots/prod/prod-1-r7.db', sha256: '', s
 test('what an operation was for is asked for once more, with all that was chosen', () => {
   const again = (goal: object): object => planAgain(goal as Operation)
   assert.deepEqual(again({ goal: 'restore', order }), { verb: 'restore', snapshot: 'prod-1-r7', 'no-bump-revision': true, again: true })
+  assert.deepEqual(again({ goal: 'abort-restore' }), { verb: 'abort-restore' })
   assert.deepEqual(again({ goal: 'recover', gone: ['m2', 'm3'] }), { verb: 'recover', gone: ['m2', 'm3'] })
   assert.deepEqual(again({ goal: 'maintain', all: true, 'allow-outage': false }), { verb: 'maintain', compact: false, all: true, 'allow-outage': false })
   assert.deepEqual(again({ goal: 'move-leader', to: 'm2' }), { verb: 'move-leader', to: 'm2' })

@@ -20,6 +20,7 @@ export function planAgain(of: Operation): object {
     case 'reset': return { verb: 'reset', wipe: of.wipe, ...idOf(of['cluster-id']) }
     case 'maintain': return { verb: 'maintain', compact: of.compact ?? false, all: of.all ?? false, 'allow-outage': of['allow-outage'] }
     case 'restore': return { verb: 'restore', snapshot: snapshotOf(of.order.path), 'no-bump-revision': !of.order.bump, again: of.order.again ?? false, ...idOf(of.order['cluster-id']) }
+    case 'abort-restore': return { verb: 'abort-restore' }
     case 'recover': return { verb: 'recover', gone: of.gone, ...idOf(of['cluster-id']) }
     case 'move-leader': return { verb: 'move-leader', ...(of.to ? { to: of.to } : {}) }
     case 'disarm': return { verb: 'disarm' }

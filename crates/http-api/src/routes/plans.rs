@@ -76,6 +76,8 @@ pub(crate) enum PlanRequest {
         #[serde(default)]
         cluster_id: Option<ClusterId>,
     },
+    /// What would give up a restore that was begun, while enough members have their own data.
+    AbortRestore {},
     /// What would go on with one member, where too few are left for a quorum.
     #[serde(rename_all = "kebab-case")]
     Recover {
@@ -113,6 +115,7 @@ impl PlanRequest {
                     order: Box::new(order),
                 }
             }
+            PlanRequest::AbortRestore {} => Goal::AbortRestore,
             PlanRequest::Recover { gone, cluster_id } => Goal::Recover { gone, cluster_id },
             PlanRequest::Apply {
                 allow_outage,

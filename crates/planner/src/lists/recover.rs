@@ -19,7 +19,7 @@ use etcdup_core::stage::{ClusterStep, Gate, HostStep, Impact, Next, Rule, Stage,
 use etcdup_core::topology::Member;
 
 use self::checks::{CAME_BACK, RECOVER_FILE, RECOVER_OPEN, RECOVER_UNSEEN};
-use self::left::{Left, corrupt, learners, left, reasons, unproven, voters};
+use self::left::{Left, corrupt, left, reasons, unproven};
 use crate::assess::assess;
 use crate::identity::{Bootstrap, identity_of};
 use crate::lists::on_hosts::{on_hosts, stage};
@@ -30,7 +30,7 @@ use crate::rules::restored::fetch_tools;
 use crate::target::Target;
 
 pub(crate) use self::checks::CHECKS;
-pub(crate) use self::left::Said;
+pub(crate) use self::left::{Said, learners, voters};
 
 /// Whether a recovery of the cluster is under way, or was undone by members that came back, where
 /// anything else is asked for.

@@ -22,7 +22,7 @@ use crate::lists::care::{denied, disarm_restored};
 use crate::lists::on_hosts::stage;
 use crate::lists::{converge, reset};
 use crate::preflight::unseen_hosts;
-use crate::restoring::{Phase, is_under_way, last_ended, phase};
+use crate::restoring::{Phase, is_under_way, last_closed, phase};
 use crate::rules::clean_up::stop_and_keep;
 use crate::target::Target;
 
@@ -42,8 +42,9 @@ pub(crate) const RESTORE_OPEN: Check = Check {
     title: "a restore of this cluster has not ended",
     about: "A host's record says that the cluster is being restored from a snapshot. Until that has ended nothing else is done \
             to it: members may hold what was restored, or nothing.",
-    advice: "run `etcdup restore` with the same snapshot to go on. `etcdup reset` gives it up, and leaves no cluster: what was \
-             there lies beside each data directory, in .kept-*, and in the snapshot that was taken before, if members served",
+    advice: "run `etcdup restore` with the same snapshot to go on, or `etcdup restore --abort` as long as members have their own data. \
+             `etcdup reset` leaves no cluster: what was there lies beside each data directory, in .kept-*, and in the snapshot that \
+             was taken before, if members served",
 };
 const RESTORE_OTHER: Check = Check {
     id: "restore-other",
@@ -121,40 +122,46 @@ fn another(target: &Target, seen: &Observation, order: &RestoreOrder) -> Vec<Fin
 }
 
 /// The restores that hosts remember and that have not ended.
-fn under_way<'a>(
+pub(crate) fn under_way<'a>(
     topology: &'a Topology,
     seen: &'a Observation,
 ) -> impl Iterator<Item = (&'a HostId, &'a RestoreRecord)> {
-    let ended = last_ended(topology, seen);
+    let closed = last_closed(topology, seen);
     topology.hosts.keys().filter_map(move |host| {
         let restore = seen.host(host)?.record()?.restore.as_ref()?;
-        is_under_way(restore, ended).then_some((host, restore))
+        is_under_way(restore, closed).then_some((host, restore))
     })
 }
 
-/// A host that was not reached when a restore ended remembers so, too.
+/// A host that was not reached when a restore ended, or was given up, remembers so, too.
 pub(crate) fn agree(target: &Target, seen: &Observation) -> Option<Next> {
     let topology = &target.topology;
-    let ended = last_ended(topology, seen)?;
+    let closed = last_closed(topology, seen)?;
     let differs = |host: &&HostId| {
         let known = seen
             .host(host)
             .and_then(|host| host.record()?.restore.as_ref());
-        known.is_some_and(|known| known.is_open() && !is_under_way(known, Some(ended)))
+        known.is_some_and(|known| known.is_open() && !is_under_way(known, Some(closed)))
     };
-    let note = || vec![HostStep::NoteRestore(Box::new(ended.clone()))];
+    let note = || vec![HostStep::NoteRestore(Box::new(closed.clone()))];
     let tasks: BTreeMap<HostId, Vec<HostStep>> = topology
         .member_hosts()
         .filter(differs)
         .map(|host| (host.clone(), note()))
         .collect();
     (!tasks.is_empty()).then(|| {
+        let (rule, fate) = match closed.phase {
+            RestorePhase::Aborted => (Rule::AbortRestore, "was given up"),
+            RestorePhase::Ended | RestorePhase::SettingAside | RestorePhase::Restoring => {
+                (Rule::EndRestore, "has ended")
+            }
+        };
         let why = format!(
-            "the restore from {} has ended, as another host knows",
-            ended.snapshot
+            "the restore from {} {fate}, as another host knows",
+            closed.snapshot
         );
-        let title = "note on every host that the restore has ended".to_owned();
-        stage(Rule::EndRestore, title, vec![why], Impact::None, tasks)
+        let title = format!("note on every host that the restore {fate}");
+        stage(rule, title, vec![why], Impact::None, tasks)
     })
 }
 
@@ -168,6 +175,8 @@ pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) ->
             let next = || converge::next(target, seen, own, false);
             return agree(target, seen).unwrap_or_else(next);
         }
+        // Whoever gave it up is not overruled by what was ordered before.
+        Phase::Aborted => return agree(target, seen).unwrap_or(Next::Done),
     };
     let mut unfit = cannot_raise(target, order);
     // Once all have their data nobody waits outside for an edit of the quota.
@@ -377,7 +386,11 @@ fn set_aside(
         let known = seen
             .host(host)
             .and_then(|host| host.record()?.restore.as_ref());
-        known.is_none_or(|known| known.generation != record.generation || !known.is_open())
+        known.is_none_or(|known| {
+            // An order that goes on with it is known, so that it is given up with the others.
+            let other = known.generation != record.generation || known.id < record.id;
+            other || !known.is_open()
+        })
     };
     let note = |phase: RestorePhase| vec![HostStep::NoteRestore(Box::new(record.at(phase)))];
     let begun = note(RestorePhase::SettingAside);

@@ -10,7 +10,7 @@ pub(crate) mod cas;
 pub(crate) mod lost;
 
 use etcdup_core::finding::Finding;
-use etcdup_core::observation::{HostView, MemberView, Observation, Query};
+use etcdup_core::observation::{HostRecord, HostView, MemberView, Observation, Query};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Next, Rule, Stage};
 use etcdup_core::topology::Member;
@@ -139,4 +139,29 @@ pub(crate) fn blocked_after_start(planner: &Planner, seen: &Observation) -> Vec<
         }
         _ => blocked(planner, seen),
     }
+}
+
+/// Carries out what comes before a stage of this rule.
+pub(crate) fn until(planner: &Planner, seen: &Observation, rule: Rule) -> Observation {
+    let mut world = seen.clone();
+    for _ in 0..30 {
+        let leg = planner.clone().next_leg(&world).unwrap();
+        match leg.next(&world) {
+            Next::Stage(stage) if stage.key.rule == rule => return world,
+            Next::Stage(stage) => world = leg.predict(&world, &stage),
+            other @ (Next::Done | Next::Blocked(_)) => panic!("{other:?}"),
+        }
+    }
+    panic!("it does not come to {rule}");
+}
+
+/// What the host of the file's member remembers, by the number of that member.
+pub(crate) fn record<'a>(
+    planner: &Planner,
+    seen: &'a mut Observation,
+    at: usize,
+) -> &'a mut HostRecord {
+    let host = planner.topology().members[at].host.clone();
+    let view = seen.hosts.get_mut(&host).and_then(Observed::known_mut);
+    view.unwrap().record_mut().unwrap()
 }

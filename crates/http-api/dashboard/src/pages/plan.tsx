@@ -15,9 +15,9 @@ export function impact(stage: Stage): string {
   return `outage: ${of.outage}`
 }
 
-const verbs = { converge: 'apply', reset: 'reset', maintain: 'maintain', disarm: 'disarm', restore: 'restore', recover: 'recover', 'move-leader': 'move-leader' } as const
+const verbs = { converge: 'apply', reset: 'reset', maintain: 'maintain', disarm: 'disarm', restore: 'restore', 'abort-restore': 'abort-restore', recover: 'recover', 'move-leader': 'move-leader' } as const
 
-const titles = { apply: 'Apply', reset: 'Reset', maintain: 'Maintain', disarm: 'Disarm alarms', restore: 'Restore', recover: 'Recover', 'move-leader': 'Move leadership' } as const
+const titles = { apply: 'Apply', reset: 'Reset', maintain: 'Maintain', disarm: 'Disarm alarms', restore: 'Restore', 'abort-restore': 'Give the restore up', recover: 'Recover', 'move-leader': 'Move leadership' } as const
 
 const nothing = {
   apply: 'the cluster is as its file says',
@@ -25,6 +25,7 @@ const nothing = {
   maintain: 'at least half of every database is in use, and no alarm is raised',
   disarm: 'the alarm NOSPACE is not raised',
   restore: 'it was restored from that snapshot already',
+  'abort-restore': 'no restore is under way',
   recover: 'it goes on with one member already',
   'move-leader': 'it leads already',
 } as const

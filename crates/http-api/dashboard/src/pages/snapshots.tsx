@@ -77,6 +77,11 @@ export function SnapshotTable({ name }: { name: string }): JSX.Element {
         </p>
       </details>
       <details>
+        <summary>A restore was begun by mistake</summary>
+        <p>It can be given up as long as enough members have their own data: the cluster goes on with that.</p>
+        <p><Action role="operator" busy={busy !== ''} onClick={() => void plan({ verb: 'abort-restore' })}>Plan to give it up</Action></p>
+      </details>
+      <details>
         <summary>Most members are gone for good</summary>
         <p>One of those that are left can go on alone, and grow again. What only the others have is lost; the plan says since when. Name the members that never come back: any other must answer.</p>
         <form class="row" onSubmit={(event) => { event.preventDefault(); void plan({ verb: 'recover', gone: gone.split(/[\s,]+/).filter(Boolean) }) }}>

@@ -1,0 +1,93 @@
+//! A restore that is given up: what is left serves on, and whatever was ordered before is over.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod scripted;
+mod worlds;
+
+use etcdup_core::restore::{RestoreOrder, RestorePhase};
+use etcdup_core::stage::{Goal, Rule};
+use etcdup_core::topology::Topology;
+use etcdup_planner::Planner;
+use scripted::{blockers, bootstrapped, carried_out, record, until};
+
+fn restore(topology: &Topology, id: &str) -> Planner {
+    let order = Box::new(RestoreOrder {
+        id: id.to_owned(),
+        path: "/backup/a.db".to_owned(),
+        sha256: "a".to_owned(),
+        size: 1 << 20,
+        known: None,
+        bump: false,
+        again: false,
+        cluster_id: None,
+    });
+    Planner::new(topology.clone(), Goal::Restore { order }, None).unwrap()
+}
+
+fn abort(topology: &Topology) -> Planner {
+    Planner::new(topology.clone(), Goal::AbortRestore, None).unwrap()
+}
+
+#[test]
+fn one_that_changed_nothing_is_given_up_and_the_cluster_serves_on() {
+    let (planner, seen) = bootstrapped("");
+    let topology = planner.topology();
+    assert_eq!(carried_out(&abort(topology), &seen).0, Vec::<String>::new());
+    let begun = until(&restore(topology, "2"), &seen, Rule::SetAside);
+    assert_eq!(blockers(&planner, &begun), ["restore-open"; 3]);
+    let (keys, world) = carried_out(&abort(topology), &begun);
+    assert_eq!(keys, ["abort-restore"]);
+    assert_eq!(carried_out(&planner, &world).0, Vec::<String>::new());
+    // What was ordered before is over, and a later order begins another one.
+    for id in ["1", "2"] {
+        let (keys, _) = carried_out(&restore(topology, id), &world);
+        assert_eq!(keys, Vec::<String>::new(), "order {id}");
+    }
+    let (keys, _) = carried_out(&restore(topology, "3"), &world);
+    assert_eq!(keys[0], "begin-restore", "{keys:?}");
+}
+
+/// Whoever went on with it is known on every host before anything is done for it.
+#[test]
+fn an_order_that_went_on_with_it_is_given_up_too() {
+    let (planner, seen) = bootstrapped("");
+    let topology = planner.topology();
+    let begun = until(&restore(topology, "1"), &seen, Rule::SetAside);
+    let gone_on = until(&restore(topology, "2"), &begun, Rule::SetAside);
+    let (_, world) = carried_out(&abort(topology), &gone_on);
+    let (keys, _) = carried_out(&restore(topology, "2"), &world);
+    assert_eq!(keys, Vec::<String>::new());
+}
+
+#[test]
+fn it_is_too_late_once_data_was_moved_aside() {
+    let (planner, seen) = bootstrapped("");
+    let topology = planner.topology();
+    for rule in [Rule::Forget, Rule::Bootstrap, Rule::EndRestore] {
+        let cut = until(&restore(topology, "1"), &seen, rule);
+        let found = blockers(&abort(topology), &cut);
+        assert!(found.iter().all(|id| id == "abort-too-late"), "{found:?}");
+        assert!(!found.is_empty());
+    }
+}
+
+/// A host that missed it hears of it by the next `apply`, and goes on with nothing.
+#[test]
+fn a_host_that_missed_it_hears_of_it() {
+    let (planner, seen) = bootstrapped("");
+    let topology = planner.topology();
+    let begun = until(&restore(topology, "1"), &seen, Rule::SetAside);
+    let (_, mut world) = carried_out(&abort(topology), &begun);
+    let missed = record(&planner, &mut world, 1);
+    missed.restore = missed
+        .restore
+        .as_ref()
+        .map(|one| one.at(RestorePhase::SettingAside));
+    for goal in [&planner, &abort(topology), &restore(topology, "1")] {
+        assert_eq!(carried_out(goal, &world).0, ["abort-restore"]);
+    }
+}
