@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::e2e::context::{Context, Killed, Round, STILL, Scenario};
 use crate::e2e::restored::{SESAME, says_no_secret};
+use crate::e2e::trust::expire;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
 use crate::setup::newest_of;
@@ -13,6 +14,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("recovered-by-one-of-three", by_one_of_three),
     ("recovered-by-the-better-of-two", by_the_better_of_two),
     ("recovered-static-pod", pod),
+    ("recovered-with-ended-certificates", with_ended_certificates),
     ("recover-killed-at-any-moment", killed),
 ];
 
@@ -129,6 +131,29 @@ fn by_one_of_three(context: &Context) -> Outcome {
         holds(&lab, host, "alone")?;
     }
     lab.nothing_to_do()
+}
+
+/// What the survivor shows has ended, so that nobody can ask it anything.
+fn with_ended_certificates(context: &Context) -> Outcome {
+    let lab = context.lab(3)?;
+    lab.topology(&newest_of("3.5")?, "", 3)?;
+    lab.apply()?;
+    put(&lab, 1, "kept")?;
+    expire(&lab)?;
+    lab.power("kill", 2)?;
+    lab.power("kill", 3)?;
+    let pids = lab.on(1, "pidof etcd")?.out;
+    lab.inside("mv pki/prod/ca.key elsewhere")?.exits(0)?;
+    lab.etcdup(&GONE)?
+        .exits(4)?
+        .says("ca-without-key")?
+        .says("ended at")?;
+    ensure(lab.on(1, "pidof etcd")?.out == pids, "m1 was stopped")?;
+    lab.inside("mv elsewhere pki/prod/ca.key")?.exits(0)?;
+    lab.etcdup(&GONE)?.exits(0)?;
+    holds(&lab, 1, "kept")?;
+    put(&lab, 1, "alone")?;
+    lab.etcdctl_agrees(&Lab::endpoints(1), 1)
 }
 
 /// Two of five are left, and one of the two was away while more was written. Their logs have

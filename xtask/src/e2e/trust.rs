@@ -368,7 +368,7 @@ fn expired_certificates(context: &Context) -> Outcome {
 
 /// Puts certificates that ended yesterday in the place of all, with their keys, and restarts every
 /// member: connections that stand know nothing of it.
-fn expire(lab: &Lab) -> Outcome {
+pub(crate) fn expire(lab: &Lab) -> Outcome {
     lab.write(
         "expire.sh",
         "set -e\nrm -rf ca; mkdir -p ca/new; : > ca/index.txt; echo 77 > ca/serial\n\

@@ -6,6 +6,7 @@
 
 mod checks;
 mod left;
+mod reach;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,6 +142,11 @@ fn begin(
     else {
         return Next::Done;
     };
+    let unfit = seen.host(&first.member.host);
+    let unfit = unfit.map(|host| reach::unfit(target, seen, first.member, host));
+    if let Some(unfit) = unfit.filter(|unfit| !unfit.is_empty()) {
+        return Next::Blocked(unfit);
+    }
     let record = RecoverRecord {
         count: last.map_or(1, |last| last.count + 1),
         begun: seen.at,
@@ -321,7 +327,11 @@ fn go_on(
         .member(&member.name)
         .filter(|_| seen.serves(&member.name))
     else {
-        return wait(target, member);
+        let unfit = reach::unfit(target, seen, member, host);
+        return match unfit.is_empty() {
+            true => renew(target, seen, member, host).unwrap_or_else(|| wait(target, member)),
+            false => Next::Blocked(unfit),
+        };
     };
     // etcd before 3.5.30 leaves learners of a snapshot in the list.
     let left = view
@@ -400,10 +410,14 @@ fn force(target: &Target, seen: &Observation, member: &Member, record: RecoverRe
             .flat_map(|host| starts(target, seen, member, host)),
     );
     let name = &member.name;
-    let why = vec![format!(
+    let mut why = vec![format!(
         "a copy of its data is changed; the data itself is kept on {}",
         member.host
     )];
+    why.extend(
+        host.into_iter()
+            .flat_map(|host| reach::due(target, seen, member, host).why),
+    );
     Next::Stage(Box::new(Stage {
         key: StageKey::new(Rule::ForceNew, Some(name)),
         title: format!("make {name} the only member, and start it"),
@@ -418,7 +432,9 @@ fn force(target: &Target, seen: &Observation, member: &Member, record: RecoverRe
 /// Starts a member that was stopped, as it ran.
 fn starts(target: &Target, seen: &Observation, member: &Member, host: &HostView) -> Vec<HostStep> {
     let layout = &member.layout;
-    let mut steps = Vec::new();
+    // Whoever cannot reach it would wait for it without an end.
+    let due = reach::due(target, seen, member, host).artifacts;
+    let mut steps: Vec<HostStep> = due.into_iter().map(HostStep::File).collect();
     if layout.is_systemd() {
         if !host
             .files
@@ -451,6 +467,17 @@ fn start(target: &Target, seen: &Observation, member: &Member) -> Next {
         )])),
         postconditions: vec![serves(target, name)],
     }))
+}
+
+/// Gives a member that runs certificates that are valid: etcd reads them again by itself.
+fn renew(target: &Target, seen: &Observation, member: &Member, host: &HostView) -> Option<Next> {
+    let due = reach::due(target, seen, member, host);
+    let steps: Vec<HostStep> = due.artifacts.into_iter().map(HostStep::File).collect();
+    (!steps.is_empty()).then(|| {
+        let title = format!("give {} valid certificates", member.name);
+        let tasks = BTreeMap::from([(member.host.clone(), steps)]);
+        stage(Rule::RefreshFiles, title, due.why, Impact::None, tasks)
+    })
 }
 
 fn wait(target: &Target, member: &Member) -> Next {

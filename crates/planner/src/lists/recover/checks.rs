@@ -5,6 +5,7 @@ use etcdup_core::finding::Check;
 pub(crate) const CHECKS: &[Check] = &[
     CAME_BACK,
     NOT_LOST,
+    RECOVER_CLOCK,
     RECOVER_DATA,
     RECOVER_FILE,
     RECOVER_GONE,
@@ -48,6 +49,13 @@ pub(crate) const RECOVER_GONE: Check = Check {
     about: "Members that are gone for good are named with --gone, by the names in the file. One that answers may hold what no other \
             does.",
     advice: "leave out whatever is not gone: a member whose host answers is stopped anyway",
+};
+pub(crate) const RECOVER_CLOCK: Check = Check {
+    id: "recover-clock",
+    title: "the clock of the member that would go on differs from this machine's",
+    about: "Certificates are valid by a clock. More than five minutes apart, the member and this machine may refuse each other once it \
+            runs alone, and nobody else could say how it is.",
+    advice: "set the clock that is wrong (chrony, ntp or systemd-timesyncd), then run the same command again",
 };
 pub(crate) const RECOVER_DATA: Check = Check {
     id: "recover-data",

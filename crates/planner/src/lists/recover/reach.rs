@@ -1,0 +1,83 @@
+//! Whether the member that goes on can be reached once it runs: nobody else could say how it is,
+//! and the recovery would wait for it without an end.
+
+use std::time::Duration;
+
+use etcdup_core::certificate::Mismatch;
+use etcdup_core::file::TransportSecurity;
+use etcdup_core::finding::Finding;
+use etcdup_core::observation::{CaView, HostView, Observation};
+use etcdup_core::observed::Observed;
+use etcdup_core::stage::{Artifact, Content};
+use etcdup_core::topology::Member;
+
+use super::checks::RECOVER_CLOCK;
+use crate::assess::certificates_to_write;
+use crate::rules::operator::CA_BROKEN;
+use crate::rules::trust::CA_WITHOUT_KEY;
+use crate::target::Target;
+
+/// How far its clock may be from this machine's: certificates are valid from an hour before they
+/// are issued.
+const CLOCK_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// What it is to have before it starts, because what it shows is valid no more, and why.
+pub(super) struct Due {
+    pub(super) artifacts: Vec<Artifact>,
+    pub(super) why: Vec<String>,
+}
+
+/// Certificates and keys that are written before it starts, where one has ended.
+pub(super) fn due(target: &Target, seen: &Observation, member: &Member, host: &HostView) -> Due {
+    let mut why = Vec::new();
+    for artifact in &target.desired(member).certificates {
+        if artifact.content == Content::Ca {
+            continue;
+        }
+        if let Some(Observed::Known(facts)) = host.certificates.get(&artifact.path)
+            && let Err(mismatch) = facts.check_validity(seen.at)
+        {
+            why.push(format!("{}: {} {mismatch}", member.name, artifact.path));
+        }
+    }
+    let artifacts = match why.is_empty() {
+        true => Vec::new(),
+        false => certificates_to_write(target, seen, member, host),
+    };
+    Due { artifacts, why }
+}
+
+/// What keeps it from being reached, and is to be put right first.
+pub(super) fn unfit(
+    target: &Target,
+    seen: &Observation,
+    member: &Member,
+    host: &HostView,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if target.topology.security.client_tls() == TransportSecurity::Plain {
+        return findings;
+    }
+    // Measured worse than the limit it says nothing.
+    let facts = &host.facts;
+    let limit = i64::try_from(CLOCK_LIMIT.as_millis()).unwrap_or(i64::MAX);
+    if facts.clock_ahead_ms.abs() > limit.saturating_add(facts.clock_error_ms) {
+        let seconds = facts.clock_ahead_ms.abs() / 1000;
+        let side = match facts.clock_ahead_ms > 0 {
+            true => "ahead of",
+            false => "behind",
+        };
+        let evidence = format!("its clock is {seconds} s {side} this machine's");
+        findings.push(RECOVER_CLOCK.error(&member.host, evidence));
+    }
+    let ended = |mismatch: Mismatch| CA_BROKEN.error("ca", format!("its certificate {mismatch}"));
+    let ca = seen.ca.facts().map(|facts| facts.check_validity(seen.at));
+    findings.extend(ca.and_then(Result::err).map(ended));
+    let Due { artifacts, why } = due(target, seen, member, host);
+    let issued = |artifact: &Artifact| matches!(artifact.content, Content::Issued { .. });
+    let issuer = seen.issuer(target.topology.issuer);
+    if artifacts.iter().any(issued) && !matches!(issuer, Some(CaView::Usable(_))) {
+        findings.push(CA_WITHOUT_KEY.error("ca", why.join("; ")));
+    }
+    findings
+}
