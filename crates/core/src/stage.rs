@@ -154,6 +154,14 @@ pub enum Goal {
     },
 }
 
+impl Goal {
+    /// As the file says, with nothing approved beyond that: what whoever only looks asks for, too.
+    pub const CONVERGE: Self = Goal::Converge {
+        allow_outage: false,
+        retry: false,
+    };
+}
+
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {

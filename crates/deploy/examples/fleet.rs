@@ -25,11 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for round in 1..=2 {
         let start = Instant::now();
         let plans = clusters.iter().map(|cluster| async move {
-            let goal = Goal::Converge {
-                allow_outage: false,
-                retry: false,
-            };
-            let plan = cluster.plan(goal).await;
+            let plan = cluster.plan(Goal::CONVERGE).await;
             (cluster, plan, start.elapsed())
         });
         for (cluster, plan, took) in join_all(plans).await {

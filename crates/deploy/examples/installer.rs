@@ -19,11 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cluster = engine.cluster(read_topology(&file, &[])?, &file)?;
 
     // What is to come, and why; nothing has changed yet.
-    let goal = Goal::Converge {
-        allow_outage: false,
-        retry: false,
-    };
-    let plan = cluster.plan(goal).await?;
+    let plan = cluster.plan(Goal::CONVERGE).await?;
     for stage in &plan.forecast.stages {
         println!("{}: {}", stage.title, stage.why.join("; "));
     }

@@ -69,10 +69,7 @@ async fn main() -> Outcome<()> {
 }
 
 async fn begin(first: &Cluster, second: &Cluster) -> Outcome<Operation> {
-    let goal = || Goal::Converge {
-        allow_outage: false,
-        retry: false,
-    };
+    let goal = || Goal::CONVERGE;
     // Side by side, over the same connections where they share hosts.
     let (one, other) = tokio::join!(first.plan(goal()), second.plan(goal()));
     let (plan, other) = (one?, other?);

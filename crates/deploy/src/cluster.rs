@@ -169,11 +169,7 @@ impl Cluster {
     /// # Errors
     /// When the topology cannot be made concrete.
     pub async fn observe(&self) -> Result<(Planner, Observation), DeployError> {
-        let goal = Goal::Converge {
-            allow_outage: false,
-            retry: false,
-        };
-        self.session().await.observe(goal).await
+        self.session().await.observe(Goal::CONVERGE).await
     }
 
     /// Observes, gathers evidence from every member, and judges.

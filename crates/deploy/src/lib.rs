@@ -10,7 +10,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::new(Settings::default(), Store::beside(".".as_ref()));
 //! let cluster = engine.cluster(read_topology("etcdup.toml".as_ref(), &[])?, "etcdup.toml".as_ref())?;
-//! let plan = cluster.plan(Goal::Converge { allow_outage: false, retry: false }).await?;
+//! let plan = cluster.plan(Goal::CONVERGE).await?;
 //! let who = Who::new("ann@laptop");
 //! let begin = Begin { plan, approved: None, verb: Verb::Apply, who, token: None, request: None };
 //! let operation = cluster.begin(begin).await?;

@@ -83,11 +83,7 @@ impl Cluster {
     /// # Errors
     /// When the topology cannot be made concrete.
     pub async fn look(&self) -> Result<Look, DeployError> {
-        let goal = Goal::Converge {
-            allow_outage: false,
-            retry: false,
-        };
-        let plan = self.plan(goal).await?;
+        let plan = self.plan(Goal::CONVERGE).await?;
         let now = Timestamp::now();
         Ok(Look {
             plan,

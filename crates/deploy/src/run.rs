@@ -456,13 +456,7 @@ impl Session {
     pub async fn verify(&self) -> Result<Report, DeployError> {
         let (planner, seen) = match self.last_look.take() {
             Some(fresh) => fresh,
-            None => {
-                let goal = Goal::Converge {
-                    allow_outage: false,
-                    retry: false,
-                };
-                self.observe(goal).await?
-            }
+            None => self.observe(Goal::CONVERGE).await?,
         };
         let (findings, seen) = self.evaluate(&planner, seen).await;
         Ok(Report {

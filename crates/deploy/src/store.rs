@@ -409,10 +409,7 @@ pub(crate) fn running_record(last: u32) -> OperationRecord {
             .unwrap(),
         cluster: "prod".parse().unwrap(),
         verb: etcdup_core::operation::Verb::Apply,
-        goal: etcdup_core::stage::Goal::Converge {
-            allow_outage: false,
-            retry: false,
-        },
+        goal: etcdup_core::stage::Goal::CONVERGE,
         who: etcdup_core::operation::Who::new("ann@laptop"),
         begun: Timestamp::UNIX_EPOCH,
         topology: None,

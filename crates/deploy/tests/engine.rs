@@ -22,10 +22,7 @@ fn assert_send<T: Send>(_: T) {}
 fn assert_shared<T: Clone + Send + Sync + 'static>() {}
 
 fn goal() -> Goal {
-    Goal::Converge {
-        allow_outage: false,
-        retry: false,
-    }
+    Goal::CONVERGE
 }
 
 fn engine(place: &Path, limits: Limits) -> Engine {

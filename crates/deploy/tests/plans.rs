@@ -69,10 +69,7 @@ fn one_voter_cannot_restart_without_an_outage() {
     let mut seen = scripted::carry_out(&planner, worlds::bare(&planner));
     drifted(&planner, &mut seen);
     insta::assert_snapshot!("outage-allowed", printed(planner, seen.clone()));
-    let goal = Goal::Converge {
-        allow_outage: false,
-        retry: false,
-    };
+    let goal = Goal::CONVERGE;
     let planner = Planner::new(topology, goal, None).unwrap();
     insta::assert_snapshot!("outage-not-allowed", printed(planner, seen));
 }

@@ -58,13 +58,11 @@ pub(crate) fn predict(target: &Target, mut world: Observation, stage: &Stage) ->
             }
             let started = stage.stops(&target.topology);
             // Whoever was taken elsewhere is found there from now on.
-            let moved = stage.key.leg.place.then(|| {
-                let goal = Goal::Converge {
-                    allow_outage: false,
-                    retry: false,
-                };
-                target.clone().next_leg(&goal, &world).ok()
-            });
+            let moved = stage
+                .key
+                .leg
+                .place
+                .then(|| target.clone().next_leg(&Goal::CONVERGE, &world).ok());
             let moved = moved.flatten();
             serve(
                 moved.as_ref().unwrap_or(target),

@@ -103,7 +103,7 @@ proptest! {
         let mut model = Model::new(planner(after, pods, false));
         to_the_end(planner(before, pods, false), &mut model)?;
         let topology = planner(after, pods, true).topology().clone();
-        let goal = Goal::Converge { allow_outage: false, retry: false };
+        let goal = Goal::CONVERGE;
         let grown = Planner::new(topology, goal, None).unwrap();
         let (_, seen) = model.observe(&grown);
         let outage = |stage: &Stage| matches!(stage.impact, Impact::Outage(_));

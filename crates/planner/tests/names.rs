@@ -44,10 +44,7 @@ fn under_another_name(planner: &Planner, mut seen: Observation) -> Observation {
 /// the first one's data.
 #[test]
 fn a_copied_file_with_a_new_name_takes_nothing() {
-    let converge = Goal::Converge {
-        allow_outage: false,
-        retry: false,
-    };
+    let converge = Goal::CONVERGE;
     for head in RUNTIMES {
         let (planner, seen) = bootstrapped(head);
         let seen = under_another_name(&planner, seen);

@@ -204,15 +204,7 @@ fn cut_between_any_two_stages_it_ends_with_the_same_member() {
     let (topology, seen) = left(5, &[("m2", 90, 99), ("m4", 95, 95)]);
     let planner = recover(&topology, &["m1", "m3", "m5"]);
     let all = stages(&planner, &seen);
-    let apply = Planner::new(
-        topology.clone(),
-        Goal::Converge {
-            allow_outage: false,
-            retry: false,
-        },
-        None,
-    )
-    .unwrap();
+    let apply = Planner::new(topology.clone(), Goal::CONVERGE, None).unwrap();
     let mut world = seen;
     for (count, stage) in all.iter().enumerate() {
         let (_, end) = carried_out(&planner, &world);

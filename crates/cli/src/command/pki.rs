@@ -20,13 +20,7 @@ pub(crate) async fn show(context: &Context) -> u8 {
         Ok(session) => session,
         Err(error) => return context.fail(&error),
     };
-    let (_, seen) = match session
-        .observe(Goal::Converge {
-            allow_outage: false,
-            retry: false,
-        })
-        .await
-    {
+    let (_, seen) = match session.observe(Goal::CONVERGE).await {
         Ok(observed) => observed,
         Err(error) => return context.fail(&error),
     };

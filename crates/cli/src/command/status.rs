@@ -28,13 +28,7 @@ pub(crate) async fn run(context: &Context, arguments: &Status) -> u8 {
         Err(error) => return context.fail(&error),
     };
     loop {
-        let (planner, seen) = match session
-            .observe(Goal::Converge {
-                allow_outage: false,
-                retry: false,
-            })
-            .await
-        {
+        let (planner, seen) = match session.observe(Goal::CONVERGE).await {
             Ok(observed) => observed,
             Err(error) => return context.fail(&error),
         };

@@ -118,10 +118,7 @@ impl Default for PlanDocument {
             format: PLAN_FORMAT.to_owned(),
             cluster: String::new(),
             etcd: String::new(),
-            goal: Goal::Converge {
-                allow_outage: false,
-                retry: false,
-            },
+            goal: Goal::CONVERGE,
             changes: false,
             digest: String::new(),
             stages: Vec::new(),

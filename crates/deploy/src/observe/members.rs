@@ -104,11 +104,7 @@ impl Session {
         let directory = directory.to_owned();
         // Which of several certificates members accept, only they can say.
         if self.with_vault(|vault| vault.is_between_cas()).await {
-            let goal = Goal::Converge {
-                allow_outage: false,
-                retry: false,
-            };
-            self.observe(goal).await?;
+            self.observe(Goal::CONVERGE).await?;
         }
         let files = self.with_vault(move |vault| vault.client_files(&directory));
         Ok(files.await?)
