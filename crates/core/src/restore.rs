@@ -1,5 +1,7 @@
 //! A snapshot that a cluster is restored from, and what its hosts remember of that.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,6 +71,9 @@ pub struct RestoreRecord {
     pub generation: u64,
     /// The cluster that it makes.
     pub cluster: ClusterId,
+    /// What restores before it were to make that have not ended: members may hold it still.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub earlier: BTreeSet<ClusterId>,
     /// How far it is.
     pub phase: RestorePhase,
 }
@@ -104,6 +109,7 @@ impl RestoreOrder {
             bump: self.bump,
             generation,
             cluster,
+            earlier: BTreeSet::new(),
             phase: RestorePhase::SettingAside,
         }
     }
@@ -134,6 +140,12 @@ impl RestoreRecord {
             self.phase,
             RestorePhase::SettingAside | RestorePhase::Restoring
         )
+    }
+
+    /// Whether it, or one before it that has not ended, was to make this cluster.
+    #[must_use]
+    pub fn makes(&self, cluster: ClusterId) -> bool {
+        self.cluster == cluster || self.earlier.contains(&cluster)
     }
 
     /// The same, so far.

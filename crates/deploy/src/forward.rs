@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use etcdup_core::file::TransportSecurity;
 use etcdup_core::name::MemberName;
-use etcdup_core::observation::{HostView, Observation};
+use etcdup_core::observation::Observation;
 use etcdup_core::observed::Observed;
 use etcdup_core::plain::chain;
-use etcdup_core::restore::RestoreRecord;
 use etcdup_core::stage::Goal;
 use etcdup_core::topology::{Member, Topology};
+use etcdup_planner::restore_under_way;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -90,17 +90,9 @@ impl Session {
     /// The hosts, where one of them remembers a restore that has not ended: members listen apart
     /// from where clients look for them, as their processes show.
     async fn restored(&self) -> Option<Observation> {
-        let goal = Goal::Converge {
-            allow_outage: false,
-            retry: false,
-        };
-        let (_, seen) = self.observe(goal).await.ok()?;
-        let mut hosts = seen.hosts.values().filter_map(Observed::known);
-        let is_open = |host: &HostView| {
-            let restore = host.record().and_then(|record| record.restore.as_ref());
-            restore.is_some_and(RestoreRecord::is_open)
-        };
-        hosts.any(is_open).then_some(seen)
+        let (planner, seen) = self.observe(Goal::CONVERGE).await.ok()?;
+        let is_open = restore_under_way(planner.topology(), &seen).is_some();
+        is_open.then_some(seen)
     }
 
     /// A local port that leads to a member, or why there is none.

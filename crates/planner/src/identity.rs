@@ -253,7 +253,7 @@ pub(crate) fn is_ours(target: &Target, host: &HostView, cluster: ClusterId) -> b
     let resets = host.record().map_or(0, |record| record.resets);
     let restored = host.record().and_then(|record| record.restore.as_ref());
     recorded == Some(cluster)
-        || restored.is_some_and(|restored| restored.cluster == cluster)
+        || restored.is_some_and(|restored| restored.makes(cluster))
         || (0..=resets.max(9))
             .any(|generation| cluster_id_with(topology, &name(topology, generation)) == cluster)
 }

@@ -10,7 +10,7 @@
 //!
 //! let file = "format = 1\ncluster = \"prod\"\netcd = \"3.5.33\"\n[[member]]\nname = \"m1\"\nhost = \"10.0.1.10\"\n";
 //! let topology = resolve(&Document::parse("etcdup.toml", file, &[])?.spec, |_| None)?;
-//! let planner = Planner::new(topology, Goal::Converge { allow_outage: false, retry: false }, None)?;
+//! let planner = Planner::new(topology, Goal::CONVERGE, None)?;
 //! let forecast = planner.forecast(&Observation::new(jiff::Timestamp::UNIX_EPOCH));
 //! assert!(matches!(forecast.ending, Ending::Blocked(_)), "no host was seen");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -43,6 +43,7 @@ pub use forecast::{Ending, Forecast};
 pub use lists::converge::{CONVERGE, RuleRow};
 pub use planner::{PLANNER_CHECKS, Planner};
 pub use preflight::{HOST_UNSEEN, SOURCE_UNREADABLE};
+pub use restoring::restore_under_way;
 pub use rules::conflict::AUTH_DENIED;
 pub use rules::put_back::PutBack;
 pub use rules::transition::VERSION_FAILED;

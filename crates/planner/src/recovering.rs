@@ -13,10 +13,14 @@ use crate::identity::identity_of;
 use crate::target::Target;
 
 /// The last recovery, by what any host remembers: the furthest that it is known to be. Of two that
-/// never heard of one another it is the later one.
+/// never heard of one another it is the later one. What a host remembers of a cluster that another
+/// has taken the place of, which serves, is over.
 pub(crate) fn last<'a>(topology: &'a Topology, seen: &'a Observation) -> Option<&'a RecoverRecord> {
     let hosts = topology.hosts.keys();
+    let mut serving = seen.members.keys().filter(|name| seen.serves(name));
+    let serves = serving.find_map(|name| Some(seen.member(name)?.cluster));
     let remembered = hosts.filter_map(|host| seen.host(host)?.record()?.recover.as_ref());
+    let remembered = remembered.filter(|one| serves.is_none_or(|serves| serves == one.cluster));
     remembered.max_by_key(|one| (one.count, one.begun, one.phase))
 }
 

@@ -43,13 +43,28 @@ pub(crate) fn last_closed<'a>(
     seen: &'a Observation,
 ) -> Option<&'a RestoreRecord> {
     let all = remembered(file, seen).flatten();
+    // By when it was ordered: hosts that knew nothing begin to count generations again.
     all.filter(|one| !one.is_open())
-        .max_by_key(|one| one.generation)
+        .max_by_key(|one| (&one.id, one.generation))
 }
 
 /// Whether a restore is under way, where this one was the last that ended or was given up.
 pub(crate) fn is_under_way(one: &RestoreRecord, closed: Option<&RestoreRecord>) -> bool {
-    one.is_open() && closed.is_none_or(|closed| closed.generation < one.generation)
+    let is_later =
+        |closed: &RestoreRecord| closed.generation < one.generation && closed.id < one.id;
+    one.is_open() && closed.is_none_or(is_later)
+}
+
+/// The restore that is under way, by what the hosts of the file's members remember.
+#[must_use]
+pub fn restore_under_way<'a>(
+    topology: &'a Topology,
+    seen: &'a Observation,
+) -> Option<&'a RestoreRecord> {
+    let closed = last_closed(topology, seen);
+    remembered(topology, seen)
+        .flatten()
+        .find(|one| is_under_way(one, closed))
 }
 
 /// How far an order is, by what hosts remember.
@@ -103,12 +118,17 @@ pub(crate) fn phase(file: &Topology, seen: &Observation, order: &RestoreOrder) -
         .keys()
         .filter_map(|host| seen.host(host)?.record());
     let counted = records.map(|record| record.resets.max(record.begun.unwrap_or(0)));
-    let counted = counted.chain(all.flatten().map(|one| one.generation));
+    let counted = counted.chain(all.clone().flatten().map(|one| one.generation));
     let least = counted.chain([before]).max().unwrap_or(before) + 1;
     let of = order.known.as_ref().map(|known| known.cluster_id);
     let own = (0..=least.max(20)).find(|generation| Some(made(*generation)) == of);
     let generation = least.max(own.map_or(0, |own| own + 1));
-    Phase::SetAside(order.record(generation, made(generation)))
+    let open = all.flatten().filter(|one| one.is_open());
+    let earlier = open.flat_map(|one| one.earlier.iter().chain([&one.cluster]));
+    Phase::SetAside(RestoreRecord {
+        earlier: earlier.copied().collect(),
+        ..order.record(generation, made(generation))
+    })
 }
 
 /// Whether any member has data of what a restore makes.

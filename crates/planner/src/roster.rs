@@ -2,7 +2,8 @@
 
 use etcdup_core::host::HostId;
 use etcdup_core::membership::{ClusterView, MemberId};
-use etcdup_core::observation::{HostView, ListedMember, Observation, RosterMember};
+use etcdup_core::observation::{HostRecord, HostView, ListedMember, Observation, RosterMember};
+use etcdup_core::restore::RestoreRecord;
 use etcdup_core::topology::{Member, MemberPlace, Topology};
 
 use crate::listed::{data_id, entry};
@@ -119,7 +120,11 @@ fn agreed(file: &Topology, seen: &Observation) -> Vec<RosterMember> {
         match seen.host(host) {
             None => say += 1,
             Some(view) => {
-                if let Some(record) = view.record().filter(|one| one.cluster.is_some()) {
+                // While a restore is under way a record names those that it makes.
+                let restores =
+                    |one: &HostRecord| one.restore.as_ref().is_some_and(RestoreRecord::is_open);
+                let says = |one: &&HostRecord| one.cluster.is_some() || restores(one);
+                if let Some(record) = view.record().filter(says) {
                     say += 1;
                     rosters.push(&record.roster);
                 }

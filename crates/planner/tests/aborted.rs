@@ -8,10 +8,10 @@
 mod scripted;
 mod worlds;
 
-use etcdup_core::restore::{RestoreOrder, RestorePhase};
+use etcdup_core::restore::{RestoreOrder, RestorePhase, RestoreRecord};
 use etcdup_core::stage::{Goal, Rule};
 use etcdup_core::topology::Topology;
-use etcdup_planner::Planner;
+use etcdup_planner::{Planner, restore_under_way};
 use scripted::{blockers, bootstrapped, carried_out, record, until};
 
 fn restore(topology: &Topology, id: &str) -> Planner {
@@ -90,4 +90,21 @@ fn a_host_that_missed_it_hears_of_it() {
     for goal in [&planner, &abort(topology), &restore(topology, "1")] {
         assert_eq!(carried_out(goal, &world).0, ["abort-restore"]);
     }
+}
+
+/// A host that was away while the cluster was restored elsewhere has an earlier order, though it
+/// counts further.
+#[test]
+fn an_order_of_before_is_over_whatever_its_host_counts() {
+    let (planner, seen) = bootstrapped("");
+    let topology = planner.topology();
+    let (_, mut world) = carried_out(&restore(topology, "5"), &seen);
+    let away = record(&planner, &mut world, 1);
+    away.restore = away.restore.as_ref().map(|one| RestoreRecord {
+        id: "3".to_owned(),
+        generation: one.generation + 4,
+        ..one.at(RestorePhase::Restoring)
+    });
+    assert_eq!(carried_out(&planner, &world).0, ["end-restore@g1"]);
+    assert_eq!(restore_under_way(topology, &world), None);
 }

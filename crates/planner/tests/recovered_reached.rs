@@ -8,6 +8,7 @@
 mod scripted;
 mod worlds;
 
+use etcdup_core::membership::ClusterId;
 use etcdup_core::observation::{CaView, HostView, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::stage::{Content, HostStep, Rule, Stage, Work};
@@ -115,4 +116,23 @@ fn what_would_keep_it_from_being_reached_stops_nothing() {
         host(&topology, &mut clock).facts.clock_error_ms = 3_600_000;
         assert!(!stages(&planner, &clock).is_empty());
     }
+}
+
+/// What a host remembers of the cluster before is over where another serves in its place.
+#[test]
+fn a_recovery_of_another_cluster_is_over() {
+    let (topology, seen) = m1();
+    let forced = after(&recover(&topology, &GONE), &seen, 4);
+    let open = host(&topology, &mut forced.clone()).record().cloned();
+    let apply = worlds::planner(topology.clone());
+    let (apply, mut serving) = (
+        apply.clone(),
+        scripted::carry_out(&apply, worlds::bare(&apply)),
+    );
+    let own = host(&topology, &mut serving).record_mut().unwrap();
+    own.recover = open.unwrap().recover;
+    assert_eq!(blockers(&apply, &serving), ["recover-open"]);
+    let own = host(&topology, &mut serving).record_mut().unwrap();
+    own.recover.as_mut().unwrap().cluster = ClusterId::new(7);
+    assert_eq!(carried_out(&apply, &serving).0, Vec::<String>::new());
 }

@@ -14,7 +14,10 @@ mod worlds;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use etcdup_core::finding::Finding;
+use etcdup_core::host::HostId;
 use etcdup_core::membership::ClusterId;
+use etcdup_core::name::MemberName;
 use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::{Goal, Next};
 use etcdup_planner::Planner;
@@ -59,9 +62,9 @@ fn apply(members: usize, pods: bool) -> &'static Planner {
 }
 
 /// An order to restore the cluster of this file.
-fn restore(apply: &Planner) -> Planner {
+fn restore(apply: &Planner, id: &str) -> Planner {
     let order = Box::new(RestoreOrder {
-        id: "1".to_owned(),
+        id: id.to_owned(),
         path: "/backup/a.db".to_owned(),
         sha256: "a".to_owned(),
         size: 1 << 20,
@@ -134,7 +137,7 @@ proptest! {
         let mut model = Model::new(apply);
         to_the_end(apply, &mut model)?;
         let before = clusters(&model);
-        let restore = restore(apply);
+        let restore = restore(apply, "1");
         let all: Vec<usize> = (0..members).collect();
         for event in events {
             happens(&restore, apply, &mut model, &all, event)?;
@@ -163,7 +166,7 @@ proptest! {
         let mut model = Model::new(apply);
         to_the_end(apply, &mut model)?;
         let before = clusters(&model);
-        let restore = restore(apply);
+        let restore = restore(apply, "1");
         let all: Vec<usize> = (0..members).collect();
         for event in events {
             happens(&restore, apply, &mut model, &all, event)?;
@@ -187,6 +190,35 @@ proptest! {
         prop_assert_eq!(&model.lost, &Vec::<String>::new());
         prop_assert_eq!(model.healthy().len(), members);
         prop_assert_eq!(clusters(&model).len(), 1);
+    }
+
+    /// The file has fewer members or more by the time that the command is run again, by another
+    /// operator say: the members that it has then are those of the cluster, and no other serves.
+    #[test]
+    fn a_restore_ends_whoever_edits_the_file_on_the_way(
+        before in 1_usize..6,
+        after in 1_usize..6,
+        pods in any::<bool>(),
+        events in proptest::collection::vec(event(), 0..8),
+    ) {
+        let mut model = Model::new(apply(5, pods));
+        let first = apply(before, pods);
+        to_the_end(first, &mut model)?;
+        let machines: Vec<usize> = (0..before).collect();
+        for event in events {
+            happens(&restore(first, "1"), first, &mut model, &machines, event)?;
+        }
+        let edited = apply(after, pods);
+        run(&restore(edited, "2"), &mut model, false)?;
+        prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        let hosts = |machines: &[Machine]| -> Vec<HostId> {
+            machines.iter().map(|machine| machine.member.host.clone()).collect()
+        };
+        prop_assert_eq!(
+            model.healthy().into_iter().collect::<Vec<_>>(),
+            hosts(&model.machines[..after])
+        );
+        prop_assert_eq!(run(edited, &mut model, false)?, Vec::new());
     }
 
     /// Members die one after the other while the others take writes, and too few come back. Of
@@ -253,5 +285,41 @@ proptest! {
         prop_assert_eq!(&model.lost, &Vec::<String>::new());
         prop_assert_eq!(model.healthy().len(), members);
         prop_assert_eq!(clusters(&model).len(), 1);
+    }
+
+    /// Those that are gone leave the file before the recovery has ended, and are named still.
+    #[test]
+    fn a_recovery_ends_whoever_edits_the_file_on_the_way(
+        after in 2_usize..5,
+        pods in any::<bool>(),
+        survivor in 0_usize..2,
+        events in proptest::collection::vec(event(), 0..8),
+    ) {
+        let (first, edited) = (apply(5, pods), apply(after, pods));
+        let mut model = Model::new(first);
+        to_the_end(first, &mut model)?;
+        let gone: Vec<usize> = (0..5).filter(|index| *index != survivor).collect();
+        for index in &gone {
+            model.settle();
+            model.power_off(*index);
+        }
+        let name = |index: &usize| model.machines[*index].member.name.clone();
+        let gone: Vec<MemberName> = gone.iter().map(name).collect();
+        let recover = |file: &Planner, gone: &[MemberName]| {
+            let goal = Goal::Recover { gone: gone.to_vec(), cluster_id: None };
+            Planner::new(file.topology().clone(), goal, None).unwrap()
+        };
+        for event in events {
+            happens(&recover(first, &gone), first, &mut model, &[survivor], event)?;
+        }
+        // While nobody answers, names that the file does not have are refused: they are left out.
+        let (planner, seen) = model.observe(&recover(edited, &gone));
+        let refuses = |finding: &Finding| finding.is_of(&["recover-gone"]);
+        let left_out = matches!(planner.next(&seen), Next::Blocked(found) if found.iter().all(refuses));
+        let in_file = |name: &&MemberName| !left_out || edited.topology().member(name).is_some();
+        let gone: Vec<MemberName> = gone.iter().filter(in_file).cloned().collect();
+        run(&recover(edited, &gone), &mut model, false)?;
+        prop_assert_eq!(&model.lost, &Vec::<String>::new());
+        prop_assert_eq!(model.healthy().len(), 1);
     }
 }

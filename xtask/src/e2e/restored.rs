@@ -131,6 +131,9 @@ fn over_a_cluster(context: &Context) -> Outcome {
     lab.apply()?;
     lab.etcdctl(&Lab::endpoints(3), &["put", "secret", SESAME])?
         .exits(0)?;
+    let earlier = lab.etcdup(&["snapshot", "save"])?.exits(0)?.out;
+    let earlier = earlier.trim().trim_end_matches(".db");
+    let earlier = earlier.rsplit('/').next().unwrap_or_default();
     let writer = Writer::start(&lab, 3)?;
     let snapshot = keep_a_snapshot(&lab)?;
     let pids = lab.on(1, "pidof etcd")?.out;
@@ -143,7 +146,7 @@ fn over_a_cluster(context: &Context) -> Outcome {
         .says("--confirm prod")?;
     lab.etcdup(&["restore", "latest", "--confirm", "pord"])?
         .exits(3)?;
-    lab.inside("cp snapshots/prod/*.db broken.db && chmod u+w broken.db && printf x | dd of=broken.db bs=1 seek=6000 conv=notrunc 2>&1")?
+    lab.inside("cp \"$(ls snapshots/prod/*.db | tail -n 1)\" broken.db && chmod u+w broken.db && printf x | dd of=broken.db bs=1 seek=6000 conv=notrunc 2>&1")?
         .exits(0)?;
     lab.etcdup(&["restore", "broken.db", "--confirm", "prod"])?
         .exits(1)?
@@ -154,7 +157,12 @@ fn over_a_cluster(context: &Context) -> Outcome {
         lab.etcdup(&["restore", file, "--confirm", "prod"])?
             .exits(1)?;
     }
-    begun_and_given_up(&lab)?;
+    // An older minor cannot read what a newer one wrote.
+    let older = format!("etcd={}", newest_of("3.4")?);
+    lab.etcdup(&["--set", &older, "restore", "latest", "--confirm", "prod"])?
+        .exits(4)?
+        .says("restore-release")?;
+    begun_and_given_up(&lab, earlier)?;
     ensure(lab.on(1, "pidof etcd")?.out == pids, "m1 was restarted")?;
     for host in 1..=3 {
         note_listeners(&lab, host)?;
@@ -210,7 +218,7 @@ fn over_a_cluster(context: &Context) -> Outcome {
 }
 
 /// A restore that is cut before anything was stopped is given up, and the cluster serves on.
-fn begun_and_given_up(lab: &Lab) -> Outcome {
+fn begun_and_given_up(lab: &Lab, earlier: &str) -> Outcome {
     let abort = ["restore", "--abort", "--confirm", "prod"];
     lab.etcdup(&abort)?
         .exits(0)?
@@ -230,6 +238,20 @@ fn begun_and_given_up(lab: &Lab) -> Outcome {
         .exits(4)?
         .says("restore-open")?
         .says("--abort")?;
+    lab.etcdup(&["restore", earlier, "--confirm", "prod"])?
+        .exits(4)?
+        .says("restore-other")?;
+    lab.etcdup(&["snapshot", "save"])?
+        .exits(1)?
+        .says("is being restored")?;
+    let keep = [
+        "--set",
+        "snapshots.keep={last=1}",
+        "snapshot",
+        "prune",
+        "--yes",
+    ];
+    lab.etcdup(&keep)?.exits(1)?.says("is being restored")?;
     lab.etcdup(&["restore", "--abort"])?
         .exits(3)?
         .says("--confirm prod")?;
@@ -388,7 +410,10 @@ fn pods(context: &Context) -> Outcome {
 /// while clients are kept out, and leads the operator in.
 fn with_authentication(context: &Context) -> Outcome {
     let lab = context.lab(1)?;
-    lab.topology(&context.version, "", 1)?;
+    let small = "mkdir /srv/small && mount -t tmpfs -o size=1200m small /srv/small";
+    lab.on(1, small)?.exits(0)?;
+    let head = "[layout]\ndata = \"/srv/small/etcd\"";
+    lab.topology(&context.version, head, 1)?;
     lab.apply()?;
     let etcdctl = |arguments: &[&str]| {
         let all = [&["etcdctl", "--"], arguments].concat();
@@ -402,6 +427,16 @@ fn with_authentication(context: &Context) -> Outcome {
     etcdctl(&[root, "snapshot", "save", "full.db"])?;
     lab.inside("chmod 600 full.db")?.exits(0)?;
     let restore = ["restore", "full.db", "--confirm", "prod"];
+    // Nor is anything stopped for which there is no room.
+    lab.on(1, "fallocate -l 900m /srv/small/filler")?.exits(0)?;
+    lab.etcdup(&restore)?.exits(4)?.says("restore-room")?;
+    lab.on(1, "pidof etcd && rm /srv/small/filler")?.exits(0)?;
+    // Nor is anything moved aside of which nobody can say whose it is.
+    let hide = "systemctl stop etcd && mv /srv/small/etcd/member/wal /srv/small";
+    lab.on(1, hide)?.exits(0)?;
+    lab.etcdup(&restore)?.exits(4)?.says("restore-unreadable")?;
+    let show = "mv /srv/small/wal /srv/small/etcd/member && systemctl start etcd";
+    lab.on(1, show)?.exits(0)?;
     lab.etcdup(&restore)?
         .exits(4)?
         .says("etcd-auth-denied")?

@@ -11,6 +11,7 @@ use etcdup_deploy::snapshots::{
     FlowError, KeptSnapshot, SnapshotStore, Surplus, TakeError, surplus,
 };
 use etcdup_deploy::{Cluster, DeployError};
+use etcdup_planner::restore_under_way;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -64,10 +65,7 @@ pub(crate) async fn run(context: &Context, arguments: &Snapshot) -> u8 {
 
 async fn save(context: &Context, member: Option<&str>) -> Result<u8, Failed> {
     let session = context.session().await?;
-    let goal = Goal::Converge {
-        allow_outage: false,
-        retry: false,
-    };
+    let goal = Goal::CONVERGE;
     let (planner, seen) = session.observe(goal).await?;
     let topology = planner.topology();
     let of = match member {
@@ -271,7 +269,15 @@ async fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed
             view::ask::Answer::Stop => return Ok(exit::STOPPED),
         }
     }
-    if !dry_run {
+    if !gone.is_empty() && !dry_run {
+        // The one that is being restored may be among them, and is needed until that has ended.
+        let (planner, seen) = context.session().await?.observe(Goal::CONVERGE).await?;
+        if let Some(restore) = restore_under_way(planner.topology(), &seen) {
+            return Err(Failed::Here(format!(
+                "the cluster is being restored from {}: nothing is deleted before that has ended",
+                restore.snapshot
+            )));
+        }
         for kept in &gone {
             let failed = |error| Failed::Here(chain(&error));
             kept.delete().await.map_err(failed)?;

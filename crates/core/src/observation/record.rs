@@ -76,10 +76,12 @@ impl HostRecord {
     }
 
     /// Has how far a restore is. The cluster before is forgotten once all of it was moved aside:
-    /// until then its members must be found.
+    /// until then its members must be found. The roster is of the restored cluster by then.
     pub fn note_restore(&mut self, restore: &RestoreRecord) {
         if restore.phase == RestorePhase::Restoring {
+            let roster = std::mem::take(&mut self.roster);
             self.forget_cluster();
+            self.roster = roster;
             self.resets = restore.generation;
         }
         self.restore = Some(restore.clone());

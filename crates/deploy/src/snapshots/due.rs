@@ -32,11 +32,7 @@ impl Cluster {
     /// When no member can be asked, or what it sends cannot be kept.
     pub async fn take_snapshot(&self, who: Who) -> Result<SnapshotDocument, DeployError> {
         let session = self.session_of(who).await;
-        let goal = Goal::Converge {
-            allow_outage: false,
-            retry: false,
-        };
-        let (planner, seen) = session.observe(goal).await?;
+        let (planner, seen) = session.observe(Goal::CONVERGE).await?;
         let taking = session.take_snapshot(planner.topology(), &seen, None, |_, _| {});
         let (_, document) = taking.await?;
         Ok(document)

@@ -87,6 +87,9 @@ pub enum TakeError {
     /// The alarm CORRUPT of the member that was asked for is raised.
     #[error("the alarm CORRUPT of {0} is raised: its data differs from the others'")]
     Corrupt(MemberName),
+    /// What members hold now is about to be replaced, or was not verified yet.
+    #[error("the cluster is being restored from {0}: no snapshot is taken before that has ended")]
+    Restoring(String),
     /// The member cannot be reached.
     #[error("{member} cannot be asked: {why}")]
     Unreachable {

@@ -4,6 +4,7 @@ use etcdup_core::name::MemberName;
 use etcdup_core::observation::{CORRUPT, Observation};
 use etcdup_core::observed::Observed;
 use etcdup_core::topology::{Member, Topology};
+use etcdup_planner::restore_under_way;
 use jiff::Timestamp;
 
 use super::error::{FlowError, TakeError};
@@ -25,7 +26,7 @@ impl Session {
     /// where the cluster's are. `progress` receives how many bytes came, and of how many.
     ///
     /// # Errors
-    /// When no member can be asked, or what it sends cannot be kept.
+    /// When no member can be asked, a restore is under way, or what it sends cannot be kept.
     pub async fn take_snapshot(
         &self,
         topology: &Topology,
@@ -33,6 +34,9 @@ impl Session {
         of: Option<&MemberName>,
         progress: impl FnMut(u64, u64) + Send,
     ) -> Result<(SnapshotStore, SnapshotDocument), TakeError> {
+        if let Some(restore) = restore_under_way(topology, seen) {
+            return Err(TakeError::Restoring(restore.snapshot.clone()));
+        }
         let member = match of {
             Some(name) if is_corrupt(seen, name) => return Err(TakeError::Corrupt(name.clone())),
             Some(name) => topology.member(name).filter(|_| seen.serves(name)),

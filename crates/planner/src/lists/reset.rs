@@ -100,8 +100,10 @@ pub(crate) fn foreign(
         // record proves nothing.
         let leaves = target.topology.leaving(&member.name).is_some();
         let known = recorded_cluster(&target.topology, seen);
+        let is_known =
+            |cluster: ClusterId| known == Some(cluster) || is_made(target, seen, cluster);
         let ours = |host: &HostView, cluster: ClusterId| {
-            typed == Some(cluster) || ours(host, cluster) && (!leaves || known == Some(cluster))
+            typed == Some(cluster) || ours(host, cluster) && (!leaves || is_known(cluster))
         };
         let mut refuse = |cluster: ClusterId, what: String| {
             let evidence =
@@ -152,6 +154,16 @@ pub(crate) fn foreign(
         }
     }
     findings
+}
+
+/// Whether a restore that has not ended was to make this cluster, as a host of the file's members
+/// remembers.
+fn is_made(target: &Target, seen: &Observation, cluster: ClusterId) -> bool {
+    target.topology.member_hosts().any(|host| {
+        let record = seen.host(host).and_then(HostView::record);
+        let restore = record.and_then(|record| record.restore.as_ref());
+        restore.is_some_and(|restore| restore.is_open() && restore.makes(cluster))
+    })
 }
 
 /// Whether a member's unit, manifest or process is proven to be this cluster's: we wrote what

@@ -24,6 +24,7 @@ use crate::lists::{converge, reset};
 use crate::preflight::unseen_hosts;
 use crate::restoring::{Phase, is_under_way, last_closed, phase};
 use crate::rules::clean_up::stop_and_keep;
+use crate::rules::roster::of_file;
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -170,8 +171,10 @@ pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) ->
         Phase::SetAside(record) => return set_aside(target, seen, order, &record),
         Phase::Restoring(record) => record,
         Phase::Ended(ended) => {
-            // What was typed for the restore is not asked again while its last members open.
-            let own = ended.id == order.id;
+            // What was typed for the restore is not asked again while its last members open, also
+            // by the same command that is run again.
+            let goes_on = order.is_same(&ended) && are_kept_out(target, seen);
+            let own = ended.id == order.id || goes_on;
             let next = || converge::next(target, seen, own, false);
             return agree(target, seen).unwrap_or_else(next);
         }
@@ -220,6 +223,21 @@ pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) ->
         }
         next @ (Next::Stage(_) | Next::Blocked(_)) => next,
     }
+}
+
+/// Whether a member still listens apart from where clients look for it.
+fn are_kept_out(target: &Target, seen: &Observation) -> bool {
+    let apart = Topology {
+        clients_kept_out: true,
+        ..target.topology.clone()
+    };
+    apart.members.iter().any(|member| {
+        let host = seen.host(&member.host);
+        let process = host.and_then(|host| host.processes.get(&member.name));
+        let listens = process.and_then(|process| process.flags.get("listen-client-urls"));
+        let flags = apart.flags(member, ClusterState::Existing);
+        listens.is_some() && listens == flags.get("listen-client-urls")
+    })
 }
 
 fn cannot_raise(target: &Target, order: &RestoreOrder) -> Vec<Finding> {
@@ -427,7 +445,9 @@ fn set_aside(
         return stage(Rule::SetAside, title, why, outage, tasks);
     }
     // Until nothing of it is left anywhere, records say where its members are.
-    let forgotten = note(RestorePhase::Restoring);
+    // Whoever leaves the file before all has ended is found by it, and stopped.
+    let mut forgotten = vec![HostStep::Roster(of_file(topology))];
+    forgotten.extend(note(RestorePhase::Restoring));
     let members = topology.member_hosts();
     tasks.extend(members.map(|host| (host.clone(), forgotten.clone())));
     for host in topology

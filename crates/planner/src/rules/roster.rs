@@ -2,7 +2,7 @@
 
 use etcdup_core::membership::ClusterView;
 use etcdup_core::observation::{HostView, ListedMember, Observation, RosterMember};
-use etcdup_core::topology::{Leaving, Member, MemberPlace};
+use etcdup_core::topology::{Leaving, Member, MemberPlace, Topology};
 
 use crate::listed::entry;
 use crate::listed::leaving_entry;
@@ -38,8 +38,25 @@ pub(crate) fn wanted(target: &Target, seen: &Observation) -> Option<Vec<RosterMe
             roster.push(known(&leaving.member, listed));
         }
     }
-    roster.sort_by(|a, b| (&a.place.name, &a.place.host).cmp(&(&b.place.name, &b.place.host)));
+    sort(&mut roster);
     Some(roster)
+}
+
+/// The members of the file, before any of them runs.
+pub(crate) fn of_file(topology: &Topology) -> Vec<RosterMember> {
+    let known = |member: &Member| RosterMember {
+        id: None,
+        peer_url: topology.peer_url(member).to_string(),
+        place: MemberPlace::of(member),
+        to: None,
+    };
+    let mut roster: Vec<RosterMember> = topology.members.iter().map(known).collect();
+    sort(&mut roster);
+    roster
+}
+
+fn sort(roster: &mut [RosterMember]) {
+    roster.sort_by(|a, b| (&a.place.name, &a.place.host).cmp(&(&b.place.name, &b.place.host)));
 }
 
 /// Whether nothing is left to do about a member that goes.
