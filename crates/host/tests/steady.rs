@@ -32,9 +32,9 @@ fn restored(shell: &str, script: &'static Script, place: &Path, tool: &str) -> S
     run(shell, script, &stage_of(&state, &operations, &[])).text()
 }
 
-/// The stage script, patient for so many seconds.
-fn patient_for(seconds: u64) -> &'static Script {
-    let text = scripts::STAGE.replace("150000", &format!("{seconds}000"));
+/// The stage script, patient for so many looks.
+fn patient_for(looks: u64) -> &'static Script {
+    let text = scripts::STAGE.replace("-ge 30 ]; then", &format!("-ge {looks} ]; then"));
     assert_ne!(text, scripts::STAGE);
     let script = Script::new("stage", Box::leak(text.into_boxed_str()));
     Box::leak(Box::new(script))
@@ -58,7 +58,7 @@ fn what_works_for_long_says_so() {
 
 #[test]
 fn what_stands_still_is_given_up() {
-    let script = patient_for(6);
+    let script = patient_for(1);
     std::thread::scope(|scope| {
         for shell in shells() {
             scope.spawn(move || {
@@ -74,6 +74,48 @@ fn what_stands_still_is_given_up() {
                 assert!(failed.is_some(), "{shell}: {said}");
                 assert!(words[0].starts_with("given up: "), "{shell}: {words:?}");
                 assert!(!place.path().join("data/member").exists(), "{shell}");
+            });
+        }
+    });
+}
+
+/// Nobody else knows of it: the next stage would write into the same place.
+#[test]
+fn what_works_ends_with_its_shell() {
+    std::thread::scope(|scope| {
+        for shell in shells() {
+            scope.spawn(move || {
+                let functions = scripts::STAGE.split("\nmain() {").next().unwrap();
+                let script = format!(
+                    "{functions}\nexec 7>&1\nsteadily sleep 4321{}\n",
+                    shell.len()
+                );
+                let mut words = shell.split(' ');
+                let mut running = std::process::Command::new(words.next().unwrap())
+                    .args(words)
+                    .args(["-c", &script])
+                    .stdout(std::process::Stdio::null())
+                    .spawn()
+                    .unwrap();
+                let meant = format!("sleep\x004321{}\x00", shell.len());
+                let sleeps = || {
+                    let mut all = fs::read_dir("/proc").unwrap().flatten();
+                    all.any(|process| {
+                        let line = fs::read(process.path().join("cmdline"));
+                        line.is_ok_and(|line| line == meant.as_bytes())
+                    })
+                };
+                let wait_until = |holds: bool| {
+                    let start = Instant::now();
+                    while sleeps() != holds {
+                        assert!(start.elapsed().as_secs() < 30, "{shell}: {holds}");
+                        std::thread::sleep(std::time::Duration::from_millis(50));
+                    }
+                };
+                wait_until(true);
+                running.kill().unwrap();
+                running.wait().unwrap();
+                wait_until(false);
             });
         }
     });

@@ -18,24 +18,29 @@ new_mark() {
 
 # Runs a program for as long as it gets on, however slow the disk and large the database: whoever waits hears that it works.
 steadily() {
-    begin 21600 "$@"
+    # What others write keeps a `sync` from being seen to hang.
+    if [ "$1" = sync ]; then begin 3600 "$@"; else begin 21600 "$@"; fi
     while goes_on; do :; done
     # What hangs on a disk cannot be killed either, and is not waited for.
     [ -z "$stuck" ] || { say "given up: $stuck"; return 1; }
     wait "$working"
 }
 
-# Begins what may take so many seconds.
+# Begins what may take so many seconds. Where this shell is killed it is killed too: nobody else would know of it.
 begin() {
     longest=$1 began=$(uptime_ms) stuck='' before=''
-    looked=$began moved=$began
+    looked=$began idle=0
     shift
     doing=$1
     "$@" 2>&1 7>&- 8<&- 9>&- &
     working=$!
+    # This very shell: `$$` is the first of all where this is in parentheses.
+    read -r mine _ </proc/self/stat
+    end_with "$mine" "$working" &
 }
 
-# Whether it works still. It is looked at every five seconds, and given up once it has done nothing for 150 s.
+# Whether it works still. It is looked at every five seconds, and given up once 30 looks have found nothing done: that is not
+# counted by the clock, for a machine that slept.
 goes_on() {
     kill -0 "$working" 2>/dev/null || return 1
     ticks=$(uptime_ms)
@@ -43,10 +48,10 @@ goes_on() {
         looked=$ticks
         say '@alive' >&7 || :
         after=$(done_so_far)
-        [ "$after" = "$before" ] || moved=$ticks
+        if [ "$after" = "$before" ]; then idle=$((idle + 1)); else idle=0; fi
         before=$after
     fi
-    if [ "$((ticks - moved))" -ge 150000 ]; then
+    if [ "$idle" -ge 30 ]; then
         stuck='for 150 s it read, wrote and computed nothing'
     elif [ "$((ticks - began))" -ge "${longest}000" ]; then
         stuck="it did not end within $((longest / 60)) min"
@@ -58,20 +63,23 @@ goes_on() {
     return 1
 }
 
-# What it has read, written and computed. For what `sync` waits the kernel writes itself.
+# What it has read, written and computed. For what `sync` waits the kernel writes itself, for others too.
 done_so_far() {
-    [ "$doing" != sync ] || grep -E '^(Dirty|Writeback):' /proc/meminfo
+    [ "$doing" != sync ] || grep -E '^(Dirty|Writeback|WritebackTmp|NFS_Unstable):' /proc/meminfo
     cat "/proc/$working/io" 2>/dev/null
     cut -d ' ' -f 14,15 "/proc/$working/stat" 2>/dev/null
 }
 
-# Kills a process where this one is killed. It holds none of its files.
-end_with_this() {
-    exec </dev/null >/dev/null 2>&1 7>&- 8<&- 9>&-
-    while [ -e "/proc/$1/exe" ]; do
-        [ -e "/proc/$$/exe" ] || kill -KILL "$1"
-        sleep 1
-    done
+# Kills the second process once the first is gone. A program of its own: a shell that was redirected keeps what it had before,
+# and ssh waits for whoever holds that. Each is known by its start too, for numbers are used again.
+end_with() {
+    # shellcheck disable=SC2016
+    exec sh -c 'born() { cut -d " " -f 22 "/proc/$1/stat" 2>/dev/null; }
+        since=$(born "$2")
+        while [ -e "/proc/$2/exe" ] && [ "$(born "$2")" = "$since" ]; do
+            [ -e "/proc/$1/exe" ] || kill -KILL "$2"
+            sleep 1
+        done' end "$@" </dev/null >/dev/null 2>&1 7>&- 8<&- 9>&-
 }
 
 # A link or a mount point stays where it is: what is in it is moved or deleted.
@@ -195,7 +203,7 @@ move_held() {
             say "$from|$time_of" >"$to/.etcdup-copy.new" && sync "$to/.etcdup-copy.new" || return 1
             mv -fT "$to/.etcdup-copy.new" "$to/.etcdup-copy" && sync "$to" || return 1
             steadily cp -a "$from/$held" "$to/" || { echo "cannot copy $from/$held to $to"; return 1; }
-            give_to "$whose" "$to/$held" && steadily sync || return 1
+            give_to "$whose" "$to/$held" && steadily sync -f "$to/$held" || return 1
             mv -T "$from/$held" "$from/$held.kept-$time_of" && sync "$from" || return 1
         fi
         sync "$from" "$to"
@@ -317,8 +325,7 @@ force_here() {
     # Sockets in a directory of root's, so that nobody asks it anything; and no quota: reaching it would raise an alarm that stays.
     set -- --name "$who" --data-dir made --force-new-cluster --quota-backend-bytes=-1 \
         --listen-client-urls unix://client:1 --advertise-client-urls unix://client:1 --listen-peer-urls unix://peer:1
-    begin 3600 env -i "PATH=$PATH" "$etcd" "$@" >console
-    end_with_this "$working" &
+    begin 1200 env -i "PATH=$PATH" "$etcd" "$@" >console
     until grep -q 'ready to serve client requests' console; do
         goes_on && continue
         tail -n 10 console
@@ -328,7 +335,12 @@ force_here() {
     kill -TERM "$working"
     while goes_on; do :; done
     [ -z "$stuck" ] || { say "etcd does not end: $stuck"; return 1; }
+    # It ends itself by the signal once it has closed its data.
     wait "$working"
+    case $? in
+    0 | 143) ;;
+    *) tail -n 10 console; echo 'etcd did not end well on a copy of the data'; return 1 ;;
+    esac
     [ "$(metadata_in "made/member/wal/$segment")" = "$whose_log" ] || { echo 'etcd made another log of the copy'; return 1; }
     give_to "$whose" made/member && steadily sync -f made/member && : >forced && sync forced . made
 }

@@ -7,7 +7,7 @@
 
 # The signals that a dying link sends are ignored once the input is whole, and what is run here inherits that: busybox' timeout
 # would ask in vain.
-bounded() { timeout -s KILL "$@"; }
+bounded() { timeout -s KILL "$@" 7>&-; }
 
 unpack() {
     own_directory "$state" || refuse "cannot make $state, or it is owned by another user"
@@ -297,11 +297,11 @@ op_time_sync() {
     done
     # A package manager that is killed leaves its database half-changed: it is asked.
     if command -v apt-get >/dev/null 2>&1; then
-        DEBIAN_FRONTEND=noninteractive timeout 600 apt-get -qq install -y --no-install-recommends chrony
+        DEBIAN_FRONTEND=noninteractive timeout 600 apt-get -qq install -y --no-install-recommends chrony 7>&-
     elif command -v dnf >/dev/null 2>&1; then
-        timeout 600 dnf -q -y install chrony
+        timeout 600 dnf -q -y install chrony 7>&-
     elif command -v zypper >/dev/null 2>&1; then
-        timeout 600 zypper --quiet --non-interactive install chrony
+        timeout 600 zypper --quiet --non-interactive install chrony 7>&-
     else
         echo 'there is no chrony, ntp or systemd-timesyncd, and nothing here to install one with'
         return 1
