@@ -125,7 +125,11 @@ async fn drill(context: &Context, snapshot: &str, on: Option<&str>) -> Result<u8
         () = context.cancel.cancelled() => return Ok(exit::STOPPED),
     };
     let drilled = drilled.map_err(|why| {
-        Failed::Here(format!("{} cannot be restored: {}", kept.name, chain(&why)))
+        let found = match why.is_of_snapshot() {
+            true => "cannot be restored",
+            false => "was not tried",
+        };
+        Failed::Here(format!("{} {found}: {}", kept.name, chain(&why)))
     })?;
     if context.json() {
         view::json::print("drill", &json!(drilled));
@@ -164,7 +168,9 @@ async fn list(context: &Context) -> Result<u8, Failed> {
         return Ok(exit::DONE);
     }
     let rows: Vec<Vec<String>> = found.iter().rev().map(row).collect();
-    let head = ["snapshot", "age", "size", "revision", "etcd", "member"];
+    let head = [
+        "snapshot", "age", "size", "revision", "etcd", "member", "remarks",
+    ];
     view::table::print_fitting(&head, &rows, &["member", "etcd", "revision"]);
     Ok(exit::DONE)
 }
@@ -234,7 +240,12 @@ async fn get(context: &Context, name: &str, to: &Path) -> Result<u8, Failed> {
     };
     let copied = kept.copy_to(&to).await;
     copied.map_err(|error| Failed::Here(chain(&error)))?;
-    outln!("{}", to.display());
+    if context.json() {
+        let document = json!({ "name": kept.name, "file": to.display().to_string() });
+        view::json::print("snapshot-copied", &document);
+    } else {
+        outln!("{}", to.display());
+    }
     Ok(exit::DONE)
 }
 
@@ -272,6 +283,12 @@ async fn prune(context: &Context, yes: bool, dry_run: bool) -> Result<u8, Failed
     if !gone.is_empty() && !dry_run {
         // The one that is being restored may be among them, and is needed until that has ended.
         let (planner, seen) = context.session().await?.observe(Goal::CONVERGE).await?;
+        let mut hosts = planner.topology().member_hosts();
+        if hosts.all(|host| seen.host(host).is_none()) {
+            let why =
+                "no host answers that would say whether a restore is under way: nothing is deleted";
+            return Err(Failed::Here(why.to_owned()));
+        }
         if let Some(restore) = restore_under_way(planner.topology(), &seen) {
             return Err(Failed::Here(format!(
                 "the cluster is being restored from {}: nothing is deleted before that has ended",
@@ -392,7 +409,26 @@ fn row(kept: &KeptSnapshot) -> Vec<String> {
         of(document.map(|document| document.revision.to_string())),
         of(document.map(|document| document.etcd.clone())),
         of(document.map(|document| document.member.to_string())),
+        remarks(kept),
     ]
+}
+
+/// What sets one apart from the others.
+fn remarks(kept: &KeptSnapshot) -> String {
+    let replaced = kept
+        .document
+        .as_ref()
+        .is_some_and(|document| document.replaced);
+    let remarks = [
+        (replaced, "replaced by a restore"),
+        (kept.is_encrypted(), "encrypted"),
+    ];
+    let remarks = remarks.iter().filter(|(holds, _)| *holds);
+    let remarks: Vec<&str> = remarks.map(|(_, remark)| *remark).collect();
+    match remarks.is_empty() {
+        true => "-".to_owned(),
+        false => remarks.join(", "),
+    }
 }
 
 fn size(bytes: u64) -> String {

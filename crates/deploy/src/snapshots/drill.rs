@@ -115,6 +115,26 @@ pub enum DrillError {
     },
 }
 
+impl DrillError {
+    /// Whether the snapshot itself cannot be restored, rather than that it could not be tried.
+    #[must_use]
+    pub fn is_of_snapshot(&self) -> bool {
+        match self {
+            Self::Snapshot(error) => error.is_damage(),
+            Self::Program { .. } | Self::Short { .. } => true,
+            Self::Release(_)
+            | Self::Missing(_)
+            | Self::Version(_)
+            | Self::Here { .. }
+            | Self::NoLinux
+            | Self::Host { .. }
+            | Self::Link(_)
+            | Self::Script(_)
+            | Self::Other { .. } => false,
+        }
+    }
+}
+
 /// What it takes; the tool that restores is etcdctl before 3.5.
 const PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
 

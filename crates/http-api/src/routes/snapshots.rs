@@ -137,7 +137,13 @@ pub(crate) async fn drill(call: Call) -> Result<Answer, Problem> {
         };
         let (restored, why) = match session.drill(&topology, &kept, on).await {
             Ok(restored) => (Some(restored), None),
-            Err(why) => (None, Some(chain(&why))),
+            Err(why) if why.is_of_snapshot() => (None, Some(chain(&why))),
+            // Of what could not be tried nothing is known.
+            Err(why) => {
+                let what = format!("drill {}", kept.name);
+                let why = chain(&why);
+                return Err(DeployError::Cluster { what, why });
+            }
         };
         Ok::<_, DeployError>(Ok(SnapshotDrilled {
             name: kept.name,

@@ -104,7 +104,7 @@ function Row({ one, found, busy, verify, drill, restore }: {
   const known = one.document
   return (
     <tr>
-      <th scope="row">{moment(one.taken)}, {ago(one.taken, now.value)}<div class="quiet">{one.name}</div></th>
+      <th scope="row">{moment(one.taken)}, {ago(one.taken, now.value)}<div class="quiet">{one.name}</div>{known?.replaced && <div>what a restore replaced</div>}</th>
       <td data-label="Size">{bytes(one.size)}{one.encrypted && ', encrypted'}</td>
       <td data-label="Revision">{known ? known.revision : '-'}</td>
       <td data-label="Version">{known ? known.etcd : '-'}</td>
