@@ -188,7 +188,7 @@ impl Verb {
             Goal::Maintain { .. } => Verb::Maintain,
             Goal::Disarm => Verb::Disarm,
             Goal::Restore { .. } => Verb::Restore,
-            Goal::AbortRestore => Verb::AbortRestore,
+            Goal::AbortRestore { .. } => Verb::AbortRestore,
             Goal::Recover { .. } => Verb::Recover,
             Goal::MoveLeader { .. } => Verb::MoveLeader,
         }

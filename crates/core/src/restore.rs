@@ -11,7 +11,8 @@ use crate::name::MemberName;
 use crate::path::{HostPath, Owner};
 use crate::version::EtcdVersion;
 
-/// How far the revision is raised, so that no watcher takes what comes for what it has seen.
+/// By how much the revision is raised, or a multiple of it, so that no watcher takes what comes for
+/// what it has seen.
 pub const BUMP: i64 = 1_000_000_000;
 
 /// An order to restore a cluster from a snapshot.
@@ -30,9 +31,12 @@ pub struct RestoreOrder {
     /// What its document says, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<KnownSnapshot>,
-    /// Whether the revision is raised by [`BUMP`] and all before is compacted, so that a watch from
-    /// an old revision is refused as `compacted`.
+    /// Whether the revision is raised beyond all that clients may have seen and all before is
+    /// compacted, so that a watch from an old revision is refused as `compacted`.
     pub bump: bool,
+    /// The highest revision that a snapshot of the cluster is known to have; 0 where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub above: i64,
     /// Whether a cluster that was restored from this snapshot already is restored once more, and
     /// loses what was written since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -65,8 +69,8 @@ pub struct RestoreRecord {
     pub snapshot: String,
     /// SHA-256 of the database in it, hex.
     pub sha256: String,
-    /// Whether the revision was raised.
-    pub bump: bool,
+    /// By how much the revision is raised; 0 where it stays as it is.
+    pub bump: i64,
     /// The generation of the cluster that it makes.
     pub generation: u64,
     /// The cluster that it makes.
@@ -99,14 +103,30 @@ impl RestoreOrder {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
+    /// By how much the revision is raised: past `seen`, the highest that a member has, and further
+    /// than the restores before raised it, of which the last did so by `before`. In whole steps, so
+    /// that a plan holds while clients write.
+    #[must_use]
+    pub fn raised_by(&self, seen: i64, before: i64) -> i64 {
+        if !self.bump {
+            return 0;
+        }
+        let own = self.known.as_ref().map_or(0, |known| known.revision);
+        let ahead = seen.max(self.above).saturating_sub(own).max(0);
+        // Half a step is left for what is written after the last look.
+        let steps = ahead.saturating_add(BUMP / 2).saturating_add(BUMP - 1) / BUMP;
+        let steps = steps.max(1).max(before / BUMP + 1);
+        steps.saturating_mul(BUMP)
+    }
+
     /// What hosts remember of it.
     #[must_use]
-    pub fn record(&self, generation: u64, cluster: ClusterId) -> RestoreRecord {
+    pub fn record(&self, generation: u64, cluster: ClusterId, bump: i64) -> RestoreRecord {
         RestoreRecord {
             id: self.id.clone(),
             snapshot: self.snapshot().to_owned(),
             sha256: self.sha256.clone(),
-            bump: self.bump,
+            bump,
             generation,
             cluster,
             earlier: BTreeSet::new(),
@@ -117,17 +137,17 @@ impl RestoreOrder {
     /// Whether a restore that a host remembers is of the same snapshot, in the same way.
     #[must_use]
     pub fn is_same(&self, record: &RestoreRecord) -> bool {
-        record.sha256 == self.sha256 && record.bump == self.bump
+        record.sha256 == self.sha256 && (record.bump > 0) == self.bump
     }
 
-    /// The least revision that members have once they are restored, where that is known.
+    /// The least revision that members have once they are restored so, where that is known.
     #[must_use]
-    pub fn least_revision(&self) -> Option<i64> {
-        match self.bump {
+    pub fn least_revision(&self, record: &RestoreRecord) -> Option<i64> {
+        match record.bump {
+            0 => self.known.as_ref().map(|known| known.revision),
             // etcd's tool adds to the last revision of a key: one that was deleted and compacted
             // counts no more, and neither does the first, at which there is none.
-            true => Some(BUMP),
-            false => self.known.as_ref().map(|known| known.revision),
+            bump => Some(bump),
         }
     }
 }
@@ -156,6 +176,10 @@ impl RestoreRecord {
             ..self.clone()
         }
     }
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// Whether a release has the tool that raises the revision of what it restores: since 3.4.27 and
@@ -191,4 +215,50 @@ pub struct RestoredMember {
     pub initial_cluster: String,
     /// How far the revision is raised.
     pub bump: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raised_by(revision: i64, above: i64, seen: i64, before: i64) -> i64 {
+        let known = KnownSnapshot {
+            cluster_id: ClusterId::new(1),
+            etcd: "3.5.33".to_owned(),
+            revision,
+            taken: Timestamp::UNIX_EPOCH,
+        };
+        let order = RestoreOrder {
+            id: String::new(),
+            path: String::new(),
+            sha256: String::new(),
+            size: 0,
+            known: Some(known),
+            bump: true,
+            above,
+            again: false,
+            cluster_id: None,
+        };
+        let unraised = RestoreOrder {
+            bump: false,
+            ..order.clone()
+        };
+        assert_eq!(unraised.raised_by(seen, before), 0);
+        order.raised_by(seen, before)
+    }
+
+    /// Each restore ends beyond what clients of the one before may have seen.
+    #[test]
+    fn revisions_never_go_down() {
+        assert_eq!(raised_by(500, 500, 700, 0), BUMP);
+        // The same once more: members are at what the first raised it to, or are gone.
+        assert_eq!(raised_by(500, 500, BUMP + 900, BUMP), 2 * BUMP);
+        assert_eq!(raised_by(500, 500, 0, BUMP), 2 * BUMP);
+        assert_eq!(raised_by(500, BUMP + 900, 0, 0), 2 * BUMP);
+        // An earlier one than that of a cluster that was restored twice.
+        assert_eq!(raised_by(100, 3 * BUMP, 3 * BUMP + 5, 2 * BUMP), 4 * BUMP);
+        for seen in (0..40).map(|at| at * (BUMP / 7)) {
+            assert!(raised_by(500, 0, seen, 0) + 500 >= seen + BUMP / 2);
+        }
+    }
 }

@@ -136,7 +136,10 @@ pub enum Goal {
         order: Box<RestoreOrder>,
     },
     /// A restore that was begun is given up, as long as enough members have their own data.
-    AbortRestore,
+    AbortRestore {
+        /// What was ordered before this is over; one that is later is another's.
+        id: String,
+    },
     /// The cluster goes on with the one of its members whose data goes furthest, where too few are
     /// left to agree on anything.
     Recover {

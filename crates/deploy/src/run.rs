@@ -324,7 +324,7 @@ impl Session {
                 // Asked of the hosts, not of our own clock: this process may have been suspended.
                 leases.check().await?;
             }
-            // A removal cannot be taken back: it is decided once more, on facts that are as new as
+            // A removal cannot be undone: it is decided once more, on facts that are as new as
             // can be.
             if let Work::Cluster(ClusterStep::Remove { member, .. }) = &stage.work
                 && !self

@@ -168,6 +168,7 @@ fn a_restore() {
             taken: jiff::Timestamp::UNIX_EPOCH,
         }),
         bump: true,
+        above: 0,
         again: false,
         cluster_id: None,
     };

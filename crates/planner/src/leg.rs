@@ -46,7 +46,7 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
         | Goal::Reset { .. }
         | Goal::Maintain { .. }
         | Goal::Disarm
-        | Goal::AbortRestore
+        | Goal::AbortRestore { .. }
         | Goal::Recover { .. }
         | Goal::MoveLeader { .. } => None,
     };
@@ -83,7 +83,7 @@ pub(crate) fn leg(file: &Topology, goal: &Goal, seen: &Observation) -> Leg {
             leg.restored_with = Some(RestoredWith {
                 bump: record.bump,
                 revision: ordered
-                    .and_then(|order| order.least_revision())
+                    .and_then(|order| order.least_revision(record))
                     .unwrap_or(1),
             });
             leg.topology.clients_kept_out = true;

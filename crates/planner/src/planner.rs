@@ -191,7 +191,7 @@ impl Planner {
         let mut next = match &self.goal {
             Goal::Reset { wipe, cluster_id } => reset::next(&self.target, seen, *wipe, *cluster_id),
             Goal::Restore { order } => restore::next(&self.target, seen, order),
-            Goal::AbortRestore => abort_restore::next(&self.target, seen),
+            Goal::AbortRestore { id } => abort_restore::next(&self.target, seen, id),
             Goal::Recover { gone, cluster_id } => {
                 let said = recover::Said {
                     gone,
@@ -233,7 +233,7 @@ impl Planner {
         // A reset gives either up, and a restore begins the cluster over again.
         let goes_on = matches!(
             self.goal,
-            Goal::Reset { .. } | Goal::Restore { .. } | Goal::AbortRestore
+            Goal::Reset { .. } | Goal::Restore { .. } | Goal::AbortRestore { .. }
         );
         if !goes_on {
             found = restore::open(&self.target, seen);

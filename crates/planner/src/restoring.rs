@@ -9,8 +9,8 @@ use crate::generation::{cluster_id_with, generation, name};
 /// How members' data is made of a snapshot.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RestoredWith {
-    /// Whether its revision is raised.
-    pub(crate) bump: bool,
+    /// By how much its revision is raised.
+    pub(crate) bump: i64,
     /// The least revision that members have afterwards.
     pub(crate) revision: i64,
 }
@@ -50,9 +50,7 @@ pub(crate) fn last_closed<'a>(
 
 /// Whether a restore is under way, where this one was the last that ended or was given up.
 pub(crate) fn is_under_way(one: &RestoreRecord, closed: Option<&RestoreRecord>) -> bool {
-    let is_later =
-        |closed: &RestoreRecord| closed.generation < one.generation && closed.id < one.id;
-    one.is_open() && closed.is_none_or(is_later)
+    one.is_open() && closed.is_none_or(|closed| closed.id < one.id)
 }
 
 /// The restore that is under way, by what the hosts of the file's members remember.
@@ -123,11 +121,14 @@ pub(crate) fn phase(file: &Topology, seen: &Observation, order: &RestoreOrder) -
     let of = order.known.as_ref().map(|known| known.cluster_id);
     let own = (0..=least.max(20)).find(|generation| Some(made(*generation)) == of);
     let generation = least.max(own.map_or(0, |own| own + 1));
+    let before = all.clone().flatten().map(|one| one.bump).max();
+    let revision = seen.known_members().map(|view| view.revision).max();
+    let bump = order.raised_by(revision.unwrap_or(0), before.unwrap_or(0));
     let open = all.flatten().filter(|one| one.is_open());
     let earlier = open.flat_map(|one| one.earlier.iter().chain([&one.cluster]));
     Phase::SetAside(RestoreRecord {
         earlier: earlier.copied().collect(),
-        ..order.record(generation, made(generation))
+        ..order.record(generation, made(generation), bump)
     })
 }
 

@@ -120,10 +120,13 @@ fn agreed(file: &Topology, seen: &Observation) -> Vec<RosterMember> {
         match seen.host(host) {
             None => say += 1,
             Some(view) => {
-                // While a restore is under way a record names those that it makes.
+                // While a restore is under way a record names those that it makes, or those of
+                // before. One that is new to the cluster names nobody, and has no say either.
                 let restores =
                     |one: &HostRecord| one.restore.as_ref().is_some_and(RestoreRecord::is_open);
-                let says = |one: &&HostRecord| one.cluster.is_some() || restores(one);
+                let says = |one: &&HostRecord| {
+                    one.cluster.is_some() || restores(one) && !one.roster.is_empty()
+                };
                 if let Some(record) = view.record().filter(says) {
                     say += 1;
                     rosters.push(&record.roster);

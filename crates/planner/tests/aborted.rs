@@ -15,21 +15,36 @@ use etcdup_planner::{Planner, restore_under_way};
 use scripted::{blockers, bootstrapped, carried_out, record, until};
 
 fn restore(topology: &Topology, id: &str) -> Planner {
-    let order = Box::new(RestoreOrder {
+    of(topology, order(id))
+}
+
+fn of(topology: &Topology, order: RestoreOrder) -> Planner {
+    let order = Box::new(order);
+    Planner::new(topology.clone(), Goal::Restore { order }, None).unwrap()
+}
+
+fn order(id: &str) -> RestoreOrder {
+    RestoreOrder {
         id: id.to_owned(),
         path: "/backup/a.db".to_owned(),
         sha256: "a".to_owned(),
         size: 1 << 20,
         known: None,
         bump: false,
+        above: 0,
         again: false,
         cluster_id: None,
-    });
-    Planner::new(topology.clone(), Goal::Restore { order }, None).unwrap()
+    }
 }
 
+/// Later than any order here.
 fn abort(topology: &Topology) -> Planner {
-    Planner::new(topology.clone(), Goal::AbortRestore, None).unwrap()
+    abort_by(topology, "6")
+}
+
+fn abort_by(topology: &Topology, id: &str) -> Planner {
+    let id = id.to_owned();
+    Planner::new(topology.clone(), Goal::AbortRestore { id }, None).unwrap()
 }
 
 #[test]
@@ -43,12 +58,24 @@ fn one_that_changed_nothing_is_given_up_and_the_cluster_serves_on() {
     assert_eq!(keys, ["abort-restore"]);
     assert_eq!(carried_out(&planner, &world).0, Vec::<String>::new());
     // What was ordered before is over, and a later order begins another one.
-    for id in ["1", "2"] {
-        let (keys, _) = carried_out(&restore(topology, id), &world);
-        assert_eq!(keys, Vec::<String>::new(), "order {id}");
+    for id in ["1", "2", "5"] {
+        assert_eq!(
+            blockers(&restore(topology, id), &world),
+            ["restore-aborted"]
+        );
     }
-    let (keys, _) = carried_out(&restore(topology, "3"), &world);
+    let (keys, again) = carried_out(&restore(topology, "7"), &world);
     assert_eq!(keys[0], "begin-restore", "{keys:?}");
+    // Nor is an abort of before carried out later.
+    let begun = until(&restore(topology, "7"), &world, Rule::SetAside);
+    assert_eq!(
+        carried_out(&abort(topology), &begun).0,
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        carried_out(&abort_by(topology, "8"), &again).0,
+        Vec::<String>::new()
+    );
 }
 
 /// Whoever went on with it is known on every host before anything is done for it.
@@ -59,8 +86,10 @@ fn an_order_that_went_on_with_it_is_given_up_too() {
     let begun = until(&restore(topology, "1"), &seen, Rule::SetAside);
     let gone_on = until(&restore(topology, "2"), &begun, Rule::SetAside);
     let (_, world) = carried_out(&abort(topology), &gone_on);
-    let (keys, _) = carried_out(&restore(topology, "2"), &world);
-    assert_eq!(keys, Vec::<String>::new());
+    assert_eq!(
+        blockers(&restore(topology, "2"), &world),
+        ["restore-aborted"]
+    );
 }
 
 #[test]
@@ -75,6 +104,22 @@ fn it_is_too_late_once_data_was_moved_aside() {
     }
 }
 
+/// What an earlier restore made was never verified: it is nobody's own data.
+#[test]
+fn it_is_too_late_once_an_earlier_restore_made_data() {
+    let (planner, seen) = bootstrapped("");
+    let topology = planner.topology();
+    let made = until(&restore(topology, "1"), &seen, Rule::EndRestore);
+    let again = RestoreOrder {
+        again: true,
+        sha256: "b".to_owned(),
+        ..order("2")
+    };
+    let begun = until(&of(topology, again), &made, Rule::SetAside);
+    let found = blockers(&abort(topology), &begun);
+    assert!(found.iter().all(|id| id == "abort-too-late"), "{found:?}");
+}
+
 /// A host that missed it hears of it by the next `apply`, and goes on with nothing.
 #[test]
 fn a_host_that_missed_it_hears_of_it() {
@@ -87,7 +132,7 @@ fn a_host_that_missed_it_hears_of_it() {
         .restore
         .as_ref()
         .map(|one| one.at(RestorePhase::SettingAside));
-    for goal in [&planner, &abort(topology), &restore(topology, "1")] {
+    for goal in [&planner, &abort(topology)] {
         assert_eq!(carried_out(goal, &world).0, ["abort-restore"]);
     }
 }

@@ -31,6 +31,7 @@ fn order(id: &str, sha256: &str) -> RestoreOrder {
             taken: jiff::Timestamp::UNIX_EPOCH,
         }),
         bump: false,
+        above: 0,
         again: false,
         cluster_id: None,
     }

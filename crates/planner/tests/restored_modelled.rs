@@ -11,7 +11,7 @@
 mod model;
 mod worlds;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use etcdup_core::finding::Finding;
@@ -61,6 +61,22 @@ fn apply(members: usize, pods: bool) -> &'static Planner {
     &PLANNERS[&(members, pods)]
 }
 
+/// The file of the members with these numbers, as bits.
+fn of(members: u8, pods: bool) -> Planner {
+    let head = if pods {
+        "runtime = \"static-pod\"\n"
+    } else {
+        ""
+    };
+    let numbers = (0..5).filter(|number| members & 1 << number != 0);
+    let members = numbers.map(|number| {
+        let number = number + 1;
+        format!("[[member]]\nname = \"m{number}\"\nhost = \"10.0.0.{number}\"\n")
+    });
+    let text = format!("{head}{}", members.collect::<String>());
+    worlds::planner(worlds::topology(0, &text))
+}
+
 /// An order to restore the cluster of this file.
 fn restore(apply: &Planner, id: &str) -> Planner {
     let order = Box::new(RestoreOrder {
@@ -70,6 +86,7 @@ fn restore(apply: &Planner, id: &str) -> Planner {
         size: 1 << 20,
         known: None,
         bump: false,
+        above: 0,
         again: false,
         cluster_id: None,
     });
@@ -171,7 +188,8 @@ proptest! {
         for event in events {
             happens(&restore, apply, &mut model, &all, event)?;
         }
-        let abort = Planner::new(apply.topology().clone(), Goal::AbortRestore, None).unwrap();
+        let goal = Goal::AbortRestore { id: "2".to_owned() };
+        let abort = Planner::new(apply.topology().clone(), goal, None).unwrap();
         let (planner, seen) = model.observe(&abort);
         if let Next::Blocked(findings) = planner.next(&seen) {
             prop_assert!(findings.iter().all(|finding| finding.is_of(&["abort-too-late"])));
@@ -185,40 +203,42 @@ proptest! {
             run(apply, &mut model, false)?;
             prop_assert_eq!(clusters(&model), before);
             // The order that was given up is not carried out any more.
-            prop_assert_eq!(run(&restore, &mut model, false)?, Vec::new());
+            let (planner, seen) = model.observe(&restore);
+            prop_assert!(matches!(planner.next(&seen), Next::Blocked(_)));
         }
         prop_assert_eq!(&model.lost, &Vec::<String>::new());
         prop_assert_eq!(model.healthy().len(), members);
         prop_assert_eq!(clusters(&model).len(), 1);
     }
 
-    /// The file has fewer members or more by the time that the command is run again, by another
-    /// operator say: the members that it has then are those of the cluster, and no other serves.
+    /// The file has other members by the time that the command is run again, by another operator
+    /// say: those that it has then are those of the cluster, and no other serves.
     #[test]
     fn a_restore_ends_whoever_edits_the_file_on_the_way(
-        before in 1_usize..6,
-        after in 1_usize..6,
+        before in 1_u8..32,
+        after in 1_u8..32,
         pods in any::<bool>(),
         events in proptest::collection::vec(event(), 0..8),
+        more in proptest::collection::vec(event(), 0..4),
     ) {
+        // Where no host is left nobody knows of the others but the operator.
+        prop_assume!(before & after != 0);
+        let (first, edited) = (of(before, pods), of(after, pods));
         let mut model = Model::new(apply(5, pods));
-        let first = apply(before, pods);
-        to_the_end(first, &mut model)?;
-        let machines: Vec<usize> = (0..before).collect();
+        to_the_end(&first, &mut model)?;
+        let machines = |of: u8| (0..5).filter(|at| of & 1 << at != 0).collect::<Vec<usize>>();
         for event in events {
-            happens(&restore(first, "1"), first, &mut model, &machines, event)?;
+            happens(&restore(&first, "1"), &first, &mut model, &machines(before), event)?;
         }
-        let edited = apply(after, pods);
-        run(&restore(edited, "2"), &mut model, false)?;
+        for event in more {
+            happens(&restore(&edited, "2"), &edited, &mut model, &machines(after), event)?;
+        }
+        run(&restore(&edited, "2"), &mut model, false)?;
         prop_assert_eq!(&model.lost, &Vec::<String>::new());
-        let hosts = |machines: &[Machine]| -> Vec<HostId> {
-            machines.iter().map(|machine| machine.member.host.clone()).collect()
-        };
-        prop_assert_eq!(
-            model.healthy().into_iter().collect::<Vec<_>>(),
-            hosts(&model.machines[..after])
-        );
-        prop_assert_eq!(run(edited, &mut model, false)?, Vec::new());
+        let hosts = machines(after).into_iter();
+        let hosts = hosts.map(|at| model.machines[at].member.host.clone());
+        prop_assert_eq!(model.healthy(), hosts.collect::<BTreeSet<HostId>>());
+        prop_assert_eq!(run(&edited, &mut model, false)?, Vec::new());
     }
 
     /// Members die one after the other while the others take writes, and too few come back. Of

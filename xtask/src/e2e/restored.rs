@@ -177,12 +177,10 @@ fn over_a_cluster(context: &Context) -> Outcome {
     std::thread::sleep(Duration::from_secs(1));
     writer.stop_at(1)?.restored_from(snapshot)?;
     holds_the_snapshot(&lab, &[1, 2, 3])?;
-    // A watch from a revision that is no more is not served something else.
-    let watch = lab.etcdctl(&Lab::endpoints(1), &["watch", "kept", "--rev", "2"])?;
-    ensure(
-        watch.all().contains("compacted"),
-        format!("a watch from an old revision: {}", watch.all()),
-    )?;
+    // Whoever watched before is not served something else: from before the snapshot, nor from what
+    // was written since.
+    is_compacted(&lab, "2")?;
+    is_compacted(&lab, &(snapshot + 20).to_string())?;
     lab.etcdctl(&Lab::endpoints(3), &["put", "flows", "yes"])?
         .exits(0)?;
     lab.etcdctl_agrees(&Lab::endpoints(3), 3)?;
@@ -208,13 +206,39 @@ fn over_a_cluster(context: &Context) -> Outcome {
         .says("--again")?;
     let flows = lab.etcdctl(&Lab::endpoints(1), &["get", "flows"])?;
     flows.exits(0)?.says("yes")?;
+    let seen = revision(&lab)?;
     lab.etcdup(&["restore", "latest", "--again", "--confirm", "prod"])?
         .exits(0)?;
     holds_the_snapshot(&lab, &[1, 2, 3])?;
+    // Neither is whoever watched the cluster that was restored first.
+    let now = revision(&lab)?;
+    ensure(now > seen, format!("at revision {now}, and was at {seen}"))?;
+    is_compacted(&lab, &(seen + 1).to_string())?;
+    lab.etcdup(&["snapshot", "list"])?
+        .exits(0)?
+        .says("replaced by a restore")?;
     lab.etcdctl(&Lab::endpoints(1), &["get", "flows"])?
         .exits(0)?
         .never_says("yes")?;
     lab.nothing_to_do()
+}
+
+/// A watch from this revision is refused, and its client lists again.
+fn is_compacted(lab: &Lab, from: &str) -> Outcome {
+    let watch = lab.etcdctl(&Lab::endpoints(1), &["watch", "kept", "--rev", from])?;
+    ensure(
+        watch.all().contains("compacted"),
+        format!("a watch from revision {from}: {}", watch.all()),
+    )
+}
+
+/// The revision that m1 is at.
+fn revision(lab: &Lab) -> Result<u64, String> {
+    let got = lab.etcdctl(&Lab::endpoints(1), &["get", "kept", "-w", "fields"])?;
+    let said = got.exits(0)?.out;
+    let line = said.lines().find(|line| line.contains("\"Revision\""));
+    let revision = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    revision.ok_or(said)
 }
 
 /// A restore that is cut before anything was stopped is given up, and the cluster serves on.

@@ -220,6 +220,10 @@ async fn carry_out_once(
         );
         return Ok(End::Code(exit::DONE));
     }
+    if let Goal::AbortRestore { .. } = goal {
+        errln!("the restore of cluster {name} is given up: `etcdup apply` starts what was stopped");
+        return Ok(End::Code(exit::DONE));
+    }
     Ok(End::Verified(Box::new(cluster.verify().await?)))
 }
 

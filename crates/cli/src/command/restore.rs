@@ -3,6 +3,7 @@
 use etcdup_core::plain::chain;
 use etcdup_core::restore::RestoreOrder;
 use etcdup_core::stage::Goal;
+use etcdup_deploy::Cluster;
 
 use crate::arguments::Restore;
 use crate::command::apply;
@@ -20,7 +21,7 @@ pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
         Err(error) => return context.fail(&error),
     };
     let Some(snapshot) = &arguments.snapshot else {
-        return abort(context, arguments).await;
+        return abort(context, &cluster, arguments).await;
     };
     let (bump, again) = (!arguments.no_bump_revision, arguments.again);
     let order = match order(context, &cluster, snapshot, bump, again).await {
@@ -61,9 +62,10 @@ pub(crate) async fn run(context: &Context, arguments: &Restore) -> u8 {
 
 /// Gives up a restore that was begun. The name is typed here too: it is easily meant for another
 /// cluster.
-async fn abort(context: &Context, arguments: &Restore) -> u8 {
+async fn abort(context: &Context, cluster: &Cluster, arguments: &Restore) -> u8 {
+    let goal = cluster.abort_restore().await;
     if arguments.dry_run {
-        return plan::show(context, Goal::AbortRestore).await;
+        return plan::show(context, goal).await;
     }
     let approve = Approve::Name {
         typed: arguments.confirm.clone(),
@@ -72,5 +74,5 @@ async fn abort(context: &Context, arguments: &Restore) -> u8 {
         },
         loses: "the restore is given up",
     };
-    apply::converge(context, Goal::AbortRestore, approve).await
+    apply::converge(context, goal, approve).await
 }

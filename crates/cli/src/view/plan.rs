@@ -69,7 +69,7 @@ pub(crate) fn print(plan: &Plan, document: &Document) {
                 document.spec.cluster,
                 order.snapshot()
             ),
-            Goal::AbortRestore => outln!(
+            Goal::AbortRestore { .. } => outln!(
                 "Nothing to do: no restore of cluster {} is under way.",
                 document.spec.cluster
             ),
@@ -132,10 +132,9 @@ fn headline(plan: &Plan) -> String {
     }
     parts.extend(cost);
     let last = match plan.planner.goal() {
-        Goal::Reset { .. } | Goal::Recover { .. } => "",
+        Goal::Reset { .. } | Goal::Recover { .. } | Goal::AbortRestore { .. } => "",
         Goal::Converge { .. }
         | Goal::Restore { .. }
-        | Goal::AbortRestore
         | Goal::Maintain { .. }
         | Goal::Disarm
         | Goal::MoveLeader { .. } => "; then verify",

@@ -488,7 +488,7 @@ pub enum ClusterStep {
         /// The member.
         member: MemberName,
     },
-    /// An alarm is taken back.
+    /// An alarm is disarmed.
     Disarm {
         /// Which.
         alarm: Alarm,

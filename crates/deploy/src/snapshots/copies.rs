@@ -125,6 +125,18 @@ enum Which {
     Old,
 }
 
+/// The highest revision that a snapshot of the cluster has which is kept: clients may have seen it,
+/// whatever members are left. Those of what restores replaced count too.
+async fn highest(store: &SnapshotStore) -> i64 {
+    // A place that does not answer keeps no file from being restored.
+    let found = store.list().await.unwrap_or_default();
+    let revisions = found.iter().filter_map(|kept| kept.document.as_ref());
+    revisions
+        .map(|document| document.revision)
+        .max()
+        .unwrap_or(0)
+}
+
 /// An ID of a moment later than another's.
 fn after(id: &str) -> Option<String> {
     let (seconds, nanos) = id.parse::<Uuid>().ok()?.get_timestamp()?.to_unix();
@@ -183,7 +195,11 @@ impl Cluster {
         let here = store.here(kept).await?;
         let path = here.file();
         match here.order(bump, again).await {
-            Ok(order) => Ok(self.after_all(order).await),
+            Ok(order) => {
+                let above = highest(&store).await;
+                let id = self.after_all(order.id.clone()).await;
+                Ok(RestoreOrder { id, above, ..order })
+            }
             Err(error) => {
                 // A copy that is wrong would be in the way of a better one; what could not be read
                 // may be whole, and another plan's.
@@ -199,22 +215,23 @@ impl Cluster {
         }
     }
 
-    /// The same order, later than all that hosts know to have been carried out: an earlier one is
-    /// not carried out again, and the clock of the machine that gave one may have been wrong.
-    async fn after_all(&self, order: RestoreOrder) -> RestoreOrder {
+    /// The order to give up the restore that is under way, and whatever was ordered before.
+    pub async fn abort_restore(&self) -> Goal {
+        let id = self.after_all(Uuid::now_v7().to_string()).await;
+        Goal::AbortRestore { id }
+    }
+
+    /// This ID, or one that is later than all that hosts know: an earlier order is not carried out
+    /// again, and the clock of the machine that gave one may have been wrong.
+    async fn after_all(&self, id: String) -> String {
         let Ok((_, seen)) = self.observe().await else {
-            return order;
+            return id;
         };
         let hosts = seen.hosts.values().filter_map(Observed::known);
         let restores = hosts.filter_map(|host| host.record()?.restore.as_ref());
         let last = restores.map(|restore| restore.id.as_str()).max();
-        let later = last
-            .filter(|last| order.id.as_str() <= *last)
-            .and_then(after);
-        match later {
-            Some(id) => RestoreOrder { id, ..order },
-            None => order,
-        }
+        let later = last.filter(|last| id.as_str() <= *last).and_then(after);
+        later.unwrap_or(id)
     }
 
     /// Deletes the copy of a snapshot that an order was to restore, where there is one and no

@@ -139,6 +139,7 @@ impl KeptSnapshot {
             size: self.size,
             known,
             bump,
+            above: 0,
             again,
             cluster_id: None,
         })

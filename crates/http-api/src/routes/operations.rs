@@ -221,6 +221,7 @@ fn needs_a_word(plan: &PlanDocument) -> bool {
         plan.goal,
         Goal::Reset { .. }
             | Goal::Restore { .. }
+            | Goal::AbortRestore { .. }
             | Goal::Recover { .. }
             | Goal::Converge {
                 allow_outage: true,

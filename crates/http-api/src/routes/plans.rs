@@ -115,7 +115,7 @@ impl PlanRequest {
                     order: Box::new(order),
                 }
             }
-            PlanRequest::AbortRestore {} => Goal::AbortRestore,
+            PlanRequest::AbortRestore {} => cluster.abort_restore().await,
             PlanRequest::Recover { gone, cluster_id } => Goal::Recover { gone, cluster_id },
             PlanRequest::Apply {
                 allow_outage,

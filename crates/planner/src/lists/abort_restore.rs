@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use etcdup_core::finding::{Check, Finding};
 use etcdup_core::host::HostId;
-use etcdup_core::membership::quorum_of;
-use etcdup_core::observation::{HostView, Observation};
+use etcdup_core::membership::{ClusterId, quorum_of};
+use etcdup_core::observation::{DataIdentity, HostView, Observation};
 use etcdup_core::restore::{RestorePhase, RestoreRecord};
 use etcdup_core::stage::{HostStep, Impact, Next, Rule};
+use etcdup_core::topology::Member;
 
 use crate::generation::recorded_cluster;
 use crate::identity::identity_of;
@@ -16,6 +17,7 @@ use crate::lists::on_hosts::stage;
 use crate::lists::recover::{learners, voters};
 use crate::lists::restore::{agree, under_way};
 use crate::preflight::unseen_hosts;
+use crate::recovering::{is_left_behind, is_refilled};
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[ABORT_TOO_LATE];
@@ -24,18 +26,21 @@ const ABORT_TOO_LATE: Check = Check {
     id: "abort-too-late",
     title: "too little of the cluster is left to give the restore up",
     about: "A restore is given up where enough members for a quorum still have the data that they had: the cluster goes on with that. \
-            Here it was moved aside already, and members may hold what was restored.",
+            Here it was moved aside already, or there was none, and members may hold what was restored.",
     advice: "run `etcdup restore` with the same snapshot to go on, or with --again to begin with another one. `etcdup reset` leaves no \
              cluster: what was there lies beside each data directory, in .kept-*",
 };
 
-pub(crate) fn next(target: &Target, seen: &Observation) -> Next {
+pub(crate) fn next(target: &Target, seen: &Observation, id: &str) -> Next {
+    let topology = &target.topology;
     // Whoever is not asked may be further.
     let unseen = unseen_hosts(target, seen);
     if !unseen.is_empty() {
         return Next::Blocked(unseen);
     }
-    let open: Vec<(&HostId, &RestoreRecord)> = under_way(&target.topology, seen).collect();
+    // A later one was begun by whoever knew of this order, or after it: it is not meant.
+    let open = under_way(topology, seen).filter(|(_, one)| one.id.as_str() < id);
+    let open: Vec<(&HostId, &RestoreRecord)> = open.collect();
     let Some((_, last)) = open.iter().max_by_key(|(_, one)| one.generation) else {
         return agree(target, seen).unwrap_or(Next::Done);
     };
@@ -44,21 +49,35 @@ pub(crate) fn next(target: &Target, seen: &Observation) -> Next {
         .filter(|(_, one)| one.phase != RestorePhase::SettingAside);
     let mut findings: Vec<Finding> = further
         .map(|(host, one)| {
-            let evidence = format!("its data is made of {}", one.snapshot);
+            let evidence = format!(
+                "it is made of {}: what was there is set aside",
+                one.snapshot
+            );
             ABORT_TOO_LATE.error(*host, evidence)
         })
         .collect();
+    // What an earlier restore made was never verified.
+    let is_made = |cluster: ClusterId| open.iter().any(|(_, one)| one.makes(cluster));
+    findings.extend(topology.everyone().filter_map(|member| {
+        let data = identity_of(seen, member).map(|data| data.cluster);
+        let serves = seen.member(&member.name).map(|view| view.cluster);
+        let made = data
+            .into_iter()
+            .chain(serves)
+            .find(|cluster| is_made(*cluster))?;
+        let evidence =
+            format!("it has data of cluster {made}, which a restore made that has not ended");
+        Some(ABORT_TOO_LATE.error(&member.name, evidence))
+    }));
     findings.extend(too_few(target, seen));
     if !findings.is_empty() {
         return Next::Blocked(findings);
     }
-    // An order that was given up is not carried out by one that is taken up later.
-    let orders = open.iter().map(|(_, one)| one.id.clone());
     let aborted = Box::new(RestoreRecord {
-        id: orders.max().unwrap_or_default(),
+        id: id.to_owned(),
         ..last.at(RestorePhase::Aborted)
     });
-    let hosts = target.topology.member_hosts();
+    let hosts = topology.member_hosts();
     let tasks: BTreeMap<HostId, Vec<HostStep>> = hosts
         .map(|host| (host.clone(), vec![HostStep::NoteRestore(aborted.clone())]))
         .collect();
@@ -75,14 +94,18 @@ fn too_few(target: &Target, seen: &Observation) -> Option<Finding> {
     if topology.everyone().any(|member| seen.serves(&member.name)) {
         return None;
     }
-    let recorded = recorded_cluster(topology, seen);
+    let data = |member: &Member| identity_of(seen, member);
+    let first = || topology.everyone().find_map(data).map(|data| data.cluster);
+    let cluster = recorded_cluster(topology, seen).or_else(first);
     let without_vote = learners(seen);
+    // Neither does one vote that a recovery left behind, or whose data was filled in again.
     let own = topology.everyone().filter(|member| {
-        let data = identity_of(seen, member);
-        data.is_some_and(|data| {
-            recorded.is_none_or(|recorded| recorded == data.cluster)
-                && !without_vote.contains(&data.member)
-        })
+        let host = seen.host(&member.host);
+        let refilled = host.is_some_and(|host| is_refilled(host, member));
+        let counts = |data: DataIdentity| {
+            Some(data.cluster) == cluster && !without_vote.contains(&data.member)
+        };
+        !refilled && !is_left_behind(target, seen, member) && data(member).is_some_and(counts)
     });
     // Those whose data was moved aside are voters, too: their hosts remember them still.
     let remembered = topology.everyone().filter(|member| {

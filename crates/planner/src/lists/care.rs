@@ -61,7 +61,7 @@ const STILL_FULL: Check = Check {
     about: "More than 90 % of the quota is taken, or less than 16 MiB are left of it. An alarm that is disarmed would soon be raised \
             again.",
     advice: "run `etcdup maintain`, which compacts and defragments. If it says the same, raise quota-backend-bytes under [flags] \
-             (8 GiB at most), apply, and run it again, or delete keys",
+             (etcd warns above 8 GiB and takes it), apply, and run it again, or delete keys",
 };
 const CANNOT_LEAD: Check = Check {
     id: "cannot-lead",
@@ -74,7 +74,7 @@ const CANNOT_LEAD: Check = Check {
 const SPARE: u64 = 64 << 20;
 /// What etcd writes a second, in bytes: about 10 s for a gigabyte, as its documentation has it.
 const SPEED: i64 = 100 << 20;
-/// How much of a quota must be left before the alarm is taken back, in bytes: some of etcd's
+/// How much of a quota must be left before the alarm is disarmed, in bytes: some of etcd's
 /// largest requests.
 const LEFT: i64 = 16 << 20;
 
@@ -200,7 +200,7 @@ fn corrupt(seen: &Observation) -> (Vec<MemberId>, Vec<MemberId>) {
 }
 
 /// What all else waits for: no member's data is corrupt, and what is left of those that were
-/// removed is taken back.
+/// removed is disarmed.
 fn begin<'a>(target: &'a Target, seen: &'a Observation) -> Result<Vec<Answering<'a>>, Next> {
     let members = usable(target, seen).map_err(Next::Blocked)?;
     let (listed, removed) = corrupt(seen);

@@ -199,6 +199,12 @@ fn stopping(target: &Target, seen: &Observation, open: &RecoverRecord, said: Sai
     let Some(first) = survivors.first() else {
         return Next::Done;
     };
+    // It may be another than the one that went furthest while members ran.
+    let unfit = seen.host(&first.member.host);
+    let unfit = unfit.map(|host| reach::unfit(target, seen, first.member, host));
+    if let Some(unfit) = unfit.filter(|unfit| !unfit.is_empty()) {
+        return Next::Blocked(unfit);
+    }
     let by = RecoveredBy {
         member: first.member.name.clone(),
         index: first.log.committed,

@@ -28,6 +28,7 @@ use crate::rules::roster::of_file;
 use crate::target::Target;
 
 pub(crate) const CHECKS: &[Check] = &[
+    RESTORE_ABORTED,
     RESTORE_OPEN,
     RESTORE_OTHER,
     RESTORE_QUOTA,
@@ -38,6 +39,13 @@ pub(crate) const CHECKS: &[Check] = &[
     RESTORED_SHORT,
 ];
 
+const RESTORE_ABORTED: Check = Check {
+    id: "restore-aborted",
+    title: "the restore was given up",
+    about: "`etcdup restore --abort` gave up what had been ordered until then. An operation that was interrupted before does not begin \
+            it again by itself.",
+    advice: "run `etcdup restore` to begin another",
+};
 pub(crate) const RESTORE_OPEN: Check = Check {
     id: "restore-open",
     title: "a restore of this cluster has not ended",
@@ -179,7 +187,15 @@ pub(crate) fn next(target: &Target, seen: &Observation, order: &RestoreOrder) ->
             return agree(target, seen).unwrap_or_else(next);
         }
         // Whoever gave it up is not overruled by what was ordered before.
-        Phase::Aborted => return agree(target, seen).unwrap_or(Next::Done),
+        Phase::Aborted => {
+            let evidence = format!("{} is not restored", order.snapshot());
+            let aborted = || {
+                Next::Blocked(vec![
+                    RESTORE_ABORTED.error(&target.topology.cluster, evidence),
+                ])
+            };
+            return agree(target, seen).unwrap_or_else(aborted);
+        }
     };
     let mut unfit = cannot_raise(target, order);
     // Once all have their data nobody waits outside for an edit of the quota.
@@ -422,7 +438,7 @@ fn set_aside(
         return stage(
             Rule::BeginRestore,
             title,
-            reasons(order),
+            reasons(order, record),
             Impact::None,
             tasks,
         );
@@ -466,7 +482,7 @@ fn set_aside(
 }
 
 /// What a person must know before it.
-fn reasons(order: &RestoreOrder) -> Vec<String> {
+fn reasons(order: &RestoreOrder, record: &RestoreRecord) -> Vec<String> {
     let mut why = vec![match &order.known {
         Some(known) => format!(
             "the cluster becomes what it was at {}, at revision {} or a little later: whatever was written since is lost",
@@ -478,19 +494,20 @@ fn reasons(order: &RestoreOrder) -> Vec<String> {
             order.snapshot()
         ),
     }];
-    if !order.bump {
-        why.push(
-            "revisions are not raised: clients that watch miss what changed, and must be restarted"
-                .to_owned(),
-        );
-    }
+    why.push(match record.bump {
+        0 => "revisions are not raised: clients that watch miss what changed, and must be restarted"
+            .to_owned(),
+        bump => format!(
+            "revisions are raised by {bump}, and all before compacted: clients that watch list again"
+        ),
+    });
     why
 }
 
 /// Every member holds what was restored, and all of it.
 fn end(target: &Target, seen: &Observation, order: &RestoreOrder, record: &RestoreRecord) -> Next {
     let topology = &target.topology;
-    let least = order.least_revision().unwrap_or_default();
+    let least = order.least_revision(record).unwrap_or_default();
     let short = topology.members.iter().filter_map(|member| {
         let view = seen.member(&member.name)?;
         (view.revision < least).then(|| {

@@ -3,7 +3,7 @@
 use etcdup_core::file::Binaries;
 use etcdup_core::observation::HostView;
 use etcdup_core::path::HostPath;
-use etcdup_core::restore::{BUMP, RestoredMember};
+use etcdup_core::restore::RestoredMember;
 use etcdup_core::stage::HostStep;
 use etcdup_core::topology::{Member, Topology};
 use etcdup_core::version::EtcdVersion;
@@ -32,7 +32,7 @@ pub(crate) fn restore_steps(target: &Target, member: &Assessment<'_>) -> Vec<Hos
         token: topology.token.to_string(),
         peer_url: topology.peer_url(member.member).to_string(),
         initial_cluster: topology.initial_cluster(),
-        bump: if with.bump { BUMP } else { 0 },
+        bump: with.bump,
     };
     // An image has no tool that could be run outside of it, and a distribution may leave it out.
     let needs = layout.is_pod() || lacks_tools(topology, member.member, member.host);

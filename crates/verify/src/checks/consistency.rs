@@ -34,7 +34,7 @@ pub(super) const SIZE: Check = Check {
     id: "db-size",
     title: "the database is well below its quota",
     about: "At the quota (2 GiB unless quota-backend-bytes says otherwise) all writes stop. 80 % is a warning, 95 % an error.",
-    advice: "`etcdup maintain --compact`, or raise quota-backend-bytes (8 GiB at most)",
+    advice: "`etcdup maintain --compact`, or raise quota-backend-bytes (etcd warns above 8 GiB and takes it)",
 };
 pub(super) const FRAGMENTED: Check = Check {
     id: "fragmented",

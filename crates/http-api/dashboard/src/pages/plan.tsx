@@ -32,7 +32,7 @@ const nothing = {
 
 function far(plan: Plan): boolean {
   const allowed = (plan.goal === 'converge' || plan.goal === 'maintain') && plan['allow-outage']
-  return plan.goal === 'reset' || plan.goal === 'restore' || plan.goal === 'recover' || allowed || plan.stages.some((stage) => stage.scope.outage || stage.scope.destroys)
+  return plan.goal === 'reset' || plan.goal === 'restore' || plan.goal === 'abort-restore' || plan.goal === 'recover' || allowed || plan.stages.some((stage) => stage.scope.outage || stage.scope.destroys)
 }
 
 /** A key for one press of the button: the request may be sent twice and begins one operation. */

@@ -5,6 +5,7 @@ use etcdup_core::finding::Check;
 pub(crate) const CHECKS: &[Check] = &[
     CAME_BACK,
     NOT_LOST,
+    RECOVER_CERTIFICATE,
     RECOVER_CLOCK,
     RECOVER_DATA,
     RECOVER_FILE,
@@ -49,6 +50,13 @@ pub(crate) const RECOVER_GONE: Check = Check {
     about: "Members that are gone for good are named with --gone, by the names in the file. One that answers may hold what no other \
             does.",
     advice: "leave out whatever is not gone: a member whose host answers is stopped anyway",
+};
+pub(crate) const RECOVER_CERTIFICATE: Check = Check {
+    id: "recover-certificate",
+    title: "a certificate has ended that etcdup does not issue",
+    about: "What the member shows to clients has ended, and the file provides it, or it lies on its host. Once the member runs alone \
+            nobody could ask it anything.",
+    advice: "put one that is valid in its place, as [certificates.provided] names it, then run the same command again",
 };
 pub(crate) const RECOVER_CLOCK: Check = Check {
     id: "recover-clock",

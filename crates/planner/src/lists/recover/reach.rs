@@ -7,11 +7,11 @@ use etcdup_core::certificate::Mismatch;
 use etcdup_core::file::TransportSecurity;
 use etcdup_core::finding::Finding;
 use etcdup_core::observation::{CaView, HostView, Observation};
-use etcdup_core::observed::Observed;
+use etcdup_core::path::HostPath;
 use etcdup_core::stage::{Artifact, Content};
 use etcdup_core::topology::Member;
 
-use super::checks::RECOVER_CLOCK;
+use super::checks::{RECOVER_CERTIFICATE, RECOVER_CLOCK};
 use crate::assess::certificates_to_write;
 use crate::rules::operator::CA_BROKEN;
 use crate::rules::trust::CA_WITHOUT_KEY;
@@ -25,26 +25,37 @@ const CLOCK_LIMIT: Duration = Duration::from_secs(5 * 60);
 pub(super) struct Due {
     pub(super) artifacts: Vec<Artifact>,
     pub(super) why: Vec<String>,
+    /// What has ended and is not for etcdup to replace.
+    kept: Vec<String>,
 }
 
 /// Certificates and keys that are written before it starts, where one has ended.
 pub(super) fn due(target: &Target, seen: &Observation, member: &Member, host: &HostView) -> Due {
-    let mut why = Vec::new();
-    for artifact in &target.desired(member).certificates {
-        if artifact.content == Content::Ca {
-            continue;
-        }
-        if let Some(Observed::Known(facts)) = host.certificates.get(&artifact.path)
-            && let Err(mismatch) = facts.check_validity(seen.at)
-        {
-            why.push(format!("{}: {} {mismatch}", member.name, artifact.path));
-        }
+    let ended: Vec<(&HostPath, Mismatch)> = target
+        .pairs(member)
+        .into_iter()
+        .filter_map(|[shown, _]| {
+            let facts = host.certificates.get(&shown.path)?.known()?;
+            Some((&shown.path, facts.check_validity(seen.at).err()?))
+        })
+        .collect();
+    let mut artifacts = Vec::new();
+    if !ended.is_empty() {
+        artifacts = certificates_to_write(target, seen, member, host);
+        // etcd reads the CA file when it starts only, and that is for `apply` to see to.
+        artifacts.retain(|artifact| artifact.content != Content::Ca);
     }
-    let artifacts = match why.is_empty() {
-        true => Vec::new(),
-        false => certificates_to_write(target, seen, member, host),
+    let said =
+        |(path, mismatch): &(&HostPath, Mismatch)| format!("{}: {path} {mismatch}", member.name);
+    let is_replaced = |(path, _): &&(&HostPath, Mismatch)| {
+        artifacts.iter().any(|artifact| artifact.path == **path)
     };
-    Due { artifacts, why }
+    let (replaced, kept): (Vec<_>, Vec<_>) = ended.iter().partition(is_replaced);
+    Due {
+        why: replaced.into_iter().map(said).collect(),
+        kept: kept.into_iter().map(said).collect(),
+        artifacts,
+    }
 }
 
 /// What keeps it from being reached, and is to be put right first.
@@ -70,10 +81,19 @@ pub(super) fn unfit(
         let evidence = format!("its clock is {seconds} s {side} this machine's");
         findings.push(RECOVER_CLOCK.error(&member.host, evidence));
     }
-    let ended = |mismatch: Mismatch| CA_BROKEN.error("ca", format!("its certificate {mismatch}"));
+    let ended = |mismatch: Mismatch| {
+        let finding = CA_BROKEN.error("ca", format!("its certificate {mismatch}"));
+        finding.advise("nothing that it signs is accepted: restore a snapshot with another CA")
+    };
     let ca = seen.ca.facts().map(|facts| facts.check_validity(seen.at));
     findings.extend(ca.and_then(Result::err).map(ended));
-    let Due { artifacts, why } = due(target, seen, member, host);
+    let Due {
+        artifacts,
+        why,
+        kept,
+    } = due(target, seen, member, host);
+    let kept = kept.into_iter();
+    findings.extend(kept.map(|why| RECOVER_CERTIFICATE.error(&member.name, why)));
     let issued = |artifact: &Artifact| matches!(artifact.content, Content::Issued { .. });
     let issuer = seen.issuer(target.topology.issuer);
     if artifacts.iter().any(issued) && !matches!(issuer, Some(CaView::Usable(_))) {
