@@ -79,15 +79,24 @@ fn of(members: u8, pods: bool) -> Planner {
 
 /// An order to restore the cluster of this file.
 fn restore(apply: &Planner, id: &str) -> Planner {
+    ordered(apply, id, "a", false)
+}
+
+/// An order to restore it from another snapshot, whatever is under way.
+fn restore_again(apply: &Planner, id: &str) -> Planner {
+    ordered(apply, id, "b", true)
+}
+
+fn ordered(apply: &Planner, id: &str, sha256: &str, again: bool) -> Planner {
     let order = Box::new(RestoreOrder {
         id: id.to_owned(),
-        path: "/backup/a.db".to_owned(),
-        sha256: "a".to_owned(),
+        path: format!("/backup/{sha256}.db"),
+        sha256: sha256.to_owned(),
         size: 1 << 20,
         known: None,
         bump: false,
         above: 0,
-        again: false,
+        again,
         cluster_id: None,
     });
     Planner::new(apply.topology().clone(), Goal::Restore { order }, None).unwrap()
@@ -172,38 +181,48 @@ proptest! {
     }
 
     /// Where it can still be given up, the cluster goes on with its own data, whatever was moved
-    /// aside already; otherwise it goes on and ends.
+    /// aside already; otherwise it goes on and ends. What an earlier one made is not its own.
     #[test]
     fn a_restore_is_given_up_or_ends(
         members in 1_usize..6,
         pods in any::<bool>(),
         events in proptest::collection::vec(event(), 0..4),
+        again in proptest::option::of(proptest::collection::vec(event(), 0..3)),
     ) {
         let apply = apply(members, pods);
         let mut model = Model::new(apply);
         to_the_end(apply, &mut model)?;
-        let before = clusters(&model);
-        let restore = restore(apply, "1");
+        let mut before = clusters(&model);
+        let mut last = restore(apply, "1");
         let all: Vec<usize> = (0..members).collect();
         for event in events {
-            happens(&restore, apply, &mut model, &all, event)?;
+            happens(&last, apply, &mut model, &all, event)?;
         }
-        let goal = Goal::AbortRestore { id: "2".to_owned() };
+        let is_open = |model: &Model| model.machines.iter().any(Machine::record_is_open);
+        if !is_open(&model) {
+            before = clusters(&model);
+        }
+        if let Some(events) = again {
+            last = restore_again(apply, "2");
+            for event in events {
+                happens(&last, apply, &mut model, &all, event)?;
+            }
+        }
+        let goal = Goal::AbortRestore { id: "3".to_owned() };
         let abort = Planner::new(apply.topology().clone(), goal, None).unwrap();
         let (planner, seen) = model.observe(&abort);
         if let Next::Blocked(findings) = planner.next(&seen) {
             prop_assert!(findings.iter().all(|finding| finding.is_of(&["abort-too-late"])));
-            run(&restore, &mut model, false)?;
+            run(&last, &mut model, false)?;
             prop_assert_ne!(clusters(&model), before);
         } else if run(&abort, &mut model, false)?.is_empty() {
             // Nothing was begun, or all has ended.
-            let open = |machine: &Machine| machine.record_is_open();
-            prop_assert!(!model.machines.iter().any(open));
+            prop_assert!(!is_open(&model));
         } else {
             run(apply, &mut model, false)?;
             prop_assert_eq!(clusters(&model), before);
             // The order that was given up is not carried out any more.
-            let (planner, seen) = model.observe(&restore);
+            let (planner, seen) = model.observe(&last);
             prop_assert!(matches!(planner.next(&seen), Next::Blocked(_)));
         }
         prop_assert_eq!(&model.lost, &Vec::<String>::new());

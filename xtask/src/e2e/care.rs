@@ -4,31 +4,34 @@ use std::thread;
 use std::time::Duration;
 
 use super::context::{Context, Scenario, never_still};
+use super::releases::all_at_hand;
 use crate::lab::Lab;
 use crate::outcome::{Outcome, ensure};
+use crate::setup::{newest_of, releases};
 use crate::writer::Writer;
 
 pub(crate) const ALL: &[Scenario] = &[
     ("out-of-nospace", out_of_nospace),
+    ("out-of-nospace-on-each-minor", on_each_minor),
     ("defragmented-under-writes", defragmented_under_writes),
     ("alarm-before-another-minor", alarm_before_another_minor),
 ];
 
 /// A key that is written again and again, half a megabyte each time.
-fn fill(lab: &Lab, times: u32) -> Result<String, String> {
+fn fill(lab: &Lab, members: u32, times: u32) -> Result<String, String> {
     // Issues the certificate that it shows.
-    lab.etcdctl(&Lab::endpoints(3), &["endpoint", "health"])?
+    lab.etcdctl(&Lab::endpoints(members), &["endpoint", "health"])?
         .exits(0)?;
     let tool = crate::setup::cache()
         .join("etcd/bin")
-        .join(crate::setup::newest_of("3.5")?)
+        .join(newest_of("3.5")?)
         .join("etcdctl");
     let filled = lab.inside(&format!(
         "head -c 500000 /dev/urandom | od -An -tx1 | tr -d ' \\n' > big; \
          for n in $(seq {times}); do {} --endpoints {} --cacert pki/prod/ca.crt --cert tester.crt \
          --key tester.key put big < big 2>&1 || break; done",
         tool.display(),
-        Lab::endpoints(3)
+        Lab::endpoints(members)
     ))?;
     Ok(filled.all())
 }
@@ -45,7 +48,7 @@ fn out_of_nospace(context: &Context) -> Outcome {
         .exits(0)?
         .says("Nothing to do")?;
     let writer = Writer::start(&lab, 3)?;
-    let filled = fill(&lab, 100)?;
+    let filled = fill(&lab, 3, 100)?;
     ensure(filled.contains("database space exceeded"), &filled)?;
     lab.etcdup(&["alarm", "list"])?
         .exits(1)?
@@ -56,7 +59,9 @@ fn out_of_nospace(context: &Context) -> Outcome {
         .says("etcdup maintain")?;
     let saved = lab.etcdup(&["snapshot", "save"])?.exits(0)?;
     let of_a_full_one = saved.out.trim();
-    lab.etcdup(&["restore", of_a_full_one, "--dry-run"])?
+    // The database may have stayed just below its quota.
+    let smaller = "flags.quota-backend-bytes=16777216";
+    lab.etcdup(&["--set", smaller, "restore", of_a_full_one, "--dry-run"])?
         .exits(4)?
         .says("restore-quota")?;
     lab.etcdup(&["maintain", "--dry-run"])?
@@ -103,11 +108,38 @@ fn out_of_nospace(context: &Context) -> Outcome {
     lab.nothing_to_do()
 }
 
+/// Every minor raises the alarm, is compacted and defragmented, and takes writes again.
+fn on_each_minor(context: &Context) -> Outcome {
+    let further = releases();
+    let at_hand = ["3.4", "3.5"].map(newest_of);
+    let at_hand: Result<Vec<String>, String> = at_hand.into_iter().collect();
+    let newer = further.iter().map(|release| &release.version);
+    let newer = newer.filter(|version| !version.starts_with("3.5"));
+    for version in at_hand?.iter().chain(newer) {
+        let lab = context.named("n", 1)?;
+        lab.topology(version, "flags = { quota-backend-bytes = 16777216 }", 1)?;
+        if further.iter().any(|release| release.version == *version) {
+            all_at_hand(&lab, &further)?;
+        }
+        lab.apply()?;
+        let filled = fill(&lab, 1, 60)?;
+        ensure(filled.contains("database space exceeded"), &filled)?;
+        lab.etcdup(&["maintain", "--allow-outage", "--yes"])?
+            .exits(0)?
+            .says("the database of m1 is")?;
+        lab.etcdup(&["alarm", "list"])?.exits(0)?;
+        lab.etcdctl(&Lab::endpoints(1), &["put", "after", "written"])?
+            .exits(0)?;
+        lab.nothing_to_do()?;
+    }
+    Ok(())
+}
+
 /// Where history is not what fills it, a larger quota and the same command lead out of it.
 fn full_of_what_is_in_use(lab: &Lab) -> Outcome {
     let tool = crate::setup::cache()
         .join("etcd/bin")
-        .join(crate::setup::newest_of("3.5")?)
+        .join(newest_of("3.5")?)
         .join("etcdctl");
     // What was free in the database is used up once it was given back.
     for round in ["a", "b"] {
@@ -147,7 +179,7 @@ fn full_of_what_is_in_use(lab: &Lab) -> Outcome {
 /// is sent.
 fn defragmented_under_writes(context: &Context) -> Outcome {
     let lab = context.three("")?;
-    let filled = fill(&lab, 60)?;
+    let filled = fill(&lab, 3, 60)?;
     ensure(!filled.contains("rror"), &filled)?;
     let writer = Writer::start(&lab, 3)?;
     lab.etcdup(&["maintain", "--compact", "--yes"])?
@@ -176,7 +208,7 @@ fn alarm_before_another_minor(context: &Context) -> Outcome {
     let lab = context.lab(3)?;
     lab.topology(older, "flags = { quota-backend-bytes = 16777216 }", 3)?;
     lab.apply()?;
-    let filled = fill(&lab, 40)?;
+    let filled = fill(&lab, 3, 40)?;
     ensure(filled.contains("database space exceeded"), &filled)?;
     let running = || {
         let pids: Result<Vec<_>, String> = (1..=3)

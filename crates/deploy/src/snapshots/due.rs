@@ -92,3 +92,40 @@ async fn prune(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests say what they expect")]
+
+    use etcdup_core::file::Snapshots;
+
+    use super::*;
+
+    /// What was just taken stays, though a clock that was wrong has given another a later time.
+    #[tokio::test]
+    async fn older_ones_are_deleted_and_never_the_one_just_taken() {
+        let base = tempfile::tempdir().unwrap();
+        let name = "prod".parse().unwrap();
+        let store = SnapshotStore::of(base.path(), &Snapshots::default(), &name).unwrap();
+        let place = base.path().join("snapshots/prod");
+        std::fs::create_dir_all(&place).unwrap();
+        let names = [1, 2, 3, 4].map(|day| format!("prod-2026110{day}T120000Z-r7"));
+        for name in &names {
+            let bytes = crate::snapshots::digest::tests::snapshot(8);
+            std::fs::write(place.join(format!("{name}.db")), bytes).unwrap();
+        }
+        let keep = Keep {
+            last: 1,
+            hourly: 0,
+            daily: 0,
+            weekly: 0,
+        };
+        let taken = crate::snapshots::kept::tests::document(&names[1], false);
+        let mut deleted = Vec::new();
+        prune(&store, &keep, &taken, &mut deleted).await.unwrap();
+        assert_eq!(deleted, [names[0].clone(), names[2].clone()]);
+        let left = store.list().await.unwrap();
+        let left: Vec<&str> = left.iter().map(|kept| kept.name.as_str()).collect();
+        assert_eq!(left, [names[1].as_str(), names[3].as_str()]);
+    }
+}

@@ -527,4 +527,22 @@ mod tests {
         let newest = store.newest_by(now).await.unwrap();
         assert_eq!(newest.map(|newest| newest.name), Some(past));
     }
+
+    /// A store that took the bytes may hold fewer, or others.
+    #[tokio::test]
+    async fn what_is_read_back_is_what_was_sent() {
+        use super::super::digest::tests::snapshot;
+        let whole = snapshot(8);
+        let back = async |bytes: &[u8], meant: &str| {
+            let reader = Box::new(std::io::Cursor::new(bytes.to_vec()));
+            read_back("a.db", reader, (Some(meant), None)).await
+        };
+        let reader = Box::new(std::io::Cursor::new(whole.clone()));
+        let sha256 = read_back("a.db", reader, (None, None)).await.unwrap();
+        assert_eq!(back(&whole, &sha256).await.unwrap(), sha256);
+        for wrong in [&whole[..whole.len() - 1], &whole[..0], &snapshot(9)] {
+            let fault = back(wrong, &sha256).await.unwrap_err();
+            assert!(fault.is_damage(), "{fault}");
+        }
+    }
 }
