@@ -70,7 +70,6 @@ pub(crate) fn phase(file: &Topology, seen: &Observation, order: &RestoreOrder) -
     let made = |generation| cluster_id_with(file, &name(file, generation));
     let all = remembered(file, seen);
     let closed = last_closed(file, seen);
-    let aborted = |one: &RestoreRecord| one.phase == RestorePhase::Aborted;
     // Another list of members makes another cluster.
     let fits = |one: &&RestoreRecord| {
         is_under_way(one, closed) && order.is_same(one) && one.cluster == made(one.generation)
@@ -100,11 +99,11 @@ pub(crate) fn phase(file: &Topology, seen: &Observation, order: &RestoreOrder) -
         }
     } else if let Some(closed) = closed {
         let before = order.id <= closed.id;
-        if aborted(closed) {
-            if before {
-                return Phase::Aborted;
-            }
-        } else if before || order.is_same(closed) && !order.again {
+        let is_aborted = closed.phase == RestorePhase::Aborted;
+        if is_aborted && before {
+            return Phase::Aborted;
+        }
+        if !is_aborted && (before || order.is_same(closed) && !order.again) {
             return Phase::Ended(closed.clone());
         }
     }

@@ -94,8 +94,7 @@ fn local_findings(document: &Document, path: &Path) -> Vec<Finding> {
     let Ok(topology) = topology else {
         return findings;
     };
-    let goal = Goal::CONVERGE;
-    match Planner::new(topology, goal, Some(&template)) {
+    match Planner::new(topology, Goal::CONVERGE, Some(&template)) {
         Ok(_) => {
             let weak = etcdup_deploy::unit_weakness_check();
             let weaknesses = template.weaknesses().into_iter();

@@ -65,8 +65,7 @@ pub(crate) async fn run(context: &Context, arguments: &Snapshot) -> u8 {
 
 async fn save(context: &Context, member: Option<&str>) -> Result<u8, Failed> {
     let session = context.session().await?;
-    let goal = Goal::CONVERGE;
-    let (planner, seen) = session.observe(goal).await?;
+    let (planner, seen) = session.observe(Goal::CONVERGE).await?;
     let topology = planner.topology();
     let of = match member {
         None => None,

@@ -325,6 +325,7 @@ force_here() {
     # Sockets in a directory of root's, so that nobody asks it anything; and no quota: reaching it would raise an alarm that stays.
     set -- --name "$who" --data-dir made --force-new-cluster --quota-backend-bytes=-1 \
         --listen-client-urls unix://client:1 --advertise-client-urls unix://client:1 --listen-peer-urls unix://peer:1
+    # One that never serves computes all the same, so that only the time tells.
     begin 1200 env -i "PATH=$PATH" "$etcd" "$@" >console
     until grep -q 'ready to serve client requests' console; do
         goes_on && continue

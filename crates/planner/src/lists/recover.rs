@@ -142,9 +142,8 @@ fn begin(
     else {
         return Next::Done;
     };
-    let unfit = seen.host(&first.member.host);
-    let unfit = unfit.map(|host| reach::unfit(target, seen, first.member, host));
-    if let Some(unfit) = unfit.filter(|unfit| !unfit.is_empty()) {
+    let unfit = reach::unfit(target, seen, first.member);
+    if !unfit.is_empty() {
         return Next::Blocked(unfit);
     }
     let record = RecoverRecord {
@@ -200,9 +199,8 @@ fn stopping(target: &Target, seen: &Observation, open: &RecoverRecord, said: Sai
         return Next::Done;
     };
     // It may be another than the one that went furthest while members ran.
-    let unfit = seen.host(&first.member.host);
-    let unfit = unfit.map(|host| reach::unfit(target, seen, first.member, host));
-    if let Some(unfit) = unfit.filter(|unfit| !unfit.is_empty()) {
+    let unfit = reach::unfit(target, seen, first.member);
+    if !unfit.is_empty() {
         return Next::Blocked(unfit);
     }
     let by = RecoveredBy {
@@ -333,7 +331,7 @@ fn go_on(
         .member(&member.name)
         .filter(|_| seen.serves(&member.name))
     else {
-        let unfit = reach::unfit(target, seen, member, host);
+        let unfit = reach::unfit(target, seen, member);
         return match unfit.is_empty() {
             true => renew(target, seen, member, host).unwrap_or_else(|| wait(target, member)),
             false => Next::Blocked(unfit),

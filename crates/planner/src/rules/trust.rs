@@ -90,7 +90,7 @@ const OPERATOR_CLOCK: Check = Check {
 /// How far the operator's clock may be from the hosts' before nothing is issued: certificates are
 /// valid from an hour before they are issued, so minutes do no harm, and Kerberos and most CAs draw
 /// the line here too.
-const CLOCK_LIMIT_MS: i64 = 5 * 60 * 1000;
+pub(crate) const CLOCK_LIMIT_MS: i64 = 5 * 60 * 1000;
 
 /// What stands in the way of using the CA that is here, or of making one.
 pub(crate) fn conflicts(target: &Target, seen: &Observation) -> Vec<Finding> {

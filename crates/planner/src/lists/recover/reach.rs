@@ -1,8 +1,6 @@
 //! Whether the member that goes on can be reached once it runs: nobody else could say how it is,
 //! and the recovery would wait for it without an end.
 
-use std::time::Duration;
-
 use etcdup_core::certificate::Mismatch;
 use etcdup_core::file::TransportSecurity;
 use etcdup_core::finding::Finding;
@@ -14,12 +12,8 @@ use etcdup_core::topology::Member;
 use super::checks::{RECOVER_CERTIFICATE, RECOVER_CLOCK};
 use crate::assess::certificates_to_write;
 use crate::rules::operator::CA_BROKEN;
-use crate::rules::trust::CA_WITHOUT_KEY;
+use crate::rules::trust::{CA_WITHOUT_KEY, CLOCK_LIMIT_MS};
 use crate::target::Target;
-
-/// How far its clock may be from this machine's: certificates are valid from an hour before they
-/// are issued.
-const CLOCK_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// What it is to have before it starts, because what it shows is valid no more, and why.
 pub(super) struct Due {
@@ -59,20 +53,18 @@ pub(super) fn due(target: &Target, seen: &Observation, member: &Member, host: &H
 }
 
 /// What keeps it from being reached, and is to be put right first.
-pub(super) fn unfit(
-    target: &Target,
-    seen: &Observation,
-    member: &Member,
-    host: &HostView,
-) -> Vec<Finding> {
+pub(super) fn unfit(target: &Target, seen: &Observation, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let Some(host) = seen.host(&member.host) else {
+        return findings;
+    };
     if target.topology.security.client_tls() == TransportSecurity::Plain {
         return findings;
     }
     // Measured worse than the limit it says nothing.
     let facts = &host.facts;
-    let limit = i64::try_from(CLOCK_LIMIT.as_millis()).unwrap_or(i64::MAX);
-    if facts.clock_ahead_ms.abs() > limit.saturating_add(facts.clock_error_ms) {
+    let limit = CLOCK_LIMIT_MS.saturating_add(facts.clock_error_ms);
+    if facts.clock_ahead_ms.abs() > limit {
         let seconds = facts.clock_ahead_ms.abs() / 1000;
         let side = match facts.clock_ahead_ms > 0 {
             true => "ahead of",
